@@ -1,0 +1,77 @@
+package backend
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Class sorts failures by who is to blame. Each is an error, so that
+// errors.Is(err, backend.Overload) asks for the class of any wrapped *Error.
+type Class string
+
+// The classes, after what was seen of Ollama and of proxies in front of it.
+const (
+	// Transport: the host could not be reached, or left before it answered.
+	Transport Class = "unreachable"
+	// Overload: the host is there and asks to be left alone for a while.
+	Overload Class = "overloaded"
+	// Server: the host failed, or its answer was cut or made no sense.
+	Server Class = "failed"
+	// ModelMissing: the host does not have the model.
+	ModelMissing Class = "model not found"
+	// TooLong: the prompt does not fit the model's context.
+	TooLong Class = "context too long"
+	// Unauthorized: the host wants a key, or refused ours.
+	Unauthorized Class = "unauthorized"
+	// Request: the request is at fault, and would be on any host.
+	Request Class = "bad request"
+	// Caller: the caller left, or its time ran out. It says nothing about the host.
+	Caller Class = "given up by the caller"
+)
+
+// Error makes a class usable with errors.Is.
+func (c Class) Error() string { return string(c) }
+
+// Error is a request that failed on one host.
+type Error struct {
+	Host       string        // name of the host
+	Class      Class         // never empty
+	Status     int           // HTTP status that the host refused with; 0 if it did not
+	Message    string        // the host's own words, or ours where it had none
+	RetryAfter time.Duration // what the host asked for; 0 if nothing
+	Err        error         // the cause, if there is one; never shown if it may name a URL
+}
+
+// Error is one line that begins with the host's name.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Host != "" {
+		b.WriteString(e.Host + ": ")
+	}
+	b.WriteString(e.Class.Error())
+	if e.Message != "" && e.Message != e.Class.Error() {
+		b.WriteString(": " + e.Message)
+	}
+	if e.Status != 0 {
+		fmt.Fprintf(&b, " (HTTP %d)", e.Status)
+	}
+	return b.String()
+}
+
+// Unwrap makes errors.Is and errors.As see both the class and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Class}
+	}
+	return []error{e.Class, e.Err}
+}
+
+// ClassOf is the class of the first *Error that err wraps, or "" if there is none.
+func ClassOf(err error) Class {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Class
+	}
+	return ""
+}
