@@ -1,0 +1,82 @@
+// Command demo shows ollama-mcp at work: each command as one would type it,
+// then what it prints.
+//
+//	go run ./demo -bin PATH_OF_OLLAMA_MCP
+//
+// It asks the Ollama at OLLAMA_HOST, or at Ollama's usual address. Where none
+// answers or it has no models, the demo runs one of its own with tiny models
+// that say what they were made to say, until the demo ends.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	bin := flag.String("bin", "ollama-mcp", "the ollama-mcp `program` to show")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Stdout, *bin)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// run shows every command even where one fails, and then says which did.
+func run(ctx context.Context, out io.Writer, bin string) error {
+	host, err := findHost(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer host.close()
+
+	var failed []error
+	for _, args := range commands(host.chat, host.embed) {
+		if err := show(ctx, out, bin, host.env, args); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", args[0], err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func commands(chat, embed string) [][]string {
+	return [][]string{
+		{"list-models"},
+		{"generate", "model=" + chat, "prompt=Why is the sky blue?"},
+		{"chat", "model=" + chat, `messages=[{"role":"user","content":"Why is the sky blue?"}]`},
+		{"embed", "model=" + embed, "input=Why is the sky blue?"},
+	}
+}
+
+func show(ctx context.Context, out io.Writer, bin string, env, args []string) error {
+	fmt.Fprintf(out, "\n$ ollama-mcp call %s\n", quoted(args))
+	cmd := exec.CommandContext(ctx, bin, append([]string{"call"}, args...)...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout = out
+	cmd.Stderr = out
+	return cmd.Run()
+}
+
+// quoted is a command line as one would have to type it.
+func quoted(args []string) string {
+	words := make([]string, len(args))
+	for i, arg := range args {
+		if strings.ContainsAny(arg, " \"?[{") {
+			arg = "'" + arg + "'"
+		}
+		words[i] = arg
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Finds an Ollama server for the tests, or builds one, and prints its path:
+# nothing else goes to standard output.
+#
+# In this order: $OLLAMA_BIN, ollama on the PATH, the one built before, a new
+# build. Building takes minutes, once per version; the result stays in the
+# user's cache. The version is that of the module that go.mod requires.
+set -euo pipefail
+
+module=github.com/ollama/ollama
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$here"
+
+# What a build in progress leaves behind when this script is stopped.
+build='' partial=''
+
+say() { echo "ollama.sh: $*" >&2; }
+fail() { say "$@"; exit 1; }
+
+main() {
+	if [[ -n ${OLLAMA_BIN:-} ]]; then
+		[[ -x $OLLAMA_BIN ]] || fail "OLLAMA_BIN is $OLLAMA_BIN, which cannot be run"
+		echo "$OLLAMA_BIN"
+		return
+	fi
+	if type -P ollama; then
+		return
+	fi
+
+	local version cache
+	command -v go >/dev/null || fail "needs Go to build Ollama"
+	version=$(go list -m -f '{{.Version}}' "$module")
+	cache=${XDG_CACHE_HOME:-$HOME/.cache}/ollama-mcp/ollama-$version
+	if [[ ! -x $cache/ollama ]]; then
+		mkdir -p "$cache"
+		build_once "$version" "$cache"
+	fi
+	echo "$cache/ollama"
+}
+
+# build_once lets one caller build while the others wait for what it makes.
+build_once() {
+	local version=$1 cache=$2
+	if command -v flock >/dev/null; then
+		exec 9>"$cache/lock"
+		flock --nonblock 9 || { say "waiting for another build to end"; flock 9; }
+	fi
+	[[ -x $cache/ollama ]] && return
+
+	need_compiler
+	need_headers
+	compile "$version" "$cache/ollama"
+}
+
+need_compiler() {
+	local compiler
+	compiler=$(go env CXX)
+	command -v "${compiler%% *}" >/dev/null ||
+		fail "needs a C++ compiler, and ${compiler%% *} is not there; on Debian: apt-get install g++"
+}
+
+# need_headers sees to the headers of others that llama.cpp keeps in a folder
+# called vendor, which module archives leave out. For the third, miniaudio,
+# there is a stand-in in the folder headers.
+need_headers() {
+	local missing=()
+	has_header nlohmann/json.hpp || missing+=(nlohmann-json3-dev)
+	has_header stb/stb_image.h || missing+=(libstb-dev)
+	[[ ${#missing[@]} -gt 0 ]] || return 0
+
+	if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
+		fail "needs C++ headers; on Debian: apt-get install ${missing[*]}"
+	fi
+	say "installing ${missing[*]}"
+	local apt=(apt-get -qq -o DPkg::Lock::Timeout=300)
+	"${apt[@]}" update >&2
+	DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2
+}
+
+has_header() {
+	local compiler
+	read -ra compiler <<<"$(go env CXX)"
+	"${compiler[@]}" -fsyntax-only -x c++ - <<<"#include <$1>" 2>/dev/null
+}
+
+# compile builds to a name of its own and moves the result into place, so that
+# a build that was stopped halfway leaves no broken server behind.
+compile() {
+	local version=$1 target=$2
+	say "building Ollama $version, once: some minutes on two cores"
+	partial=$target.$$
+	trap clean_up EXIT
+	# By default cgo makes debug symbols too, which takes half as long again.
+	GOWORK=off CGO_ENABLED=1 CGO_CFLAGS=-O2 CGO_CXXFLAGS=-O2 CGO_CPPFLAGS="-I$here/headers ${CGO_CPPFLAGS:-}" \
+		go build -trimpath -ldflags "-s -w -X $module/version.Version=${version#v}" -o "$partial" "$module" >&2 9>&- &
+	build=$!
+
+	SECONDS=0
+	local next=30
+	while kill -0 "$build" 2>/dev/null; do
+		sleep 1
+		if ((SECONDS >= next)); then
+			say "still compiling after $SECONDS s"
+			next=$((SECONDS + 30))
+		fi
+	done
+	wait "$build" || fail "the build failed"
+	build=''
+	mv "$partial" "$target"
+	say "built in $SECONDS s"
+}
+
+clean_up() {
+	[[ -z $build ]] || kill "$build" 2>/dev/null || true
+	rm -f "$partial"
+}
+
+main
