@@ -1,0 +1,139 @@
+package backendtest
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/backend"
+)
+
+// failure is something that goes wrong before the first piece.
+type failure struct {
+	name  string
+	fault Fault
+	class backend.Class
+}
+
+var failures = []failure{
+	{"queue full", Busy, backend.Overload},
+	{"rate limit", Refuse(429, "slow down"), backend.Overload},
+	{"internal error", Refuse(500, "llama runner process has terminated"), backend.Server},
+	{"timeout in the host", Refuse(500, "Post \"/completion\": context deadline exceeded"), backend.Server},
+	{"bad gateway", Respond(502, "text/html", "<html>Bad Gateway"), backend.Server},
+	{"empty error", Respond(500, "text/plain", ""), backend.Server},
+	{"cancelled by the host", Refuse(499, "request canceled"), backend.Server},
+	{"no such model", Refuse(404, "model 'tiny' not found"), backend.ModelMissing},
+	{"no such model to load", Refuse(404, `model "tiny" not found, try pulling it first`), backend.ModelMissing},
+	{"no such page", Respond(404, "text/plain", "404 page not found"), backend.Server},
+	{"no such page in HTML", Respond(404, "text/html", "<title>model not found</title>"), backend.Server},
+	{"too long", Refuse(400, tooLong), backend.TooLong},
+	{"too long from an older host", Refuse(500, tooLong), backend.TooLong},
+	{"too long after truncation", Refuse(400, "input after truncation exceeds maximum context length"), backend.TooLong},
+	{"unauthorized", Refuse(401, "unauthorized"), backend.Unauthorized},
+	{"forbidden", Refuse(403, "no"), backend.Unauthorized},
+	{"bad request", Refuse(400, `"tiny" does not support chat`), backend.Request},
+	{"bad format, called internal", Refuse(500, `invalid format: "x"; expected "json" or a valid JSON Schema object`), backend.Request},
+	{"bad image, called internal", Refuse(500, "Failed to create new sequence: failed to process inputs: image: unknown format"), backend.Request},
+	{"runner gone, called bad", Refuse(400, "do embedding request: EOF"), backend.Server},
+	{"too large", Refuse(413, "request body too large"), backend.Request},
+	{"garbage", Garbage, backend.Server},
+	{"HTML", HTML, backend.Server},
+	{"empty", Empty, backend.Server},
+	{"redirect", Respond(307, "text/html", "", "Location", "/elsewhere"), backend.Server},
+	{"reset", Reset, backend.Transport},
+}
+
+// streamFailures are failures only of an answer that is streamed.
+var streamFailures = []failure{
+	{"error line", ErrorLine("boom"), backend.Server},
+	{"error line about length", ErrorLine(tooLong), backend.TooLong},
+	{"other JSON", Respond(200, "application/json", `{"choices":[]}`), backend.Server},
+	{"cut at once", Cut(0), backend.Server},
+}
+
+func failuresHaveClasses(t *testing.T, host *Host, b backend.Backend) {
+	for _, f := range slices.Concat(failures, streamFailures) {
+		for path, ask := range askers {
+			host.Fail(1, f.fault)
+			if got, err := ask(t.Context(), b, "go"); backend.ClassOf(err) != f.class || got != nil {
+				t.Errorf("%s, %s: got %v and error %v, want class %q", path, f.name, got, err, f.class)
+			}
+		}
+	}
+	for _, f := range failures {
+		host.Fail(1, f.fault)
+		if _, err := embedOne(t.Context(), b, "go"); backend.ClassOf(err) != f.class {
+			t.Errorf("embed, %s: got error %v, want class %q", f.name, err, f.class)
+		}
+	}
+}
+
+func failedListsHaveClasses(t *testing.T, host *Host, b backend.Backend) {
+	for _, f := range failures {
+		host.Break(f.fault)
+		got := map[string]error{}
+		_, got["models"] = b.Models(t.Context())
+		_, got["running"] = b.Running(t.Context())
+		_, got["show"] = b.Show(t.Context(), Tiny)
+		_, got["version"] = b.Version(t.Context())
+		for way, err := range got {
+			if backend.ClassOf(err) != f.class {
+				t.Errorf("%s, %s: got error %v, want class %q", way, f.name, err, f.class)
+			}
+		}
+	}
+}
+
+func errorsNameTheHost(t *testing.T, host *Host, b backend.Backend) {
+	for _, f := range failures {
+		host.Fail(1, f.fault)
+		_, err := generate(t.Context(), b, "go")
+		if err == nil || !strings.HasPrefix(err.Error(), b.Name()+": ") {
+			t.Errorf("%s: got %v, want it to begin with %q", f.name, err, b.Name())
+			continue
+		}
+		if strings.Contains(err.Error(), "://") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %q has an address or several lines", f.name, err)
+		}
+	}
+	host.Fail(1, Refuse(429, "slow down", "Retry-After", "7"))
+	_, err := embedOne(t.Context(), b, "go")
+	if e, ok := errors.AsType[*backend.Error](err); !ok || e.RetryAfter != 7*time.Second || e.Status != 429 || e.Message != "slow down" {
+		t.Errorf("got %+v, want the host's own words, status and 7 s", err)
+	}
+}
+
+func unfinishedAnswerIsAnError(t *testing.T, host *Host, b backend.Backend) {
+	host.Answer("one two three four")
+	for name, f := range map[string]Fault{
+		"cut":            Cut(2),
+		"ended":          Undone(2),
+		"error in place": ErrorAfter(2, "the runner is gone"),
+	} {
+		for path, ask := range askers {
+			host.Fail(1, f)
+			got, err := ask(t.Context(), b, "go")
+			if !errors.Is(err, backend.Server) {
+				t.Errorf("%s, %s: got error %v, want class %q", path, name, err, backend.Server)
+			}
+			if got == nil || got.Text != "one two " || got.DoneReason != "" {
+				t.Errorf("%s, %s: got answer %+v, want the two pieces that came", path, name, got)
+			}
+		}
+	}
+}
+
+func tooFewVectors(t *testing.T, host *Host, b backend.Backend) {
+	_, err := b.Embed(t.Context(), &backend.EmbedRequest{Model: Tiny, Input: ""}) // Ollama answers it with no vector
+	if !errors.Is(err, backend.Request) {
+		t.Errorf("an empty input: got %v, want class %q", err, backend.Request)
+	}
+	host.Fail(1, Respond(http.StatusOK, "application/json", `{"embeddings":[[1,0]]}`))
+	if _, err = b.Embed(t.Context(), &backend.EmbedRequest{Model: Tiny, Input: []string{"a", "b"}}); !errors.Is(err, backend.Server) {
+		t.Errorf("one vector for two inputs: got %v", err)
+	}
+}

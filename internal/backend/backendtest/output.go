@@ -1,0 +1,184 @@
+package backendtest
+
+import (
+	"context"
+	"encoding/json"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/ollama/ollama/api"
+)
+
+// tooLong is what Ollama's runners say about a prompt above the context.
+const tooLong = "the input length exceeds the context length"
+
+// output is the answer to one call on its way.
+type output struct {
+	w         http.ResponseWriter
+	call      Call
+	model     Model
+	reply     func(Call) Reply
+	tokenTime time.Duration
+	firstWait time.Duration
+	arrived   time.Time
+	loaded    time.Time // when the model was ready
+}
+
+// text streams an answer, a token at a time.
+func (o *output) text(ctx context.Context) {
+	prompt, fits := o.promptTokens(o.call.text)
+	if !fits {
+		refuse(o.w, http.StatusBadRequest, tooLong)
+		return
+	}
+	if o.call.loadsOnly() {
+		o.send(piece{done: "load"})
+		return
+	}
+	reply := o.reply(o.call)
+	pieces, cut := o.pieces(reply)
+	if sleep(ctx, o.firstWait) != nil {
+		return
+	}
+	first := time.Now()
+	for _, p := range pieces {
+		if sleep(ctx, o.tokenTime) != nil {
+			return
+		}
+		o.send(p)
+	}
+	if len(reply.ToolCalls) > 0 {
+		o.send(piece{calls: reply.ToolCalls})
+	}
+	last := piece{done: reply.DoneReason}
+	switch {
+	case last.done != "":
+	case cut:
+		last.done = "length"
+	default:
+		last.done = "stop"
+	}
+	last.metrics = api.Metrics{
+		TotalDuration:      time.Since(o.arrived),
+		LoadDuration:       o.loaded.Sub(o.arrived),
+		PromptEvalCount:    prompt,
+		PromptEvalDuration: first.Sub(o.loaded),
+		EvalCount:          len(pieces),
+		EvalDuration:       time.Since(first),
+	}
+	o.send(last)
+}
+
+// promptTokens estimates how many tokens the model sees of a prompt, and says
+// whether it may see them: with truncate off a prompt must fit.
+func (o *output) promptTokens(prompt string) (n int, fits bool) {
+	n = (len(prompt) + 3) / 4
+	context := o.call.numCtx(o.model)
+	if n <= context {
+		return n, true
+	}
+	return context, o.call.truncate == nil || *o.call.truncate
+}
+
+// piece is one line of an answer.
+type piece struct {
+	text     string
+	thinking string
+	calls    []api.ToolCall
+	done     string // the reason, if it is the last
+	metrics  api.Metrics
+}
+
+// pieces are the tokens of a reply, as many as num_predict allows.
+func (o *output) pieces(r Reply) (pieces []piece, cut bool) {
+	for _, word := range tokens(r.Thinking) {
+		pieces = append(pieces, piece{thinking: word})
+	}
+	for _, word := range tokens(r.Text) {
+		pieces = append(pieces, piece{text: word})
+	}
+	if most, ok := o.call.Options["num_predict"].(float64); ok && most >= 0 && len(pieces) > int(most) {
+		return pieces[:int(most)], true
+	}
+	return pieces, false
+}
+
+func tokens(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.SplitAfter(s, " ")
+}
+
+func (o *output) send(p piece) {
+	if o.w.Header().Get("Content-Type") == "" {
+		o.w.Header().Set("Content-Type", "application/x-ndjson")
+	}
+	enc := json.NewEncoder(o.w)
+	if o.call.Chat != nil {
+		enc.Encode(api.ChatResponse{
+			Model: o.call.Model, CreatedAt: time.Now(),
+			Message: api.Message{Role: "assistant", Content: p.text, Thinking: p.thinking, ToolCalls: p.calls},
+			Done:    p.done != "", DoneReason: p.done, Metrics: p.metrics,
+		})
+	} else {
+		enc.Encode(api.GenerateResponse{
+			Model: o.call.Model, CreatedAt: time.Now(),
+			Response: p.text, Thinking: p.thinking, ToolCalls: p.calls,
+			Done: p.done != "", DoneReason: p.done, Metrics: p.metrics,
+		})
+	}
+	http.NewResponseController(o.w).Flush()
+}
+
+// vectors answers an embed request.
+func (o *output) vectors(ctx context.Context) {
+	got := api.EmbedResponse{Model: o.call.Model, Embeddings: [][]float32{}}
+	for _, text := range o.call.inputs() {
+		n, fits := o.promptTokens(text)
+		if !fits {
+			refuse(o.w, http.StatusBadRequest, tooLong)
+			return
+		}
+		if sleep(ctx, o.tokenTime) != nil {
+			return
+		}
+		got.PromptEvalCount += n
+		got.Embeddings = append(got.Embeddings, embed(text, o.model.Dimensions, o.call.Embed.Dimensions))
+	}
+	got.LoadDuration = o.loaded.Sub(o.arrived)
+	got.TotalDuration = time.Since(o.arrived)
+	respond(o.w, http.StatusOK, got)
+}
+
+// embed gives texts that share words vectors that point the same way: the sum
+// of a random vector for each word, cut to the dimensions wanted (0: all) and
+// normalised.
+func embed(text string, dimensions, wanted int) []float32 {
+	sum := make([]float64, dimensions)
+	for word := range strings.FieldsSeq(strings.ToLower(text)) {
+		hash := fnv.New64a()
+		hash.Write([]byte(word))
+		random := rand.New(rand.NewPCG(hash.Sum64(), 0))
+		for i := range sum {
+			sum[i] += random.NormFloat64()
+		}
+	}
+	if wanted > 0 && wanted < dimensions {
+		sum = sum[:wanted]
+	}
+	var square float64
+	for _, x := range sum {
+		square += x * x
+	}
+	length := math.Max(math.Sqrt(square), 1e-12)
+	vector := make([]float32, len(sum))
+	for i, x := range sum {
+		vector[i] = float32(x / length)
+	}
+	return vector
+}

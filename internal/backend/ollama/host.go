@@ -1,0 +1,186 @@
+// Package ollama is a host that is an Ollama server.
+//
+// It promises that an answer without an error is complete, that connections are
+// kept and used again, that a request ends with its context, and that errors
+// say in plain words what happened and never hold a key or password. It never
+// retries, queues or chooses: that is package pool.
+package ollama
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/ollama/ollama/api"
+
+	"ollama-mcp/internal/backend"
+)
+
+// Options say where a host is and how to talk to it.
+type Options struct {
+	Name   string // what it is called in results and errors; empty: host:port of the URL
+	URL    string // address, in any form that ParseHost reads; empty: 127.0.0.1:11434
+	APIKey string // sent to this host only, as a bearer token; empty: none
+	CAFile string // PEM file of authorities trusted beside the system's; empty: none
+
+	Conns       int           // idle connections kept open; 0: 4
+	DialTimeout time.Duration // to connect, and again for a TLS handshake; 0: 5 s
+	MaxLine     int           // bytes of one line of a streamed answer; 0: 16 MiB
+
+	// DialContext makes the connections; nil: the network.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Host is an Ollama server. It implements backend.Backend.
+type Host struct {
+	name    string
+	http    *http.Client
+	client  *api.Client
+	idle    func() // closes idle connections
+	secrets *strings.Replacer
+	maxLine int
+}
+
+var _ backend.Backend = (*Host)(nil)
+
+// New returns a host without connecting to it. It fails if the URL cannot be
+// read, a number is negative, or the CA file holds no certificate.
+func New(o Options) (*Host, error) {
+	base, err := ParseHost(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("host URL: %w", err)
+	}
+	if o.Conns < 0 || o.DialTimeout < 0 || o.MaxLine < 0 {
+		return nil, fmt.Errorf("host %s: Conns, DialTimeout and MaxLine cannot be negative", cmp.Or(o.Name, base.Host))
+	}
+	o.Conns = cmp.Or(o.Conns, 4)
+	o.DialTimeout = cmp.Or(o.DialTimeout, 5*time.Second)
+	t, err := newTransport(o, base)
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", cmp.Or(o.Name, base.Host), err)
+	}
+	hc := &http.Client{Transport: t, CheckRedirect: refuseRedirect}
+	address, _ := url.Parse(standIn)
+	return &Host{
+		name:    cmp.Or(o.Name, base.Host),
+		http:    hc,
+		client:  api.NewClient(address, hc),
+		idle:    t.next.CloseIdleConnections,
+		secrets: redactor(o.APIKey, base.User),
+		maxLine: cmp.Or(o.MaxLine, 16<<20),
+	}, nil
+}
+
+// Close closes idle connections. Requests under way go on.
+func (h *Host) Close() { h.idle() }
+
+// Name implements backend.Backend.
+func (h *Host) Name() string { return h.name }
+
+// Generate implements backend.Backend.
+func (h *Host) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	sent := *req
+	sent.Stream = new(true)
+	return h.answer(ctx, "/api/generate", &sent, onPiece)
+}
+
+// Chat implements backend.Backend.
+func (h *Host) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	sent := *req
+	sent.Stream = new(true)
+	return h.answer(ctx, "/api/chat", &sent, onPiece)
+}
+
+// Embed implements backend.Backend.
+func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.EmbedResponse, error) {
+	if req.Input == "" { // Ollama would answer with no vector and no error
+		return nil, &backend.Error{Host: h.name, Class: backend.Request, Message: "there is no text to embed"}
+	}
+	got, err := ask(ctx, h, func(ctx context.Context) (*backend.EmbedResponse, error) {
+		return h.client.Embed(ctx, req)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if want, ok := inputs(req.Input); ok && len(got.Embeddings) != want {
+		return nil, h.senseless(fmt.Sprintf("%d vectors for %d inputs", len(got.Embeddings), want))
+	}
+	return got, nil
+}
+
+// Models implements backend.Backend.
+func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
+	got, err := ask(ctx, h, h.client.List)
+	if err != nil {
+		return nil, err
+	}
+	if got.Models == nil { // no models would be an empty list
+		return nil, h.senseless("no list of models in the answer")
+	}
+	return got.Models, nil
+}
+
+// Running implements backend.Backend.
+func (h *Host) Running(ctx context.Context) ([]backend.RunningModel, error) {
+	got, err := ask(ctx, h, h.client.ListRunning)
+	if err != nil {
+		return nil, err
+	}
+	if got.Models == nil {
+		return nil, h.senseless("no list of models in the answer")
+	}
+	return got.Models, nil
+}
+
+// Show implements backend.Backend.
+func (h *Host) Show(ctx context.Context, model string) (*backend.ModelInfo, error) {
+	got, err := ask(ctx, h, func(ctx context.Context) (*backend.ModelInfo, error) {
+		return h.client.Show(ctx, &api.ShowRequest{Model: model})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if got.ModelInfo == nil && got.Capabilities == nil && got.Template == "" {
+		return nil, h.senseless("no description of the model in the answer")
+	}
+	return got, nil
+}
+
+// Version implements backend.Backend.
+func (h *Host) Version(ctx context.Context) (string, error) {
+	got, err := ask(ctx, h, h.client.Version)
+	if err == nil && got == "" {
+		return "", h.senseless("no version in the answer")
+	}
+	return got, err
+}
+
+// ask does what the api client is good for, calls without a stream, and puts
+// its errors into our words.
+func ask[T any](ctx context.Context, h *Host, call func(context.Context) (T, error)) (T, error) {
+	var wait time.Duration
+	got, err := call(context.WithValue(ctx, retryAfterKey{}, &wait))
+	if err == nil {
+		return got, nil
+	}
+	var none T
+	return none, h.failure(ctx, err, wait)
+}
+
+// inputs is how many texts an embed request holds, if that can be told.
+func inputs(input any) (int, bool) {
+	switch in := input.(type) {
+	case string:
+		return 1, true
+	case []string:
+		return len(in), true
+	case []any:
+		return len(in), true
+	}
+	return 0, false
+}

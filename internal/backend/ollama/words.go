@@ -1,0 +1,61 @@
+package ollama
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+// transportWords say why no answer came. They are never those of net/http, which
+// may quote the address of a proxy and its password.
+func transportWords(err error) string {
+	if e, ok := errors.AsType[*dialError](err); ok {
+		return e.words
+	}
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e.Err.Error()
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return "timed out"
+	}
+	if strings.Contains(err.Error(), "HTTP response to HTTPS client") {
+		return "https is asked for, and the host speaks http"
+	}
+	return "connection closed before an answer came"
+}
+
+// redactor takes a host's secrets out of what the host says.
+func redactor(key string, user *url.Userinfo) *strings.Replacer {
+	var pairs []string
+	if key != "" {
+		pairs = append(pairs, key, "[key]")
+	}
+	if password, ok := user.Password(); ok && password != "" {
+		pairs = append(pairs, basicAuth(user), "[password]", password, "[password]")
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// oneLine makes a host's words fit for a log line: the first line, printable,
+// not too long, and without secrets.
+func (h *Host) oneLine(said string) string {
+	said = strings.TrimSpace(said)
+	if strings.HasPrefix(said, "<") {
+		return "answered with HTML"
+	}
+	said, _, _ = strings.Cut(h.secrets.Replace(said), "\n")
+	said = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, said)
+	const most = 300 // bytes
+	if len(said) > most {
+		said = strings.ToValidUTF8(said[:most], "") + "…"
+	}
+	return said
+}
