@@ -1,0 +1,87 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestEnvelopeFindsTheSameInPiecesOfAnySize(t *testing.T) {
+	message := []byte(`{ "params" : {"id":1,"x":["\\\"}",{}]} , "method":"tools\/call", "id" : "a\"}," , "result": null }`)
+	for size := 1; size <= len(message); size++ {
+		var e envelope
+		for rest := message; len(rest) > 0; rest = rest[min(size, len(rest)):] {
+			_, _ = e.Write(rest[:min(size, len(rest))])
+		}
+		id, _ := e.requestID()
+		method, _ := e.methodName()
+		if string(id) != `"a\"},"` || method != "tools/call" || !e.isObject || !e.isReply {
+			t.Errorf("in pieces of %d: id %s, method %q, object %t, reply %t", size, id, method, e.isObject, e.isReply)
+		}
+	}
+}
+
+// FuzzEnvelope compares what is found in a message with what encoding/json finds.
+func FuzzEnvelope(f *testing.F) {
+	f.Add([]byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
+	f.Add([]byte(`{"method":"a\u0062","params":{"id":[{"id":"}"}]},"i\u0064":"\"","error":{}}`))
+	f.Add([]byte(` { "id" : -1.5e+3 , "id" : null , "" : {} } `))
+	f.Add([]byte(`{"id":"` + strings.Repeat("x", tokenMax) + `"}`))
+	f.Add([]byte(`{"id":` + strings.Repeat("1", tokenMax+1) + `}`))
+	f.Add([]byte(`[{"id":1}]`))
+	f.Add([]byte(`}{"id":1}`))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		var e envelope
+		_, _ = e.Write(message)
+		if len(e.id) > tokenMax+1 || len(e.method) > tokenMax+1 || cap(e.token) > 2*tokenMax {
+			t.Fatalf("kept %d bytes of an id, %d of a method, %d of a token", len(e.id), len(e.method), cap(e.token))
+		}
+		var want map[string]json.RawMessage
+		if json.Unmarshal(message, &want) != nil || want == nil {
+			return
+		}
+		_, result := want["result"]
+		_, failed := want["error"]
+		if !e.isObject || e.isReply != (result || failed) {
+			t.Errorf("object %t, reply %t", e.isObject, e.isReply)
+		}
+		compare(t, "id", e.id, want["id"])
+		compare(t, "method", e.method, want["method"])
+		if id, ok := e.requestID(); ok && !bytes.Equal(id, want["id"]) {
+			t.Errorf("request id %s, want %s", id, want["id"])
+		}
+	})
+}
+
+func compare(t *testing.T, name string, got []byte, want json.RawMessage) {
+	t.Helper()
+	var compact bytes.Buffer
+	if len(want) > 0 {
+		if err := json.Compact(&compact, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(got, compact.Bytes()[:min(compact.Len(), tokenMax+1)]) {
+		t.Errorf("%s is %q, want %q", name, got, want)
+	}
+}
+
+func BenchmarkEnvelope(b *testing.B) {
+	message := func(size int) []byte {
+		return fmt.Appendf(nil, `{"jsonrpc":"2.0","id":12,"method":"tools/call","params":{"name":"generate","arguments":{"images":["%s"]}}}`,
+			strings.Repeat("iVBORw0K", size/8))
+	}
+	for _, size := range []int{100, 10 << 20} {
+		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
+			message := message(size)
+			b.SetBytes(int64(len(message)))
+			var e envelope
+			for b.Loop() {
+				e.reset()
+				_, _ = e.Write(message)
+			}
+		})
+	}
+}

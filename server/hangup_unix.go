@@ -1,0 +1,61 @@
+//go:build unix
+
+package server
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// watchHangup calls gone, once, when out is a file whose other end has been
+// closed: the pipe or socket of a client that died. It sees that without writing,
+// and sleeps until then. The function that it returns ends the watch.
+func watchHangup(out io.Writer, gone func()) (stop func()) {
+	file, ok := out.(*os.File)
+	if !ok {
+		return func() {}
+	}
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return func() {}
+	}
+	wake, end, err := os.Pipe()
+	if err != nil {
+		return func() {}
+	}
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		// Control, unlike file.Fd, leaves the file in the mode that it is in.
+		_ = conn.Control(func(fd uintptr) {
+			if hungUp(fd, wake.Fd()) {
+				gone()
+			}
+		})
+	})
+	return func() {
+		end.Close()
+		watch.Wait()
+		wake.Close()
+	}
+}
+
+// hungUp waits until nobody is left at the other end of out, which it reports,
+// or of wake. What cannot be polled counts as never hung up.
+func hungUp(out, wake uintptr) bool {
+	// Hanging up is reported without being asked for, except on macOS.
+	files := []unix.PollFd{
+		{Fd: int32(out), Events: unix.POLLHUP},
+		{Fd: int32(wake), Events: unix.POLLHUP},
+	}
+	for {
+		_, err := unix.Poll(files, -1)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		return err == nil && files[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+	}
+}

@@ -1,0 +1,120 @@
+//go:build unix
+
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+	"golang.org/x/sys/unix"
+
+	"ollama-mcp/server"
+)
+
+func TestClientThatDiesIsNoticedWithoutWritingToIt(t *testing.T) {
+	question := call("1", "hold", "{}") + "\n"
+	for name, input := range map[string]func(t *testing.T) io.Reader{
+		"after the end of input": func(*testing.T) io.Reader { return strings.NewReader(question) },
+		"while somebody else holds its input open": func(t *testing.T) io.Reader {
+			in, held := pipe(t)
+			if _, err := io.WriteString(held, question); err != nil {
+				t.Fatal(err)
+			}
+			return in
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := input(t)
+			fromServer, out := pipe(t)
+			asked, cause := make(chan struct{}), make(chan error, 1)
+			hold := mcpserver.ServerTool{
+				Tool: mcp.NewTool("hold"),
+				Handler: func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+					close(asked)
+					<-ctx.Done()
+					cause <- context.Cause(ctx)
+					return mcp.NewToolResultText("too late"), nil
+				},
+			}
+			s := newServer(t, server.Options{Tools: []mcpserver.ServerTool{hold}})
+			served := make(chan error, 1)
+			go func() { served <- s.ServeStdio(t.Context(), in, out) }()
+			<-asked
+			fromServer.Close()
+			if err := <-served; !errors.Is(err, server.ErrClientGone) {
+				t.Errorf("ServeStdio returned %v", err)
+			}
+			if err := <-cause; !errors.Is(err, server.ErrClientGone) {
+				t.Errorf("the tool was told %v", err)
+			}
+		})
+	}
+}
+
+func TestClientThatOnlyStopsSendingIsNotTakenForDead(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, ours := os.NewFile(uintptr(pair[0]), "server"), os.NewFile(uintptr(pair[1]), "client")
+	defer out.Close()
+	defer ours.Close()
+	if err := unix.Shutdown(pair[1], unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	in, toServer := pipe(t)
+	served := make(chan error, 1)
+	s := newServer(t, server.Options{})
+	go func() { served <- s.ServeStdio(t.Context(), in, out) }()
+	answers := bufio.NewReader(ours)
+	for range 3 {
+		if _, err := io.WriteString(toServer, `{"jsonrpc":"2.0","id":1,"method":"ping"}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := answers.ReadString('\n'); err != nil || !strings.Contains(line, `"result":{}`) {
+			t.Fatalf("got %q, %v", line, err)
+		}
+	}
+	toServer.Close()
+	if err := <-served; err != nil {
+		t.Errorf("ServeStdio returned %v", err)
+	}
+}
+
+func TestReadOfAPipeIsWokenWhenTheServerStops(t *testing.T) {
+	in, _ := pipe(t)
+	fromServer, out := pipe(t)
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	s := newServer(t, server.Options{})
+	go func() { served <- s.ServeStdio(ctx, in, out) }()
+	stop()
+	if err := <-served; err != nil {
+		t.Errorf("ServeStdio returned %v", err)
+	}
+	if _, err := in.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the deadline that wakes the read is not set: %v", err)
+	}
+	fromServer.Close()
+}
+
+// pipe is closed with the test.
+func pipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		r.Close()
+		w.Close()
+	})
+	return r, w
+}

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+
+	"github.com/mark3labs/mcp-go/mcp"
+)
+
+// Why the context of a request ended, as context.Cause tells its tool.
+var (
+	// ErrClientGone means that nobody is left to read an answer.
+	ErrClientGone = errors.New("the client is gone")
+
+	errCancelled = errors.New("cancelled by the client")
+	errStopping  = errors.New("the server is stopping")
+)
+
+// noteBuffer is how many notifications of a request may wait to be written. More
+// are dropped, by mcp-go, rather than hold up the tool.
+const noteBuffer = 100
+
+// request is a request in flight. To mcp-go it is a session of its own, with the
+// client of the connection: so its notifications keep together, and all of them
+// can be written before its answer.
+type request struct {
+	*session
+	id     json.RawMessage // as sent: 1 and "1" are two ids
+	method string
+	line   []byte
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	conn      *conn
+	forwarder sync.WaitGroup
+
+	// mu guards what follows; nothing blocks under it.
+	mu    sync.Mutex
+	notes chan mcp.JSONRPCNotification // made when first wanted
+	ended chan struct{}                // likewise; closed when the request has been handled
+	done  bool
+}
+
+// NotificationChannel is where mcp-go leaves a notification, if there is room.
+// Once the request has been handled there is none: nothing may follow the answer.
+func (r *request) NotificationChannel() chan<- mcp.JSONRPCNotification {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done {
+		return nil
+	}
+	if r.notes == nil {
+		r.notes, r.ended = make(chan mcp.JSONRPCNotification, noteBuffer), make(chan struct{})
+		r.forwarder.Go(r.forward)
+	}
+	return r.notes
+}
+
+// endNotes returns when all notifications sent so far have been written.
+func (r *request) endNotes() {
+	r.mu.Lock()
+	r.done = true
+	if r.ended != nil {
+		close(r.ended)
+	}
+	r.mu.Unlock()
+	r.forwarder.Wait()
+}
+
+func (r *request) forward() {
+	for {
+		select {
+		case note := <-r.notes:
+			r.conn.notify(r, note)
+		case <-r.ended:
+			for range len(r.notes) {
+				r.conn.notify(r, <-r.notes)
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package server
+
+import (
+	"crypto/rand"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+)
+
+// session is what is known of the client at the other end of a connection.
+type session struct {
+	id          string
+	initialized atomic.Bool
+
+	// mu guards what follows; nothing is called under it.
+	mu           sync.Mutex
+	client       mcp.Implementation
+	capabilities mcp.ClientCapabilities
+	version      string // of the protocol, as negotiated; "" if it was not
+	level        mcp.LoggingLevel
+}
+
+func newSession() *session {
+	return &session{id: rand.Text(), level: mcp.LoggingLevelError}
+}
+
+func (s *session) SessionID() string { return s.id }
+func (s *session) Initialize()       { s.initialized.Store(true) }
+func (s *session) Initialized() bool { return s.initialized.Load() }
+
+func (s *session) SetLogLevel(level mcp.LoggingLevel) { set(s, &s.level, level) }
+func (s *session) GetLogLevel() mcp.LoggingLevel      { return get(s, &s.level) }
+
+func (s *session) SetClientInfo(client mcp.Implementation) { set(s, &s.client, client) }
+func (s *session) GetClientInfo() mcp.Implementation       { return get(s, &s.client) }
+
+func (s *session) SetClientCapabilities(c mcp.ClientCapabilities) { set(s, &s.capabilities, c) }
+func (s *session) GetClientCapabilities() mcp.ClientCapabilities  { return get(s, &s.capabilities) }
+
+func (s *session) SetProtocolVersion(version string) { set(s, &s.version, version) }
+func (s *session) ProtocolVersion() string           { return get(s, &s.version) }
+
+func set[T any](s *session, field *T, value T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*field = value
+}
+
+func get[T any](s *session, field *T) T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return *field
+}
+
+// What mcp-go looks for in the session of a request.
+var (
+	_ mcpserver.SessionWithLogging         = (*request)(nil)
+	_ mcpserver.SessionWithClientInfo      = (*request)(nil)
+	_ mcpserver.SessionWithProtocolVersion = (*request)(nil)
+)

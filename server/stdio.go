@@ -1,0 +1,187 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+)
+
+// lastWords is how long requests may take to end once they have been cancelled.
+const lastWords = 2 * time.Second
+
+// ServeStdio serves one client, with a JSON-RPC message on each line of in and out,
+// until the client is done or ctx ends.
+//
+// The client is done when in ends, and all that it asked has been answered. Where
+// out is a file, the client is also done, and its requests are cancelled, as soon as
+// nobody is left to read it; elsewhere that shows at the next write. When ctx ends no
+// more is read, requests in flight get Options.Drain to end, and are then cancelled.
+//
+// It returns nil if the client was done in good order or ctx ended, ErrClientGone if
+// nobody was left to read, and another error if reading failed. All that it started
+// has ended by then, with two exceptions, which only the end of the process helps:
+// a Read or Write that nothing can wake, as is mostly true of standard input and
+// output, and a tool that does not end when it is cancelled, which is an error too.
+// A Read that can be woken is, by a deadline or by closing in.
+func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
+	c := newConn(ctx, s, out)
+	defer c.cancel(nil)
+	stopWatch := watchHangup(out, func() { c.hangUp(errors.New("its end of our output is closed")) })
+	defer stopWatch()
+
+	read := make(chan error, 1)
+	go func() { read <- c.read(in) }()
+	var err error
+	reading := true
+	select {
+	case err = <-read:
+		reading = false
+	case <-ctx.Done():
+	case <-c.ctx.Done():
+	}
+	if left := c.finish(ctx); left > 0 {
+		return fmt.Errorf("server: %d requests did not end when they were cancelled", left)
+	}
+	if reading && wake(in) {
+		<-read
+	}
+	if cause := context.Cause(c.ctx); errors.Is(cause, ErrClientGone) {
+		return fmt.Errorf("server: %w", cause)
+	}
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	return nil
+}
+
+// finish takes no more messages and waits for those taken: for as long as they
+// need, or for the time to drain once ctx ends, or until the client is gone. It
+// returns how many had not ended soon after they were cancelled.
+func (c *conn) finish(ctx context.Context) (left int) {
+	idle := c.close()
+	select {
+	case <-idle:
+	case <-c.ctx.Done():
+	case <-ctx.Done():
+		drain, stop := context.WithTimeout(c.ctx, c.server.opts.Drain)
+		defer stop()
+		select {
+		case <-idle:
+		case <-drain.Done():
+		}
+	}
+	c.cancel(errStopping)
+	late := time.NewTimer(lastWords)
+	defer late.Stop()
+	select {
+	case <-idle:
+		return 0
+	case <-late.C:
+		return max(1, c.running())
+	}
+}
+
+// wake makes a Read that waits in r return, and reports whether it does. A file
+// without deadlines, as standard input mostly is, cannot be woken, nor would
+// closing it help.
+func wake(r io.Reader) bool {
+	switch r := r.(type) {
+	case interface{ SetReadDeadline(t time.Time) error }:
+		return r.SetReadDeadline(time.Unix(1, 0)) == nil
+	case io.Closer:
+		return r.Close() == nil
+	}
+	return false
+}
+
+// read takes messages until in ends.
+func (c *conn) read(in io.Reader) error {
+	lines := newLineReader(in, c.server.opts.MaxMessage)
+	var e envelope
+	for {
+		line, err := lines.next(&e)
+		if err != nil && !errors.Is(err, errTooLong) {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return fmt.Errorf("read: %w", err)
+		}
+		if !c.enter() {
+			return nil
+		}
+		if err != nil {
+			c.refuseLong(&e)
+		} else {
+			c.take(&e, bytes.Trim(line, " \t\r\n"))
+		}
+		c.leave()
+	}
+}
+
+// take acts on one message. It does not wait for anything but the client, and
+// that only to be read by it when it has left a great many answers unread.
+func (c *conn) take(e *envelope, line []byte) {
+	id, hasID := e.requestID()
+	method, hasMethod := e.methodName()
+	switch {
+	case len(line) == 0:
+	case e.isObject && hasID && hasMethod:
+		c.start(c.newRequest(id, method, line))
+	case e.isObject && !e.hasID() && hasMethod && json.Valid(line):
+		if method == "notifications/cancelled" {
+			c.cancelRequest(line)
+		}
+	case e.isObject && e.isReply && !hasMethod:
+		c.server.opts.Log.Debug("dropped an answer to a question that was never asked")
+	default:
+		c.refuse(malformed(id, line))
+	}
+}
+
+// start has a request handled. One whose id is in use is refused under that id: its
+// caller is waiting, and would else be given the answer to the other one.
+func (c *conn) start(r *request) {
+	limit := c.server.opts.MaxInFlight
+	switch {
+	case !c.register(r):
+		c.refuseRequest(r, rpcError(r.id, mcp.INVALID_REQUEST,
+			"a request with this id is still in flight", retry("invalid_argument", false)))
+	case r.method == "initialize":
+		c.serve(r) // here, since what comes next may build on it
+	case r.method == "ping":
+		c.aside(func() { c.serve(r) }) // however much is in flight: it asks if we are alive
+	case !c.spawn(limit, func() { c.serve(r) }):
+		c.unregister(r)
+		c.refuseRequest(r, rpcError(r.id, codeOverloaded,
+			fmt.Sprintf("%d requests are in flight; try again when one has been answered", limit), retry("overloaded", true)))
+	}
+}
+
+// refuseRequest answers a request that is not going to be handled, unless it turns
+// out not to be one: nothing has looked at all of it yet.
+func (c *conn) refuseRequest(r *request, e mcp.JSONRPCError) {
+	r.cancel(nil)
+	if !json.Valid(r.line) {
+		e = malformed(r.id, r.line)
+	}
+	c.refuse(e)
+}
+
+// refuseLong answers a message that was too long to be kept, if it is to be answered.
+func (c *conn) refuseLong(e *envelope) {
+	_, hasMethod := e.methodName()
+	if e.isObject && hasMethod && !e.hasID() {
+		c.server.opts.Log.Warn("dropped a notification that was too long")
+		return
+	}
+	id, _ := e.requestID()
+	c.refuse(rpcError(id, mcp.INVALID_REQUEST,
+		fmt.Sprintf("the message is larger than %.4g MiB; send less, or split it", float64(c.server.opts.MaxMessage)/(1<<20)),
+		retry("invalid_argument", false)))
+}

@@ -1,0 +1,387 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/server"
+)
+
+func TestProgressComesBeforeItsAnswer(t *testing.T) {
+	const rounds, calls, reports = 30, 16, 50
+	synctest.Test(t, func(t *testing.T) {
+		c := connect(t.Context(), t, server.Options{})
+		c.initialize()
+		for range rounds {
+			seen := make(map[string]int)
+			for id := range calls {
+				c.send(call(fmt.Sprint(id), "progress", fmt.Sprintf(`{"reports":%d}`, reports)))
+			}
+			for answered := 0; answered < calls; {
+				m := c.next()
+				if m.Method == "" {
+					answered++
+					if seen[string(m.ID)] != reports {
+						t.Fatalf("%d reports came before the answer, want %d: %s", seen[string(m.ID)], reports, m.line)
+					}
+					continue
+				}
+				token := fmt.Sprint(m.Params.ProgressToken)
+				if seen[token]++; seen[token] != int(m.Params.Progress) {
+					t.Fatalf("report %d of its call is %s", seen[token], m.line)
+				}
+			}
+		}
+		if rest, err := c.hangUp(); err != nil || len(rest) > 0 {
+			t.Errorf("at the end: %v, %v", rest, err)
+		}
+	})
+}
+
+func TestNothingFollowsTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var late, tooLate error
+		returned := make(chan struct{})
+		straggler := mcpserver.ServerTool{
+			Tool: mcp.NewTool("straggler"),
+			Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+				channel := mcpserver.ClientSessionFromContext(ctx).NotificationChannel()
+				go func() {
+					defer close(returned)
+					time.Sleep(time.Second)
+					channel <- mcp.JSONRPCNotification{} // taken before the answer, used after it
+					tooLate = notify(ctx, r, 1)
+				}()
+				late = notify(ctx, r, 0)
+				return mcp.NewToolResultText("done"), nil
+			},
+		}
+		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{straggler}})
+		c.initialize()
+		c.send(call("1", "straggler", "{}"))
+		if m := c.next(); m.Method != "notifications/progress" {
+			t.Errorf("first came %s", m.line)
+		}
+		if m := c.next(); m.text() != "done" {
+			t.Errorf("then came %s", m.line)
+		}
+		<-returned
+		if late != nil || !errors.Is(tooLate, mcpserver.ErrNotificationChannelBlocked) {
+			t.Errorf("before the return: %v; after it: %v, want it refused", late, tooLate)
+		}
+		if rest, err := c.hangUp(); err != nil || len(rest) > 0 {
+			t.Errorf("after the answer: %v, %v", rest, err)
+		}
+	})
+}
+
+func TestCancelHitsHoweverEarlyItComes(t *testing.T) {
+	const times = 100
+	synctest.Test(t, func(t *testing.T) {
+		var ended collector
+		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}})
+		for i := range times {
+			c.send(call(fmt.Sprint(i), "wait", "{}"), cancel(fmt.Sprint(i)))
+		}
+		if rest, err := c.hangUp(); err != nil || len(rest) > 0 {
+			t.Errorf("got %v, %v; want no answers", rest, err)
+		}
+		want := slices.Repeat([]string{"cancelled by the client"}, times)
+		if !slices.Equal(ended.causes, want) {
+			t.Errorf("%d of %d were cancelled: %q", len(ended.causes), times, ended.causes)
+		}
+	})
+}
+
+func TestCancelEndsOnlyTheRequestWithThatVeryID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended collector
+		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}})
+		c.send(call("1", "wait", "{}"), call(`"1"`, "wait", "{}"), cancel("2"), cancel("null"),
+			`{"jsonrpc":"2.0","method":"notifications/cancelled"}`, cancel("1"))
+		synctest.Wait()
+		if len(ended.causes) != 1 {
+			t.Errorf("%d requests ended, want 1", len(ended.causes))
+		}
+		// The id is free at once.
+		c.send(call("1", "echo", `{"text":"again"}`))
+		if m := c.next(); m.text() != "again" {
+			t.Errorf("got %s", m.line)
+		}
+		c.send(cancel(`"1"`))
+		if rest, err := c.hangUp(); err != nil || len(rest) > 0 || len(ended.causes) != 2 {
+			t.Errorf("got %v, %v, %d ended", rest, err, len(ended.causes))
+		}
+	})
+}
+
+func TestNoProgressFollowsACancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dogged := mcpserver.ServerTool{
+			Tool: mcp.NewTool("dogged"),
+			Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+				<-ctx.Done()
+				return mcp.NewToolResultText("done"), notify(ctx, r, 1)
+			},
+		}
+		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{dogged}})
+		c.initialize()
+		c.send(call("1", "dogged", "{}"), cancel("1"))
+		if rest, err := c.hangUp(); err != nil || len(rest) > 0 {
+			t.Errorf("got %v, %v", rest, err)
+		}
+	})
+}
+
+func TestRequestWhoseIDIsInUseIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := connect(t.Context(), t, server.Options{})
+		c.send(call("7", "sleep", `{"seconds":60}`), call("7", "echo", `{"text":"second"}`))
+		if m := c.next(); string(m.ID) != "7" || m.Error == nil || m.Error.Code != mcp.INVALID_REQUEST {
+			t.Errorf("the second got %s", m.line)
+		}
+		if m := c.next(); string(m.ID) != "7" || m.text() != "slept" {
+			t.Errorf("the first got %s", m.line)
+		}
+		if _, err := c.hangUp(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAThousandRequestsRunAtOnceAndOneMoreIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended collector
+		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}})
+		for i := range 1000 {
+			c.send(call(fmt.Sprint(i), "wait", "{}"))
+		}
+		c.send(call(`"more"`, "echo", "{}"))
+		if m := c.next(); m.Error == nil || m.Error.Data.Code != "overloaded" || !*m.Error.Data.Retryable || string(m.ID) != `"more"` {
+			t.Errorf("one more got %s", m.line)
+		}
+		c.send(`{"jsonrpc":"2.0","id":"alive","method":"ping"}`)
+		if m := c.next(); m.Error != nil || string(m.ID) != `"alive"` {
+			t.Errorf("ping got %s", m.line)
+		}
+		c.send(cancel("500"))
+		synctest.Wait()
+		c.send(call(`"more"`, "echo", `{"text":"room"}`))
+		if m := c.next(); m.text() != "room" {
+			t.Errorf("after a cancel: %s", m.line)
+		}
+		for i := range 1000 {
+			c.send(cancel(fmt.Sprint(i)))
+		}
+		if rest, err := c.hangUp(); err != nil || len(rest) > 0 || len(ended.causes) != 1000 {
+			t.Errorf("got %v, %v, %d ended", rest, err, len(ended.causes))
+		}
+	})
+}
+
+func TestClientThatReadsNothingIsHeldUpButNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, toServer := io.Pipe()
+		fromServer, out := io.Pipe()
+		served := make(chan error, 1)
+		s := newServer(t, server.Options{MaxInFlight: 2})
+		go func() {
+			served <- s.ServeStdio(t.Context(), in, out)
+			out.Close()
+		}()
+		sent := 0
+		go func() {
+			defer toServer.Close()
+			for ; sent < 20; sent++ {
+				fmt.Fprintln(toServer, "garbage")
+			}
+		}()
+		synctest.Wait()
+		if sent > 10 {
+			t.Errorf("it could send %d messages and read no answer", sent)
+		}
+		answers, _ := io.ReadAll(fromServer)
+		if n := strings.Count(string(answers), "-32700"); n != 20 {
+			t.Errorf("%d of 20 answers came", n)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRequestsInFlightAreAnsweredAfterTheEndOfInput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := connect(t.Context(), t, server.Options{})
+		c.send(call("1", "sleep", `{"seconds":300}`))
+		io.WriteString(c.in, call("2", "sleep", `{"seconds":200}`)) // a last line without an end
+		rest, err := c.hangUp()
+		if err != nil || len(rest) != 2 || rest[0].text() != "slept" || rest[1].text() != "slept" {
+			t.Errorf("got %v, %v", rest, err)
+		}
+	})
+}
+
+func TestRequestsAreCancelledWhenTheirAnswersCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended collector
+		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}})
+		c.send(call("1", "wait", "{}"), call("2", "wait", "{}"))
+		c.out.Close()
+		c.send(`{"jsonrpc":"2.0","id":3,"method":"ping"}`)
+		if err := <-c.served; !errors.Is(err, server.ErrClientGone) {
+			t.Errorf("ServeStdio returned %v", err)
+		}
+		if len(ended.causes) != 2 || !strings.HasPrefix(ended.causes[0], "the client is gone") {
+			t.Errorf("calls ended with %q", ended.causes)
+		}
+	})
+}
+
+func TestStoppingLetsRequestsEndForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		c := connect(ctx, t, server.Options{Drain: 10 * time.Second})
+		c.send(call("1", "sleep", `{"seconds":9}`), call("2", "sleep", `{"seconds":11}`))
+		synctest.Wait()
+		began := time.Now()
+		stop()
+		if m := c.next(); string(m.ID) != "1" || m.text() != "slept" {
+			t.Errorf("in time: %s", m.line)
+		}
+		if m := c.next(); string(m.ID) != "2" || m.text() != "the server is stopping" {
+			t.Errorf("too late: %s", m.line)
+		}
+		if err := <-c.served; err != nil || time.Since(began) != 10*time.Second {
+			t.Errorf("ServeStdio returned %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+func TestStoppingEndsTheWaitForAnswersAfterTheEndOfInput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		c := connect(ctx, t, server.Options{Drain: time.Second})
+		c.send(call("1", "sleep", `{"seconds":300}`))
+		time.AfterFunc(5*time.Second, stop)
+		began := time.Now()
+		rest, err := c.hangUp()
+		if err != nil || len(rest) != 1 || rest[0].text() != "the server is stopping" || time.Since(began) != 6*time.Second {
+			t.Errorf("got %v, %v after %v", rest, err, time.Since(began))
+		}
+	})
+}
+
+func TestToolThatDoesNotEndIsAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		deaf := mcpserver.ServerTool{
+			Tool: mcp.NewTool("deaf"),
+			Handler: func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+				<-release
+				return mcp.NewToolResultText("at last"), nil
+			},
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		c := connect(ctx, t, server.Options{Drain: time.Second, Tools: []mcpserver.ServerTool{deaf}})
+		c.send(call("1", "deaf", "{}"))
+		synctest.Wait()
+		stop()
+		if err := <-c.served; err == nil || !strings.Contains(err.Error(), "1 requests did not end") {
+			t.Errorf("ServeStdio returned %v", err)
+		}
+		close(release)
+		c.in.Close()
+	})
+}
+
+// stuck is input whose Read cannot be woken.
+type stuck struct{ lines chan string }
+
+func (s stuck) Read(p []byte) (int, error) {
+	line, ok := <-s.lines
+	if !ok {
+		return 0, io.EOF
+	}
+	return copy(p, line), nil
+}
+
+func TestReadThatCannotBeWokenDoesNotHoldUpTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := stuck{make(chan string)}
+		var out bytes.Buffer
+		ctx, stop := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		s := newServer(t, server.Options{})
+		go func() { served <- s.ServeStdio(ctx, in, &out) }()
+		synctest.Wait()
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		in.lines <- `{"jsonrpc":"2.0","id":1,"method":"ping"}` + "\n"
+		close(in.lines)
+		synctest.Wait()
+		if out.Len() > 0 {
+			t.Errorf("what was sent after the end was answered: %s", &out)
+		}
+	})
+}
+
+func TestInputThatBreaksIsAnError(t *testing.T) {
+	broken := errors.New("the cable was cut")
+	in := io.MultiReader(strings.NewReader(call("1", "echo", `{"text":"before"}`)+"\n"), brokenReader{broken})
+	var out bytes.Buffer
+	s := newServer(t, server.Options{})
+	if err := s.ServeStdio(t.Context(), in, &out); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if m := parse(t, out.String()); m.text() != "before" {
+		t.Errorf("what was asked before got %s", m.line)
+	}
+}
+
+type brokenReader struct{ err error }
+
+func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }
+
+func TestPanicIsToldToTheLogAndNotToTheClient(t *testing.T) {
+	var log bytes.Buffer
+	s := newServer(t, server.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var out bytes.Buffer
+	if err := s.ServeStdio(t.Context(), strings.NewReader(call("1", "panic", "{}")), &out); err != nil {
+		t.Fatal(err)
+	}
+	m := parse(t, out.String())
+	if m.Error == nil || m.Error.Code != mcp.INTERNAL_ERROR || strings.Contains(m.line, "hunter2") {
+		t.Fatalf("the client got %s", m.line)
+	}
+	reference := m.Error.Message[strings.LastIndex(m.Error.Message, " ")+1:]
+	if !strings.Contains(log.String(), "reference="+reference) || !strings.Contains(log.String(), "hunter2") {
+		t.Errorf("the log for %q is %s", m.Error.Message, &log)
+	}
+}
+
+func TestReadThatCanBeWokenIsWoken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		c := connect(ctx, t, server.Options{})
+		synctest.Wait()
+		stop()
+		if err := <-c.served; err != nil { // the bubble sees to it that the reader has ended too
+			t.Error(err)
+		}
+	})
+}
