@@ -1,0 +1,105 @@
+package tools
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"ollama-mcp/internal/backend"
+)
+
+// modelArgs are the arguments that every question to a model takes.
+type modelArgs struct {
+	Options        options    `json:"options,omitzero" jsonschema:"Ollama's model options"`
+	KeepAlive      *keepAlive `json:"keep_alive,omitempty" jsonschema:"how long the model stays in memory: \"5m\", 0 = not, -1 = for ever"`
+	Truncate       *bool      `json:"truncate,omitempty" jsonschema:"false refuses input that exceeds the context; true cuts it; default: cut and say so"`
+	TimeoutSeconds period     `json:"timeout_seconds,omitempty" jsonschema:"give up after this time and return what there is"`
+}
+
+// textArgs are those of a question that is answered with text.
+type textArgs struct {
+	Format format              `json:"format,omitzero" jsonschema:"\"json\", or the JSON schema of the answer"`
+	Think  *backend.ThinkValue `json:"think,omitempty" jsonschema:"for thinking models: whether, or how hard, to think first"`
+	modelArgs
+}
+
+// The types of arguments whose schema is not what their Go type suggests; see
+// typeSchemas for the schemas.
+type (
+	modelName string
+	role      string
+	period    float64        // seconds
+	options   map[string]any // as Ollama spells them
+	format    struct{ json.RawMessage }
+	keepAlive struct{ backend.Duration }
+	texts     []string
+)
+
+// IsZero reports that no format is wanted.
+func (f format) IsZero() bool { return len(f.RawMessage) == 0 }
+
+// UnmarshalJSON takes what Ollama takes, and "-1" and "300" in quotes too.
+func (k *keepAlive) UnmarshalJSON(raw []byte) error {
+	if s := strings.Trim(string(raw), `"`); json.Valid([]byte(s)) {
+		raw = []byte(s) // a number of seconds
+	}
+	if err := k.Duration.UnmarshalJSON(raw); err != nil {
+		return fmt.Errorf(`argument "keep_alive" must be a time such as "5m", or seconds, not %s`, raw)
+	}
+	return nil
+}
+
+// value is what the request to the host holds; nil where the caller said nothing.
+func (k *keepAlive) value() *backend.Duration {
+	if k == nil {
+		return nil
+	}
+	return &k.Duration
+}
+
+// UnmarshalJSON takes one text or a list of them.
+func (t *texts) UnmarshalJSON(raw []byte) error {
+	if raw[0] == '"' {
+		*t = texts{""}
+		return json.Unmarshal(raw, &(*t)[0])
+	}
+	return json.Unmarshal(raw, (*[]string)(t))
+}
+
+// timeout is how long the call may take; 0 means as long as it needs.
+func (a modelArgs) timeout(otherwise time.Duration) time.Duration {
+	if a.TimeoutSeconds == 0 {
+		return otherwise
+	}
+	return time.Duration(float64(a.TimeoutSeconds) * float64(time.Second))
+}
+
+// decodeImages reads base64 images, with or without a data: URL around them,
+// and refuses what is no image. at is the argument's path, for the message.
+func decodeImages(at string, encoded []string) ([]backend.ImageData, error) {
+	var images []backend.ImageData
+	for i, text := range encoded {
+		if strings.HasPrefix(text, "data:") {
+			_, text, _ = strings.Cut(text, ",")
+		}
+		data, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return nil, invalid("argument \"%s[%d]\" is not base64: send the image's bytes in base64, not a path or a URL", at, i)
+		}
+		if kind := http.DetectContentType(data); !strings.HasPrefix(kind, "image/") {
+			return nil, invalid("argument \"%s[%d]\" is not an image but %s: send a PNG, JPEG or WebP", at, i, kind)
+		}
+		images = append(images, data)
+	}
+	return images, nil
+}
+
+func sizeOf(images []backend.ImageData) (n int) {
+	for _, image := range images {
+		n += len(image)
+	}
+	return n
+}

@@ -1,0 +1,193 @@
+package tools
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/backend"
+)
+
+func TestWrongArgumentIsNamedWithWhatItShouldBe(t *testing.T) {
+	for _, tc := range []struct{ args, want string }{
+		{`[]`, `the arguments must be an object`},
+		{`{"model":"m","promt":"hi"}`, `unknown argument "promt"; did you mean "prompt"?`},
+		{`{"model":"m","prompt":"hi","Model":"n"}`, `unknown argument "Model"; did you mean "model"?`},
+		{`{"model":"m","prompt":"hi","url":"http://x"}`, `unknown argument "url"; known are model, prompt, system, `},
+		{`{"model":"m"}`, `argument "prompt" is missing`},
+		{`{}`, `argument "model" is missing`},
+		{`{"model":"","prompt":"hi"}`, `argument "model" must not be empty`},
+		{`{"model":"m","prompt":null}`, `argument "prompt" is null; leave it out instead`},
+		{`{"model":"m","prompt":7}`, `argument "prompt" must be a text`},
+		{`{"model":"m","prompt":"hi","raw":"yes"}`, `argument "raw" must be true or false`},
+		{`{"model":"m","prompt":"hi","images":"x"}`, `argument "images" must be a list`},
+		{`{"model":"m","prompt":"hi","images":["x",1]}`, `argument "images[1]" must be a text`},
+		{`{"model":"m","prompt":"hi","timeout_seconds":0}`, `argument "timeout_seconds" must be more than 0`},
+		{`{"model":"m","prompt":"hi","format":"xml"}`, `argument "format" must be "json" or an object`},
+		{`{"model":"m","prompt":"hi","format":3}`, `argument "format" must be a text or an object`},
+		{`{"model":"m","prompt":"hi","think":"hard"}`, `argument "think" must be true or false or "low" or "medium" or "high"`},
+		{`{"model":"m","prompt":"hi","options":{"temprature":1}}`, `unknown argument "options.temprature"; did you mean "temperature"?`},
+		{`{"model":"m","prompt":"hi","options":{"temperature":"hot"}}`, `argument "options.temperature" must be a number`},
+		{`{"model":"m","prompt":"hi","options":{"num_ctx":1.5}}`, `argument "options.num_ctx" must be a whole number`},
+		{`{"model":"m","prompt":"hi","options":{"stop":["a",null]}}`, `argument "options.stop[1]" is null; leave it out instead`},
+		{`{"model":"m","prompt":"hi","keep_alive":true}`, `argument "keep_alive" must be a text or a number`},
+		{`{"model":"m","prompt":"hi","keep_alive":"soon"}`, `argument "keep_alive" must be a time such as "5m", or seconds, not "soon"`},
+	} {
+		if _, err := read[generateIn](t, tc.args); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
+			t.Errorf("%s:\n got %v\nwant %s", tc.args, err, tc.want)
+		}
+	}
+	for _, tc := range []struct{ args, want string }{
+		{`{"model":"m","messages":[{"content":"hi"}]}`, `argument "messages[0].role" is missing`},
+		{`{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"boss"}]}`, `argument "messages[1].role" must be "system" or "user" or "assistant" or "tool"`},
+		{`{"model":"m","messages":[{"role":"user","contents":"hi"}]}`, `unknown argument "messages[0].contents"; did you mean "content"?`},
+	} {
+		if _, err := read[chatIn](t, tc.args); err == nil || err.Error() != tc.want {
+			t.Errorf("%s:\n got %v\nwant %s", tc.args, err, tc.want)
+		}
+	}
+	for _, tc := range []struct{ args, want string }{
+		{`{"model":"m","input":[]}`, `argument "input" must not be empty`},
+		{`{"model":"m","input":["a",""]}`, `argument "input[1]" must not be empty`},
+		{`{"model":"m","input":["a",2]}`, `argument "input[1]" must be a text`},
+		{`{"model":"m","input":2}`, `argument "input" must be a text or a list`},
+		{`{"model":"m","input":"a","output":"file"}`, `argument "output" must be "inline" or "resource" or "auto"`},
+	} {
+		if _, err := read[embedIn](t, tc.args); err == nil || err.Error() != tc.want {
+			t.Errorf("%s:\n got %v\nwant %s", tc.args, err, tc.want)
+		}
+	}
+}
+
+func TestArgumentsAreReadAsTheyAreMeant(t *testing.T) {
+	in, err := read[generateIn](t, `{"model":"m","prompt":"hi","think":"high","format":{"type":"object"},
+		"options":{"num_ctx":4096,"stop":["x"],"use_mmap":true},"keep_alive":"-1","truncate":false,"timeout_seconds":1.5}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.Think.Value != "high" || string(in.Format.RawMessage) != `{"type":"object"}` || *in.Truncate {
+		t.Errorf("think, format or truncate: %+v", in)
+	}
+	if got := in.KeepAlive.Duration.Duration; got < 100*365*24*time.Hour {
+		t.Errorf("keep_alive -1: %v, want for ever", got)
+	}
+	if got := in.timeout(time.Minute); got != 1500*time.Millisecond {
+		t.Errorf("timeout: %v", got)
+	}
+	if raw, _ := json.Marshal(in.Options); string(raw) != `{"num_ctx":4096,"stop":["x"],"use_mmap":true}` {
+		t.Errorf("options as sent: %s", raw)
+	}
+
+	for args, want := range map[string]texts{
+		`{"model":"m","input":"one"}`:         {"one"},
+		`{"model":"m","input":["one","two"]}`: {"one", "two"},
+	} {
+		if in, err := read[embedIn](t, args); err != nil || !reflect.DeepEqual(in.Input, want) {
+			t.Errorf("%s: %v, %v", args, in.Input, err)
+		}
+	}
+}
+
+func TestKeepAliveTakesWhatOllamaTakes(t *testing.T) {
+	for raw, want := range map[string]time.Duration{
+		`"5m"`: 5 * time.Minute, `300`: 5 * time.Minute, `"300"`: 5 * time.Minute, `0`: 0, `"0"`: 0,
+	} {
+		var k keepAlive
+		if err := json.Unmarshal([]byte(raw), &k); err != nil || k.Duration.Duration != want {
+			t.Errorf("%s: %v, %v", raw, k.Duration, err)
+		}
+	}
+}
+
+func TestOnlyImagesAreTakenForImages(t *testing.T) {
+	const png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+	images, err := decodeImages("images", []string{png, "data:image/png;base64," + png})
+	if err != nil || len(images) != 2 || !reflect.DeepEqual(images[0], images[1]) {
+		t.Errorf("a PNG: %d images, %v", len(images), err)
+	}
+	for bad, want := range map[string]string{
+		"https://example.com/a.png": `argument "images[0]" is not base64`,
+		"/tmp/a.png":                `argument "images[0]" is not`,
+		"aGVsbG8gd29ybGQ=":          `argument "images[0]" is not an image but text/plain`,
+		"":                          `argument "images[0]" is not an image`,
+	} {
+		if _, err := decodeImages("images", []string{bad}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", bad, err, want)
+		}
+	}
+}
+
+func TestFormatMustBeASchemaThatNeedsNoOtherDocument(t *testing.T) {
+	for raw, want := range map[string]string{
+		`{"type":"objekt"}`:               `argument "format" is not a valid JSON schema`,
+		`{"properties":[]}`:               `argument "format" is not a valid JSON schema`,
+		`{"$ref":"file:///etc/passwd"}`:   `references to other documents are not followed`,
+		`{"$ref":"http://127.0.0.1/x"}`:   `references to other documents are not followed`,
+		`{"type":"object","pattern":")"}`: `argument "format" is not a valid JSON schema`,
+	} {
+		f := format{json.RawMessage(raw)}
+		if _, err := f.compile(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", raw, err, want)
+		}
+	}
+}
+
+func TestAnswerIsHeldAgainstTheFormat(t *testing.T) {
+	schema := `{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`
+	for _, tc := range []struct{ format, answer, want string }{
+		{schema, `{"n":1}`, ""},
+		{schema, `{"n":"one"}`, "/n"},
+		{schema, `{}`, "missing"},
+		{schema, `{"n":`, "does not fit the format"},
+		{`"json"`, `{"anything":true}`, ""},
+		{`"json"`, `[1]`, "want object"},
+		{`{"type":"array"}`, `[1]`, ""},
+	} {
+		s, err := format{json.RawMessage(tc.format)}.compile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.read(&backend.Answer{Text: tc.answer})
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s for %s: got %v, want %q", tc.answer, tc.format, err, tc.want)
+		}
+	}
+}
+
+// Whatever a client sends, it is answered with arguments or with an error that
+// fits on a line.
+func FuzzArguments(f *testing.F) {
+	f.Add(`{"model":"m","messages":[{"role":"user","content":"hi"}]}`)
+	f.Add(`{"model":"m","messages":[{"role":"tool","tool_calls":[{"function":{"arguments":3}}]}],"tools":[{"function":1}]}`)
+	f.Add(`{"model":"m","messages":[],"options":{"stop":[[]]},"keep_alive":"1e999","format":{"$ref":"#"}}`)
+	f.Fuzz(func(t *testing.T, args string) {
+		if !json.Valid([]byte(args)) {
+			return
+		}
+		in, err := read[chatIn](t, args)
+		if err != nil && strings.TrimSpace(err.Error()) == "" {
+			t.Errorf("%q: an error without words", args)
+		}
+		if err == nil {
+			_, _ = in.Format.compile()
+		}
+	})
+}
+
+// read decodes arguments as a client would send them.
+func read[In any](t *testing.T, args string) (In, error) {
+	t.Helper()
+	var req mcp.CallToolRequest
+	if err := json.Unmarshal([]byte(`{"method":"tools/call","params":{"name":"x","arguments":`+args+`}}`), &req); err != nil {
+		t.Fatalf("%s: %v", args, err)
+	}
+	s, err := schemaOf(reflect.TypeFor[In]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decode[In](s, req)
+}

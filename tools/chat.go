@@ -1,0 +1,61 @@
+package tools
+
+import (
+	"context"
+	"fmt"
+
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/backend"
+)
+
+type chatIn struct {
+	Model    modelName      `json:"model" jsonschema:"model to ask, by a name from list-models"`
+	Messages []message      `json:"messages" jsonschema:"the conversation so far, oldest first"`
+	Tools    []backend.Tool `json:"tools,omitempty" jsonschema:"functions the model may call: {\"type\":\"function\",\"function\":{\"name\",\"description\",\"parameters\"}}"`
+	textArgs
+}
+
+type message struct {
+	Role       role               `json:"role"`
+	Content    string             `json:"content,omitempty"`
+	Thinking   string             `json:"thinking,omitempty"`
+	Images     []string           `json:"images,omitempty" jsonschema:"base64 images"`
+	ToolCalls  []backend.ToolCall `json:"tool_calls,omitempty" jsonschema:"as an earlier answer held them"`
+	ToolName   string             `json:"tool_name,omitempty" jsonschema:"for role tool: whose result this is"`
+	ToolCallID string             `json:"tool_call_id,omitempty"`
+}
+
+func chat(d Deps) mcpserver.ServerTool {
+	return define(d, about{
+		name: "chat", title: "Chat with a local model", hints: asksModel,
+		text: "Ask a local model for the next message of a conversation. With tools the answer may be tool_calls, for you to carry out and send back as messages of role tool.",
+	}, func(ctx context.Context, in chatIn, c *call) (*result, error) {
+		req := backend.ChatRequest{
+			Model: string(in.Model), Tools: in.Tools,
+			Format: in.Format.RawMessage, Think: in.Think, Options: in.Options, KeepAlive: in.KeepAlive.value(),
+		}
+		q := question{model: string(in.Model), args: in.textArgs}
+		if len(in.Messages) == 0 {
+			return nil, invalid("argument \"messages\" must not be empty")
+		}
+		for i, m := range in.Messages {
+			images, err := decodeImages(fmt.Sprintf("messages[%d].images", i), m.Images)
+			if err != nil {
+				return nil, err
+			}
+			req.Messages = append(req.Messages, backend.Message{
+				Role: string(m.Role), Content: m.Content, Thinking: m.Thinking, Images: images,
+				ToolCalls: m.ToolCalls, ToolName: m.ToolName, ToolCallID: m.ToolCallID,
+			})
+			q.text += len(m.Content)
+			q.see += sizeOf(images)
+		}
+		q.ask = func(ctx context.Context, host backend.Backend, truncate *bool, onPiece func(backend.Piece)) (*backend.Answer, error) {
+			req := req
+			req.Truncate = truncate
+			return host.Chat(ctx, &req, onPiece)
+		}
+		return d.answer(ctx, c, q)
+	})
+}

@@ -1,0 +1,25 @@
+package tools
+
+import (
+	"strings"
+	"unicode"
+)
+
+// clean removes from a model's text what no reader sees but another model would
+// obey or a terminal would run: control characters, tag characters and marks
+// that turn the direction of writing. Joiners stay, since scripts and emoji
+// need them.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			return r
+		case unicode.IsControl(r),
+			r >= 0xE0000 && r <= 0xE007F, // tags
+			r >= 0x202A && r <= 0x202E,   // embeddings and overrides
+			r >= 0x2066 && r <= 0x2069:   // isolates
+			return -1
+		}
+		return r
+	}, text)
+}

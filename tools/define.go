@@ -1,0 +1,193 @@
+package tools
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"runtime/debug"
+	"strings"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+)
+
+// This file is the one place where tools meet MCP.
+
+// about is what clients are told of a tool. They pay for its words on every
+// request: few words.
+type about struct {
+	name   string // kebab-case, at most 32 characters
+	title  string // for people
+	text   string // for models
+	hints  hints
+	output reflect.Type // of the structured content; nil for tools that answer in text
+}
+
+// hints describe a tool's behaviour. All four are always stated, since clients
+// assume the worst of what is left out.
+type hints struct{ readOnly, destructive, idempotent, openWorld bool }
+
+// call is one call of a tool.
+type call struct {
+	trace    string // names this call in results and logs
+	progress *progress
+}
+
+// result is what a tool answers.
+type result struct {
+	text   string   // first content block, and nothing else in it
+	notes  []string // second block: what the model that reads the answer must know
+	data   any      // structured content; also the text, where that is empty
+	link   *mcp.ResourceLink
+	served *served
+	// thinking is what the model thought, when the caller asked for it.
+	thinking string
+}
+
+// define makes a tool from its description and a function with typed arguments.
+// It refuses arguments that the schema does not allow, and turns every error
+// and panic into a result: a Go error never leaves it.
+func define[In any](d Deps, a about, run func(context.Context, In, *call) (*result, error)) mcpserver.ServerTool {
+	arguments, err := schemaOf(reflect.TypeFor[In]())
+	if err != nil {
+		panic(fmt.Sprintf("tools: %s: %v", a.name, err)) // our own type is at fault: every test sees it
+	}
+	handle := func(ctx context.Context, req mcp.CallToolRequest) (res *mcp.CallToolResult, _ error) {
+		c := &call{trace: fmt.Sprintf("%016x", rand.Uint64())}
+		defer func() {
+			if p := recover(); p != nil {
+				d.Log.Error("panic in a tool", "tool", a.name, "trace", c.trace, "panic", p, "stack", string(debug.Stack()))
+				res = failed(&Error{
+					Code: Internal, Message: "internal error " + c.trace,
+					Hint: "the server's log says more under that number",
+				})
+			}
+		}()
+		in, err := decode[In](arguments, req)
+		if err != nil {
+			return failed(&Error{Code: InvalidArgument, Message: a.name + ": " + err.Error()}), nil
+		}
+		c.progress = newProgress(reporter(ctx, req))
+		defer c.progress.stop()
+		out, err := run(ctx, in, c)
+		c.progress.stop() // nothing may be reported after the result
+		if err != nil {
+			e := explain("", err)
+			e.Message = a.name + ": " + e.Message
+			d.Log.Info("call failed", "tool", a.name, "trace", c.trace, "code", e.Code, "error", e.Message)
+			return failed(e), nil
+		}
+		return succeeded(out), nil
+	}
+	return mcpserver.ServerTool{Tool: a.tool(arguments), Handler: handle}
+}
+
+// tool is the description as clients see it.
+func (a about) tool(arguments *schema) mcp.Tool {
+	t := mcp.Tool{
+		Name: a.name, Title: a.title, Description: a.text,
+		RawInputSchema: mustMarshal(arguments.doc),
+		Annotations: mcp.ToolAnnotation{
+			Title:           a.title,
+			ReadOnlyHint:    &a.hints.readOnly,
+			DestructiveHint: &a.hints.destructive,
+			IdempotentHint:  &a.hints.idempotent,
+			OpenWorldHint:   &a.hints.openWorld,
+		},
+	}
+	if a.output != nil {
+		out, err := schemaOf(a.output)
+		if err != nil {
+			panic(fmt.Sprintf("tools: %s: output: %v", a.name, err))
+		}
+		// A failed call has an Error for structured content, and some clients
+		// hold that against the schema too: so it must not insist.
+		out.doc.Required, out.doc.AdditionalProperties = nil, nil
+		t.RawOutputSchema = mustMarshal(out.doc)
+	}
+	return t
+}
+
+// decode checks the arguments of a request and reads them.
+func decode[In any](s *schema, req mcp.CallToolRequest) (in In, err error) {
+	value := req.Params.Arguments
+	if value == nil {
+		value = map[string]any{}
+	}
+	if _, ok := value.(map[string]any); !ok {
+		return in, errors.New("the arguments must be an object")
+	}
+	if err := s.fault(value); err != nil {
+		return in, err
+	}
+	raw := req.Params.RawArguments
+	if raw == nil { // the caller is in this process and never was JSON
+		raw = mustMarshal(value)
+	}
+	return in, json.Unmarshal(raw, &in)
+}
+
+// reporter sends progress to the client, if it asked for it.
+func reporter(ctx context.Context, req mcp.CallToolRequest) report {
+	srv := mcpserver.ServerFromContext(ctx)
+	if srv == nil || req.Params.Meta == nil || req.Params.Meta.ProgressToken == nil {
+		return nil
+	}
+	return func(value float64, message string) {
+		// A client that does not read its notifications misses this one.
+		_ = srv.SendNotificationToClient(ctx, "notifications/progress", map[string]any{
+			"progressToken": req.Params.Meta.ProgressToken,
+			"progress":      value,
+			"message":       message,
+		})
+	}
+}
+
+func succeeded(r *result) *mcp.CallToolResult {
+	res := &mcp.CallToolResult{StructuredContent: r.data}
+	if r.text == "" && r.data != nil {
+		r.text = string(mustMarshal(r.data))
+	}
+	res.Content = append(res.Content, mcp.NewTextContent(r.text))
+	if len(r.notes) > 0 {
+		res.Content = append(res.Content, mcp.NewTextContent("Note: "+strings.Join(r.notes, " ")))
+	}
+	if r.link != nil {
+		res.Content = append(res.Content, *r.link)
+	}
+	meta := map[string]any{}
+	if r.served != nil {
+		meta["ollama-mcp/served"] = r.served
+	}
+	if r.thinking != "" {
+		meta["ollama-mcp/thinking"] = r.thinking
+	}
+	if len(meta) > 0 {
+		res.Meta = &mcp.Meta{AdditionalFields: meta}
+	}
+	return res
+}
+
+func failed(e *Error) *mcp.CallToolResult {
+	res := &mcp.CallToolResult{
+		IsError:           true,
+		Content:           []mcp.Content{mcp.NewTextContent(e.Error())},
+		StructuredContent: e,
+	}
+	if e.Partial != "" {
+		res.Content = append(res.Content, mcp.NewTextContent(e.Partial))
+	}
+	return res
+}
+
+// mustMarshal is for values of ours, which are JSON by construction.
+func mustMarshal(v any) json.RawMessage {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}

@@ -1,0 +1,163 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+)
+
+type embedIn struct {
+	Model      modelName `json:"model" jsonschema:"embedding model, by a name from list-models"`
+	Input      texts     `json:"input" jsonschema:"text or texts; their vectors come in this order"`
+	Dimensions int       `json:"dimensions,omitempty" jsonschema:"length of the vectors, for models that can shorten them"`
+	Output     output    `json:"output,omitempty" jsonschema:"where the vectors go; auto (default) returns few inline and many as a resource"`
+	modelArgs
+}
+
+// output is where vectors go: "inline", "resource" or "auto", which is "".
+type output string
+
+type embedOut struct {
+	Model      string      `json:"model"`
+	Count      int         `json:"count"`
+	Dimensions int         `json:"dimensions"`
+	Vectors    [][]float32 `json:"vectors,omitempty" jsonschema:"one per input; absent if they are in the resource"`
+	Resource   string      `json:"resource,omitempty" jsonschema:"URI to read the vectors from as JSON"`
+	ExpiresAt  string      `json:"expires_at,omitempty" jsonschema:"when the resource is gone"`
+}
+
+// embedBatch is how many texts a host is sent at once. More save nothing, since
+// it takes them one by one, and one bad text fails them all.
+const embedBatch = 32
+
+func embed(d Deps) mcpserver.ServerTool {
+	return define(d, about{
+		name: "embed", title: "Embed texts with a local model", hints: hints{readOnly: true, idempotent: true},
+		text:   "Turn texts into vectors that can be compared for meaning.",
+		output: reflect.TypeFor[embedOut](),
+	}, func(ctx context.Context, in embedIn, c *call) (*result, error) {
+		if limit := in.timeout(d.Timeout); limit > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, limit)
+			defer cancel()
+		}
+		e := &embedding{in: in, served: served{
+			Trace: c.trace, Requested: string(in.Model), Model: string(in.Model), Source: "local",
+		}}
+		if err := d.embedAll(ctx, c, e); err != nil {
+			return nil, d.explainAnswer(ctx, string(in.Model), &given{}, err)
+		}
+		return d.present(e)
+	})
+}
+
+// embedding is the work of one call of embed.
+type embedding struct {
+	in      embedIn
+	vectors [][]float32
+	cut     []string // the inputs that did not fit the context, as the caller would name them
+	served  served
+}
+
+func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
+	began := time.Now()
+	for first := 0; first < len(e.in.Input); first += embedBatch {
+		batch := e.in.Input[first:min(first+embedBatch, len(e.in.Input))]
+		need := route.Need{Model: backend.CanonicalModel(string(e.in.Model)), OnWait: c.progress.queued}
+		for _, text := range batch {
+			need.Bytes += int64(len(text))
+		}
+		asked := time.Now()
+		err := d.Hosts.With(ctx, need, func(ctx context.Context, host backend.Backend) error {
+			e.served.Host = host.Name()
+			e.served.Queue += time.Since(asked).Milliseconds()
+			c.progress.asked(fmt.Sprintf("embedding, %d of %d done on %s", first, len(e.in.Input), host.Name()))
+			return e.batch(ctx, host, first, batch)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	e.served.Total = time.Since(began).Milliseconds()
+	return nil
+}
+
+// batch embeds texts of which the first is the first-th input of the call. If
+// the host refuses them, it tries them one by one, to find and name the bad one.
+// Like a prompt, a text that is too long is cut only when the host is asked to,
+// so that the caller can be told.
+func (e *embedding) batch(ctx context.Context, host backend.Backend, first int, batch []string) error {
+	truncate := e.in.Truncate
+	if truncate == nil {
+		truncate = new(false)
+	}
+	err := e.ask(ctx, host, batch, truncate)
+	refused := errors.Is(err, backend.TooLong) || errors.Is(err, backend.Request)
+	switch {
+	case refused && len(batch) > 1:
+		for i := range batch {
+			if err := e.batch(ctx, host, first+i, batch[i:i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	case errors.Is(err, backend.TooLong) && e.in.Truncate == nil:
+		e.cut = append(e.cut, fmt.Sprintf("input[%d]", first))
+		return e.ask(ctx, host, batch, new(true))
+	case refused && len(e.in.Input) > 1:
+		return fmt.Errorf("input[%d]: %w", first, err)
+	}
+	return err
+}
+
+func (e *embedding) ask(ctx context.Context, host backend.Backend, batch []string, truncate *bool) error {
+	got, err := host.Embed(ctx, &backend.EmbedRequest{
+		Model: string(e.in.Model), Input: batch, Truncate: truncate, Dimensions: e.in.Dimensions,
+		Options: e.in.Options, KeepAlive: e.in.KeepAlive.value(),
+	})
+	if err != nil {
+		return err
+	}
+	e.vectors = append(e.vectors, got.Embeddings...)
+	e.served.TokensIn += got.PromptEvalCount
+	e.served.Load += got.LoadDuration.Milliseconds()
+	return nil
+}
+
+// present returns vectors in the result, or keeps them for the client to read:
+// large ones would overflow what a host hands to its model.
+func (d Deps) present(e *embedding) (*result, error) {
+	out := embedOut{Model: string(e.in.Model), Count: len(e.vectors), Vectors: e.vectors}
+	if len(e.vectors) > 0 {
+		out.Dimensions = len(e.vectors[0])
+	}
+	r := &result{data: out, served: &e.served}
+	if len(e.cut) > 0 {
+		r.notes = append(r.notes, "Longer than the model's context, so only their beginning was embedded: "+strings.Join(e.cut, ", ")+".")
+	}
+	if e.in.Output == "inline" {
+		return r, nil
+	}
+	doc := mustMarshal(out)
+	if e.in.Output != "resource" && len(doc) <= d.InlineBytes {
+		return r, nil
+	}
+	uri, expires, err := d.Vectors.keep(doc)
+	if err != nil {
+		return nil, err
+	}
+	out.Vectors, out.Resource, out.ExpiresAt = nil, uri, expires.UTC().Format(time.RFC3339)
+	link := mcp.NewResourceLink(uri, "embeddings", fmt.Sprintf("%d vectors of %d dimensions", out.Count, out.Dimensions), "application/json")
+	link.Size = new(int64(len(doc)))
+	r.data, r.link = out, &link
+	return r, nil
+}

@@ -1,0 +1,157 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/nearest"
+	"ollama-mcp/pool"
+)
+
+// Code names a kind of failure. Clients may build on the codes: they never
+// change their meaning.
+type Code string
+
+// The codes of failed calls.
+const (
+	InvalidArgument Code = "invalid_argument"
+	ModelNotFound   Code = "model_not_found"
+	NoHost          Code = "no_host"
+	Overloaded      Code = "overloaded"
+	QueueTimeout    Code = "queue_timeout"
+	Timeout         Code = "timeout"
+	Cancelled       Code = "cancelled"
+	ContextTooLong  Code = "context_too_long"
+	Upstream        Code = "upstream"
+	Unauthorized    Code = "unauthorized"
+	Internal        Code = "internal"
+)
+
+// Error is a failure that a caller can act on. As JSON it is the structured
+// content of a failed call.
+type Error struct {
+	Code       Code    `json:"code"`
+	Message    string  `json:"message"`                       // one line: what went wrong
+	Hint       string  `json:"hint,omitempty"`                // one line: what to do next
+	Retryable  bool    `json:"retryable"`                     // the same call may succeed later
+	RetryAfter float64 `json:"retry_after_seconds,omitempty"` // when, if known
+
+	// Partial is what the model had answered when the call failed. It is sent
+	// beside the error, so that nothing is lost.
+	Partial string `json:"-"`
+}
+
+// Error is the message and the hint in one line.
+func (e *Error) Error() string {
+	if e.Hint == "" {
+		return e.Message
+	}
+	return e.Message + "; " + e.Hint
+}
+
+func invalid(format string, args ...any) *Error {
+	return &Error{Code: InvalidArgument, Message: fmt.Sprintf(format, args...)}
+}
+
+// explain turns any failure of a request for a model into one that its caller
+// can act on.
+func explain(model string, err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	if full, ok := errors.AsType[*pool.FullError](err); ok {
+		return &Error{
+			Code: Overloaded, Message: full.Error(), Hint: "try again later",
+			Retryable: true, RetryAfter: seconds(full.RetryAfter),
+		}
+	}
+	switch {
+	case errors.Is(err, pool.ErrQueueTimeout):
+		return &Error{
+			Code: QueueTimeout, Message: err.Error(), Retryable: true,
+			Hint: "all slots are busy: try again later, or allow more with timeout_seconds",
+		}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{
+			Code: Timeout, Message: "the time limit of this call was reached before there was an answer", Retryable: true,
+			Hint: "allow more with timeout_seconds; a model that was not in memory takes longer the first time",
+		}
+	case errors.Is(err, context.Canceled):
+		return &Error{Code: Cancelled, Message: "the call was cancelled"}
+	}
+	if failed, ok := errors.AsType[*backend.Error](err); ok {
+		return explainHost(model, err, failed)
+	}
+	return &Error{Code: Internal, Message: err.Error()}
+}
+
+// explainHost says what can be done about err, which came of a failure on a host.
+func explainHost(model string, err error, failed *backend.Error) *Error {
+	e := &Error{Message: err.Error(), RetryAfter: seconds(failed.RetryAfter)}
+	switch failed.Class {
+	case backend.Transport:
+		e.Code, e.Retryable = NoHost, true
+		e.Hint = "start Ollama there (ollama serve) or point OLLAMA_HOST to where it runs; `ollama-mcp doctor` tells more"
+	case backend.Overload:
+		e.Code, e.Retryable = Overloaded, true
+		e.Hint = "try again later"
+		e.RetryAfter = max(e.RetryAfter, 1)
+	case backend.ModelMissing:
+		e.Code = ModelNotFound
+		e.Message = fmt.Sprintf("%s: model %q is not installed", failed.Host, model)
+		e.Hint = fmt.Sprintf("install it with `ollama pull %s`", model)
+	case backend.TooLong:
+		e.Code = ContextTooLong
+		e.Hint = "send less, or raise options.num_ctx"
+	case backend.Unauthorized:
+		e.Code = Unauthorized
+		e.Hint = "set OLLAMA_API_KEY to a key that this host accepts"
+	case backend.Request:
+		e.Code = InvalidArgument
+	default:
+		e.Code, e.Retryable = Upstream, true
+		e.Hint = "try again; if it happens again, Ollama's own log says why"
+	}
+	return e
+}
+
+// explainMissing adds to a model_not_found the names of installed models that
+// the caller may have meant. It asks the hosts, and does without if they are slow.
+func (d Deps) explainMissing(ctx context.Context, model string, e *Error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	var installed []string
+	for _, host := range d.Hosts.Hosts() {
+		models, err := host.Models(ctx)
+		if err != nil {
+			continue
+		}
+		for _, m := range models {
+			installed = append(installed, strings.TrimSuffix(m.Name, ":latest"))
+		}
+	}
+	const most = 5
+	switch near := nearest.Names(model, installed, most); {
+	case len(near) > 0:
+		e.Hint += "; or did you mean " + strings.Join(quoted(near), " or ") + "?"
+	case len(installed) > 0:
+		e.Hint += "; installed are " + strings.Join(quoted(installed[:min(len(installed), most)]), ", ")
+	}
+}
+
+// seconds rounds up to whole seconds, so that nobody comes back too early.
+func seconds(d time.Duration) float64 { return math.Ceil(d.Seconds()) }
+
+func quoted(names []string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = strconv.Quote(name)
+	}
+	return out
+}

@@ -1,0 +1,66 @@
+package tools
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+
+	validate "github.com/santhosh-tekuri/jsonschema/v6"
+
+	"ollama-mcp/internal/backend"
+)
+
+// shape is the form that a caller wants the answer in; nil if text will do.
+type shape struct{ schema *validate.Schema }
+
+// compile checks the format before a model is asked for it.
+func (f format) compile() (*shape, error) {
+	if f.IsZero() {
+		return nil, nil
+	}
+	raw := f.RawMessage
+	if raw[0] == '"' { // "json": any object
+		raw = json.RawMessage(`{"type":"object"}`)
+	}
+	schema, err := compileSchema(raw)
+	if err != nil {
+		return nil, invalid(`argument "format" is not a valid JSON schema: %s`, oneLine(err))
+	}
+	return &shape{schema}, nil
+}
+
+// read parses an answer and checks it. Only an object can be structured
+// content; of any other value the text is all that is returned.
+func (s *shape) read(a *backend.Answer) (any, error) {
+	if s == nil {
+		return nil, nil
+	}
+	value, err := validate.UnmarshalJSON(strings.NewReader(a.Text))
+	if err == nil {
+		err = s.schema.Validate(value)
+	}
+	if err != nil {
+		return nil, misfit(a, err)
+	}
+	if object, ok := value.(map[string]any); ok {
+		return object, nil
+	}
+	return nil, nil
+}
+
+// misfit is the error of an answer that is not what the format asked for.
+func misfit(a *backend.Answer, err error) *Error {
+	e := &Error{
+		Code: Upstream, Message: "the answer does not fit the format: " + oneLine(err), Retryable: true,
+		Hint: "try again, ask for less, or use a simpler schema", Partial: clean(a.Text),
+	}
+	if refused, ok := errors.AsType[*validate.ValidationError](err); ok {
+		e.Message = "the answer does not fit the format: " + deepest(refused).Error()
+	}
+	if a.DoneReason == "length" {
+		e.Hint = "the answer was cut: raise options.num_predict"
+	}
+	return e
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

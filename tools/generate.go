@@ -1,0 +1,44 @@
+package tools
+
+import (
+	"context"
+
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/backend"
+)
+
+type generateIn struct {
+	Model  modelName `json:"model" jsonschema:"model to ask, by a name from list-models"`
+	Prompt string    `json:"prompt" jsonschema:"text to answer or to continue"`
+	System string    `json:"system,omitempty" jsonschema:"instructions for the model"`
+	Suffix string    `json:"suffix,omitempty" jsonschema:"text after the gap, for models that can insert"`
+	Raw    bool      `json:"raw,omitempty" jsonschema:"send the prompt as it is, without the model's template"`
+	Images []string  `json:"images,omitempty" jsonschema:"base64 images, for models with vision"`
+	textArgs
+}
+
+func generate(d Deps) mcpserver.ServerTool {
+	return define(d, about{
+		name: "generate", title: "Generate text with a local model", hints: asksModel,
+		text: "Ask a local model to answer or continue one prompt. For a conversation use chat.",
+	}, func(ctx context.Context, in generateIn, c *call) (*result, error) {
+		images, err := decodeImages("images", in.Images)
+		if err != nil {
+			return nil, err
+		}
+		req := backend.GenerateRequest{
+			Model: string(in.Model), Prompt: in.Prompt, System: in.System, Suffix: in.Suffix, Raw: in.Raw, Images: images,
+			Format: in.Format.RawMessage, Think: in.Think, Options: in.Options, KeepAlive: in.KeepAlive.value(),
+		}
+		return d.answer(ctx, c, question{
+			model: string(in.Model), args: in.textArgs,
+			text: len(in.Prompt) + len(in.System) + len(in.Suffix), see: sizeOf(images),
+			ask: func(ctx context.Context, host backend.Backend, truncate *bool, onPiece func(backend.Piece)) (*backend.Answer, error) {
+				req := req
+				req.Truncate = truncate
+				return host.Generate(ctx, &req, onPiece)
+			},
+		})
+	})
+}

@@ -1,0 +1,67 @@
+// Package tools is what a client may ask for, one file per tool.
+//
+// It promises that arguments are checked before anything is done, that every
+// failure reads as one line with a code and a next step, and that every answer
+// says what served it. How a tool is described to clients and called by them is
+// in define.go alone; what all questions to a model share is in answer.go. Finding
+// a host is left to the pool, and carrying messages to package server.
+package tools
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+)
+
+// Hosts lends out hosts; *pool.Pool is one.
+type Hosts interface {
+	// With lends use a host that meets the need, and takes it back.
+	With(ctx context.Context, need route.Need, use func(context.Context, backend.Backend) error) error
+	// Hosts are all hosts there are, for questions that need no slot.
+	Hosts() []backend.Backend
+}
+
+// Deps is what the tools need from the rest of the program.
+type Deps struct {
+	Hosts   Hosts
+	Vectors *Vectors // keeps embeddings that are too large to return
+
+	// Timeout ends a call that brings no timeout_seconds; 0 means none.
+	Timeout time.Duration
+	// InlineBytes is up to what size embeddings are returned in the result
+	// itself when the caller leaves it to us; 0 means never.
+	InlineBytes int
+	Log         *slog.Logger
+	// Background runs work that outlives the call that began it, until the
+	// context that it is given ends with the program. nil: there is no such work.
+	Background func(work func(context.Context))
+
+	warm *warmth
+}
+
+// All are the tools, in the order of the documentation.
+func All(d Deps) []mcpserver.ServerTool {
+	d.warm = new(warmth)
+	return []mcpserver.ServerTool{
+		generate(d),
+		chat(d),
+		embed(d),
+		listModels(d),
+	}
+}
+
+// Resources are what results point to when they are too large for a result.
+func Resources(d Deps) []mcpserver.ServerResourceTemplate {
+	return []mcpserver.ServerResourceTemplate{embeddings(d)}
+}
+
+// Instructions tell a client's model, once, how to use the tools.
+const Instructions = `Tools to use language models that run on the user's own machines through Ollama.
+Call list-models first: other tools need the exact name of an installed model, and its capabilities say what it is for.
+Results carry a second text block when there is something to know about the answer, such as that it was cut.
+A failed call says what to do next; when it is marked retryable, wait for retry_after_seconds and call again.`

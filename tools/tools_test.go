@@ -1,0 +1,488 @@
+package tools_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/pool"
+	"ollama-mcp/tools"
+)
+
+// story runs a test in which time is faked, with a client that calls tools.
+func story(t *testing.T, tell func(t *testing.T, c *client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { tell(t, &client{t: t}) })
+}
+
+type client struct {
+	t         *testing.T
+	tools     map[string]mcpserver.ToolHandlerFunc
+	resources []mcpserver.ServerResourceTemplate
+}
+
+// use makes the tools ask a host, of which two calls may be worked on and two wait.
+func (c *client) use(host *backendtest.Host) *backendtest.Host {
+	c.t.Helper()
+	p, err := pool.New(pool.Options{Hosts: []backend.Backend{host.Open(c.t)}, Slots: 2, Queue: 2})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	deps := tools.Deps{
+		Hosts: p, Vectors: new(tools.Vectors), Log: slog.New(slog.DiscardHandler),
+		Timeout: 55 * time.Second, InlineBytes: 4096,
+		Background: func(work func(context.Context)) { go work(c.t.Context()) },
+	}
+	c.resources = tools.Resources(deps)
+	c.tools = map[string]mcpserver.ToolHandlerFunc{}
+	for _, tool := range tools.All(deps) {
+		c.tools[tool.Tool.Name] = tool.Handler
+	}
+	return host
+}
+
+// answer is a result as a client reads it.
+type answer struct {
+	IsError           bool
+	Content           []struct{ Type, Text, URI string }
+	StructuredContent map[string]any
+	Meta              struct {
+		Served   map[string]any `json:"ollama-mcp/served"`
+		Thinking string         `json:"ollama-mcp/thinking"`
+	} `json:"_meta"`
+}
+
+func (c *client) call(ctx context.Context, tool, args string) answer {
+	c.t.Helper()
+	var req mcp.CallToolRequest
+	if err := json.Unmarshal([]byte(`{"params":{"name":"`+tool+`","arguments":`+args+`}}`), &req); err != nil {
+		c.t.Fatalf("%s %s: %v", tool, args, err)
+	}
+	res, err := c.tools[tool](ctx, req)
+	if err != nil {
+		c.t.Fatalf("%s %s: a Go error left the tool: %v", tool, args, err)
+	}
+	raw, err := json.Marshal(res)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var a answer
+	if err := json.Unmarshal(raw, &a); err != nil {
+		c.t.Fatal(err)
+	}
+	return a
+}
+
+// succeeds calls a tool and wants an answer.
+func (c *client) succeeds(tool, args string) answer {
+	c.t.Helper()
+	a := c.call(c.t.Context(), tool, args)
+	if a.IsError {
+		c.t.Fatalf("%s %s: %s", tool, args, a.Content[0].Text)
+	}
+	return a
+}
+
+// fails calls a tool and wants an error with that code and these words in it.
+func (c *client) fails(tool, args, code string, words ...string) answer {
+	c.t.Helper()
+	a := c.call(c.t.Context(), tool, args)
+	if !a.IsError || a.StructuredContent["code"] != code {
+		c.t.Fatalf("%s %s: got %+v, want the error %s", tool, args, a, code)
+	}
+	line := a.Content[0].Text
+	if strings.Contains(line, "\n") {
+		c.t.Errorf("%s %s: more than a line: %q", tool, args, line)
+	}
+	for _, word := range words {
+		if !strings.Contains(line, word) {
+			c.t.Errorf("%s %s: %q is not in %q", tool, args, word, line)
+		}
+	}
+	return a
+}
+
+func TestGenerateReturnsTheTextAloneAndWhatServedIt(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Answer("quick brown fox").TokenTime(100 * time.Millisecond).LoadTime(2 * time.Second))
+		a := c.succeeds("generate", `{"model":"tiny","prompt":"hello","system":"be brief","options":{"seed":7},"keep_alive":"1h"}`)
+		if len(a.Content) != 1 || a.Content[0].Text != "quick brown fox" || a.StructuredContent != nil {
+			t.Errorf("got %+v", a)
+		}
+		for key, want := range map[string]any{
+			"requested_model": "tiny", "model": "tiny", "host": "gpu-1", "source": "local",
+			"tokens_out": 3.0, "queue_ms": 0.0, "load_ms": 2000.0, "done_reason": "stop", "tokens_per_second": 10.0,
+		} {
+			if a.Meta.Served[key] != want {
+				t.Errorf("served: %s is %v, want %v", key, a.Meta.Served[key], want)
+			}
+		}
+		for _, key := range []string{"trace_id", "tokens_in", "first_token_ms", "total_ms"} {
+			if a.Meta.Served[key] == nil {
+				t.Errorf("served: no %s", key)
+			}
+		}
+		sent := host.Calls()[0].Generate
+		if sent.System != "be brief" || sent.Options["seed"] != 7.0 || sent.KeepAlive.Duration != time.Hour {
+			t.Errorf("the host was sent %+v", sent)
+		}
+	})
+}
+
+func TestChatReturnsToolCallsToCarryOut(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").AnswerWith(func(c backendtest.Call) backendtest.Reply {
+			last := c.Chat.Messages[len(c.Chat.Messages)-1]
+			if last.Role == "tool" {
+				return backendtest.Reply{Text: "It is " + last.Content}
+			}
+			var call backend.ToolCall
+			call.Function.Name = "weather"
+			call.Function.Arguments.Set("city", "Oslo")
+			return backendtest.Reply{ToolCalls: []backend.ToolCall{call}}
+		}))
+		const toolList = `[{"type":"function","function":{"name":"weather","description":"d","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}}]`
+		a := c.succeeds("chat", `{"model":"tiny","messages":[{"role":"user","content":"weather?"}],"tools":`+toolList+`}`)
+		calls, err := json.Marshal(a.StructuredContent["tool_calls"])
+		if err != nil || !strings.Contains(string(calls), `"city":"Oslo"`) {
+			t.Fatalf("got %+v, want a call of weather", a)
+		}
+		if !json.Valid([]byte(a.Content[0].Text)) {
+			t.Errorf("clients that read only text get %q, which is not the calls as JSON", a.Content[0].Text)
+		}
+		a = c.succeeds("chat", `{"model":"tiny","messages":[{"role":"user","content":"weather?"},
+			{"role":"assistant","tool_calls":`+string(calls)+`},{"role":"tool","tool_name":"weather","content":"sunny"}],"tools":`+toolList+`}`)
+		if a.Content[0].Text != "It is sunny" {
+			t.Errorf("got %q", a.Content[0].Text)
+		}
+	})
+}
+
+func TestThinkingIsKeptApartFromTheAnswer(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply {
+			return backendtest.Reply{Thinking: "let me see", Text: "42"}
+		}))
+		a := c.succeeds("generate", `{"model":"tiny","prompt":"?","think":true}`)
+		if a.Content[0].Text != "42" || a.Meta.Thinking != "let me see" {
+			t.Errorf("got %+v", a)
+		}
+		if a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`); a.Meta.Thinking != "" {
+			t.Errorf("thinking that nobody asked for: %q", a.Meta.Thinking)
+		}
+	})
+}
+
+func TestFormatMakesTheAnswerStructured(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Answer(`{"answer":42}`))
+		const args = `{"model":"tiny","prompt":"?","format":{"type":"object","properties":{"answer":{"type":"integer"}},"required":["answer"]}}`
+		if a := c.succeeds("generate", args); a.StructuredContent["answer"] != 42.0 || a.Content[0].Text != `{"answer":42}` {
+			t.Errorf("got %+v", a)
+		}
+		host.Answer(`{"answer":"many"}`)
+		a := c.fails("generate", args, "upstream", "does not fit the format", "/answer")
+		if a.Content[1].Text != `{"answer":"many"}` {
+			t.Errorf("the answer that did not fit is lost: %+v", a)
+		}
+	})
+}
+
+func TestPromptThatTheHostCutsIsSaid(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").Answer("yes").Install(backendtest.Model{Name: "small", Context: 256}))
+		long := strings.Repeat("word ", 2000)
+		a := c.succeeds("generate", `{"model":"small","prompt":"`+long+`"}`)
+		if len(a.Content) != 2 || !strings.HasPrefix(a.Content[1].Text, "Note: The prompt (about 2500 tokens) did not fit") {
+			t.Errorf("got %+v, want a note", a.Content)
+		}
+		c.fails("generate", `{"model":"small","prompt":"`+long+`","truncate":false}`, "context_too_long", "num_ctx")
+		if a := c.succeeds("generate", `{"model":"small","prompt":"short"}`); len(a.Content) != 1 {
+			t.Errorf("a prompt that fits: %+v", a.Content)
+		}
+		if a := c.succeeds("generate", `{"model":"small","prompt":"`+long+`","truncate":true}`); len(a.Content) != 2 {
+			t.Errorf("cut as the caller wished: %+v, want a note all the same", a.Content)
+		}
+	})
+}
+
+func TestTimeLimitReturnsWhatThereIs(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Answer(strings.Repeat("word ", 1000)).TokenTime(time.Second))
+		began := time.Now()
+		a := c.succeeds("generate", `{"model":"tiny","prompt":"?","timeout_seconds":10.5}`)
+		if took := time.Since(began); took != 10500*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		if got := strings.Count(a.Content[0].Text, "word"); got != 10 {
+			t.Errorf("%d words came, want the 10 that the host had sent", got)
+		}
+		if !strings.HasPrefix(a.Content[1].Text, "Note: The answer was cut by the time limit of 10.5s.") || a.Meta.Served["done_reason"] != "timeout" {
+			t.Errorf("the cut is not said: %+v", a)
+		}
+		host.FirstTokenTime(time.Hour)
+		c.fails("generate", `{"model":"tiny","prompt":"?"}`, "timeout")
+		if took := time.Since(began); took != 65500*time.Millisecond {
+			t.Errorf("the default limit: took %v, want 55s", took-10500*time.Millisecond)
+		}
+	})
+}
+
+func TestModelThatLoadsLongerThanACallMayIsLoadedAllTheSame(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Answer("at last").LoadTime(2 * time.Minute))
+		const args = `{"model":"tiny","prompt":"?","options":{"num_ctx":2048}}`
+		for range 2 {
+			a := c.fails("generate", args, "timeout", "being loaded on")
+			if a.StructuredContent["retryable"] != true {
+				t.Errorf("got %+v", a.StructuredContent)
+			}
+		}
+		time.Sleep(time.Minute)
+		began := time.Now()
+		if a := c.succeeds("generate", args); a.Content[0].Text != "at last" || time.Since(began) > 20*time.Second {
+			t.Errorf("after %v: %+v", time.Since(began), a.Content)
+		}
+		if got := host.Stats().Loads; got != 1 {
+			t.Errorf("loaded %d times", got)
+		}
+	})
+}
+
+func TestCancelReachesTheHostAlsoWhileItLoads(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").LoadTime(time.Minute))
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			time.Sleep(time.Second)
+			cancel()
+		}()
+		began := time.Now()
+		a := c.call(ctx, "generate", `{"model":"tiny","prompt":"?"}`)
+		if a.StructuredContent["code"] != "cancelled" || time.Since(began) != time.Second {
+			t.Errorf("after %v: %+v", time.Since(began), a)
+		}
+		synctest.Wait()
+		if s := host.Stats(); s.InFlight != 0 || s.Left != 1 {
+			t.Errorf("the host still works: %+v", s)
+		}
+	})
+}
+
+func TestCallsBeyondTheQueueAreRefusedWithATimeToComeBack(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").Answer("a b").TokenTime(5 * time.Second))
+		const args = `{"model":"tiny","prompt":"?"}`
+		for range 4 { // two are served, two wait
+			go c.succeeds("generate", args)
+		}
+		synctest.Wait()
+		a := c.fails("generate", args, "overloaded", "queue is full")
+		if a.StructuredContent["retryable"] != true || a.StructuredContent["retry_after_seconds"].(float64) < 1 {
+			t.Errorf("got %+v", a.StructuredContent)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestFailuresOfAHostAreCodedAndTheNextCallWorks(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Answer("one two three"))
+		const args = `{"model":"tiny","prompt":"?"}`
+		for _, tc := range []struct {
+			name, code, words string
+			fault             backendtest.Fault
+		}{
+			{"busy", "overloaded", "server busy", backendtest.Busy},
+			{"a wait asked for", "overloaded", "slow down", backendtest.Refuse(429, "slow down", "Retry-After", "7")},
+			{"no key", "unauthorized", "OLLAMA_API_KEY", backendtest.Refuse(401, "who are you")},
+			{"garbage", "upstream", "gpu-1", backendtest.Garbage},
+			{"the page of a proxy", "upstream", "gpu-1", backendtest.HTML},
+			{"nothing", "upstream", "gpu-1", backendtest.Empty},
+			{"an error for an answer", "upstream", "out of memory", backendtest.ErrorLine("out of memory")},
+			{"a reset", "no_host", "gpu-1", backendtest.Reset},
+			{"a cut", "upstream", "gpu-1", backendtest.Cut(2)},
+			{"an end without an end", "upstream", "gpu-1", backendtest.Undone(2)},
+			{"a huge line", "upstream", "gpu-1", backendtest.HugeLine(20 << 20)},
+			{"silence", "timeout", "time limit", backendtest.Hang},
+		} {
+			host.Fail(1, tc.fault)
+			a := c.fails("generate", args, tc.code, tc.words)
+			if tc.name == "a wait asked for" && a.StructuredContent["retry_after_seconds"] != 7.0 {
+				t.Errorf("%s: %+v", tc.name, a.StructuredContent)
+			}
+			if tc.name == "a cut" && (len(a.Content) != 2 || a.Content[1].Text == "") {
+				t.Errorf("what had come before the cut is lost: %+v", a.Content)
+			}
+			if a := c.succeeds("generate", args); a.Content[0].Text != "one two three" {
+				t.Errorf("after %s: %+v", tc.name, a)
+			}
+		}
+		host.Down()
+		c.fails("generate", args, "no_host", "ollama serve", "doctor")
+		c.fails("list-models", `{}`, "no_host", "ollama serve")
+	})
+}
+
+func TestMissingModelIsAnsweredWithTheNamesThatAreMeant(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "llama3.2:3b"}, backendtest.Model{Name: "qwen3"}))
+		c.fails("generate", `{"model":"lama3.2:3b","prompt":"?"}`, "model_not_found", `did you mean "llama3.2:3b"?`, "ollama pull lama3.2:3b")
+		c.fails("chat", `{"model":"mistral","messages":[{"role":"user"}]}`, "model_not_found", "installed are", `"qwen3"`)
+		c.fails("embed", `{"model":"qwen4","input":"x"}`, "model_not_found", `did you mean "qwen3"?`)
+	})
+}
+
+func TestEmbedReturnsFewVectorsInlineAndManyAsAResource(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		a := c.succeeds("embed", `{"model":"words","input":["one","two"]}`)
+		if vectors := a.StructuredContent["vectors"].([]any); len(vectors) != 2 || a.StructuredContent["dimensions"] != 8.0 {
+			t.Errorf("got %+v", a.StructuredContent)
+		}
+
+		many, err := json.Marshal(strings.Fields(strings.Repeat("word ", 100)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a = c.succeeds("embed", `{"model":"words","input":`+string(many)+`}`)
+		uri, _ := a.StructuredContent["resource"].(string)
+		if a.StructuredContent["vectors"] != nil || a.StructuredContent["count"] != 100.0 || a.Content[1].URI != uri {
+			t.Fatalf("got %+v, want a link", a)
+		}
+		var doc struct{ Vectors [][]float32 }
+		if text, err := c.read(uri); err != nil || json.Unmarshal([]byte(text), &doc) != nil || len(doc.Vectors) != 100 {
+			t.Errorf("the resource holds %d vectors, %v", len(doc.Vectors), err)
+		}
+		if n := len(host.Calls()); n != 1+4 {
+			t.Errorf("%d calls of the host, want one for 2 texts and 4 for 100", n)
+		}
+		if a := c.succeeds("embed", `{"model":"words","input":`+string(many)+`,"output":"inline"}`); a.StructuredContent["vectors"] == nil {
+			t.Error("inline was asked for and not given")
+		}
+
+		time.Sleep(16 * time.Minute)
+		if _, err := c.read(uri); err == nil || !strings.Contains(err.Error(), "expired") {
+			t.Errorf("after its time: %v", err)
+		}
+		if _, err := c.read("ollama://embeddings/guess"); err == nil {
+			t.Error("a guessed address was served")
+		}
+	})
+}
+
+func TestEmbedNamesTheInputThatIsAtFault(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Context: 16, Dimensions: 8}))
+		args := `{"model":"words","input":["short","` + strings.Repeat("long ", 100) + `","brief"]`
+		a := c.succeeds("embed", args+`}`)
+		if a.StructuredContent["count"] != 3.0 || !strings.Contains(a.Content[1].Text, "input[1]") {
+			t.Errorf("got %+v, want three vectors and a note about input[1]", a)
+		}
+		c.fails("embed", args+`,"truncate":false}`, "context_too_long", "input[1]")
+	})
+}
+
+func TestListModelsTellsWhatEachCanDoAndWhereItIs(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").Install(
+			backendtest.Model{Name: "qwen3", Family: "qwen3", Context: 40960, Capabilities: []string{"completion", "tools"}},
+			backendtest.Model{Name: "words", Capabilities: []string{"embedding"}}))
+		c.succeeds("generate", `{"model":"tiny","prompt":"load it"}`)
+		names := func(args string) (names []string) {
+			for _, m := range c.succeeds("list-models", args).StructuredContent["models"].([]any) {
+				names = append(names, m.(map[string]any)["name"].(string))
+			}
+			return names
+		}
+		for args, want := range map[string]string{
+			`{}`:                             "qwen3:latest tiny:latest words:latest",
+			`{"query":"QWEN"}`:               "qwen3:latest",
+			`{"capability":"embedding"}`:     "tiny:latest words:latest",
+			`{"host":"gpu-1","query":"tin"}`: "tiny:latest",
+			`{"query":"nothing like it"}`:    "",
+		} {
+			if got := strings.Join(names(args), " "); got != want {
+				t.Errorf("%s: got %s, want %s", args, got, want)
+			}
+		}
+		c.fails("list-models", `{"host":"gpu-2"}`, "invalid_argument", "gpu-1")
+
+		models := c.succeeds("list-models", `{}`).StructuredContent["models"].([]any)
+		qwen, tiny := models[0].(map[string]any), models[1].(map[string]any)
+		if qwen["context_length"] != 40960.0 || qwen["family"] != "qwen3" || qwen["loaded"] != nil {
+			t.Errorf("qwen3: %v", qwen)
+		}
+		if tiny["loaded"] == nil {
+			t.Errorf("tiny was used and does not count as loaded: %v", tiny)
+		}
+	})
+}
+
+func TestWrongArgumentsNeverReachAHost(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1"))
+		c.fails("generate", `{"model":"tiny","prompt":"?","temperature":1}`, "invalid_argument", `generate: unknown argument "temperature"`)
+		c.fails("generate", `{"model":"tiny","prompt":"?","images":["aGVsbG8="]}`, "invalid_argument", "not an image")
+		c.fails("generate", `{"model":"tiny","prompt":"?","format":{"type":"objekt"}}`, "invalid_argument", "not a valid JSON schema")
+		c.fails("chat", `{"model":"tiny","messages":[]}`, "invalid_argument", "messages")
+		c.fails("chat", `{"model":"tiny","messages":[{"role":"user"}],"tools":[{"type":"function","function":7}]}`, "invalid_argument")
+		if calls := host.Calls(); len(calls) != 0 {
+			t.Errorf("the host was asked: %+v", calls)
+		}
+	})
+}
+
+func TestImagesAreRefusedForAModelThatCannotSee(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Answer("a cat").Install(
+			backendtest.Model{Name: "eyes", Capabilities: []string{"completion", "vision"}},
+			backendtest.Model{Name: "blind", Capabilities: []string{"completion"}}))
+		const png = `"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="`
+		if a := c.succeeds("generate", `{"model":"eyes","prompt":"?","images":[`+png+`]}`); a.Content[0].Text != "a cat" {
+			t.Errorf("got %+v", a)
+		}
+		c.fails("chat", `{"model":"blind","messages":[{"role":"user","images":[`+png+`]}]}`, "invalid_argument", "cannot see", "vision")
+		if calls := host.Calls(); len(calls) != 1 || len(calls[0].Generate.Images) != 1 {
+			t.Errorf("the host was asked %d times", len(calls))
+		}
+	})
+}
+
+func TestPanicInAToolIsAnErrorWithANumberForTheLog(t *testing.T) {
+	var logged strings.Builder
+	all := tools.All(tools.Deps{Log: slog.New(slog.NewTextHandler(&logged, nil))}) // no Hosts: the tool will panic
+	var req mcp.CallToolRequest
+	if err := json.Unmarshal([]byte(`{"params":{"arguments":{"model":"m","prompt":"secret"}}}`), &req); err != nil {
+		t.Fatal(err)
+	}
+	res, err := all[0].Handler(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := res.StructuredContent.(*tools.Error)
+	number := strings.TrimPrefix(e.Message, "internal error ")
+	if e.Code != tools.Internal || !strings.Contains(logged.String(), number) || strings.Contains(e.Error(), "nil pointer") {
+		t.Errorf("got %+v; logged %q", e, logged.String())
+	}
+}
+
+// read reads a resource.
+func (c *client) read(uri string) (string, error) {
+	var req mcp.ReadResourceRequest
+	req.Params.URI = uri
+	contents, err := c.resources[0].Handler(c.t.Context(), req)
+	if err != nil {
+		return "", err
+	}
+	return contents[0].(mcp.TextResourceContents).Text, nil
+}
