@@ -2,8 +2,8 @@
 //
 // It promises that every request with an id is answered exactly once, unless its
 // client cancelled it; that progress comes before the answer that it belongs to;
-// that cancelling works from the moment a request is sent; that nothing a client
-// sends can end the process or fill its memory; and that a client's requests end
+// that cancelling works from the moment a request is sent; that no message can end
+// the process, or take more memory than it may; and that a client's requests end
 // when the client is gone. What the tools do is left to them, and the protocol's
 // messages to mcp-go, which decides for each request between the protocol since
 // 2026-07-28 and that before it.

@@ -12,7 +12,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 )
 
-// lastWords is how long requests may take to end once they have been cancelled.
+// lastWords is how long requests may take to end, and be answered, once cancelled.
 const lastWords = 2 * time.Second
 
 // ServeStdio serves one client, with a JSON-RPC message on each line of in and out,
@@ -24,14 +24,16 @@ const lastWords = 2 * time.Second
 // more is read, requests in flight get Options.Drain to end, and are then cancelled.
 //
 // It returns nil if the client was done in good order or ctx ended, ErrClientGone if
-// nobody was left to read, and another error if reading failed. All that it started
-// has ended by then, with two exceptions, which only the end of the process helps:
-// a Read or Write that nothing can wake, as is mostly true of standard input and
-// output, and a tool that does not end when it is cancelled, which is an error too.
-// A Read that can be woken is, by a deadline or by closing in.
+// nobody was left to read, and another error if reading failed. A client that leaves
+// altogether may be seen in either way.
+//
+// All that ServeStdio started has ended when it returns, but for two things that only
+// the end of the process helps: a Read that nothing can wake, as is mostly true of
+// standard input, and requests that have not ended two seconds after they were
+// cancelled, which is an error. A Read that can be woken is: by a deadline, or by
+// closing in.
 func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	c := newConn(ctx, s, out)
-	defer c.cancel(nil)
 	stopWatch := watchHangup(out, func() { c.hangUp(errors.New("its end of our output is closed")) })
 	defer stopWatch()
 
@@ -46,7 +48,7 @@ func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) er
 	case <-c.ctx.Done():
 	}
 	if left := c.finish(ctx); left > 0 {
-		return fmt.Errorf("server: %d requests did not end when they were cancelled", left)
+		return fmt.Errorf("server: %d requests did not end when cancelled", left)
 	}
 	if reading && wake(in) {
 		<-read
