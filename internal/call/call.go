@@ -1,0 +1,175 @@
+// Package call calls one tool of an MCP server, as any client would, and prints
+// the answer.
+//
+// It promises that nothing but the answer goes to Stdout, that a call which is
+// interrupted is cancelled in the server before the server is stopped, and that
+// the exit status says what happened:
+//
+//	0    the tool answered
+//	1    the tool answered with an error, or its answer could not be printed
+//	2    the call makes no sense: no such tool, a bad argument, an unreadable file
+//	3    the server could not be started, or ended before it answered
+//	130  interrupted
+//
+// Whether arguments are known and allowed is left to the server to say.
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/nearest"
+)
+
+const (
+	statusError       = 1
+	statusUsage       = 2
+	statusServer      = 3
+	statusInterrupted = 130 // as shells have it
+)
+
+// Options say what to call, and how.
+type Options struct {
+	Server   []string // the command that starts the server; its environment is ours
+	Tool     string   // empty: list the tools
+	Args     []string // key=value, as Run reads them
+	ArgsJSON string   // a JSON object of arguments, over which those in Args win; empty: none
+	JSON     bool     // print the whole result as JSON, not the text alone
+	Progress bool     // Stderr is a terminal: show progress, and what served the call
+
+	Stdin          io.Reader // read only for the value "-"
+	Stdout, Stderr io.Writer
+}
+
+// Run starts the server, calls the tool, prints what it answers, stops the
+// server, and returns the exit status. When ctx ends, the call is cancelled.
+//
+// The value of an argument is read by the type that the tool declares for it: as
+// text, or as JSON where text is not allowed or the JSON is of another type that
+// is. A dot in a key leads into an object, as in options.temperature=0, and a key
+// that stands for a list may be repeated to add to it. The value @file stands for
+// what the file holds, - for standard input, and @@x for "@x". Files for a key
+// called images are sent in base64.
+func Run(ctx context.Context, o Options) (status int) {
+	term := &terminal{w: o.Stderr}
+	err := o.run(ctx, term)
+	term.erase()
+	if err == nil {
+		return 0
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(term, "error: interrupted")
+		return statusInterrupted
+	}
+	fmt.Fprintf(term, "error: %v\n", err)
+	if f, ok := errors.AsType[failure](err); ok {
+		return f.status
+	}
+	return statusError
+}
+
+// failure is an error with the exit status that it leads to.
+type failure struct {
+	status int
+	err    error
+}
+
+func (f failure) Error() string { return f.err.Error() }
+func (f failure) Unwrap() error { return f.err }
+
+func (o *Options) run(ctx context.Context, term *terminal) error {
+	srv, err := start(ctx, o.Server, term)
+	if err != nil {
+		return err
+	}
+	defer srv.stop()
+	tools, err := srv.tools(ctx)
+	if err != nil {
+		return err
+	}
+	if o.Tool == "" {
+		return listTools(o.Stdout, tools)
+	}
+	tool, err := find(tools, o.Tool)
+	if err != nil {
+		return failure{statusUsage, err}
+	}
+	args, err := o.arguments(ctx, tool)
+	if err != nil {
+		return failure{statusUsage, err}
+	}
+	var progress func(string)
+	if o.Progress {
+		progress = term.show
+	}
+	result, err := srv.call(ctx, tool.Name, args, progress)
+	if err != nil {
+		return err
+	}
+	term.erase()
+	return o.print(term, result)
+}
+
+// arguments are those of the call.
+func (o *Options) arguments(ctx context.Context, tool *mcp.Tool) (map[string]any, error) {
+	s, err := schemaOf(tool)
+	if err != nil {
+		return nil, err
+	}
+	from := sources{
+		file:  os.ReadFile,
+		stdin: func() ([]byte, error) { return readAll(ctx, o.Stdin) },
+	}
+	return from.arguments(s, o.Args, o.ArgsJSON)
+}
+
+// readAll reads until the end of r or of ctx. A read from a terminal cannot be
+// interrupted; it is left to end with the process.
+func readAll(ctx context.Context, r io.Reader) (data []byte, err error) {
+	type read struct {
+		data []byte
+		err  error
+	}
+	done := make(chan read, 1)
+	go func() {
+		data, err := io.ReadAll(r)
+		done <- read{data, err}
+	}()
+	select {
+	case got := <-done:
+		return got.data, got.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func listTools(w io.Writer, tools []mcp.Tool) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, tool := range tools {
+		sentence, _, _ := strings.Cut(tool.Description, ". ")
+		fmt.Fprintf(table, "%s\t%s\n", tool.Name, strings.TrimSuffix(sentence, "."))
+	}
+	return table.Flush()
+}
+
+func find(tools []mcp.Tool, name string) (*mcp.Tool, error) {
+	names := make([]string, len(tools))
+	for i := range tools {
+		if tools[i].Name == name {
+			return &tools[i], nil
+		}
+		names[i] = tools[i].Name
+	}
+	known := "the tools are " + strings.Join(names, ", ")
+	if near := nearest.Names(name, names, 1); near != nil {
+		known = fmt.Sprintf("did you mean %s? %s", near[0], known)
+	}
+	return nil, fmt.Errorf("there is no tool %q; %s", name, known)
+}

@@ -1,0 +1,83 @@
+package call
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/mark3labs/mcp-go/mcp"
+)
+
+// print puts the answer on Stdout, and on stderr what is to be known about it.
+// A result that is an error is returned as one: its first text says what went
+// wrong, and any other is what had been answered by then.
+func (o *Options) print(stderr io.Writer, result *mcp.CallToolResult) error {
+	texts := o.texts(stderr, result)
+	first, rest := texts[0], texts[1:]
+	answer, failed := []string{first}, error(nil)
+	if result.IsError {
+		answer, failed = rest, errors.New(first)
+	} else {
+		for _, note := range rest {
+			fmt.Fprintln(stderr, note)
+		}
+	}
+	if o.JSON {
+		raw, err := json.MarshalIndent(result, "", "  ")
+		if err != nil {
+			return err
+		}
+		answer = []string{string(raw)}
+	}
+	for _, text := range answer {
+		if _, err := io.WriteString(o.Stdout, strings.TrimSuffix(text, "\n")+"\n"); err != nil {
+			return err
+		}
+	}
+	if o.Progress {
+		printServed(stderr, result)
+	}
+	return failed
+}
+
+// texts are the text blocks of a result, of which it finds at least one. What
+// other blocks there are it names.
+func (o *Options) texts(stderr io.Writer, result *mcp.CallToolResult) (texts []string) {
+	for _, block := range result.Content {
+		switch b := block.(type) {
+		case mcp.TextContent:
+			texts = append(texts, b.Text)
+		case mcp.ResourceLink:
+			fmt.Fprintf(stderr, "resource: %s (%s)\n", b.URI, b.Description)
+		default:
+			fmt.Fprintf(stderr, "there is more, which --json shows: %T\n", b)
+		}
+	}
+	if texts == nil {
+		return []string{""}
+	}
+	return texts
+}
+
+// printServed says in one line what served the call, if the result tells.
+func printServed(w io.Writer, result *mcp.CallToolResult) {
+	if result.Meta == nil {
+		return
+	}
+	var served struct {
+		Host            string
+		Model           string
+		TokensIn        int     `json:"tokens_in"`
+		TokensOut       int     `json:"tokens_out"`
+		TokensPerSecond float64 `json:"tokens_per_second"`
+		Total           float64 `json:"total_ms"`
+	}
+	raw, err := json.Marshal(result.Meta.AdditionalFields["ollama-mcp/served"])
+	if err != nil || json.Unmarshal(raw, &served) != nil || served.Host == "" {
+		return
+	}
+	fmt.Fprintf(w, "%s on %s: %d tokens in, %d out, %.1f/s, %.1f s\n", served.Model, served.Host,
+		served.TokensIn, served.TokensOut, served.TokensPerSecond, served.Total/1000)
+}

@@ -1,0 +1,112 @@
+package call
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mark3labs/mcp-go/mcp"
+)
+
+// schema is as much of a JSON schema as it takes to know what a text stands
+// for. Its methods take nil, of which nothing is known.
+type schema struct {
+	Type       string             `json:"type"`
+	AnyOf      []*schema          `json:"anyOf"`
+	Items      *schema            `json:"items"`
+	Properties map[string]*schema `json:"properties"`
+}
+
+// schemaOf is the schema of a tool's arguments.
+func schemaOf(tool *mcp.Tool) (*schema, error) {
+	raw, err := json.Marshal(tool.InputSchema)
+	if err != nil {
+		return nil, err
+	}
+	s := new(schema)
+	if err := json.Unmarshal(raw, s); err != nil {
+		return nil, fmt.Errorf("the schema of %s cannot be read: %w", tool.Name, err)
+	}
+	return s, nil
+}
+
+func (s *schema) property(name string) *schema {
+	if s == nil {
+		return nil
+	}
+	return s.Properties[name]
+}
+
+// types are the types of value that are allowed; none if nothing is known.
+func (s *schema) types() (types []string) {
+	if s == nil {
+		return nil
+	}
+	if s.Type != "" {
+		types = append(types, s.Type)
+	}
+	for _, choice := range s.AnyOf {
+		types = append(types, choice.types()...)
+	}
+	return types
+}
+
+// read is the value that a text stands for: JSON if it is of a type that is
+// allowed and is not a string, else the text itself or a list of it, if those
+// are allowed.
+func (s *schema) read(text string) (any, error) {
+	types := s.types()
+	allows := func(t string) bool { return len(types) == 0 || slices.Contains(types, t) }
+	value, err := parse(text)
+	if t := typeOf(value); err == nil && t != "string" && (allows(t) || t == "number" && allows("integer")) {
+		return value, nil
+	}
+	if allows("string") {
+		return text, nil
+	}
+	if s.Type == "array" {
+		if item, err := s.Items.read(text); err == nil {
+			return []any{item}, nil
+		}
+	}
+	return nil, isNot(text, err, types...)
+}
+
+// parse reads JSON, and keeps numbers as they are written.
+func parse(text string) (value any, err error) {
+	if err := json.Unmarshal([]byte(text), new(json.RawMessage)); err != nil {
+		return nil, err // a decoder would not see what follows the value
+	}
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	err = d.Decode(&value)
+	return value, err
+}
+
+// typeOf is what a JSON schema calls the type of a value.
+func typeOf(value any) string {
+	switch value.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "boolean"
+	case json.Number:
+		return "number"
+	case string:
+		return "string"
+	case []any:
+		return "array"
+	}
+	return "object"
+}
+
+// isNot says that a text stands for none of the types. syntax is what is wrong
+// with it as JSON, which matters where JSON was meant.
+func isNot(text string, syntax error, types ...string) error {
+	err := fmt.Errorf("%.40q is not of type %s", text, strings.Join(types, " or "))
+	if syntax != nil && (strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")) {
+		return fmt.Errorf("%w: %w", err, syntax)
+	}
+	return err
+}

@@ -1,0 +1,119 @@
+package call
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/exec"
+
+	"github.com/mark3labs/mcp-go/client"
+	"github.com/mark3labs/mcp-go/client/transport"
+	"github.com/mark3labs/mcp-go/mcp"
+)
+
+// server is an MCP server that was started to be called.
+type server struct{ client *client.Client }
+
+// start runs the command and greets the server that it is. What the server
+// writes to its stderr goes to stderr.
+func start(ctx context.Context, command []string, stderr io.Writer) (*server, error) {
+	if len(command) == 0 {
+		return nil, failure{statusServer, errors.New("no command to start the server")}
+	}
+	stdio := transport.NewStdioWithOptions(command[0], nil, command[1:],
+		transport.WithCommandLogger(slog.New(slog.DiscardHandler)),
+		transport.WithCommandFunc(func(_ context.Context, name string, _, args []string) (*exec.Cmd, error) {
+			// The end of ctx must not kill the server, which would leave Ollama
+			// at work: it is told to cancel, and then ends by itself.
+			cmd := exec.Command(name, args...)
+			cmd.Stderr = stderr
+			setApart(cmd)
+			return cmd, nil
+		}))
+	s := &server{client.NewClient(link{stdio})}
+	if err := s.client.Start(ctx); err != nil {
+		return nil, failure{statusServer, fmt.Errorf("the server cannot be started: %w", err)}
+	}
+	hello := mcp.InitializeRequest{Params: mcp.InitializeParams{
+		ClientInfo: mcp.Implementation{Name: "ollama-mcp call", Version: "1"},
+	}}
+	if _, err := s.client.Initialize(ctx, hello); err != nil {
+		return nil, failure{statusServer, s.explain(err)}
+	}
+	return s, nil
+}
+
+// stop closes the server's stdin and waits for it to end. One that is still there
+// after 2 s gets a SIGTERM, and 3 s later is killed. Its error says how the server
+// ended, if that was not well.
+func (s *server) stop() error { return s.client.Close() }
+
+func (s *server) tools(ctx context.Context) ([]mcp.Tool, error) {
+	got, err := s.client.ListTools(ctx, mcp.ListToolsRequest{})
+	if err != nil {
+		return nil, failure{statusServer, s.explain(err)}
+	}
+	return got.Tools, nil
+}
+
+// call calls a tool. It reports progress if there is somebody to report it to.
+func (s *server) call(ctx context.Context, tool string, args map[string]any, progress func(message string)) (*mcp.CallToolResult, error) {
+	req := mcp.CallToolRequest{Params: mcp.CallToolParams{Name: tool, Arguments: args}}
+	if progress != nil {
+		req.Params.Meta = &mcp.Meta{ProgressToken: tool}
+		s.client.OnNotification(func(n mcp.JSONRPCNotification) {
+			if message, ok := n.Params.AdditionalFields["message"].(string); ok && n.Method == "notifications/progress" {
+				progress(message)
+			}
+		})
+	}
+	result, err := s.client.CallTool(ctx, req)
+	if _, lost := errors.AsType[*transport.Error](err); lost {
+		return nil, failure{statusServer, s.explain(err)}
+	}
+	return result, err
+}
+
+// explain stops the server and says why it gave no answer.
+func (s *server) explain(err error) error {
+	why := s.stop()
+	switch {
+	case !errors.Is(err, transport.ErrTransportClosed):
+		return fmt.Errorf("the server gave no answer: %w", err)
+	case why != nil:
+		return fmt.Errorf("the server ended before it answered: %w", why)
+	}
+	return errors.New("the server ended before it answered")
+}
+
+// link is a transport on which a call that nobody waits for any more has been
+// cancelled by the time that its caller knows. The client cancels it by itself,
+// but in a goroutine of its own, which closing the connection overtakes.
+type link struct{ *transport.Stdio }
+
+func (l link) SendRequest(ctx context.Context, req transport.JSONRPCRequest) (*transport.JSONRPCResponse, error) {
+	resp, err := l.Stdio.SendRequest(ctx, req)
+	if err != nil && ctx.Err() != nil && req.Method == string(mcp.MethodToolsCall) {
+		// A server that cannot be told is stopped next anyway.
+		_ = l.Stdio.SendNotification(context.WithoutCancel(ctx), mcp.JSONRPCNotification{
+			JSONRPC: mcp.JSONRPC_VERSION,
+			Notification: mcp.Notification{
+				Method: string(mcp.MethodNotificationCancelled),
+				Params: mcp.NotificationParams{AdditionalFields: map[string]any{
+					"requestId": req.ID, "reason": "interrupted",
+				}},
+			},
+		})
+	}
+	return resp, err
+}
+
+// SendNotification leaves out what SendRequest has sent.
+func (l link) SendNotification(ctx context.Context, n mcp.JSONRPCNotification) error {
+	if n.Method == string(mcp.MethodNotificationCancelled) {
+		return nil
+	}
+	return l.Stdio.SendNotification(ctx, n)
+}
