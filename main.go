@@ -1,0 +1,252 @@
+// Command ollama-mcp serves language models that run on Ollama to MCP hosts, as
+// tools. Without arguments it speaks MCP on stdin and stdout, which is how a host
+// starts it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/ollama"
+	"ollama-mcp/internal/call"
+	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/doctor"
+	"ollama-mcp/pool"
+	"ollama-mcp/server"
+	"ollama-mcp/tools"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+type stdio struct{ in, out, err *os.File }
+
+// Exit statuses beside those of call.Run.
+const (
+	ok      = 0
+	failure = 1
+	misuse  = 2
+)
+
+// run is the program: a command and its arguments, or the server where no
+// command is named.
+func run(ctx context.Context, args []string, std stdio) (status int) {
+	command := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "serve":
+		return serve(ctx, args, std)
+	case "call":
+		return callTool(ctx, args, std)
+	case "doctor":
+		return examine(ctx, args, std)
+	case "version":
+		fmt.Fprintln(std.out, versionLine())
+		return ok
+	case "help":
+		help(std.out)
+		return ok
+	}
+	return complain(std, fmt.Errorf("unknown command %q; known are call, doctor, version and help", command))
+}
+
+// serve speaks MCP on stdio until the client hangs up or ctx ends.
+func serve(ctx context.Context, args []string, std stdio) int {
+	var c config.Config
+	fs := config.Flags(&c)
+	version := fs.Bool("version", false, "print the version")
+	if done, status := parse(fs, &c, args, std); done {
+		return status
+	}
+	switch {
+	case *version:
+		fmt.Fprintln(std.out, versionLine())
+		return ok
+	case fs.NArg() > 0:
+		return complain(std, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
+	}
+	host, err := openHost(c)
+	if err != nil {
+		return complain(std, err)
+	}
+	defer host.Close()
+	life, stop := context.WithCancel(context.Background())
+	var background sync.WaitGroup
+	deps := tools.Deps{
+		Vectors: new(tools.Vectors), Timeout: c.Timeout, InlineBytes: c.InlineBytes,
+		Log:        slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: c.LogLevel})),
+		Background: func(work func(context.Context)) { background.Go(func() { work(life) }) },
+	}
+	srv, err := newServer(c, host, deps)
+	if err != nil {
+		stop()
+		return complain(std, err)
+	}
+	if isTerminal(std.in) {
+		fmt.Fprintln(std.err, "ollama-mcp: speaking MCP on stdin and stdout, for an MCP host to use; `ollama-mcp help` says more")
+	}
+	signal.Ignore(syscall.SIGPIPE) // a client that dies is seen by the write that fails
+	err = srv.ServeStdio(ctx, std.in, std.out)
+	stop()
+	background.Wait()
+	if err != nil && !errors.Is(err, server.ErrClientGone) {
+		return fail(std, err)
+	}
+	return ok
+}
+
+// newServer builds the parts between the host and the client.
+func newServer(c config.Config, host backend.Backend, deps tools.Deps) (*server.Server, error) {
+	hosts, err := pool.New(pool.Options{Hosts: []backend.Backend{host}, Slots: c.Slots, Queue: c.Queue})
+	if err != nil {
+		return nil, err
+	}
+	deps.Hosts = hosts
+	return server.New(server.Options{
+		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions,
+		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),
+		Log: deps.Log, MaxMessage: int64(c.MaxMessage) << 20, Drain: c.DrainTimeout,
+	})
+}
+
+func openHost(c config.Config) (*ollama.Host, error) {
+	return ollama.New(ollama.Options{URL: c.Host, APIKey: c.APIKey, CAFile: c.CAFile, Conns: c.Slots})
+}
+
+// callTool starts the server as an MCP host would, and calls one tool.
+func callTool(ctx context.Context, args []string, std stdio) int {
+	var c config.Config
+	fs := config.Flags(&c)
+	o := call.Options{Stdin: std.in, Stdout: std.out, Stderr: std.err, Progress: isTerminal(std.err)}
+	fs.StringVar(&o.ArgsJSON, "args-json", "", "arguments as a JSON `object`; k=v pairs win over it")
+	fs.BoolVar(&o.JSON, "json", false, "print the whole result as JSON")
+	if done, status := parse(fs, &c, args, std); done {
+		return status
+	}
+	if fs.NArg() > 0 {
+		o.Tool, o.Args = fs.Arg(0), fs.Args()[1:]
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fail(std, err)
+	}
+	o.Server = append([]string{self}, serverArgs(fs)...)
+	if !fs.Changed("log-level") {
+		o.Server = append(o.Server, "--log-level=warn") // failures are told here
+	}
+	return call.Run(ctx, o)
+}
+
+// serverArgs are the options that were given to a command, for the server that it starts.
+func serverArgs(fs *pflag.FlagSet) (args []string) {
+	known := config.Flags(new(config.Config))
+	fs.Visit(func(f *pflag.Flag) {
+		if known.Lookup(f.Name) != nil {
+			args = append(args, "--"+f.Name+"="+f.Value.String())
+		}
+	})
+	return args
+}
+
+// examine says what is wrong and what to do.
+func examine(ctx context.Context, args []string, std stdio) int {
+	var c config.Config
+	if done, status := parse(config.Flags(&c), &c, args, std); done {
+		return status
+	}
+	host, err := openHost(c)
+	if err != nil {
+		return complain(std, err)
+	}
+	defer host.Close()
+	if !doctor.Run(ctx, doctor.Options{Hosts: []backend.Backend{host}, Out: std.out}) {
+		return failure
+	}
+	return ok
+}
+
+// parse reads the options of a command. done means that there is no more to do.
+func parse(fs *pflag.FlagSet, c *config.Config, args []string, std stdio) (done bool, status int) {
+	err := config.Parse(fs, c, args, os.Getenv)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		help(std.out)
+		return true, ok
+	case err != nil:
+		return true, complain(std, err)
+	}
+	return false, ok
+}
+
+// complain is for what the user can put right in the command.
+func complain(std stdio, err error) int {
+	fmt.Fprintf(std.err, "ollama-mcp: %v\nTry `ollama-mcp help`.\n", err)
+	return misuse
+}
+
+func fail(std stdio, err error) int {
+	fmt.Fprintf(std.err, "ollama-mcp: %v\n", err)
+	return failure
+}
+
+const usage = `ollama-mcp lets MCP hosts and agents use the models of an Ollama server as tools.
+
+  ollama-mcp                     serve MCP on stdin and stdout; this is what a host starts
+  ollama-mcp call                list the tools
+  ollama-mcp call TOOL [k=v …]   call one tool as a client would; k=@FILE and k=- read the value
+  ollama-mcp doctor              say what is wrong and what to do
+  ollama-mcp version | help
+
+Options, each also an environment variable (--log-level is OLLAMA_MCP_LOG_LEVEL):
+%s
+Options of call:
+      --args-json object     arguments as a JSON object; k=v pairs win over it
+      --json                 print the whole result as JSON
+`
+
+func help(w io.Writer) {
+	fmt.Fprintf(w, usage, config.Flags(new(config.Config)).FlagUsagesWrapped(100))
+}
+
+// version is that of the module, as the build recorded it.
+func version() string {
+	info, known := debug.ReadBuildInfo()
+	if !known || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
+
+func versionLine() string {
+	line := fmt.Sprintf("ollama-mcp %s %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	info, _ := debug.ReadBuildInfo()
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			line += " " + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return line
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

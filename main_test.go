@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/backend/backendtest"
+)
+
+var update = flag.Bool("update", false, "rewrite the files in testdata")
+
+// TestMain makes the test binary be the program when a test starts it as such.
+func TestMain(m *testing.M) {
+	if os.Getenv("BE_OLLAMA_MCP") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// program runs the program to its end, in an environment with nothing of ours but env.
+func program(t *testing.T, stdin string, env []string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = append(env, "BE_OLLAMA_MCP=1", "PATH="+os.Getenv("PATH"), "HOME="+t.TempDir(), "OLLAMA_MCP_LOG_LEVEL=error",
+		"GORACE=atexit_sleep_ms=0") // or each process takes a second to end under the race detector
+	cmd.Stdin = strings.NewReader(stdin)
+	var out, err bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &err
+	_ = cmd.Run() // the status tells
+	if ctx.Err() != nil {
+		t.Fatalf("%v did not end; it wrote %q and %q", args, out.String(), err.String())
+	}
+	return out.String(), err.String(), cmd.ProcessState.ExitCode()
+}
+
+func TestHelpIsAsInTestdata(t *testing.T) {
+	got, _, status := program(t, "", nil, "help")
+	if status != 0 {
+		t.Errorf("status %d", status)
+	}
+	const file = "testdata/help.txt"
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is out of date: run go test . -update and read the difference", file)
+	}
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"call", "--help"}, {"doctor", "-h"}} {
+		if again, _, status := program(t, "", nil, args...); again != got || status != 0 {
+			t.Errorf("%v: status %d and other words than help", args, status)
+		}
+	}
+}
+
+func TestVersionSaysWhatWasBuilt(t *testing.T) {
+	for _, arg := range []string{"version", "--version"} {
+		if out, _, status := program(t, "", nil, arg); status != 0 || !strings.HasPrefix(out, "ollama-mcp ") {
+			t.Errorf("%s: status %d, %q", arg, status, out)
+		}
+	}
+}
+
+func TestMisuseIsExplainedAndEndsWithStatus2(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		env  []string
+		want string
+	}{
+		{args: []string{"serv"}, want: `unknown command "serv"`},
+		{args: []string{"--solts=3"}, want: "--solts"},
+		{args: []string{"--slots=none"}, want: "--slots"},
+		{args: []string{"--slots=2", "extra"}, want: `unexpected argument "extra"`},
+		{args: []string{"--host=ftp://example"}, want: "scheme"},
+		{args: []string{"--ca-file=missing.pem"}, want: "missing.pem"},
+		{env: []string{"OLLAMA_MCP_QUEUE=long"}, want: "OLLAMA_MCP_QUEUE"},
+		{args: []string{"doctor", "--timeout=-1s"}, want: "--timeout"},
+	} {
+		out, errs, status := program(t, "", tc.env, tc.args...)
+		if status != misuse || !strings.Contains(errs, tc.want) || out != "" {
+			t.Errorf("%v %v: status %d, stdout %q, stderr %q; want %q", tc.env, tc.args, status, out, errs, tc.want)
+		}
+	}
+}
+
+// The way of one call through the whole program, as the shell's printf would take it.
+func TestLinesOnStdinAreAnsweredOnStdout(t *testing.T) {
+	host := backendtest.New("gpu-1").Answer("quick brown fox")
+	out, errs, status := program(t, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}
+{"jsonrpc":"2.0","method":"notifications/initialized"}
+{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"generate","arguments":{"model":"tiny","prompt":"hi"}}}`,
+		[]string{"OLLAMA_HOST=" + host.Listen(t), "OLLAMA_API_KEY=sesame"})
+	if status != 0 || errs != "" {
+		t.Errorf("status %d, stderr %q", status, errs)
+	}
+	answers := map[int]string{}
+	for line := range strings.Lines(out) {
+		var message struct {
+			ID     int
+			Result json.RawMessage
+		}
+		if err := json.Unmarshal([]byte(line), &message); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		answers[message.ID] = string(message.Result)
+	}
+	if !strings.Contains(answers[1], `"protocolVersion":"2025-06-18"`) || !strings.Contains(answers[1], "list-models first") {
+		t.Errorf("initialize: %s", answers[1])
+	}
+	if !strings.Contains(answers[2], "quick brown fox") {
+		t.Errorf("generate: %s", answers[2])
+	}
+	if key := host.Calls()[0].Header.Get("Authorization"); key != "Bearer sesame" {
+		t.Errorf("the host was sent the key %q", key)
+	}
+}
+
+func TestToolsAreListedWithoutAnyHost(t *testing.T) {
+	out, _, _ := program(t, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}
+{"jsonrpc":"2.0","id":2,"method":"tools/list"}`, []string{"OLLAMA_HOST=127.0.0.1:1"})
+	for _, name := range []string{"list-models", "generate", "chat", "embed"} {
+		if !strings.Contains(out, `"name":"`+name+`"`) {
+			t.Errorf("no %s in %s", name, out)
+		}
+	}
+}
+
+func TestCallGoesThroughAServerOfItsOwn(t *testing.T) {
+	host := backendtest.New("gpu-1").AnswerWith(func(c backendtest.Call) backendtest.Reply {
+		return backendtest.Reply{Text: "You said: " + c.Prompt}
+	})
+	env := []string{"OLLAMA_HOST=127.0.0.1:1"} // the flag, handed on to the server, must win
+	out, errs, status := program(t, "from stdin", env, "call", "generate", "model=tiny", "prompt=-", "--host", host.Listen(t))
+	if status != 0 || out != "You said: from stdin\n" {
+		t.Errorf("status %d, %q, %q", status, out, errs)
+	}
+	out, errs, status = program(t, "", env, "call", "generate", "model=tiny", "prompt=hi")
+	if status != 1 || out != "" || !strings.Contains(errs, "ollama serve") {
+		t.Errorf("without a host: status %d, %q, %q", status, out, errs)
+	}
+}
+
+func TestDoctorFailsWhereTheMainJobCannotRun(t *testing.T) {
+	if out, _, status := program(t, "", []string{"OLLAMA_HOST=127.0.0.1:1"}, "doctor"); status != failure || !strings.Contains(out, "ollama serve") {
+		t.Errorf("no host: status %d, %q", status, out)
+	}
+	host := backendtest.New("gpu-1")
+	if out, _, status := program(t, "", nil, "doctor", "--host="+host.Listen(t)); status != ok {
+		t.Errorf("a host with a model: status %d, %q", status, out)
+	}
+}
