@@ -9,6 +9,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -64,9 +65,19 @@ func show(ctx context.Context, out io.Writer, bin string, env, args []string) er
 	fmt.Fprintf(out, "\n$ ollama-mcp call %s\n", quoted(args))
 	cmd := exec.CommandContext(ctx, bin, append([]string{"call"}, args...)...)
 	cmd.Env = append(os.Environ(), env...)
-	cmd.Stdout = out
-	cmd.Stderr = out
-	return cmd.Run()
+	shown, err := cmd.CombinedOutput()
+	fmt.Fprintln(out, cropped(string(bytes.TrimSpace(shown))))
+	return err
+}
+
+// cropped is a text without what nobody reads in a demonstration: the rest of
+// the numbers of a vector.
+func cropped(text string) string {
+	const most = 600
+	if len(text) <= most {
+		return text
+	}
+	return fmt.Sprintf("%s… (%d more bytes)", strings.ToValidUTF8(text[:most], ""), len(text)-most)
 }
 
 // quoted is a command line as one would have to type it.
