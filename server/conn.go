@@ -24,6 +24,10 @@ type conn struct {
 	// work counts messages being taken, requests, and answers being written.
 	work sync.WaitGroup
 
+	workers sync.WaitGroup
+	jobs    chan func()   // for a worker that has nothing to do
+	spare   chan struct{} // holds one for each worker that waits for a job
+
 	// mu guards what follows; nothing blocks under it.
 	mu       sync.Mutex
 	closed   bool                // no more messages are taken
@@ -41,6 +45,7 @@ func newConn(ctx context.Context, s *Server, out io.Writer) *conn {
 	c := &conn{
 		server: s, session: newSession(), requests: make(map[string]*request),
 		out: out, turn: make(chan struct{}, 1),
+		jobs: make(chan func()), spare: make(chan struct{}, spareWorkers),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	return c
@@ -77,7 +82,7 @@ func (c *conn) close() (idle <-chan struct{}) {
 	return ended
 }
 
-// spawn runs f on a goroutine of its own, unless limit of them are busy already.
+// spawn runs f beside the reading, unless limit of its kind are busy already.
 // Only one who has entered may call it.
 func (c *conn) spawn(limit int, f func()) bool {
 	c.mu.Lock()
@@ -86,11 +91,41 @@ func (c *conn) spawn(limit int, f func()) bool {
 		return false
 	}
 	c.busy++
-	c.work.Go(func() {
+	c.work.Add(1)
+	job := func() {
+		defer c.work.Done()
 		defer c.freed()
 		f()
-	})
+	}
+	select {
+	case c.jobs <- job:
+	default:
+		c.workers.Go(func() { c.labour(job) })
+	}
 	return true
+}
+
+// spareWorkers is how many workers wait for more to do. Handling a message takes
+// more stack than a goroutine begins with: one that has grown it already saves a
+// twentieth of the work.
+const spareWorkers = 64
+
+// labour does one job after another, as long as it is needed.
+func (c *conn) labour(job func()) {
+	for {
+		job()
+		select {
+		case c.spare <- struct{}{}:
+		default:
+			return // enough of them wait
+		}
+		select {
+		case job = <-c.jobs:
+			<-c.spare
+		case <-c.ctx.Done():
+			return
+		}
+	}
 }
 
 func (c *conn) freed() {

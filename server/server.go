@@ -164,6 +164,9 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 	switch a := answer.(type) {
 	case mcp.JSONRPCResponse:
 		a.ID = mcp.NewRequestId(r.id)
+		if result, ok := a.Result.(*mcp.CallToolResult); ok {
+			a.Result = wireResult(result)
+		}
 		return a
 	case mcp.JSONRPCError:
 		a.ID = mcp.NewRequestId(r.id)

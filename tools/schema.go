@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/google/jsonschema-go/jsonschema"
 	validate "github.com/santhosh-tekuri/jsonschema/v6"
@@ -21,7 +22,7 @@ import (
 // what clients are told is what is enforced.
 type schema struct {
 	doc   *jsonschema.Schema
-	check *validate.Schema
+	check func() (*validate.Schema, error) // compiles when first needed, which takes milliseconds
 }
 
 // schemaOf derives the schema of a tool's arguments or results from their type.
@@ -31,12 +32,8 @@ func schemaOf(t reflect.Type) (*schema, error) {
 		return nil, err
 	}
 	simplify(doc)
-	raw, err := json.Marshal(doc)
-	if err != nil {
-		return nil, err
-	}
-	check, err := compileSchema(raw)
-	return &schema{doc, check}, err
+	check := sync.OnceValues(func() (*validate.Schema, error) { return compileSchema(mustMarshal(doc)) })
+	return &schema{doc, check}, nil
 }
 
 // simplify removes "null" from the types, in place. A list of types confuses
@@ -118,12 +115,14 @@ func anyOf(choices ...*jsonschema.Schema) *jsonschema.Schema {
 
 func nonEmpty() *jsonschema.Schema { return &jsonschema.Schema{Type: "string", MinLength: new(1)} }
 
-// fault says in one line what is wrong with a value that the schema refuses,
-// with the nearest known name where one is unknown. what is what the value is
-// to its reader, such as "argument".
+// fault says in one line what is wrong with arguments that the schema refuses,
+// with the nearest known name where one is unknown.
 func (s *schema) fault(value any) error {
-	err := s.check.Validate(value)
-	if err == nil {
+	check, err := s.check()
+	if err != nil {
+		return err
+	}
+	if err = check.Validate(value); err == nil {
 		return nil
 	}
 	refused, ok := errors.AsType[*validate.ValidationError](err)

@@ -283,7 +283,7 @@ func TestCallsBeyondTheQueueAreRefusedWithATimeToComeBack(t *testing.T) {
 		c.use(backendtest.New("gpu-1").Answer("a b").TokenTime(5 * time.Second))
 		const args = `{"model":"tiny","prompt":"?"}`
 		for range 4 { // two are served, two wait
-			go c.succeeds("generate", args)
+			go c.call(t.Context(), "generate", args)
 		}
 		synctest.Wait()
 		a := c.fails("generate", args, "overloaded", "queue is full")
