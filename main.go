@@ -17,8 +17,6 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/spf13/pflag"
-
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/ollama"
 	"ollama-mcp/internal/call"
@@ -148,22 +146,11 @@ func callTool(ctx context.Context, args []string, std stdio) int {
 	if err != nil {
 		return fail(std, err)
 	}
-	o.Server = append([]string{self}, serverArgs(fs)...)
+	o.Server = append([]string{self}, config.Given(fs)...)
 	if !fs.Changed("log-level") {
 		o.Server = append(o.Server, "--log-level=warn") // failures are told here
 	}
 	return call.Run(ctx, o)
-}
-
-// serverArgs are the options that were given to a command, for the server that it starts.
-func serverArgs(fs *pflag.FlagSet) (args []string) {
-	known := config.Flags(new(config.Config))
-	fs.Visit(func(f *pflag.Flag) {
-		if known.Lookup(f.Name) != nil {
-			args = append(args, "--"+f.Name+"="+f.Value.String())
-		}
-	})
-	return args
 }
 
 // examine says what is wrong and what to do.
@@ -184,10 +171,10 @@ func examine(ctx context.Context, args []string, std stdio) int {
 }
 
 // parse reads the options of a command. done means that there is no more to do.
-func parse(fs *pflag.FlagSet, c *config.Config, args []string, std stdio) (done bool, status int) {
+func parse(fs *config.FlagSet, c *config.Config, args []string, std stdio) (done bool, status int) {
 	err := config.Parse(fs, c, args, os.Getenv)
 	switch {
-	case errors.Is(err, pflag.ErrHelp):
+	case errors.Is(err, config.ErrHelp):
 		help(std.out)
 		return true, ok
 	case err != nil:

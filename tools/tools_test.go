@@ -61,23 +61,28 @@ type answer struct {
 	} `json:"_meta"`
 }
 
-func (c *client) call(ctx context.Context, tool, args string) answer {
-	c.t.Helper()
+// try calls a tool. A Go error that leaves the tool is a bug.
+func (c *client) try(ctx context.Context, tool, args string) (a answer, err error) {
 	var req mcp.CallToolRequest
 	if err := json.Unmarshal([]byte(`{"params":{"name":"`+tool+`","arguments":`+args+`}}`), &req); err != nil {
-		c.t.Fatalf("%s %s: %v", tool, args, err)
+		return a, err
 	}
 	res, err := c.tools[tool](ctx, req)
 	if err != nil {
-		c.t.Fatalf("%s %s: a Go error left the tool: %v", tool, args, err)
+		return a, err
 	}
 	raw, err := json.Marshal(res)
 	if err != nil {
-		c.t.Fatal(err)
+		return a, err
 	}
-	var a answer
-	if err := json.Unmarshal(raw, &a); err != nil {
-		c.t.Fatal(err)
+	return a, json.Unmarshal(raw, &a)
+}
+
+func (c *client) call(ctx context.Context, tool, args string) answer {
+	c.t.Helper()
+	a, err := c.try(ctx, tool, args)
+	if err != nil {
+		c.t.Fatalf("%s %s: %v", tool, args, err)
 	}
 	return a
 }
@@ -283,7 +288,7 @@ func TestCallsBeyondTheQueueAreRefusedWithATimeToComeBack(t *testing.T) {
 		c.use(backendtest.New("gpu-1").Answer("a b").TokenTime(5 * time.Second))
 		const args = `{"model":"tiny","prompt":"?"}`
 		for range 4 { // two are served, two wait
-			go c.call(t.Context(), "generate", args)
+			go func() { _, _ = c.try(t.Context(), "generate", args) }()
 		}
 		synctest.Wait()
 		a := c.fails("generate", args, "overloaded", "queue is full")

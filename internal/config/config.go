@@ -34,7 +34,7 @@ type Config struct {
 
 // declare is the one place where an option exists. Its name is the flag and, as
 // OLLAMA_MCP_NAME, the environment variable; its usage line is the documentation.
-func declare(fs *pflag.FlagSet, c *Config) {
+func declare(fs *FlagSet, c *Config) {
 	fs.StringVar(&c.Host, "host", "127.0.0.1:11434", "`address` of the Ollama server: host, host:port or URL; OLLAMA_HOST is honoured too")
 	fs.StringVar(&c.CAFile, "ca-file", "", "PEM `file` of the authority that signed the host's certificate, if the system does not know it")
 	fs.IntVar(&c.Slots, "slots", 4, "how many requests the host is given at once")
@@ -46,8 +46,14 @@ func declare(fs *pflag.FlagSet, c *Config) {
 	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "least `level` that is logged to stderr: debug, info, warn or error")
 }
 
+// FlagSet is the library's, which is known to this package alone.
+type FlagSet = pflag.FlagSet
+
+// ErrHelp is what Parse returns for --help and -h.
+var ErrHelp = pflag.ErrHelp
+
 // Flags is a flag set with every option, which fills c when it is parsed.
-func Flags(c *Config) *pflag.FlagSet {
+func Flags(c *Config) *FlagSet {
 	fs := pflag.NewFlagSet("ollama-mcp", pflag.ContinueOnError)
 	fs.SortFlags = false
 	fs.Usage = func() {} // the caller prints help
@@ -57,7 +63,7 @@ func Flags(c *Config) *pflag.FlagSet {
 
 // Parse reads args and then, for the options that they leave out, the
 // environment. fs is what Flags returned, with any flags that a command adds.
-func Parse(fs *pflag.FlagSet, c *Config, args []string, getenv func(string) string) error {
+func Parse(fs *FlagSet, c *Config, args []string, getenv func(string) string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -80,6 +86,17 @@ func Parse(fs *pflag.FlagSet, c *Config, args []string, getenv func(string) stri
 	}
 	c.APIKey = getenv("OLLAMA_API_KEY")
 	return c.check()
+}
+
+// Given are the options that were set, as flags for another start of the program.
+func Given(fs *FlagSet) (args []string) {
+	known := Flags(new(Config))
+	fs.Visit(func(f *pflag.Flag) {
+		if known.Lookup(f.Name) != nil {
+			args = append(args, "--"+f.Name+"="+f.Value.String())
+		}
+	})
+	return args
 }
 
 // check refuses what no value of its type can say by itself.
