@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// A client speaks JSON-RPC, one message a line, for any number of callers at
+// once. It does as little as it can: what it spends, the server cannot have.
+type client struct {
+	mu      sync.Mutex // guards all below; a line is written under it so that lines stay whole
+	w       io.Writer
+	lastID  int
+	waiting map[int]chan message // by id
+	over    error                // why no more answers come; set once, before their channels are closed
+}
+
+// message is a line from the server; one with a method is not an answer.
+type message struct {
+	ID     int
+	Method string
+	Result json.RawMessage
+	Error  *struct{ Message string }
+}
+
+var errHungUp = errors.New("the server has hung up")
+
+func newClient(w io.Writer) *client {
+	return &client{w: w, waiting: make(map[int]chan message)}
+}
+
+// listen hands out answers until r ends, then tells all who still wait.
+func (c *client) listen(r io.Reader) {
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			c.end(errHungUp)
+			return
+		}
+		var m message
+		if err := json.Unmarshal(line, &m); err != nil {
+			c.end(fmt.Errorf("the server wrote %.100q: %w", line, err))
+			return
+		}
+		if m.Method == "" {
+			c.deliver(m)
+		}
+	}
+}
+
+func (c *client) end(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = why
+	for id, answer := range c.waiting {
+		close(answer)
+		delete(c.waiting, id)
+	}
+}
+
+func (c *client) deliver(m message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if answer, ok := c.waiting[m.ID]; ok {
+		answer <- m // has room for one
+		delete(c.waiting, m.ID)
+	}
+}
+
+// request sends a request and returns the result; params is JSON.
+func (c *client) request(ctx context.Context, method, params string) (json.RawMessage, error) {
+	answer := make(chan message, 1)
+	if err := c.send(method, params, answer); err != nil {
+		return nil, err
+	}
+	select {
+	case m, ok := <-answer:
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("%s: %w", method, c.over)
+		case m.Error != nil:
+			return nil, fmt.Errorf("%s: %s", method, m.Error.Message)
+		}
+		return m.Result, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s: %w", method, ctx.Err())
+	}
+}
+
+func (c *client) send(method, params string, answer chan message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over != nil {
+		return c.over
+	}
+	c.lastID++
+	c.waiting[c.lastID] = answer
+	_, err := fmt.Fprintf(c.w, `{"jsonrpc":"2.0","id":%d,"method":%q,"params":%s}`+"\n", c.lastID, method, params)
+	return err
+}
+
+// greet opens the session and returns once the server has listed its tools.
+func (c *client) greet(ctx context.Context) error {
+	_, err := c.request(ctx, "initialize",
+		`{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"0"}}`)
+	if err != nil {
+		return err
+	}
+	if err := c.notify("notifications/initialized"); err != nil {
+		return err
+	}
+	_, err = c.request(ctx, "tools/list", `{}`)
+	return err
+}
+
+func (c *client) notify(method string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := fmt.Fprintf(c.w, `{"jsonrpc":"2.0","method":%q}`+"\n", method)
+	return err
+}
+
+// call asks the model once through the server's tool.
+func (c *client) call(ctx context.Context) error {
+	got, err := c.request(ctx, "tools/call",
+		`{"name":"generate","arguments":{"model":"`+model+`","prompt":"`+prompt+`"}}`)
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(got, []byte(answer)) {
+		return fmt.Errorf("unexpected answer: %.200s", got)
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// What the host is asked and what it answers.
+const (
+	model  = "bench:latest"
+	prompt = "Why is the sky blue?"
+	answer = "Because blue light is scattered more than red."
+)
+
+// A host pretends to be an Ollama server with one model, which answers at once.
+type host struct {
+	url    string
+	asked  atomic.Int64 // requests for text
+	server *http.Server
+}
+
+// newHost listens on a free port of this machine until it is closed.
+func newHost() (*host, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	h := &host{url: "http://" + l.Addr().String()}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /api/generate", h.generate)
+	mux.HandleFunc("GET /api/version", text(`{"version":"0.17.4"}`))
+	mux.HandleFunc("GET /api/tags", text(`{"models":[{"name":"`+model+`","model":"`+model+`"}]}`))
+	mux.HandleFunc("GET /api/ps", text(`{"models":[]}`))
+	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	go func() { _ = h.server.Serve(l) }() // until close
+	return h, nil
+}
+
+func (h *host) close() { _ = h.server.Close() }
+
+// generate streams one piece and the end, or gives both in one object when the
+// request says that it wants no stream.
+func (h *host) generate(w http.ResponseWriter, r *http.Request) {
+	h.asked.Add(1)
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the client has gone
+	}
+	const (
+		head = `{"model":"` + model + `","created_at":"2026-01-01T00:00:00Z","response":`
+		tail = `,"done":true,"done_reason":"stop","total_duration":3000000,"load_duration":1000000,` +
+			`"prompt_eval_count":6,"prompt_eval_duration":1000000,"eval_count":9,"eval_duration":1000000}` + "\n"
+	)
+	if bytes.Contains(body, []byte(`"stream":false`)) {
+		text(head+`"`+answer+`"`+tail)(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	_, _ = io.WriteString(w, head+`"`+answer+`","done":false}`+"\n")
+	_ = http.NewResponseController(w).Flush()
+	_, _ = io.WriteString(w, head+`""`+tail)
+}
+
+// text answers every request with the same JSON.
+func text(json string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, json)
+	}
+}
+
+// A post asks the host without a server between.
+type post struct {
+	url    string
+	client http.Client
+}
+
+func newPost(h *host) *post {
+	return &post{
+		url:    h.url + "/api/generate",
+		client: http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+	}
+}
+
+func (p *post) close() { p.client.CloseIdleConnections() }
+
+// used is nothing: there is no server.
+func (p *post) used() (time.Duration, error) { return 0, nil }
+
+func (p *post) call(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url,
+		bytes.NewReader([]byte(`{"model":"`+model+`","prompt":"`+prompt+`","stream":false}`)))
+	if err != nil {
+		return err
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(body, []byte(answer)) {
+		return fmt.Errorf("unexpected answer: %.200s", body)
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+)
+
+// A row compares one figure.
+type row struct {
+	name   string
+	values [contenders][]float64 // one for each round; none where the figure means nothing
+}
+
+func newRow(name string, callers int) row {
+	return row{name: fmt.Sprintf("%2d at a time: %s", callers, name)}
+}
+
+func (r *row) add(who int, value float64) { r.values[who] = append(r.values[who], value) }
+
+// ratio is what we have for one of the control's, taken round by round.
+func (r *row) ratio() float64 {
+	ratios := make([]float64, len(r.values[ours]))
+	for i := range ratios {
+		ratios[i] = r.values[ours][i] / r.values[control][i]
+	}
+	return median(ratios)
+}
+
+// printTable prints the medians of the rows.
+func printTable(w io.Writer, rows []row) {
+	const cells = "%-50s%12s%12s%12s%15s\n"
+	fmt.Fprintf(w, cells, "", "plain post", "control", "ours", "ours/control")
+	for _, r := range rows {
+		var medians [contenders]string
+		for who, values := range r.values {
+			if medians[who] = "–"; len(values) > 0 {
+				medians[who] = fmt.Sprintf("%.0f", median(values))
+			}
+		}
+		fmt.Fprintf(w, cells, r.name, medians[plain], medians[control], medians[ours], fmt.Sprintf("%.2f", r.ratio()))
+	}
+}
+
+// median is the middle of values, of which there is at least one.
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
