@@ -1,0 +1,104 @@
+# `make help` lists what there is to make. It takes Go and GNU make; the
+# step needs says what `make test` takes besides.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+BINARY    := bin/ollama-mcp
+GO_BUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+# The steps of `make test`. That docs/options.md is current is one of the tests
+# of internal/config.
+STEPS := needs format vet staticcheck race cross e2e
+
+# The end-to-end tests, and each example with needs of its own, are modules of
+# their own, so that the product's go.mod lists what the product needs.
+MODULES  := $(dir $(shell find . -name node_modules -prune -o -name go.mod -print))
+E2E      := ./internal/e2e/
+GO_FILES := $(shell find . -name node_modules -prune -o -name '*.go' -print)
+
+# Tools live outside the repository and its go.mod, by package, version and
+# version of Go; the last rule below installs what is not there yet.
+TOOLS       := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ollama-mcp/tools/$(shell go env GOVERSION)
+GOFUMPT     := $(TOOLS)/mvdan.cc/gofumpt@v0.12.0/gofumpt
+STATICCHECK := $(TOOLS)/honnef.co/go/tools/cmd/staticcheck@v0.8.2/staticcheck
+GOTESTSUM   := $(TOOLS)/gotest.tools/gotestsum@v1.13.0/gotestsum
+
+# in-modules runs a command in each of the modules given.
+in-modules = for module in $(1); do echo "$@ in $$module"; (cd $$module && $(2)); done
+
+# go-test runs go test, shows the lines that it prints, and adds up at the end.
+go-test = $(GOTESTSUM) --format standard-quiet -- $(1)
+
+.PHONY: build help unit test lint fmt demo bench docs clean $(STEPS)
+
+build: ## build the server into bin/
+	$(GO_BUILD) -o $(BINARY) .
+
+help: ## list what there is to make
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+
+unit: ## run the quick tests: seconds, and nothing but Go
+	go test ./...
+
+test: ## run all that CI runs, up to the first step that fails
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	for step in $(STEPS); do \
+		echo; echo "=== $$step"; SECONDS=0; \
+		$(MAKE) --no-print-directory $$step 2>&1 | tee -a "$$log" \
+			|| { echo; echo "make test: the step $$step failed"; exit 1; }; \
+		took+=$$(printf '\n%6d s  %s' $$SECONDS $$step); \
+	done; \
+	echo; echo "=== passed$$took"; \
+	awk '/^DONE / { ran += $$2; if ($$5 ~ /^skipped/) skipped += $$4 } \
+		END { printf "\n%d passed, 0 failed, %d skipped\n", ran - skipped, skipped }' "$$log"
+
+lint: format vet staticcheck ## check formatting, vet and staticcheck
+
+demo: build ## show the server at work with a real Ollama
+	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./demo -bin $(CURDIR)/$(BINARY)
+
+bench: build ## measure what a call through the server costs (Linux)
+	go run ./internal/bench $(BINARY)
+
+docs: ## write docs/options.md anew from the options
+	go test ./internal/config -update
+
+fmt: $(GOFUMPT) ## format all Go files
+	$(GOFUMPT) -w $(GO_FILES)
+
+clean: ## remove what was built here
+	rm -rf bin dist
+
+needs:
+	@for tool in "$$(go env CC)" npm; do \
+		command -v "$${tool%% *}" || { echo "not found: $$tool; on Debian: apt-get install gcc libc6-dev npm"; exit 1; }; \
+	done
+
+format: $(GOFUMPT)
+	@unformatted=$$($(GOFUMPT) -l $(GO_FILES)); \
+	[[ -z $$unformatted ]] || { echo "$$unformatted"; echo "not formatted: see make fmt"; exit 1; }
+
+vet:
+	@$(call in-modules,$(MODULES),go vet ./...)
+
+staticcheck: $(STATICCHECK)
+	@$(call in-modules,$(MODULES),$(STATICCHECK) ./...)
+
+race: $(GOTESTSUM) ## run the quick tests under the race detector
+	@$(call in-modules,$(filter-out $(E2E),$(MODULES)),$(call go-test,-race -timeout 3m ./...))
+
+cross: ## build for every platform into dist/
+	@for platform in $(PLATFORMS); do \
+		target=dist/ollama-mcp-$${platform/\//-}; [[ $$platform != windows/* ]] || target+=.exe; \
+		echo "$$target"; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o $$target .; \
+	done
+
+# Never from go test's cache: it would not see that the server has changed.
+e2e: build $(GOTESTSUM) ## test the built server with a real Ollama and foreign clients
+	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) $(call go-test,-count=1 ./...)
+
+$(TOOLS)/%:
+	GOBIN=$(@D) go install $(patsubst %/,%,$(dir $*))

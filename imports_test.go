@@ -1,0 +1,170 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "ollama-mcp/"
+
+// packages says which of our packages each one may import. Imports point one
+// way, from what puts together to what is put together; main may import all.
+var packages = map[string][]string{
+	"server":                       {},
+	"tools":                        {"pool", "internal/route", "internal/backend", "internal/nearest"},
+	"pool":                         {"internal/route", "internal/backend"},
+	"internal/config":              {},
+	"internal/route":               {},
+	"internal/backend":             {},
+	"internal/backend/ollama":      {"internal/backend"},
+	"internal/backend/backendtest": {"internal/backend", "internal/backend/ollama"},
+	"internal/call":                {"internal/nearest"},
+	"internal/doctor":              {"internal/backend"},
+	"internal/nearest":             {},
+	"internal/bench":               {},
+	"internal/bench/control":       {},
+}
+
+// doors says which packages may import a library written by others: few, so
+// that replacing it stays cheap.
+var doors = map[string][]string{
+	"github.com/mark3labs/mcp-go":              {"server", "tools", "internal/call", "internal/bench/control"},
+	"github.com/ollama/ollama/api":             {"internal/backend", "internal/backend/ollama", "internal/backend/backendtest"},
+	"github.com/ollama/ollama/types/model":     {"internal/backend/backendtest"},
+	"github.com/spf13/pflag":                   {"internal/config"},
+	"github.com/google/jsonschema-go":          {"tools"},
+	"github.com/santhosh-tekuri/jsonschema/v6": {"tools"},
+	"golang.org/x/sync/semaphore":              {"pool"},
+	"golang.org/x/sync/errgroup":               {"tools", "internal/bench"},
+	"golang.org/x/sys":                         {"server"},
+}
+
+// inTests is what the tests of any package may import besides.
+var inTests = []string{module + "internal/backend/backendtest", "pgregory.net/rapid"}
+
+func TestPackagesImportOnlyWhatTheTablesAllow(t *testing.T) {
+	for file, imports := range goFiles(t) {
+		for _, imported := range imports {
+			if problem := judge(file, imported); problem != "" {
+				t.Errorf("%s: %s", file, problem)
+			}
+		}
+	}
+}
+
+func TestEveryPackageHasItsLine(t *testing.T) {
+	found := map[string]bool{".": true}
+	for file := range goFiles(t) {
+		pkg := path.Dir(file)
+		if _, ok := packages[pkg]; !ok && !found[pkg] {
+			t.Errorf("%s has no line in the table packages: say what it may import", pkg)
+		}
+		found[pkg] = true
+	}
+	for pkg := range packages {
+		if !found[pkg] {
+			t.Errorf("%s has a line in the table packages and does not exist", pkg)
+		}
+	}
+}
+
+func TestImportsOutsideTheTablesAreSeen(t *testing.T) {
+	for _, c := range []struct {
+		file, imported string
+		allowed        bool
+	}{
+		{"main.go", "ollama-mcp/server", true},
+		{"main.go", "github.com/mark3labs/mcp-go/mcp", false},
+		{"tools/chat.go", "ollama-mcp/pool", true},
+		{"pool/pool.go", "ollama-mcp/tools", false},
+		{"pool/pool.go", "net/http", true},
+		{"tools/chat.go", "github.com/mark3labs/mcp-go/mcp", true},
+		{"pool/pool.go", "github.com/mark3labs/mcp-go/mcp", false},
+		{"pool/pool.go", "github.com/mark3labs/mcp-gone", false},
+		{"pool/pool.go", "example.com/unheard/of", false},
+		{"pool/pool.go", "pgregory.net/rapid", false},
+		{"pool/pool_test.go", "pgregory.net/rapid", true},
+		{"pool/pool_test.go", "ollama-mcp/pool", true},
+		{"pool/pool_test.go", "ollama-mcp/tools", false},
+	} {
+		if problem := judge(c.file, c.imported); (problem == "") != c.allowed {
+			t.Errorf("%s imports %s: got problem %q, want allowed %v", c.file, c.imported, problem, c.allowed)
+		}
+	}
+}
+
+// judge says what is wrong with an import in a file, or "".
+func judge(file, imported string) string {
+	pkg := path.Dir(file)
+	if strings.HasSuffix(file, "_test.go") && (imported == module+pkg || slices.Contains(inTests, imported)) {
+		return ""
+	}
+	if local, ok := strings.CutPrefix(imported, module); ok {
+		if pkg != "." && !slices.Contains(packages[pkg], local) {
+			return pkg + " may not import " + local
+		}
+		return ""
+	}
+	if domain, _, _ := strings.Cut(imported, "/"); !strings.Contains(domain, ".") {
+		return "" // the standard library
+	}
+	for library, may := range doors {
+		if imported == library || strings.HasPrefix(imported, library+"/") {
+			if !slices.Contains(may, pkg) {
+				return pkg + " may not import " + imported + "; the doors are " + strings.Join(may, ", ")
+			}
+			return ""
+		}
+	}
+	return imported + " has no line in the table doors: say who may import it"
+}
+
+// goFiles returns what each Go file of this module imports, by the file's path.
+func goFiles(t *testing.T) map[string][]string {
+	t.Helper()
+	files := make(map[string][]string)
+	err := fs.WalkDir(os.DirFS("."), ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && !ours(name):
+			return fs.SkipDir
+		case path.Ext(name) != ".go":
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		files[name] = nil
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			files[name] = append(files[name], imported)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// ours says whether a folder may hold packages of this module.
+func ours(dir string) bool {
+	if dir == "." {
+		return true
+	}
+	base := path.Base(dir)
+	_, err := os.Stat(path.Join(dir, "go.mod")) // a module of its own
+	return err != nil && base != "testdata" && !strings.HasPrefix(base, ".") && !strings.HasPrefix(base, "_")
+}
