@@ -121,18 +121,19 @@ func (d Deps) askModel(ctx context.Context, c *call, q question) (*given, error)
 
 // askWhole asks so that a prompt which the host would have to cut is noticed:
 // left to itself Ollama drops the oldest part and says nothing. So it is told
-// not to cut, and only when it refuses is it asked again and allowed to, unless
-// the caller decided otherwise.
+// not to cut, and only when it refuses is it asked again and allowed to, if the
+// caller allows it.
 func askWhole(ctx context.Context, host backend.Backend, q question, onPiece func(backend.Piece)) (given *backend.Answer, cut bool, err error) {
-	if q.args.Truncate != nil {
-		given, err = q.ask(ctx, host, q.args.Truncate, onPiece)
-		return given, false, err
-	}
+	began := time.Now()
 	given, err = q.ask(ctx, host, new(false), onPiece)
-	if !errors.Is(err, backend.TooLong) {
+	if !errors.Is(err, backend.TooLong) || !q.args.mayCut() {
 		return given, false, err
 	}
+	refused := time.Since(began)
 	given, err = q.ask(ctx, host, new(true), onPiece)
+	if given != nil {
+		given.FirstPiece += refused
+	}
 	return given, true, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -15,7 +16,7 @@ import (
 type modelArgs struct {
 	Options        options    `json:"options,omitzero" jsonschema:"Ollama's model options"`
 	KeepAlive      *keepAlive `json:"keep_alive,omitempty" jsonschema:"how long the model stays in memory: \"5m\", 0 = not, -1 = for ever"`
-	Truncate       *bool      `json:"truncate,omitempty" jsonschema:"false refuses input that exceeds the context; true cuts it; default: cut and say so"`
+	Truncate       *bool      `json:"truncate,omitempty" jsonschema:"false refuses input that exceeds the context; otherwise it is cut, and a note says so"`
 	TimeoutSeconds period     `json:"timeout_seconds,omitempty" jsonschema:"give up after this time and return what there is"`
 }
 
@@ -32,6 +33,7 @@ type (
 	modelName string
 	role      string
 	period    float64        // seconds
+	count     int            // at least 1
 	options   map[string]any // as Ollama spells them
 	format    struct{ json.RawMessage }
 	keepAlive struct{ backend.Duration }
@@ -48,6 +50,19 @@ func (k *keepAlive) UnmarshalJSON(raw []byte) error {
 	}
 	if err := k.Duration.UnmarshalJSON(raw); err != nil {
 		return fmt.Errorf(`argument "keep_alive" must be a time such as "5m", or seconds, not %s`, raw)
+	}
+	return nil
+}
+
+// UnmarshalJSON refuses numbers that Ollama would wrap around.
+func (o *options) UnmarshalJSON(raw []byte) error {
+	if err := json.Unmarshal(raw, (*map[string]any)(o)); err != nil {
+		return err
+	}
+	for name, value := range *o {
+		if n, ok := value.(float64); ok && math.Abs(n) > math.MaxInt32 {
+			return fmt.Errorf(`argument "options.%s" must be at most %d`, name, math.MaxInt32)
+		}
 	}
 	return nil
 }
@@ -74,8 +89,13 @@ func (a modelArgs) timeout(otherwise time.Duration) time.Duration {
 	if a.TimeoutSeconds == 0 {
 		return otherwise
 	}
-	return time.Duration(float64(a.TimeoutSeconds) * float64(time.Second))
+	const most = 365 * 24 * time.Hour
+	seconds := min(float64(a.TimeoutSeconds), most.Seconds())
+	return max(time.Duration(seconds*float64(time.Second)), 1) // 0 would be no limit
 }
+
+// mayCut reports whether a host may cut input that exceeds the context.
+func (a modelArgs) mayCut() bool { return a.Truncate == nil || *a.Truncate }
 
 // decodeImages reads base64 images, with or without a data: URL around them,
 // and refuses what is no image. at is the argument's path, for the message.

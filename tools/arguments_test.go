@@ -2,6 +2,7 @@ package tools
 
 import (
 	"encoding/json"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -32,6 +33,8 @@ func TestWrongArgumentIsNamedWithWhatItShouldBe(t *testing.T) {
 		{`{"model":"m","prompt":"hi","think":"hard"}`, `argument "think" must be true or false or "low" or "medium" or "high"`},
 		{`{"model":"m","prompt":"hi","options":{"temprature":1}}`, `unknown argument "options.temprature"; did you mean "temperature"?`},
 		{`{"model":"m","prompt":"hi","options":{"temperature":"hot"}}`, `argument "options.temperature" must be a number`},
+		{`{"model":"m","prompt":"hi","options":{"num_ctx":1e300}}`, `argument "options.num_ctx" must be at most 2147483647`},
+		{`{"model":"m","prompt":"hi","options":{"num_ctx":0}}`, `argument "options.num_ctx" must be at least 1`},
 		{`{"model":"m","prompt":"hi","options":{"num_ctx":1.5}}`, `argument "options.num_ctx" must be a whole number`},
 		{`{"model":"m","prompt":"hi","options":{"stop":["a",null]}}`, `argument "options.stop[1]" is null; leave it out instead`},
 		{`{"model":"m","prompt":"hi","keep_alive":true}`, `argument "keep_alive" must be a text or a number`},
@@ -44,6 +47,10 @@ func TestWrongArgumentIsNamedWithWhatItShouldBe(t *testing.T) {
 	for _, tc := range []struct{ args, want string }{
 		{`{"model":"m","messages":[{"content":"hi"}]}`, `argument "messages[0].role" is missing`},
 		{`{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"boss"}]}`, `argument "messages[1].role" must be "system" or "user" or "assistant" or "tool"`},
+		{`{"model":"m","messages":[{"role":"user"}],"tools":[{"function":7}]}`, `argument "tools[0].function" must be an object`},
+		{`{"model":"m","messages":[{"role":"user"}],"tools":[{"function":{}}]}`, `argument "tools[0].function.name" is missing`},
+		{`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}]}`,
+			`argument "messages[0].tool_calls[0].function.arguments" must be an object`},
 		{`{"model":"m","messages":[{"role":"user","contents":"hi"}]}`, `unknown argument "messages[0].contents"; did you mean "content"?`},
 	} {
 		if _, err := read[chatIn](t, tc.args); err == nil || err.Error() != tc.want {
@@ -55,6 +62,7 @@ func TestWrongArgumentIsNamedWithWhatItShouldBe(t *testing.T) {
 		{`{"model":"m","input":["a",""]}`, `argument "input[1]" must not be empty`},
 		{`{"model":"m","input":["a",2]}`, `argument "input[1]" must be a text`},
 		{`{"model":"m","input":2}`, `argument "input" must be a text or a list`},
+		{`{"model":"m","input":"a","dimensions":-1}`, `argument "dimensions" must be at least 1`},
 		{`{"model":"m","input":"a","output":"file"}`, `argument "output" must be "inline" or "resource" or "auto"`},
 	} {
 		if _, err := read[embedIn](t, tc.args); err == nil || err.Error() != tc.want {
@@ -122,6 +130,10 @@ func TestOnlyImagesAreTakenForImages(t *testing.T) {
 }
 
 func TestFormatMustBeASchemaThatNeedsNoOtherDocument(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for raw, want := range map[string]string{
 		`{"type":"objekt"}`:               `argument "format" is not a valid JSON schema`,
 		`{"properties":[]}`:               `argument "format" is not a valid JSON schema`,
@@ -132,6 +144,25 @@ func TestFormatMustBeASchemaThatNeedsNoOtherDocument(t *testing.T) {
 		f := format{json.RawMessage(raw)}
 		if _, err := f.compile(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", raw, err, want)
+		} else if strings.Contains(err.Error(), here) || len(err.Error()) > 300 {
+			t.Errorf("%s: says more than it should: %v", raw, err)
+		}
+	}
+	nested := func(depth int) format {
+		return format{json.RawMessage(strings.Repeat(`{"items":`, depth) + "{}" + strings.Repeat("}", depth))}
+	}
+	if _, err := nested(deepestFormat - 1).compile(); err != nil {
+		t.Errorf("as deep as may be: %v", err)
+	}
+	if _, err := nested(deepestFormat).compile(); err == nil {
+		t.Error("a schema so deep that it would crash Ollama is taken")
+	}
+}
+
+func TestTimeLimitIsNeitherNoneNorNegative(t *testing.T) {
+	for seconds, want := range map[period]time.Duration{1e-300: 1, 1.5: 1500 * time.Millisecond, 1e300: 365 * 24 * time.Hour} {
+		if got := (modelArgs{TimeoutSeconds: seconds}).timeout(time.Minute); got != want {
+			t.Errorf("%v: %v, want %v", seconds, got, want)
 		}
 	}
 }

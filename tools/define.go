@@ -127,7 +127,11 @@ func decode[In any](s *schema, req mcp.CallToolRequest) (in In, err error) {
 	if raw == nil { // the caller is in this process and never was JSON
 		raw = mustMarshal(value)
 	}
-	return in, json.Unmarshal(raw, &in)
+	err = json.Unmarshal(raw, &in)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // deeper than our schemas go
+		return in, fmt.Errorf("argument %q cannot be a %s", wrong.Field, wrong.Value)
+	}
+	return in, err
 }
 
 // reporter sends progress to the client, if it asked for it.

@@ -18,7 +18,7 @@ import (
 type embedIn struct {
 	Model      modelName `json:"model" jsonschema:"embedding model, by a name from list-models"`
 	Input      texts     `json:"input" jsonschema:"text or texts; their vectors come in this order"`
-	Dimensions int       `json:"dimensions,omitempty" jsonschema:"length of the vectors, for models that can shorten them"`
+	Dimensions count     `json:"dimensions,omitempty" jsonschema:"length of the vectors, for models that can shorten them"`
 	Output     output    `json:"output,omitempty" jsonschema:"where the vectors go; auto (default) returns few inline and many as a resource"`
 	modelArgs
 }
@@ -96,11 +96,7 @@ func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 // Like a prompt, a text that is too long is cut only when the host is asked to,
 // so that the caller can be told.
 func (e *embedding) batch(ctx context.Context, host backend.Backend, first int, batch []string) error {
-	truncate := e.in.Truncate
-	if truncate == nil {
-		truncate = new(false)
-	}
-	err := e.ask(ctx, host, batch, truncate)
+	err := e.ask(ctx, host, batch, false)
 	refused := errors.Is(err, backend.TooLong) || errors.Is(err, backend.Request)
 	switch {
 	case refused && len(batch) > 1:
@@ -110,18 +106,18 @@ func (e *embedding) batch(ctx context.Context, host backend.Backend, first int, 
 			}
 		}
 		return nil
-	case errors.Is(err, backend.TooLong) && e.in.Truncate == nil:
+	case errors.Is(err, backend.TooLong) && e.in.mayCut():
 		e.cut = append(e.cut, fmt.Sprintf("input[%d]", first))
-		return e.ask(ctx, host, batch, new(true))
+		return e.ask(ctx, host, batch, true)
 	case refused && len(e.in.Input) > 1:
 		return fmt.Errorf("input[%d]: %w", first, err)
 	}
 	return err
 }
 
-func (e *embedding) ask(ctx context.Context, host backend.Backend, batch []string, truncate *bool) error {
+func (e *embedding) ask(ctx context.Context, host backend.Backend, batch []string, truncate bool) error {
 	got, err := host.Embed(ctx, &backend.EmbedRequest{
-		Model: string(e.in.Model), Input: batch, Truncate: truncate, Dimensions: e.in.Dimensions,
+		Model: string(e.in.Model), Input: batch, Truncate: &truncate, Dimensions: int(e.in.Dimensions),
 		Options: e.in.Options, KeepAlive: e.in.KeepAlive.value(),
 	})
 	if err != nil {
@@ -143,6 +139,9 @@ func (d Deps) present(e *embedding) (*result, error) {
 	r := &result{data: out, served: &e.served}
 	if len(e.cut) > 0 {
 		r.notes = append(r.notes, "Longer than the model's context, so only their beginning was embedded: "+strings.Join(e.cut, ", ")+".")
+	}
+	if want := int(e.in.Dimensions); want != 0 && want != out.Dimensions {
+		r.notes = append(r.notes, fmt.Sprintf("The model gives vectors of %d dimensions, not %d.", out.Dimensions, want))
 	}
 	if e.in.Output == "inline" {
 		return r, nil

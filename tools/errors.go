@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -136,6 +137,7 @@ func (d Deps) explainMissing(ctx context.Context, model string, e *Error) {
 			installed = append(installed, strings.TrimSuffix(m.Name, ":latest"))
 		}
 	}
+	slices.Sort(installed)
 	const most = 5
 	switch near := nearest.Names(model, installed, most); {
 	case len(near) > 0:

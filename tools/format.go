@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -22,11 +23,47 @@ func (f format) compile() (*shape, error) {
 	if raw[0] == '"' { // "json": any object
 		raw = json.RawMessage(`{"type":"object"}`)
 	}
+	if nesting(raw) > deepestFormat {
+		return nil, invalid(`argument "format" is nested more than %d deep`, deepestFormat)
+	}
 	schema, err := compileSchema(raw)
 	if err != nil {
-		return nil, invalid(`argument "format" is not a valid JSON schema: %s`, oneLine(err))
+		return nil, invalid(`argument "format" is not a valid JSON schema: %s`, whyNotASchema(err))
 	}
 	return &shape{schema}, nil
+}
+
+// deepestFormat is how deep a schema may be nested. Ollama's runner crashes on
+// one of 100 levels, and 50 are more than any answer needs.
+const deepestFormat = 50
+
+// nesting counts the objects and lists within one another in valid JSON.
+func nesting(raw json.RawMessage) (deepest int) {
+	depth := 0
+	for dec := json.NewDecoder(bytes.NewReader(raw)); ; {
+		token, err := dec.Token()
+		if err != nil {
+			return deepest
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+			deepest = max(deepest, depth)
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+	}
+}
+
+// whyNotASchema is the innermost reason, without the whole of the metaschema.
+func whyNotASchema(err error) string {
+	if broken, ok := errors.AsType[*validate.SchemaValidationError](err); ok {
+		err = broken.Err
+	}
+	if refused, ok := errors.AsType[*validate.ValidationError](err); ok {
+		err = deepest(refused)
+	}
+	return oneLine(err)
 }
 
 // read parses an answer and checks it. Only an object can be structured

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -58,7 +59,7 @@ func compileSchema(raw json.RawMessage) (*validate.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	const name = "schema.json"
+	const name = "schema:/" // absolute, or it would become a path on this machine
 	c := validate.NewCompiler()
 	c.UseLoader(noLoader{})
 	if err := c.AddResource(name, doc); err != nil {
@@ -90,8 +91,9 @@ var typeSchemas = map[reflect.Type]*jsonschema.Schema{
 	reflect.TypeFor[capability](): {Type: "string", Enum: []any{"completion", "embedding", "insert", "thinking", "tools", "vision"}},
 	reflect.TypeFor[backend.ThinkValue](): anyOf(&jsonschema.Schema{Type: "boolean"},
 		&jsonschema.Schema{Type: "string", Enum: []any{"low", "medium", "high"}}),
-	reflect.TypeFor[backend.ToolCall](): {Type: "object"},
-	reflect.TypeFor[backend.Tool]():     {Type: "object"},
+	reflect.TypeFor[count]():            {Type: "integer", Minimum: new(1.0), Maximum: new(float64(math.MaxInt32))},
+	reflect.TypeFor[backend.ToolCall](): withFunction("arguments"),
+	reflect.TypeFor[backend.Tool]():     withFunction("parameters"),
 }
 
 // optionsSchema allows the options that Ollama knows and no others, since it
@@ -107,6 +109,23 @@ func optionsSchema() *jsonschema.Schema {
 	}
 	simplify(s)
 	return s
+}
+
+// withFunction describes an object that holds a function by its name, and an
+// object that belongs to it.
+func withFunction(object string) *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type:     "object",
+		Required: []string{"function"},
+		Properties: map[string]*jsonschema.Schema{"function": {
+			Type:     "object",
+			Required: []string{"name"},
+			Properties: map[string]*jsonschema.Schema{
+				"name": {Type: "string"},
+				object: {Type: "object"},
+			},
+		}},
+	}
 }
 
 func anyOf(choices ...*jsonschema.Schema) *jsonschema.Schema {
@@ -140,6 +159,8 @@ func (s *schema) fault(value any) error {
 		if k.Got == "null" {
 			return fmt.Errorf("argument %q is null; leave it out instead", at)
 		}
+	case *kind.Maximum:
+		return fmt.Errorf("argument %q must be at most %s", at, k.Want.RatString())
 	case *kind.MinLength, *kind.MinItems:
 		return fmt.Errorf("argument %q must not be empty", at)
 	}

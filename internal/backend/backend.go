@@ -75,7 +75,7 @@ type Answer struct {
 	DoneReason string // "stop", "length", "load" …; empty while the answer is incomplete
 
 	PromptTokens int // tokens of the prompt that the model was given; 0 if the host did not say
-	Tokens       int // tokens in the answer, thinking included
+	Tokens       int // tokens in the answer, thinking included; of an incomplete one, the pieces that came
 
 	FirstPiece time.Duration // from sending the request to the first piece
 	Load       time.Duration // spent by the host to load the model

@@ -58,6 +58,7 @@ type assembly struct {
 	onPiece func(backend.Piece)
 	text    strings.Builder
 	think   strings.Builder
+	pieces  int
 	got     backend.Answer
 }
 
@@ -68,6 +69,7 @@ func (a *assembly) add(c *chunk) {
 		if a.got.FirstPiece == 0 {
 			a.got.FirstPiece = time.Since(a.began)
 		}
+		a.pieces++
 		a.text.WriteString(p.Text)
 		a.think.WriteString(p.Thinking)
 		a.got.ToolCalls = append(a.got.ToolCalls, calls...)
@@ -86,8 +88,13 @@ func (a *assembly) add(c *chunk) {
 func (a *assembly) result(complete bool) *backend.Answer {
 	a.got.Text, a.got.Thinking = a.text.String(), a.think.String()
 	a.got.Total = time.Since(a.began)
-	if !complete && a.got.Text == "" && a.got.Thinking == "" && a.got.ToolCalls == nil {
+	if complete {
+		return &a.got
+	}
+	if a.pieces == 0 {
 		return nil
 	}
+	// The host would have counted at the end. A piece is a token, or nearly so.
+	a.got.Tokens, a.got.Eval = a.pieces, a.got.Total-a.got.FirstPiece
 	return &a.got
 }
