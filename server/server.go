@@ -173,6 +173,8 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 		switch {
 		case a.Error.Code == mcp.PARSE_ERROR:
 			return malformed(r.id, r.line)
+		case strings.HasPrefix(a.Error.Message, "unparsable "): // and then Go's words
+			a.Error.Message = "the request cannot be read: a value in it is of the wrong type, or out of range"
 		case a.Error.Code == mcp.INVALID_PARAMS && r.method == "tools/call":
 			s.nameTools(&a.Error, r.line)
 		}
