@@ -1,0 +1,81 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ollama-mcp/internal/e2e"
+	"ollama-mcp/internal/e2e/tinymodels"
+)
+
+// The SDKs that hosts are built with start servers with a few variables of the
+// user's only.
+func TestConfigurationForClaudeDesktopStartsTheServer(t *testing.T) {
+	path, err := e2e.Path("..", "..", "examples", "claude-desktop", "claude_desktop_config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Servers map[string]struct {
+			Command string
+			Args    []string
+			Env     map[string]string
+		} `json:"mcpServers"`
+	}
+	if err := json.Unmarshal(raw, &config); err != nil {
+		t.Fatal(err)
+	}
+	if len(config.Servers) != 1 {
+		t.Fatalf("got %+v, want one server", config.Servers)
+	}
+	for name, server := range config.Servers {
+		if !filepath.IsAbs(server.Command) || filepath.Base(server.Command) != "ollama-mcp" {
+			t.Errorf("%s: the command is %q, want the whole path of ollama-mcp: hosts do not search for it", name, server.Command)
+		}
+		ctx := deadline(t)
+		cmd := command(ctx, shared.URL(), server.Args...) // stands in for the Ollama at the usual address
+		for key, value := range server.Env {
+			cmd.Env = append(cmd.Env, key+"="+value)
+		}
+		attach(t, ctx, cmd, "2025-11-25").stillAnswers(t)
+	}
+}
+
+func TestAgentInGoFindsAModelAndIsAnswered(t *testing.T) {
+	ctx := deadline(t)
+	agent := filepath.Join(t.TempDir(), "go-agent")
+	if err := build(ctx, agent, "..", "..", "examples", "go-agent"); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(env []string, args ...string) (stdout, stderr string, status int) {
+		cmd := exec.CommandContext(ctx, agent, append([]string{"-server", program}, args...)...)
+		cmd.Env = env
+		return output(t, cmd)
+	}
+	env := command(ctx, shared.URL()).Env
+
+	stdout, stderr, status := ask(env)
+	if status != 0 || stdout != tinymodels.Fills.Answer+"\n" || !strings.Contains(stderr, "served by tiny-fills:latest on "+sharedHost()) {
+		t.Errorf("the first model: status %d\n%s%s", status, stdout, stderr)
+	}
+	stdout, stderr, status = ask(env, "-model", "tiny-says", "Who", "jumps?")
+	if status != 0 || stdout != tinymodels.Says.Answer+"\n" {
+		t.Errorf("a model by name: status %d\n%s%s", status, stdout, stderr)
+	}
+	stdout, stderr, status = ask(append(env, "OLLAMA_MCP_TIMEOUT=1s"), "-model", "tiny-loops")
+	if status != 0 || !strings.Contains(stderr, " tokens, ") || !strings.Contains(stderr, "Note: ") {
+		t.Errorf("progress and the note are to be shown: status %d\n%.100s…\n%s", status, stdout, stderr)
+	}
+	stdout, stderr, status = ask(command(ctx, nobody).Env)
+	if status != 1 || stdout != "" || !strings.Contains(stderr, "ollama serve") {
+		t.Errorf("without Ollama: status %d\n%s%s", status, stdout, stderr)
+	}
+}

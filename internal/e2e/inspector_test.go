@@ -1,0 +1,43 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"ollama-mcp/internal/e2e/clients"
+	"ollama-mcp/internal/e2e/tinymodels"
+)
+
+func TestInspectorIsContentInBothErasOfTheProtocol(t *testing.T) {
+	for _, era := range []string{"legacy", "modern"} {
+		inspect := func(args ...string) clients.Result {
+			args = append([]string{program, "-e", "OLLAMA_HOST=" + shared.URL(), "--protocol-era", era}, args...)
+			return clients.Inspector(t, args...)
+		}
+		t.Run(era+", tools/list --strict", func(t *testing.T) {
+			got := inspect("--method", "tools/list", "--strict")
+			var list struct{ Tools []struct{ Name string } }
+			if err := json.Unmarshal([]byte(got.Stdout), &list); err != nil || len(list.Tools) != 4 {
+				t.Errorf("%d tools are listed (%v), want 4", len(list.Tools), err)
+			}
+			if got.Exit != 0 || got.Stderr != "" {
+				t.Errorf("exit status %d, complaints:\n%s", got.Exit, got.Stderr)
+			}
+		})
+		t.Run(era+", tools/call", func(t *testing.T) {
+			got := inspect("--method", "tools/call", "--tool-name", "generate",
+				"--tool-arg", "model=tiny-says", "--tool-arg", "prompt=hi", "--tool-arg", `options={"seed":1}`)
+			var a answer
+			if err := json.Unmarshal([]byte(got.Stdout), &a); err != nil || got.Exit != 0 || a.text() != tinymodels.Says.Answer {
+				t.Errorf("exit status %d, %v, %s\n%s", got.Exit, err, got.Stdout, got.Stderr)
+			}
+		})
+		t.Run(era+", tools/call with a mistake", func(t *testing.T) {
+			got := inspect("--method", "tools/call", "--tool-name", "generate", "--tool-arg", "model=tiny-says")
+			if got.Exit != 5 || !strings.Contains(got.Stdout+got.Stderr, `"prompt\" is missing`) {
+				t.Errorf("exit status %d, want 5\n%s\n%s", got.Exit, got.Stdout, got.Stderr)
+			}
+		})
+	}
+}

@@ -1,0 +1,52 @@
+package e2e_test
+
+import (
+	"strings"
+	"testing"
+
+	"ollama-mcp/internal/e2e/ollamatest"
+	"ollama-mcp/internal/e2e/tinymodels"
+)
+
+func TestSessionOutlivesAnOllamaThatIsDown(t *testing.T) {
+	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says, tinymodels.Words}})
+	s := connect(t, ollama)
+	s.stillAnswers(t)
+
+	ollama.Kill()
+	name := strings.TrimPrefix(ollama.URL(), "http://")
+	for tool, args := range map[string]string{
+		"generate":    `{"model":"tiny-says","prompt":"hi"}`,
+		"chat":        `{"model":"tiny-says","messages":[{"role":"user","content":"hi"}]}`,
+		"embed":       `{"model":"tiny-words","input":"hi"}`,
+		"list-models": `{}`,
+	} {
+		a := s.fails(tool, args, "no_host", name, "ollama serve", "doctor")
+		if a.StructuredContent["retryable"] != true {
+			t.Errorf("%s: not called retryable: %+v", tool, a)
+		}
+	}
+
+	if err := ollama.Restart(s.ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.stillAnswers(t)
+}
+
+func TestAnswerOfAnOllamaThatDiesIsNotLost(t *testing.T) {
+	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops, tinymodels.Says}})
+	s := connect(t, ollama)
+	p := s.start("generate", `{"model":"tiny-loops","prompt":"hi"}`)
+	p.until(" tokens, ")
+	ollama.Kill()
+	a := p.result()
+	wantError(t, a, "upstream", strings.TrimPrefix(ollama.URL(), "http://"))
+	if !strings.HasPrefix(a.rest(), " tick tock tick") {
+		t.Errorf("what had been answered is lost: %+v", a)
+	}
+
+	if err := ollama.Restart(s.ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.stillAnswers(t)
+}

@@ -1,0 +1,291 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"ollama-mcp/internal/e2e/ollamatest"
+)
+
+// testLimit is what a test may take with all that it waits for.
+const testLimit = time.Minute
+
+// deadline is a context for a whole test, its cleanup included.
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testLimit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// command is the program as an MCP host starts it, in an environment with little
+// but the address of Ollama.
+func command(ctx context.Context, ollama string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "OLLAMA_HOST=" + ollama}
+	return cmd
+}
+
+// session is the program, started by a client that others wrote.
+type session struct {
+	*mcp.ClientSession
+	t    *testing.T
+	ctx  context.Context // ends with the time of the test
+	cmd  *exec.Cmd
+	wire *buffer // messages as they went and came
+
+	mu    sync.Mutex // guards what follows
+	calls map[string]*pending
+}
+
+// connect starts the program for that Ollama. When the test is over it must end
+// in good order as soon as its client leaves. env are variables such as
+// "OLLAMA_MCP_SLOTS=1".
+func connect(t *testing.T, ollama *ollamatest.Server, env ...string) *session {
+	t.Helper()
+	ctx := deadline(t)
+	cmd := command(ctx, ollama.URL())
+	cmd.Env = append(cmd.Env, env...)
+	return attach(t, ctx, cmd, "")
+}
+
+// attach starts the command as a server. It speaks that version of the protocol,
+// or the latest.
+func attach(t *testing.T, ctx context.Context, cmd *exec.Cmd, version string) *session {
+	t.Helper()
+	var stderr buffer
+	cmd.Stderr = &stderr
+	s := &session{t: t, ctx: ctx, cmd: cmd, wire: new(buffer), calls: map[string]*pending{}}
+	client := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, &mcp.ClientOptions{
+		ProgressNotificationHandler: s.progressed,
+	})
+	transport := &mcp.CommandTransport{Command: cmd, TerminateDuration: testLimit} // a signal would hide that it does not end by itself
+	var err error
+	s.ClientSession, err = client.Connect(ctx, &mcp.LoggingTransport{Transport: transport, Writer: s.wire},
+		&mcp.ClientSessionOptions{ProtocolVersion: version})
+	if err != nil {
+		t.Fatalf("connect: %v\n%s", err, &stderr)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("the server did not end in good order: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", stderr.tail())
+		}
+	})
+	return s
+}
+
+// answer is the result of a tool as a client reads it.
+type answer struct {
+	IsError           bool
+	Content           []struct{ Type, Text, URI string }
+	StructuredContent map[string]any
+	Meta              struct {
+		Served   served `json:"ollama-mcp/served"`
+		Thinking string `json:"ollama-mcp/thinking"`
+	} `json:"_meta"`
+}
+
+type served struct {
+	Trace           string  `json:"trace_id"`
+	Requested       string  `json:"requested_model"`
+	Model           string  `json:"model"`
+	Host            string  `json:"host"`
+	Source          string  `json:"source"`
+	TokensIn        int     `json:"tokens_in"`
+	TokensOut       int     `json:"tokens_out"`
+	TokensPerSecond float64 `json:"tokens_per_second"`
+	Queue           int64   `json:"queue_ms"`
+	Load            int64   `json:"load_ms"`
+	FirstToken      int64   `json:"first_token_ms"`
+	Total           int64   `json:"total_ms"`
+	DoneReason      string  `json:"done_reason"`
+}
+
+func (a answer) code() string {
+	code, _ := a.StructuredContent["code"].(string)
+	return code
+}
+
+// text is the first block.
+func (a answer) text() string {
+	if len(a.Content) == 0 {
+		return ""
+	}
+	return a.Content[0].Text
+}
+
+// rest is what follows the first block.
+func (a answer) rest() string {
+	var texts []string
+	for _, block := range a.Content[min(1, len(a.Content)):] {
+		texts = append(texts, block.Text)
+	}
+	return strings.Join(texts, "\n")
+}
+
+// pending is a call in flight.
+type pending struct {
+	t        *testing.T
+	cancel   context.CancelFunc
+	progress chan *mcp.ProgressNotificationParams
+	done     chan struct{} // closed when what follows is set
+	answer   answer
+	err      error
+}
+
+// start calls a tool, and asks for progress.
+func (s *session) start(tool, args string) *pending {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.ctx)
+	p := &pending{t: s.t, cancel: cancel, progress: make(chan *mcp.ProgressNotificationParams, 100), done: make(chan struct{})}
+	s.mu.Lock()
+	token := fmt.Sprint("call-", len(s.calls))
+	s.calls[token] = p
+	s.mu.Unlock()
+	params := &mcp.CallToolParams{Name: tool, Arguments: json.RawMessage(args)}
+	params.SetProgressToken(token)
+	go func() {
+		defer close(p.done)
+		defer cancel()
+		var res *mcp.CallToolResult
+		if res, p.err = s.CallTool(ctx, params); p.err == nil {
+			p.answer, p.err = read(res)
+		}
+	}()
+	return p
+}
+
+func read(res *mcp.CallToolResult) (a answer, err error) {
+	raw, err := json.Marshal(res)
+	if err == nil {
+		err = json.Unmarshal(raw, &a)
+	}
+	return a, err
+}
+
+func (s *session) progressed(_ context.Context, req *mcp.ProgressNotificationClientRequest) {
+	s.mu.Lock()
+	p := s.calls[fmt.Sprint(req.Params.ProgressToken)]
+	s.mu.Unlock()
+	if p == nil {
+		s.t.Errorf("progress of a call that was never made: %+v", req.Params)
+		return
+	}
+	p.progress <- req.Params
+}
+
+// until waits for progress that has these words in its message.
+func (p *pending) until(words string) *mcp.ProgressNotificationParams {
+	p.t.Helper()
+	for {
+		select {
+		case note := <-p.progress:
+			if strings.Contains(note.Message, words) {
+				return note
+			}
+		case <-p.done:
+			p.t.Fatalf("the call ended without the progress %q: %+v, %v", words, p.answer, p.err)
+		}
+	}
+}
+
+// result waits for the answer. Any goroutine may.
+func (p *pending) result() answer {
+	p.t.Helper()
+	<-p.done
+	if p.err != nil {
+		p.t.Error(p.err)
+	}
+	return p.answer
+}
+
+// succeeds calls a tool and wants an answer.
+func (s *session) succeeds(tool, args string) answer {
+	s.t.Helper()
+	a := s.start(tool, args).result()
+	if a.IsError {
+		s.t.Fatalf("%s %.200s: %s", tool, args, a.text())
+	}
+	return a
+}
+
+// fails calls a tool and wants an error with that code, in one line with these words.
+func (s *session) fails(tool, args, code string, words ...string) answer {
+	s.t.Helper()
+	a := s.start(tool, args).result()
+	wantError(s.t, a, code, words...)
+	return a
+}
+
+func wantError(t *testing.T, a answer, code string, words ...string) {
+	t.Helper()
+	if !a.IsError || a.code() != code {
+		t.Errorf("got %+v, want the error %s", a, code)
+		return
+	}
+	if strings.Contains(a.text(), "\n") {
+		t.Errorf("more than a line: %q", a.text())
+	}
+	for _, word := range words {
+		if !strings.Contains(a.text(), word) {
+			t.Errorf("%q is not in %q", word, a.text())
+		}
+	}
+}
+
+// eventually waits for something that happens in another process. It gives up
+// before a generation that nobody has stopped could have ended by itself.
+func eventually(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for limit := time.After(5 * time.Second); !happened(); {
+		select {
+		case <-poll.C:
+		case <-limit:
+			t.Fatalf("still not so: %s", what)
+		}
+	}
+}
+
+// ended counts the requests for a path that Ollama is done with, one way or another.
+func ended(s *ollamatest.Server, path string) int {
+	return strings.Count(s.Log(), ` "`+path+`"`)
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu    sync.Mutex // guards bytes
+	bytes bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.String()
+}
+
+// tail is the end, short enough to show with a failure.
+func (b *buffer) tail() string {
+	text := b.String()
+	return text[max(0, len(text)-4096):]
+}
