@@ -71,10 +71,13 @@ fmt: $(GOFUMPT) ## format all Go files
 clean: ## remove what was built here
 	rm -rf bin dist
 
-needs:
-	@for tool in "$$(go env CC)" npm; do \
-		command -v "$${tool%% *}" || { echo "not found: $$tool; on Debian: apt-get install gcc libc6-dev npm"; exit 1; }; \
-	done
+needs: ## see that the compilers and npm are there, and install them if root
+	@missing=(); for tool in gcc g++ npm; do command -v $$tool || missing+=($$tool); done; \
+	if (($${#missing[@]})) && [[ $$(id -u) == 0 ]]; then \
+		apt-get update && apt-get install -y --no-install-recommends "$${missing[@]}" libc6-dev; \
+	elif (($${#missing[@]})); then \
+		echo "not found: $${missing[*]}; on Debian: apt-get install $${missing[*]} libc6-dev"; exit 1; \
+	fi
 
 format: $(GOFUMPT)
 	@unformatted=$$($(GOFUMPT) -l $(GO_FILES)); \

@@ -49,8 +49,10 @@ func TestWrongArgumentIsNamedWithWhatItShouldBe(t *testing.T) {
 		{`{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"boss"}]}`, `argument "messages[1].role" must be "system" or "user" or "assistant" or "tool"`},
 		{`{"model":"m","messages":[{"role":"user"}],"tools":[{"function":7}]}`, `argument "tools[0].function" must be an object`},
 		{`{"model":"m","messages":[{"role":"user"}],"tools":[{"function":{}}]}`, `argument "tools[0].function.name" is missing`},
-		{`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}]}`,
-			`argument "messages[0].tool_calls[0].function.arguments" must be an object`},
+		{
+			`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}]}`,
+			`argument "messages[0].tool_calls[0].function.arguments" must be an object`,
+		},
 		{`{"model":"m","messages":[{"role":"user","contents":"hi"}]}`, `unknown argument "messages[0].contents"; did you mean "content"?`},
 	} {
 		if _, err := read[chatIn](t, tc.args); err == nil || err.Error() != tc.want {

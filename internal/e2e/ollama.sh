@@ -47,29 +47,23 @@ build_once() {
 	fi
 	[[ -x $cache/ollama ]] && return
 
-	need_compiler
-	need_headers
+	need_packages
 	compile "$version" "$cache/ollama"
 }
 
-need_compiler() {
-	local compiler
+# need_packages sees to a compiler, and to the headers of others that llama.cpp
+# keeps in a folder called vendor, which module archives leave out. For the third
+# of them, miniaudio, there is a stand-in in the folder headers.
+need_packages() {
+	local missing=() compiler
 	compiler=$(go env CXX)
-	command -v "${compiler%% *}" >/dev/null ||
-		fail "needs a C++ compiler, and ${compiler%% *} is not there; on Debian: apt-get install g++"
-}
-
-# need_headers sees to the headers of others that llama.cpp keeps in a folder
-# called vendor, which module archives leave out. For the third, miniaudio,
-# there is a stand-in in the folder headers.
-need_headers() {
-	local missing=()
+	command -v "${compiler%% *}" >/dev/null || missing+=(g++ libc6-dev)
 	has_header nlohmann/json.hpp || missing+=(nlohmann-json3-dev)
 	has_header stb/stb_image.h || missing+=(libstb-dev)
 	[[ ${#missing[@]} -gt 0 ]] || return 0
 
 	if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
-		fail "needs C++ headers; on Debian: apt-get install ${missing[*]}"
+		fail "needs a C++ compiler and headers; on Debian: apt-get install ${missing[*]}"
 	fi
 	say "installing ${missing[*]}"
 	local apt=(apt-get -qq -o DPkg::Lock::Timeout=300)
