@@ -50,3 +50,16 @@ func TestAnswerOfAnOllamaThatDiesIsNotLost(t *testing.T) {
 	}
 	s.stillAnswers(t)
 }
+
+// Ollama gives up loading a model when the caller leaves. A limit below the time
+// that a load takes at best is one that no model can keep.
+func TestModelIsLoadedThoughTheCallThatNeededItRanOutOfTime(t *testing.T) {
+	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
+	s := connect(t, ollama)
+	s.fails("generate", `{"model":"tiny-says","prompt":"hi","timeout_seconds":0.05}`, "timeout", "being loaded on")
+	eventually(t, "the model is loaded", func() bool {
+		running, err := ollama.Client().ListRunning(s.ctx)
+		return err == nil && len(running.Models) == 1
+	})
+	s.stillAnswers(t)
+}
