@@ -23,7 +23,7 @@ type question struct {
 	args  textArgs
 	text  int // bytes of text in the prompt
 	see   int // bytes of images
-	ask   func(ctx context.Context, host backend.Backend, truncate *bool, onPiece func(backend.Piece)) (*backend.Answer, error)
+	ask   func(ctx context.Context, host backend.Backend, truncate bool, onPiece func(backend.Piece)) (*backend.Answer, error)
 }
 
 // served says what served a call. It goes into the result's _meta under
@@ -82,8 +82,8 @@ func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) 
 	return r, nil
 }
 
-// given is what came of a question.
-type given struct {
+// outcome is what came of a question.
+type outcome struct {
 	answer  *backend.Answer // nil if nothing came
 	served  *served
 	cut     bool // the host has cut the prompt
@@ -91,10 +91,10 @@ type given struct {
 }
 
 // askModel waits for a host and asks it. What it returns is never nil.
-func (d Deps) askModel(ctx context.Context, c *call, q question) (*given, error) {
+func (d Deps) askModel(ctx context.Context, c *call, q question) (*outcome, error) {
 	began := time.Now()
 	model := backend.CanonicalModel(q.model)
-	got := &given{served: &served{Trace: c.trace, Requested: q.model, Model: q.model, Source: "local"}}
+	got := &outcome{served: &served{Trace: c.trace, Requested: q.model, Model: q.model, Source: "local"}}
 	need := route.Need{Model: model, Bytes: int64(q.text + q.see), OnWait: c.progress.queued}
 	err := d.Hosts.With(ctx, need, func(ctx context.Context, host backend.Backend) (err error) {
 		got.served.Host, got.served.Queue = host.Name(), time.Since(began).Milliseconds()
@@ -123,18 +123,18 @@ func (d Deps) askModel(ctx context.Context, c *call, q question) (*given, error)
 // left to itself Ollama drops the oldest part and says nothing. So it is told
 // not to cut, and only when it refuses is it asked again and allowed to, if the
 // caller allows it.
-func askWhole(ctx context.Context, host backend.Backend, q question, onPiece func(backend.Piece)) (given *backend.Answer, cut bool, err error) {
+func askWhole(ctx context.Context, host backend.Backend, q question, onPiece func(backend.Piece)) (answer *backend.Answer, cut bool, err error) {
 	began := time.Now()
-	given, err = q.ask(ctx, host, new(false), onPiece)
+	answer, err = q.ask(ctx, host, false, onPiece)
 	if !errors.Is(err, backend.TooLong) || !q.args.mayCut() {
-		return given, false, err
+		return answer, false, err
 	}
 	refused := time.Since(began)
-	given, err = q.ask(ctx, host, new(true), onPiece)
-	if given != nil {
-		given.FirstPiece += refused
+	answer, err = q.ask(ctx, host, true, onPiece)
+	if answer != nil {
+		answer.FirstPiece += refused
 	}
-	return given, true, err
+	return answer, true, err
 }
 
 // canSee refuses images for a model without vision: Ollama would drop them
@@ -155,7 +155,7 @@ func canSee(ctx context.Context, host backend.Backend, model string) error {
 }
 
 // explainAnswer says why a question was not answered.
-func (d Deps) explainAnswer(ctx context.Context, model string, got *given, err error) *Error {
+func (d Deps) explainAnswer(ctx context.Context, model string, got *outcome, err error) *Error {
 	e := explain(model, err)
 	if e.Code == ModelNotFound {
 		d.explainMissing(ctx, model, e)
@@ -183,7 +183,7 @@ func (s *served) count(a *backend.Answer) {
 const doneTimeout = "timeout"
 
 // notes are what the model that reads an answer must know about it.
-func notes(q question, got *given, limit time.Duration) []string {
+func notes(q question, got *outcome, limit time.Duration) []string {
 	a := got.answer
 	var notes []string
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }

@@ -51,9 +51,9 @@ func chat(d Deps) mcpserver.ServerTool {
 			q.text += len(m.Content)
 			q.see += sizeOf(images)
 		}
-		q.ask = func(ctx context.Context, host backend.Backend, truncate *bool, onPiece func(backend.Piece)) (*backend.Answer, error) {
+		q.ask = func(ctx context.Context, host backend.Backend, truncate bool, onPiece func(backend.Piece)) (*backend.Answer, error) {
 			req := req
-			req.Truncate = truncate
+			req.Truncate = &truncate
 			return host.Chat(ctx, &req, onPiece)
 		}
 		return d.answer(ctx, c, q)

@@ -54,7 +54,7 @@ func embed(d Deps) mcpserver.ServerTool {
 			Trace: c.trace, Requested: string(in.Model), Model: string(in.Model), Source: "local",
 		}}
 		if err := d.embedAll(ctx, c, e); err != nil {
-			return nil, d.explainAnswer(ctx, string(in.Model), &given{}, err)
+			return nil, d.explainAnswer(ctx, string(in.Model), &outcome{}, err)
 		}
 		return d.present(e)
 	})
