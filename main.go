@@ -150,6 +150,9 @@ func callTool(ctx context.Context, args []string, std stdio) int {
 	if !fs.Changed("log-level") {
 		o.Server = append(o.Server, "--log-level=warn") // failures are told here
 	}
+	if !fs.Changed("timeout") {
+		o.Server = append(o.Server, "--timeout=0") // nobody gives up here but by Ctrl-C
+	}
 	return call.Run(ctx, o)
 }
 
