@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -105,6 +106,7 @@ type message struct {
 	Params struct {
 		ProgressToken any
 		Progress      float64
+		Message       string
 	}
 	Result *struct {
 		Content []struct{ Text string }
@@ -180,6 +182,25 @@ func fakeTools() []mcpserver.ServerTool {
 		tool("unwritable", func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 			return &mcp.CallToolResult{StructuredContent: math.NaN()}, nil
 		}),
+	}
+}
+
+// own is a tool that names its owner in each of its reports and in its answer.
+func own() mcpserver.ServerTool {
+	return mcpserver.ServerTool{
+		Tool: mcp.NewTool("own"),
+		Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			owner := r.GetString("owner", "")
+			for i := range r.GetInt("reports", 0) {
+				err := mcpserver.ServerFromContext(ctx).SendNotificationToClient(ctx, "notifications/progress",
+					map[string]any{"progressToken": r.Params.Meta.ProgressToken, "progress": i + 1, "message": owner})
+				if err != nil {
+					return nil, err
+				}
+				runtime.Gosched()
+			}
+			return mcp.NewToolResultText(owner), nil
+		},
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 )
@@ -155,4 +156,41 @@ func text(token []byte) (s string, ok bool) {
 	}
 	err := json.Unmarshal(token, &s)
 	return s, err == nil
+}
+
+// incoming is a message from a client.
+type incoming struct {
+	kind   kind
+	id     json.RawMessage // of a request, or of what looks like one; nil if there is none
+	method string          // "" if there is none
+	line   []byte          // the message, without blanks around it
+}
+
+type kind int
+
+const (
+	kindMalformed kind = iota // no proper message; of what looks like a request it only shows when it is handled
+	kindNothing               // blanks
+	kindRequest
+	kindNotification
+	kindReply
+)
+
+// message sorts a message by what has been written of it to e. It keeps line.
+func (e *envelope) message(line []byte) incoming {
+	m := incoming{line: bytes.Trim(line, " \t\r\n")}
+	var hasID, hasMethod bool
+	m.id, hasID = e.requestID()
+	m.method, hasMethod = e.methodName()
+	switch {
+	case len(m.line) == 0:
+		m.kind = kindNothing
+	case e.isObject && hasID && hasMethod:
+		m.kind = kindRequest
+	case e.isObject && !e.hasID() && hasMethod && json.Valid(m.line):
+		m.kind = kindNotification
+	case e.isObject && e.isReply && !hasMethod:
+		m.kind = kindReply
+	}
+	return m
 }

@@ -54,7 +54,7 @@ func TestMessagesThatAreNoRequestsAreAnsweredByWhatIsWrongWithThem(t *testing.T)
 		{"prose", "hello\n", []answer{{"null", mcp.PARSE_ERROR, "not JSON"}}},
 		{"two objects on a line", ping + ping, []answer{{"null", mcp.PARSE_ERROR, "not JSON"}}},
 		{"a broken notification", `{"jsonrpc":"2.0","method":"x"`, []answer{{"null", mcp.PARSE_ERROR, "not JSON"}}},
-		{"a batch", "[" + ping + "]", []answer{{"null", mcp.INVALID_REQUEST, "one message a line"}}},
+		{"a batch", "[" + ping + "]", []answer{{"null", mcp.INVALID_REQUEST, "one message at a time"}}},
 		{"a string", `"ping"`, []answer{{"null", mcp.INVALID_REQUEST, "not a JSON-RPC request"}}},
 		{"an empty object", `{}`, []answer{{"null", mcp.INVALID_REQUEST, "not a JSON-RPC request"}}},
 		{"no method", `{"jsonrpc":"2.0","id":1}`, []answer{{"1", mcp.INVALID_REQUEST, "not a JSON-RPC request"}}},

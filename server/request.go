@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"sync"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -33,7 +34,8 @@ type request struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	conn      *conn
+	send      func(message []byte) // sends a notification
+	log       *slog.Logger
 	forwarder sync.WaitGroup
 
 	// mu guards what follows; nothing blocks under it.
@@ -41,6 +43,13 @@ type request struct {
 	notes chan mcp.JSONRPCNotification // made when first wanted
 	ended chan struct{}                // likewise; closed when the request has been handled
 	done  bool
+}
+
+// newRequest makes a request that ends when ctx does. Its cancel is to be called.
+func (s *Server) newRequest(ctx context.Context, client *session, m incoming, send func([]byte)) *request {
+	r := &request{session: client, id: m.id, method: m.method, line: m.line, send: send, log: s.opts.Log}
+	r.ctx, r.cancel = context.WithCancelCause(ctx)
+	return r
 }
 
 // NotificationChannel is where mcp-go leaves a notification, if there is room.
@@ -73,12 +82,25 @@ func (r *request) forward() {
 	for {
 		select {
 		case note := <-r.notes:
-			r.conn.notify(r, note)
+			r.notify(note)
 		case <-r.ended:
 			for range len(r.notes) {
-				r.conn.notify(r, <-r.notes)
+				r.notify(<-r.notes)
 			}
 			return
 		}
 	}
+}
+
+// notify sends a notification, unless the client has lost interest.
+func (r *request) notify(note mcp.JSONRPCNotification) {
+	if errors.Is(context.Cause(r.ctx), errCancelled) {
+		return
+	}
+	message, err := json.Marshal(note)
+	if err != nil {
+		r.log.Error("notification cannot be written as JSON", "method", note.Method, "error", err)
+		return
+	}
+	r.send(message)
 }

@@ -3,8 +3,9 @@
 // It promises that every request with an id is answered exactly once, unless its
 // client cancelled it; that progress comes before the answer that it belongs to;
 // that cancelling works from the moment a request is sent; that no message can end
-// the process, or take more memory than it may; and that a client's requests end
-// when the client is gone. What the tools do is left to them, and the protocol's
+// the process, or take more memory than it may; that a client's requests end
+// when the client is gone; and that no client gets or cancels what is another's.
+// ServeStdio serves one client, and HTTP many. What the tools do is left to them, and the protocol's
 // messages to mcp-go, which decides for each request between the protocol since
 // 2026-07-28 and that before it.
 package server
@@ -36,7 +37,7 @@ type Options struct {
 	Log *slog.Logger // nil discards
 
 	MaxMessage  int64         // bytes of the largest message taken; 0 means 32 MiB
-	MaxInFlight int           // requests of one connection at once; 0 means 1000
+	MaxInFlight int           // requests of one connection at once, and of all together to /mcp; 0 means 1000
 	Drain       time.Duration // what requests may take to end when the server stops; 0 means 10 s
 }
 
@@ -46,6 +47,8 @@ type Server struct {
 	mcp   *mcpserver.MCPServer
 	opts  Options
 	tools []string // names, sorted
+
+	mirrored map[string]*mcp.Tool // those with arguments that headers mirror
 }
 
 // New checks the options. It refuses tools and templates that could not be
@@ -73,11 +76,14 @@ func New(opts Options) (*Server, error) {
 	if len(opts.ResourceTemplates) > 0 {
 		with = append(with, mcpserver.WithResourceCapabilities(false, false))
 	}
-	s := &Server{mcp: mcpserver.NewMCPServer(opts.Name, opts.Version, with...), opts: opts}
+	s := &Server{mcp: mcpserver.NewMCPServer(opts.Name, opts.Version, with...), opts: opts, mirrored: make(map[string]*mcp.Tool)}
 	s.mcp.AddTools(opts.Tools...)
 	s.mcp.AddResourceTemplates(opts.ResourceTemplates...)
 	for _, tool := range opts.Tools {
 		s.tools = append(s.tools, tool.Tool.Name)
+		if len(mcp.ExtractParamHeaderBindings(&tool.Tool)) > 0 {
+			s.mirrored[tool.Tool.Name] = &tool.Tool
+		}
 	}
 	slices.Sort(s.tools)
 	return s, nil
@@ -138,24 +144,31 @@ func checkTemplates(templates []mcpserver.ServerResourceTemplate) error {
 	return nil
 }
 
-// answer has a request handled and returns the answer as a line without its end.
+// answer has a request handled and returns the answer as a line without its end,
+// and the code of the error that it is, or 0. All notifications have been sent then.
 // A panic is told to the log; the client is told only where to look for it.
-func (s *Server) answer(r *request) (line []byte) {
+func (s *Server) answer(r *request) (line []byte, code int) {
+	defer r.endNotes()
 	defer func() {
 		if p := recover(); p != nil {
 			reference := rand.Text()[:8]
 			s.opts.Log.Error("panic while handling a request", "reference", reference,
 				"method", r.method, "panic", p, "stack", string(debug.Stack()))
-			line = encode(rpcError(r.id, mcp.INTERNAL_ERROR, "internal error, in the server's log as "+reference, nil))
+			code = mcp.INTERNAL_ERROR
+			line = encode(rpcError(r.id, code, "internal error, in the server's log as "+reference, nil))
 		}
 	}()
 	answer := s.settle(r, s.mcp.HandleMessage(s.mcp.WithContext(r.ctx, r), r.line))
+	if e, failed := answer.(mcp.JSONRPCError); failed {
+		code = e.Error.Code
+	}
 	line, err := json.Marshal(answer)
 	if err != nil {
 		s.opts.Log.Error("answer cannot be written as JSON", "method", r.method, "error", err)
-		return encode(rpcError(r.id, mcp.INTERNAL_ERROR, "internal error: the answer cannot be written as JSON", nil))
+		code = mcp.INTERNAL_ERROR
+		line = encode(rpcError(r.id, code, "internal error: the answer cannot be written as JSON", nil))
 	}
-	return line
+	return line, code
 }
 
 // settle gives an answer the id that its request had, to the digit, and better

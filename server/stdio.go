@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -120,7 +119,7 @@ func (c *conn) read(in io.Reader) error {
 		if err != nil {
 			c.refuseLong(&e)
 		} else {
-			c.take(&e, bytes.Trim(line, " \t\r\n"))
+			c.take(e.message(line))
 		}
 		c.leave()
 	}
@@ -128,21 +127,19 @@ func (c *conn) read(in io.Reader) error {
 
 // take acts on one message. It does not wait for anything but the client, and
 // that only to be read by it when it has left a great many answers unread.
-func (c *conn) take(e *envelope, line []byte) {
-	id, hasID := e.requestID()
-	method, hasMethod := e.methodName()
-	switch {
-	case len(line) == 0:
-	case e.isObject && hasID && hasMethod:
-		c.start(c.newRequest(id, method, line))
-	case e.isObject && !e.hasID() && hasMethod && json.Valid(line):
-		if method == "notifications/cancelled" {
-			c.cancelRequest(line)
+func (c *conn) take(m incoming) {
+	switch m.kind {
+	case kindNothing:
+	case kindRequest:
+		c.start(c.server.newRequest(c.ctx, c.session, m, c.write))
+	case kindNotification:
+		if m.method == "notifications/cancelled" {
+			c.cancelRequest(m.line)
 		}
-	case e.isObject && e.isReply && !hasMethod:
+	case kindReply:
 		c.server.opts.Log.Debug("dropped an answer to a question that was never asked")
 	default:
-		c.refuse(malformed(id, line))
+		c.refuse(malformed(m.id, m.line))
 	}
 }
 
@@ -152,8 +149,7 @@ func (c *conn) start(r *request) {
 	limit := c.server.opts.MaxInFlight
 	switch {
 	case !c.register(r):
-		c.refuseRequest(r, rpcError(r.id, mcp.INVALID_REQUEST,
-			"a request with this id is still in flight", retry("invalid_argument", false)))
+		c.refuseRequest(r, idInUse(r.id))
 	case r.method == "initialize":
 		c.serve(r) // here, since what comes next may build on it
 	case r.method == "ping":
@@ -183,7 +179,5 @@ func (c *conn) refuseLong(e *envelope) {
 		return
 	}
 	id, _ := e.requestID()
-	c.refuse(rpcError(id, mcp.INVALID_REQUEST,
-		fmt.Sprintf("the message is larger than %.4g MiB; send less, or split it", float64(c.server.opts.MaxMessage)/(1<<20)),
-		retry("invalid_argument", false)))
+	c.refuse(tooLong(id, c.server.opts.MaxMessage))
 }

@@ -1,0 +1,98 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// ServeHTTP is what every request passes, on every path. It refuses those that a
+// web page may have made a browser send: with a name in Host that is not ours, which
+// its owner may have made point here, or from an Origin that is not allowed.
+func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	extend(http.NewResponseController(w))
+	if !h.knowsHost(req) {
+		http.Error(w, fmt.Sprintf("the host %.100q is not allowed; --allowed-host allows it", req.Host), http.StatusForbidden)
+		return
+	}
+	w.Header().Add("Vary", "Origin")
+	origins := req.Header.Values("Origin")
+	if len(origins) == 0 || len(origins) == 1 && isOurs(origins[0], req.Host) {
+		h.routes.ServeHTTP(w, req)
+		return
+	}
+	if len(origins) > 1 || !h.origins[strings.ToLower(origins[0])] {
+		http.Error(w, fmt.Sprintf("the origin %.100q is not allowed; --allowed-origin allows it", origins[0]), http.StatusForbidden)
+		return
+	}
+	w.Header().Set("Access-Control-Allow-Origin", origins[0])
+	w.Header().Set("Access-Control-Expose-Headers", headerSession)
+	if req.Method == http.MethodOptions {
+		preflight(w, req)
+		return
+	}
+	h.routes.ServeHTTP(w, req)
+}
+
+// isOurs reports whether an origin is the very server that is called, by a name that
+// is known to be its own. Its pages need no leave of a browser.
+func isOurs(origin, host string) bool {
+	scheme, at, ok := strings.Cut(strings.ToLower(origin), "://")
+	return ok && (scheme == "http" || scheme == "https") && at == strings.ToLower(host)
+}
+
+// preflight tells a browser that a page of an allowed origin may send what it likes.
+func preflight(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
+	if headers := req.Header.Get("Access-Control-Request-Headers"); headers != "" {
+		w.Header().Set("Access-Control-Allow-Headers", headers)
+	}
+	w.Header().Set("Access-Control-Max-Age", "600")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// allow takes over from the options who may call.
+func (h *HTTP) allow(opts HTTPOptions) error {
+	h.hosts, h.origins = make(map[string]bool), make(map[string]bool)
+	for _, host := range opts.AllowedHosts {
+		name := hostName(host)
+		if name == "" || strings.ContainsAny(host, "/*") {
+			return fmt.Errorf("allowed host %q is not a name or an address", host)
+		}
+		h.hosts[name] = true
+	}
+	for _, origin := range opts.AllowedOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Host == "" || strings.Contains(u.Host, "*") || u.Scheme+"://"+u.Host != origin {
+			return fmt.Errorf("allowed origin %q is not of the form https://example.com", origin)
+		}
+		h.origins[strings.ToLower(origin)] = true
+	}
+	return nil
+}
+
+// knowsHost reports whether a request calls the server by a name that it has. An
+// address that the connection came in by cannot have been made up by a web page.
+func (h *HTTP) knowsHost(req *http.Request) bool {
+	name := hostName(req.Host)
+	if name == "localhost" || h.hosts[name] {
+		return true
+	}
+	ip := net.ParseIP(name)
+	if ip == nil {
+		return false
+	}
+	local, _ := req.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ip.IsLoopback() || local != nil && ip.Equal(local.IP)
+}
+
+// hostName is the host of host:port, or of host alone, in one spelling.
+func hostName(hostport string) string {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}

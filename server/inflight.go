@@ -1,0 +1,68 @@
+package server
+
+import (
+	"encoding/json"
+	"sync"
+)
+
+// inflight is the requests of a client that are to be answered. The zero value
+// is none.
+type inflight struct {
+	// inflightMu guards what follows; nothing blocks under it.
+	inflightMu sync.Mutex
+	requests   map[string]*request // by id as sent
+}
+
+// register makes a request known, so that it can be cancelled, unless its id is taken.
+func (f *inflight) register(r *request) bool {
+	f.inflightMu.Lock()
+	defer f.inflightMu.Unlock()
+	if _, taken := f.requests[string(r.id)]; taken {
+		return false
+	}
+	if f.requests == nil {
+		f.requests = make(map[string]*request)
+	}
+	f.requests[string(r.id)] = r
+	return true
+}
+
+// unregister forgets a request, and reports whether it is still to be answered.
+func (f *inflight) unregister(r *request) bool {
+	f.inflightMu.Lock()
+	defer f.inflightMu.Unlock()
+	if f.requests[string(r.id)] != r {
+		return false
+	}
+	delete(f.requests, string(r.id))
+	return true
+}
+
+// cancelRequest ends the request that a notification names. It will not be answered,
+// and its id is free at once. One that is not in flight may just have been answered.
+func (f *inflight) cancelRequest(notification []byte) {
+	var n struct {
+		Params struct {
+			RequestID json.RawMessage `json:"requestId"`
+		}
+	}
+	if json.Unmarshal(notification, &n) != nil {
+		return
+	}
+	f.inflightMu.Lock()
+	r := f.requests[string(n.Params.RequestID)]
+	delete(f.requests, string(n.Params.RequestID))
+	f.inflightMu.Unlock()
+	if r != nil {
+		r.cancel(errCancelled)
+	}
+}
+
+// endAll cancels all requests, which are answered all the same.
+func (f *inflight) endAll(cause error) {
+	f.inflightMu.Lock()
+	defer f.inflightMu.Unlock()
+	for _, r := range f.requests {
+		r.cancel(cause)
+	}
+}

@@ -1,0 +1,199 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+)
+
+// post serves POST /mcp: one message from a client of either era.
+func (h *HTTP) post(w http.ResponseWriter, req *http.Request) {
+	limit := h.server.opts.MaxInFlight
+	defer h.inWork.Add(-1)
+	if h.inWork.Add(1) > int64(limit) {
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusServiceUnavailable, rpcError(nil, codeOverloaded,
+			fmt.Sprintf("%d requests are in flight; try again when one has been answered", limit), retry("overloaded", true)))
+		return
+	}
+	m, ok := h.receive(w, req)
+	if !ok {
+		return
+	}
+	raw, version, err := params(m.line)
+	inHeader := req.Header.Get(headerVersion)
+	switch {
+	case err != nil || m.kind == kindMalformed:
+		refuse(w, http.StatusBadRequest, malformed(m.id, m.line))
+	case isModern(inHeader) || isModern(version):
+		h.postModern(w, req, m, raw, version)
+	case m.kind == kindRequest && m.method == "initialize":
+		h.introduce(w, req, m)
+	case inHeader != "" && !mcp.IsValidProtocolVersion(inHeader):
+		refuse(w, http.StatusBadRequest, rpcError(m.id, mcp.INVALID_REQUEST,
+			fmt.Sprintf("protocol version %.64q is not supported; these are: %s", inHeader, strings.Join(mcp.ValidProtocolVersions, ", ")), nil))
+	default:
+		h.postLegacy(w, req, m)
+	}
+}
+
+// receive reads the message that a request brings. If it cannot, it says why.
+func (h *HTTP) receive(w http.ResponseWriter, req *http.Request) (m incoming, ok bool) {
+	kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" {
+		refuse(w, http.StatusUnsupportedMediaType, rpcError(nil, mcp.INVALID_REQUEST, "the Content-Type must be application/json", nil))
+		return m, false
+	}
+	body, err := h.readBody(w, req)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		refuse(w, http.StatusRequestEntityTooLarge, tooLong(nil, tooLarge.Limit))
+		return m, false
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		refuse(w, http.StatusRequestTimeout, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive in time", retry("timeout", true)))
+		return m, false
+	case err != nil:
+		refuse(w, http.StatusBadRequest, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive whole", nil))
+		return m, false
+	}
+	var e envelope
+	_, _ = e.Write(body)
+	return e.message(body), true
+}
+
+// readBody takes no more memory than has arrived, whatever was announced.
+func (h *HTTP) readBody(w http.ResponseWriter, req *http.Request) ([]byte, error) {
+	limit := h.server.opts.MaxMessage
+	if req.ContentLength > limit {
+		return nil, &http.MaxBytesError{Limit: limit}
+	}
+	flow := http.NewResponseController(w)
+	_ = flow.SetReadDeadline(time.Now().Add(bodyTimeout))
+	var body bytes.Buffer
+	if n := req.ContentLength; n > 0 {
+		body.Grow(int(min(n, 64<<10)) + bytes.MinRead)
+	}
+	_, err := io.Copy(&body, http.MaxBytesReader(w, req.Body, limit))
+	if err == nil {
+		_ = flow.SetReadDeadline(time.Time{}) // or the end of the wait would be taken for the client's
+	}
+	extend(flow)
+	return body.Bytes(), err
+}
+
+// postModern takes a message of the protocol since 2026-07-28, which knows no sessions.
+func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, raw json.RawMessage, version string) {
+	switch m.kind {
+	case kindNotification: // also a cancel, though it is for closing the stream to cancel
+		w.WriteHeader(http.StatusAccepted)
+		return
+	case kindReply:
+		refuse(w, http.StatusBadRequest, malformed(m.id, m.line))
+		return
+	}
+	if e := h.server.checkModern(req.Header, m, raw, version); e != nil {
+		refuse(w, http.StatusBadRequest, *e)
+		return
+	}
+	r, out, end := h.begin(w, req, newSession(), m)
+	defer end()
+	line, code := h.server.answer(r)
+	out.answer(modernStatus(code), line)
+}
+
+// introduce serves initialize, with which a client of the protocol before
+// 2026-07-28 begins a session.
+func (h *HTTP) introduce(w http.ResponseWriter, req *http.Request, m incoming) {
+	c := &client{session: newSession()}
+	r, out, end := h.begin(w, req, c.session, m)
+	defer end()
+	line, code := h.server.answer(r)
+	switch {
+	case code != 0:
+		out.answer(http.StatusOK, line)
+	case !h.sessions.add(c):
+		out.answer(http.StatusServiceUnavailable, encode(rpcError(m.id, codeOverloaded,
+			"there are too many sessions with requests in flight; try again later", retry("overloaded", true))))
+	default:
+		w.Header().Set(headerSession, c.session.id)
+		out.answer(http.StatusOK, line)
+	}
+}
+
+// postLegacy takes a message of a session.
+func (h *HTTP) postLegacy(w http.ResponseWriter, req *http.Request, m incoming) {
+	id := req.Header.Get(headerSession)
+	if id == "" {
+		refuse(w, http.StatusBadRequest, rpcError(m.id, mcp.INVALID_REQUEST,
+			"the header "+headerSession+" is missing: begin with initialize, or with protocol version 2026-07-28", nil))
+		return
+	}
+	c, ok := h.sessions.hold(id)
+	if !ok {
+		refuse(w, http.StatusNotFound, rpcError(m.id, mcp.INVALID_REQUEST, "there is no such session: begin with initialize", nil))
+		return
+	}
+	defer h.sessions.release(c)
+	if m.kind == kindRequest {
+		h.serveLegacy(w, req, c, m)
+		return
+	}
+	if m.method == "notifications/cancelled" {
+		c.cancelRequest(m.line)
+	}
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func (h *HTTP) serveLegacy(w http.ResponseWriter, req *http.Request, c *client, m incoming) {
+	r, out, end := h.begin(w, req, c.session, m)
+	defer end()
+	if !c.register(r) {
+		out.answer(http.StatusOK, encode(idInUse(m.id)))
+		return
+	}
+	line, _ := h.server.answer(r)
+	if !c.unregister(r) {
+		out.nothing()
+		return
+	}
+	out.answer(http.StatusOK, line)
+}
+
+// begin makes a request of a message. It ends with the server's life, or when
+// its client is gone; what it sends goes to its response and to no other.
+func (h *HTTP) begin(w http.ResponseWriter, req *http.Request, client *session, m incoming) (r *request, out *events, end func()) {
+	out = newEvents(w, !takesEvents(req.Header))
+	r = h.server.newRequest(h.life, client, m, out.message)
+	gone := func(err error) { r.cancel(fmt.Errorf("%w: %w", ErrClientGone, err)) }
+	out.start(gone)
+	unwatch := context.AfterFunc(req.Context(), func() { gone(context.Cause(req.Context())) })
+	return r, out, func() {
+		unwatch()
+		r.cancel(nil)
+	}
+}
+
+// takesEvents reports whether a client takes a stream of events for an answer.
+func takesEvents(header http.Header) bool {
+	accept := strings.ToLower(strings.Join(header.Values("Accept"), ","))
+	return accept == "" || strings.Contains(accept, "text/event-stream") ||
+		strings.Contains(accept, "text/*") || strings.Contains(accept, "*/*")
+}
+
+// refuse answers a message that is not going to be handled.
+func refuse(w http.ResponseWriter, status int, e mcp.JSONRPCError) {
+	body := encode(e)
+	beginJSON(w, status, len(body))
+	_, _ = w.Write(body) // if it cannot, nobody is left to be told
+}

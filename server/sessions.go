@@ -1,0 +1,134 @@
+package server
+
+import (
+	"container/list"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// client is a client of the protocol before 2026-07-28 over streamable HTTP, which
+// introduces itself once and then names its session with each request.
+type client struct {
+	session *session
+	inflight
+
+	// What follows belongs to sessions.
+	busy int       // requests that hold it
+	used time.Time // when it was last held
+}
+
+// sessions knows clients by the ids of their sessions. It forgets those that have
+// not been heard of for idle, and beyond max the one longest unheard of, but none
+// that is held.
+type sessions struct {
+	max  int
+	idle time.Duration
+
+	// mu guards what follows; nothing blocks under it.
+	mu    sync.Mutex
+	byID  map[string]*list.Element
+	order list.List // of *client, the last used first
+}
+
+// add makes a client known, unless there are too many that are held.
+func (s *sessions) add(c *client) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgetIdle()
+	if len(s.byID) >= s.max && !s.forgetOldest() {
+		return false
+	}
+	c.used = time.Now()
+	if s.byID == nil {
+		s.byID = make(map[string]*list.Element)
+	}
+	s.byID[c.session.id] = s.order.PushFront(c)
+	return true
+}
+
+// hold finds a client, which is not forgotten until it is released.
+func (s *sessions) hold(id string) (c *client, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgetIdle()
+	e, ok := s.byID[id]
+	if !ok {
+		return nil, false
+	}
+	s.order.MoveToFront(e)
+	c = e.Value.(*client)
+	c.busy++
+	return c, true
+}
+
+func (s *sessions) release(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.busy--
+	c.used = time.Now()
+	if e, ok := s.byID[c.session.id]; ok {
+		s.order.MoveToFront(e)
+	}
+}
+
+// remove forgets a client, and ends its requests.
+func (s *sessions) remove(id string) bool {
+	s.mu.Lock()
+	e, ok := s.byID[id]
+	if ok {
+		s.forget(e)
+	}
+	s.mu.Unlock()
+	if ok {
+		e.Value.(*client).endAll(ErrClientGone)
+	}
+	return ok
+}
+
+// forgetIdle looks from the longest unused on. Clients that are held are few.
+func (s *sessions) forgetIdle() {
+	for e := s.order.Back(); e != nil; {
+		c, next := e.Value.(*client), e.Prev()
+		if c.busy == 0 {
+			if time.Since(c.used) < s.idle {
+				return
+			}
+			s.forget(e)
+		}
+		e = next
+	}
+}
+
+func (s *sessions) forgetOldest() bool {
+	for e := s.order.Back(); e != nil; e = e.Prev() {
+		if e.Value.(*client).busy == 0 {
+			s.forget(e)
+			return true
+		}
+	}
+	return false
+}
+
+func (s *sessions) forget(e *list.Element) {
+	delete(s.byID, e.Value.(*client).session.id)
+	s.order.Remove(e)
+}
+
+// deleteSession serves DELETE /mcp: a client says that it is done.
+func (h *HTTP) deleteSession(w http.ResponseWriter, req *http.Request) {
+	if isModern(req.Header.Get(headerVersion)) {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "there are no sessions since protocol version 2026-07-28", http.StatusMethodNotAllowed)
+		return
+	}
+	id := req.Header.Get(headerSession)
+	switch {
+	case id == "":
+		http.Error(w, "the header "+headerSession+" is missing", http.StatusBadRequest)
+	case !h.sessions.remove(id):
+		http.Error(w, "there is no such session", http.StatusNotFound)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+)
+
+// streams are the clients of HTTP with SSE, by the ids of their sessions.
+type streams struct {
+	// mu guards what follows; nothing blocks under it.
+	mu   sync.Mutex
+	byID map[string]*conn
+}
+
+func (s *streams) add(c *conn, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.byID) >= most {
+		return false
+	}
+	if s.byID == nil {
+		s.byID = make(map[string]*conn)
+	}
+	s.byID[c.session.id] = c
+	return true
+}
+
+func (s *streams) get(id string) (c *conn, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok = s.byID[id]
+	return c, ok
+}
+
+func (s *streams) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byID, c.session.id)
+}
+
+// openStream serves GET /sse, of the protocol as it was until 2025: a stream over
+// which the client gets all that it is sent, beginning with where to send its own
+// messages. It is a connection as that over stdio is, and ends when its client does.
+func (h *HTTP) openStream(w http.ResponseWriter, req *http.Request) {
+	if req.Method != http.MethodGet { // HEAD, which goes where GET does
+		w.Header().Set("Allow", http.MethodGet)
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	out := newEvents(w, false)
+	defer out.end()
+	legacy := mcpserver.WithSupportedProtocolVersions(h.life, mcp.LegacyProtocolVersions())
+	c := newConn(legacy, h.server, eventWriter{out})
+	out.start(c.hangUp)
+	if !h.streams.add(c, h.opts.MaxSessions) {
+		http.Error(w, "there are too many streams; try again later", http.StatusServiceUnavailable)
+		return
+	}
+	defer h.streams.remove(c)
+	unwatch := context.AfterFunc(req.Context(), func() { c.hangUp(context.Cause(req.Context())) })
+	defer unwatch()
+
+	out.put(event("endpoint", []byte("/message?sessionId="+c.session.id)))
+	select {
+	case <-c.ctx.Done():
+	case <-h.stopping.Done():
+	}
+	if left := c.finish(h.stopping); left > 0 {
+		h.server.opts.Log.Error("requests did not end when cancelled", "requests", left)
+	}
+}
+
+// eventWriter sends each line written to it as an event.
+type eventWriter struct{ events *events }
+
+// Write never fails: the stream itself tells when it has.
+func (w eventWriter) Write(line []byte) (int, error) {
+	w.events.message(bytes.TrimSuffix(line, []byte("\n")))
+	return len(line), nil
+}
+
+// streamMessage serves POST /message: a message from the client of a stream, over
+// which it is answered.
+func (h *HTTP) streamMessage(w http.ResponseWriter, req *http.Request) {
+	c, ok := h.streams.get(req.URL.Query().Get("sessionId"))
+	if !ok {
+		http.Error(w, "there is no such session: begin with GET /sse", http.StatusNotFound)
+		return
+	}
+	m, ok := h.receive(w, req)
+	if !ok {
+		return
+	}
+	if !c.enter() {
+		http.Error(w, "the stream has ended", http.StatusNotFound)
+		return
+	}
+	defer c.leave()
+	c.take(m)
+	extend(http.NewResponseController(w))
+	w.WriteHeader(http.StatusAccepted)
+	fmt.Fprintln(w, "accepted")
+}

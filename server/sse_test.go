@@ -1,0 +1,215 @@
+package server_test
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/server"
+)
+
+// stream is a client of HTTP with SSE.
+type stream struct {
+	*remote
+	resp   *http.Response
+	path   string     // where to send messages
+	events chan event // that came; closed at the end
+}
+
+type event struct{ name, data string }
+
+// openStream opens a stream that is read at once.
+func (r *remote) openStream() *stream {
+	r.t.Helper()
+	s, in := r.openUnread()
+	go func() {
+		defer close(s.events)
+		for {
+			name, data, err := nextEvent(in)
+			if err != nil {
+				return
+			}
+			s.events <- event{name, data}
+		}
+	}()
+	return s
+}
+
+// openUnread opens a stream, and is told where to send messages.
+func (r *remote) openUnread() (*stream, *bufio.Reader) {
+	r.t.Helper()
+	resp, err := r.do(r.t.Context(), "GET", "/sse", "", http.Header{"Accept": {"text/event-stream"}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	in := bufio.NewReader(resp.Body)
+	name, path, err := nextEvent(in)
+	if err != nil || name != "endpoint" || resp.Header.Get("Content-Type") != "text/event-stream" {
+		r.t.Fatalf("the stream begins with %s %q, %v", name, path, err)
+	}
+	return &stream{remote: r, resp: resp, path: path, events: make(chan event, 1<<12)}, in
+}
+
+// say sends a message, which is accepted.
+func (s *stream) say(body string) {
+	s.t.Helper()
+	if a := s.send("POST", s.path, body, header()); a.StatusCode != http.StatusAccepted {
+		s.t.Errorf("%.100s got %d, %s", body, a.StatusCode, a.body)
+	}
+}
+
+// next is the next message, and how many comments came before it.
+func (s *stream) next() (m message, comments int) {
+	s.t.Helper()
+	for e := range s.events {
+		if e.name == "message" {
+			return parse(s.t, e.data), comments
+		}
+		comments++
+	}
+	s.t.Fatal("the stream has ended")
+	return m, 0
+}
+
+func TestStreamAnswersWhatIsPostedInOrder(t *testing.T) {
+	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+		s, other := r.openStream(), r.openStream()
+		if s.path == other.path || len(s.path) < len("/message?sessionId=")+26 {
+			t.Errorf("sessions at %s and %s", s.path, other.path)
+		}
+		s.say(initialize)
+		if m, _ := s.next(); string(m.ID) != `"init"` || m.Error != nil {
+			t.Errorf("initialize got %s", m.line)
+		}
+		s.say(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+		s.say(call("1", "progress", `{"reports":50}`))
+		for i := range 50 {
+			if m, _ := s.next(); int(m.Params.Progress) != i+1 {
+				t.Errorf("message %d is %s", i, m.line)
+			}
+		}
+		if m, _ := s.next(); m.text() != "done" {
+			t.Errorf("then came %s", m.line)
+		}
+		s.say("no JSON")
+		if m, _ := s.next(); m.Error == nil || m.Error.Code != -32700 {
+			t.Errorf("then came %s", m.line)
+		}
+		s.resp.Body.Close()
+		other.resp.Body.Close()
+	})
+}
+
+func TestStreamOffersOnlyWhatItCanServe(t *testing.T) {
+	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+		s := r.openStream()
+		a := s.send("POST", s.path, `{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`,
+			header("MCP-Protocol-Version", "2026-07-28"))
+		if a.StatusCode != 202 {
+			t.Errorf("got %d", a.StatusCode)
+		}
+		m, _ := s.next()
+		if !strings.Contains(m.line, `"supportedVersions":["2025-11-25","2025-06-18","2025-03-26","2024-11-05"]`) {
+			t.Errorf("got %s", m.line)
+		}
+		s.resp.Body.Close()
+	})
+}
+
+func TestPostsToNoStreamAreRefused(t *testing.T) {
+	inBubble(t, server.Options{MaxMessage: 1000}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+		s := r.openStream()
+		for _, tt := range []struct {
+			path, body string
+			header     http.Header
+			status     int
+		}{
+			{"/message", initialize, header(), 404},
+			{"/message?sessionId=guess", initialize, header(), 404},
+			{s.path, initialize, header("Content-Type", "text/plain"), 415},
+			{s.path, strings.Repeat(" ", 1001), header(), 413},
+		} {
+			if a := r.send("POST", tt.path, tt.body, tt.header); a.StatusCode != tt.status {
+				t.Errorf("%s: got %d, want %d", tt.path, a.StatusCode, tt.status)
+			}
+		}
+		s.resp.Body.Close()
+		synctest.Wait()
+		if a := r.send("POST", s.path, initialize, header()); a.StatusCode != 404 {
+			t.Errorf("a stream that is closed: %d", a.StatusCode)
+		}
+	})
+}
+
+func TestClosingAStreamOfSSECancelsItsRequestsAlone(t *testing.T) {
+	var ended collector
+	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+		leaves, stays := r.openStream(), r.openStream()
+		for range 3 {
+			leaves.say(call(fmt.Sprint(len(ended.causes)), "wait", "{}"))
+			ended.causes = append(ended.causes, "")
+		}
+		ended.causes = nil
+		stays.say(call("1", "sleep", `{"seconds":40}`))
+		stays.say(cancel("0")) // which is none of its own
+		synctest.Wait()
+		if len(ended.causes) > 0 {
+			t.Errorf("a foreign cancel hit: %q", ended.causes)
+		}
+		leaves.say(cancel("0"))
+		synctest.Wait()
+		leaves.resp.Body.Close()
+		synctest.Wait()
+		if len(ended.causes) != 3 || ended.causes[0] != "cancelled by the client" || !strings.HasPrefix(ended.causes[2], server.ErrClientGone.Error()) {
+			t.Errorf("requests ended with %q", ended.causes)
+		}
+		if m, comments := stays.next(); m.text() != "slept" || comments != 2 {
+			t.Errorf("the other got %s, after %d comments", m.line, comments)
+		}
+		stays.resp.Body.Close()
+	})
+}
+
+func TestStreamOfSSEIsBoundInRequestsAndNumber(t *testing.T) {
+	inBubble(t, server.Options{MaxInFlight: 2}, server.HTTPOptions{MaxSessions: 1}, func(t *testing.T, r *remote) {
+		s := r.openStream()
+		if a := r.send("GET", "/sse", "", http.Header{}); a.StatusCode != 503 {
+			t.Errorf("a second stream got %d", a.StatusCode)
+		}
+		for i := range 3 {
+			s.say(call(fmt.Sprint(i), "sleep", `{"seconds":5}`))
+		}
+		if m, _ := s.next(); string(m.ID) != "2" || m.Error == nil || m.Error.Data.Code != "overloaded" {
+			t.Errorf("one more got %s", m.line)
+		}
+		s.resp.Body.Close()
+		synctest.Wait()
+		r.openStream().resp.Body.Close()
+	})
+}
+
+func TestStreamThatIsNotReadIsDropped(t *testing.T) {
+	var ended collector
+	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+		s, _ := r.openUnread()
+		s.say(call(`"w"`, "wait", "{}"))
+		for i := range 100 {
+			s.say(call(fmt.Sprint(i), "echo", `{"text":"`+strings.Repeat("x", 1<<12)+`"}`))
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(ended.causes) != 1 || !strings.HasPrefix(ended.causes[0], server.ErrClientGone.Error()) {
+			t.Errorf("after a minute, requests ended with %q", ended.causes)
+		}
+		if a := r.send("POST", s.path, initialize, header()); a.StatusCode != 404 {
+			t.Errorf("its session is there: %d", a.StatusCode)
+		}
+		s.resp.Body.Close()
+	})
+}
