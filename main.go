@@ -1,6 +1,6 @@
 // Command ollama-mcp serves language models that run on Ollama to MCP hosts, as
 // tools. Without arguments it speaks MCP on stdin and stdout, which is how a host
-// starts it.
+// starts it; with --listen it does so over HTTP.
 package main
 
 import (
@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, std stdio) (status int) {
 	return complain(std, fmt.Errorf("unknown command %q; known are call, doctor, version and help", command))
 }
 
-// serve speaks MCP on stdio until the client hangs up or ctx ends.
+// serve speaks MCP, on stdio until the client hangs up or over HTTP, until ctx ends.
 func serve(ctx context.Context, args []string, std stdio) int {
 	var c config.Config
 	fs := config.Flags(&c)
@@ -98,17 +98,35 @@ func serve(ctx context.Context, args []string, std stdio) int {
 		stop()
 		return complain(std, err)
 	}
-	if isTerminal(std.in) {
-		fmt.Fprintln(std.err, "ollama-mcp: speaking MCP on stdin and stdout, for an MCP host to use; `ollama-mcp help` says more")
+	if len(c.Listen) > 0 {
+		err = serveHTTP(ctx, srv, c)
+	} else {
+		err = serveStdio(ctx, srv, std)
 	}
-	signal.Ignore(syscall.SIGPIPE) // a client that dies is seen by the write that fails
-	err = srv.ServeStdio(ctx, std.in, std.out)
 	stop()
 	background.Wait()
 	if err != nil && !errors.Is(err, server.ErrClientGone) {
 		return fail(std, err)
 	}
 	return ok
+}
+
+func serveStdio(ctx context.Context, srv *server.Server, std stdio) error {
+	if isTerminal(std.in) {
+		fmt.Fprintln(std.err, "ollama-mcp: speaking MCP on stdin and stdout, for an MCP host to use; `ollama-mcp help` says more")
+	}
+	signal.Ignore(syscall.SIGPIPE) // a client that dies is seen by the write that fails
+	return srv.ServeStdio(ctx, std.in, std.out)
+}
+
+func serveHTTP(ctx context.Context, srv *server.Server, c config.Config) error {
+	h, err := server.NewHTTP(srv, server.HTTPOptions{
+		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure,
+	})
+	if err != nil {
+		return err
+	}
+	return h.ListenAndServe(ctx)
 }
 
 // newServer builds the parts between the host and the client.
@@ -200,6 +218,7 @@ func fail(std stdio, err error) int {
 const usage = `ollama-mcp lets MCP hosts and agents use the models of an Ollama server as tools.
 
   ollama-mcp                     serve MCP on stdin and stdout; this is what a host starts
+  ollama-mcp --listen ADDRESS    serve MCP over HTTP, at /mcp and for older clients at /sse
   ollama-mcp call                list the tools
   ollama-mcp call TOOL [k=v …]   call one tool as a client would; k=@FILE and k=- read the value
   ollama-mcp doctor              say what is wrong and what to do

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -89,6 +95,7 @@ func TestMisuseIsExplainedAndEndsWithStatus2(t *testing.T) {
 		{args: []string{"--ca-file=missing.pem"}, want: "missing.pem"},
 		{env: []string{"OLLAMA_MCP_QUEUE=long"}, want: "OLLAMA_MCP_QUEUE"},
 		{args: []string{"doctor", "--timeout=-1s"}, want: "--timeout"},
+		{args: []string{"--insecure=perhaps"}, want: "--insecure"},
 	} {
 		out, errs, status := program(t, "", tc.env, tc.args...)
 		if status != misuse || !strings.Contains(errs, tc.want) || out != "" {
@@ -143,8 +150,8 @@ func TestCallGoesThroughAServerOfItsOwn(t *testing.T) {
 	host := backendtest.New("gpu-1").AnswerWith(func(c backendtest.Call) backendtest.Reply {
 		return backendtest.Reply{Text: "You said: " + c.Prompt}
 	})
-	env := []string{"OLLAMA_HOST=127.0.0.1:1"} // the flag, handed on to the server, must win
-	out, errs, status := program(t, "from stdin", env, "call", "generate", "model=tiny", "prompt=-", "--host", host.Listen(t))
+	env := []string{"OLLAMA_HOST=127.0.0.1:1", "OLLAMA_MCP_LISTEN=127.0.0.1:1"} // the flag, handed on to the server, must win
+	out, errs, status := program(t, "from stdin", env, "call", "generate", "model=tiny", "prompt=-", "--host", host.Listen(t), "--allowed-host=x")
 	if status != 0 || out != "You said: from stdin\n" {
 		t.Errorf("status %d, %q, %q", status, out, errs)
 	}
@@ -161,5 +168,76 @@ func TestDoctorFailsWhereTheMainJobCannotRun(t *testing.T) {
 	host := backendtest.New("gpu-1")
 	if out, _, status := program(t, "", nil, "doctor", "--host="+host.Listen(t)); status != ok {
 		t.Errorf("a host with a model: status %d, %q", status, out)
+	}
+}
+
+func TestAddressThatCannotBeServedIsExplained(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--listen=0.0.0.0:0"}, "--insecure"},
+		{[]string{"--listen=127.0.0.1:http-or-so"}, "127.0.0.1:http-or-so"},
+		{[]string{"--listen=127.0.0.1:0", "--allowed-origin=*"}, `allowed origin "*"`},
+	} {
+		if out, errs, status := program(t, "", nil, tc.args...); status != failure || out != "" || !strings.Contains(errs, tc.want) {
+			t.Errorf("%v: status %d, stdout %q, stderr %q; want %q", tc.args, status, out, errs, tc.want)
+		}
+	}
+}
+
+// The way of one call over HTTP, until the program is told to end.
+func TestCallsAreAnsweredOverHTTP(t *testing.T) {
+	host := backendtest.New("gpu-1").Answer("quick brown fox")
+	socket := t.TempDir() + "/mcp.sock"
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "--listen=unix:"+socket, "--listen=127.0.0.1:0", "--host="+host.Listen(t))
+	cmd.Env = []string{"BE_OLLAMA_MCP=1", "HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	log := bufio.NewScanner(stderr)
+	for range 2 { // it says so for each address
+		if !log.Scan() || !strings.Contains(log.Text(), "listening") {
+			t.Fatalf("it logs %q", log.Text())
+		}
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, "POST", "http://localhost/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"generate","arguments":{"model":"tiny","prompt":"hi"},
+		"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{
+		"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
+		"Mcp-Protocol-Version": {"2026-07-28"}, "Mcp-Method": {"tools/call"}, "Mcp-Name": {"generate"},
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != 200 || !bytes.Contains(body, []byte("quick brown fox")) {
+		t.Errorf("got %d, %s, %v", resp.StatusCode, body, err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	for log.Scan() {
+		t.Logf("it logs %s", log.Text())
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	if _, err := os.Stat(socket); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its socket is left behind: %v", err)
 	}
 }

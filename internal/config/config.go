@@ -7,6 +7,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -27,6 +28,11 @@ type Config struct {
 	MaxMessage   int // MiB
 	LogLevel     slog.Level
 
+	Listen         []string // where to serve HTTP; none to serve stdio
+	AllowedHosts   []string
+	AllowedOrigins []string
+	Insecure       bool
+
 	// APIKey comes from OLLAMA_API_KEY alone: a flag could be read by everybody
 	// on the machine.
 	APIKey string
@@ -43,6 +49,10 @@ func declare(fs *FlagSet, c *Config) {
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "how long calls may go on after SIGTERM or SIGINT; a second signal ends at once")
 	fs.IntVar(&c.InlineBytes, "inline-bytes", 16<<10, "size in `bytes` up to which embeddings are returned in the result rather than as a resource")
 	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
+	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; may be given more than once")
+	fs.StringSliceVar(&c.AllowedHosts, "allowed-host", nil, "`name` by which HTTP clients may call the server, besides localhost and the address that they reach")
+	fs.StringSliceVar(&c.AllowedOrigins, "allowed-origin", nil, "web `site`, such as https://example.com, whose pages may use the server over HTTP")
+	fs.BoolVar(&c.Insecure, "insecure", false, "allow to listen where other machines can connect, and use the models unasked")
 	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "least `level` that is logged to stderr: debug, info, warn or error")
 }
 
@@ -88,11 +98,14 @@ func Parse(fs *FlagSet, c *Config, args []string, getenv func(string) string) er
 	return c.check()
 }
 
-// Given are the options that were set, as flags for another start of the program.
+// Given are the options that were set, as flags for another start of the program,
+// which is to serve stdio whatever the environment says.
 func Given(fs *FlagSet) (args []string) {
+	args = []string{"--listen="}
 	known := Flags(new(Config))
 	fs.Visit(func(f *pflag.Flag) {
-		if known.Lookup(f.Name) != nil {
+		_, isList := f.Value.(pflag.SliceValue) // as only options for HTTP are
+		if known.Lookup(f.Name) != nil && !isList {
 			args = append(args, "--"+f.Name+"="+f.Value.String())
 		}
 	})
@@ -132,10 +145,10 @@ func Page() string {
 	Flags(new(Config)).VisitAll(func(f *pflag.Flag) {
 		kind, usage := pflag.UnquoteUsage(f)
 		def := "`" + f.DefValue + "`"
-		if f.DefValue == "" {
+		if f.DefValue == "" || f.DefValue == "[]" {
 			def = "none"
 		}
-		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s | %s |\n", f.Name, Variable(f.Name), kind, def, usage)
+		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s | %s |\n", f.Name, Variable(f.Name), cmp.Or(kind, f.Value.Type()), def, usage)
 	})
 	b.WriteString(pageTail)
 	return b.String()

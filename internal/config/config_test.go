@@ -54,6 +54,22 @@ func TestBadValueIsNamedByWhereItCameFrom(t *testing.T) {
 	}
 }
 
+func TestOptionThatMayBeRepeatedIsReadFromAnywhere(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		env  map[string]string
+	}{
+		{[]string{"--listen=a:1", "--listen=b:2"}, nil},
+		{[]string{"--listen=a:1,b:2"}, map[string]string{"OLLAMA_MCP_LISTEN": "c:3"}},
+		{nil, map[string]string{"OLLAMA_MCP_LISTEN": "a:1,b:2"}},
+	} {
+		c, err := parse(tc.args, tc.env)
+		if err != nil || strings.Join(c.Listen, " ") != "a:1 b:2" {
+			t.Errorf("%v %v: got %q, %v", tc.args, tc.env, c.Listen, err)
+		}
+	}
+}
+
 func TestKeyComesFromTheEnvironmentAlone(t *testing.T) {
 	c, err := parse(nil, map[string]string{"OLLAMA_API_KEY": "secret"})
 	if err != nil || c.APIKey != "secret" {
