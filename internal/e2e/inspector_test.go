@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,13 +10,25 @@ import (
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-func TestInspectorIsContentInBothErasOfTheProtocol(t *testing.T) {
-	for _, era := range []string{"legacy", "modern"} {
+func TestInspectorIsContentInBothErasOfTheProtocolOverEveryTransport(t *testing.T) {
+	url := listen(t, "127.0.0.1:0").url()
+	stdio := []string{program, "-e", "OLLAMA_HOST=" + shared.URL()}
+	http := []string{url + "/mcp", "--transport", "http"}
+	sse := []string{url + "/sse", "--transport", "sse"}
+	for _, w := range []struct {
+		name, era string
+		args      []string
+	}{
+		{"stdio, legacy", "legacy", stdio},
+		{"stdio, modern", "modern", stdio},
+		{"http, legacy", "legacy", http},
+		{"http, modern", "modern", http},
+		{"sse", "legacy", sse},
+	} {
 		inspect := func(args ...string) clients.Result {
-			args = append([]string{program, "-e", "OLLAMA_HOST=" + shared.URL(), "--protocol-era", era}, args...)
-			return clients.Inspector(t, args...)
+			return clients.Inspector(t, slices.Concat(w.args, []string{"--protocol-era", w.era}, args)...)
 		}
-		t.Run(era+", tools/list --strict", func(t *testing.T) {
+		t.Run(w.name+", tools/list --strict", func(t *testing.T) {
 			got := inspect("--method", "tools/list", "--strict")
 			var list struct{ Tools []struct{ Name string } }
 			if err := json.Unmarshal([]byte(got.Stdout), &list); err != nil || len(list.Tools) != 4 {
@@ -25,7 +38,7 @@ func TestInspectorIsContentInBothErasOfTheProtocol(t *testing.T) {
 				t.Errorf("exit status %d, complaints:\n%s", got.Exit, got.Stderr)
 			}
 		})
-		t.Run(era+", tools/call", func(t *testing.T) {
+		t.Run(w.name+", tools/call", func(t *testing.T) {
 			got := inspect("--method", "tools/call", "--tool-name", "generate",
 				"--tool-arg", "model=tiny-says", "--tool-arg", "prompt=hi", "--tool-arg", `options={"seed":1}`)
 			var a answer
@@ -33,7 +46,7 @@ func TestInspectorIsContentInBothErasOfTheProtocol(t *testing.T) {
 				t.Errorf("exit status %d, %v, %s\n%s", got.Exit, err, got.Stdout, got.Stderr)
 			}
 		})
-		t.Run(era+", tools/call with a mistake", func(t *testing.T) {
+		t.Run(w.name+", tools/call with a mistake", func(t *testing.T) {
 			got := inspect("--method", "tools/call", "--tool-name", "generate", "--tool-arg", "model=tiny-says")
 			if got.Exit != 5 || !strings.Contains(got.Stdout+got.Stderr, `"prompt\" is missing`) {
 				t.Errorf("exit status %d, want 5\n%s\n%s", got.Exit, got.Stdout, got.Stderr)

@@ -36,11 +36,13 @@ func command(ctx context.Context, ollama string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// session is the program, started by a client that others wrote.
+// session is the program, as a client has it that others wrote.
 type session struct {
 	*mcp.ClientSession
-	t    *testing.T
-	ctx  context.Context // ends with the time of the test
+	t   *testing.T
+	ctx context.Context // ends with the time of the test
+
+	// Of a program that the client has started itself, else nil.
 	cmd  *exec.Cmd
 	wire *buffer // messages as they went and came
 
@@ -65,23 +67,33 @@ func attach(t *testing.T, ctx context.Context, cmd *exec.Cmd, version string) *s
 	t.Helper()
 	var stderr buffer
 	cmd.Stderr = &stderr
-	s := &session{t: t, ctx: ctx, cmd: cmd, wire: new(buffer), calls: map[string]*pending{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", stderr.tail())
+		}
+	})
+	transport := &mcp.CommandTransport{Command: cmd, TerminateDuration: testLimit} // a signal would hide that it does not end by itself
+	wire := new(buffer)
+	s := join(t, ctx, &mcp.LoggingTransport{Transport: transport, Writer: wire}, version)
+	s.cmd, s.wire = cmd, wire
+	return s
+}
+
+// join connects a client to a server.
+func join(t *testing.T, ctx context.Context, transport mcp.Transport, version string) *session {
+	t.Helper()
+	s := &session{t: t, ctx: ctx, calls: map[string]*pending{}}
 	client := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, &mcp.ClientOptions{
 		ProgressNotificationHandler: s.progressed,
 	})
-	transport := &mcp.CommandTransport{Command: cmd, TerminateDuration: testLimit} // a signal would hide that it does not end by itself
 	var err error
-	s.ClientSession, err = client.Connect(ctx, &mcp.LoggingTransport{Transport: transport, Writer: s.wire},
-		&mcp.ClientSessionOptions{ProtocolVersion: version})
+	s.ClientSession, err = client.Connect(ctx, transport, &mcp.ClientSessionOptions{ProtocolVersion: version})
 	if err != nil {
-		t.Fatalf("connect: %v\n%s", err, &stderr)
+		t.Fatalf("connect: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Errorf("the server did not end in good order: %v", err)
-		}
-		if t.Failed() {
-			t.Logf("the server's log:\n%s", stderr.tail())
+			t.Errorf("the session did not end in good order: %v", err)
 		}
 	})
 	return s
@@ -134,6 +146,19 @@ func (a answer) rest() string {
 		texts = append(texts, block.Text)
 	}
 	return strings.Join(texts, "\n")
+}
+
+func (s *session) protocol() string { return s.InitializeResult().ProtocolVersion }
+
+func (s *session) tools() (names []string) {
+	s.t.Helper()
+	for tool, err := range s.Tools(s.ctx, nil) {
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		names = append(names, tool.Name)
+	}
+	return names
 }
 
 // pending is a call in flight.

@@ -3,6 +3,7 @@ package clients
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os/exec"
 	"testing"
@@ -29,22 +30,31 @@ func Inspector(t testing.TB, args ...string) Result {
 	return Node(t, "@modelcontextprotocol/inspector/clients/launcher/build/index.js", append([]string{"--cli"}, args...)...)
 }
 
-// Node runs a JavaScript program: a file, or one among the packages. That a
+// Node runs a JavaScript program, which Command describes, to its end. That a
 // program fails is part of the result; that it cannot be run fails the test.
 func Node(t testing.TB, program string, args ...string) Result {
 	t.Helper()
-	script, err := e2e.Path("clients", "node.sh")
+	cmd, err := Command(t.Context(), program, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), script, append([]string{program}, args...)...)
 	cmd.Stdout = &stdout
 	cmd.Stderr = &stderr
 	err = cmd.Run()
 	exit := cmd.ProcessState.ExitCode()
 	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended || exit == cannotRun {
-		t.Fatalf("%s: %v\n%s", script, err, &stderr)
+		t.Fatalf("%s: %v\n%s", program, err, &stderr)
 	}
 	return Result{stdout.String(), stderr.String(), exit}
+}
+
+// Command is a JavaScript program, to be started: a file of this folder, or one
+// among the packages. It is killed when ctx ends.
+func Command(ctx context.Context, program string, args ...string) (*exec.Cmd, error) {
+	script, err := e2e.Path("clients", "node.sh")
+	if err != nil {
+		return nil, err
+	}
+	return exec.CommandContext(ctx, script, append([]string{program}, args...)...), nil
 }

@@ -2,7 +2,7 @@
 # Runs a JavaScript program with the packages of this folder, installing them
 # first where that has not been done: node.sh PROGRAM [ARGUMENT...]
 #
-# A program that does not exist here is looked for among the packages.
+# A program is a file of this folder, or else one among the packages.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,7 +18,11 @@ main() {
 	fi
 	local program=$1 runtime
 	shift
-	[[ -e $program ]] || program=$here/node_modules/$program
+	if [[ -e $here/$program ]]; then
+		program=$here/$program
+	else
+		program=$here/node_modules/$program
+	fi
 	runtime=$(node)
 	exec "$runtime" "$program" "$@"
 }

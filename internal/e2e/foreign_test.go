@@ -1,0 +1,181 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"ollama-mcp/internal/e2e/tinymodels"
+)
+
+// The protocol's revision since which a connection has no state, and the last before.
+const (
+	modern = "2026-07-28"
+	legacy = "2025-11-25"
+)
+
+// client is one that others wrote, connected to the program.
+type client interface {
+	protocol() string // its revision; empty where the client does not tell
+	tools() []string
+	start(tool, args string) *pending
+}
+
+// A place is where a client finds the program: its file, or its address.
+type place struct{ transport, target string }
+
+// sdks are what clients are made of that others wrote.
+var sdks = []struct {
+	name     string
+	protocol string // what it speaks with a server that knows all there is
+	connect  func(*testing.T, place) client
+}{
+	{"Go SDK", modern, func(t *testing.T, at place) client {
+		switch at.transport {
+		case "http":
+			return join(t, deadline(t), &mcp.StreamableClientTransport{Endpoint: at.target + "/mcp"}, "")
+		case "sse":
+			return join(t, deadline(t), &mcp.SSEClientTransport{Endpoint: at.target + "/sse"}, "")
+		}
+		return connect(t, shared)
+	}},
+	{"TypeScript SDK v1", "", func(t *testing.T, at place) client {
+		return drive(t, "typescript-v1.mjs", at.transport, at.target)
+	}},
+	{"TypeScript SDK v2 as legacy", legacy, func(t *testing.T, at place) client {
+		return drive(t, "typescript-v2.mjs", at.transport, at.target, "legacy")
+	}},
+	{"TypeScript SDK v2", modern, func(t *testing.T, at place) client {
+		return drive(t, "typescript-v2.mjs", at.transport, at.target, "auto")
+	}},
+}
+
+// A way is an SDK's to a place.
+type way struct {
+	name     string
+	protocol string // what is to be spoken
+	alone    bool   // each client has a program of its own
+	connect  func(*testing.T) client
+}
+
+// ways are all that there are to the program, which is there in each place.
+func ways(t *testing.T) (all []way) {
+	t.Helper()
+	url := listen(t, "127.0.0.1:0").url()
+	for _, at := range []place{{"stdio", program}, {"http", url}, {"sse", url}} {
+		for _, sdk := range sdks {
+			w := way{
+				name: sdk.name + " over " + at.transport, protocol: sdk.protocol, alone: at.transport == "stdio",
+				connect: func(t *testing.T) client { return sdk.connect(t, at) },
+			}
+			if at.transport == "sse" && w.protocol == modern { // which has no SSE
+				w.protocol = legacy
+			}
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+func TestEveryClientCanUseTheTools(t *testing.T) {
+	for _, w := range ways(t) {
+		t.Run(w.name, func(t *testing.T) {
+			c := w.connect(t)
+			if got := c.protocol(); got != w.protocol {
+				t.Errorf("it speaks %q, want %q", got, w.protocol)
+			}
+			// Having listed them, a client checks results against the schemas.
+			if got := c.tools(); !slices.Equal(got, []string{"chat", "embed", "generate", "list-models"}) {
+				t.Errorf("the tools are %q", got)
+			}
+			if a := c.start("chat", `{"model":"tiny-says","messages":[{"role":"user","content":"hi"}]}`).result(); a.text() != tinymodels.Says.Answer {
+				t.Errorf("chat: got %+v", a)
+			}
+			if a := c.start("generate", `{"model":"tiny-json","prompt":"hi","format":"json"}`).result(); a.StructuredContent["answer"] != 42.0 {
+				t.Errorf("generate with a format: got %+v", a)
+			}
+			if a := c.start("embed", `{"model":"tiny-words","input":["one","two"]}`).result(); len(vectors(t, a)) != 2 {
+				t.Errorf("embed: got %+v, want two vectors", a)
+			}
+			if a := c.start("list-models", `{"query":"tiny-says"}`).result(); a.IsError || a.StructuredContent == nil {
+				t.Errorf("list-models: got %+v", a)
+			}
+			wantError(t, c.start("generate", `{"model":"tiny-says"}`).result(), "invalid_argument", `"prompt" is missing`)
+			wantError(t, c.start("embed", `{"model":"none","input":"one"}`).result(), "model_not_found", "none")
+			p := c.start("no-such-tool", `{}`)
+			<-p.done
+			if p.err == nil || !strings.Contains(p.err.Error(), "there are: chat, embed") {
+				t.Errorf("an unknown tool: got %+v, %v", p.answer, p.err)
+			}
+		})
+	}
+}
+
+func vectors(t *testing.T, a answer) [][]float32 {
+	t.Helper()
+	raw, err := json.Marshal(a.StructuredContent["vectors"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors [][]float32
+	if err := json.Unmarshal(raw, &vectors); err != nil {
+		t.Errorf("%v: %+v", err, a)
+	}
+	return vectors
+}
+
+// Progress is due after half a second, and again after two and a half. The clients
+// count their calls alike, so that what goes to the wrong one is too much there. Of
+// progress after the answer the TypeScript SDKs complain.
+func TestProgressComesToTheClientThatItIsForInOrderAndBeforeTheAnswer(t *testing.T) {
+	for together := range slices.Chunk(ways(t), len(sdks)) { // as many calls as Ollama answers at once
+		var callers sync.WaitGroup
+		for _, w := range together {
+			c := w.connect(t)
+			callers.Go(func() {
+				for limit, reports := range map[string]int{"2.6": 2, "0.6": 1} {
+					p := c.start("generate", `{"model":"tiny-loops","prompt":"hi","timeout_seconds":`+limit+`}`)
+					if a := p.result(); a.Meta.Served.DoneReason != "timeout" {
+						t.Errorf("%s: got %.300s, %+v", w.name, a.text(), a.Meta.Served)
+					}
+					close(p.progress)
+					var values []float64
+					for note := range p.progress {
+						values = append(values, note.Progress)
+					}
+					if len(values) != reports || !slices.IsSorted(values) {
+						t.Errorf("%s: in %s s progress was %v, want %d rising values", w.name, limit, values, reports)
+					}
+				}
+			})
+		}
+		callers.Wait()
+	}
+}
+
+func TestEveryClientCanCancelAndOllamaStops(t *testing.T) {
+	for _, w := range ways(t) {
+		t.Run(w.name, func(t *testing.T) {
+			c := w.connect(t)
+			before := ended(shared, "/api/generate")
+			p := c.start("generate", `{"model":"tiny-loops","prompt":"hi"}`)
+			p.until(" tokens, ")
+			if ended(shared, "/api/generate") != before {
+				t.Fatal("it ended by itself")
+			}
+			p.cancel()
+			<-p.done
+			if p.err == nil {
+				t.Errorf("got %.300s, want that it was cancelled", p.answer.text())
+			}
+			eventually(t, "Ollama has stopped", func() bool { return ended(shared, "/api/generate") == before+1 })
+			if a := c.start("generate", `{`+hi+`}`).result(); a.text() != tinymodels.Says.Answer {
+				t.Errorf("the call after it: got %+v", a)
+			}
+		})
+	}
+}

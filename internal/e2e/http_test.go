@@ -1,0 +1,124 @@
+package e2e_test
+
+import (
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"ollama-mcp/internal/e2e/tinymodels"
+)
+
+// listening is the program as a server of HTTP.
+type listening struct {
+	t      *testing.T
+	addr   string // host:port
+	cmd    *exec.Cmd
+	stderr buffer
+}
+
+var address = regexp.MustCompile(`msg=listening .*address=(\S+)`)
+
+// listen starts the program at an address, with the shared Ollama. When the test
+// is over and its clients have left it must end in good order.
+func listen(t *testing.T, addr string) *listening {
+	t.Helper()
+	l := &listening{t: t}
+	l.cmd = command(deadline(t), shared.URL(), "--listen", addr)
+	l.cmd.Stderr = &l.stderr
+	if err := l.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		l.stop()
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", l.stderr.tail())
+		}
+	})
+	eventually(t, "the server listens", func() bool {
+		found := address.FindStringSubmatch(l.stderr.String())
+		if found != nil {
+			l.addr = found[1]
+		}
+		return found != nil
+	})
+	return l
+}
+
+func (l *listening) url() string { return "http://" + l.addr }
+
+// stop has the program end, if it has not yet, and waits for that.
+func (l *listening) stop() {
+	l.t.Helper()
+	if l.cmd.ProcessState != nil {
+		return
+	}
+	if err := l.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		l.t.Error(err)
+	}
+	if err := l.cmd.Wait(); err != nil {
+		l.t.Errorf("the server did not end in good order: %v", err)
+	}
+}
+
+// They count their requests alike.
+func TestClientThatCancelsDoesNotTouchTheRequestOfAnotherWithTheSameID(t *testing.T) {
+	for _, w := range ways(t) {
+		if w.alone {
+			continue
+		}
+		t.Run(w.name, func(t *testing.T) {
+			one, other := w.connect(t), w.connect(t)
+			cancelled := one.start("generate", `{"model":"tiny-loops","prompt":"hi"}`)
+			left := other.start("generate", `{"model":"tiny-loops","prompt":"hi","options":{"num_predict":4000}}`)
+			cancelled.until(" tokens, ")
+			cancelled.cancel()
+			if a := left.result(); a.IsError || a.Meta.Served.TokensOut != 4000 {
+				t.Errorf("the other: got %.300s, %+v", a.text(), a.Meta.Served)
+			}
+			if <-cancelled.done; cancelled.err == nil {
+				t.Errorf("the one: got %.300s, want that it was cancelled", cancelled.answer.text())
+			}
+		})
+	}
+}
+
+func TestModernClientDoesNotNoticeThatTheServerWasStartedAnew(t *testing.T) {
+	for _, sdk := range sdks {
+		if sdk.protocol != modern {
+			continue
+		}
+		t.Run(sdk.name, func(t *testing.T) {
+			l := listen(t, "127.0.0.1:0")
+			c := sdk.connect(t, place{"http", l.url()})
+			c.tools()
+			l.stop()
+			listen(t, l.addr)
+			if a := c.start("generate", `{`+hi+`}`).result(); a.text() != tinymodels.Says.Answer {
+				t.Errorf("got %+v", a)
+			}
+		})
+	}
+}
+
+func TestLegacyClientIsToldThatTheServerWasStartedAnewAndMayComeBack(t *testing.T) {
+	l := listen(t, "127.0.0.1:0")
+	ctx := deadline(t)
+	endpoint := &mcp.StreamableClientTransport{Endpoint: l.url() + "/mcp"}
+	old, err := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, nil).Connect(ctx, endpoint,
+		&mcp.ClientSessionOptions{ProtocolVersion: legacy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.stop()
+	listen(t, l.addr)
+	if _, err := old.ListTools(ctx, nil); err == nil || !strings.Contains(err.Error(), "no such session") {
+		t.Errorf("got %v, want that there is no such session", err)
+	}
+	if a := join(t, ctx, endpoint, legacy).start("generate", `{`+hi+`}`).result(); a.text() != tinymodels.Says.Answer {
+		t.Errorf("got %+v", a)
+	}
+}

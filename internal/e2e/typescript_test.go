@@ -1,0 +1,179 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"ollama-mcp/internal/e2e/clients"
+)
+
+// driven is a client of a TypeScript SDK; clients/drive.mjs says how it is driven.
+type driven struct {
+	t       *testing.T
+	in      io.WriteCloser
+	version string // of the protocol; empty where the SDK does not tell
+
+	mu     sync.Mutex // guards what follows, and that orders do not mix
+	orders int
+	events map[int]chan event // of orders in flight
+}
+
+// event is what a driven client says: one of its fields after the first.
+type event struct {
+	ID       int
+	Ready    *struct{ Version string }
+	Tools    []string
+	Progress *mcp.ProgressNotificationParams
+	Result   *answer
+	Error    *struct {
+		Code    any // a number from the protocol, or a word of the SDK
+		Message string
+	}
+	Trouble string
+}
+
+// drive starts a client of a TypeScript SDK, and waits until it is connected.
+func drive(t *testing.T, program string, args ...string) *driven {
+	t.Helper()
+	ctx := deadline(t)
+	cmd, err := clients.Command(ctx, program, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = command(ctx, shared.URL()).Env
+	var stderr buffer
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan event, 1)
+	d := &driven{t: t, in: in, events: map[int]chan event{0: ready}}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { d.read(out) })
+	t.Cleanup(func() {
+		in.Close()
+		reading.Wait()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v", program, err)
+		}
+		if t.Failed() {
+			t.Logf("standard error of %s:\n%s", program, stderr.tail())
+		}
+	})
+	connected, ok := <-ready
+	if !ok {
+		t.Fatalf("%s did not connect", program)
+	}
+	d.version = connected.Ready.Version
+	return d
+}
+
+// read passes on what the client says until it says no more.
+func (d *driven) read(out io.Reader) {
+	said := json.NewDecoder(out)
+	for {
+		var e event
+		if err := said.Decode(&e); err != nil {
+			if err != io.EOF {
+				d.t.Error(err)
+			}
+			break
+		}
+		if e.Trouble != "" {
+			d.t.Errorf("the SDK complains: %s", e.Trouble)
+			continue
+		}
+		d.pass(e)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, events := range d.events {
+		close(events)
+	}
+}
+
+// pass passes an event to whoever gave the order.
+func (d *driven) pass(e event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	events, ok := d.events[e.ID]
+	if !ok {
+		d.t.Errorf("after its answer, or unasked, came %+v", e)
+		return
+	}
+	events <- e
+	if e.Progress == nil {
+		close(events)
+		delete(d.events, e.ID)
+	}
+}
+
+// order has the client do something, and returns the events that come of it.
+func (d *driven) order(what map[string]any) (id int, events <-chan event) {
+	d.t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.orders++
+	mine := make(chan event, 100)
+	d.events[d.orders] = mine
+	what["id"] = d.orders
+	d.write(what)
+	return d.orders, mine
+}
+
+func (d *driven) write(order map[string]any) {
+	d.t.Helper()
+	if err := json.NewEncoder(d.in).Encode(order); err != nil {
+		d.t.Error(err)
+	}
+}
+
+func (d *driven) protocol() string { return d.version }
+
+func (d *driven) tools() []string {
+	d.t.Helper()
+	_, events := d.order(map[string]any{"list": true})
+	return (<-events).Tools
+}
+
+func (d *driven) start(tool, args string) *pending {
+	d.t.Helper()
+	id, events := d.order(map[string]any{"call": tool, "arguments": json.RawMessage(args)})
+	cancel := func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.write(map[string]any{"id": id, "cancel": true})
+	}
+	p := &pending{t: d.t, cancel: cancel, progress: make(chan *mcp.ProgressNotificationParams, 100), done: make(chan struct{})}
+	go p.follow(events)
+	return p
+}
+
+// follow fills in what comes of a call.
+func (p *pending) follow(events <-chan event) {
+	defer close(p.done)
+	p.err = io.ErrUnexpectedEOF // should the client end before the call
+	for e := range events {
+		switch {
+		case e.Progress != nil:
+			p.progress <- e.Progress
+		case e.Error != nil:
+			p.err = fmt.Errorf("%s (%v)", e.Error.Message, e.Error.Code)
+		case e.Result != nil:
+			p.answer, p.err = *e.Result, nil
+		}
+	}
+}
