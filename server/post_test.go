@@ -200,9 +200,11 @@ func TestSessionIsKnownFromInitializeUntilItIsDeleted(t *testing.T) {
 func TestDeletingASessionEndsItsRequests(t *testing.T) {
 	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
 		session := r.initialize()
-		time.AfterFunc(time.Second, func() { r.send("DELETE", "/mcp", "", header("Mcp-Session-Id", session)) })
-		a := r.post(call("1", "sleep", `{"seconds":60}`), "Mcp-Session-Id", session)
-		if a.messages(t)[0].text() != server.ErrClientGone.Error() {
+		done := make(chan reply)
+		go func() { done <- r.post(call("1", "sleep", `{"seconds":60}`), "Mcp-Session-Id", session) }()
+		time.Sleep(time.Second)
+		r.send("DELETE", "/mcp", "", header("Mcp-Session-Id", session))
+		if a := <-done; a.messages(t)[0].text() != server.ErrClientGone.Error() {
 			t.Errorf("got %s", a.body)
 		}
 	})
@@ -351,9 +353,11 @@ func TestCancelReachesNoOtherSession(t *testing.T) {
 func TestCancelledStreamEndsWithoutAnAnswer(t *testing.T) {
 	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
 		session := r.initialize()
-		time.AfterFunc(20*time.Second, func() { r.post(cancel("1"), "Mcp-Session-Id", session) })
-		a := r.post(call("1", "sleep", `{"seconds":60}`), "Mcp-Session-Id", session)
-		if a.body != ": still here\n\n" {
+		done := make(chan reply)
+		go func() { done <- r.post(call("1", "sleep", `{"seconds":60}`), "Mcp-Session-Id", session) }()
+		time.Sleep(20 * time.Second)
+		r.post(cancel("1"), "Mcp-Session-Id", session)
+		if a := <-done; a.body != ": still here\n\n" {
 			t.Errorf("got %q", a.body)
 		}
 	})
