@@ -21,8 +21,9 @@ import (
 var noCall = `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"nothing","arguments":{"text":"` +
 	strings.Repeat("word ", 20) + `"}}}` + "\n"
 
-// BenchmarkStdio compares our stdio with mcp-go's, with a tool that does nothing.
-func BenchmarkStdio(b *testing.B) {
+// contenders are our server and mcp-go's, with a tool that does nothing.
+func contenders(b *testing.B) (ours *server.Server, theirs *mcpserver.MCPServer) {
+	b.Helper()
 	tool := mcpserver.ServerTool{
 		Tool: mcp.NewTool("nothing", mcp.WithString("text")),
 		Handler: func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
@@ -33,8 +34,14 @@ func BenchmarkStdio(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	theirs := mcpserver.NewMCPServer("bench", "", mcpserver.WithToolCapabilities(false))
+	theirs = mcpserver.NewMCPServer("bench", "", mcpserver.WithToolCapabilities(false))
 	theirs.AddTools(tool)
+	return ours, theirs
+}
+
+// BenchmarkStdio compares our stdio with mcp-go's, with a tool that does nothing.
+func BenchmarkStdio(b *testing.B) {
+	ours, theirs := contenders(b)
 	stdio := mcpserver.NewStdioServer(theirs)
 	mcpserver.WithWorkerPoolSize(64)(stdio)
 	mcpserver.WithQueueSize(1000)(stdio)

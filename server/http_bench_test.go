@@ -4,7 +4,6 @@ package server_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -15,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/server"
@@ -25,22 +23,11 @@ import (
 // it is cheapest, with a tool that does nothing. The time of processors is that of
 // the clients too, who are the same.
 func BenchmarkHTTP(b *testing.B) {
-	tool := mcpserver.ServerTool{
-		Tool: mcp.NewTool("nothing", mcp.WithString("text")),
-		Handler: func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			return mcp.NewToolResultText("done"), nil
-		},
-	}
-	ours, err := server.New(server.Options{Name: "bench", Tools: []mcpserver.ServerTool{tool}})
-	if err != nil {
-		b.Fatal(err)
-	}
+	ours, theirs := contenders(b)
 	front, err := server.NewHTTP(ours, server.HTTPOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	theirs := mcpserver.NewMCPServer("bench", "", mcpserver.WithToolCapabilities(false))
-	theirs.AddTools(tool)
 	stateless := mcpserver.NewStreamableHTTPServer(theirs, mcpserver.WithStateLess(true), mcpserver.WithDisableStreaming(true))
 
 	for _, callers := range []int{1, 8, 32} {

@@ -53,11 +53,8 @@ func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) 
 		return nil, err
 	}
 	limit := q.args.timeout(d.Timeout)
-	if limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
+	ctx, cancel := withLimit(ctx, limit)
+	defer cancel()
 	got, err := d.askModel(ctx, c, q)
 	timedOut := errors.Is(err, context.DeadlineExceeded)
 	if timedOut && wanted == nil && got.answer != nil && got.answer.Text != "" {

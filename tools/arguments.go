@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -92,6 +93,14 @@ func (a modelArgs) timeout(otherwise time.Duration) time.Duration {
 	const most = 365 * 24 * time.Hour
 	seconds := min(float64(a.TimeoutSeconds), most.Seconds())
 	return max(time.Duration(seconds*float64(time.Second)), 1) // 0 would be no limit
+}
+
+// withLimit ends a context after limit; 0 is no limit.
+func withLimit(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, limit)
 }
 
 // mayCut reports whether a host may cut input that exceeds the context.

@@ -45,11 +45,8 @@ func embed(d Deps) mcpserver.ServerTool {
 		text:   "Turn texts into vectors that can be compared for meaning.",
 		output: reflect.TypeFor[embedOut](),
 	}, func(ctx context.Context, in embedIn, c *call) (*result, error) {
-		if limit := in.timeout(d.Timeout); limit > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, limit)
-			defer cancel()
-		}
+		ctx, cancel := withLimit(ctx, in.timeout(d.Timeout))
+		defer cancel()
 		e := &embedding{in: in, served: served{
 			Trace: c.trace, Requested: string(in.Model), Model: string(in.Model), Source: "local",
 		}}

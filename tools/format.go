@@ -28,7 +28,7 @@ func (f format) compile() (*shape, error) {
 	}
 	schema, err := compileSchema(raw)
 	if err != nil {
-		return nil, invalid(`argument "format" is not a valid JSON schema: %s`, whyNotASchema(err))
+		return nil, invalid(`argument "format" is not a valid JSON schema: %s`, innermost(err))
 	}
 	return &shape{schema}, nil
 }
@@ -55,8 +55,9 @@ func nesting(raw json.RawMessage) (deepest int) {
 	}
 }
 
-// whyNotASchema is the innermost reason, without the whole of the metaschema.
-func whyNotASchema(err error) string {
+// innermost is the reason for which a schema or a value is refused, without the
+// whole of what was held against it.
+func innermost(err error) string {
 	if broken, ok := errors.AsType[*validate.SchemaValidationError](err); ok {
 		err = broken.Err
 	}
@@ -88,11 +89,8 @@ func (s *shape) read(a *backend.Answer) (any, error) {
 // misfit is the error of an answer that is not what the format asked for.
 func misfit(a *backend.Answer, err error) *Error {
 	e := &Error{
-		Code: Upstream, Message: "the answer does not fit the format: " + oneLine(err), Retryable: true,
+		Code: Upstream, Message: "the answer does not fit the format: " + innermost(err), Retryable: true,
 		Hint: "try again, ask for less, or use a simpler schema", Partial: clean(a.Text),
-	}
-	if refused, ok := errors.AsType[*validate.ValidationError](err); ok {
-		e.Message = "the answer does not fit the format: " + deepest(refused).Error()
 	}
 	if a.DoneReason == "length" {
 		e.Hint = "the answer was cut: raise options.num_predict"
