@@ -18,7 +18,7 @@ const module = "ollama-mcp/"
 // way, from what puts together to what is put together; main may import all.
 var packages = map[string][]string{
 	"server":                       {},
-	"tools":                        {"pool", "internal/route", "internal/backend", "internal/nearest"},
+	"tools":                        {"pool", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota"},
 	"pool":                         {"internal/route", "internal/backend"},
 	"internal/config":              {},
 	"internal/route":               {},
@@ -26,6 +26,8 @@ var packages = map[string][]string{
 	"internal/backend/ollama":      {"internal/backend"},
 	"internal/backend/backendtest": {"internal/backend", "internal/backend/ollama"},
 	"internal/call":                {"internal/nearest"},
+	"internal/caller":              {},
+	"internal/quota":               {"internal/caller"},
 	"internal/doctor":              {"internal/backend"},
 	"internal/nearest":             {},
 	"internal/bench":               {},
@@ -44,6 +46,7 @@ var doors = map[string][]string{
 	"golang.org/x/sync/semaphore":              {"pool"},
 	"golang.org/x/sync/errgroup":               {"tools", "internal/bench"},
 	"golang.org/x/sys":                         {"server"},
+	"golang.org/x/time":                        {"internal/quota"},
 }
 
 // inTests is what the tests of any package may import besides.

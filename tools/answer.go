@@ -48,6 +48,9 @@ type served struct {
 // what every question shares, such as waiting for a host, progress, the time
 // limit and the notes, is here.
 func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) {
+	if err := permit(ctx, q.model); err != nil {
+		return nil, err
+	}
 	wanted, err := q.args.Format.compile()
 	if err != nil {
 		return nil, err

@@ -12,6 +12,8 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/caller"
 )
 
 // This file is the one place where tools meet MCP.
@@ -66,6 +68,11 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 				})
 			}
 		}()
+		end, err := d.admit(ctx, a.name)
+		if err != nil {
+			return d.refused(ctx, a.name, c, err), nil
+		}
+		defer end()
 		in, err := decode[In](arguments, req)
 		if err != nil {
 			return failed(&Error{Code: InvalidArgument, Message: a.name + ": " + err.Error()}), nil
@@ -75,10 +82,7 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 		out, err := run(ctx, in, c)
 		c.progress.stop() // nothing may be reported after the result
 		if err != nil {
-			e := explain("", err)
-			e.Message = a.name + ": " + e.Message
-			d.Log.Info("call failed", "tool", a.name, "trace", c.trace, "code", e.Code, "error", e.Message)
-			return failed(e), nil
+			return d.refused(ctx, a.name, c, err), nil
 		}
 		return succeeded(out), nil
 	}
@@ -148,6 +152,14 @@ func reporter(ctx context.Context, req mcp.CallToolRequest) report {
 			"message":       message,
 		})
 	}
+}
+
+// refused is the result of a call that failed, which is logged too.
+func (d Deps) refused(ctx context.Context, tool string, c *call, err error) *mcp.CallToolResult {
+	e := explain("", err)
+	e.Message = tool + ": " + e.Message
+	d.Log.Info("call failed", "tool", tool, "caller", caller.FromContext(ctx).ID, "trace", c.trace, "code", e.Code, "error", e.Message)
+	return failed(e)
 }
 
 func succeeded(r *result) *mcp.CallToolResult {

@@ -12,6 +12,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/route"
 )
 
@@ -45,6 +46,9 @@ func embed(d Deps) mcpserver.ServerTool {
 		text:   "Turn texts into vectors that can be compared for meaning.",
 		output: reflect.TypeFor[embedOut](),
 	}, func(ctx context.Context, in embedIn, c *call) (*result, error) {
+		if err := permit(ctx, string(in.Model)); err != nil {
+			return nil, err
+		}
 		ctx, cancel := withLimit(ctx, in.timeout(d.Timeout))
 		defer cancel()
 		e := &embedding{in: in, served: served{
@@ -53,7 +57,7 @@ func embed(d Deps) mcpserver.ServerTool {
 		if err := d.embedAll(ctx, c, e); err != nil {
 			return nil, d.explainAnswer(ctx, string(in.Model), &outcome{}, err)
 		}
-		return d.present(e)
+		return d.present(ctx, e)
 	})
 }
 
@@ -128,7 +132,7 @@ func (e *embedding) ask(ctx context.Context, host backend.Backend, batch []strin
 
 // present returns vectors in the result, or keeps them for the client to read:
 // large ones would overflow what a host hands to its model.
-func (d Deps) present(e *embedding) (*result, error) {
+func (d Deps) present(ctx context.Context, e *embedding) (*result, error) {
 	out := embedOut{Model: string(e.in.Model), Count: len(e.vectors), Vectors: e.vectors}
 	if len(e.vectors) > 0 {
 		out.Dimensions = len(e.vectors[0])
@@ -147,7 +151,7 @@ func (d Deps) present(e *embedding) (*result, error) {
 	if e.in.Output != "resource" && len(doc) <= d.InlineBytes {
 		return r, nil
 	}
-	uri, expires, err := d.Vectors.keep(doc)
+	uri, expires, err := d.Vectors.keep(caller.FromContext(ctx).Tenant, doc)
 	if err != nil {
 		return nil, err
 	}

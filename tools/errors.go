@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/nearest"
 	"ollama-mcp/pool"
 )
@@ -31,6 +32,8 @@ const (
 	ContextTooLong  Code = "context_too_long"
 	Upstream        Code = "upstream"
 	Unauthorized    Code = "unauthorized"
+	Forbidden       Code = "forbidden"
+	RateLimited     Code = "rate_limited"
 	Internal        Code = "internal"
 )
 
@@ -127,6 +130,7 @@ func explainHost(model string, err error, failed *backend.Error) *Error {
 func (d Deps) explainMissing(ctx context.Context, model string, e *Error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	who := caller.FromContext(ctx)
 	var installed []string
 	for _, host := range d.Hosts.Hosts() {
 		models, err := host.Models(ctx)
@@ -134,7 +138,9 @@ func (d Deps) explainMissing(ctx context.Context, model string, e *Error) {
 			continue
 		}
 		for _, m := range models {
-			installed = append(installed, strings.TrimSuffix(m.Name, ":latest"))
+			if who.MayUse(backend.CanonicalModel(m.Name)) {
+				installed = append(installed, strings.TrimSuffix(m.Name, ":latest"))
+			}
 		}
 	}
 	slices.Sort(installed)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
 )
 
 type listModelsIn struct {
@@ -114,8 +115,9 @@ func (k *details) list(ctx context.Context, host backend.Backend, in listModelsI
 	if err != nil {
 		return err
 	}
+	who := caller.FromContext(ctx)
 	installed = slices.DeleteFunc(installed, func(m backend.Model) bool {
-		return !strings.Contains(strings.ToLower(m.Name), strings.ToLower(in.Query))
+		return !who.MayUse(backend.CanonicalModel(m.Name)) || !strings.Contains(strings.ToLower(m.Name), strings.ToLower(in.Query))
 	})
 	about := k.of(ctx, host, installed)
 	for i, m := range installed {

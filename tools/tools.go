@@ -15,6 +15,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/route"
 )
 
@@ -41,12 +42,13 @@ type Deps struct {
 	// context that it is given ends with the program. nil: there is no such work.
 	Background func(work func(context.Context))
 
-	warm *warmth
+	warm  *warmth
+	quota *quota.Quota
 }
 
 // All are the tools, in the order of the documentation.
 func All(d Deps) []mcpserver.ServerTool {
-	d.warm = new(warmth)
+	d.warm, d.quota = new(warmth), new(quota.Quota)
 	return []mcpserver.ServerTool{
 		generate(d),
 		chat(d),

@@ -14,6 +14,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/pool"
 	"ollama-mcp/tools"
 )
@@ -26,6 +27,7 @@ func story(t *testing.T, tell func(t *testing.T, c *client)) {
 
 type client struct {
 	t         *testing.T
+	who       caller.Caller
 	tools     map[string]mcpserver.ToolHandlerFunc
 	resources []mcpserver.ServerResourceTemplate
 }
@@ -49,6 +51,8 @@ func (c *client) use(host *backendtest.Host) *backendtest.Host {
 	}
 	return host
 }
+
+func (c *client) context() context.Context { return caller.NewContext(c.t.Context(), c.who) }
 
 // answer is a result as a client reads it.
 type answer struct {
@@ -90,7 +94,7 @@ func (c *client) call(ctx context.Context, tool, args string) answer {
 // succeeds calls a tool and wants an answer.
 func (c *client) succeeds(tool, args string) answer {
 	c.t.Helper()
-	a := c.call(c.t.Context(), tool, args)
+	a := c.call(c.context(), tool, args)
 	if a.IsError {
 		c.t.Fatalf("%s %s: %s", tool, args, a.Content[0].Text)
 	}
@@ -100,7 +104,7 @@ func (c *client) succeeds(tool, args string) answer {
 // fails calls a tool and wants an error with that code and these words in it.
 func (c *client) fails(tool, args, code string, words ...string) answer {
 	c.t.Helper()
-	a := c.call(c.t.Context(), tool, args)
+	a := c.call(c.context(), tool, args)
 	if !a.IsError || a.StructuredContent["code"] != code {
 		c.t.Fatalf("%s %s: got %+v, want the error %s", tool, args, a, code)
 	}
@@ -485,7 +489,7 @@ func TestPanicInAToolIsAnErrorWithANumberForTheLog(t *testing.T) {
 func (c *client) read(uri string) (string, error) {
 	var req mcp.ReadResourceRequest
 	req.Params.URI = uri
-	contents, err := c.resources[0].Handler(c.t.Context(), req)
+	contents, err := c.resources[0].Handler(c.context(), req)
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/caller"
 )
 
 const (
@@ -21,7 +23,8 @@ const (
 )
 
 // Vectors keeps embeddings that are too large for a result, for their caller to
-// read as a resource. The zero value is ready. An address cannot be guessed.
+// read as a resource. The zero value is ready. An address cannot be guessed, and
+// to another tenant than its own it is unknown.
 type Vectors struct {
 	mu    sync.Mutex
 	kept  []keptVectors // oldest first, all with the same time to live
@@ -30,15 +33,16 @@ type Vectors struct {
 
 type keptVectors struct {
 	uri     string
+	tenant  string
 	doc     []byte
 	expires time.Time
 }
 
-func (v *Vectors) keep(doc []byte) (uri string, expires time.Time, err error) {
+func (v *Vectors) keep(tenant string, doc []byte) (uri string, expires time.Time, err error) {
 	if len(doc) > vectorsBytes {
 		return "", time.Time{}, invalid("%d MB of vectors are too large to keep: embed fewer texts in a call", len(doc)>>20)
 	}
-	entry := keptVectors{vectorsURI + strings.ToLower(rand.Text()), doc, time.Now().Add(vectorsFor)}
+	entry := keptVectors{vectorsURI + strings.ToLower(rand.Text()), tenant, doc, time.Now().Add(vectorsFor)}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.drop(vectorsBytes - len(doc))
@@ -47,12 +51,12 @@ func (v *Vectors) keep(doc []byte) (uri string, expires time.Time, err error) {
 	return entry.uri, entry.expires, nil
 }
 
-func (v *Vectors) read(uri string) ([]byte, bool) {
+func (v *Vectors) read(tenant, uri string) ([]byte, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.drop(vectorsBytes)
 	for _, entry := range v.kept {
-		if entry.uri == uri {
+		if entry.uri == uri && entry.tenant == tenant {
 			return entry.doc, true
 		}
 	}
@@ -74,8 +78,8 @@ func embeddings(d Deps) mcpserver.ServerResourceTemplate {
 		Template: mcp.NewResourceTemplate(vectorsURI+"{id}", "embeddings",
 			mcp.WithTemplateDescription("Vectors that were too large for the result of embed"),
 			mcp.WithTemplateMIMEType("application/json")),
-		Handler: func(_ context.Context, req mcp.ReadResourceRequest) ([]mcp.ResourceContents, error) {
-			doc, ok := d.Vectors.read(req.Params.URI)
+		Handler: func(ctx context.Context, req mcp.ReadResourceRequest) ([]mcp.ResourceContents, error) {
+			doc, ok := d.Vectors.read(caller.FromContext(ctx).Tenant, req.Params.URI)
 			if !ok {
 				return nil, fmt.Errorf("%w: %s is unknown or has expired; call embed again", mcpserver.ErrResourceNotFound, req.Params.URI)
 			}

@@ -8,7 +8,7 @@ import "time"
 
 // Need is what a request asks of the pool.
 type Need struct {
-	Model string // as backend.CanonicalModel spells it
+	Model string // as backend.CanonicalModel spells it; "" for any host
 	Bytes int64  // size of the request, counted while it waits; 0 counts as nothing
 
 	// OnWait, if set, is called once, before a request starts to wait for a free

@@ -1,0 +1,81 @@
+// Package caller says on whose behalf a request is made, and what they may.
+//
+// It is what the parts of the program tell each other about a caller, in the
+// context of each request: who authenticates callers puts it there, and queue,
+// cache, limits and logs go by it. How a caller proves who they are is left to
+// package auth.
+package caller
+
+import (
+	"context"
+	"slices"
+	"strings"
+)
+
+// Caller is who a request comes from. The zero Caller is the user of this machine,
+// who may do everything.
+type Caller struct {
+	// ID is what logs, the fair share of the queue and limits go by: the name of a
+	// key, the subject of a token, or the session of somebody who needs neither.
+	ID string
+	// Tenant is what may share things kept for later: answers in the cache and
+	// handles of results. It is the ID of one who has authenticated, and "" for all
+	// others.
+	Tenant string
+
+	// Tools that may be called, and models, by their canonical names, that may be
+	// used; nil for all. A name that ends in * stands for all that begin so.
+	Tools, Models []string
+
+	LocalOnly bool // nothing of theirs may leave for a cloud
+	Admin     bool // may do to the server what concerns all callers
+
+	Limits Limits
+}
+
+// Limits bound what a caller may use. Zero fields set no limit.
+type Limits struct {
+	PerSecond float64 // calls of tools begun per second
+	Burst     int     // calls that may begin at once after a pause; 0 means PerSecond, rounded up
+	InFlight  int     // calls at once
+	Body      int64   // bytes of a message
+}
+
+// MayCall reports whether the caller may call a tool.
+func (c Caller) MayCall(tool string) bool { return allowed(c.Tools, tool) }
+
+// MayUse reports whether the caller may use a model, given by its canonical name.
+func (c Caller) MayUse(model string) bool { return allowed(c.Models, model) }
+
+func allowed(patterns []string, name string) bool {
+	return patterns == nil || slices.ContainsFunc(patterns, func(pattern string) bool {
+		prefix, open := strings.CutSuffix(pattern, "*")
+		return pattern == name || open && strings.HasPrefix(name, prefix)
+	})
+}
+
+type key struct{}
+
+// NewContext is ctx with a caller.
+func NewContext(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, key{}, c)
+}
+
+// FromContext is the caller of a request, and the zero Caller where there is none.
+func FromContext(ctx context.Context) Caller {
+	c, _ := ctx.Value(key{}).(Caller)
+	return c
+}
+
+// Denied is the error for a request that does not come from anybody who may ask.
+type Denied struct {
+	// Code is the error code of RFC 6750, section 3.1: "invalid_token",
+	// "insufficient_scope", or "" where no credentials came at all.
+	Code string
+	// Message says in one line what is wrong, and never repeats a credential.
+	Message string
+	// Scope is what a token would have to be good for; "" if that is not the matter.
+	Scope string
+}
+
+func (d *Denied) Error() string { return d.Message }

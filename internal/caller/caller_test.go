@@ -1,0 +1,42 @@
+package caller_test
+
+import (
+	"testing"
+
+	"ollama-mcp/internal/caller"
+)
+
+func TestCallerMayUseWhatItsPatternsName(t *testing.T) {
+	for _, c := range []struct {
+		patterns []string
+		name     string
+		may      bool
+	}{
+		{nil, "llama3.2:latest", true},
+		{[]string{}, "llama3.2:latest", false},
+		{[]string{"llama3.2:latest"}, "llama3.2:latest", true},
+		{[]string{"llama3.2:latest"}, "llama3.2:1b", false},
+		{[]string{"qwen3:*"}, "qwen3:32b", true},
+		{[]string{"qwen3:*"}, "qwen3-coder:30b", false},
+		{[]string{"*"}, "hf.co/someone/model:latest", true},
+		{[]string{"a", "b*"}, "bc", true},
+	} {
+		if got := (caller.Caller{Models: c.patterns}).MayUse(c.name); got != c.may {
+			t.Errorf("%q and model %q: got %v, want %v", c.patterns, c.name, got, c.may)
+		}
+		if got := (caller.Caller{Tools: c.patterns}).MayCall(c.name); got != c.may {
+			t.Errorf("%q and tool %q: got %v, want %v", c.patterns, c.name, got, c.may)
+		}
+	}
+}
+
+func TestContextWithoutCallerIsTheUserOfThisMachine(t *testing.T) {
+	got := caller.FromContext(t.Context())
+	if got.ID != "" || !got.MayCall("chat") || !got.MayUse("any:latest") {
+		t.Errorf("got %+v, want the zero Caller, who may everything", got)
+	}
+	ctx := caller.NewContext(t.Context(), caller.Caller{ID: "ci"})
+	if got := caller.FromContext(ctx); got.ID != "ci" {
+		t.Errorf("got %q, want the caller of the context", got.ID)
+	}
+}

@@ -1,0 +1,107 @@
+// Package quota holds callers to their limits.
+//
+// It promises that no caller begins calls faster, or has more of them in flight,
+// than their limits say, and that it remembers nobody who could do as much if they
+// were unknown. What the limits are is said by the caller.Caller of each call.
+package quota
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"ollama-mcp/internal/caller"
+)
+
+// Exceeded is the error for a call beyond its caller's limits.
+type Exceeded struct {
+	Limit      string        // what was exceeded, in words: "5 calls in flight"
+	RetryAfter time.Duration // when the call may be allowed
+}
+
+func (e *Exceeded) Error() string { return "over your limit of " + e.Limit }
+
+// Quota counts what callers use. The zero value is ready.
+type Quota struct {
+	mu       sync.Mutex
+	accounts map[string]*account // by the caller's ID
+	sweepAt  int                 // how many accounts make a sweep worth while
+}
+
+type account struct {
+	limits   caller.Limits
+	rate     *rate.Limiter // nil without a limit
+	inFlight int
+}
+
+// Begin counts a call. It returns *Exceeded if its caller may not begin it now;
+// otherwise end must be called, once, when the call is over.
+func (q *Quota) Begin(c caller.Caller) (end func(), err error) {
+	if c.Limits.PerSecond <= 0 && c.Limits.InFlight <= 0 {
+		return func() {}, nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.account(c)
+	if most := c.Limits.InFlight; most > 0 && a.inFlight >= most {
+		return nil, &Exceeded{fmt.Sprintf("%d calls in flight", most), time.Second}
+	}
+	if a.rate != nil {
+		now := time.Now()
+		if r := a.rate.ReserveN(now, 1); r.DelayFrom(now) > 0 {
+			wait := r.DelayFrom(now)
+			r.CancelAt(now)
+			return nil, &Exceeded{fmt.Sprintf("%g calls per second", c.Limits.PerSecond), wait}
+		}
+	}
+	a.inFlight++
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		a.inFlight--
+	}, nil
+}
+
+// account finds what a caller has used, by the limits that hold now.
+func (q *Quota) account(c caller.Caller) *account {
+	a, ok := q.accounts[c.ID]
+	if !ok {
+		q.sweep()
+		a = new(account)
+		q.accounts[c.ID] = a
+	}
+	if a.limits != c.Limits {
+		a.limits, a.rate = c.Limits, limiter(c.Limits)
+	}
+	return a
+}
+
+// sweep forgets who is at rest, each time that the accounts have doubled.
+func (q *Quota) sweep() {
+	if q.accounts == nil {
+		q.accounts = make(map[string]*account)
+	}
+	if len(q.accounts) < q.sweepAt {
+		return
+	}
+	for id, a := range q.accounts {
+		if a.inFlight == 0 && (a.rate == nil || a.rate.Tokens() >= float64(a.rate.Burst())) {
+			delete(q.accounts, id)
+		}
+	}
+	q.sweepAt = max(1024, 2*len(q.accounts))
+}
+
+func limiter(l caller.Limits) *rate.Limiter {
+	if l.PerSecond <= 0 {
+		return nil
+	}
+	burst := l.Burst
+	if burst <= 0 {
+		burst = int(math.Ceil(l.PerSecond))
+	}
+	return rate.NewLimiter(rate.Limit(l.PerSecond), burst)
+}

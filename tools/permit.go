@@ -1,0 +1,42 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/quota"
+)
+
+// admit begins a call of a tool if its caller may call it, and now. end must be
+// called when the call is over.
+func (d Deps) admit(ctx context.Context, tool string) (end func(), err error) {
+	who := caller.FromContext(ctx)
+	if !who.MayCall(tool) {
+		return nil, &Error{
+			Code: Forbidden, Message: fmt.Sprintf("%q may not call this tool", who.ID),
+			Hint: "use one that tools/list names, or ask whoever runs this server",
+		}
+	}
+	end, err = d.quota.Begin(who)
+	if over, ok := errors.AsType[*quota.Exceeded](err); ok {
+		return nil, &Error{
+			Code: RateLimited, Message: over.Error(), Hint: "wait, then call again",
+			Retryable: true, RetryAfter: seconds(over.RetryAfter),
+		}
+	}
+	return end, err
+}
+
+// permit refuses a model that the caller may not use.
+func permit(ctx context.Context, model string) error {
+	if who := caller.FromContext(ctx); !who.MayUse(backend.CanonicalModel(model)) {
+		return &Error{
+			Code: Forbidden, Message: fmt.Sprintf("%q may not use the model %q", who.ID, model),
+			Hint: "use one that list-models names",
+		}
+	}
+	return nil
+}
