@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -19,11 +18,12 @@ var asksModel = hints{readOnly: true}
 
 // question is what is asked of a model, whichever tool it came from.
 type question struct {
-	model string
-	args  textArgs
-	text  int // bytes of text in the prompt
-	see   int // bytes of images
-	ask   func(ctx context.Context, host backend.Backend, truncate bool, onPiece func(backend.Piece)) (*backend.Answer, error)
+	model  string
+	args   textArgs
+	wanted *shape // what the answer must look like; nil if text will do. answer sets it
+	text   int    // bytes of text in the prompt
+	see    int    // bytes of images
+	ask    func(ctx context.Context, host backend.Backend, m manner, onPiece func(backend.Piece)) (*backend.Answer, error)
 }
 
 // served says what served a call. It goes into the result's _meta under
@@ -51,8 +51,8 @@ func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) 
 	if err := permit(ctx, q.model); err != nil {
 		return nil, err
 	}
-	wanted, err := q.args.Format.compile()
-	if err != nil {
+	var err error
+	if q.wanted, err = q.args.Format.compile(); err != nil {
 		return nil, err
 	}
 	limit := q.args.timeout(d.Timeout)
@@ -60,7 +60,7 @@ func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) 
 	defer cancel()
 	got, err := d.askModel(ctx, c, q)
 	timedOut := errors.Is(err, context.DeadlineExceeded)
-	if timedOut && wanted == nil && got.answer != nil && got.answer.Text != "" {
+	if timedOut && q.wanted == nil && got.answer != nil && got.answer.Text != "" {
 		got.answer.DoneReason, err = doneTimeout, nil // what there is beats nothing
 	}
 	if err != nil {
@@ -76,7 +76,7 @@ func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) 
 		r.data = map[string]any{"tool_calls": got.answer.ToolCalls}
 		return r, nil
 	}
-	if r.data, err = wanted.read(got.answer); err != nil {
+	if r.data, err = q.wanted.read(got.answer); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -86,8 +86,9 @@ func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) 
 type outcome struct {
 	answer  *backend.Answer // nil if nothing came
 	served  *served
-	cut     bool // the host has cut the prompt
-	loading bool // the call is over, and the host goes on loading the model
+	cut     bool   // the host has cut the prompt
+	mended  string // why the model was asked once more; "" if it was not
+	loading bool   // the call is over, and the host goes on loading the model
 }
 
 // askModel waits for a host and asks it. What it returns is never nil.
@@ -105,11 +106,12 @@ func (d Deps) askModel(ctx context.Context, c *call, q question) (*outcome, erro
 			}
 		}
 		if err = d.warm.awaitLoading(ctx, host.Name(), model); err == nil {
-			got.answer, got.cut, err = askWhole(ctx, host, q, c.progress.answering())
+			got.answer, got.cut, err = askWhole(ctx, host, q, manner{}, c.progress.answering())
 		}
 		switch {
 		case err == nil:
 			d.warm.answered(host.Name(), model)
+			q.mend(ctx, host, c, got)
 		case got.answer == nil && errors.Is(err, context.DeadlineExceeded):
 			got.loading = d.finishLoading(host, q)
 		}
@@ -123,14 +125,15 @@ func (d Deps) askModel(ctx context.Context, c *call, q question) (*outcome, erro
 // left to itself Ollama drops the oldest part and says nothing. So it is told
 // not to cut, and only when it refuses is it asked again and allowed to, if the
 // caller allows it.
-func askWhole(ctx context.Context, host backend.Backend, q question, onPiece func(backend.Piece)) (answer *backend.Answer, cut bool, err error) {
+func askWhole(ctx context.Context, host backend.Backend, q question, m manner, onPiece func(backend.Piece)) (answer *backend.Answer, cut bool, err error) {
 	began := time.Now()
-	answer, err = q.ask(ctx, host, false, onPiece)
+	answer, err = q.ask(ctx, host, m, onPiece)
 	if !errors.Is(err, backend.TooLong) || !q.args.mayCut() {
 		return answer, false, err
 	}
 	refused := time.Since(began)
-	answer, err = q.ask(ctx, host, true, onPiece)
+	m.mayCut = true
+	answer, err = q.ask(ctx, host, m, onPiece)
 	if answer != nil {
 		answer.FirstPiece += refused
 	}
@@ -187,6 +190,9 @@ func notes(q question, got *outcome, limit time.Duration) []string {
 	a := got.answer
 	var notes []string
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	if got.mended != "" {
+		notes = append(notes, got.mended)
+	}
 	switch {
 	case got.cut:
 		add("The prompt (about %d tokens) did not fit the model's context: its oldest part was cut and only %d tokens were read. Send less, or raise options.num_ctx.",
@@ -195,7 +201,7 @@ func notes(q question, got *outcome, limit time.Duration) []string {
 		add("The prompt (about %d tokens) may have been cut: the host says that only %d tokens were read. Send less, or raise options.num_ctx.",
 			q.text/bytesPerToken, a.PromptTokens)
 	}
-	empty := strings.TrimSpace(a.Text) == "" && len(a.ToolCalls) == 0
+	empty := isEmpty(a)
 	switch {
 	case a.DoneReason == doneTimeout:
 		add("The answer was cut by the time limit of %v. Allow more with timeout_seconds.", limit)

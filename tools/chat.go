@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
@@ -51,9 +52,13 @@ func chat(d Deps) mcpserver.ServerTool {
 			q.text += len(m.Content)
 			q.see += sizeOf(images)
 		}
-		q.ask = func(ctx context.Context, host backend.Backend, truncate bool, onPiece func(backend.Piece)) (*backend.Answer, error) {
+		q.ask = func(ctx context.Context, host backend.Backend, m manner, onPiece func(backend.Piece)) (*backend.Answer, error) {
 			req := req
-			req.Truncate = &truncate
+			m.apply(&req.Truncate, &req.Think, &req.Options)
+			if m.fault != "" {
+				req.Messages = append(slices.Clip(req.Messages),
+					backend.Message{Role: "assistant", Content: m.faulty}, backend.Message{Role: "user", Content: m.complaint()})
+			}
 			return host.Chat(ctx, &req, onPiece)
 		}
 		return d.answer(ctx, c, q)

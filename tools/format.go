@@ -73,10 +73,7 @@ func (s *shape) read(a *backend.Answer) (any, error) {
 	if s == nil {
 		return nil, nil
 	}
-	value, err := validate.UnmarshalJSON(strings.NewReader(a.Text))
-	if err == nil {
-		err = s.schema.Validate(value)
-	}
+	value, err := s.parse(a.Text)
 	if err != nil {
 		return nil, misfit(a, err)
 	}
@@ -84,6 +81,15 @@ func (s *shape) read(a *backend.Answer) (any, error) {
 		return object, nil
 	}
 	return nil, nil
+}
+
+// parse fails if the text is not JSON of the shape.
+func (s *shape) parse(text string) (any, error) {
+	value, err := validate.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	return value, s.schema.Validate(value)
 }
 
 // misfit is the error of an answer that is not what the format asked for.

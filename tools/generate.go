@@ -34,9 +34,12 @@ func generate(d Deps) mcpserver.ServerTool {
 		return d.answer(ctx, c, question{
 			model: string(in.Model), args: in.textArgs,
 			text: len(in.Prompt) + len(in.System) + len(in.Suffix), see: sizeOf(images),
-			ask: func(ctx context.Context, host backend.Backend, truncate bool, onPiece func(backend.Piece)) (*backend.Answer, error) {
+			ask: func(ctx context.Context, host backend.Backend, m manner, onPiece func(backend.Piece)) (*backend.Answer, error) {
 				req := req
-				req.Truncate = &truncate
+				m.apply(&req.Truncate, &req.Think, &req.Options)
+				if m.fault != "" {
+					req.Prompt += "\n\n" + m.faulty + "\n\n" + m.complaint()
+				}
 				return host.Generate(ctx, &req, onPiece)
 			},
 		})

@@ -235,10 +235,11 @@ func TestThoughtsAreKeptApartFromTheAnswer(t *testing.T) {
 	}
 }
 
-func TestModelThatOnlyThinksIsSaidToHave(t *testing.T) {
+func TestModelThatOnlyThinksIsGivenMoreAndThenSaidToHave(t *testing.T) {
 	s := connect(t, shared)
-	a := s.succeeds("generate", `{"model":"tiny-thinks-forever","prompt":"hi","options":{"num_predict":20}}`)
-	if a.text() != "" || !strings.HasPrefix(a.rest(), "Note: The model spent all its 20 tokens on thinking") {
+	a := s.succeeds("generate", `{"model":"tiny-thinks-forever","prompt":"hi","think":true,"options":{"num_predict":20}}`)
+	if a.text() != "" || !strings.HasPrefix(a.rest(), "Note: The model spent all its 20 tokens on thinking, so it was asked again") ||
+		!strings.Contains(a.rest(), "The model spent all its 1024 tokens on thinking and answered nothing.") {
 		t.Errorf("got %+v, want nothing but a note", a)
 	}
 }

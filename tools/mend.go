@@ -1,0 +1,78 @@
+package tools
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+
+	"ollama-mcp/internal/backend"
+)
+
+// manner is how a question is put: the zero manner is as its caller said. What is
+// not zero is what may help where that got an answer of no use.
+type manner struct {
+	mayCut  bool   // the host may cut the prompt
+	noThink bool   // the model is not to think first
+	predict int    // tokens that it may spend
+	faulty  string // an answer that did not fit the format, to be done again
+	fault   string // what is wrong with it
+}
+
+// mend asks a host once more where its answer is of no use to the caller, and
+// asking in another manner may get a better one. If that fails, the answer stands.
+func (q question) mend(ctx context.Context, host backend.Backend, c *call, got *outcome) {
+	m, why := q.remedy(got.answer)
+	if why == "" {
+		return
+	}
+	c.progress.asked("asking again on " + host.Name())
+	answer, cut, err := askWhole(ctx, host, q, m, c.progress.answering())
+	if err != nil {
+		return
+	}
+	got.answer, got.cut, got.mended = answer, cut, why
+}
+
+// remedy is the manner in which to ask again, and why; nothing if the answer may
+// be used, or nothing can be done about it.
+func (q question) remedy(a *backend.Answer) (m manner, why string) {
+	predict, _ := q.args.Options["num_predict"].(float64)
+	onlyThought := a.DoneReason == "length" && isEmpty(a) && a.Thinking != ""
+	switch {
+	case onlyThought && q.args.Think == nil:
+		return manner{noThink: true}, fmt.Sprintf("The model spent all its %d tokens on thinking, so it was asked again and told not to think.", a.Tokens)
+	case onlyThought && predict > 0:
+		more := max(4*int(predict), leastThought)
+		return manner{predict: more}, fmt.Sprintf("The model spent all its %d tokens on thinking, so it was asked again with num_predict %d.", a.Tokens, more)
+	case q.wanted == nil || a.DoneReason == "length" || len(a.ToolCalls) > 0:
+		return m, ""
+	}
+	if _, err := q.wanted.parse(a.Text); err != nil {
+		return manner{faulty: a.Text, fault: innermost(err)},
+			fmt.Sprintf("The first answer did not fit the format (%s), so the model was told and asked again.", innermost(err))
+	}
+	return m, ""
+}
+
+// leastThought is how many tokens a model should have that thinks before it answers.
+const leastThought = 1024
+
+func isEmpty(a *backend.Answer) bool { return strings.TrimSpace(a.Text) == "" && len(a.ToolCalls) == 0 }
+
+// apply changes a request to the manner.
+func (m manner) apply(truncate **bool, think **backend.ThinkValue, options *map[string]any) {
+	*truncate = &m.mayCut
+	if m.noThink {
+		*think = &backend.ThinkValue{Value: false}
+	}
+	if m.predict > 0 {
+		*options = maps.Clone(*options)
+		(*options)["num_predict"] = m.predict
+	}
+}
+
+// complaint asks for a faulty answer to be done again.
+func (m manner) complaint() string {
+	return fmt.Sprintf("That does not fit the JSON schema: %s. Answer again, with JSON that fits and nothing else.", m.fault)
+}
