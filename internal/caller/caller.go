@@ -69,8 +69,8 @@ func FromContext(ctx context.Context) Caller {
 
 // Denied is the error for a request that does not come from anybody who may ask.
 type Denied struct {
-	// Code is the error code of RFC 6750, section 3.1: "invalid_token",
-	// "insufficient_scope", or "" where no credentials came at all.
+	// Code is the error code of RFC 6750, section 3.1: "invalid_request",
+	// "invalid_token", "insufficient_scope", or "" where no credentials came at all.
 	Code string
 	// Message says in one line what is wrong, and never repeats a credential.
 	Message string

@@ -1,0 +1,37 @@
+package auth
+
+import (
+	"crypto/x509"
+	"net/http"
+
+	"ollama-mcp/internal/caller"
+)
+
+// Certificate is the caller named by the client certificate of a request, who may
+// use all tools and models. There is none unless the TLS server has verified the
+// certificate against its authorities, and it names somebody.
+//
+// The ID, which is also the Tenant, says what kind of name it is, as in CN=ci or
+// URI:spiffe://example.org/ci, so that it is not taken for the name of a key.
+func Certificate(r *http.Request) (caller.Caller, bool) {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(r.TLS.VerifiedChains[0]) == 0 {
+		return caller.Caller{}, false
+	}
+	name := nameOf(r.TLS.VerifiedChains[0][0])
+	return caller.Caller{ID: name, Tenant: name}, name != ""
+}
+
+// nameOf is the common name of a certificate, else the first of its other names.
+func nameOf(c *x509.Certificate) string {
+	switch {
+	case c.Subject.CommonName != "":
+		return "CN=" + c.Subject.CommonName
+	case len(c.URIs) > 0:
+		return "URI:" + c.URIs[0].String()
+	case len(c.EmailAddresses) > 0:
+		return "email:" + c.EmailAddresses[0]
+	case len(c.DNSNames) > 0:
+		return "DNS:" + c.DNSNames[0]
+	}
+	return ""
+}
