@@ -17,18 +17,23 @@ const module = "ollama-mcp/"
 // packages says which of our packages each one may import. Imports point one
 // way, from what puts together to what is put together; main may import all.
 var packages = map[string][]string{
-	"server":                       {},
+	"server":                       {"internal/caller"},
 	"tools":                        {"pool", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota"},
-	"pool":                         {"internal/route", "internal/backend"},
-	"internal/config":              {},
+	"pool":                         {"internal/route", "internal/breaker", "internal/limiter", "internal/retry", "internal/backend"},
+	"internal/auth":                {"internal/caller"},
+	"internal/caller":              {},
+	"internal/config":              {"internal/caller", "internal/backend", "internal/backend/ollama", "internal/nearest"},
+	"internal/reload":              {},
 	"internal/route":               {},
+	"internal/breaker":             {},
+	"internal/limiter":             {},
+	"internal/retry":               {},
+	"internal/fleet":               {"internal/backend"},
+	"internal/quota":               {"internal/caller"},
 	"internal/backend":             {},
 	"internal/backend/ollama":      {"internal/backend"},
 	"internal/backend/backendtest": {"internal/backend", "internal/backend/ollama"},
 	"internal/call":                {"internal/nearest"},
-	"internal/auth":                {"internal/caller"},
-	"internal/caller":              {},
-	"internal/quota":               {"internal/caller"},
 	"internal/doctor":              {"internal/backend"},
 	"internal/nearest":             {},
 	"internal/bench":               {},
@@ -42,6 +47,7 @@ var doors = map[string][]string{
 	"github.com/ollama/ollama/api":             {"internal/backend", "internal/backend/ollama", "internal/backend/backendtest"},
 	"github.com/ollama/ollama/types/model":     {"internal/backend/backendtest"},
 	"github.com/spf13/pflag":                   {"internal/config"},
+	"go.yaml.in/yaml/v3":                       {"internal/config"},
 	"github.com/google/jsonschema-go":          {"tools"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"tools"},
 	"github.com/go-jose/go-jose/v4":            {"internal/auth"},
@@ -52,7 +58,7 @@ var doors = map[string][]string{
 }
 
 // inTests is what the tests of any package may import besides.
-var inTests = []string{module + "internal/backend/backendtest", "pgregory.net/rapid"}
+var inTests = []string{module + "internal/backend/backendtest", module + "internal/backend/ollama", "pgregory.net/rapid"}
 
 func TestPackagesImportOnlyWhatTheTablesAllow(t *testing.T) {
 	for file, imports := range goFiles(t) {

@@ -8,23 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"syscall"
 
 	"ollama-mcp/internal/backend"
-	"ollama-mcp/internal/backend/ollama"
 	"ollama-mcp/internal/call"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/doctor"
-	"ollama-mcp/pool"
 	"ollama-mcp/server"
-	"ollama-mcp/tools"
 )
 
 func main() {
@@ -56,6 +52,8 @@ func run(ctx context.Context, args []string, std stdio) (status int) {
 		return callTool(ctx, args, std)
 	case "doctor":
 		return examine(ctx, args, std)
+	case "token":
+		return newToken(args, std)
 	case "version":
 		fmt.Fprintln(std.out, versionLine())
 		return ok
@@ -63,7 +61,7 @@ func run(ctx context.Context, args []string, std stdio) (status int) {
 		help(std.out)
 		return ok
 	}
-	return complain(std, fmt.Errorf("unknown command %q; known are call, doctor, version and help", command))
+	return complain(std, fmt.Errorf("unknown command %q; known are call, doctor, token, version and help", command))
 }
 
 // serve speaks MCP, on stdio until the client hangs up or over HTTP, until ctx ends.
@@ -81,30 +79,19 @@ func serve(ctx context.Context, args []string, std stdio) int {
 	case fs.NArg() > 0:
 		return complain(std, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
 	}
-	host, err := openHost(c)
+	s, err := newService(c, args, std)
 	if err != nil {
 		return complain(std, err)
 	}
-	defer host.Close()
 	life, stop := context.WithCancel(context.Background())
-	var background sync.WaitGroup
-	deps := tools.Deps{
-		Vectors: new(tools.Vectors), Timeout: c.Timeout, InlineBytes: c.InlineBytes,
-		Log:        slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: c.LogLevel})),
-		Background: func(work func(context.Context)) { background.Go(func() { work(life) }) },
-	}
-	srv, err := newServer(c, host, deps)
-	if err != nil {
-		stop()
-		return complain(std, err)
-	}
+	s.start(life)
 	if len(c.Listen) > 0 {
-		err = serveHTTP(ctx, srv, c)
+		err = s.http.ListenAndServe(ctx)
 	} else {
-		err = serveStdio(ctx, srv, std)
+		err = serveStdio(ctx, s.server, std)
 	}
 	stop()
-	background.Wait()
+	s.wait()
 	if err != nil && !errors.Is(err, server.ErrClientGone) {
 		return fail(std, err)
 	}
@@ -117,34 +104,6 @@ func serveStdio(ctx context.Context, srv *server.Server, std stdio) error {
 	}
 	signal.Ignore(syscall.SIGPIPE) // a client that dies is seen by the write that fails
 	return srv.ServeStdio(ctx, std.in, std.out)
-}
-
-func serveHTTP(ctx context.Context, srv *server.Server, c config.Config) error {
-	h, err := server.NewHTTP(srv, server.HTTPOptions{
-		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure,
-	})
-	if err != nil {
-		return err
-	}
-	return h.ListenAndServe(ctx)
-}
-
-// newServer builds the parts between the host and the client.
-func newServer(c config.Config, host backend.Backend, deps tools.Deps) (*server.Server, error) {
-	hosts, err := pool.New(pool.Options{Hosts: []backend.Backend{host}, Slots: c.Slots, Queue: c.Queue})
-	if err != nil {
-		return nil, err
-	}
-	deps.Hosts = hosts
-	return server.New(server.Options{
-		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions,
-		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),
-		Log: deps.Log, MaxMessage: int64(c.MaxMessage) << 20, Drain: c.DrainTimeout,
-	})
-}
-
-func openHost(c config.Config) (*ollama.Host, error) {
-	return ollama.New(ollama.Options{URL: c.Host, APIKey: c.APIKey, CAFile: c.CAFile, Conns: c.Slots})
 }
 
 // callTool starts the server as an MCP host would, and calls one tool.
@@ -180,12 +139,16 @@ func examine(ctx context.Context, args []string, std stdio) int {
 	if done, status := parse(config.Flags(&c), &c, args, std); done {
 		return status
 	}
-	host, err := openHost(c)
-	if err != nil {
-		return complain(std, err)
+	var all []backend.Backend
+	for _, spec := range specs(c) {
+		host, err := open(spec, netip.Addr{})
+		if err != nil {
+			return complain(std, err)
+		}
+		defer host.Close()
+		all = append(all, host)
 	}
-	defer host.Close()
-	if !doctor.Run(ctx, doctor.Options{Hosts: []backend.Backend{host}, Out: std.out}) {
+	if !doctor.Run(ctx, doctor.Options{Hosts: all, Out: std.out}) {
 		return failure
 	}
 	return ok
@@ -222,6 +185,7 @@ const usage = `ollama-mcp lets MCP hosts and agents use the models of an Ollama 
   ollama-mcp call                list the tools
   ollama-mcp call TOOL [k=v …]   call one tool as a client would; k=@FILE and k=- read the value
   ollama-mcp doctor              say what is wrong and what to do
+  ollama-mcp token new NAME      make a key for a caller over HTTP
   ollama-mcp version | help
 
 Options, each also an environment variable (--log-level is OLLAMA_MCP_LOG_LEVEL):

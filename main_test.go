@@ -173,14 +173,15 @@ func TestDoctorFailsWhereTheMainJobCannotRun(t *testing.T) {
 
 func TestAddressThatCannotBeServedIsExplained(t *testing.T) {
 	for _, tc := range []struct {
-		args []string
-		want string
+		args   []string
+		status int
+		want   string
 	}{
-		{[]string{"--listen=0.0.0.0:0"}, "--insecure"},
-		{[]string{"--listen=127.0.0.1:http-or-so"}, "127.0.0.1:http-or-so"},
-		{[]string{"--listen=127.0.0.1:0", "--allowed-origin=*"}, `allowed origin "*"`},
+		{[]string{"--listen=0.0.0.0:0"}, failure, "--insecure"},
+		{[]string{"--listen=127.0.0.1:http-or-so"}, failure, "127.0.0.1:http-or-so"},
+		{[]string{"--listen=127.0.0.1:0", "--allowed-origin=*"}, misuse, `allowed origin "*"`},
 	} {
-		if out, errs, status := program(t, "", nil, tc.args...); status != failure || out != "" || !strings.Contains(errs, tc.want) {
+		if out, errs, status := program(t, "", nil, tc.args...); status != tc.status || out != "" || !strings.Contains(errs, tc.want) {
 			t.Errorf("%v: status %d, stdout %q, stderr %q; want %q", tc.args, status, out, errs, tc.want)
 		}
 	}

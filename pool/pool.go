@@ -1,196 +1,202 @@
 // Package pool lends out hosts.
 //
-// It promises that no host is asked for more than its slots at once, that only
-// so many requests wait, that a request which has to wait can leave at any time
-// and knows its place, and that a slot is given back whatever happens to the
-// one who had it. What a request needs is said by package route; asking the
-// host is left to the borrower.
+// Calls come from many callers and go to one or many hosts. The consumers of the
+// queue are the hosts' slots: each that is free takes the call that suits it best,
+// as late as possible, so that no call waits behind a slow host while another
+// is free. The pool promises that no host is asked for more than its slots at once,
+// that only so many calls wait, that one which waits can leave at any time
+// and knows its place, that turns are fair between callers, that a call which
+// failed by a host's fault is tried elsewhere, and that a slot is given back
+// whatever happens to the one who had it. What a request needs is said by package
+// route; asking the host is left to the borrower, finding hosts to package fleet.
 package pool
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/retry"
 	"ollama-mcp/internal/route"
 )
 
 // Options describe a pool. Zero fields take the defaults given with them.
 type Options struct {
-	// Hosts to lend out; exactly one for now.
+	// Hosts to begin with; more may be added, and none is needed.
 	Hosts []backend.Backend
-	// Slots is how many requests a host is given at once; 0 means 4, at which
-	// a host that serves one request at a time still never idles.
+	// Slots is how many calls each of them is given at once; 0 means as many as
+	// are found to pay.
 	Slots int
-	// Queue is how many requests may wait for a slot; 0 means 256.
-	Queue int
-	// QueueBytes bounds the size of all waiting requests; 0 means 256 MiB.
-	QueueBytes int64
+
+	Queue      int   // calls that may wait for a slot; 0 means 256
+	QueueBytes int64 // size of all calls that wait; 0 means 256 MiB
+	PerCaller  int   // calls of one caller that may wait; 0 means half of Queue
+	// MaxInFlight bounds the calls on all hosts together; 0 means no bound.
+	MaxInFlight int
+	// MaxPassedOver is how long a call's turn may go to others because a host has
+	// their model in memory; 0 means 10 s.
+	MaxPassedOver time.Duration
+
+	// Policy orders the hosts that are free; nil means the first of route.Policies.
+	Policy route.Policy
+	// Runner holds runner options by canonical model, pinned against its callers.
+	Runner map[string]map[string]any
+	// Retries is how often a call is tried again after a failure that another try
+	// could cure; 0 means 2, and less means never.
+	Retries int
+
+	Log *slog.Logger // nil means none
 }
 
-// ErrQueueTimeout means that a request's time was over before a slot came free.
-var ErrQueueTimeout = errors.New("no slot came free in time")
-
-// FullError refuses a request at once, because too many are waiting.
-type FullError struct {
-	Waiting    int           // requests that wait already
-	RetryAfter time.Duration // when a place should be free, by the pace of late; never 0
-}
-
-func (e *FullError) Error() string {
-	return fmt.Sprintf("the queue is full (%d waiting)", e.Waiting)
-}
-
-// Pool lends out hosts. Use New to make one.
-type Pool struct {
-	host  backend.Backend
-	slots *semaphore.Weighted
-	opts  Options
-
-	// mu guards what follows, and is never held while waiting for a slot.
-	mu      sync.Mutex
-	waiting []*ticket // longest wait first
-	bytes   int64     // of all that is waiting
-	pace    pace
-}
-
-// ticket is a request's place in the queue.
-type ticket struct{ bytes int64 }
-
-// New makes a pool. It starts nothing and contacts nobody.
-func New(o Options) (*Pool, error) {
-	if len(o.Hosts) != 1 {
-		return nil, fmt.Errorf("pool: Hosts: want exactly one, got %d", len(o.Hosts))
+func (o Options) check() error {
+	for _, field := range []struct {
+		name  string
+		value int64
+	}{
+		{"Slots", int64(o.Slots)},
+		{"Queue", int64(o.Queue)},
+		{"QueueBytes", o.QueueBytes},
+		{"PerCaller", int64(o.PerCaller)},
+		{"MaxInFlight", int64(o.MaxInFlight)},
+		{"MaxPassedOver", int64(o.MaxPassedOver)},
+	} {
+		if field.value < 0 {
+			return fmt.Errorf("pool: %s must not be negative", field.name)
+		}
 	}
-	if o.Slots < 0 || o.Queue < 0 || o.QueueBytes < 0 {
-		return nil, errors.New("pool: Slots, Queue and QueueBytes must not be negative")
-	}
-	if o.Slots == 0 {
-		o.Slots = 4
-	}
+	return nil
+}
+
+func (o Options) withDefaults() Options {
 	if o.Queue == 0 {
 		o.Queue = 256
 	}
 	if o.QueueBytes == 0 {
 		o.QueueBytes = 256 << 20
 	}
-	return &Pool{host: o.Hosts[0], slots: semaphore.NewWeighted(int64(o.Slots)), opts: o}, nil
+	if o.PerCaller == 0 {
+		o.PerCaller = max(1, o.Queue/2)
+	}
+	if o.MaxPassedOver == 0 {
+		o.MaxPassedOver = 10 * time.Second
+	}
+	if o.Policy == nil {
+		o.Policy = route.Policies()[0].Sort
+	}
+	if o.Retries == 0 {
+		o.Retries = 2
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
 }
 
-// With waits for a slot, lends the host to use, and takes it back when use
-// returns. It returns what use returns; *FullError if too many wait already;
-// ErrQueueTimeout if ctx's deadline passed during the wait; ctx's error if it
-// was cancelled. In none of these cases has use been called.
-func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Context, backend.Backend) error) error {
-	if err := p.acquire(ctx, need); err != nil {
-		return err
-	}
-	began := time.Now()
-	defer p.slots.Release(1)
+// Pool lends out hosts. Use New to make one.
+type Pool struct {
+	opts Options
+	all  *semaphore.Weighted // one permit for each call on a host; nil without a bound
 
-	err := use(ctx, p.host)
-	if err == nil {
-		p.mu.Lock()
-		p.pace.observe(time.Since(began))
-		p.mu.Unlock()
+	// mu guards what follows and the hosts' fields, and is never held while
+	// waiting or while a host or a caller's function is asked.
+	mu      sync.Mutex
+	hosts   []*host // those that take new calls
+	pinned  map[string]map[string]any
+	queue   queue
+	turn    int               // counts the calls that were given a slot
+	habits  map[string]*habit // of models, on any host
+	pace    pace              // of all calls
+	budget  *retry.Budget
+	random  *rand.Rand
+	totals  Totals
+	alarm   *time.Timer // runs match when a host or a call has rested for long enough; nil until needed
+	scratch []route.Host
+
+	survey survey
+}
+
+// New makes a pool. It starts nothing and contacts nobody.
+func New(o Options) (*Pool, error) {
+	if err := o.check(); err != nil {
+		return nil, err
 	}
-	return err
+	o = o.withDefaults()
+	p := &Pool{
+		opts: o, pinned: o.Runner, queue: queue{maxPassedOver: o.MaxPassedOver}, habits: make(map[string]*habit),
+		// A fifth of the calls, and three in ten seconds: Envoy's defaults.
+		budget: retry.NewBudget(0.2, 3),
+		random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+	}
+	if o.MaxInFlight > 0 {
+		p.all = semaphore.NewWeighted(int64(o.MaxInFlight))
+	}
+	for _, b := range o.Hosts {
+		if _, err := p.Add(b, Slots{Given: o.Slots}); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Add takes a host into the pool, in the place of one of the same name if there is
+// one. The channel is closed when the last call on that one has ended.
+func (p *Pool) Add(b backend.Backend, s Slots) (replaced <-chan struct{}, err error) {
+	h, err := newHost(b, s)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	replaced = p.remove(b.Name())
+	p.hosts = append(p.hosts, h)
+	p.match()
+	return replaced, nil
+}
+
+// Remove takes a host out of the pool: it is given no more calls. The channel is
+// closed when the last of those that it works on has ended.
+func (p *Pool) Remove(name string) (drained <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	drained = p.remove(name)
+	p.turnAway()
+	return drained
+}
+
+func (p *Pool) remove(name string) (drained <-chan struct{}) {
+	h := p.named(name)
+	if h == nil {
+		gone := make(chan struct{})
+		close(gone)
+		return gone
+	}
+	p.hosts = slices.DeleteFunc(p.hosts, func(other *host) bool { return other == h })
+	h.removed = true
+	h.drain()
+	return h.drained
+}
+
+// Pin replaces the runner options that are pinned; see Options. They must not be
+// changed any more.
+func (p *Pool) Pin(runner map[string]map[string]any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pinned = runner
 }
 
 // Hosts are all hosts of the pool, for questions that need no slot.
-func (p *Pool) Hosts() []backend.Backend { return p.opts.Hosts }
-
-func (p *Pool) acquire(ctx context.Context, need route.Need) error {
-	if ctx.Err() != nil {
-		return gaveUp(ctx)
-	}
-	if p.slots.TryAcquire(1) { // never past somebody who waits
-		return nil
-	}
-	t, err := p.join(need.Bytes)
-	if err != nil {
-		return err
-	}
-	defer p.leave(t)
-	if need.OnWait != nil {
-		need.OnWait(func() route.Standing { return p.standing(t) })
-	}
-	if err := p.slots.Acquire(ctx, 1); err != nil {
-		return gaveUp(ctx)
-	}
-	if ctx.Err() != nil { // the slot and the end came together
-		p.slots.Release(1)
-		return gaveUp(ctx)
-	}
-	return nil
-}
-
-// join queues a request, or refuses it.
-func (p *Pool) join(bytes int64) (*ticket, error) {
+func (p *Pool) Hosts() []backend.Backend {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiting) >= p.opts.Queue || p.bytes+bytes > p.opts.QueueBytes {
-		return nil, &FullError{
-			Waiting:    len(p.waiting),
-			RetryAfter: max(p.pace.expect(1, p.opts.Slots), time.Second),
-		}
+	all := make([]backend.Backend, len(p.hosts))
+	for i, h := range p.hosts {
+		all[i] = h.backend
 	}
-	t := &ticket{bytes: bytes}
-	p.waiting = append(p.waiting, t)
-	p.bytes += bytes
-	return t, nil
-}
-
-func (p *Pool) leave(t *ticket) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := p.place(t) - 1
-	p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
-	p.bytes -= t.bytes
-}
-
-func (p *Pool) standing(t *ticket) route.Standing {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	place := p.place(t)
-	return route.Standing{Place: place, Of: len(p.waiting), Expect: p.pace.expect(place, p.opts.Slots)}
-}
-
-// place is 1 for the next in turn, and 0 for one who waits no more.
-func (p *Pool) place(t *ticket) int {
-	for i, other := range p.waiting {
-		if other == t {
-			return i + 1
-		}
-	}
-	return 0
-}
-
-func gaveUp(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return ErrQueueTimeout
-	}
-	return ctx.Err()
-}
-
-// pace is how long requests have held a slot of late.
-type pace struct{ mean time.Duration }
-
-// observe takes one more holding time in: a moving mean that forgets by a fifth.
-func (p *pace) observe(held time.Duration) {
-	if p.mean == 0 {
-		p.mean = held
-		return
-	}
-	p.mean += (held - p.mean) / 5
-}
-
-// expect is how long the place-th in the queue has to wait; 0 if nothing is known.
-func (p *pace) expect(place, slots int) time.Duration {
-	return p.mean * time.Duration(place) / time.Duration(slots)
+	return all
 }

@@ -17,11 +17,18 @@ import (
 )
 
 // host is only a name here: the pool never asks a host anything.
-type host struct{ backend.Backend }
+type host struct {
+	backend.Backend
+	name string
+}
+
+func (h host) Name() string { return h.name }
 
 func newPool(t testing.TB, o pool.Options) *pool.Pool {
 	t.Helper()
-	o.Hosts = []backend.Backend{host{}}
+	if o.Hosts == nil {
+		o.Hosts = []backend.Backend{host{name: "gpu-1"}}
+	}
 	p, err := pool.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -30,8 +37,8 @@ func newPool(t testing.TB, o pool.Options) *pool.Pool {
 }
 
 // hold keeps a slot for d.
-func hold(d time.Duration) func(context.Context, backend.Backend) error {
-	return func(context.Context, backend.Backend) error {
+func hold(d time.Duration) func(context.Context, *pool.Lease) error {
+	return func(context.Context, *pool.Lease) error {
 		time.Sleep(d)
 		return nil
 	}
@@ -39,8 +46,7 @@ func hold(d time.Duration) func(context.Context, backend.Backend) error {
 
 func TestNewNamesTheFieldThatCannotWork(t *testing.T) {
 	for name, o := range map[string]pool.Options{
-		"no host":          {},
-		"two hosts":        {Hosts: []backend.Backend{host{}, host{}}},
+		"too many slots":   {Hosts: []backend.Backend{host{}}, Slots: 1 << 20},
 		"negative slots":   {Hosts: []backend.Backend{host{}}, Slots: -1},
 		"negative queue":   {Hosts: []backend.Backend{host{}}, Queue: -1},
 		"negative in size": {Hosts: []backend.Backend{host{}}, QueueBytes: -1},
@@ -58,7 +64,7 @@ func TestNoMoreRequestsThanSlotsAtOnce(t *testing.T) {
 		var all sync.WaitGroup
 		for range 30 {
 			all.Go(func() {
-				err := p.With(t.Context(), route.Need{}, func(context.Context, backend.Backend) error {
+				err := p.With(t.Context(), route.Need{}, func(context.Context, *pool.Lease) error {
 					most.Store(max(most.Load(), busy.Add(1)))
 					time.Sleep(time.Second)
 					busy.Add(-1)
@@ -82,7 +88,7 @@ func TestNoMoreRequestsThanSlotsAtOnce(t *testing.T) {
 
 func TestRequestBeyondTheQueueIsRefusedAtOnceWithAnHonestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(t, pool.Options{Slots: 1, Queue: 2})
+		p := newPool(t, pool.Options{Slots: 1, Queue: 2, PerCaller: 2})
 		if err := p.With(t.Context(), route.Need{}, hold(8*time.Second)); err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +177,7 @@ func TestWaitingRequestCanLeaveAndTakesNoSlotAfterwards(t *testing.T) {
 
 		ctx, cancel := context.WithCancel(t.Context())
 		all.Go(func() {
-			err := p.With(ctx, route.Need{}, func(context.Context, backend.Backend) error {
+			err := p.With(ctx, route.Need{}, func(context.Context, *pool.Lease) error {
 				t.Error("a request that left was served")
 				return nil
 			})
@@ -215,7 +221,7 @@ func TestSlotComesBackFromABorrowerThatPanics(t *testing.T) {
 	p := newPool(t, pool.Options{Slots: 1})
 	func() {
 		defer func() { _ = recover() }()
-		_ = p.With(t.Context(), route.Need{}, func(context.Context, backend.Backend) error { panic("borrower") })
+		_ = p.With(t.Context(), route.Need{}, func(context.Context, *pool.Lease) error { panic("borrower") })
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -247,7 +253,7 @@ func TestNoSlotIsLostOrLentTwice(t *testing.T) {
 					time.Sleep(v.arrives)
 					ctx, cancel := context.WithTimeout(t.Context(), v.patience)
 					defer cancel()
-					_ = p.With(ctx, route.Need{}, func(context.Context, backend.Backend) error {
+					_ = p.With(ctx, route.Need{}, func(context.Context, *pool.Lease) error {
 						if n := busy.Add(1); n > int64(slots) {
 							t.Errorf("%d at once on %d slots", n, slots)
 						}
@@ -276,7 +282,7 @@ func TestNoSlotIsLostOrLentTwice(t *testing.T) {
 
 func BenchmarkTakeAndGiveBack(b *testing.B) {
 	p := newPool(b, pool.Options{})
-	use := func(context.Context, backend.Backend) error { return nil }
+	use := func(context.Context, *pool.Lease) error { return nil }
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := p.With(b.Context(), route.Need{}, use); err != nil {

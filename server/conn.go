@@ -63,7 +63,7 @@ func (c *conn) spawn(limit int, f func()) bool {
 		return false
 	}
 	c.busy++
-	c.more()
+	c.join()
 	job := func() {
 		defer c.leave()
 		defer c.freed()
@@ -122,11 +122,17 @@ func (c *conn) running() int {
 
 // serve handles a request, and answers it unless it was cancelled meanwhile.
 func (c *conn) serve(r *request) {
-	defer r.cancel(nil)
+	defer c.end(r)
 	line, _ := c.server.answer(r)
 	if c.unregister(r) {
 		c.write(line)
 	}
+}
+
+// end lets go of a request that has been dealt with.
+func (c *conn) end(r *request) {
+	r.cancel(nil)
+	c.server.room.give(r.held)
 }
 
 // refuse answers a message that is not going to be handled.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+
+	"ollama-mcp/internal/caller"
 )
 
 // tokenMax is the longest id and method, in bytes, that a message may have.
@@ -160,11 +162,16 @@ func text(token []byte) (s string, ok bool) {
 
 // incoming is a message from a client.
 type incoming struct {
+	from   caller.Caller
+	held   int64 // bytes of room, given back when the message has been dealt with
 	kind   kind
 	id     json.RawMessage // of a request, or of what looks like one; nil if there is none
 	method string          // "" if there is none
 	line   []byte          // the message, without blanks around it
 }
+
+// cancelled is the method of the notification that ends a request.
+const cancelled = "notifications/cancelled"
 
 type kind int
 

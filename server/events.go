@@ -41,6 +41,7 @@ func newEvents(w http.ResponseWriter, plain bool) *events {
 // start begins to watch for silence. lost is told of a write that fails.
 func (e *events) start(lost func(error)) {
 	defer e.take()()
+	noDeadline(e.flow)
 	e.lost = lost
 	e.silent = time.AfterFunc(keepAlive, func() { e.put([]byte(": still here\n\n")) })
 }
@@ -106,6 +107,12 @@ func (e *events) send(text []byte) error {
 // deadline goes without, as do writers made for tests.
 func extend(flow *http.ResponseController) {
 	_ = flow.SetWriteDeadline(time.Now().Add(writeTimeout))
+}
+
+// noDeadline lets time pass in which there is nothing to read for the client: over
+// HTTP/2 a deadline ends the stream, whether something is being written or not.
+func noDeadline(flow *http.ResponseController) {
+	_ = flow.SetWriteDeadline(time.Time{})
 }
 
 // answer ends the response with a message: as an event of the stream, or else as

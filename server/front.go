@@ -17,6 +17,10 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, fmt.Sprintf("the host %.100q is not allowed; --allowed-host allows it", req.Host), http.StatusForbidden)
 		return
 	}
+	if h.isMetadata(req.URL.Path) {
+		h.open(w, req)
+		return
+	}
 	w.Header().Add("Vary", "Origin")
 	origins := req.Header.Values("Origin")
 	if len(origins) == 0 || len(origins) == 1 && isOurs(origins[0], req.Host) {
@@ -28,7 +32,17 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	w.Header().Set("Access-Control-Allow-Origin", origins[0])
-	w.Header().Set("Access-Control-Expose-Headers", headerSession)
+	w.Header().Set("Access-Control-Expose-Headers", headerSession+", WWW-Authenticate, Retry-After")
+	if req.Method == http.MethodOptions {
+		preflight(w, req)
+		return
+	}
+	h.routes.ServeHTTP(w, req)
+}
+
+// open serves a page of any origin: it has no token yet, and learns no secret.
+func (h *HTTP) open(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Access-Control-Allow-Origin", "*")
 	if req.Method == http.MethodOptions {
 		preflight(w, req)
 		return

@@ -2,14 +2,12 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"ollama-mcp/internal/caller"
 )
 
 // HTTPOptions describe how a server is reached over HTTP. Zero fields take the
@@ -19,8 +17,26 @@ type HTTPOptions struct {
 	// its owner may use. Only ListenAndServe needs it.
 	Listen []string
 
-	// Insecure allows to listen where other machines can connect.
+	// TLS is spoken with all who connect, but not over sockets of Unix. The zero
+	// value leaves what is said in clear.
+	TLS TLSOptions
+
+	// Insecure allows to listen where other machines can connect, though nobody
+	// has to prove who they are.
 	Insecure bool
+
+	// Authenticate tells who a request comes from, by its head alone. Its error is
+	// a *caller.Denied if that is nobody who may ask, and another if it cannot be
+	// told at the moment. It may be called by many at once. Nil lets everybody ask.
+	Authenticate func(*http.Request) (caller.Caller, error)
+
+	// Challenge is the WWW-Authenticate header for one who was denied. Nil means
+	// that it says Bearer, and no more.
+	Challenge func(*caller.Denied) string
+
+	// Metadata is the JSON document by which clients find out where to get a token
+	// (RFC 9728), for everybody to read. Nil means that there is none.
+	Metadata []byte
 
 	// AllowedHosts are names or addresses, without ports, by which clients may
 	// call the server, besides those of the loopback interface and the address
@@ -38,12 +54,19 @@ type HTTPOptions struct {
 // HTTP serves the Model Context Protocol over HTTP: streamable HTTP at /mcp, and
 // HTTP with SSE, as it was until 2025, at /sse and /message. /healthz says that
 // the process is alive, /readyz that it takes requests. Use NewHTTP to make one.
+//
+// The context of each request has its caller. One who need not prove to be anybody
+// goes by the beginning of the id of their session, or where there is none, by the
+// address of their end of the connection;
+// they are an administrator if they came by the loopback interface or a socket of
+// Unix, as only the users of this machine can.
 type HTTP struct {
-	server  *Server
-	opts    HTTPOptions
-	hosts   map[string]bool
-	origins map[string]bool
-	routes  *http.ServeMux
+	server       *Server
+	opts         HTTPOptions
+	certificates *certificates // nil without TLS
+	hosts        map[string]bool
+	origins      map[string]bool
+	routes       *http.ServeMux
 
 	gate                  // for requests and streams
 	inWork   atomic.Int64 // requests to /mcp
@@ -59,13 +82,6 @@ type HTTP struct {
 	stop     context.CancelFunc
 }
 
-const (
-	headerTimeout = 10 * time.Second // for a client to send the head of a request
-	bodyTimeout   = time.Minute      // and its body
-	idleTimeout   = 2 * time.Minute  // between requests
-	maxHeader     = 64 << 10         // bytes
-)
-
 // NewHTTP checks the options, and names the one that is wrong.
 func NewHTTP(s *Server, opts HTTPOptions) (*HTTP, error) {
 	if opts.MaxSessions == 0 {
@@ -74,24 +90,43 @@ func NewHTTP(s *Server, opts HTTPOptions) (*HTTP, error) {
 	if opts.SessionIdle == 0 {
 		opts.SessionIdle = time.Hour
 	}
-	switch {
-	case opts.MaxSessions < 0:
-		return nil, fmt.Errorf("server: option MaxSessions is %d, less than 0", opts.MaxSessions)
-	case opts.SessionIdle < 0:
-		return nil, fmt.Errorf("server: option SessionIdle is %v, less than 0", opts.SessionIdle)
-	}
 	h := &HTTP{server: s, opts: opts, routes: http.NewServeMux()}
-	if err := h.allow(opts); err != nil {
+	if err := h.check(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	h.sessions.max, h.sessions.idle = opts.MaxSessions, opts.SessionIdle
 	h.life, h.kill = context.WithCancelCause(context.Background())
 	h.stopping, h.stop = context.WithCancel(context.Background())
+	h.route()
+	return h, nil
+}
 
-	h.routes.HandleFunc("POST /mcp", h.counted(h.post))
-	h.routes.HandleFunc("DELETE /mcp", h.deleteSession)
-	h.routes.HandleFunc("GET /sse", h.counted(h.openStream))
-	h.routes.HandleFunc("POST /message", h.counted(h.streamMessage))
+// check takes over the options that are more than numbers.
+func (h *HTTP) check() error {
+	switch opts := h.opts; {
+	case opts.MaxSessions < 0:
+		return fmt.Errorf("option MaxSessions is %d, less than 0", opts.MaxSessions)
+	case opts.SessionIdle < 0:
+		return fmt.Errorf("option SessionIdle is %v, less than 0", opts.SessionIdle)
+	}
+	if err := h.allow(h.opts); err != nil {
+		return err
+	}
+	if h.opts.TLS == (TLSOptions{}) {
+		return nil
+	}
+	var err error
+	if h.certificates, err = newCertificates(h.opts.TLS, h.server.opts.Log); err != nil {
+		return fmt.Errorf("option TLS: %w", err)
+	}
+	return nil
+}
+
+func (h *HTTP) route() {
+	h.routes.HandleFunc("POST /mcp", h.admitted(h.post))
+	h.routes.HandleFunc("DELETE /mcp", h.admitted(h.deleteSession))
+	h.routes.HandleFunc("GET /sse", h.admitted(h.openStream))
+	h.routes.HandleFunc("POST /message", h.admitted(h.streamMessage))
 	h.routes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	h.routes.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if h.stopping.Err() != nil {
@@ -100,93 +135,8 @@ func NewHTTP(s *Server, opts HTTPOptions) (*HTTP, error) {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	return h, nil
-}
-
-// counted serves requests until the server stops, which waits for them.
-func (h *HTTP) counted(serve http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, req *http.Request) {
-		if !h.enter() {
-			refuse(w, http.StatusServiceUnavailable, rpcError(nil, codeOverloaded, errStopping.Error(), retry("overloaded", true)))
-			return
-		}
-		defer h.leave()
-		serve(w, req)
+	if h.opts.Metadata != nil {
+		h.routes.HandleFunc("GET "+metadataPath, h.metadata)
+		h.routes.HandleFunc("GET "+metadataPath+"/mcp", h.metadata)
 	}
-}
-
-// ListenAndServe listens on all addresses of the options, and then is as Serve.
-func (h *HTTP) ListenAndServe(ctx context.Context) error {
-	var listeners []net.Listener
-	for _, address := range h.opts.Listen {
-		l, err := listen(address, h.opts.Insecure)
-		if err != nil {
-			for _, l := range listeners {
-				l.Close()
-			}
-			return fmt.Errorf("server: listen on %s: %w", address, err)
-		}
-		h.server.opts.Log.Info("listening", "network", l.Addr().Network(), "address", l.Addr().String())
-		listeners = append(listeners, l)
-	}
-	return h.Serve(ctx, listeners...)
-}
-
-// Serve serves what connects to the listeners until ctx ends or one of them fails,
-// and closes them. It may be called once.
-//
-// When ctx ends, /readyz says so, no more connections and requests are taken, and
-// those in flight get Options.Drain to end before they are cancelled. All that
-// Serve started has ended when it returns, but for requests that have not ended
-// soon after they were cancelled, which is an error.
-func (h *HTTP) Serve(ctx context.Context, listeners ...net.Listener) error {
-	if len(listeners) == 0 {
-		return errors.New("server: there is no address to listen on")
-	}
-	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(h.server.opts.Log.Handler(), slog.LevelWarn),
-	}
-	failed := make(chan error, len(listeners))
-	var accepting sync.WaitGroup
-	for _, l := range listeners {
-		accepting.Go(func() { failed <- srv.Serve(l) })
-	}
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-		err = fmt.Errorf("server: %w", err)
-	}
-	late := h.shutDown(srv)
-	accepting.Wait()
-	return errors.Join(err, late)
-}
-
-// shutDown ends all that srv serves.
-func (h *HTTP) shutDown(srv *http.Server) error {
-	h.stop()
-	idle := h.close()
-	if !closed(srv, h.server.opts.Drain) {
-		h.kill(errStopping)
-		closed(srv, lastWords)
-	}
-	h.kill(errStopping)
-	srv.Close()
-	late := time.NewTimer(lastWords)
-	defer late.Stop()
-	select {
-	case <-idle:
-		return nil
-	case <-late.C:
-		return errors.New("server: there are requests that did not end when cancelled")
-	}
-}
-
-// closed has srv take no more connections, and reports whether all that there
-// are have ended in time.
-func closed(srv *http.Server, within time.Duration) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	defer cancel()
-	return srv.Shutdown(ctx) == nil
 }

@@ -174,7 +174,7 @@ func TestAddressesAreListenedAtOrRefused(t *testing.T) {
 		{"a socket", server.HTTPOptions{Listen: []string{"unix:" + filepath.Join(dir, "new")}}, ""},
 		{"a socket that is left", server.HTTPOptions{Listen: []string{"unix:" + stale}}, ""},
 		{"everywhere, allowed", server.HTTPOptions{Listen: []string{"0.0.0.0:0"}, Insecure: true}, ""},
-		{"everywhere", server.HTTPOptions{Listen: []string{"127.0.0.1:0", "0.0.0.0:0"}}, "listen on 127.0.0.1, or say --insecure"},
+		{"everywhere", server.HTTPOptions{Listen: []string{"127.0.0.1:0", "0.0.0.0:0"}}, "listen on 127.0.0.1, or say who may"},
 		{"everywhere, by default", server.HTTPOptions{Listen: []string{":0"}}, "--insecure"},
 		{"everywhere, IPv6", server.HTTPOptions{Listen: []string{"[::]:0"}}, "--insecure"},
 		{"another machine's address", server.HTTPOptions{Listen: []string{"192.0.2.1:0"}}, "--insecure"},

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// listen listens on host:port, or unix:PATH.
-func listen(address string, insecure bool) (net.Listener, error) {
+// listen listens on host:port, or unix:PATH. Where other machines can connect it does
+// so only if that is open to them.
+func listen(address string, open bool) (net.Listener, error) {
 	if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix {
 		return listenUnix(path)
 	}
@@ -20,11 +21,17 @@ func listen(address string, insecure bool) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !resolved.IP.IsLoopback() && !insecure {
-		return nil, errors.New("other machines could connect and use the models; " +
-			"listen on 127.0.0.1, or say --insecure if that is wanted")
+	if !isLocal(resolved) && !open {
+		return nil, errors.New("other machines could connect and use the models; listen on 127.0.0.1, " +
+			"or say who may, with --token-file, --oauth-issuer or --tls-client-ca, or --insecure if everybody may")
 	}
 	return net.ListenTCP("tcp", resolved)
+}
+
+// isLocal reports whether only this machine can connect to an address.
+func isLocal(address net.Addr) bool {
+	tcp, ok := address.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback()
 }
 
 // listenUnix makes a socket that only its owner may use, in the place of one that

@@ -1,35 +1,31 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/caller"
 )
 
 // post serves POST /mcp: one message from a client of either era.
-func (h *HTTP) post(w http.ResponseWriter, req *http.Request) {
+func (h *HTTP) post(w http.ResponseWriter, req *http.Request, from caller.Caller) {
 	limit := h.server.opts.MaxInFlight
 	defer h.inWork.Add(-1)
 	if h.inWork.Add(1) > int64(limit) {
 		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusServiceUnavailable, rpcError(nil, codeOverloaded,
-			fmt.Sprintf("%d requests are in flight; try again when one has been answered", limit), retry("overloaded", true)))
+		refuse(w, http.StatusServiceUnavailable, tooMany(nil, limit))
 		return
 	}
-	m, ok := h.receive(w, req)
+	m, ok := h.receive(w, req, from)
 	if !ok {
 		return
 	}
+	defer h.server.room.give(m.held)
 	raw, version, err := params(m.line)
 	inHeader := req.Header.Get(headerVersion)
 	switch {
@@ -47,51 +43,6 @@ func (h *HTTP) post(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// receive reads the message that a request brings. If it cannot, it says why.
-func (h *HTTP) receive(w http.ResponseWriter, req *http.Request) (m incoming, ok bool) {
-	kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
-	if err != nil || kind != "application/json" {
-		refuse(w, http.StatusUnsupportedMediaType, rpcError(nil, mcp.INVALID_REQUEST, "the Content-Type must be application/json", nil))
-		return m, false
-	}
-	body, err := h.readBody(w, req)
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		refuse(w, http.StatusRequestEntityTooLarge, tooLong(nil, tooLarge.Limit))
-		return m, false
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		refuse(w, http.StatusRequestTimeout, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive in time", retry("timeout", true)))
-		return m, false
-	case err != nil:
-		refuse(w, http.StatusBadRequest, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive whole", nil))
-		return m, false
-	}
-	var e envelope
-	_, _ = e.Write(body)
-	return e.message(body), true
-}
-
-// readBody takes no more memory than has arrived, whatever was announced.
-func (h *HTTP) readBody(w http.ResponseWriter, req *http.Request) ([]byte, error) {
-	limit := h.server.opts.MaxMessage
-	if req.ContentLength > limit {
-		return nil, &http.MaxBytesError{Limit: limit}
-	}
-	flow := http.NewResponseController(w)
-	_ = flow.SetReadDeadline(time.Now().Add(bodyTimeout))
-	var body bytes.Buffer
-	if n := req.ContentLength; n > 0 {
-		body.Grow(int(min(n, 64<<10)) + bytes.MinRead)
-	}
-	_, err := io.Copy(&body, http.MaxBytesReader(w, req.Body, limit))
-	if err == nil {
-		_ = flow.SetReadDeadline(time.Time{}) // or the end of the wait would be taken for the client's
-	}
-	extend(flow)
-	return body.Bytes(), err
-}
-
 // postModern takes a message of the protocol since 2026-07-28, which knows no sessions.
 func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, raw json.RawMessage, version string) {
 	switch m.kind {
@@ -106,6 +57,7 @@ func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, 
 		refuse(w, http.StatusBadRequest, *e)
 		return
 	}
+	m.from = called(m.from, req.RemoteAddr)
 	r, out, end := h.begin(w, req, newSession(), m)
 	defer end()
 	line, code := h.server.answer(r)
@@ -115,7 +67,8 @@ func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, 
 // introduce serves initialize, with which a client of the protocol before
 // 2026-07-28 begins a session.
 func (h *HTTP) introduce(w http.ResponseWriter, req *http.Request, m incoming) {
-	c := &client{session: newSession()}
+	c := &client{session: newSession(), owner: m.from}
+	m.from = called(m.from, c.session.name())
 	r, out, end := h.begin(w, req, c.session, m)
 	defer end()
 	line, code := h.server.answer(r)
@@ -139,17 +92,19 @@ func (h *HTTP) postLegacy(w http.ResponseWriter, req *http.Request, m incoming) 
 			"the header "+headerSession+" is missing: begin with initialize, or with protocol version 2026-07-28", nil))
 		return
 	}
-	c, ok := h.sessions.hold(id)
+	c, ok := h.sessions.hold(id, m.from)
 	if !ok {
-		refuse(w, http.StatusNotFound, rpcError(m.id, mcp.INVALID_REQUEST, "there is no such session: begin with initialize", nil))
+		// As text: an error of JSON-RPC would make the SDK for Go go on with the session.
+		http.Error(w, "there is no such session: begin with initialize", http.StatusNotFound)
 		return
 	}
 	defer h.sessions.release(c)
+	m.from = called(m.from, c.session.name())
 	if m.kind == kindRequest {
 		h.serveLegacy(w, req, c, m)
 		return
 	}
-	if m.method == "notifications/cancelled" {
+	if m.method == cancelled {
 		c.cancelRequest(m.line)
 	}
 	w.WriteHeader(http.StatusAccepted)

@@ -158,9 +158,9 @@ func (r *remote) post(body string, more ...string) reply {
 }
 
 // initialize begins a session and returns its id.
-func (r *remote) initialize() string {
+func (r *remote) initialize(more ...string) string {
 	r.t.Helper()
-	a := r.post(initialize)
+	a := r.post(initialize, more...)
 	id := a.Header.Get("Mcp-Session-Id")
 	if a.StatusCode != http.StatusOK || id == "" {
 		r.t.Fatalf("initialize: status %d, session %q, %s", a.StatusCode, id, a.body)

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/caller"
 )
 
 // Why the context of a request ended, as context.Cause tells its tool.
@@ -31,6 +33,7 @@ type request struct {
 	id     json.RawMessage // as sent: 1 and "1" are two ids
 	method string
 	line   []byte
+	held   int64 // as incoming.held
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -45,10 +48,11 @@ type request struct {
 	done  bool
 }
 
-// newRequest makes a request that ends when ctx does. Its cancel is to be called.
+// newRequest makes a request that ends when ctx does, and whose context has its
+// caller. Its cancel is to be called.
 func (s *Server) newRequest(ctx context.Context, client *session, m incoming, send func([]byte)) *request {
-	r := &request{session: client, id: m.id, method: m.method, line: m.line, send: send, log: s.opts.Log}
-	r.ctx, r.cancel = context.WithCancelCause(ctx)
+	r := &request{session: client, id: m.id, method: m.method, line: m.line, held: m.held, send: send, log: s.opts.Log}
+	r.ctx, r.cancel = context.WithCancelCause(caller.NewContext(ctx, m.from))
 	return r
 }
 

@@ -47,8 +47,23 @@ func idInUse(id json.RawMessage) mcp.JSONRPCError {
 	return rpcError(id, mcp.INVALID_REQUEST, "a request with this id is still in flight", retry("invalid_argument", false))
 }
 
-func tooLong(id json.RawMessage, limit int64) mcp.JSONRPCError {
+// tooLong refuses a message that is larger than the most that, in words, whose limit
+// allows.
+func tooLong(id json.RawMessage, limit int64, whose string) mcp.JSONRPCError {
 	return rpcError(id, mcp.INVALID_REQUEST,
-		fmt.Sprintf("the message is larger than %.4g MiB; send less, or split it", float64(limit)/(1<<20)),
+		fmt.Sprintf("the message is larger than %s, the most that %s; send less, or split it", mebibytes(limit), whose),
 		retry("invalid_argument", false))
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%.4g MiB", float64(n)/(1<<20)) }
+
+// tooMany refuses a request when as many as there may be are in flight.
+func tooMany(id json.RawMessage, limit int) mcp.JSONRPCError {
+	return rpcError(id, codeOverloaded, fmt.Sprintf("%d requests are in flight; try again when one has been answered", limit),
+		retry("overloaded", true))
+}
+
+// stopping refuses a request that came when the server had begun to stop.
+func stopping(id json.RawMessage) mcp.JSONRPCError {
+	return rpcError(id, codeOverloaded, errStopping.Error(), retry("overloaded", true))
 }

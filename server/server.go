@@ -11,6 +11,7 @@
 package server
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,8 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/caller"
 )
 
 // Options describe a server. Zero fields take the defaults given with them.
@@ -32,11 +35,18 @@ type Options struct {
 	Instructions string // advice to the model that uses the tools; empty sends none
 
 	Tools             []mcpserver.ServerTool
+	Resources         []mcpserver.ServerResource
 	ResourceTemplates []mcpserver.ServerResourceTemplate
+	Prompts           []mcpserver.ServerPrompt
+
+	// Extra is what else mcp-go is to do, and to say that it does, such as logging
+	// and completions. It is applied last.
+	Extra []mcpserver.ServerOption
 
 	Log *slog.Logger // nil discards
 
 	MaxMessage  int64         // bytes of the largest message taken; 0 means 32 MiB
+	MaxHeld     int64         // bytes of all messages that are being read or handled; 0 means 512 MiB, or MaxMessage if that is more
 	MaxInFlight int           // requests of one connection at once, and of all together to /mcp; 0 means 1000
 	Drain       time.Duration // what requests may take to end when the server stops; 0 means 10 s
 }
@@ -47,11 +57,12 @@ type Server struct {
 	mcp   *mcpserver.MCPServer
 	opts  Options
 	tools []string // names, sorted
+	room  room     // for messages
 
 	mirrored map[string]*mcp.Tool // those with arguments that headers mirror
 }
 
-// New checks the options. It refuses tools and templates that could not be
+// New checks the options. It refuses tools, resources and prompts that could not be
 // served, naming them.
 func New(opts Options) (*Server, error) {
 	if opts.Log == nil {
@@ -59,6 +70,9 @@ func New(opts Options) (*Server, error) {
 	}
 	if opts.MaxMessage == 0 {
 		opts.MaxMessage = 32 << 20
+	}
+	if opts.MaxHeld == 0 {
+		opts.MaxHeld = max(512<<20, opts.MaxMessage)
 	}
 	if opts.MaxInFlight == 0 {
 		opts.MaxInFlight = 1000
@@ -73,12 +87,20 @@ func New(opts Options) (*Server, error) {
 		mcpserver.WithToolCapabilities(false),
 		mcpserver.WithInstructions(opts.Instructions),
 	}
-	if len(opts.ResourceTemplates) > 0 {
-		with = append(with, mcpserver.WithResourceCapabilities(false, false))
-	}
+	with = append(with, opts.Extra...)
 	s := &Server{mcp: mcpserver.NewMCPServer(opts.Name, opts.Version, with...), opts: opts, mirrored: make(map[string]*mcp.Tool)}
+	s.room.max = opts.MaxHeld
 	s.mcp.AddTools(opts.Tools...)
-	s.mcp.AddResourceTemplates(opts.ResourceTemplates...)
+	// Adding tells clients that there are some, even where none are added.
+	if len(opts.Resources) > 0 {
+		s.mcp.AddResources(opts.Resources...)
+	}
+	if len(opts.ResourceTemplates) > 0 {
+		s.mcp.AddResourceTemplates(opts.ResourceTemplates...)
+	}
+	if len(opts.Prompts) > 0 {
+		s.mcp.AddPrompts(opts.Prompts...)
+	}
 	for _, tool := range opts.Tools {
 		s.tools = append(s.tools, tool.Tool.Name)
 		if len(mcp.ExtractParamHeaderBindings(&tool.Tool)) > 0 {
@@ -87,61 +109,6 @@ func New(opts Options) (*Server, error) {
 	}
 	slices.Sort(s.tools)
 	return s, nil
-}
-
-func (o *Options) check() error {
-	switch {
-	case o.Name == "":
-		return errors.New("option Name is missing")
-	case o.MaxMessage < 0:
-		return fmt.Errorf("option MaxMessage is %d, less than 0", o.MaxMessage)
-	case o.MaxInFlight < 0:
-		return fmt.Errorf("option MaxInFlight is %d, less than 0", o.MaxInFlight)
-	case o.Drain < 0:
-		return fmt.Errorf("option Drain is %v, less than 0", o.Drain)
-	}
-	if err := checkTools(o.Tools); err != nil {
-		return err
-	}
-	return checkTemplates(o.ResourceTemplates)
-}
-
-func checkTools(tools []mcpserver.ServerTool) error {
-	seen := make(map[string]bool)
-	for i, tool := range tools {
-		name := tool.Tool.Name
-		switch {
-		case name == "":
-			return fmt.Errorf("tool %d has no name", i)
-		case seen[name]:
-			return fmt.Errorf("there are two tools called %q", name)
-		case tool.Handler == nil:
-			return fmt.Errorf("tool %q has no handler", name)
-		}
-		if err := mcp.ValidateParamHeaderAnnotations(&tool.Tool); err != nil {
-			return fmt.Errorf("tool %q: %w", name, err)
-		}
-		seen[name] = true
-	}
-	return nil
-}
-
-func checkTemplates(templates []mcpserver.ServerResourceTemplate) error {
-	seen := make(map[string]bool)
-	for i, template := range templates {
-		if template.Template.URITemplate == nil {
-			return fmt.Errorf("resource template %d has no URI template", i)
-		}
-		uri := template.Template.URITemplate.Raw()
-		switch {
-		case seen[uri]:
-			return fmt.Errorf("there are two resource templates for %q", uri)
-		case template.Handler == nil:
-			return fmt.Errorf("resource template %q has no handler", uri)
-		}
-		seen[uri] = true
-	}
-	return nil
 }
 
 // answer has a request handled and returns the answer as a line without its end,
@@ -177,19 +144,28 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 	switch a := answer.(type) {
 	case mcp.JSONRPCResponse:
 		a.ID = mcp.NewRequestId(r.id)
-		if result, ok := a.Result.(*mcp.CallToolResult); ok {
+		switch result := a.Result.(type) {
+		case *mcp.CallToolResult:
 			a.Result = wireResult(result)
+		case mcp.ListToolsResult:
+			may := caller.FromContext(r.ctx).MayCall
+			result.Tools = slices.DeleteFunc(result.Tools, func(t mcp.Tool) bool { return !may(t.Name) })
+			a.Result = result
 		}
 		return a
 	case mcp.JSONRPCError:
 		a.ID = mcp.NewRequestId(r.id)
 		switch {
+		case a.Error.Code == mcp.INTERNAL_ERROR && errors.Is(context.Cause(r.ctx), errStopping):
+			return stopping(r.id)
 		case a.Error.Code == mcp.PARSE_ERROR:
 			return malformed(r.id, r.line)
 		case strings.HasPrefix(a.Error.Message, "unparsable "): // and then Go's words
 			a.Error.Message = "the request cannot be read: a value in it is of the wrong type, or out of range"
 		case a.Error.Code == mcp.INVALID_PARAMS && r.method == "tools/call":
-			s.nameTools(&a.Error, r.line)
+			s.nameTools(&a.Error, r)
+		case r.method == "resources/read" && strings.Contains(a.Error.Message, mcpserver.ErrResourceNotFound.Error()):
+			nameResource(&a.Error, r.line)
 		}
 		return a
 	}
@@ -197,11 +173,32 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 	return malformed(r.id, r.line)
 }
 
-// nameTools tells a caller who asked for a tool that does not exist which ones do.
-func (s *Server) nameTools(e *mcp.JSONRPCErrorDetails, line []byte) {
+// nameTools tells a caller who asked for a tool that does not exist which ones do,
+// of those that the caller may call.
+func (s *Server) nameTools(e *mcp.JSONRPCErrorDetails, r *request) {
 	var call struct{ Params struct{ Name string } }
-	if json.Unmarshal(line, &call) != nil || slices.Contains(s.tools, call.Params.Name) {
+	if json.Unmarshal(r.line, &call) != nil || slices.Contains(s.tools, call.Params.Name) {
 		return
 	}
-	e.Message = fmt.Sprintf("there is no tool %.64q; there are: %s", call.Params.Name, strings.Join(s.tools, ", "))
+	may := caller.FromContext(r.ctx).MayCall
+	names := slices.DeleteFunc(slices.Clone(s.tools), func(name string) bool { return !may(name) })
+	e.Message = fmt.Sprintf("there is no tool %.64q; there are: %s", call.Params.Name, strings.Join(names, ", "))
+}
+
+// nameResource gives the error for a resource that does not exist the code that the
+// protocol has for it, be it mcp-go or a template's handler that did not find it,
+// and names the resource as the protocol asks.
+func nameResource(e *mcp.JSONRPCErrorDetails, line []byte) {
+	raw, version, _ := params(line)
+	var read struct {
+		URI string `json:"uri"`
+	}
+	_ = json.Unmarshal(raw, &read) // it went through before
+	e.Code, e.Data = mcp.RESOURCE_NOT_FOUND, read
+	if isModern(version) {
+		e.Code = mcp.INVALID_PARAMS
+	}
+	if strings.HasPrefix(e.Message, "handler not found ") { // mcp-go's own words
+		e.Message = fmt.Sprintf("there is no resource %.200q", read.URI)
+	}
 }

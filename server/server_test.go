@@ -42,7 +42,7 @@ func TestNewRefusesWhatCannotBeServed(t *testing.T) {
 		{"tool without a handler", server.Options{Name: "x", Tools: []mcpserver.ServerTool{{Tool: mcp.NewTool("chat")}}}, `server: tool "chat" has no handler`},
 		{"tool with a header that cannot be", server.Options{Name: "x", Tools: []mcpserver.ServerTool{badHeader}}, `server: tool "chat": `},
 		{"template without a URI", server.Options{Name: "x", ResourceTemplates: []mcpserver.ServerResourceTemplate{{Handler: read}}}, "server: resource template 0 has no URI template"},
-		{"two templates of a URI", server.Options{Name: "x", ResourceTemplates: []mcpserver.ServerResourceTemplate{template("a://{id}"), template("a://{id}")}}, `server: there are two resource templates for "a://{id}"`},
+		{"two templates of a URI", server.Options{Name: "x", ResourceTemplates: []mcpserver.ServerResourceTemplate{template("a://{id}"), template("a://{id}")}}, `server: there are two resource templates called "a://{id}"`},
 		{"template without a handler", server.Options{Name: "x", ResourceTemplates: []mcpserver.ServerResourceTemplate{{Template: mcp.NewResourceTemplate("a://{id}", "x")}}}, `server: resource template "a://{id}" has no handler`},
 	}
 	for _, tt := range tests {

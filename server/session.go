@@ -26,6 +26,9 @@ func newSession() *session {
 	return &session{id: rand.Text(), level: mcp.LoggingLevelError}
 }
 
+// name tells clients apart in logs. The whole id would let who reads them in.
+func (s *session) name() string { return s.id[:10] }
+
 func (s *session) SessionID() string { return s.id }
 func (s *session) Initialize()       { s.initialized.Store(true) }
 func (s *session) Initialized() bool { return s.initialized.Load() }

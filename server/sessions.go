@@ -5,12 +5,15 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"ollama-mcp/internal/caller"
 )
 
 // client is a client of the protocol before 2026-07-28 over streamable HTTP, which
 // introduces itself once and then names its session with each request.
 type client struct {
 	session *session
+	owner   caller.Caller // who began the session; nobody else can name it
 	inflight
 
 	// What follows belongs to sessions.
@@ -47,12 +50,12 @@ func (s *sessions) add(c *client) bool {
 	return true
 }
 
-// hold finds a client, which is not forgotten until it is released.
-func (s *sessions) hold(id string) (c *client, ok bool) {
+// hold finds a client of its owner's, which is not forgotten until it is released.
+func (s *sessions) hold(id string, owner caller.Caller) (c *client, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgetIdle()
-	e, ok := s.byID[id]
+	e, ok := s.find(id, owner)
 	if !ok {
 		return nil, false
 	}
@@ -60,6 +63,11 @@ func (s *sessions) hold(id string) (c *client, ok bool) {
 	c = e.Value.(*client)
 	c.busy++
 	return c, true
+}
+
+func (s *sessions) find(id string, owner caller.Caller) (e *list.Element, ok bool) {
+	e, ok = s.byID[id]
+	return e, ok && same(e.Value.(*client).owner, owner)
 }
 
 func (s *sessions) release(c *client) {
@@ -72,10 +80,10 @@ func (s *sessions) release(c *client) {
 	}
 }
 
-// remove forgets a client, and ends its requests.
-func (s *sessions) remove(id string) bool {
+// remove forgets a client of its owner's, and ends its requests.
+func (s *sessions) remove(id string, owner caller.Caller) bool {
 	s.mu.Lock()
-	e, ok := s.byID[id]
+	e, ok := s.find(id, owner)
 	if ok {
 		s.forget(e)
 	}
@@ -116,7 +124,7 @@ func (s *sessions) forget(e *list.Element) {
 }
 
 // deleteSession serves DELETE /mcp: a client says that it is done.
-func (h *HTTP) deleteSession(w http.ResponseWriter, req *http.Request) {
+func (h *HTTP) deleteSession(w http.ResponseWriter, req *http.Request, from caller.Caller) {
 	if isModern(req.Header.Get(headerVersion)) {
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "there are no sessions since protocol version 2026-07-28", http.StatusMethodNotAllowed)
@@ -126,7 +134,7 @@ func (h *HTTP) deleteSession(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case id == "":
 		http.Error(w, "the header "+headerSession+" is missing", http.StatusBadRequest)
-	case !h.sessions.remove(id):
+	case !h.sessions.remove(id, from):
 		http.Error(w, "there is no such session", http.StatusNotFound)
 	default:
 		w.WriteHeader(http.StatusNoContent)

@@ -9,36 +9,44 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/caller"
 )
 
 // streams are the clients of HTTP with SSE, by the ids of their sessions.
 type streams struct {
 	// mu guards what follows; nothing blocks under it.
 	mu   sync.Mutex
-	byID map[string]*conn
+	byID map[string]stream
 }
 
-func (s *streams) add(c *conn, most int) bool {
+// stream is a connection, and who opened it: nobody else can name it.
+type stream struct {
+	*conn
+	owner caller.Caller
+}
+
+func (s *streams) add(c stream, most int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.byID) >= most {
 		return false
 	}
 	if s.byID == nil {
-		s.byID = make(map[string]*conn)
+		s.byID = make(map[string]stream)
 	}
 	s.byID[c.session.id] = c
 	return true
 }
 
-func (s *streams) get(id string) (c *conn, ok bool) {
+func (s *streams) get(id string, owner caller.Caller) (c stream, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, ok = s.byID[id]
-	return c, ok
+	return c, ok && same(c.owner, owner)
 }
 
-func (s *streams) remove(c *conn) {
+func (s *streams) remove(c stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byID, c.session.id)
@@ -47,7 +55,7 @@ func (s *streams) remove(c *conn) {
 // openStream serves GET /sse, of the protocol as it was until 2025: a stream over
 // which the client gets all that it is sent, beginning with where to send its own
 // messages. It is a connection as that over stdio is, and ends when its client does.
-func (h *HTTP) openStream(w http.ResponseWriter, req *http.Request) {
+func (h *HTTP) openStream(w http.ResponseWriter, req *http.Request, from caller.Caller) {
 	if req.Method != http.MethodGet { // HEAD, which goes where GET does
 		w.Header().Set("Allow", http.MethodGet)
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -56,7 +64,7 @@ func (h *HTTP) openStream(w http.ResponseWriter, req *http.Request) {
 	out := newEvents(w, false)
 	defer out.end()
 	legacy := mcpserver.WithSupportedProtocolVersions(h.life, mcp.LegacyProtocolVersions())
-	c := newConn(legacy, h.server, eventWriter{out})
+	c := stream{newConn(legacy, h.server, eventWriter{out}), from}
 	out.start(c.hangUp)
 	if !h.streams.add(c, h.opts.MaxSessions) {
 		http.Error(w, "there are too many streams; try again later", http.StatusServiceUnavailable)
@@ -87,17 +95,19 @@ func (w eventWriter) Write(line []byte) (int, error) {
 
 // streamMessage serves POST /message: a message from the client of a stream, over
 // which it is answered.
-func (h *HTTP) streamMessage(w http.ResponseWriter, req *http.Request) {
-	c, ok := h.streams.get(req.URL.Query().Get("sessionId"))
+func (h *HTTP) streamMessage(w http.ResponseWriter, req *http.Request, from caller.Caller) {
+	c, ok := h.streams.get(req.URL.Query().Get("sessionId"), from)
 	if !ok {
 		http.Error(w, "there is no such session: begin with GET /sse", http.StatusNotFound)
 		return
 	}
-	m, ok := h.receive(w, req)
+	m, ok := h.receive(w, req, from)
 	if !ok {
 		return
 	}
+	m.from = called(m.from, c.session.name())
 	if !c.enter() {
+		h.server.room.give(m.held)
 		http.Error(w, "the stream has ended", http.StatusNotFound)
 		return
 	}

@@ -25,9 +25,9 @@ type stream struct {
 type event struct{ name, data string }
 
 // openStream opens a stream that is read at once.
-func (r *remote) openStream() *stream {
+func (r *remote) openStream(more ...string) *stream {
 	r.t.Helper()
-	s, in := r.openUnread()
+	s, in := r.openUnread(more...)
 	go func() {
 		defer close(s.events)
 		for {
@@ -42,9 +42,9 @@ func (r *remote) openStream() *stream {
 }
 
 // openUnread opens a stream, and is told where to send messages.
-func (r *remote) openUnread() (*stream, *bufio.Reader) {
+func (r *remote) openUnread(more ...string) (*stream, *bufio.Reader) {
 	r.t.Helper()
-	resp, err := r.do(r.t.Context(), "GET", "/sse", "", http.Header{"Accept": {"text/event-stream"}})
+	resp, err := r.do(r.t.Context(), "GET", "/sse", "", header(more...))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -57,9 +57,9 @@ func (r *remote) openUnread() (*stream, *bufio.Reader) {
 }
 
 // say sends a message, which is accepted.
-func (s *stream) say(body string) {
+func (s *stream) say(body string, more ...string) {
 	s.t.Helper()
-	if a := s.send("POST", s.path, body, header()); a.StatusCode != http.StatusAccepted {
+	if a := s.send("POST", s.path, body, header(more...)); a.StatusCode != http.StatusAccepted {
 		s.t.Errorf("%.100s got %d, %s", body, a.StatusCode, a.body)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/caller"
 )
 
 // lastWords is how long requests may take to end, and be answered, once cancelled.
@@ -20,7 +22,8 @@ const lastWords = 2 * time.Second
 // The client is done when in ends, and all that it asked has been answered. Where
 // out is a file, the client is also done, and its requests are cancelled, as soon as
 // nobody is left to read it; elsewhere that shows at the next write. When ctx ends no
-// more is read, requests in flight get Options.Drain to end, and are then cancelled.
+// more requests are taken; those in flight get Options.Drain to end or to be cancelled
+// by the client, and are then cancelled.
 //
 // It returns nil if the client was done in good order or ctx ended, ErrClientGone if
 // nobody was left to read, and another error if reading failed. A client that leaves
@@ -113,27 +116,51 @@ func (c *conn) read(in io.Reader) error {
 			}
 			return fmt.Errorf("read: %w", err)
 		}
-		if !c.enter() {
-			return nil
-		}
-		if err != nil {
+		m := e.message(line)
+		m.from = caller.Caller{Admin: true} // who started the program
+		switch size := int64(len(line)); {
+		case !c.enter():
+			if !c.join() {
+				return nil
+			}
+			c.takeLate(m)
+		case err != nil:
 			c.refuseLong(&e)
-		} else {
-			c.take(e.message(line))
+		case m.kind != kindRequest: // dealt with before the next one is read
+			c.take(m)
+		case !c.server.room.take(size):
+			c.refuse(c.server.room.refusal(m.id))
+		default:
+			m.held = size
+			c.take(m)
 		}
 		c.leave()
+	}
+}
+
+// takeLate acts on a message that came while those before the end are dealt with:
+// they can still be cancelled.
+func (c *conn) takeLate(m incoming) {
+	switch {
+	case m.method == cancelled && m.kind == kindNotification:
+		c.cancelRequest(m.line)
+	case m.kind == kindRequest:
+		c.refuse(stopping(m.id))
 	}
 }
 
 // take acts on one message. It does not wait for anything but the client, and
 // that only to be read by it when it has left a great many answers unread.
 func (c *conn) take(m incoming) {
+	if m.kind == kindRequest {
+		c.start(c.server.newRequest(c.ctx, c.session, m, c.write))
+		return
+	}
+	defer c.server.room.give(m.held)
 	switch m.kind {
 	case kindNothing:
-	case kindRequest:
-		c.start(c.server.newRequest(c.ctx, c.session, m, c.write))
 	case kindNotification:
-		if m.method == "notifications/cancelled" {
+		if m.method == cancelled {
 			c.cancelRequest(m.line)
 		}
 	case kindReply:
@@ -156,15 +183,14 @@ func (c *conn) start(r *request) {
 		c.aside(func() { c.serve(r) }) // however much is in flight: it asks if we are alive
 	case !c.spawn(limit, func() { c.serve(r) }):
 		c.unregister(r)
-		c.refuseRequest(r, rpcError(r.id, codeOverloaded,
-			fmt.Sprintf("%d requests are in flight; try again when one has been answered", limit), retry("overloaded", true)))
+		c.refuseRequest(r, tooMany(r.id, limit))
 	}
 }
 
 // refuseRequest answers a request that is not going to be handled, unless it turns
 // out not to be one: nothing has looked at all of it yet.
 func (c *conn) refuseRequest(r *request, e mcp.JSONRPCError) {
-	r.cancel(nil)
+	defer c.end(r)
 	if !json.Valid(r.line) {
 		e = malformed(r.id, r.line)
 	}
@@ -179,5 +205,5 @@ func (c *conn) refuseLong(e *envelope) {
 		return
 	}
 	id, _ := e.requestID()
-	c.refuse(tooLong(id, c.server.opts.MaxMessage))
+	c.refuse(tooLong(id, c.server.opts.MaxMessage, "this server takes"))
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
-	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
 )
 
 // asksModel is the behaviour of the tools that ask a model for something: they
@@ -29,26 +29,28 @@ type question struct {
 // served says what served a call. It goes into the result's _meta under
 // "ollama-mcp/served". Times are in milliseconds.
 type served struct {
-	Trace           string  `json:"trace_id"`
-	Requested       string  `json:"requested_model"`
-	Model           string  `json:"model"`
-	Host            string  `json:"host"`
-	Source          string  `json:"source"` // "local"
-	TokensIn        int     `json:"tokens_in"`
-	TokensOut       int     `json:"tokens_out"`
-	TokensPerSecond float64 `json:"tokens_per_second"`
-	Queue           int64   `json:"queue_ms"`
-	Load            int64   `json:"load_ms"`
-	FirstToken      int64   `json:"first_token_ms"`
-	Total           int64   `json:"total_ms"`
-	DoneReason      string  `json:"done_reason,omitempty"`
+	Trace           string   `json:"trace_id"`
+	Requested       string   `json:"requested_model"`
+	Model           string   `json:"model"`
+	Host            string   `json:"host"`
+	Source          string   `json:"source"` // "local"
+	TokensIn        int      `json:"tokens_in"`
+	TokensOut       int      `json:"tokens_out"`
+	TokensPerSecond float64  `json:"tokens_per_second"`
+	Retries         int      `json:"retries,omitempty"`
+	Overridden      []string `json:"overridden_options,omitempty"`
+	Queue           int64    `json:"queue_ms"`
+	Load            int64    `json:"load_ms"`
+	FirstToken      int64    `json:"first_token_ms"`
+	Total           int64    `json:"total_ms"`
+	DoneReason      string   `json:"done_reason,omitempty"`
 }
 
 // answer asks a model and composes the result. It is the only place that does:
 // what every question shares, such as waiting for a host, progress, the time
 // limit and the notes, is here.
 func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) {
-	if err := permit(ctx, q.model); err != nil {
+	if err := d.permit(ctx, q.model, q.args.modelArgs); err != nil {
 		return nil, err
 	}
 	var err error
@@ -87,6 +89,7 @@ type outcome struct {
 	answer  *backend.Answer // nil if nothing came
 	served  *served
 	cut     bool   // the host has cut the prompt
+	pinned  string // which options of the caller's were overridden; "" if none
 	mended  string // why the model was asked once more; "" if it was not
 	loading bool   // the call is over, and the host goes on loading the model
 }
@@ -96,9 +99,10 @@ func (d Deps) askModel(ctx context.Context, c *call, q question) (*outcome, erro
 	began := time.Now()
 	model := backend.CanonicalModel(q.model)
 	got := &outcome{served: &served{Trace: c.trace, Requested: q.model, Model: q.model, Source: "local"}}
-	need := route.Need{Model: model, Bytes: int64(q.text + q.see), OnWait: c.progress.queued}
-	err := d.Hosts.With(ctx, need, func(ctx context.Context, host backend.Backend) (err error) {
-		got.served.Host, got.served.Queue = host.Name(), time.Since(began).Milliseconds()
+	need := d.need(ctx, c, q.model, q.args.modelArgs, q.text+q.see)
+	err := d.Hosts.With(ctx, need, func(ctx context.Context, lease *pool.Lease) (err error) {
+		host, sent := lease.Host, leased(q.args.Options, lease)
+		got.lent(lease, began)
 		c.progress.asked(d.warm.doing(host.Name(), model))
 		if q.see > 0 {
 			if err := canSee(ctx, host, q.model); err != nil {
@@ -106,12 +110,12 @@ func (d Deps) askModel(ctx context.Context, c *call, q question) (*outcome, erro
 			}
 		}
 		if err = d.warm.awaitLoading(ctx, host.Name(), model); err == nil {
-			got.answer, got.cut, err = askWhole(ctx, host, q, manner{}, c.progress.answering())
+			got.answer, got.cut, err = askWhole(ctx, host, q, manner{options: sent}, c.progress.answering())
 		}
 		switch {
 		case err == nil:
 			d.warm.answered(host.Name(), model)
-			q.mend(ctx, host, c, got)
+			q.mend(ctx, host, c, sent, got)
 		case got.answer == nil && errors.Is(err, context.DeadlineExceeded):
 			got.loading = d.finishLoading(host, q)
 		}
@@ -119,6 +123,15 @@ func (d Deps) askModel(ctx context.Context, c *call, q question) (*outcome, erro
 	})
 	got.served.Total = time.Since(began).Milliseconds()
 	return got, err
+}
+
+// lent takes in what a lease says about the call that began then.
+func (got *outcome) lent(lease *pool.Lease, began time.Time) {
+	got.served.Host, got.served.Queue = lease.Host.Name(), time.Since(began).Milliseconds()
+	got.served.Retries, got.served.Overridden = lease.Attempt-1, lease.Overridden
+	if got.pinned = ""; len(lease.Overridden) > 0 {
+		got.pinned = overridden(lease)
+	}
 }
 
 // askWhole asks so that a prompt which the host would have to cut is noticed:
@@ -190,8 +203,10 @@ func notes(q question, got *outcome, limit time.Duration) []string {
 	a := got.answer
 	var notes []string
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
-	if got.mended != "" {
-		notes = append(notes, got.mended)
+	for _, note := range []string{got.pinned, got.mended} {
+		if note != "" {
+			notes = append(notes, note)
+		}
 	}
 	switch {
 	case got.cut:

@@ -19,6 +19,8 @@ type modelArgs struct {
 	KeepAlive      *keepAlive `json:"keep_alive,omitempty" jsonschema:"how long the model stays in memory: \"5m\", 0 = not, -1 = for ever"`
 	Truncate       *bool      `json:"truncate,omitempty" jsonschema:"false refuses input that exceeds the context; otherwise it is cut, and a note says so"`
 	TimeoutSeconds period     `json:"timeout_seconds,omitempty" jsonschema:"give up after this time and return what there is"`
+	Priority       priority   `json:"priority,omitempty" jsonschema:"batch lets interactive calls (default) go first"`
+	Host           string     `json:"host,omitempty" jsonschema:"only this host, by a name from list-models"`
 }
 
 // textArgs are those of a question that is answered with text.

@@ -34,7 +34,7 @@ func chat(d Deps) mcpserver.ServerTool {
 	}, func(ctx context.Context, in chatIn, c *call) (*result, error) {
 		req := backend.ChatRequest{
 			Model: string(in.Model), Tools: in.Tools,
-			Format: in.Format.RawMessage, Think: in.Think, Options: in.Options, KeepAlive: in.KeepAlive.value(),
+			Format: in.Format.RawMessage, Think: in.Think, KeepAlive: in.KeepAlive.value(),
 		}
 		q := question{model: string(in.Model), args: in.textArgs}
 		if len(in.Messages) == 0 {

@@ -13,7 +13,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
-	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
 )
 
 type embedIn struct {
@@ -46,7 +46,7 @@ func embed(d Deps) mcpserver.ServerTool {
 		text:   "Turn texts into vectors that can be compared for meaning.",
 		output: reflect.TypeFor[embedOut](),
 	}, func(ctx context.Context, in embedIn, c *call) (*result, error) {
-		if err := permit(ctx, string(in.Model)); err != nil {
+		if err := d.permit(ctx, string(in.Model), in.modelArgs); err != nil {
 			return nil, err
 		}
 		ctx, cancel := withLimit(ctx, in.timeout(d.Timeout))
@@ -65,6 +65,8 @@ func embed(d Deps) mcpserver.ServerTool {
 type embedding struct {
 	in      embedIn
 	vectors [][]float32
+	sent    options  // with the requests to the host at hand
+	pinned  string   // which options of the caller's were overridden; "" if none
 	cut     []string // the inputs that did not fit the context, as the caller would name them
 	served  served
 }
@@ -73,16 +75,17 @@ func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 	began := time.Now()
 	for first := 0; first < len(e.in.Input); first += embedBatch {
 		batch := e.in.Input[first:min(first+embedBatch, len(e.in.Input))]
-		need := route.Need{Model: backend.CanonicalModel(string(e.in.Model)), OnWait: c.progress.queued}
+		bytes := 0
 		for _, text := range batch {
-			need.Bytes += int64(len(text))
+			bytes += len(text)
 		}
-		asked := time.Now()
-		err := d.Hosts.With(ctx, need, func(ctx context.Context, host backend.Backend) error {
-			e.served.Host = host.Name()
-			e.served.Queue += time.Since(asked).Milliseconds()
-			c.progress.asked(fmt.Sprintf("embedding, %d of %d done on %s", first, len(e.in.Input), host.Name()))
-			return e.batch(ctx, host, first, batch)
+		need := d.need(ctx, c, string(e.in.Model), e.in.modelArgs, bytes)
+		asked, cut := time.Now(), len(e.cut)
+		err := d.Hosts.With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
+			e.vectors, e.cut = e.vectors[:first], e.cut[:cut] // without those of a try that failed halfway
+			e.lent(lease, asked)
+			c.progress.asked(fmt.Sprintf("embedding, %d of %d done on %s", first, len(e.in.Input), lease.Host.Name()))
+			return e.batch(ctx, lease.Host, first, batch)
 		})
 		if err != nil {
 			return err
@@ -90,6 +93,19 @@ func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 	}
 	e.served.Total = time.Since(began).Milliseconds()
 	return nil
+}
+
+// lent takes in what a lease says about a part of the call, which was asked for then.
+func (e *embedding) lent(lease *pool.Lease, asked time.Time) {
+	e.sent = leased(e.in.Options, lease)
+	e.served.Host = lease.Host.Name()
+	e.served.Queue += time.Since(asked).Milliseconds()
+	if lease.Attempt > 1 {
+		e.served.Retries++
+	}
+	if e.served.Overridden = lease.Overridden; len(lease.Overridden) > 0 {
+		e.pinned = overridden(lease)
+	}
 }
 
 // batch embeds texts of which the first is the first-th input of the call. If
@@ -119,7 +135,7 @@ func (e *embedding) batch(ctx context.Context, host backend.Backend, first int, 
 func (e *embedding) ask(ctx context.Context, host backend.Backend, batch []string, truncate bool) error {
 	got, err := host.Embed(ctx, &backend.EmbedRequest{
 		Model: string(e.in.Model), Input: batch, Truncate: &truncate, Dimensions: int(e.in.Dimensions),
-		Options: e.in.Options, KeepAlive: e.in.KeepAlive.value(),
+		Options: e.sent, KeepAlive: e.in.KeepAlive.value(),
 	})
 	if err != nil {
 		return err
@@ -138,6 +154,9 @@ func (d Deps) present(ctx context.Context, e *embedding) (*result, error) {
 		out.Dimensions = len(e.vectors[0])
 	}
 	r := &result{data: out, served: &e.served}
+	if e.pinned != "" {
+		r.notes = append(r.notes, e.pinned)
+	}
 	if len(e.cut) > 0 {
 		r.notes = append(r.notes, "Longer than the model's context, so only their beginning was embedded: "+strings.Join(e.cut, ", ")+".")
 	}

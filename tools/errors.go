@@ -89,11 +89,16 @@ func explain(model string, err error) *Error {
 	case errors.Is(err, context.Canceled):
 		return &Error{Code: Cancelled, Message: "the call was cancelled"}
 	}
+	if errors.Is(err, pool.ErrNoHost) {
+		return &Error{Code: NoHost, Message: err.Error(), Hint: startOllama, Retryable: true}
+	}
 	if failed, ok := errors.AsType[*backend.Error](err); ok {
 		return explainHost(model, err, failed)
 	}
 	return &Error{Code: Internal, Message: err.Error()}
 }
+
+const startOllama = "start Ollama there (ollama serve) or point OLLAMA_HOST to where it runs; `ollama-mcp doctor` tells more"
 
 // explainHost says what can be done about err, which came of a failure on a host.
 func explainHost(model string, err error, failed *backend.Error) *Error {
@@ -101,7 +106,7 @@ func explainHost(model string, err error, failed *backend.Error) *Error {
 	switch failed.Class {
 	case backend.Transport:
 		e.Code, e.Retryable = NoHost, true
-		e.Hint = "start Ollama there (ollama serve) or point OLLAMA_HOST to where it runs; `ollama-mcp doctor` tells more"
+		e.Hint = startOllama
 	case backend.Overload:
 		e.Code, e.Retryable = Overloaded, true
 		e.Hint = "try again later"

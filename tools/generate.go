@@ -29,7 +29,7 @@ func generate(d Deps) mcpserver.ServerTool {
 		}
 		req := backend.GenerateRequest{
 			Model: string(in.Model), Prompt: in.Prompt, System: in.System, Suffix: in.Suffix, Raw: in.Raw, Images: images,
-			Format: in.Format.RawMessage, Think: in.Think, Options: in.Options, KeepAlive: in.KeepAlive.value(),
+			Format: in.Format.RawMessage, Think: in.Think, KeepAlive: in.KeepAlive.value(),
 		}
 		return d.answer(ctx, c, question{
 			model: string(in.Model), args: in.textArgs,

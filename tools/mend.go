@@ -9,23 +9,25 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// manner is how a question is put: the zero manner is as its caller said. What is
-// not zero is what may help where that got an answer of no use.
+// manner is how a question is put. But for the options, what is zero is as its
+// caller said, and what is not may help where that got an answer of no use.
 type manner struct {
-	mayCut  bool   // the host may cut the prompt
-	noThink bool   // the model is not to think first
-	predict int    // tokens that it may spend
-	faulty  string // an answer that did not fit the format, to be done again
-	fault   string // what is wrong with it
+	options options // to send; those of the caller as far as the pool allows
+	mayCut  bool    // the host may cut the prompt
+	noThink bool    // the model is not to think first
+	predict int     // tokens that it may spend
+	faulty  string  // an answer that did not fit the format, to be done again
+	fault   string  // what is wrong with it
 }
 
 // mend asks a host once more where its answer is of no use to the caller, and
 // asking in another manner may get a better one. If that fails, the answer stands.
-func (q question) mend(ctx context.Context, host backend.Backend, c *call, got *outcome) {
+func (q question) mend(ctx context.Context, host backend.Backend, c *call, sent options, got *outcome) {
 	m, why := q.remedy(got.answer)
 	if why == "" {
 		return
 	}
+	m.options = sent
 	c.progress.asked("asking again on " + host.Name())
 	answer, cut, err := askWhole(ctx, host, q, m, c.progress.answering())
 	if err != nil {
@@ -62,12 +64,12 @@ func isEmpty(a *backend.Answer) bool { return strings.TrimSpace(a.Text) == "" &&
 
 // apply changes a request to the manner.
 func (m manner) apply(truncate **bool, think **backend.ThinkValue, options *map[string]any) {
-	*truncate = &m.mayCut
+	*truncate, *options = &m.mayCut, m.options
 	if m.noThink {
 		*think = &backend.ThinkValue{Value: false}
 	}
 	if m.predict > 0 {
-		*options = maps.Clone(*options)
+		*options = maps.Clone(m.options)
 		(*options)["num_predict"] = m.predict
 	}
 }

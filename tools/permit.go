@@ -30,8 +30,11 @@ func (d Deps) admit(ctx context.Context, tool string) (end func(), err error) {
 	return end, err
 }
 
-// permit refuses a model that the caller may not use.
-func permit(ctx context.Context, model string) error {
+// permit refuses a model that the caller may not use, and a host that there is not.
+func (d Deps) permit(ctx context.Context, model string, args modelArgs) error {
+	if _, err := named(d.Hosts.Hosts(), args.Host); err != nil {
+		return err
+	}
 	if who := caller.FromContext(ctx); !who.MayUse(backend.CanonicalModel(model)) {
 		return &Error{
 			Code: Forbidden, Message: fmt.Sprintf("%q may not use the model %q", who.ID, model),

@@ -88,6 +88,17 @@ func (p *progress) queued(standing func() route.Standing) {
 	})
 }
 
+// retrying: a host has failed, and another is asked, or the same again.
+func (p *progress) retrying(r route.Retry) {
+	until := time.Now().Add(r.In)
+	p.is(func() string {
+		if wait := time.Until(until); wait > 0 {
+			return fmt.Sprintf("%s failed; trying again in %.0f s", r.Host, math.Ceil(wait.Seconds()))
+		}
+		return r.Host + " failed; trying again"
+	})
+}
+
 // asked: the request is with a host. doing is what the host does with it until
 // the first piece of the answer comes: loading the model, say.
 func (p *progress) asked(doing string) {

@@ -17,14 +17,18 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
 )
 
 // Hosts lends out hosts; *pool.Pool is one.
 type Hosts interface {
-	// With lends use a host that meets the need, and takes it back.
-	With(ctx context.Context, need route.Need, use func(context.Context, backend.Backend) error) error
+	// With lends use a host that meets the need, and takes it back. It may call
+	// use again when a host fails.
+	With(ctx context.Context, need route.Need, use func(context.Context, *pool.Lease) error) error
 	// Hosts are all hosts there are, for questions that need no slot.
 	Hosts() []backend.Backend
+	// Stats tell how the hosts and the queue do.
+	Stats() pool.Stats
 }
 
 // Deps is what the tools need from the rest of the program.
@@ -37,7 +41,10 @@ type Deps struct {
 	// InlineBytes is up to what size embeddings are returned in the result
 	// itself when the caller leaves it to us; 0 means never.
 	InlineBytes int
-	Log         *slog.Logger
+	// RawRunner sends the options that a model is loaded with as each caller wants
+	// them, even if the model has to be loaded anew for that.
+	RawRunner bool
+	Log       *slog.Logger
 	// Background runs work that outlives the call that began it, until the
 	// context that it is given ends with the program. nil: there is no such work.
 	Background func(work func(context.Context))
@@ -54,6 +61,7 @@ func All(d Deps) []mcpserver.ServerTool {
 		chat(d),
 		embed(d),
 		listModels(d),
+		status(d),
 	}
 }
 

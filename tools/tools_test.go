@@ -35,7 +35,17 @@ type client struct {
 // use makes the tools ask a host, of which two calls may be worked on and two wait.
 func (c *client) use(host *backendtest.Host) *backendtest.Host {
 	c.t.Helper()
-	p, err := pool.New(pool.Options{Hosts: []backend.Backend{host.Open(c.t)}, Slots: 2, Queue: 2})
+	c.useAll(pool.Options{Slots: 2, Queue: 2}, host)
+	return host
+}
+
+// useAll makes the tools ask the hosts through a pool of their own.
+func (c *client) useAll(o pool.Options, hosts ...*backendtest.Host) {
+	c.t.Helper()
+	for _, host := range hosts {
+		o.Hosts = append(o.Hosts, host.Open(c.t))
+	}
+	p, err := pool.New(o)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -49,7 +59,6 @@ func (c *client) use(host *backendtest.Host) *backendtest.Host {
 	for _, tool := range tools.All(deps) {
 		c.tools[tool.Tool.Name] = tool.Handler
 	}
-	return host
 }
 
 func (c *client) context() context.Context { return caller.NewContext(c.t.Context(), c.who) }
@@ -324,7 +333,10 @@ func TestFailuresOfAHostAreCodedAndTheNextCallWorks(t *testing.T) {
 			{"a huge line", "upstream", "gpu-1", backendtest.HugeLine(20 << 20)},
 			{"silence", "timeout", "time limit", backendtest.Hang},
 		} {
-			host.Fail(1, tc.fault)
+			host.FailWhen(func(backendtest.Call) backendtest.Fault { return tc.fault })
+			if tc.name == "silence" {
+				host.Mend().Fail(1, tc.fault) // what loads the model on is answered
+			}
 			a := c.fails("generate", args, tc.code, tc.words)
 			if tc.name == "a wait asked for" && a.StructuredContent["retry_after_seconds"] != 7.0 {
 				t.Errorf("%s: %+v", tc.name, a.StructuredContent)
@@ -332,6 +344,7 @@ func TestFailuresOfAHostAreCodedAndTheNextCallWorks(t *testing.T) {
 			if tc.name == "a cut" && (len(a.Content) != 2 || a.Content[1].Text == "") {
 				t.Errorf("what had come before the cut is lost: %+v", a.Content)
 			}
+			host.Mend()
 			if a := c.succeeds("generate", args); a.Content[0].Text != "one two three" {
 				t.Errorf("after %s: %+v", tc.name, a)
 			}

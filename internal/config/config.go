@@ -1,16 +1,14 @@
-// Package config holds every option, declared once.
+// Package config holds every option, declared once, and reads the file.
 //
-// It promises that a flag beats the environment, the environment beats the
-// default, that a bad value is named by where it came from, and that the page of
-// options in docs is printed from the declarations themselves. What an option
-// does is left to the package that it is for.
+// It promises that a flag beats the environment, the environment the file and the
+// file the default, that whatever is wrong is named by where it came from, down to
+// the line of a file, and that the page of options in docs is printed from the
+// declarations themselves. What a setting does is left to the package that it is
+// for, and reading anew when a file changes to package reload.
 package config
 
 import (
-	"cmp"
-	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -18,42 +16,128 @@ import (
 
 // Config is what the program runs with.
 type Config struct {
-	Host         string        // as OLLAMA_HOST spells it
-	CAFile       string        // PEM file; "" for the system's authorities
-	Slots        int           // requests per host at once
-	Queue        int           // requests that may wait
-	Timeout      time.Duration // of a call that brings none; 0 = none
-	DrainTimeout time.Duration
-	InlineBytes  int
-	MaxMessage   int // MiB
-	LogLevel     slog.Level
+	File string // the configuration file; "" for none
+
+	CAFile        string        // PEM file, of hosts that name none; "" for the system's authorities
+	Slots         int           // requests at once, of hosts that name none; 0 = learned
+	MaxInFlight   int           // requests at once on all hosts together; 0 = no limit
+	Queue         int           // requests that may wait
+	MaxPassedOver time.Duration // for which others may go first
+	Route         string        // policy
+	RunnerOptions string        // "pinned" or "caller"
+	FallbackAfter time.Duration // of waiting; 0 = when the call's time would run out
+	NoCloud       bool
+	ContextGuard  string        // "next-rung-or-refuse", "warn" or "off"
+	Timeout       time.Duration // of a call that brings none; 0 = none
+	DrainTimeout  time.Duration
+	Cache         string // "all", "deterministic" or "off"
+	CacheSize     int    // MiB
+	CacheTTL      time.Duration
+	InlineBytes   int
+	MaxMessage    int // MiB
+	LogLevel      slog.Level
 
 	Listen         []string // where to serve HTTP; none to serve stdio
 	AllowedHosts   []string
 	AllowedOrigins []string
+	TLSCert        string // PEM files; "" for none
+	TLSKey         string
+	TLSClientCA    string
+	TokenFile      string
+	OAuthIssuer    string
+	OAuthAudience  string
 	Insecure       bool
 
+	// Host is the URL of the first of Hosts.
+	Host string
 	// APIKey comes from OLLAMA_API_KEY alone: a flag could be read by everybody
 	// on the machine.
 	APIKey string
+
+	// What follows is a list of things rather than a value; see file.go.
+
+	Hosts     []Host              // at least one
+	Models    map[string]Model    // by canonical name
+	Fallback  []string            // what may stand in for any model; names as in Model.Try
+	Providers map[string]Provider // by name
+	Keys      []Key               // of the file and of TokenFile; nil: callers need none
+	Scopes    map[string]Grant    // of OAuth tokens; nil: each token may everything
+
+	// Warnings are what is allowed and should be put right, a line each.
+	Warnings []string
+	// Files are the SHA-256 sums of the files that were read, by name; zero for
+	// one that could not be read. They are told even if what is in them is refused.
+	Files map[string][32]byte
+
+	addresses []string          // of --host
+	options   map[string]string // the options as text, to be compared
 }
 
-// declare is the one place where an option exists. Its name is the flag and, as
-// OLLAMA_MCP_NAME, the environment variable; its usage line is the documentation.
+// declare is the one place where an option exists. Its name is the flag, the key
+// in the file and, as OLLAMA_MCP_NAME, the environment variable; its usage line is
+// the documentation.
 func declare(fs *FlagSet, c *Config) {
-	fs.StringVar(&c.Host, "host", "127.0.0.1:11434", "`address` of the Ollama server: host, host:port or URL; OLLAMA_HOST is honoured too")
-	fs.StringVar(&c.CAFile, "ca-file", "", "PEM `file` of the authority that signed the host's certificate, if the system does not know it")
-	fs.IntVar(&c.Slots, "slots", 4, "how many requests the host is given at once")
+	fs.StringVar(&c.File, "config", "", "YAML `file` with any of these options and what only a file can say; none is read unasked")
+	fs.StringSliceVar(&c.addresses, "host", []string{defaultHost}, "`address` of an Ollama server: host, host:port or URL; may be given more than once; OLLAMA_HOST is honoured too")
+	fs.StringVar(&c.CAFile, "ca-file", "", "PEM `file` of the authority that signed the hosts' certificates, if the system does not know it")
+	fs.IntVar(&c.Slots, "slots", 0, "how many requests a host is given at once; 0 = learned from how it answers")
+	fs.IntVar(&c.MaxInFlight, "max-in-flight", 0, "how many requests all hosts together are given at once; 0 = no limit")
 	fs.IntVar(&c.Queue, "queue", 256, "how many requests may wait for a slot; one more is refused at once")
+	fs.DurationVar(&c.MaxPassedOver, "max-passed-over", 10*time.Second, "how long a request may be passed over for others whose model is loaded already")
+	oneOf(fs, &c.Route, "route", "`policy` that orders the hosts for a request", "warmest", "least-busy", "fastest", "round-robin")
+	oneOf(fs, &c.RunnerOptions, "runner-options", "`source` of num_ctx and the other options that make Ollama load a model anew", "pinned", "caller")
+	fs.DurationVar(&c.FallbackAfter, "fallback-after", 0, "how long a call waits for a slot before the next model of its ladder is tried; 0 = while its time lasts")
+	fs.BoolVar(&c.NoCloud, "no-cloud", false, "send nothing to a provider that is not local, whatever the file says")
+	oneOf(fs, &c.ContextGuard, "context-guard", "`reaction` to a prompt that the model's context cannot hold", "next-rung-or-refuse", "warn", "off")
 	fs.DurationVar(&c.Timeout, "timeout", 55*time.Second, "time limit of a call that brings no timeout_seconds; below the 60 s after which many MCP hosts give up; 0 = none")
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "how long calls may go on after SIGTERM or SIGINT; a second signal ends at once")
+	oneOf(fs, &c.Cache, "cache", "`answers` that are kept and given again", "all", "deterministic", "off")
+	fs.IntVar(&c.CacheSize, "cache-size", 256, "memory for kept answers, in `MiB`")
+	fs.DurationVar(&c.CacheTTL, "cache-ttl", 10*time.Minute, "how long an answer is kept")
 	fs.IntVar(&c.InlineBytes, "inline-bytes", 16<<10, "size in `bytes` up to which embeddings are returned in the result rather than as a resource")
 	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
 	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; may be given more than once")
 	fs.StringSliceVar(&c.AllowedHosts, "allowed-host", nil, "`name` by which HTTP clients may call the server, besides localhost and the address that they reach")
 	fs.StringSliceVar(&c.AllowedOrigins, "allowed-origin", nil, "web `site`, such as https://example.com, whose pages may use the server over HTTP")
+	fs.StringVar(&c.TLSCert, "tls-cert", "", "PEM `file` of the certificate to serve HTTPS with")
+	fs.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` of that certificate's private key")
+	fs.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM `file` of the authority whose certificates clients must show")
+	fs.StringVar(&c.TokenFile, "token-file", "", "YAML `file` of the keys that clients may call with: a list like keys in the configuration file")
+	fs.StringVar(&c.OAuthIssuer, "oauth-issuer", "", "`URL` of the authorization server whose access tokens are accepted")
+	fs.StringVar(&c.OAuthAudience, "oauth-audience", "", "`URL` of this server, which access tokens must have been issued for")
 	fs.BoolVar(&c.Insecure, "insecure", false, "allow to listen where other machines can connect, and use the models unasked")
 	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "least `level` that is logged to stderr: debug, info, warn or error")
+}
+
+// check refuses what no value of its type can say by itself.
+func (c *Config) check(fs *FlagSet) error {
+	for _, o := range []struct {
+		name string
+		bad  bool
+		want string
+	}{
+		{"slots", c.Slots < 0, "must be 0 or more"},
+		{"max-in-flight", c.MaxInFlight < 0, "must be 0 or more"},
+		{"queue", c.Queue < 1, "must be at least 1"},
+		{"max-passed-over", c.MaxPassedOver < 0, "must be 0 or more"},
+		{"fallback-after", c.FallbackAfter < 0, "must be 0 or more"},
+		{"timeout", c.Timeout < 0, "must be 0 or more"},
+		{"drain-timeout", c.DrainTimeout <= 0, "must be more than 0"},
+		{"cache-size", c.CacheSize < 1 || c.CacheSize > 1<<20, "must be 1 to 1048576"},
+		{"cache-ttl", c.CacheTTL <= 0, "must be more than 0"},
+		{"inline-bytes", c.InlineBytes < 0, "must be 0 or more"},
+		{"max-message", c.MaxMessage < 1 || c.MaxMessage > 1024, "must be 1 to 1024"},
+		{"tls-cert", c.TLSCert != "" && c.TLSKey == "", "needs tls-key"},
+		{"tls-key", c.TLSKey != "" && c.TLSCert == "", "needs tls-cert"},
+		{"tls-client-ca", c.TLSClientCA != "" && c.TLSCert == "", "needs tls-cert"},
+		{"oauth-issuer", c.OAuthIssuer != "" && c.OAuthAudience == "", "needs oauth-audience"},
+		{"oauth-audience", c.OAuthAudience != "" && c.OAuthIssuer == "", "needs oauth-issuer"},
+	} {
+		if o.bad {
+			return wrong(fs.Lookup(o.name), o.want)
+		}
+	}
+	return nil
 }
 
 // FlagSet is the library's, which is known to this package alone.
@@ -70,104 +154,3 @@ func Flags(c *Config) *FlagSet {
 	declare(fs, c)
 	return fs
 }
-
-// Parse reads args and then, for the options that they leave out, the
-// environment. fs is what Flags returned, with any flags that a command adds.
-func Parse(fs *FlagSet, c *Config, args []string, getenv func(string) string) error {
-	if err := fs.Parse(args); err != nil {
-		return err
-	}
-	var bad error
-	fs.VisitAll(func(f *pflag.Flag) {
-		value := getenv(Variable(f.Name))
-		if f.Changed || value == "" || bad != nil {
-			return
-		}
-		if err := f.Value.Set(value); err != nil {
-			bad = fmt.Errorf("%s: %q: %w", Variable(f.Name), value, err)
-		}
-		f.Changed = true
-	})
-	if bad != nil {
-		return bad
-	}
-	if host := getenv("OLLAMA_HOST"); host != "" && !fs.Changed("host") {
-		c.Host = host
-	}
-	c.APIKey = getenv("OLLAMA_API_KEY")
-	return c.check()
-}
-
-// Given are the options that were set, as flags for another start of the program,
-// which is to serve stdio whatever the environment says.
-func Given(fs *FlagSet) (args []string) {
-	args = []string{"--listen="}
-	known := Flags(new(Config))
-	fs.Visit(func(f *pflag.Flag) {
-		_, isList := f.Value.(pflag.SliceValue) // as only options for HTTP are
-		if known.Lookup(f.Name) != nil && !isList {
-			args = append(args, "--"+f.Name+"="+f.Value.String())
-		}
-	})
-	return args
-}
-
-// check refuses what no value of its type can say by itself.
-func (c *Config) check() error {
-	for _, o := range []struct {
-		name string
-		bad  bool
-		want string
-	}{
-		{"slots", c.Slots < 1, "at least 1"},
-		{"queue", c.Queue < 1, "at least 1"},
-		{"timeout", c.Timeout < 0, "0 or more"},
-		{"drain-timeout", c.DrainTimeout <= 0, "more than 0"},
-		{"inline-bytes", c.InlineBytes < 0, "0 or more"},
-		{"max-message", c.MaxMessage < 1 || c.MaxMessage > 1024, "1 to 1024"},
-	} {
-		if o.bad {
-			return fmt.Errorf("--%s or %s: must be %s", o.name, Variable(o.name), o.want)
-		}
-	}
-	return nil
-}
-
-// Variable is the environment variable of an option.
-func Variable(option string) string {
-	return "OLLAMA_MCP_" + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))
-}
-
-// Page is the documentation of all options in Markdown.
-func Page() string {
-	var b strings.Builder
-	b.WriteString(pageHead)
-	Flags(new(Config)).VisitAll(func(f *pflag.Flag) {
-		kind, usage := pflag.UnquoteUsage(f)
-		def := "`" + f.DefValue + "`"
-		if f.DefValue == "" || f.DefValue == "[]" {
-			def = "none"
-		}
-		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s | %s |\n", f.Name, Variable(f.Name), cmp.Or(kind, f.Value.Type()), def, usage)
-	})
-	b.WriteString(pageTail)
-	return b.String()
-}
-
-const pageHead = `# Options
-
-Printed from the program's own declarations; ` + "`make docs`" + ` renews it.
-
-A flag beats the environment variable, and that beats the default.
-
-| flag | environment | value | default | what it does |
-|---|---|---|---|---|
-`
-
-const pageTail = `
-Two variables of Ollama's own are honoured:
-
-- ` + "`OLLAMA_HOST`" + `: the address of the server, where neither ` + "`--host` nor `OLLAMA_MCP_HOST`" + ` is given.
-- ` + "`OLLAMA_API_KEY`" + `: sent to that server as a bearer token, and to nobody else. There is no flag for it, since
-  other users of a machine can read a program's flags.
-`

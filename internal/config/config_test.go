@@ -3,6 +3,7 @@ package config_test
 import (
 	"flag"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -11,25 +12,53 @@ import (
 
 var update = flag.Bool("update", false, "rewrite docs/options.md")
 
-func TestFlagBeatsEnvironmentBeatsDefault(t *testing.T) {
+func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
+	const file = "queue: 3"
 	for _, tc := range []struct {
 		name string
 		args []string
 		env  map[string]string
+		file string
+		want int
+	}{
+		{"default", nil, nil, "", 256},
+		{"file", nil, nil, file, 3},
+		{"environment before file", nil, map[string]string{"OLLAMA_MCP_QUEUE": "2"}, file, 2},
+		{"flag before all", []string{"--queue=1"}, map[string]string{"OLLAMA_MCP_QUEUE": "2"}, file, 1},
+		{"an empty variable says nothing", nil, map[string]string{"OLLAMA_MCP_QUEUE": ""}, file, 3},
+	} {
+		c, err := parseFile(t, tc.file, tc.args, tc.env)
+		if err != nil || c.Queue != tc.want {
+			t.Errorf("%s: got queue %d, %v; want %d", tc.name, c.Queue, err, tc.want)
+		}
+	}
+}
+
+func TestHostsComeFromTheFirstPlaceThatNamesAny(t *testing.T) {
+	const file = "hosts: [{url: e}, {url: f}]"
+	ours, ollamas := map[string]string{"OLLAMA_MCP_HOST": "b,c", "OLLAMA_HOST": "d"}, map[string]string{"OLLAMA_HOST": "d"}
+	for _, tc := range []struct {
+		args []string
+		env  map[string]string
+		file string
 		want string
 	}{
-		{"default", nil, nil, "127.0.0.1:11434"},
-		{"OLLAMA_HOST", nil, map[string]string{"OLLAMA_HOST": "a"}, "a"},
-		{"our variable before OLLAMA_HOST", nil, map[string]string{"OLLAMA_HOST": "a", "OLLAMA_MCP_HOST": "b"}, "b"},
-		{"flag before both", []string{"--host=c"}, map[string]string{"OLLAMA_HOST": "a", "OLLAMA_MCP_HOST": "b"}, "c"},
-		{"an empty variable says nothing", nil, map[string]string{"OLLAMA_MCP_HOST": ""}, "127.0.0.1:11434"},
+		{nil, nil, "", "127.0.0.1:11434"},
+		{nil, ollamas, "", "d"},
+		{nil, ollamas, file, "e f"},
+		{nil, ollamas, "host: e", "e"},
+		{nil, ollamas, "{host: [e, f], hosts: [{url: g}]}", "e f g"},
+		{nil, ours, file, "b c"},
+		{[]string{"--host=a"}, ours, file, "a"},
+		{[]string{"--host=a", "--host=z"}, ours, file, "a z"},
 	} {
-		c, err := parse(tc.args, tc.env)
-		if err != nil {
-			t.Errorf("%s: %v", tc.name, err)
+		c, err := parseFile(t, tc.file, tc.args, tc.env)
+		var got []string
+		for _, h := range c.Hosts {
+			got = append(got, h.URL)
 		}
-		if c.Host != tc.want {
-			t.Errorf("%s: got host %q, want %q", tc.name, c.Host, tc.want)
+		if err != nil || strings.Join(got, " ") != tc.want {
+			t.Errorf("%q %v %q: got hosts %q, %v; want %s", tc.args, tc.env, tc.file, got, err, tc.want)
 		}
 	}
 }
@@ -40,15 +69,22 @@ func TestBadValueIsNamedByWhereItCameFrom(t *testing.T) {
 		env  map[string]string
 		want string // is in the error
 	}{
-		{[]string{"--slots=many"}, nil, "--slots"},
-		{[]string{"--slots=0"}, nil, "--slots"},
+		{[]string{"--slots=many"}, nil, `--slots: "many": invalid syntax`},
+		{[]string{"--slots=-1"}, nil, "--slots: must be 0 or more"},
 		{[]string{"--solts=1"}, nil, "--solts"},
-		{nil, map[string]string{"OLLAMA_MCP_SLOTS": "many"}, "OLLAMA_MCP_SLOTS"},
-		{nil, map[string]string{"OLLAMA_MCP_TIMEOUT": "-1s"}, "OLLAMA_MCP_TIMEOUT"},
+		{[]string{"--route=nearest"}, nil, "--route: \"nearest\": must be warmest, least-busy, fastest or round-robin"},
+		{[]string{"--host="}, nil, "--host: has no address"},
+		{[]string{"--host=a", "--host=a:11434"}, nil, "--host: there is a host named a:11434 already"},
+		{[]string{"--tls-key=a"}, nil, "--tls-key: needs tls-cert"},
+		{nil, map[string]string{"OLLAMA_MCP_SLOTS": "many"}, `OLLAMA_MCP_SLOTS: "many": invalid syntax`},
+		{nil, map[string]string{"OLLAMA_MCP_TIMEOUT": "-1s"}, "OLLAMA_MCP_TIMEOUT: must be 0 or more"},
 		{nil, map[string]string{"OLLAMA_MCP_LOG_LEVEL": "loud"}, "OLLAMA_MCP_LOG_LEVEL"},
+		{nil, map[string]string{"OLLAMA_MCP_HOST": "ftp://a"}, "OLLAMA_MCP_HOST: the scheme"},
+		{nil, map[string]string{"OLLAMA_HOST": "a b"}, "OLLAMA_HOST: the host"},
+		{nil, map[string]string{"OLLAMA_MCP_CONFIG": "none.yaml"}, "OLLAMA_MCP_CONFIG: none.yaml: no such file"},
 	} {
 		_, err := parse(tc.args, tc.env)
-		if err == nil || !strings.Contains(err.Error(), tc.want) {
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v %v: got %v, want an error that names %s", tc.args, tc.env, err, tc.want)
 		}
 	}
@@ -70,13 +106,76 @@ func TestOptionThatMayBeRepeatedIsReadFromAnywhere(t *testing.T) {
 	}
 }
 
+func TestErrorNeverShowsThePasswordOfAnAddress(t *testing.T) {
+	const address = `ftp://me:swordfish@a"`
+	_, flag := parse([]string{"--host=" + address}, nil)
+	_, variable := parse(nil, map[string]string{"OLLAMA_MCP_HOST": address})
+	_, ollamas := parse(nil, map[string]string{"OLLAMA_HOST": address})
+	for _, err := range []error{flag, variable, ollamas} {
+		if err == nil || strings.Contains(err.Error(), "swordfish") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestKeyComesFromTheEnvironmentAlone(t *testing.T) {
 	c, err := parse(nil, map[string]string{"OLLAMA_API_KEY": "secret"})
 	if err != nil || c.APIKey != "secret" {
 		t.Errorf("got %q, %v", c.APIKey, err)
 	}
+	if c.Hosts[0].APIKey != "secret" {
+		t.Errorf("the usual host is sent %q", c.Hosts[0].APIKey)
+	}
 	if _, err := parse([]string{"--api-key=secret"}, nil); err == nil {
 		t.Error("a flag for the key exists")
+	}
+}
+
+func TestAnotherStartIsGivenTheFlagsButServesStdio(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "c.yaml", "{listen: a:1, queue: 3}")
+	var c, again config.Config
+	fs := config.Flags(&c)
+	fs.Bool("json", false, "of a command")
+	env := func(string) string { return "" }
+	if err := config.Parse(fs, &c, []string{"--config=c.yaml", "--host=[::1]:1", "--host=a,b", "--listen=:1", "--json", "--slots=7"}, env); err != nil {
+		t.Fatal(err)
+	}
+	if err := config.Parse(config.Flags(&again), &again, config.Given(fs), env); err != nil {
+		t.Fatal(err)
+	}
+	if len(again.Listen) != 0 || again.Queue != 3 || !reflect.DeepEqual(again.Hosts, c.Hosts) || len(c.Hosts) != 3 || c.Hosts[2].Slots != 7 {
+		t.Errorf("given %q, the other start has %+v", config.Given(fs), again)
+	}
+}
+
+func TestChangesThatNeedARestartAreNamed(t *testing.T) {
+	const key = "keys: [{name: a, sha256: " + digest + "}]"
+	for _, tc := range []struct {
+		was, is string
+		want    string
+	}{
+		{"queue: 3", "queue: 3", ""},
+		{"queue: 3", "", "queue"},
+		{"listen: a:1", "{listen: [a:1, b:2], timeout: 1s}", "listen timeout"},
+		{"", "{log-level: debug, slots: 3, ca-file: a, hosts: [{url: a}], models: {a: {num_ctx: 1}}, fallback: [a]}", ""},
+		{"", key, "keys"},
+		{key, "", "keys"},
+		{"", "keys: []", "keys"},
+		{key, "keys: []", ""},
+		{key, strings.Replace(key, "name: a", "name: b", 1), ""},
+	} {
+		was, err := parseFile(t, tc.was, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is, err := parseFile(t, tc.is, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(config.NeedsRestart(was, is), " "); got != tc.want {
+			t.Errorf("%q to %q: got %q, want %q", tc.was, tc.is, got, tc.want)
+		}
 	}
 }
 
@@ -100,4 +199,14 @@ func parse(args []string, env map[string]string) (config.Config, error) {
 	var c config.Config
 	err := config.Parse(config.Flags(&c), &c, args, func(key string) string { return env[key] })
 	return c, err
+}
+
+// parseFile is parse with a file that holds text, named config.yaml.
+func parseFile(t *testing.T, text string, args []string, env map[string]string) (config.Config, error) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("config.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return parse(append(args, "--config=config.yaml"), env)
 }

@@ -18,12 +18,9 @@ func TestCancelledCallStopsOllamaAndLeavesNothingOpen(t *testing.T) {
 		"generate": `{"model":"tiny-loops","prompt":"hi"}`,
 		"chat":     `{"model":"tiny-loops","messages":[{"role":"user","content":"hi"}]}`,
 	} {
-		before := ended(ollama, "/api/"+tool)
 		p := s.start(tool, args)
 		p.until(" tokens, ")
-		if ended(ollama, "/api/"+tool) != before {
-			t.Fatalf("%s: it ended by itself", tool)
-		}
+		before := ended(ollama, "/api/"+tool)
 		p.cancel()
 		<-p.done
 		if !errors.Is(p.err, context.Canceled) {

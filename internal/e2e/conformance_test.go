@@ -1,8 +1,10 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -11,46 +13,99 @@ import (
 	"ollama-mcp/internal/e2e/clients"
 )
 
-// The protocol's own suite, as released and as it is to be, runs all of its scenarios
-// for each revision. Many call tools that only a server written for the suite has:
-// testdata/conformance.txt names the checks that do not pass, and why.
+// runs are all that the protocol's own suite can do, as released and as it is to be:
+// its scenarios for each revision.
+var runs = []struct{ suite, revision string }{
+	{"conformance", "2025-06-18"},
+	{"conformance", "2025-11-25"},
+	{"conformance-next", "2025-06-18"},
+	{"conformance-next", "2025-11-25"},
+	{"conformance-next", "2026-07-28"},
+}
+
+// Many scenarios call tools that only a server written for the suite has, so the suite
+// tries two: the program, and the same server with those tools.
 func TestConformanceSuiteFindsNoFaultThatHasNoReason(t *testing.T) {
-	excused := readExcused(t)
-	url := listen(t, "127.0.0.1:0").url()
-	for _, suite := range []struct {
-		program, revision string
-		passes            int // checks that have been seen to pass
+	for _, subject := range []struct {
+		name    string
+		start   func(*testing.T) *listening
+		excused string // the file with the checks that do not pass, and why
+		passes  []int  // checks that have been seen to pass, in each of the runs
 	}{
-		{"conformance", "2025-06-18", 4},
-		{"conformance", "2025-11-25", 7},
-		{"conformance-next", "2025-06-18", 34},
-		{"conformance-next", "2025-11-25", 41},
-		{"conformance-next", "2026-07-28", 91},
+		{"program", func(t *testing.T) *listening { return listen(t, "127.0.0.1:0") }, "conformance.txt", []int{4, 7, 34, 41, 91}},
+		{"fixtures", func(t *testing.T) *listening { return serveFixtures(t, buildFixtures(t)) }, "fixtures.txt", []int{24, 31, 54, 68, 148}},
 	} {
-		t.Run(suite.program+" "+suite.revision, func(t *testing.T) {
-			passed := 0
-			for _, c := range conformance(t, suite.program, suite.revision, url) {
-				_, known := excused[c.name()]
-				switch {
-				case c.Status == "SUCCESS":
-					passed++
-				case c.Status == "INFO" || c.Status == "SKIPPED":
-				case known:
-					excused[c.name()] = true
-				default:
-					t.Errorf("%s: %s: %s: %s", c.name(), c.Status, c.Description, c.Error)
-				}
+		t.Run(subject.name, func(t *testing.T) {
+			excused := readExcused(t, subject.excused)
+			url := subject.start(t).url()
+			for i, run := range runs {
+				t.Run(run.suite+" "+run.revision, func(t *testing.T) {
+					checks := conformance(t, run.suite, url, "--suite", "all", "--spec-version", run.revision)
+					if passed := judge(t, checks, excused); passed < subject.passes[i] {
+						t.Errorf("%d checks passed, want at least %d", passed, subject.passes[i])
+					}
+				})
 			}
-			if passed < suite.passes {
-				t.Errorf("%d checks passed, want at least %d", passed, suite.passes)
+			for name, failed := range excused {
+				if !failed {
+					t.Errorf("%s passes now, or is gone: remove it from testdata/%s", name, subject.excused)
+				}
 			}
 		})
 	}
-	for name, failed := range excused {
-		if !failed {
-			t.Errorf("%s passes now, or is gone: remove it from testdata/conformance.txt", name)
+}
+
+// What is sent just before an answer gets lost now and then where it goes another way
+// than the answer.
+func TestProgressAndLoggingPassTheConformanceSuiteEachTime(t *testing.T) {
+	url := serveFixtures(t, buildFixtures(t)).url()
+	for _, scenario := range []string{"tools-call-with-progress", "tools-call-with-logging"} {
+		t.Run(scenario, func(t *testing.T) {
+			t.Parallel()
+			for range 25 {
+				if passed := judge(t, conformance(t, "conformance", url, "--scenario", scenario), nil); passed != 1 {
+					t.Errorf("%d checks passed, want 1", passed)
+				}
+			}
+		})
+	}
+}
+
+// buildFixtures builds the program of the folder fixtures.
+func buildFixtures(t *testing.T) string {
+	t.Helper()
+	fixtures := filepath.Join(t.TempDir(), "fixtures")
+	if err := build(t.Context(), fixtures, "fixtures"); err != nil {
+		t.Fatal(err)
+	}
+	return fixtures
+}
+
+// serveFixtures starts that program, for long enough to start Node for many scenarios.
+func serveFixtures(t *testing.T, fixtures string) *listening {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*testLimit)
+	t.Cleanup(cancel)
+	return serve(t, exec.CommandContext(ctx, fixtures, "127.0.0.1:0"))
+}
+
+// judge counts the checks that passed. One that did not is to be among the excused,
+// of which it is noted.
+func judge(t *testing.T, checks []check, excused map[string]bool) (passed int) {
+	t.Helper()
+	for _, c := range checks {
+		_, known := excused[c.name()]
+		switch {
+		case c.Status == "SUCCESS":
+			passed++
+		case c.Status == "INFO" || c.Status == "SKIPPED":
+		case known:
+			excused[c.name()] = true
+		default:
+			t.Errorf("%s: %s: %s: %s", c.name(), c.Status, c.Description, c.Error)
 		}
 	}
+	return passed
 }
 
 // check is one thing that the suite has looked at.
@@ -67,12 +122,11 @@ func (c check) name() string { return c.scenario + ":" + c.ID }
 // result is the name that the suite gives to a folder with the checks of a scenario.
 var result = regexp.MustCompile(`^server-(.+)-\d{4}-\d\d-\d\dT[\d-]+Z$`)
 
-// conformance runs all scenarios that the suite has for a revision of the protocol.
-func conformance(t *testing.T, suite, revision, url string) (all []check) {
+// conformance runs the scenarios that the arguments choose.
+func conformance(t *testing.T, suite, url string, choice ...string) (all []check) {
 	t.Helper()
 	out := t.TempDir()
-	run := clients.Node(t, suite+"/dist/index.js",
-		"server", "--url", url+"/mcp", "--suite", "all", "--spec-version", revision, "--output-dir", out)
+	run := clients.Node(t, suite+"/dist/index.js", append([]string{"server", "--url", url + "/mcp", "--output-dir", out}, choice...)...)
 	folders, err := os.ReadDir(out)
 	if err != nil {
 		t.Fatal(err)
@@ -102,9 +156,9 @@ func conformance(t *testing.T, suite, revision, url string) (all []check) {
 }
 
 // readExcused reads which checks may fail. Each of them stands below its reason.
-func readExcused(t *testing.T) map[string]bool {
+func readExcused(t *testing.T, name string) map[string]bool {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("testdata", "conformance.txt"))
+	raw, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +172,7 @@ func readExcused(t *testing.T) map[string]bool {
 		case strings.HasPrefix(line, "#"):
 			reason = true
 		case !reason:
-			t.Errorf("testdata/conformance.txt: there is no reason above %s", line)
+			t.Errorf("testdata/%s: there is no reason above %s", name, line)
 		default:
 			excused[line] = false
 		}

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,9 @@ const (
 	legacy = "2025-11-25"
 )
 
+// toolNames are those of all tools, as they are listed.
+var toolNames = []string{"chat", "embed", "generate", "list-models", "status"}
+
 // client is one that others wrote, connected to the program.
 type client interface {
 	protocol() string // its revision; empty where the client does not tell
@@ -28,12 +32,14 @@ type client interface {
 // A place is where a client finds the program: its file, or its address.
 type place struct{ transport, target string }
 
-// sdks are what clients are made of that others wrote.
-var sdks = []struct {
+// An sdk is what clients are made of that others wrote.
+type sdk struct {
 	name     string
-	protocol string // what it speaks with a server that knows all there is
+	protocol string // what it speaks with a server that knows all there is; empty where the client does not tell
 	connect  func(*testing.T, place) client
-}{
+}
+
+var sdks = []sdk{
 	{"Go SDK", modern, func(t *testing.T, at place) client {
 		switch at.transport {
 		case "http":
@@ -41,7 +47,10 @@ var sdks = []struct {
 		case "sse":
 			return join(t, deadline(t), &mcp.SSEClientTransport{Endpoint: at.target + "/sse"}, "")
 		}
-		return connect(t, shared)
+		ctx := deadline(t)
+		cmd := exec.CommandContext(ctx, at.target)
+		cmd.Env = command(ctx, shared.URL()).Env
+		return attach(t, ctx, cmd, "")
 	}},
 	{"TypeScript SDK v1", "", func(t *testing.T, at place) client {
 		return drive(t, "typescript-v1.mjs", at.transport, at.target)
@@ -89,7 +98,7 @@ func TestEveryClientCanUseTheTools(t *testing.T) {
 				t.Errorf("it speaks %q, want %q", got, w.protocol)
 			}
 			// Having listed them, a client checks results against the schemas.
-			if got := c.tools(); !slices.Equal(got, []string{"chat", "embed", "generate", "list-models"}) {
+			if got := c.tools(); !slices.Equal(got, toolNames) {
 				t.Errorf("the tools are %q", got)
 			}
 			if a := c.start("chat", `{"model":"tiny-says","messages":[{"role":"user","content":"hi"}]}`).result(); a.text() != tinymodels.Says.Answer {
@@ -157,16 +166,41 @@ func TestProgressComesToTheClientThatItIsForInOrderAndBeforeTheAnswer(t *testing
 	}
 }
 
+// The last report comes right before the answer, where some servers lose it. So do the
+// SDKs for TypeScript, which handle an answer before the reports that they have read
+// together with it; only over HTTP do they read one by one.
+func TestEveryReportOfProgressComesInOrderAndBeforeTheAnswer(t *testing.T) {
+	fixtures := buildFixtures(t)
+	url := serveFixtures(t, fixtures).url()
+	goSDK := sdks[:1]
+	for at, sdks := range map[place][]sdk{{"stdio", fixtures}: goSDK, {"http", url}: sdks, {"sse", url}: goSDK} {
+		for _, sdk := range sdks {
+			t.Run(sdk.name+" over "+at.transport, func(t *testing.T) {
+				t.Parallel()
+				c := sdk.connect(t, at)
+				for range 25 {
+					p := c.start("test_tool_with_progress", `{}`)
+					p.result()
+					// The Go SDK may hand over the answer before it has handed over a report.
+					eventually(t, "the reports have come", func() bool { return len(p.progress) == 3 })
+					for _, want := range []float64{0, 50, 100} {
+						if got := <-p.progress; got.Progress != want {
+							t.Errorf("progress is %v, want %v", got.Progress, want)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
 func TestEveryClientCanCancelAndOllamaStops(t *testing.T) {
 	for _, w := range ways(t) {
 		t.Run(w.name, func(t *testing.T) {
 			c := w.connect(t)
-			before := ended(shared, "/api/generate")
 			p := c.start("generate", `{"model":"tiny-loops","prompt":"hi"}`)
 			p.until(" tokens, ")
-			if ended(shared, "/api/generate") != before {
-				t.Fatal("it ended by itself")
-			}
+			before := ended(shared, "/api/generate")
 			p.cancel()
 			<-p.done
 			if p.err == nil {

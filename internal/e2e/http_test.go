@@ -3,16 +3,11 @@ package e2e_test
 import (
 	"os/exec"
 	"regexp"
-	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/modelcontextprotocol/go-sdk/mcp"
-
-	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-// listening is the program as a server of HTTP.
+// listening is a server of HTTP, such as the program.
 type listening struct {
 	t      *testing.T
 	addr   string // host:port
@@ -22,12 +17,17 @@ type listening struct {
 
 var address = regexp.MustCompile(`msg=listening .*address=(\S+)`)
 
-// listen starts the program at an address, with the shared Ollama. When the test
-// is over and its clients have left it must end in good order.
+// listen starts the program at an address, with the shared Ollama.
 func listen(t *testing.T, addr string) *listening {
 	t.Helper()
-	l := &listening{t: t}
-	l.cmd = command(deadline(t), shared.URL(), "--listen", addr)
+	return serve(t, command(deadline(t), shared.URL(), "--listen", addr))
+}
+
+// serve starts a command that serves HTTP. When the test is over and its clients
+// have left it must end in good order.
+func serve(t *testing.T, cmd *exec.Cmd) *listening {
+	t.Helper()
+	l := &listening{t: t, cmd: cmd}
 	l.cmd.Stderr = &l.stderr
 	if err := l.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -83,42 +83,5 @@ func TestClientThatCancelsDoesNotTouchTheRequestOfAnotherWithTheSameID(t *testin
 				t.Errorf("the one: got %.300s, want that it was cancelled", cancelled.answer.text())
 			}
 		})
-	}
-}
-
-func TestModernClientDoesNotNoticeThatTheServerWasStartedAnew(t *testing.T) {
-	for _, sdk := range sdks {
-		if sdk.protocol != modern {
-			continue
-		}
-		t.Run(sdk.name, func(t *testing.T) {
-			l := listen(t, "127.0.0.1:0")
-			c := sdk.connect(t, place{"http", l.url()})
-			c.tools()
-			l.stop()
-			listen(t, l.addr)
-			if a := c.start("generate", `{`+hi+`}`).result(); a.text() != tinymodels.Says.Answer {
-				t.Errorf("got %+v", a)
-			}
-		})
-	}
-}
-
-func TestLegacyClientIsToldThatTheServerWasStartedAnewAndMayComeBack(t *testing.T) {
-	l := listen(t, "127.0.0.1:0")
-	ctx := deadline(t)
-	endpoint := &mcp.StreamableClientTransport{Endpoint: l.url() + "/mcp"}
-	old, err := mcp.NewClient(&mcp.Implementation{Name: "e2e", Version: "1"}, nil).Connect(ctx, endpoint,
-		&mcp.ClientSessionOptions{ProtocolVersion: legacy})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.stop()
-	listen(t, l.addr)
-	if _, err := old.ListTools(ctx, nil); err == nil || !strings.Contains(err.Error(), "no such session") {
-		t.Errorf("got %v, want that there is no such session", err)
-	}
-	if a := join(t, ctx, endpoint, legacy).start("generate", `{`+hi+`}`).result(); a.text() != tinymodels.Says.Answer {
-		t.Errorf("got %+v", a)
 	}
 }

@@ -31,8 +31,8 @@ func TestInspectorIsContentInBothErasOfTheProtocolOverEveryTransport(t *testing.
 		t.Run(w.name+", tools/list --strict", func(t *testing.T) {
 			got := inspect("--method", "tools/list", "--strict")
 			var list struct{ Tools []struct{ Name string } }
-			if err := json.Unmarshal([]byte(got.Stdout), &list); err != nil || len(list.Tools) != 4 {
-				t.Errorf("%d tools are listed (%v), want 4", len(list.Tools), err)
+			if err := json.Unmarshal([]byte(got.Stdout), &list); err != nil || len(list.Tools) != len(toolNames) {
+				t.Errorf("%d tools are listed (%v), want %d", len(list.Tools), err, len(toolNames))
 			}
 			if got.Exit != 0 || got.Stderr != "" {
 				t.Errorf("exit status %d, complaints:\n%s", got.Exit, got.Stderr)

@@ -286,7 +286,8 @@ func eventually(t *testing.T, what string, happened func() bool) {
 	}
 }
 
-// ended counts the requests for a path that Ollama is done with, one way or another.
+// ended counts the requests for a path that Ollama is done with, one way or another. It
+// says so in its log a moment after the answer: so count when there is one in flight.
 func ended(s *ollamatest.Server, path string) int {
 	return strings.Count(s.Log(), ` "`+path+`"`)
 }

@@ -233,7 +233,7 @@ func TestToolsAreListedAlikeWithAndWithoutOllama(t *testing.T) {
 	if with != without {
 		t.Errorf("with:\n%s\nwithout:\n%s", with, without)
 	}
-	for _, tool := range []string{"generate", "chat", "embed", "list-models"} {
+	for _, tool := range toolNames {
 		if !strings.Contains(without, `"name":"`+tool+`"`) {
 			t.Errorf("%s is not listed", tool)
 		}

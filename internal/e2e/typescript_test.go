@@ -18,9 +18,10 @@ type driven struct {
 	in      io.WriteCloser
 	version string // of the protocol; empty where the SDK does not tell
 
-	mu     sync.Mutex // guards what follows, and that orders do not mix
-	orders int
-	events map[int]chan event // of orders in flight
+	mu      sync.Mutex // guards what follows, and that orders do not mix
+	lenient bool       // the SDK may complain
+	orders  int
+	events  map[int]chan event // of orders in flight
 }
 
 // event is what a driven client says: one of its fields after the first.
@@ -30,12 +31,17 @@ type event struct {
 	Tools    []string
 	Progress *mcp.ProgressNotificationParams
 	Result   *answer
-	Error    *struct {
-		Code    any // a number from the protocol, or a word of the SDK
-		Message string
-	}
-	Trouble string
+	Error    *sdkError
+	Trouble  string
 }
+
+// sdkError is why a call of a TypeScript SDK failed.
+type sdkError struct {
+	Code    any // a number from HTTP or the protocol, or a word of the SDK
+	Message string
+}
+
+func (e *sdkError) Error() string { return fmt.Sprintf("%s (%v)", e.Message, e.Code) }
 
 // drive starts a client of a TypeScript SDK, and waits until it is connected.
 func drive(t *testing.T, program string, args ...string) *driven {
@@ -92,17 +98,30 @@ func (d *driven) read(out io.Reader) {
 			}
 			break
 		}
-		if e.Trouble != "" {
+		if e.Trouble == "" {
+			d.pass(e)
+		} else if !d.mayComplain() {
 			d.t.Errorf("the SDK complains: %s", e.Trouble)
-			continue
 		}
-		d.pass(e)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, events := range d.events {
 		close(events)
 	}
+}
+
+// expectComplaints is for a client whose server is about to go.
+func (d *driven) expectComplaints() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lenient = true
+}
+
+func (d *driven) mayComplain() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lenient
 }
 
 // pass passes an event to whoever gave the order.
@@ -171,7 +190,7 @@ func (p *pending) follow(events <-chan event) {
 		case e.Progress != nil:
 			p.progress <- e.Progress
 		case e.Error != nil:
-			p.err = fmt.Errorf("%s (%v)", e.Error.Message, e.Error.Code)
+			p.err = e.Error
 		case e.Result != nil:
 			p.answer, p.err = *e.Result, nil
 		}

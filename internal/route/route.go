@@ -1,20 +1,50 @@
-// Package route says what a request needs of a host.
+// Package route says what a request needs of a host, and which hosts to ask first.
 //
-// It will hold the rungs of a request and the policies that order the hosts;
-// with one host there is nothing to order yet. It has no lock, clock or network.
+// It promises that a policy only sorts a list of facts: no lock, clock or network.
+// Gathering the facts, leaving out hosts that cannot serve a request, and asking the
+// first is left to package pool.
 package route
 
 import "time"
 
 // Need is what a request asks of the pool.
 type Need struct {
-	Model string // as backend.CanonicalModel spells it; "" for any host
-	Bytes int64  // size of the request, counted while it waits; 0 counts as nothing
+	Model string // as backend.CanonicalModel spells it; "" for any host that is up
+	Host  string // name of the only host that may serve it; "" for any
+
+	// Runner holds the options that the runner of a model is started with, such as
+	// num_ctx, as the caller wants them; nil for none. A host that runs the model with
+	// other options has to load it anew.
+	Runner    map[string]any
+	RawRunner bool // send Runner as it is, even where options are pinned for the model
+
+	Caller   string   // whose share of the queue this is; "" is a caller like others
+	Priority Priority // Interactive, unless said otherwise
+	Bytes    int64    // size of the request, counted while it waits; 0 counts as nothing
 
 	// OnWait, if set, is called once, before a request starts to wait for a free
 	// slot. The function that it is given may be called at any time, from any
 	// goroutine, and tells how the wait stands.
 	OnWait func(standing func() Standing)
+	// OnRetry, if set, is called before each further try of a request.
+	OnRetry func(Retry)
+}
+
+// Priority is a class of requests. A free slot goes to the first class that waits for
+// it, save a share for the others.
+type Priority int
+
+// The priorities, most urgent first.
+const (
+	Interactive Priority = iota // somebody waits for the answer
+	Batch                       // work that may take its time
+)
+
+func (p Priority) String() string {
+	if p == Batch {
+		return "batch"
+	}
+	return "interactive"
 }
 
 // Standing is the place of a waiting request.
@@ -22,4 +52,11 @@ type Standing struct {
 	Place  int           // 1 is next; 0 means that it waits no more
 	Of     int           // requests waiting, this one included
 	Expect time.Duration // expected rest of the wait; 0 if nothing is known yet
+}
+
+// Retry announces that a request is tried again.
+type Retry struct {
+	Host string        // that failed
+	Err  error         // what went wrong there
+	In   time.Duration // until the next try; 0 for at once
 }

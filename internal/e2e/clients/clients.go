@@ -49,8 +49,8 @@ func Node(t testing.TB, program string, args ...string) Result {
 	return Result{stdout.String(), stderr.String(), exit}
 }
 
-// Command is a JavaScript program, to be started: a file of this folder, or one
-// among the packages. It is killed when ctx ends.
+// Command is a JavaScript program, to be started: a file of this folder, one among
+// the packages, or a path from the root. It is killed when ctx ends.
 func Command(ctx context.Context, program string, args ...string) (*exec.Cmd, error) {
 	script, err := e2e.Path("clients", "node.sh")
 	if err != nil {

@@ -8,7 +8,7 @@
 //        {"id": 1, "tools": [NAME…]}          or an error
 //        {"id": 2, "progress": {…}}           as often as it comes
 //        {"id": 2, "result": {…}}             or an error
-//        {"id": 2, "error": {"code": …, "message": …}}
+//        {"id": 2, "error": {"code": …, "message": …}}    the code of HTTP, the protocol or the SDK
 //        {"trouble": "…"}                     what the SDK complains of by itself
 //
 // It leaves at the end of stdin.
@@ -27,7 +27,7 @@ export async function drive(client, transport, call) {
 		const abort = new AbortController();
 		inFlight.set(id, abort);
 		work(abort.signal)
-			.catch(error => ({ error: { code: error.code, message: error.message } }))
+			.catch(error => ({ error: { code: error.status ?? error.code, message: error.message } }))
 			.then(answer => say({ id, ...answer }))
 			.finally(() => inFlight.delete(id));
 	};

@@ -2,7 +2,7 @@
 # Runs a JavaScript program with the packages of this folder, installing them
 # first where that has not been done: node.sh PROGRAM [ARGUMENT...]
 #
-# A program is a file of this folder, or else one among the packages.
+# A program is a file of this folder, one among the packages, or a path from the root.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,7 +18,9 @@ main() {
 	fi
 	local program=$1 runtime
 	shift
-	if [[ -e $here/$program ]]; then
+	if [[ $program == /* ]]; then
+		:
+	elif [[ -e $here/$program ]]; then
 		program=$here/$program
 	else
 		program=$here/node_modules/$program

@@ -1,0 +1,40 @@
+package config
+
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
+// choice is a text that is one of a few.
+type choice struct {
+	value *string
+	from  []string
+}
+
+// oneOf declares an option whose value is one of a few, the first unless another
+// is set.
+func oneOf(fs *FlagSet, value *string, name, usage string, from ...string) {
+	*value = from[0]
+	fs.Var(choice{value, from}, name, usage+": "+alternatives(from))
+}
+
+// Set implements pflag.Value.
+func (c choice) Set(s string) error {
+	if !slices.Contains(c.from, s) {
+		return errors.New("must be " + alternatives(c.from))
+	}
+	*c.value = s
+	return nil
+}
+
+func (c choice) String() string { return *c.value }
+
+// Type implements pflag.Value.
+func (choice) Type() string { return "choice" }
+
+// alternatives joins at least two words: "a, b or c".
+func alternatives(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}

@@ -1,0 +1,88 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+
+	"ollama-mcp/internal/backend/ollama"
+)
+
+const defaultHost = "127.0.0.1:11434"
+
+// addHost adds a host of the file.
+func (r *reader) addHost(h Host) error {
+	if h.URL == "" {
+		return errors.New("has no url")
+	}
+	u, err := parseHost(h.URL)
+	if err != nil {
+		return err
+	}
+	if u.User != nil {
+		return errors.New("the file is no place for a password; the variable OLLAMA_MCP_HOST can hold such an address")
+	}
+	return appendHost(&r.hosts, h, u)
+}
+
+// settleHosts chooses the hosts: of the flag or its variable, of the file, of
+// Ollama's own variable, or the usual one.
+func (r *reader) settleHosts() error {
+	f := r.fs.Lookup("host")
+	ollamas := r.getenv("OLLAMA_HOST")
+	c, where, addresses := r.c, from(f), r.c.addresses
+	switch {
+	case f.Changed:
+		if len(addresses) == 0 {
+			return wrong(f, "has no address")
+		}
+	case len(r.hosts) > 0:
+		c.Hosts, addresses = r.hosts, nil
+	case ollamas != "":
+		where, addresses = "OLLAMA_HOST", []string{ollamas}
+	}
+	for _, address := range addresses {
+		u, err := parseHost(address)
+		if err == nil {
+			err = appendHost(&c.Hosts, Host{URL: address, APIKey: c.APIKey}, u)
+		}
+		if err != nil {
+			return errors.New(where + ": " + err.Error())
+		}
+	}
+	for i := range c.Hosts {
+		c.Hosts[i].Slots = cmp.Or(c.Hosts[i].Slots, c.Slots)
+		c.Hosts[i].CAFile = cmp.Or(c.Hosts[i].CAFile, c.CAFile)
+	}
+	c.Host = c.Hosts[0].URL
+	return nil
+}
+
+// appendHost adds a host, whose address is u, under a name that no other has.
+func appendHost(hosts *[]Host, h Host, u *url.URL) error {
+	h.Name = cmp.Or(h.Name, u.Host)
+	if slices.ContainsFunc(*hosts, func(other Host) bool { return other.Name == h.Name }) {
+		return errors.New("there is a host named " + h.Name + " already")
+	}
+	*hosts = append(*hosts, h)
+	return nil
+}
+
+// parseHost reads the address of a host, with or without dns+ before it.
+func parseHost(address string) (*url.URL, error) {
+	rest, behindDNS := strings.CutPrefix(address, "dns+")
+	if behindDNS && !strings.Contains(rest, "://") {
+		return nil, errors.New("after dns+ comes http:// or https://")
+	}
+	return ollama.ParseHost(rest)
+}
+
+// isWebAddress reports whether s is a URL that a path can be added to, and that
+// holds no secret.
+func isWebAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" &&
+		u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
+}

@@ -1,0 +1,99 @@
+package config
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"ollama-mcp/internal/backend"
+)
+
+// ladder is a list of models and aliases.
+type ladder struct {
+	line  int
+	names []string // nil if there is no ladder
+}
+
+func (l *ladder) read(n *yaml.Node) error {
+	l.line = n.Line
+	if err := texts(&l.names)(n); err != nil {
+		return err
+	}
+	if len(l.names) == 0 {
+		return errors.New("names no model")
+	}
+	return nil
+}
+
+// settleLadders spells the names in all ladders as requests do, once it is known
+// which providers there are, and refuses those that cannot be.
+func (r *reader) settleLadders() error {
+	aliases, done := slices.Sorted(maps.Keys(r.ladders)), make(map[string]bool)
+	for _, alias := range aliases {
+		if err := r.settleLadder("try", r.ladders[alias]); err != nil {
+			return err
+		}
+	}
+	for _, alias := range aliases {
+		if err := r.follow(alias, nil, done); err != nil {
+			return err
+		}
+		m := r.c.Models[alias]
+		m.Try = r.ladders[alias].names
+		if (len(m.Runner) > 0 || m.KeepAlive != nil) && !slices.Contains(m.Try, alias) {
+			return atLine(r.ladders[alias].line, alias, errors.New("has options, and is an alias that does not try the model of that name"))
+		}
+		r.c.Models[alias] = m
+	}
+	r.c.Fallback = r.fallback.names
+	return r.settleLadder("fallback", r.fallback)
+}
+
+func (r *reader) settleLadder(key string, l ladder) (err error) {
+	for i, name := range l.names {
+		if l.names[i], err = r.rung(name); err != nil {
+			return atLine(l.line, key, err)
+		}
+	}
+	return nil
+}
+
+// rung spells provider/model, or the name of a model or alias. Ollama has names with
+// a slash too, such as someone/model; these must have their tag, or a provider's
+// name with a slip in it would be taken for one of them.
+func (r *reader) rung(name string) (string, error) {
+	provider, model, slash := strings.Cut(name, "/")
+	_, known := r.c.Providers[provider]
+	switch {
+	case slash && known && model == "":
+		return "", errors.New(name + ": names no model of the provider")
+	case slash && known:
+		return name, nil
+	case slash && !strings.ContainsAny(provider, ".:") && !strings.Contains(model, ":"):
+		return "", errors.New(name + ": there is no provider " + provider + "; a model of Ollama is named with its tag here, as in " + name + ":latest")
+	}
+	return backend.CanonicalModel(name), nil
+}
+
+// follow refuses an alias that leads back to itself by way of others; its own name
+// in it is no alias, but a model. above are the aliases that led here, done those
+// that lead to models only.
+func (r *reader) follow(alias string, above []string, done map[string]bool) error {
+	l := r.ladders[alias]
+	if slices.Contains(above, alias) {
+		return atLine(l.line, alias, errors.New("leads back to itself"))
+	}
+	for _, name := range l.names {
+		if name == alias || done[name] {
+			continue
+		}
+		if err := r.follow(name, append(above, alias), done); err != nil {
+			return err
+		}
+	}
+	done[alias] = true
+	return nil
+}

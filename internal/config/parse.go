@@ -1,0 +1,89 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Parse reads args; for the options that they leave out the environment; and for
+// those that it leaves out the file, if one is named. fs is what Flags returned,
+// with any flags that a command adds.
+func Parse(fs *FlagSet, c *Config, args []string, getenv func(string) string) error {
+	if err := fs.Parse(args); err != nil {
+		if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+			return fmt.Errorf("--%s: %w", bad.GetFlag().Name, invalid(bad.GetFlag(), bad.GetValue(), bad.Unwrap()))
+		}
+		return err
+	}
+	if err := environment(fs, getenv); err != nil {
+		return err
+	}
+	c.APIKey = getenv("OLLAMA_API_KEY")
+	if err := (&reader{c: c, fs: fs, getenv: getenv}).read(); err != nil {
+		return err
+	}
+	if err := c.check(fs); err != nil {
+		return err
+	}
+	c.options = make(map[string]string)
+	fs.VisitAll(func(f *pflag.Flag) { c.options[f.Name] = f.Value.String() })
+	return nil
+}
+
+// Variable is the environment variable of an option.
+func Variable(option string) string {
+	return "OLLAMA_MCP_" + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))
+}
+
+// environment sets the options that no flag has set.
+func environment(fs *FlagSet, getenv func(string) string) (err error) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		value := getenv(Variable(f.Name))
+		if f.Changed || value == "" || err != nil {
+			return
+		}
+		if bad := f.Value.Set(value); bad != nil {
+			err = fmt.Errorf("%s: %w", Variable(f.Name), invalid(f, value, bad))
+		}
+		set(f, Variable(f.Name))
+	})
+	return err
+}
+
+// origin is the key of the annotation that says where an option's value came
+// from, if that was not a flag.
+const origin = "origin"
+
+// set notes that an option has a value, and where it came from.
+func set(f *pflag.Flag, from string) {
+	f.Changed = true
+	f.Annotations = map[string][]string{origin: {from}}
+}
+
+// from is where the value of an option came from.
+func from(f *pflag.Flag) string {
+	if noted := f.Annotations[origin]; noted != nil {
+		return noted[0]
+	}
+	return "--" + f.Name
+}
+
+// wrong is the error for an option whose value cannot be, for a reason that its
+// type does not know.
+func wrong(f *pflag.Flag, why string) error { return errors.New(from(f) + ": " + why) }
+
+// invalid is the error for a value that is none of an option's type. A list is
+// not quoted, since the address of a host may hold a password.
+func invalid(f *pflag.Flag, value string, err error) error {
+	if number, ok := errors.AsType[*strconv.NumError](err); ok {
+		err = number.Err // without the name of a Go function
+	}
+	if _, isList := f.Value.(pflag.SliceValue); isList {
+		return errors.New("must be a list separated by commas")
+	}
+	return fmt.Errorf("%q: %w", value, err)
+}

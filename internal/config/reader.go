@@ -1,0 +1,139 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"ollama-mcp/internal/backend"
+)
+
+// reader reads the files that a configuration names into c.
+type reader struct {
+	c      *Config
+	fs     *FlagSet
+	getenv func(string) string
+
+	hosts    []Host            // of the file
+	ladders  map[string]ladder // of the aliases, by canonical name
+	fallback ladder
+}
+
+// read reads all files and settles what follows from them.
+func (r *reader) read() error {
+	r.c.Files = make(map[string][32]byte)
+	r.c.Models = make(map[string]Model)
+	r.c.Providers = make(map[string]Provider)
+	r.ladders = make(map[string]ladder)
+	if r.c.File != "" {
+		if err := r.document("config", r.c.File, r.file); err != nil {
+			return err
+		}
+	}
+	if r.c.TokenFile != "" {
+		r.needKeys() // even if the file is empty
+		if err := r.document("token-file", r.c.TokenFile, list(r.key)); err != nil {
+			return err
+		}
+		r.warnIfReadable(r.c.TokenFile)
+	}
+	for _, key := range r.c.Keys {
+		r.canonical(key.Caller.Models)
+	}
+	for _, grant := range r.c.Scopes {
+		r.canonical(grant.Models)
+	}
+	return r.settleHosts()
+}
+
+// document reads the YAML file that an option names.
+func (r *reader) document(option, name string, root value) error {
+	data, err := r.contents(name)
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", from(r.fs.Lookup(option)), name, err)
+	}
+	if err := document(data, root); err != nil {
+		return fmt.Errorf("%s:%w", name, err)
+	}
+	return nil
+}
+
+// file is the configuration file.
+func (r *reader) file(n *yaml.Node) error {
+	known := r.sections()
+	Flags(new(Config)).VisitAll(func(sample *pflag.Flag) {
+		known[sample.Name] = func(n *yaml.Node) error { return r.option(sample, n) }
+	})
+	delete(known, "config") // a file does not name another
+	known["host"] = oneOrList(scalar(func(s string) error { return r.addHost(Host{URL: s}) }))
+	if err := known.read(n); err != nil {
+		return err
+	}
+	return r.settleLadders()
+}
+
+// option sets an option that neither a flag nor the environment has set. The
+// sample is the same option of a flag set that nobody uses: a value that does not
+// count is tried there, so that it is not found wrong only on the day it counts.
+func (r *reader) option(sample *pflag.Flag, n *yaml.Node) error {
+	f := r.fs.Lookup(sample.Name)
+	if f.Changed {
+		f = sample
+	}
+	set(f, fmt.Sprintf("%s:%d: %s", r.c.File, n.Line, f.Name))
+	if list, isList := f.Value.(pflag.SliceValue); isList {
+		var items []string
+		if err := texts(&items)(n); err != nil {
+			return err
+		}
+		return list.Replace(items)
+	}
+	kind, _ := pflag.UnquoteUsage(f)
+	return scalar(func(s string) error {
+		if kind == "file" {
+			s = r.beside(s)
+		}
+		if err := f.Value.Set(s); err != nil {
+			return invalid(f, s, err)
+		}
+		return nil
+	})(n)
+}
+
+// needKeys has callers need a key, though there may be none yet.
+func (r *reader) needKeys() {
+	if r.c.Keys == nil {
+		r.c.Keys = []Key{}
+	}
+}
+
+// addKey adds a key to those of both files.
+func (r *reader) addKey(k Key) error {
+	switch {
+	case k.Caller.ID == "":
+		return errors.New("has no name")
+	case k.SHA256 == [32]byte{}:
+		return errors.New("has no sha256")
+	}
+	for _, other := range r.c.Keys {
+		if other.Caller.ID == k.Caller.ID || other.SHA256 == k.SHA256 {
+			return errors.New("there is a key with that name or sha256 already")
+		}
+	}
+	r.c.Keys = append(r.c.Keys, k)
+	return nil
+}
+
+// canonical spells the models that somebody may use as requests are spelled.
+func (r *reader) canonical(models []string) {
+	for i, name := range models {
+		provider, _, _ := strings.Cut(name, "/")
+		_, cloud := r.c.Providers[provider]
+		if !cloud && !strings.HasSuffix(name, "*") {
+			models[i] = backend.CanonicalModel(name)
+		}
+	}
+}

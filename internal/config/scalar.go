@@ -1,0 +1,107 @@
+package config
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// scalar is a single value, which set takes or refuses.
+func scalar(set func(string) error) value {
+	return func(n *yaml.Node) error {
+		if n.Kind != yaml.ScalarNode || n.Value == "" {
+			return errors.New("must be a single value, and not empty")
+		}
+		return set(n.Value)
+	}
+}
+
+func text(p *string) value {
+	return scalar(func(s string) error { *p = s; return nil })
+}
+
+// texts are one or a list, which is not nil even if it is empty.
+func texts(p *[]string) value {
+	return func(n *yaml.Node) error {
+		*p = []string{}
+		return oneOrList(scalar(func(s string) error { *p = append(*p, s); return nil }))(n)
+	}
+}
+
+func whole(p *int, least int) value {
+	return scalar(func(s string) (err error) {
+		if *p, err = strconv.Atoi(s); err != nil || *p < least {
+			return fmt.Errorf("must be a whole number, at least %d", least)
+		}
+		return nil
+	})
+}
+
+func decimal(p *float64) value {
+	return scalar(func(s string) (err error) {
+		if *p, err = strconv.ParseFloat(s, 64); err != nil || !(*p > 0) || math.IsInf(*p, 0) {
+			return errors.New("must be a number above 0")
+		}
+		return nil
+	})
+}
+
+func truth(p *bool) value {
+	return scalar(func(s string) (err error) {
+		if *p, err = strconv.ParseBool(s); err != nil {
+			return errors.New("must be true or false")
+		}
+		return nil
+	})
+}
+
+// wholeIn and truthIn are values that go into m.
+func wholeIn(m map[string]any, name string, least int) value {
+	return func(n *yaml.Node) error {
+		var got int
+		err := whole(&got, least)(n)
+		m[name] = got
+		return err
+	}
+}
+
+func truthIn(m map[string]any, name string) value {
+	return func(n *yaml.Node) error {
+		var got bool
+		err := truth(&got)(n)
+		m[name] = got
+		return err
+	}
+}
+
+// keepAlive is a duration, or a number of seconds as Ollama takes it too.
+func keepAlive(p **time.Duration) value {
+	return scalar(func(s string) error {
+		d, err := time.ParseDuration(s)
+		if seconds, bad := strconv.ParseInt(s, 10, 32); bad == nil {
+			d, err = time.Duration(seconds)*time.Second, nil
+		}
+		if err != nil {
+			return errors.New("must be a time such as 30m, or seconds; 0 = not at all, -1 = for ever")
+		}
+		*p = &d
+		return nil
+	})
+}
+
+// sum is a SHA-256 sum. Its error does not quote what may be the secret itself.
+func sum(p *[32]byte) value {
+	return scalar(func(s string) error {
+		decoded, err := hex.DecodeString(s)
+		if err != nil || len(decoded) != len(p) {
+			return errors.New("must be the 64 hexadecimal digits of a SHA-256 sum, not the key itself")
+		}
+		*p = [32]byte(decoded)
+		return nil
+	})
+}

@@ -1,0 +1,77 @@
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// Spec is a host as it is configured, or all hosts behind one name in DNS.
+type Spec struct {
+	// Name is what the host is called in results, logs and errors. Hosts found
+	// through DNS are called after it and their address, as in gpu@10.0.0.5.
+	Name string
+	// URL is where the host is. With dns+ before http:// or https://, every address
+	// of the name in it is a host.
+	URL string
+	// Slots is how many requests the host is given at once; 0 leaves that to the pool.
+	Slots int
+
+	APIKey string // sent to the host as a bearer token; "" for none
+	CAFile string // PEM file of authorities trusted beside the system's; "" for none
+}
+
+// fixed is the spec without dns+, if that is there.
+func (s Spec) fixed() (_ Spec, dns bool) {
+	const dnsScheme = "dns+"
+	dns = len(s.URL) >= len(dnsScheme) && strings.EqualFold(s.URL[:len(dnsScheme)], dnsScheme)
+	if dns {
+		s.URL = s.URL[len(dnsScheme):]
+	}
+	return s, dns
+}
+
+// at is the spec of one host behind the name.
+func (s Spec) at(addr netip.Addr) Spec {
+	s, dns := s.fixed()
+	if dns {
+		s.Name += "@" + addr.String()
+	}
+	return s
+}
+
+// dnsName is the name to look up; "" if the URL stands for one host. Its error
+// does not quote the URL, which may hold a password.
+func (s Spec) dnsName() (string, error) {
+	s, dns := s.fixed()
+	if !dns {
+		return "", nil
+	}
+	u, err := url.Parse(s.URL)
+	if err != nil || u.Hostname() == "" {
+		return "", errors.New("the URL does not read dns+http://NAME or dns+https://NAME")
+	}
+	return u.Hostname(), nil
+}
+
+// check refuses what can be seen to be wrong without opening a host, names that
+// would not tell hosts apart above all.
+func check(specs []Spec) error {
+	seen := make(map[string]bool)
+	for i, s := range specs {
+		switch {
+		case s.Name == "":
+			return fmt.Errorf("host %d has no name", i+1)
+		case strings.Contains(s.Name, "@"):
+			return fmt.Errorf("host %s: a name cannot have an @, which stands before the address of a host found through DNS", s.Name)
+		case seen[s.Name]:
+			return fmt.Errorf("two hosts are named %s", s.Name)
+		case s.Slots < 0:
+			return fmt.Errorf("host %s: slots cannot be negative", s.Name)
+		}
+		seen[s.Name] = true
+	}
+	return nil
+}

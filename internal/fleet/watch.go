@@ -1,0 +1,90 @@
+package fleet
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// task is something that goes on for as long as it is in Fleet.tasks.
+type task interface {
+	run(ctx context.Context)
+	close() // closes the host that the task is about, if it is about one
+}
+
+// Watch looks names up, asks hosts how they are and closes those that have gone,
+// until ctx ends and all that it began has ended. It is called once.
+func (f *Fleet) Watch(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	running := make(map[task]context.CancelFunc)
+	for {
+		changed := f.reconcile(running, func(t task) context.CancelFunc {
+			ctx, stop := context.WithCancel(ctx)
+			all.Go(func() { t.run(ctx) })
+			return stop
+		})
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reconcile stops what is running and no task any more, and begins what is a task
+// and not running.
+func (f *Fleet) reconcile(running map[task]context.CancelFunc, begin func(task) context.CancelFunc) (changed <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for t, stop := range running {
+		if _, wanted := f.tasks[t]; !wanted {
+			stop()
+			delete(running, t)
+		}
+	}
+	for t := range f.tasks {
+		if running[t] == nil {
+			running[t] = begin(t)
+		}
+	}
+	return f.changed
+}
+
+// drain is a host that was removed, until its last call has ended.
+type drain struct {
+	*member
+	drained <-chan struct{}
+}
+
+func (d *drain) run(ctx context.Context) {
+	select {
+	case <-d.drained:
+	case <-ctx.Done(): // Fleet.Close will close it
+		return
+	}
+	f := d.fleet
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d.close()
+	delete(f.tasks, d)
+	f.tell()
+}
+
+// sleep waits for d. It reports whether ctx lasted as long.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// around is d, give or take a fifth, so that what began together drifts apart.
+func around(d time.Duration) time.Duration {
+	return d - d/5 + rand.N(2*d/5+1)
+}

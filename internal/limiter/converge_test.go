@@ -1,0 +1,127 @@
+package limiter_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/limiter"
+)
+
+// loads differ in the length of answers, and in the models that they are asked of.
+var loads = map[string]load{
+	"short answers":          {tokens: func(*rand.Rand) int { return 8 }},
+	"answers of any length":  {tokens: anyLength},
+	"lengths differing 100x": {tokens: func(r *rand.Rand) int { return []int{10, 1000}[r.IntN(2)] }},
+	"models differing 20x":   {tokens: anyLength, factor: func(r *rand.Rand) float64 { return []float64{1, 20}[r.IntN(2)] }},
+}
+
+func anyLength(r *rand.Rand) int { return 1 + int(200*r.ExpFloat64()) }
+
+func TestLearnedLimitServesNearlyAllThatAHostCan(t *testing.T) {
+	for kind, newHost := range map[string]func(int) host{"queueing": queueing, "sharing": sharing} {
+		for name, load := range loads {
+			for _, parallel := range []int{1, 2, 4, 8} {
+				host := newHost(parallel)
+				for _, initial := range []int{1, 4, 64} {
+					learned := limiter.New(limiter.Options{Initial: initial})
+					got := run(host, load, 2, 6000, learned) / host.capacity()
+					about := fmt.Sprintf("%s %d, %s, from %d: %.3f of what it can, limit %d (%s)",
+						kind, parallel, name, initial, got, learned.Limit(), learned.Reason())
+					t.Log(about)
+					if got < 0.95 {
+						t.Errorf("%s: want 0.95", about)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestCallsWaitOutsideOfAHostThatDoesNoMoreWithThem(t *testing.T) {
+	for kind, newHost := range map[string]func(int) host{"queueing": queueing, "sharing": sharing} {
+		for name, load := range loads {
+			for _, parallel := range []int{1, 2, 4, 8} {
+				learned := &mean{Limiter: limiter.New(limiter.Options{})}
+				run(newHost(parallel), load, 3, 6000, learned)
+				got := learned.sum / learned.n
+				t.Logf("%s %d, %s: a limit of %.1f on average", kind, parallel, name, got)
+				if got > float64(2*parallel+1) {
+					t.Errorf("%s %d, %s: a limit of %.1f on average, want little more than it works on",
+						kind, parallel, name, got)
+				}
+			}
+		}
+	}
+}
+
+// mean is a limiter whose limit is added up.
+type mean struct {
+	*limiter.Limiter
+	sum, n float64
+}
+
+func (m *mean) Observe(now time.Time, s limiter.Sample) {
+	m.Limiter.Observe(now, s)
+	m.sum += float64(m.Limit())
+	m.n++
+}
+
+func TestLimitEndsNearTheSameWhereverItBegan(t *testing.T) {
+	for kind, host := range map[string]host{"queueing": queueing(4), "sharing": sharing(4)} {
+		for _, initial := range []int{1, 16, 64} {
+			learned := limiter.New(limiter.Options{Initial: initial})
+			run(host, load{tokens: anyLength}, 2, 20000, learned)
+			if got := learned.Limit(); got < 3 || got > 8 {
+				t.Errorf("%s 4, from %d: limit %d, want about 4 (%s)", kind, initial, got, learned.Reason())
+			}
+		}
+	}
+}
+
+func TestHostThatSlowsALittleWithEachCallGetsAsManyAsPay(t *testing.T) {
+	learned := limiter.New(limiter.Options{})
+	load := loads["answers of any length"]
+	got := run(batching(), load, 2, 6000, learned) / batching().capacity()
+	t.Logf("%.3f of what it can, limit %d", got, learned.Limit())
+	if got < 2.0/3 || learned.Limit() < 12 || learned.Limit() == 64 {
+		t.Errorf("got %.3f of what it can at %d calls, want two thirds, at fewer calls than 64", got, learned.Limit())
+	}
+}
+
+func TestSomeCallsThatWaitedForAModelToLoadChangeNothing(t *testing.T) {
+	for kind, host := range map[string]host{"queueing": queueing(4), "sharing": sharing(4)} {
+		learned := limiter.New(limiter.Options{})
+		got := run(host, load{tokens: anyLength}, 2, 6000, &loading{learned, rand.New(rand.NewPCG(1, 2))}) / host.capacity()
+		t.Logf("%s: %.3f of what it can, limit %d", kind, got, learned.Limit())
+		if got < 0.95 {
+			t.Errorf("%s: got %.3f of what it can, want 0.95", kind, got)
+		}
+	}
+}
+
+// loading is a limiter that is told of every twentieth call that it took a minute more.
+type loading struct {
+	*limiter.Limiter
+	rnd *rand.Rand
+}
+
+func (l *loading) Observe(now time.Time, s limiter.Sample) {
+	if l.rnd.IntN(20) == 0 {
+		s.FirstToken += time.Minute
+	}
+	l.Limiter.Observe(now, s)
+}
+
+func TestLimitFollowsAHostThatChanges(t *testing.T) {
+	learned, load := limiter.New(limiter.Options{}), load{tokens: anyLength}
+	for _, parallel := range []int{8, 2, 8} {
+		host := sharing(parallel)
+		got := run(host, load, 2, 6000, learned) / host.capacity()
+		t.Logf("with %d processors: %.3f of what it can, limit %d", parallel, got, learned.Limit())
+		if got < 0.95 || learned.Limit() > 2*parallel {
+			t.Errorf("with %d processors: got %.3f of what it can at a limit of %d", parallel, got, learned.Limit())
+		}
+	}
+}

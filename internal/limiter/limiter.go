@@ -1,0 +1,142 @@
+// Package limiter learns how many calls a host should be given at once.
+//
+// It promises to find the fewest calls that keep a host as busy as more would, to stay
+// within its bounds, and to try more only while calls wait. It goes by the rate that
+// follows from how long calls take, never by the length of answers. It has no
+// lock, clock or goroutine; counting calls and holding them back is left to package pool.
+package limiter
+
+import "time"
+
+// Options describe a limiter. Zero fields take the defaults given with them.
+type Options struct {
+	Min     int // fewest calls at once; 0 means 1
+	Initial int // where to begin, as long as nothing is known; 0 means 4
+	Max     int // most calls at once; 0 means 64
+}
+
+// Sample is what one call, answered in full, tells about its host.
+type Sample struct {
+	Model string // calls are only compared with others of the same model
+	// FirstToken is from sending the request to the first token, less the time that
+	// the host says went into loading the model. For embeddings it is the time per text.
+	FirstToken time.Duration
+	PerToken   time.Duration // mean time from one token to the next; 0 if there were none
+	Tokens     int           // of the answer; 0 if there were none, or nobody counted them
+	InFlight   int           // calls on the host when this one ended, itself included
+	Backlog    bool          // other calls waited for a slot of this host
+	Overload   bool          // the host refused for load; the times mean nothing
+}
+
+const (
+	// share is how much of a change of the limit has to show in the rate of a host: a
+	// third more calls at once must bring a twelfth more, and a third fewer may cost a
+	// twelfth. Less cannot be told from noise, or is not worth the wait on the host.
+	share = 0.25
+	// slower is the part of its former rate below which a host has changed.
+	slower = 0.5
+	// mostPause is how many rounds lie between trials when none has paid of late.
+	mostPause = 24
+	// afterOverload is how many do after the host refused calls.
+	afterOverload = 4
+	// idleTime is how long a host has no calls before what it did counts no more.
+	idleTime = time.Minute
+	// mostModels is how many models are told apart.
+	mostModels = 64
+)
+
+// Limiter learns the limit of one host by trials: a round of calls at another limit,
+// which is kept if the host did more, or as much with fewer calls at once. Use New to make
+// one; it is not safe for concurrent use.
+type Limiter struct {
+	opts  Options
+	limit int
+	why   change
+	last  time.Time // of the last sample, or of forgetting
+
+	models map[string]*usual
+	skip   int   // samples to leave out: their calls began under another limit
+	round  round // samples at the present limit
+
+	base  speed // at the limit that is not on trial; its limit is 0 if unknown
+	trial bool  // limit is on trial, against base
+	down  bool  // direction of the present trial, or of the next
+	pause int   // rounds that the last trial was followed by
+	rest  int   // rounds until the next
+}
+
+// New makes a limiter. An Initial outside the bounds is moved to the nearer one.
+func New(o Options) *Limiter {
+	if o.Min == 0 {
+		o.Min = 1
+	}
+	if o.Max == 0 {
+		o.Max = 64
+	}
+	if o.Initial == 0 {
+		o.Initial = 4
+	}
+	o.Max = max(o.Max, o.Min)
+	o.Initial = min(max(o.Initial, o.Min), o.Max)
+	return &Limiter{opts: o, limit: o.Initial, why: change{to: o.Initial}, models: map[string]*usual{}}
+}
+
+// Limit is how many calls to give the host at once.
+func (l *Limiter) Limit() int { return l.limit }
+
+// Reason says in a few words why the limit was last changed.
+func (l *Limiter) Reason() string { return l.why.String() }
+
+// Observe takes in one call.
+func (l *Limiter) Observe(now time.Time, s Sample) {
+	l.last = now
+	if l.skip > 0 {
+		l.skip--
+		return
+	}
+	if s.Overload {
+		l.forget()
+		l.pause, l.rest = afterOverload, afterOverload
+		l.move(l.limit/2, overloaded)
+		return
+	}
+	if !s.Backlog || s.InFlight > l.limit {
+		return // the limit is not what held this call back
+	}
+	model := l.model(s.Model)
+	if !l.trial || model.samples < known {
+		model.learn(s)
+	}
+	if model.samples < known {
+		return
+	}
+	if l.round.add(model.slowness(s)); l.round.full(l.limit) {
+		l.decide(speed{l.limit, l.round.end()})
+	}
+}
+
+func (l *Limiter) model(name string) *usual {
+	model := l.models[name]
+	if model == nil {
+		if len(l.models) == mostModels {
+			clear(l.models)
+		}
+		model = &usual{}
+		l.models[name] = model
+	}
+	return model
+}
+
+// Idle says that the host has no call to work on. It may be told at any time, and as
+// often as one likes. For each minute without calls a limit above Initial is halved.
+func (l *Limiter) Idle(now time.Time) {
+	times := now.Sub(l.last) / idleTime
+	if times < 1 {
+		return
+	}
+	l.last = now
+	l.forget()
+	if l.limit > l.opts.Initial {
+		l.move(max(l.limit>>times, l.opts.Initial), idle)
+	}
+}

@@ -1,0 +1,157 @@
+package limiter_test
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"ollama-mcp/internal/limiter"
+)
+
+var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// feed has a limiter observe n calls of the same kind.
+func feed(l *limiter.Limiter, n int, s limiter.Sample) {
+	for range n {
+		l.Observe(start, s)
+	}
+}
+
+// fast is a call in no time at all, while others wait: reason enough for more slots.
+var fast = limiter.Sample{FirstToken: time.Millisecond, PerToken: time.Millisecond, Tokens: 10, Backlog: true}
+
+func TestLimitStaysWithinItsBoundsWhateverItIsTold(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		o := limiter.Options{
+			Min:     rapid.IntRange(0, 10).Draw(t, "min"),
+			Initial: rapid.IntRange(0, 100).Draw(t, "initial"),
+			Max:     rapid.IntRange(0, 100).Draw(t, "max"),
+		}
+		l, now := limiter.New(o), start
+		least := max(o.Min, 1)
+		most := max(o.Max, least)
+		if o.Max == 0 {
+			most = 64
+		}
+		duration := rapid.Int64Range(0, int64(time.Hour))
+		t.Repeat(map[string]func(*rapid.T){
+			"": func(t *rapid.T) {
+				if got := l.Limit(); got < least || got > most {
+					t.Fatalf("limit %d, want %d to %d (%s)", got, least, most, l.Reason())
+				}
+			},
+			"calls": func(t *rapid.T) {
+				s := limiter.Sample{
+					Model:      rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "model"),
+					FirstToken: time.Duration(duration.Draw(t, "first")),
+					PerToken:   time.Duration(duration.Draw(t, "per")),
+					Tokens:     rapid.IntRange(0, 1000).Draw(t, "tokens"),
+					InFlight:   rapid.IntRange(0, 8).Draw(t, "in flight"),
+					Backlog:    rapid.Bool().Draw(t, "backlog"),
+				}
+				for range rapid.IntRange(1, 200).Draw(t, "n") {
+					l.Observe(now, s)
+				}
+			},
+			"overload": func(*rapid.T) { l.Observe(now, limiter.Sample{Overload: true}) },
+			"idle": func(t *rapid.T) {
+				now = now.Add(time.Duration(duration.Draw(t, "idle")))
+				l.Idle(now)
+			},
+		})
+	})
+}
+
+func TestLimitGrowsOnlyWhileCallsWait(t *testing.T) {
+	l, s := limiter.New(limiter.Options{}), fast
+	s.Backlog = false
+	feed(l, 1000, s)
+	if got := l.Limit(); got != 4 {
+		t.Errorf("with nobody waiting: limit %d, want 4 as in the beginning", got)
+	}
+	feed(l, 1000, fast)
+	if got := l.Limit(); got != 64 && got != 48 { // 48 is the trial that follows
+		t.Errorf("with others waiting: limit %d, want the most", got)
+	}
+}
+
+func TestRefusedCallsHalveTheLimitOncePerBurst(t *testing.T) {
+	l := limiter.New(limiter.Options{Initial: 16})
+	feed(l, 16, limiter.Sample{Overload: true})
+	if got := l.Limit(); got != 8 {
+		t.Errorf("limit %d after the 16 calls of one burst, want 8", got)
+	}
+	if got, want := l.Reason(), "down from 16 to 8, since the host refused calls"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	feed(l, 1000, limiter.Sample{Overload: true})
+	if got := l.Limit(); got != 1 {
+		t.Errorf("limit %d of a host that refuses everything, want 1", got)
+	}
+}
+
+func TestLimitOfAnIdleHostIsHalvedEachMinuteDownToWhereItBegan(t *testing.T) {
+	l := limiter.New(limiter.Options{})
+	feed(l, 1000, fast)
+	before := l.Limit()
+	for _, c := range []struct {
+		idle time.Duration
+		want int
+	}{
+		{59 * time.Second, before},
+		{time.Minute, before / 2},
+		{90 * time.Second, before / 2},
+		{2 * time.Minute, before / 4},
+		{time.Hour, 4},
+		{2 * time.Hour, 4},
+	} {
+		l.Idle(start.Add(c.idle))
+		if got := l.Limit(); got != c.want {
+			t.Errorf("idle for %v: limit %d, want %d", c.idle, got, c.want)
+		}
+	}
+}
+
+func TestReasonTellsTheLastChange(t *testing.T) {
+	l := limiter.New(limiter.Options{})
+	var reasons []string
+	told := func() {
+		if r := l.Reason(); len(reasons) == 0 || reasons[len(reasons)-1] != r {
+			reasons = append(reasons, r)
+		}
+	}
+	// A host that works on four calls at once, and queues the rest inside.
+	for len(reasons) < 5 {
+		told()
+		s := fast
+		s.FirstToken += time.Duration(max(0, l.Limit()-4)) * time.Second
+		l.Observe(start, s)
+	}
+	for i, want := range []string{
+		"4 to begin with",
+		"trying 6 instead of 4, to see if more gets done",
+		"back to 4, since 6 did no better",
+		"trying 3 instead of 4, to see if as much gets done",
+		"back to 4, since 3 did no better",
+	} {
+		if reasons[i] != want {
+			t.Errorf("reason %d: got %q, want %q", i, reasons[i], want)
+		}
+	}
+}
+
+func TestObservingDoesNotAllocate(t *testing.T) {
+	l := limiter.New(limiter.Options{})
+	if got := testing.AllocsPerRun(1000, func() { feed(l, 10, fast) }); got != 0 {
+		t.Errorf("%v allocations, want none", got)
+	}
+}
+
+func BenchmarkObserve(b *testing.B) {
+	l := limiter.New(limiter.Options{})
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Observe(start, fast)
+	}
+}

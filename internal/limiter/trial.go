@@ -1,0 +1,73 @@
+package limiter
+
+// decide ends a round.
+func (l *Limiter) decide(got speed) {
+	switch {
+	case !l.trial:
+		l.settle(got)
+	case l.pays(got):
+		l.base, l.trial, l.pause = got, false, l.pause/2
+	default:
+		l.trial, l.down = false, !l.down
+		l.pause = min(max(1, 2*l.pause), mostPause)
+		l.rest = l.pause
+		l.move(l.base.limit, noBetter)
+		return
+	}
+	if l.rest > 0 {
+		l.rest--
+		return
+	}
+	l.try()
+}
+
+// settle takes in a round between trials.
+func (l *Limiter) settle(got speed) {
+	if got.rate() < slower*l.base.rate() {
+		l.forget()
+		l.down = true
+	}
+	l.base = l.base.blend(got)
+}
+
+// pays reports whether the limit on trial is better than the one before. Fewer calls at
+// once are better if the host does nearly as much: the others wait where they can be
+// seen, ordered and sent elsewhere.
+func (l *Limiter) pays(got speed) bool {
+	atBest := float64(got.limit)/float64(l.base.limit) - 1 // below 0 for fewer calls
+	return got.rate()/l.base.rate()-1 >= share*atBest
+}
+
+// try begins a trial.
+func (l *Limiter) try() {
+	for range 2 {
+		to, why := above(l.limit), tryMore
+		if l.down {
+			to, why = below(l.limit), tryFewer
+		}
+		if l.move(to, why) {
+			l.trial = true
+			return
+		}
+		l.down = !l.down
+	}
+}
+
+// move sets the limit as near to a number as the bounds allow.
+func (l *Limiter) move(to int, why cause) (moved bool) {
+	to = min(max(to, l.opts.Min), l.opts.Max)
+	if to == l.limit {
+		return false
+	}
+	l.why = change{from: l.limit, to: to, cause: why}
+	l.skip = max(l.limit, to)
+	l.limit = to
+	return true
+}
+
+// forget starts learning anew, at the present limit.
+func (l *Limiter) forget() {
+	l.round.n, l.skip = 0, 0
+	l.base, l.trial, l.down = speed{}, false, false
+	l.pause, l.rest = 0, 0
+}

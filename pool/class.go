@@ -1,0 +1,165 @@
+package pool
+
+import (
+	"container/heap"
+	"container/list"
+	"time"
+)
+
+// class is the calls of one priority, and the callers they come from.
+//
+// Callers share by start-time fair queueing (Goyal, Vin and Cheng, 1996): each
+// has a clock that advances by the time its calls hold slots, and the caller whose
+// clock is behind goes next. One who comes, or comes back, starts at the clock of
+// the class, so that nobody saves up while idle.
+type class struct {
+	groups  []*group
+	byKey   map[groupKey]*group
+	shares  map[string]*share
+	waiting int
+	callers int           // that wait
+	clock   time.Duration // where newcomers start
+	latest  time.Duration // the furthest that anybody's clock has come
+	sweepAt int           // number of shares at which the idle ones are forgotten
+	passed  list.List     // of *ticket, the longest passed over first
+}
+
+func (c *class) push(t *ticket, again bool) {
+	s := c.share(t.caller)
+	g := c.group(t.group)
+	l := s.lines[g]
+	if l == nil {
+		l = &line{share: s, group: g, turn: s.used, number: t.number}
+		s.lines[g] = l
+		heap.Push(&g.lines, l)
+	}
+	t.line = l
+	if again {
+		t.at = l.tickets.PushFront(t)
+		l.changed()
+	} else {
+		t.at = l.tickets.PushBack(t)
+	}
+	if s.waiting == 0 {
+		c.callers++
+	}
+	s.waiting++
+	c.waiting++
+}
+
+func (c *class) remove(t *ticket) {
+	l := t.line
+	g, s := l.group, l.share
+	if l.tickets.Len() == 1 {
+		heap.Remove(&g.lines, l.index)
+		delete(s.lines, g)
+		if len(g.lines) == 0 {
+			c.drop(g)
+		}
+	}
+	l.tickets.Remove(t.at)
+	if l.tickets.Len() > 0 {
+		l.changed()
+	}
+	if t.passed != nil {
+		c.passed.Remove(t.passed)
+	}
+	t.line, t.at, t.passed = nil, nil, nil
+	c.waiting--
+	if s.waiting--; s.waiting == 0 {
+		c.callers--
+	}
+}
+
+// group is the one of a key, made when there is none.
+func (c *class) group(key groupKey) *group {
+	g := c.byKey[key]
+	if g == nil {
+		g = &group{key: key, index: len(c.groups)}
+		c.byKey[key] = g
+		c.groups = append(c.groups, g)
+	}
+	return g
+}
+
+func (c *class) drop(g *group) {
+	last := len(c.groups) - 1
+	c.groups[g.index] = c.groups[last]
+	c.groups[g.index].index = g.index
+	c.groups[last] = nil
+	c.groups = c.groups[:last]
+	delete(c.byKey, g.key)
+}
+
+// pick says whose turn it is on a slot, nil if nobody's.
+func (c *class) pick(now time.Time, maxPassedOver time.Duration, suits func(*group) suit) *ticket {
+	for e := c.passed.Front(); e != nil; e = e.Next() {
+		t := e.Value.(*ticket)
+		if now.Sub(t.since) < maxPassedOver {
+			break
+		}
+		if suits(t.line.group) != never {
+			return t
+		}
+	}
+	var best [warm + 1]*ticket
+	for _, g := range c.groups {
+		s := suits(g)
+		if t := g.first(); best[s] == nil || t.before(best[s]) {
+			best[s] = t
+		}
+	}
+	chosen := best[warm]
+	if chosen == nil {
+		chosen = best[cold]
+	}
+	c.passOver(now, chosen, best[cold], best[later])
+	return chosen
+}
+
+// passOver notes the call whose turn it would have been but for what suits better.
+func (c *class) passOver(now time.Time, chosen *ticket, others ...*ticket) {
+	fair := chosen
+	for _, t := range others {
+		if t != nil && (fair == nil || t.before(fair)) {
+			fair = t
+		}
+	}
+	if fair != chosen && fair.passed == nil {
+		fair.since = now
+		fair.passed = c.passed.PushBack(fair)
+	}
+}
+
+func (c *class) start(t *ticket, expected time.Duration) {
+	s := c.share(t.caller)
+	// Newcomers start where all would be had the class been shared in tiny
+	// pieces: else a stream of callers who come only once would starve the rest.
+	callers := c.callers
+	if s.waiting == 0 {
+		callers++
+	}
+	c.clock = max(c.clock, s.used) + expected/time.Duration(callers)
+	t.share, t.charged = s, expected
+	s.running++
+	c.charge(s, expected)
+	if c.waiting == 0 {
+		c.clock = c.latest // nobody was kept waiting, so nobody owes anything
+	}
+}
+
+func (c *class) done(t *ticket, held time.Duration) {
+	t.share.running--
+	c.charge(t.share, held-t.charged)
+	t.share = nil
+}
+
+// stranded are the calls of groups that are lost.
+func (c *class) stranded(lost func(groupKey) bool) (all []*ticket) {
+	for _, g := range c.groups {
+		if lost(g.key) {
+			all = g.tickets(all)
+		}
+	}
+	return all
+}

@@ -1,0 +1,120 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ollama-mcp/internal/backend"
+)
+
+// ErrQueueTimeout means that a request's time was over before a slot came free,
+// or would have been before there was an answer.
+var ErrQueueTimeout = errors.New("no slot came free in time")
+
+// ErrNoHost means that no host could serve a request; see NoHostError.
+var ErrNoHost = errors.New("no host available")
+
+// FullError refuses a request at once, because too many are waiting.
+type FullError struct {
+	Waiting    int           // requests that wait already
+	RetryAfter time.Duration // when a place should be free, by the pace of late; never 0
+	Caller     bool          // too many are the caller's own, though others still find room
+}
+
+func (e *FullError) Error() string {
+	if e.Caller {
+		return fmt.Sprintf("this caller's share of the queue is full (%d waiting)", e.Waiting)
+	}
+	return fmt.Sprintf("the queue is full (%d waiting)", e.Waiting)
+}
+
+// Failure is a try of a request that failed.
+type Failure struct {
+	Host string
+	Err  error
+}
+
+// NoHostError says of each host why it did not serve a request. It is ErrNoHost
+// and what went wrong on each host.
+type NoHostError struct {
+	Hosts []Failure // empty if there are no hosts
+}
+
+func (e *NoHostError) Error() string {
+	if len(e.Hosts) == 0 {
+		return ErrNoHost.Error() + ": there are none"
+	}
+	reasons := make([]string, len(e.Hosts))
+	for i, f := range e.Hosts {
+		reason := f.Err.Error()
+		if failed, ok := errors.AsType[*backend.Error](f.Err); ok && failed.Message != "" {
+			reason = failed.Message
+		}
+		reasons[i] = f.Host + ": " + reason
+	}
+	return fmt.Sprintf("%v (%s)", ErrNoHost, strings.Join(reasons, ", "))
+}
+
+// Unwrap makes errors.Is and errors.As see ErrNoHost and the failures.
+func (e *NoHostError) Unwrap() []error {
+	all := []error{ErrNoHost}
+	for _, f := range e.Hosts {
+		all = append(all, f.Err)
+	}
+	return all
+}
+
+// sum is what a request that was tried and given up has failed of.
+func sum(failed []Failure) error {
+	last := failed[len(failed)-1]
+	if !hostsFault(last.Err) && !errors.Is(last.Err, backend.ModelMissing) {
+		return last.Err
+	}
+	byHost := make([]Failure, 0, len(failed)) // the last of each
+	for i, f := range failed {
+		again := false
+		for _, g := range failed[i+1:] {
+			again = again || g.Host == f.Host
+		}
+		if !again {
+			byHost = append(byHost, f)
+		}
+	}
+	if len(byHost) == 1 {
+		return last.Err
+	}
+	if all := hosts(byHost); !slices.ContainsFunc(byHost, func(f Failure) bool { return hostsFault(f.Err) }) {
+		return &backend.Error{Host: all, Class: backend.ModelMissing, Err: last.Err}
+	}
+	return &NoHostError{Hosts: byHost}
+}
+
+// hosts names those that failed.
+func hosts(failed []Failure) string {
+	all := make([]string, len(failed))
+	for i, f := range failed {
+		all[i] = f.Host
+	}
+	return strings.Join(all, ", ")
+}
+
+// hostsFault reports whether another try could cure a failure.
+func hostsFault(err error) bool {
+	switch backend.ClassOf(err) {
+	case backend.Transport, backend.Overload, backend.Server:
+		return true
+	}
+	return false
+}
+
+// gaveUp is why a wait ended before its time.
+func gaveUp(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return ErrQueueTimeout
+	}
+	return ctx.Err()
+}

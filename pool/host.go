@@ -1,0 +1,175 @@
+package pool
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/breaker"
+	"ollama-mcp/internal/limiter"
+	"ollama-mcp/internal/route"
+)
+
+// Slots say how many calls a host is given at once.
+type Slots struct {
+	Given int // 0 means that the number is learned
+	Max   int // most that are learned; 0 means 64
+}
+
+// maxSlots is more than any host serves at once, and guards against a slip.
+const maxSlots = 4096
+
+// mostLearned is up to how many slots are learned where no bound is given.
+const mostLearned = 64
+
+// host is one host of the pool.
+type host struct {
+	name    string
+	backend backend.Backend
+
+	// permits bounds the calls on the host. Its size is fixed, so where fewer are
+	// learned to pay the others are parked: taken, one at a time, as they come free.
+	permits *semaphore.Weighted
+	most    int
+	parked  int
+	limit   *limiter.Limiter // nil if the slots are given
+	busy    int
+
+	breaker *breaker.Breaker
+	latency route.EWMA
+	habits  map[string]*habit // by model
+	turn    int               // of its last call
+	rest    time.Time         // until when it asked to be left alone
+	trouble error             // of the last call or check, if it failed by the host's fault
+	failure time.Time         // when a call last failed so
+
+	down      bool // by the last check
+	version   string
+	installed map[string]bool // canonical models; nil if not known
+	loaded    []Loaded        // by the last check
+	memory    memory
+	loading   int // calls that the host loads a model for
+
+	removed bool
+	drained chan struct{}
+}
+
+func newHost(b backend.Backend, s Slots) (*host, error) {
+	if min(s.Given, s.Max) < 0 || max(s.Given, s.Max) > maxSlots {
+		return nil, fmt.Errorf("pool: %s: slots: want 0 to %d", b.Name(), maxSlots)
+	}
+	h := &host{
+		name: b.Name(), backend: b, most: s.Given,
+		breaker: breaker.New(breaker.Options{}), habits: make(map[string]*habit), memory: make(memory),
+		drained: make(chan struct{}),
+	}
+	if s.Given == 0 {
+		h.most = cmp.Or(s.Max, mostLearned)
+		h.limit = limiter.New(limiter.Options{Max: h.most})
+	}
+	h.permits = semaphore.NewWeighted(int64(h.most))
+	h.resize()
+	return h, nil
+}
+
+// slots is how many calls the host is given at once.
+func (h *host) slots() int {
+	if h.limit == nil {
+		return h.most
+	}
+	return h.limit.Limit()
+}
+
+// resize parks permits, or frees parked ones, until there are as many as slots.
+// Those that are out are parked when they come back.
+func (h *host) resize() {
+	park := h.most - h.slots()
+	for ; h.parked > park; h.parked-- {
+		h.permits.Release(1)
+	}
+	for h.parked < park && h.permits.TryAcquire(1) {
+		h.parked++
+	}
+}
+
+// drain tells who removed the host when it has nothing left to do.
+func (h *host) drain() {
+	if h.removed && h.busy == 0 {
+		close(h.drained)
+	}
+}
+
+// mayHave reports whether the host has a model, as far as is known.
+func (h *host) mayHave(model string) bool {
+	return model == "" || h.installed == nil || h.installed[model]
+}
+
+// could reports whether the host is one that could serve a group, were it well.
+func (h *host) could(k groupKey) bool {
+	return (k.host == "" || k.host == h.name) && h.mayHave(k.model.model)
+}
+
+// wasTried reports whether a call of the group has failed here.
+func (h *host) wasTried(k groupKey) bool {
+	return k.tried != "" && strings.Contains("\x00"+k.tried, "\x00"+h.name+"\x00")
+}
+
+// well reports whether the host would take a call.
+func (h *host) well(now time.Time) bool {
+	return !h.down && !now.Before(h.rest) && h.breaker.Ready(now)
+}
+
+// doubtFor is how long a host that failed is asked only when no other is free. One that
+// fails at once is always free, and would draw the calls until it is ejected.
+const doubtFor = 10 * time.Second
+
+func (h *host) doubtful(now time.Time) bool {
+	return h.trouble != nil && now.Sub(h.failure) < doubtFor
+}
+
+// unreachable reports whether nobody answers at the host's address. A host that is
+// out because its answers were errors is reachable.
+func (h *host) unreachable() bool {
+	return h.down || errors.Is(h.trouble, backend.Transport)
+}
+
+// why is the reason for which the host is not well.
+func (h *host) why(now time.Time) error {
+	switch {
+	case h.well(now):
+		return nil
+	case h.down && h.trouble != nil:
+		return h.trouble
+	case h.down:
+		return errors.New("not reachable")
+	case now.Before(h.rest):
+		return fmt.Errorf("asked to be left alone for %v", roundUp(h.rest.Sub(now)))
+	}
+	out := errors.New("being tried again")
+	if left := h.breaker.Until().Sub(now); left > 0 {
+		out = fmt.Errorf("ejected for %v", roundUp(left))
+	}
+	if h.trouble != nil {
+		out = fmt.Errorf("%w after %w", out, h.trouble)
+	}
+	return out
+}
+
+func roundUp(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
+}
+
+// habit of a model on the host, made when there is none.
+func habitOf(habits map[string]*habit, model string) *habit {
+	b := habits[model]
+	if b == nil {
+		b = new(habit)
+		habits[model] = b
+	}
+	return b
+}

@@ -1,0 +1,170 @@
+package pool_test
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+func TestRemovedHostEndsWhatItHasAndTakesNothingNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Hosts: named("gpu-1", "gpu-2"), Slots: 1})
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := p.With(t.Context(), route.Need{Host: "gpu-1"}, hold(10*time.Second)); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Go(func() { // waits for gpu-1 alone
+			time.Sleep(time.Second)
+			if err := p.With(t.Context(), route.Need{Host: "gpu-1"}, hold(0)); !errors.Is(err, pool.ErrNoHost) {
+				t.Errorf("got %v, want ErrNoHost for one whose host has gone", err)
+			}
+		})
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		drained := p.Remove("gpu-1")
+		var asked []string
+		for range 3 {
+			if err := p.With(t.Context(), route.Need{}, onHosts(&asked, nil)); err != nil {
+				t.Error(err)
+			}
+		}
+		if slices.Contains(asked, "gpu-1") || len(p.Hosts()) != 1 {
+			t.Errorf("asked %v of %d hosts after gpu-1 was removed", asked, len(p.Hosts()))
+		}
+		<-drained
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("drained after %v, want 5s", took)
+		}
+		<-p.Remove("gpu-2") // idle
+		<-p.Remove("gpu-2") // gone
+		all.Wait()
+	})
+}
+
+func TestHostThatIsAddedTakesWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 1})
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() { _ = p.With(t.Context(), route.Need{}, hold(10*time.Second)) })
+		}
+		time.Sleep(time.Second)
+		if _, err := p.Add(host{name: "gpu-2"}, pool.Slots{Given: 1}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		all.Wait()
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("both were done after %v, want 10s", took)
+		}
+		if _, err := p.Add(host{name: "gpu-3"}, pool.Slots{Given: -1}); err == nil {
+			t.Error("a negative number of slots was accepted")
+		}
+	})
+}
+
+func TestHostThatIsReplacedLeavesNobodyWithoutOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 1})
+		var all sync.WaitGroup
+		for range 2 { // the second waits for a host of this name
+			all.Go(func() {
+				if err := p.With(t.Context(), route.Need{Host: "gpu-1"}, hold(10*time.Second)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		replaced, err := p.Add(host{name: "gpu-1"}, pool.Slots{Given: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-replaced
+		if took := time.Since(began); took != 9*time.Second {
+			t.Errorf("the old one was drained after %v, want 9s", took)
+		}
+		all.Wait()
+		if took := time.Since(began); took != 10*time.Second || len(p.Hosts()) != 1 {
+			t.Errorf("the one who waited was done after %v on %d hosts, want 10s on one", took, len(p.Hosts()))
+		}
+	})
+}
+
+func TestLastHostIsNeverShutOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 1, Retries: -1})
+		broken := map[string]error{"gpu-1": failure(backend.Transport, "connection refused")}
+		for i := range 50 {
+			var asked []string
+			if err := p.With(t.Context(), route.Need{}, onHosts(&asked, broken)); !errors.Is(err, backend.Transport) || len(asked) != 1 {
+				t.Fatalf("call %d: got %v from %v", i, err, asked)
+			}
+		}
+		p.Know("gpu-1", pool.Facts{Err: errors.New("connection refused")})
+		if err := p.With(t.Context(), route.Need{}, hold(0)); err != nil {
+			t.Errorf("when it is back: %v", err)
+		}
+	})
+}
+
+func TestHostThatIsDownIsAskedWhenACheckFindsItUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Hosts: named("gpu-1", "gpu-2"), Slots: 1})
+		p.Know("gpu-1", pool.Facts{Err: errors.New("connection refused")})
+		ask := func() (asked []string) {
+			for range 3 {
+				if err := p.With(t.Context(), route.Need{}, onHosts(&asked, nil)); err != nil {
+					t.Error(err)
+				}
+			}
+			return asked
+		}
+		if asked := ask(); slices.Contains(asked, "gpu-1") {
+			t.Errorf("while it is down: asked %v", asked)
+		}
+		if why := p.Stats().Hosts[0].Why; why != "connection refused" {
+			t.Errorf("it is said to be %q", why)
+		}
+		p.Know("gpu-1", pool.Facts{Up: true, Version: "0.17.4"})
+		p.Know("gpu-9", pool.Facts{Up: true}) // is not in the pool
+		if asked := ask(); !slices.Contains(asked, "gpu-1") {
+			t.Errorf("when it is up: asked %v", asked)
+		}
+	})
+}
+
+func TestRunnerThatHangsIsEjectedThoughItAnswersChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := good("hung")
+		_, backends := machines(hung, good("well"))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 1})
+		calls := poisson(1, 1, 10, 1)
+		calls[0].need.Host = "hung"
+		simulate(t, p, calls) // the model is in memory now
+		hung.fails = func(time.Time) *fault { return &fault{hangs: true} }
+		calls[0].patience = 40 * time.Second
+		for range 5 {
+			simulate(t, p, calls)
+			p.Know("hung", pool.Facts{Up: true})
+		}
+		if s := p.Stats().Hosts[0]; s.Breaker == "closed" {
+			t.Errorf("after five calls without a token: %+v", s)
+		}
+		calls[0].need.Host = ""
+		for range 3 {
+			if got := simulate(t, p, calls); got[0].err != nil {
+				t.Errorf("with another host at hand: %v", got[0].err)
+			}
+		}
+	})
+}

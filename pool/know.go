@@ -1,0 +1,87 @@
+package pool
+
+import (
+	"errors"
+	"time"
+
+	"ollama-mcp/internal/breaker"
+)
+
+// Facts are what a check of a host found.
+type Facts struct {
+	Up      bool
+	Err     error  // why it is not up
+	Version string // "" if it was not asked for
+
+	Installed []string // canonical models; nil if they were not asked for
+	Loaded    []Loaded // models in memory; nil if they were not asked for
+}
+
+// Loaded is a model in a host's memory.
+type Loaded struct {
+	Model   string    // canonical
+	NumCtx  int       // context that it was loaded with, in tokens
+	VRAM    float64   // part of it on the GPU, 0 to 1
+	Expires time.Time // when the host unloads it
+}
+
+// Know takes in what a check of a host found. Hosts that are not in the pool are
+// ignored, since a check may outlast its host.
+func (p *Pool) Know(name string, f Facts) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.named(name)
+	if h == nil {
+		return
+	}
+	now := time.Now()
+	if !f.Up {
+		h.isDown(f.Err, now)
+		return
+	}
+	if h.down {
+		h.down, h.trouble = false, nil
+	}
+	h.breaker.Heal(now)
+	h.learnFacts(f)
+	if h.limit != nil && h.busy == 0 {
+		h.limit.Idle(now)
+		h.resize()
+	}
+	p.turnAway()
+	p.match()
+}
+
+// isDown takes in that a check found nobody. It is asked no more from now on, unless
+// there is no other.
+func (h *host) isDown(err error, now time.Time) {
+	if err == nil {
+		err = errors.New("not reachable")
+	}
+	h.down, h.trouble, h.loaded = true, err, nil
+	if pass, ok := h.breaker.Allow(now); ok {
+		h.breaker.Record(now, pass, breaker.Failure)
+	}
+	if h.busy == 0 {
+		clear(h.memory)
+	}
+}
+
+func (h *host) learnFacts(f Facts) {
+	if f.Version != "" {
+		h.version = f.Version
+	}
+	if f.Installed != nil {
+		h.installed = make(map[string]bool, len(f.Installed))
+		for _, model := range f.Installed {
+			h.installed[model] = true
+		}
+	}
+	if f.Loaded != nil {
+		h.loaded = f.Loaded
+		// While a model is being loaded, what is in memory is about to change.
+		if h.loading == 0 {
+			h.memory = h.memory.saw(f.Loaded)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/breaker"
+	"ollama-mcp/internal/limiter"
+)
+
+const (
+	// loadedAtOnce is the time for loading below which a model was in memory:
+	// Ollama tells a few milliseconds then, and seconds when it was not.
+	loadedAtOnce = 500 * time.Millisecond
+	// wedged is how long a host that holds the model may take for the first token
+	// before a call that ran out of time is the host's fault.
+	wedged = 30 * time.Second
+	// longestRest bounds what a host may ask for with Retry-After.
+	longestRest = 5 * time.Minute
+	// typicalTokens turns the speed of a host into the latency of one answer, for the
+	// policies: answers differ in length a hundredfold, hosts do not.
+	typicalTokens = 100
+)
+
+// loads notes that the host has to load the model for a call. What it held before
+// may have to leave, so until it is known better it counts as gone: calls that were
+// sent on that account would make the host load back and forth.
+func (l *Lease) loads() {
+	h := l.host
+	l.loading, l.evicted = true, h.memory
+	h.loading++
+	h.memory = make(memory, 1)
+	h.memory.hold(l.key())
+}
+
+// loadsNot notes that the host does not load the model after all.
+func (l *Lease) loadsNot() {
+	if l.evicted != nil {
+		delete(l.host.memory, l.key().model)
+		l.host.memory = l.host.memory.with(l.evicted)
+		l.evicted = nil
+	}
+}
+
+// loaded notes that loading is over.
+func (l *Lease) loaded() {
+	if l.loading {
+		l.loading = false
+		l.host.loading--
+	}
+}
+
+// saw takes in what was seen of a call, while it is on or later.
+func (p *Pool) saw(l *Lease, s sight) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.pieces {
+		l.loaded()
+	}
+	if !s.answered && s.load == 0 {
+		l.seen.pieces = l.seen.pieces || s.pieces
+		return
+	}
+	l.seen = s
+	h, k := l.host, l.key()
+	if k.model == "" {
+		return
+	}
+	switch {
+	case s.load < loadedAtOnce && l.evicted != nil: // there was nothing to load
+		h.memory = h.memory.with(l.evicted)
+	case s.load >= loadedAtOnce && l.evicted == nil: // it was gone, and came back
+		h.memory = make(memory, 1)
+	}
+	l.evicted = nil
+	h.memory.hold(k)
+}
+
+// judge sorts how a lease ended by what it says about the host.
+func (l *Lease) judge(ctx context.Context, err error, now time.Time) breaker.Outcome {
+	switch backend.ClassOf(err) {
+	case backend.Transport:
+		return breaker.Failure
+	case backend.Server:
+		if l.seen.pieces { // it works, and was cut off
+			return breaker.Soft
+		}
+		return breaker.Failure
+	case backend.Overload:
+		return breaker.Soft
+	case backend.Caller, "":
+		if err == nil || l.seen.answered {
+			return breaker.Success
+		}
+		// A cold start is no failure, however long it takes.
+		late := errors.Is(ctx.Err(), context.DeadlineExceeded) && !l.seen.pieces && !l.loading
+		if late && now.Sub(l.began) >= wedged {
+			return breaker.Slow
+		}
+	}
+	return breaker.Undecided
+}
+
+// giveBack ends a lease: what was seen of the host is noted, and the slot freed.
+func (p *Pool) giveBack(ctx context.Context, l *Lease, err error) {
+	before, after := p.settleUp(ctx, l, err)
+	switch {
+	case before == breaker.Closed && after == breaker.Open:
+		p.opts.Log.Warn("host ejected", "host", l.measured.Name(), "error", err)
+	case before != breaker.Closed && after == breaker.Closed:
+		p.opts.Log.Info("host is well again", "host", l.measured.Name())
+	}
+}
+
+// settleUp does so, and returns the states of the host's breaker.
+func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after breaker.State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now, h := time.Now(), l.host
+	before = h.breaker.State(now)
+	l.outcome = l.judge(ctx, err, now)
+	switch l.outcome {
+	case breaker.Success:
+		p.totals.Served++
+		h.trouble, h.down = nil, false
+		p.learnTime(l, now)
+	case breaker.Failure, breaker.Slow, breaker.Soft:
+		p.totals.Failed++
+		h.failed(l, err, now)
+	}
+	if errors.Is(err, backend.ModelMissing) {
+		delete(h.installed, l.key().model)
+		l.loadsNot()
+	}
+	overload := errors.Is(err, backend.Overload)
+	if h.limit != nil && (l.seen.answered || overload) {
+		h.limit.Observe(now, limiter.Sample{
+			Model: l.key().model, FirstToken: l.seen.firstToken, PerToken: l.seen.perToken, Tokens: l.seen.tokens,
+			InFlight: h.busy, Backlog: p.queue.waiting > 0, Overload: overload,
+		})
+	}
+	p.release(l)
+	return before, h.breaker.State(now)
+}
+
+// failed takes in a failure that was the host's fault.
+func (h *host) failed(l *Lease, err error, now time.Time) {
+	h.trouble, h.failure = err, now
+	h.latency.Fail(now)
+	if failed, ok := errors.AsType[*backend.Error](err); ok && failed.RetryAfter > 0 {
+		h.rest = now.Add(min(failed.RetryAfter, longestRest))
+	}
+	if l.outcome == breaker.Failure && errors.Is(err, backend.Transport) {
+		clear(h.memory) // it may have been started anew
+	}
+}
+
+// learnTime takes in how long an answered call took.
+func (p *Pool) learnTime(l *Lease, now time.Time) {
+	h, held := l.host, max(0, now.Sub(l.began)-l.seen.load)
+	p.pace.observe(held + l.seen.load)
+	if model := l.key().model; model != "" {
+		own := habitOf(h.habits, model)
+		own.held.observe(held)
+		own.tried = now
+		common := habitOf(p.habits, model)
+		common.held.observe(held)
+		if l.seen.load >= loadedAtOnce {
+			common.load.observe(l.seen.load)
+		}
+	}
+	typical := l.seen.firstToken + typicalTokens*l.seen.perToken
+	if l.seen.firstToken == 0 {
+		typical = held
+	}
+	h.latency.Observe(now, typical)
+}

@@ -1,0 +1,111 @@
+package pool
+
+import (
+	"context"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/breaker"
+)
+
+// Lease is a host that is lent for one try of a request, and ends with it.
+type Lease struct {
+	// Host is the host. What is asked of it is watched, and teaches the pool how
+	// the host does.
+	Host    backend.Backend
+	Attempt int       // 1 for the first try of the request
+	Failed  []Failure // the tries before
+
+	// Runner holds the runner options to send: what is pinned for the model and,
+	// where nothing is, what the caller wants. It must not be changed.
+	Runner map[string]any
+	// Overridden names the options of the caller that are pinned to other values.
+	Overridden []string
+
+	ticket ticket
+
+	// The fields below are guarded by the pool's mutex.
+	host    *host         // nil until there is a slot
+	ready   chan struct{} // closed when the wait is over; nil for one who never waited
+	refused error         // why there will be no slot
+	began   time.Time
+	pass    breaker.Pass
+	outcome breaker.Outcome
+	loading bool   // the host loads the model for this call, as far as is known
+	evicted memory // what the host was believed to hold before
+	seen    sight
+
+	measured measured
+}
+
+func (l *Lease) key() modelKey { return l.ticket.group.model }
+
+// sight is what was seen of the calls of a lease.
+type sight struct {
+	answered   bool // with a whole answer
+	pieces     bool // something has come, whole or not
+	load       time.Duration
+	firstToken time.Duration // less the time for loading
+	perToken   time.Duration
+	tokens     int
+}
+
+// measured is a host that is watched.
+type measured struct {
+	backend.Backend
+	pool  *Pool
+	lease *Lease
+}
+
+func (m *measured) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	answer, err := m.Backend.Generate(ctx, req, m.first(onPiece))
+	m.answered(answer, err)
+	return answer, err
+}
+
+func (m *measured) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	answer, err := m.Backend.Chat(ctx, req, m.first(onPiece))
+	m.answered(answer, err)
+	return answer, err
+}
+
+func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.EmbedResponse, error) {
+	began := time.Now()
+	got, err := m.Backend.Embed(ctx, req)
+	if err == nil {
+		texts := max(1, len(got.Embeddings))
+		m.pool.saw(m.lease, sight{
+			answered: true, pieces: true, load: got.LoadDuration,
+			firstToken: max(0, time.Since(began)-got.LoadDuration) / time.Duration(texts),
+		})
+	}
+	return got, err
+}
+
+// first tells the pool when the first piece comes: the model is loaded then.
+func (m *measured) first(onPiece func(backend.Piece)) func(backend.Piece) {
+	come := false
+	return func(piece backend.Piece) {
+		if !come {
+			come = true
+			m.pool.saw(m.lease, sight{pieces: true})
+		}
+		if onPiece != nil {
+			onPiece(piece)
+		}
+	}
+}
+
+func (m *measured) answered(a *backend.Answer, err error) {
+	if a == nil {
+		return
+	}
+	s := sight{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens}
+	if err == nil {
+		s.firstToken = max(0, a.FirstPiece-a.Load)
+	}
+	if a.Tokens > 0 {
+		s.perToken = a.Eval / time.Duration(a.Tokens)
+	}
+	m.pool.saw(m.lease, s)
+}

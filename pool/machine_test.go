@@ -1,0 +1,180 @@
+package pool_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"ollama-mcp/internal/backend"
+)
+
+// machine is a model of a host: it works on a few calls at once and queues the
+// rest, as Ollama does, holds some models in memory and loads the others.
+type machine struct {
+	backend.Backend
+	name     string
+	parallel int           // calls that it works on at once
+	perToken time.Duration // for each token of an answer, which is as many as the prompt has bytes
+	load     time.Duration // of a model
+	holds    int           // models in memory; 0 means all that there are
+	fails    func(now time.Time) *fault
+
+	mu      sync.Mutex
+	change  *sync.Cond // of what follows
+	loaded  []string   // the last used comes last
+	active  map[string]int
+	loading bool
+	lines   map[string][]int // calls that wait, by model: each is served in turn
+	// counts
+	calls, loads, mostAtOnce, inside, numbers int
+}
+
+// fault is how a call fails.
+type fault struct {
+	after time.Duration
+	class backend.Class
+	hangs bool // until its caller leaves
+}
+
+func newMachine(m *machine) *machine {
+	m.change = sync.NewCond(&m.mu)
+	m.active, m.lines = make(map[string]int), make(map[string][]int)
+	return m
+}
+
+func (m *machine) Name() string { return m.name }
+
+func (m *machine) Generate(ctx context.Context, req *backend.GenerateRequest, _ func(backend.Piece)) (*backend.Answer, error) {
+	began := time.Now()
+	m.enter()
+	defer m.leave()
+	if m.fails != nil {
+		if f := m.fails(began); f != nil {
+			return nil, m.fail(ctx, f)
+		}
+	}
+	stop := context.AfterFunc(ctx, func() { m.mu.Lock(); m.change.Broadcast(); m.mu.Unlock() })
+	defer stop()
+	loading, err := m.begin(ctx, req.Model)
+	if err != nil {
+		return nil, err
+	}
+	defer m.end(req.Model)
+	first := time.Since(began)
+	eval := time.Duration(len(req.Prompt)) * m.perToken
+	if err := m.wait(ctx, eval); err != nil {
+		return nil, err
+	}
+	return &backend.Answer{
+		Text: "done", DoneReason: "stop", Tokens: len(req.Prompt), Eval: eval,
+		FirstPiece: first + m.perToken, Load: loading, Total: time.Since(began),
+	}, nil
+}
+
+func (m *machine) enter() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls++
+	m.inside++
+	m.mostAtOnce = max(m.mostAtOnce, m.inside)
+}
+
+func (m *machine) leave() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inside--
+}
+
+// begin waits for a turn of the runner, and loads the model if need be.
+func (m *machine) begin(ctx context.Context, model string) (loading time.Duration, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.numbers++
+	id := m.numbers
+	m.lines[model] = append(m.lines[model], id)
+	defer func() {
+		m.lines[model] = slices.DeleteFunc(m.lines[model], func(other int) bool { return other == id })
+		m.change.Broadcast()
+	}()
+	for {
+		switch {
+		case ctx.Err() != nil:
+			return 0, m.gone(ctx)
+		case m.loading || m.lines[model][0] != id:
+		case slices.Contains(m.loaded, model):
+			if m.running() < m.parallel {
+				m.active[model]++
+				m.loaded = append(slices.DeleteFunc(m.loaded, func(s string) bool { return s == model }), model)
+				return loading, nil
+			}
+		case m.makeRoom():
+			m.loading = true
+			m.loads++
+			m.mu.Unlock()
+			err := m.wait(ctx, m.load)
+			m.mu.Lock()
+			m.loading = false
+			if err == nil {
+				m.loaded = append(m.loaded, model)
+				loading = m.load
+			}
+			m.change.Broadcast()
+			continue
+		}
+		m.change.Wait()
+	}
+}
+
+func (m *machine) running() (n int) {
+	for _, calls := range m.active {
+		n += calls
+	}
+	return n
+}
+
+// makeRoom drops a model that nobody uses, if one has to go.
+func (m *machine) makeRoom() bool {
+	if m.holds == 0 || len(m.loaded) < m.holds {
+		return true
+	}
+	for i, model := range m.loaded {
+		if m.active[model] == 0 {
+			m.loaded = slices.Delete(m.loaded, i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
+func (m *machine) end(model string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.active[model]--
+	m.change.Broadcast()
+}
+
+func (m *machine) wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return m.gone(ctx)
+	}
+}
+
+func (m *machine) gone(ctx context.Context) error {
+	return &backend.Error{Host: m.name, Class: backend.Caller, Err: ctx.Err()}
+}
+
+func (m *machine) fail(ctx context.Context, f *fault) error {
+	if f.hangs {
+		<-ctx.Done()
+		return m.gone(ctx)
+	}
+	if err := m.wait(ctx, f.after); err != nil {
+		return err
+	}
+	return &backend.Error{Host: m.name, Class: f.class, Message: "broken", Err: errors.New("broken")}
+}

@@ -1,0 +1,151 @@
+package pool
+
+import (
+	"time"
+
+	"ollama-mcp/internal/route"
+)
+
+// match gives free slots to calls that wait. It is called, with mu held, whenever
+// that may have become possible.
+func (p *Pool) match() {
+	if p.queue.waiting == 0 {
+		return
+	}
+	now := time.Now()
+	for _, h := range p.hosts {
+		for p.queue.waiting > 0 && p.free(h) {
+			t := p.queue.pick(now, func(g *group) suit { return p.suits(h, g.key, p.queue.waiting, now) })
+			if t == nil {
+				break
+			}
+			p.grant(t.lease, h, now)
+		}
+	}
+	p.setAlarm(now)
+}
+
+// setAlarm has match called again when a host has rested for long enough, or a call
+// was passed over for long enough, in case that nothing else happens till then.
+func (p *Pool) setAlarm(now time.Time) {
+	if p.queue.waiting == 0 {
+		return
+	}
+	next, ok := p.queue.nextDue()
+	earlier := func(at time.Time) {
+		if at.After(now) && (!ok || at.Before(next) || !next.After(now)) {
+			next, ok = at, true
+		}
+	}
+	for _, h := range p.hosts {
+		earlier(h.breaker.Until())
+		earlier(h.rest)
+	}
+	switch {
+	case !ok || !next.After(now):
+		return
+	case p.alarm == nil:
+		p.alarm = time.AfterFunc(next.Sub(now), p.rematch)
+	default:
+		p.alarm.Reset(next.Sub(now))
+	}
+}
+
+func (p *Pool) rematch() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.match()
+}
+
+// free reports whether a host may be given another call.
+func (p *Pool) free(h *host) bool {
+	return h.busy < h.slots() && (p.opts.MaxInFlight == 0 || p.totals.InFlight < p.opts.MaxInFlight)
+}
+
+// bestIdle is the free host that suits a call best, nil if there is none.
+func (p *Pool) bestIdle(need route.Need, k groupKey, now time.Time) *host {
+	p.scratch = p.scratch[:0]
+	var last *host
+	for _, h := range p.hosts {
+		if !p.free(h) {
+			continue
+		}
+		s := p.suits(h, k, p.queue.waiting+1, now)
+		if s < cold {
+			continue
+		}
+		last = h
+		p.scratch = append(p.scratch, route.Host{
+			Name: h.name, Warm: s == warm, Busy: h.busy, Slots: h.slots(), Latency: h.latency.Value(now), Order: h.turn,
+		})
+	}
+	if len(p.scratch) < 2 {
+		return last
+	}
+	p.opts.Policy(need, p.scratch)
+	best := p.named(p.scratch[0].Name)
+	for _, next := range p.scratch[1:] {
+		if !best.doubtful(now) {
+			break
+		}
+		best = p.named(next.Name)
+	}
+	return best
+}
+
+func (p *Pool) named(name string) *host {
+	for _, h := range p.hosts {
+		if h.name == name {
+			return h
+		}
+	}
+	return nil
+}
+
+// grant gives a call a free slot of a host.
+func (p *Pool) grant(l *Lease, h *host, now time.Time) {
+	if !h.permits.TryAcquire(1) || p.all != nil && !p.all.TryAcquire(1) {
+		panic("pool: a slot that is free has no permit")
+	}
+	if h.limit != nil && h.busy == 0 {
+		h.limit.Idle(now)
+	}
+	h.busy++
+	p.totals.InFlight++
+	p.turn++
+	h.turn = p.turn
+	p.queue.start(&l.ticket, max(p.expected(l.key()), time.Millisecond))
+	l.host, l.began = h, now
+	l.pass, _ = h.breaker.Allow(now) // none for a host that is asked for want of others
+	l.measured = measured{Backend: h.backend, pool: p, lease: l}
+	l.Host = &l.measured
+	if k := l.key(); k.model != "" {
+		if own := h.habits[k.model]; own != nil {
+			own.tried = now
+		}
+		if !h.memory.holds(k) {
+			l.loads()
+		}
+	}
+	if l.ready != nil {
+		close(l.ready)
+	}
+}
+
+// release frees the slot of a lease, and gives it to the next.
+func (p *Pool) release(l *Lease) {
+	h, now := l.host, time.Now()
+	l.loaded()
+	h.breaker.Record(now, l.pass, l.outcome)
+	// Loading is nobody's: it serves all who want the model after.
+	p.queue.done(&l.ticket, max(0, now.Sub(l.began)-l.seen.load))
+	p.totals.InFlight--
+	h.busy--
+	h.permits.Release(1)
+	h.resize()
+	if p.all != nil {
+		p.all.Release(1)
+	}
+	h.drain()
+	p.match()
+}

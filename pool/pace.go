@@ -1,0 +1,29 @@
+package pool
+
+import "time"
+
+// pace is how long something has taken of late: the mean of the first samples,
+// and then one that forgets by a sixteenth with each.
+type pace struct {
+	mean    time.Duration
+	samples int
+}
+
+// paceMemory is how many samples a pace remembers, about.
+const paceMemory = 16
+
+func (p *pace) observe(d time.Duration) {
+	p.samples++
+	p.mean += (d - p.mean) / time.Duration(min(p.samples, paceMemory))
+}
+
+// habit is what calls of a model take on one host or, for hosts where it has
+// not been asked of late, on all of them.
+type habit struct {
+	held  pace      // the slot, less the time for loading
+	load  pace      // for loading, by the calls that had to
+	tried time.Time // when a call last began
+}
+
+// habitFor is how long what a host was like is believed without trying it again.
+const habitFor = time.Minute

@@ -1,0 +1,358 @@
+package pool
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"ollama-mcp/internal/route"
+)
+
+// plainQueue is the queue again, with a list that is searched from end to end.
+type plainQueue struct {
+	cap     time.Duration
+	waiting []*plainTicket // in the order of arrival
+	shares  map[string]*plainShare
+	clock   [2]time.Duration
+	latest  [2]time.Duration
+	run     int
+	marks   int
+}
+
+type plainTicket struct {
+	*ticket
+	place  int // lower goes first among a caller's own of one group
+	number int
+	since  time.Time
+	mark   int // order in which they were passed over; 0 for never
+}
+
+type plainShare struct {
+	used             time.Duration
+	waiting, running int
+}
+
+func (q *plainQueue) share(t *ticket) *plainShare {
+	key := fmt.Sprint(t.priority, t.caller)
+	s := q.shares[key]
+	if s == nil {
+		s = new(plainShare)
+		q.shares[key] = s
+	}
+	if s.waiting == 0 && s.running == 0 {
+		s.used = max(s.used, q.clock[t.priority])
+	}
+	return s
+}
+
+func (q *plainQueue) push(t *ticket, again bool, number int) {
+	q.share(t).waiting++
+	place := number
+	if again {
+		place = -number
+	}
+	q.waiting = append(q.waiting, &plainTicket{ticket: t, place: place, number: number})
+}
+
+func (q *plainQueue) remove(t *ticket) {
+	for i, p := range q.waiting {
+		if p.ticket == t {
+			q.waiting = append(q.waiting[:i], q.waiting[i+1:]...)
+			q.share(t).waiting--
+			return
+		}
+	}
+}
+
+// before is the fair order of two calls that are the first of their callers.
+func (q *plainQueue) before(a, b *plainTicket) bool {
+	x, y := q.share(a.ticket).used, q.share(b.ticket).used
+	return x < y || x == y && a.number < b.number
+}
+
+// isFirst reports whether no other of the caller's in the same group goes before.
+func (q *plainQueue) isFirst(t *plainTicket) bool {
+	for _, o := range q.waiting {
+		if o.priority == t.priority && o.caller == t.caller && o.group == t.group && o.place < t.place {
+			return false
+		}
+	}
+	return true
+}
+
+func (q *plainQueue) pick(now time.Time, suits func(groupKey) suit) *ticket {
+	order := []route.Priority{route.Interactive, route.Batch}
+	if q.run >= batchTurn-1 {
+		order = []route.Priority{route.Batch, route.Interactive}
+	}
+	for _, class := range order {
+		if t := q.pickOf(class, now, suits); t != nil {
+			return t.ticket
+		}
+	}
+	return nil
+}
+
+func (q *plainQueue) pickOf(class route.Priority, now time.Time, suits func(groupKey) suit) *plainTicket {
+	var overdue, fair, ready, near *plainTicket
+	better := func(best **plainTicket, t *plainTicket) {
+		if *best == nil || q.before(t, *best) {
+			*best = t
+		}
+	}
+	for _, t := range q.waiting {
+		s := suits(t.group)
+		if t.priority != class || s == never {
+			continue
+		}
+		if t.mark > 0 && now.Sub(t.since) >= q.cap && (overdue == nil || t.mark < overdue.mark) {
+			overdue = t
+		}
+		if !q.isFirst(t) {
+			continue
+		}
+		better(&fair, t)
+		if s >= cold {
+			better(&ready, t)
+		}
+		if s == warm {
+			better(&near, t)
+		}
+	}
+	if overdue != nil {
+		return overdue
+	}
+	chosen := ready
+	if near != nil {
+		chosen = near
+	}
+	if fair != nil && fair != chosen && fair.mark == 0 {
+		q.marks++
+		fair.mark, fair.since = q.marks, now
+	}
+	return chosen
+}
+
+func (q *plainQueue) start(t *ticket, expected time.Duration) {
+	q.remove(t)
+	batch := 0
+	for _, o := range q.waiting {
+		if o.priority == route.Batch {
+			batch++
+		}
+	}
+	switch {
+	case t.priority == route.Batch:
+		q.run = 0
+	case batch > 0:
+		q.run++
+	}
+	s := q.share(t)
+	s.running++
+	callers, left := map[string]bool{t.caller: true}, false
+	for _, o := range q.waiting {
+		if o.priority == t.priority {
+			callers[o.caller], left = true, true
+		}
+	}
+	q.clock[t.priority] = max(q.clock[t.priority], s.used) + expected/time.Duration(len(callers))
+	q.charge(t, expected)
+	if !left {
+		q.clock[t.priority] = q.latest[t.priority]
+	}
+}
+
+func (q *plainQueue) charge(t *ticket, d time.Duration) {
+	s := q.shares[fmt.Sprint(t.priority, t.caller)]
+	s.used += d
+	q.latest[t.priority] = max(q.latest[t.priority], s.used)
+}
+
+// Whatever comes, goes and leaves, the queue gives turns as one does that looks
+// at every call each time, and nobody who could be served is passed over for longer than the cap.
+func TestQueueAgreesWithAPlainList(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		const models, hosts = 4, 3
+		limit := 10 * time.Second
+		q := &queue{maxPassedOver: limit}
+		plain := &plainQueue{cap: limit, shares: map[string]*plainShare{}}
+		now := time.Unix(0, 0)
+		var waiting, running []*ticket
+		var table [hosts][models]suit
+		number := 0
+		draw := func(n int, label string) int { return rapid.IntRange(0, n-1).Draw(r, label) }
+		take := func(from *[]*ticket) *ticket {
+			if len(*from) == 0 {
+				r.Skip("nobody")
+			}
+			i := draw(len(*from), "which")
+			t := (*from)[i]
+			*from = append((*from)[:i], (*from)[i+1:]...)
+			return t
+		}
+		r.Repeat(map[string]func(*rapid.T){
+			"time passes": func(*rapid.T) { now = now.Add(time.Duration(draw(8, "seconds")) * time.Second) },
+			"hosts change": func(*rapid.T) {
+				for h := range table {
+					for m := range table[h] {
+						table[h][m] = suit(draw(int(warm)+1, "suit"))
+					}
+				}
+			},
+			"arrives": func(*rapid.T) {
+				number++
+				t := &ticket{
+					group:    groupKey{model: modelKey{model: string(rune('0' + draw(models, "model")))}},
+					priority: route.Priority(draw(2, "priority")), caller: string(rune('a' + draw(4, "caller"))), bytes: 1,
+				}
+				again := draw(4, "again") == 0
+				q.push(t, again)
+				plain.push(t, again, number)
+				waiting = append(waiting, t)
+			},
+			"leaves": func(*rapid.T) {
+				t := take(&waiting)
+				q.remove(t)
+				plain.remove(t)
+			},
+			"slot comes free": func(*rapid.T) {
+				host := draw(hosts, "host")
+				suits := func(k groupKey) suit { return table[host][k.model.model[0]-'0'] }
+				got := q.pick(now, func(g *group) suit { return suits(g.key) })
+				want := plain.pick(now, suits)
+				if got != want {
+					r.Fatalf("picked %+v, want %+v", got, want)
+				}
+				if got == nil {
+					return
+				}
+				for i, t := range waiting {
+					if t == got {
+						waiting = append(waiting[:i], waiting[i+1:]...)
+						break
+					}
+				}
+				for _, t := range waiting {
+					if t.priority == got.priority && t.passed != nil && suits(t.group) != never &&
+						now.Sub(t.since) >= limit && !(got.passed != nil && !got.since.After(t.since)) {
+						r.Fatalf("a call was passed over for %v", now.Sub(t.since))
+					}
+				}
+				expected := time.Duration(1+draw(5, "expected")) * time.Second
+				got.charged = expected
+				q.start(got, expected)
+				plain.start(got, expected)
+				running = append(running, got)
+			},
+			"call ends": func(*rapid.T) {
+				t := take(&running)
+				held := time.Duration(draw(20, "held")) * time.Second
+				charged := t.charged
+				q.done(t, held)
+				s := plain.shares[fmt.Sprint(t.priority, t.caller)]
+				s.running--
+				plain.charge(t, held-charged)
+			},
+			"": func(r *rapid.T) {
+				if q.waiting != len(waiting) || q.bytes != int64(len(waiting)) {
+					r.Fatalf("%d waiting of %d bytes, want %d", q.waiting, q.bytes, len(waiting))
+				}
+				if n := q.classes[0].passed.Len() + q.classes[1].passed.Len(); n > len(waiting) {
+					r.Fatalf("%d passed over of %d waiting", n, len(waiting))
+				}
+			},
+		})
+	})
+}
+
+func TestBatchWorkGetsEveryTenthTurnAndAllThatNobodyElseWants(t *testing.T) {
+	q := &queue{maxPassedOver: time.Second}
+	for range 100 {
+		q.push(&ticket{priority: route.Interactive}, false)
+		q.push(&ticket{priority: route.Batch}, false)
+	}
+	var turns []route.Priority
+	for q.waiting > 0 {
+		next := q.pick(time.Time{}, func(*group) suit { return warm })
+		q.start(next, time.Second)
+		turns = append(turns, next.priority)
+	}
+	batch := 0
+	for i, class := range turns[:100] {
+		if class == route.Batch {
+			batch++
+			if (i+1)%batchTurn != 0 {
+				t.Errorf("turn %d was for batch work", i+1)
+			}
+		}
+	}
+	if batch != 10 {
+		t.Errorf("%d of 100 turns were for batch work, want 10", batch)
+	}
+}
+
+func TestCallersWhoComeOnceDoNotStarveOneWhoStays(t *testing.T) {
+	q := &queue{maxPassedOver: time.Second}
+	for range 10 {
+		q.push(&ticket{caller: "stays"}, false)
+	}
+	served := 0
+	for i := range 100 { // two new ones come for each that goes
+		q.push(&ticket{caller: fmt.Sprint("passes ", 2*i)}, false)
+		q.push(&ticket{caller: fmt.Sprint("passes ", 2*i+1)}, false)
+		next := q.pick(time.Time{}, func(*group) suit { return warm })
+		q.start(next, time.Second)
+		q.done(next, time.Second)
+		if next.caller == "stays" {
+			served++
+		}
+	}
+	if served < 2 {
+		t.Errorf("one who stays got %d of 100 turns", served)
+	}
+}
+
+func TestCallersWhoLeftAreForgotten(t *testing.T) {
+	q := &queue{maxPassedOver: time.Second}
+	for i := range 10_000 {
+		visitor := &ticket{caller: fmt.Sprint(i)}
+		q.start(visitor, time.Second)
+		q.done(visitor, time.Second)
+	}
+	if n := len(q.classes[route.Interactive].shares); n > 4*fewShares {
+		t.Errorf("%d callers are remembered of whom none is there", n)
+	}
+}
+
+func BenchmarkTurnWithTenThousandWaiting(b *testing.B) {
+	q := &queue{maxPassedOver: 10 * time.Second}
+	random := rand.New(rand.NewPCG(1, 1))
+	push := func() {
+		q.push(&ticket{
+			group:  groupKey{model: modelKey{model: fmt.Sprint("model-", random.IntN(20))}},
+			caller: fmt.Sprint("caller-", random.IntN(200)),
+		}, false)
+	}
+	for range 10_000 {
+		push()
+	}
+	now := time.Now()
+	suits := func(g *group) suit {
+		if g.key.model.model == "model-3" {
+			return warm
+		}
+		return cold
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		next := q.pick(now, suits)
+		q.start(next, time.Second)
+		q.done(next, time.Second)
+		next.number = 0
+		q.push(next, false)
+		now = now.Add(100 * time.Millisecond)
+	}
+}

@@ -1,0 +1,149 @@
+package pool_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// named are hosts that are only names.
+func named(names ...string) (all []backend.Backend) {
+	for _, name := range names {
+		all = append(all, host{name: name})
+	}
+	return all
+}
+
+func failure(class backend.Class, message string) error {
+	return &backend.Error{Class: class, Message: message}
+}
+
+// onHosts answers by the host, and notes which were asked.
+func onHosts(asked *[]string, errs map[string]error) func(context.Context, *pool.Lease) error {
+	return func(_ context.Context, l *pool.Lease) error {
+		*asked = append(*asked, l.Host.Name())
+		return errs[l.Host.Name()]
+	}
+}
+
+func TestFailedCallIsTriedOnAnotherHost(t *testing.T) {
+	for _, class := range []backend.Class{backend.Transport, backend.Overload, backend.Server} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, pool.Options{Hosts: named("gpu-1", "gpu-2"), Slots: 1})
+			cause := failure(class, "broken")
+			var retries []route.Retry
+			need := route.Need{OnRetry: func(r route.Retry) {
+				retries = append(retries, r)
+				if busy := p.Stats().InFlight; busy != 0 {
+					t.Errorf("%v: %d slots are held during the pause", class, busy)
+				}
+			}}
+			var last pool.Lease
+			err := p.With(t.Context(), need, func(_ context.Context, l *pool.Lease) error {
+				last = *l
+				if l.Attempt == 1 {
+					return cause
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatalf("%v: %v", class, err)
+			}
+			if last.Host.Name() != "gpu-2" || last.Attempt != 2 || !slices.Equal(last.Failed, []pool.Failure{{Host: "gpu-1", Err: cause}}) {
+				t.Errorf("%v: the last try was number %d on %s after %v", class, last.Attempt, last.Host.Name(), last.Failed)
+			}
+			if len(retries) != 1 || retries[0].Host != "gpu-1" || !errors.Is(retries[0].Err, class) || retries[0].In > 250*time.Millisecond {
+				t.Errorf("%v: announced %+v", class, retries)
+			}
+		})
+	}
+}
+
+func TestWhatNoOtherTryCouldCureIsTriedOnce(t *testing.T) {
+	for _, cause := range []error{
+		failure(backend.Request, "bad option"), failure(backend.TooLong, "too long"),
+		failure(backend.Unauthorized, "no key"), failure(backend.Caller, "left"), errors.New("our own"),
+	} {
+		var asked []string
+		p := newPool(t, pool.Options{Hosts: named("gpu-1", "gpu-2"), Slots: 1})
+		err := p.With(t.Context(), route.Need{}, onHosts(&asked, map[string]error{"gpu-1": cause}))
+		if !errors.Is(err, cause) || len(asked) != 1 {
+			t.Errorf("%v: got %v after asking %v", cause, err, asked)
+		}
+	}
+}
+
+func TestErrorNamesWhatWentWrongOnEachHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked []string
+		p := newPool(t, pool.Options{Hosts: named("gpu-1", "gpu-2"), Slots: 1, Retries: 1})
+		err := p.With(t.Context(), route.Need{}, onHosts(&asked, map[string]error{
+			"gpu-1": failure(backend.Transport, "connection refused"),
+			"gpu-2": failure(backend.Server, "out of memory"),
+		}))
+		const want = "no host available (gpu-1: connection refused, gpu-2: out of memory)"
+		if err == nil || err.Error() != want {
+			t.Errorf("got %q, want %q", err, want)
+		}
+		if !errors.Is(err, pool.ErrNoHost) || !errors.Is(err, backend.Transport) || !errors.Is(err, backend.Server) {
+			t.Error("it is not found to be ErrNoHost and both failures")
+		}
+	})
+}
+
+func TestRetryDoesNotOutliveTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Hosts: named("gpu-1", "gpu-2"), Slots: 1})
+		if err := p.With(t.Context(), route.Need{}, hold(10*time.Second)); err != nil { // what a call takes
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		broken := failure(backend.Server, "broken")
+		var asked []string
+		err := p.With(ctx, route.Need{}, onHosts(&asked, map[string]error{"gpu-1": broken, "gpu-2": broken}))
+		if !errors.Is(err, broken) || len(asked) != 1 || ctx.Err() != nil {
+			t.Errorf("got %v from %v, want the failure at once and no second try", err, asked)
+		}
+	})
+}
+
+func TestHostThatAsksForItIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Hosts: named("gpu-1", "gpu-2"), Slots: 1})
+		busy := map[string]error{"gpu-1": &backend.Error{Class: backend.Overload, RetryAfter: time.Minute}}
+		var asked []string
+		for range 10 {
+			if err := p.With(t.Context(), route.Need{}, onHosts(&asked, busy)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if asked[0] != "gpu-1" || slices.Contains(asked[1:], "gpu-1") {
+			t.Errorf("asked %v, want gpu-1 only at first", asked)
+		}
+	})
+}
+
+func TestSingleHostIsWaitedForAsLongAsItAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 1})
+		began := time.Now()
+		err := p.With(t.Context(), route.Need{}, func(_ context.Context, l *pool.Lease) error {
+			if l.Attempt == 1 {
+				return &backend.Error{Class: backend.Overload, RetryAfter: 7 * time.Second}
+			}
+			return nil
+		})
+		if waited := time.Since(began); err != nil || waited < 7*time.Second || waited > 8*time.Second {
+			t.Errorf("got %v after %v, want an answer after 7s", err, waited)
+		}
+	})
+}

@@ -1,0 +1,72 @@
+package pool
+
+import (
+	"container/heap"
+	"time"
+)
+
+// share is what a caller has had of a class.
+type share struct {
+	used    time.Duration
+	lines   map[*group]*line // of the groups in which it waits
+	waiting int
+	running int
+}
+
+// fewShares is how many callers are remembered without looking for idle ones.
+const fewShares = 64
+
+func (c *class) share(caller string) *share {
+	s := c.shares[caller]
+	if s == nil {
+		c.sweep()
+		s = &share{lines: make(map[*group]*line, 1)}
+		c.shares[caller] = s
+	}
+	if s.waiting == 0 && s.running == 0 {
+		s.used = max(s.used, c.clock)
+	}
+	return s
+}
+
+// sweep forgets callers who are idle and owe nothing, seldom enough to cost
+// nothing for each call.
+func (c *class) sweep() {
+	if c.shares == nil {
+		c.shares = make(map[string]*share)
+		c.byKey = make(map[groupKey]*group)
+		c.sweepAt = fewShares
+	}
+	if len(c.shares) < c.sweepAt {
+		return
+	}
+	for name, s := range c.shares {
+		if s.waiting == 0 && s.running == 0 && s.used <= c.clock {
+			delete(c.shares, name)
+		}
+	}
+	c.sweepAt = 2*len(c.shares) + fewShares
+}
+
+// charge adds to what a caller has had, or takes back what it was charged too much.
+func (c *class) charge(s *share, d time.Duration) {
+	s.used += d
+	c.latest = max(c.latest, s.used)
+	if d >= 0 {
+		return
+	}
+	for _, l := range s.lines {
+		if l.turn > s.used {
+			l.turn = s.used
+			heap.Fix(&l.group.lines, l.index)
+		}
+	}
+}
+
+// waitingOf is how many calls of a caller wait.
+func (c *class) waitingOf(caller string) int {
+	if s := c.shares[caller]; s != nil {
+		return s.waiting
+	}
+	return 0
+}

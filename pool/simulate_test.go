@@ -1,0 +1,176 @@
+package pool_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// lender is the pool, or what it is compared with.
+type lender interface {
+	With(context.Context, route.Need, func(context.Context, *pool.Lease) error) error
+}
+
+// naive is first come, first served: a call goes to the next host in turn, and
+// waits there.
+type naive struct {
+	hosts []*machine
+	slots []*semaphore.Weighted
+	mu    sync.Mutex
+	next  int
+}
+
+func newNaive(hosts []*machine, slots int) *naive {
+	n := &naive{hosts: hosts}
+	for range hosts {
+		n.slots = append(n.slots, semaphore.NewWeighted(int64(slots)))
+	}
+	return n
+}
+
+func (n *naive) With(ctx context.Context, _ route.Need, use func(context.Context, *pool.Lease) error) error {
+	n.mu.Lock()
+	i := n.next % len(n.hosts)
+	n.next++
+	n.mu.Unlock()
+	if err := n.slots[i].Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer n.slots[i].Release(1)
+	return use(ctx, &pool.Lease{Host: n.hosts[i], Attempt: 1})
+}
+
+// arrival is a call of a simulation.
+type arrival struct {
+	after    time.Duration // the one before
+	need     route.Need
+	tokens   int
+	patience time.Duration // 0 means without end
+}
+
+// ending is what became of a call.
+type ending struct {
+	err   error
+	took  time.Duration
+	start time.Duration // from arrival to the last try
+	held  time.Duration // time in which it had a slot
+}
+
+// simulate lets calls arrive and returns how each ended, in the same order.
+func simulate(t *testing.T, l lender, arrivals []arrival) []ending {
+	t.Helper()
+	endings := make([]ending, len(arrivals))
+	var all sync.WaitGroup
+	for i, a := range arrivals {
+		time.Sleep(a.after)
+		all.Go(func() {
+			ctx := t.Context()
+			if a.patience > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, a.patience)
+				defer cancel()
+			}
+			began, e := time.Now(), &endings[i]
+			e.err = l.With(ctx, a.need, func(ctx context.Context, lease *pool.Lease) error {
+				began2 := time.Now()
+				e.start = time.Since(began)
+				defer func() { e.held += time.Since(began2) }()
+				_, err := lease.Host.Generate(ctx, &backend.GenerateRequest{
+					Model: a.need.Model, Prompt: strings.Repeat("x", a.tokens),
+				}, nil)
+				return err
+			})
+			e.took = time.Since(began)
+		})
+	}
+	all.Wait()
+	return endings
+}
+
+// poisson are n calls that come at random, so many per second, with answers whose
+// lengths are spread exponentially about a mean.
+func poisson(n int, perSecond float64, tokens int, seed uint64) []arrival {
+	random := rand.New(rand.NewPCG(seed, seed))
+	all := make([]arrival, n)
+	for i := range all {
+		all[i] = arrival{
+			after:  time.Duration(random.ExpFloat64() / perSecond * float64(time.Second)),
+			need:   route.Need{Model: "m:latest"},
+			tokens: 1 + int(random.ExpFloat64()*float64(tokens)),
+		}
+	}
+	return all
+}
+
+func quantile(endings []ending, q float64) time.Duration {
+	took := make([]time.Duration, len(endings))
+	for i, e := range endings {
+		took[i] = e.took
+	}
+	slices.Sort(took)
+	return took[min(len(took)-1, int(q*float64(len(took))))]
+}
+
+func failures(endings []ending) (n int) {
+	for _, e := range endings {
+		if e.err != nil {
+			n++
+		}
+	}
+	return n
+}
+
+func machines(ms ...*machine) (all []*machine, backends []backend.Backend) {
+	for _, m := range ms {
+		all, backends = append(all, newMachine(m)), append(backends, m)
+	}
+	return all, backends
+}
+
+func good(name string) *machine {
+	return &machine{name: name, parallel: 2, perToken: 10 * time.Millisecond}
+}
+
+// kindOf sorts how calls end.
+func kindOf(err error) string {
+	_, full := errors.AsType[*pool.FullError](err)
+	switch {
+	case err == nil:
+		return "served"
+	case full:
+		return "refused"
+	case errors.Is(err, pool.ErrQueueTimeout):
+		return "queue timeout"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timeout at a host that hung"
+	case errors.Is(err, pool.ErrNoHost):
+		return "no host"
+	}
+	return "other"
+}
+
+// assertAllSlots borrows so many slots at the same time.
+func assertAllSlots(t *testing.T, p *pool.Pool, slots int) {
+	t.Helper()
+	var all sync.WaitGroup
+	for range slots {
+		all.Go(func() {
+			need := route.Need{OnWait: func(func() route.Standing) { t.Error("a slot is missing") }}
+			if err := p.With(t.Context(), need, hold(time.Second)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}

@@ -1,0 +1,115 @@
+package pool
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"ollama-mcp/internal/route"
+)
+
+// Stats are what a pool does and has done.
+type Stats struct {
+	Hosts []HostStats
+	Queue QueueStats
+
+	Totals
+	RetriesLeft int           // that the budget allows now
+	Pace        time.Duration // for which a call holds a slot, of late; 0 if nothing is known
+	PerSecond   float64       // calls that all slots could serve at that pace
+}
+
+// Totals count since the pool was made.
+type Totals struct {
+	Calls    uint64 // requests that came
+	Served   uint64 // tries that were answered
+	Failed   uint64 // tries that failed by a host's fault
+	Retried  uint64 // tries beyond the first
+	Refused  uint64 // requests turned away at once, or for want of hosts
+	GaveUp   uint64 // requests whose caller left, or whose time was over, before they had a slot
+	InFlight int    // on all hosts now
+}
+
+// HostStats are how a host does.
+type HostStats struct {
+	Name    string
+	Well    bool
+	Why     string // it is not well; "" if it is
+	Version string // "" if not known
+
+	Busy, Slots int
+	Learned     bool   // the number of slots
+	Reason      string // of its last change; "" if it was given
+
+	Breaker   string        // "closed", "open" or "half-open"
+	Until     time.Time     // when an open breaker lets a call try; the zero Time when closed
+	Latency   time.Duration // of a typical answer, failures counted as very long; 0 if not known
+	Installed int           // models; -1 if not known
+	Loaded    []string      // models that are believed to be in memory
+	Checked   []Loaded      // models that the last check found there
+}
+
+// QueueStats are what waits.
+type QueueStats struct {
+	Waiting            int
+	Bytes              int64
+	Interactive, Batch int
+	Callers            map[string]int // calls that wait, by caller
+}
+
+// Stats tell how the pool does. They share nothing with it.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	s := Stats{
+		Totals: p.totals, RetriesLeft: p.budget.Left(now), Pace: p.pace.mean,
+		Queue: p.queue.stats(),
+	}
+	slots := 0
+	for _, h := range p.hosts {
+		s.Hosts = append(s.Hosts, h.stats(now))
+		if h.well(now) {
+			slots += h.slots()
+		}
+	}
+	if p.pace.mean > 0 {
+		s.PerSecond = float64(slots) / p.pace.mean.Seconds()
+	}
+	return s
+}
+
+func (h *host) stats(now time.Time) HostStats {
+	s := HostStats{
+		Name: h.name, Well: h.well(now), Version: h.version,
+		Busy: h.busy, Slots: h.slots(), Learned: h.limit != nil,
+		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Latency: h.latency.Value(now),
+		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded),
+	}
+	if why := h.why(now); why != nil {
+		s.Why = why.Error()
+	}
+	if h.limit != nil {
+		s.Reason = h.limit.Reason()
+	}
+	if h.installed != nil {
+		s.Installed = len(h.installed)
+	}
+	return s
+}
+
+func (q *queue) stats() QueueStats {
+	s := QueueStats{
+		Waiting: q.waiting, Bytes: q.bytes,
+		Interactive: q.classes[route.Interactive].waiting, Batch: q.classes[route.Batch].waiting,
+		Callers: make(map[string]int),
+	}
+	for i := range q.classes {
+		for name, share := range q.classes[i].shares {
+			if share.waiting > 0 {
+				s.Callers[name] += share.waiting
+			}
+		}
+	}
+	return s
+}

@@ -1,0 +1,183 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+)
+
+// acquire waits for a slot.
+func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (*Lease, error) {
+	l := &Lease{Attempt: len(failed) + 1, Failed: failed}
+	l.Runner, l.Overridden = settle(need, p.pins(need.Model))
+	l.ticket = ticket{
+		group:    groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, tried: names(failed)},
+		priority: need.Priority, caller: need.Caller, bytes: need.Bytes, lease: l,
+	}
+	if err := p.enter(ctx, need, l); err != nil {
+		return nil, err
+	}
+	if l.ready == nil {
+		return l, nil
+	}
+	if need.OnWait != nil {
+		need.OnWait(func() route.Standing { return p.standing(l) })
+	}
+	select {
+	case <-l.ready:
+	case <-ctx.Done():
+	}
+	return l, p.arrive(ctx, l)
+}
+
+// pins are the runner options that are pinned for a model.
+func (p *Pool) pins(model string) map[string]any {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pinned[model]
+}
+
+// enter gives a call a free slot, or a place in the queue, or neither.
+func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if l.Attempt == 1 {
+		p.budget.Call(now)
+		p.totals.Calls++
+	}
+	if ctx.Err() != nil {
+		p.totals.GaveUp++
+		return gaveUp(ctx)
+	}
+	if err := p.cannot(l.ticket.group); err != nil {
+		p.totals.Refused++
+		return err
+	}
+	h := p.bestIdle(need, l.ticket.group, now)
+	if h != nil && p.queue.waiting == 0 {
+		p.grant(l, h, now)
+		return nil
+	}
+	if h == nil && l.Attempt == 1 { // who was let in once is not turned away
+		if err := p.admit(ctx, &l.ticket, now); err != nil {
+			p.totals.Refused++
+			return err
+		}
+	}
+	l.ready = make(chan struct{})
+	p.queue.push(&l.ticket, l.Attempt > 1)
+	p.match()
+	return nil
+}
+
+// arrive ends a wait, with a slot or without.
+func (p *Pool) arrive(ctx context.Context, l *Lease) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case l.refused != nil:
+		return l.refused
+	case ctx.Err() == nil:
+		return nil
+	case l.host != nil: // the slot and the end came together
+		l.loadsNot()
+		p.release(l)
+	default:
+		p.queue.remove(&l.ticket)
+	}
+	p.totals.GaveUp++
+	return gaveUp(ctx)
+}
+
+// cannot says why no host could serve a group, whatever happens; nil if one could.
+func (p *Pool) cannot(k groupKey) error {
+	var asked []string
+	for _, h := range p.hosts {
+		if h.could(k) {
+			return nil
+		}
+		if k.host == "" || k.host == h.name {
+			asked = append(asked, h.name)
+		}
+	}
+	switch {
+	case len(asked) > 0:
+		return &backend.Error{
+			Host: strings.Join(asked, ", "), Class: backend.ModelMissing,
+			Message: fmt.Sprintf("model %q is not installed", k.model.model),
+		}
+	case k.host != "":
+		return &NoHostError{Hosts: []Failure{{Host: k.host, Err: errors.New("there is no such host")}}}
+	}
+	return &NoHostError{}
+}
+
+// turnAway ends the wait of those whom no host can serve any more.
+func (p *Pool) turnAway() {
+	for i := range p.queue.classes {
+		for _, t := range p.queue.classes[i].stranded(func(k groupKey) bool { return p.cannot(k) != nil }) {
+			p.queue.remove(t)
+			p.totals.Refused++
+			t.lease.refused = p.cannot(t.group)
+			close(t.lease.ready)
+		}
+	}
+}
+
+// wellKnown is how many calls must have been timed before one is refused because
+// of how long it would take.
+const wellKnown = paceMemory
+
+// admit refuses a call that the queue has no room for, or no time.
+func (p *Pool) admit(ctx context.Context, t *ticket, now time.Time) error {
+	mine := p.queue.classes[t.priority].waitingOf(t.caller)
+	full := FullError{Waiting: p.queue.waiting, RetryAfter: max(p.wait(1, t.group), time.Second)}
+	switch {
+	case p.queue.waiting >= p.opts.Queue || p.queue.bytes+t.bytes > p.opts.QueueBytes:
+		return &full
+	case mine >= p.opts.PerCaller:
+		full.Caller, full.Waiting = true, mine
+		return &full
+	}
+	deadline, limited := ctx.Deadline()
+	if !limited || p.pace.samples < wellKnown {
+		return nil
+	}
+	wait := p.wait(p.ahead(t, mine)+1, t.group)
+	// Half of what a call takes is a margin for short ones.
+	if now.Add(wait + p.expected(t.group.model)/2).After(deadline) {
+		return fmt.Errorf("%w: the wait is about %v", ErrQueueTimeout, roundUp(wait))
+	}
+	return nil
+}
+
+// ahead is how many calls are likely to go before one that comes now, of whose
+// caller so many wait: in a fair share, no more of each other caller's.
+func (p *Pool) ahead(t *ticket, mine int) int {
+	if t.priority == route.Batch {
+		return p.queue.waiting
+	}
+	c := &p.queue.classes[t.priority]
+	return min(c.waiting, (mine+1)*(c.callers+1)-1)
+}
+
+// wait is how long the place-th in the queue waits, by the pace of late; 0 if
+// nothing is known.
+func (p *Pool) wait(place int, k groupKey) time.Duration {
+	slots, now := 0, time.Now()
+	for _, h := range p.hosts {
+		if p.serves(h, k, now) {
+			slots += h.slots()
+		}
+	}
+	if p.opts.MaxInFlight > 0 {
+		slots = min(slots, p.opts.MaxInFlight)
+	}
+	return p.pace.mean * time.Duration(place) / time.Duration(max(slots, 1))
+}

@@ -1,0 +1,133 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/retry"
+	"ollama-mcp/internal/route"
+)
+
+// errPanicked is how a lease ends whose borrower did not return.
+var errPanicked = errors.New("the borrower panicked")
+
+// With waits for a slot of a host that meets the need, lends the host to use, and
+// takes it back when use returns. If that fails by the host's fault it tries again,
+// elsewhere if it can, so use may be called several times, one after another. The
+// slot is given back before the pause between tries.
+//
+// With returns what use returned last, or a *NoHostError if several hosts failed.
+// Without having called use it returns *FullError if too many wait already;
+// ErrQueueTimeout if ctx's deadline passed during the wait, or would; ctx's error if it
+// was cancelled; a *backend.Error of class ModelMissing if no host has the model; and
+// *NoHostError if there is no host.
+func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Context, *Lease) error) error {
+	var failed []Failure
+	for {
+		l, err := p.acquire(ctx, need, failed)
+		if err != nil {
+			return p.noLease(ctx, failed, err)
+		}
+		if err = p.lend(ctx, l, use); err == nil {
+			return nil
+		}
+		failed = append(failed[:len(failed):len(failed)], Failure{Host: l.measured.Name(), Err: err})
+		pause, ok := p.again(ctx, need, failed)
+		if !ok {
+			return sum(failed)
+		}
+		if need.OnRetry != nil {
+			need.OnRetry(route.Retry{Host: l.measured.Name(), Err: err, In: pause})
+		}
+		if !sleep(ctx, pause) {
+			return p.noLease(ctx, failed, gaveUp(ctx))
+		}
+	}
+}
+
+// noLease is what With returns when there is no slot for the next try: the failure
+// of the last says more than the reason for that, unless the caller left.
+func (p *Pool) noLease(ctx context.Context, failed []Failure, err error) error {
+	if len(failed) == 0 || errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, backend.ModelMissing) {
+		return err
+	}
+	return sum(failed)
+}
+
+// lend calls use, and takes the slot back.
+func (p *Pool) lend(ctx context.Context, l *Lease, use func(context.Context, *Lease) error) (err error) {
+	err = errPanicked // unless use returns
+	defer func() { p.giveBack(ctx, l, err) }()
+	return use(ctx, l)
+}
+
+// again says whether a request that failed is tried once more, and after what pause.
+func (p *Pool) again(ctx context.Context, need route.Need, failed []Failure) (pause time.Duration, ok bool) {
+	if ctx.Err() != nil {
+		return 0, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := failed[len(failed)-1].Err
+	others := p.others(need, failed)
+	if errors.Is(last, backend.ModelMissing) {
+		return 0, others
+	}
+	now := time.Now()
+	if !hostsFault(last) || len(failed) > p.opts.Retries {
+		return 0, false
+	}
+	pause = p.backoff(len(failed), last, others)
+	if deadline, limited := ctx.Deadline(); limited {
+		if now.Add(pause + p.expected(modelKey{model: need.Model})).After(deadline) {
+			return 0, false
+		}
+	}
+	if !p.budget.Take(now) {
+		return 0, false
+	}
+	p.totals.Retried++
+	return pause, true
+}
+
+// others reports whether a host is left that could serve a request and has not failed.
+func (p *Pool) others(need route.Need, failed []Failure) bool {
+	k := groupKey{model: modelKey{model: need.Model}, host: need.Host, tried: names(failed)}
+	for _, h := range p.hosts {
+		if h.could(k) && !h.wasTried(k) {
+			return true
+		}
+	}
+	return false
+}
+
+// backoff is the pause before a try. A host that asked to be left alone is, and no
+// other has to wait for that.
+func (p *Pool) backoff(attempt int, err error, others bool) time.Duration {
+	var after time.Duration
+	if failed, ok := errors.AsType[*backend.Error](err); ok && !others {
+		after = failed.RetryAfter
+	}
+	return retry.Backoff(attempt, after, p.random)
+}
+
+func names(failed []Failure) string {
+	all := ""
+	for _, f := range failed {
+		all += f.Host + "\x00"
+	}
+	return all
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

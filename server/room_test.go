@@ -1,0 +1,135 @@
+package server_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"ollama-mcp/server"
+)
+
+// tight is a server with room for one large message, but not for two.
+var tight = server.Options{MaxMessage: 1 << 16, MaxHeld: 3 << 15}
+
+// large is a call of so many seconds in a message that is nearly the largest.
+func large(id string, seconds int) string {
+	return call(id, "sleep", fmt.Sprintf(`{"seconds":%d,"padding":"%s"}`, seconds, strings.Repeat("x", 1<<16-1000)))
+}
+
+func TestMessagesInFlightAreBoundInSizeTogether(t *testing.T) {
+	inBubble(t, tight, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+		sleep := modernHeader("tools/call", "sleep")
+		first := make(chan reply)
+		go func() { first <- r.post(modern(large("1", 60)), sleep...) }()
+		synctest.Wait()
+		session := r.initialize() // small ones have room
+		s := r.openStream()
+		for name, a := range map[string]reply{
+			"modern": r.post(modern(large("2", 0)), sleep...),
+			"legacy": r.post(large("2", 0), "Mcp-Session-Id", session),
+			"SSE":    r.send("POST", s.path, large("2", 0), header()),
+		} {
+			if a.StatusCode != 503 || a.Header.Get("Retry-After") != "1" || !strings.Contains(a.body, "more than 0.09375 MiB are in flight") {
+				t.Errorf("%s: got %d, %s", name, a.StatusCode, a.body)
+			}
+		}
+		if a := <-first; !strings.Contains(a.body, "slept") {
+			t.Errorf("the first got %s", a.body)
+		}
+		if a := r.post(modern(large("3", 0)), sleep...); !strings.Contains(a.body, "slept") {
+			t.Errorf("when there is room again: %s", a.body)
+		}
+
+		s.say(large("4", 60)) // held though its POST has been answered
+		if a := r.post(modern(large("5", 0)), sleep...); a.StatusCode != 503 {
+			t.Errorf("beside one of a stream: got %d", a.StatusCode)
+		}
+		s.say(cancel("4"))
+		synctest.Wait()
+		s.say(large("6", 0))
+		if m, _ := s.next(); m.text() != "slept" {
+			t.Errorf("after a cancel: %s", m.line)
+		}
+		s.resp.Body.Close()
+	})
+}
+
+func TestMessagesThatAreNotHandledLeaveNoRoomTaken(t *testing.T) {
+	inBubble(t, tight, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+		s := r.openStream()
+		spaces := strings.Repeat(" ", 1<<16-1000)
+		for range 3 {
+			r.post(spaces + "no JSON")
+			r.post(spaces + cancel("1"))
+			r.post(spaces + call("1", "echo", "{}")) // of no session
+			r.post(spaces + strings.Repeat(" ", 1000) + "too large")
+			s.say(spaces + "no JSON")
+			s.say(spaces + cancel("1"))
+			s.say(spaces + `{"jsonrpc":"2.0","id":1,"result":{}}`)
+			s.say(spaces)
+			if m, _ := s.next(); m.Error == nil {
+				t.Errorf("got %s", m.line)
+			}
+		}
+		s.say(call("1", "sleep", `{"seconds":1}`))
+		s.say(large("1", 0)) // whose id is taken
+		synctest.Wait()
+		if a := r.post(modern(large("1", 0)), modernHeader("tools/call", "sleep")...); !strings.Contains(a.body, "slept") {
+			t.Errorf("got %d, %s", a.StatusCode, a.body)
+		}
+		s.resp.Body.Close()
+	})
+}
+
+func TestMessageThatBreaksOffLeavesNoRoomTaken(t *testing.T) {
+	inBubble(t, tight, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+		body, half := io.Pipe()
+		broken := make(chan error)
+		go func() {
+			req, err := http.NewRequestWithContext(t.Context(), "POST", r.url+"/mcp", body)
+			if err == nil {
+				req.Header = header()
+				_, err = r.http.Do(req)
+			}
+			broken <- err
+		}()
+		if _, err := io.WriteString(half, strings.Repeat(" ", 1<<16-1000)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		sleep := modernHeader("tools/call", "sleep")
+		if a := r.post(modern(large("1", 0)), sleep...); a.StatusCode != 503 {
+			t.Errorf("beside half a message: got %d", a.StatusCode)
+		}
+		half.CloseWithError(io.ErrUnexpectedEOF)
+		if err := <-broken; err == nil {
+			t.Error("half a message was answered")
+		}
+		synctest.Wait()
+		if a := r.post(modern(large("1", 0)), sleep...); !strings.Contains(a.body, "slept") {
+			t.Errorf("got %d, %s", a.StatusCode, a.body)
+		}
+	})
+}
+
+func TestMessagesOfStdioAreBoundInSizeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := connect(t.Context(), t, tight)
+		c.send(large("1", 60), large("2", 0))
+		if m := c.next(); string(m.ID) != "2" || m.Error == nil || !strings.Contains(m.Error.Message, "0.09375 MiB") {
+			t.Errorf("the second got %s", m.line)
+		}
+		c.send(strings.Repeat(" ", 1<<16-1000) + cancel("1")) // needs no room: it makes some
+		synctest.Wait()
+		c.send(large("3", 0))
+		if m := c.next(); string(m.ID) != "3" || m.text() != "slept" {
+			t.Errorf("after a cancel: %s", m.line)
+		}
+		if _, err := c.hangUp(); err != nil {
+			t.Error(err)
+		}
+	})
+}

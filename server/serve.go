@@ -1,0 +1,133 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"ollama-mcp/internal/caller"
+)
+
+const (
+	headerTimeout = 10 * time.Second // for a client to send the head of a request, and to agree on TLS
+	bodyTimeout   = time.Minute      // and its body
+	idleTimeout   = 2 * time.Minute  // between requests
+	maxHeader     = 64 << 10         // bytes
+)
+
+// ListenAndServe listens on all addresses of the options, and then is as Serve. It
+// refuses addresses where other machines can connect, if the options say neither
+// who may ask nor that everybody may.
+func (h *HTTP) ListenAndServe(ctx context.Context) error {
+	open := h.opts.Insecure || h.opts.Authenticate != nil || h.opts.TLS.ClientCAFile != ""
+	var listeners []net.Listener
+	for _, address := range h.opts.Listen {
+		l, err := listen(address, open)
+		if err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
+			return fmt.Errorf("server: listen on %s: %w", address, err)
+		}
+		log := h.server.opts.Log.With("network", l.Addr().Network(), "address", l.Addr().String())
+		log.Info("listening", "tls", h.secret(l))
+		if h.opts.Authenticate != nil && !isLocal(l.Addr()) && !h.secret(l) {
+			log.Warn("keys and answers can be read on their way, since there is no TLS; " +
+				"say --tls-cert and --tls-key, or let a proxy do it")
+		}
+		listeners = append(listeners, l)
+	}
+	return h.Serve(ctx, listeners...)
+}
+
+// secret reports whether TLS is spoken with those who connect to l.
+func (h *HTTP) secret(l net.Listener) bool {
+	return h.certificates != nil && l.Addr().Network() != "unix"
+}
+
+// Serve serves what connects to the listeners until ctx ends or one of them fails,
+// and closes them. It may be called once.
+//
+// When ctx ends, /readyz says so, no more requests for anything else are taken, and
+// those in flight get Options.Drain to end before they are cancelled. All that
+// Serve started has ended when it returns, but for requests that have not ended
+// soon after they were cancelled, which is an error.
+func (h *HTTP) Serve(ctx context.Context, listeners ...net.Listener) error {
+	if len(listeners) == 0 {
+		return errors.New("server: there is no address to listen on")
+	}
+	srv := h.httpServer()
+	failed := make(chan error, len(listeners))
+	var accepting sync.WaitGroup
+	for _, l := range listeners {
+		accepting.Go(func() {
+			if h.secret(l) {
+				failed <- srv.ServeTLS(l, "", "")
+			} else {
+				failed <- srv.Serve(l)
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		err = fmt.Errorf("server: %w", err)
+	}
+	late := h.shutDown(srv)
+	accepting.Wait()
+	return errors.Join(err, late)
+}
+
+func (h *HTTP) httpServer() *http.Server {
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		HTTP2:    &http.HTTP2Config{WriteByteTimeout: writeTimeout}, // the streams' own do not end their connection
+		ErrorLog: slog.NewLogLogger(h.server.opts.Log.Handler(), slog.LevelWarn),
+		// Until they prove to be somebody, all who can only be on this machine are its user.
+		BaseContext: func(l net.Listener) context.Context {
+			return caller.NewContext(context.Background(), caller.Caller{Admin: isLocal(l.Addr())})
+		},
+	}
+	if h.certificates != nil {
+		srv.TLSConfig = &tls.Config{GetConfigForClient: h.certificates.forClient, MinVersion: tls.VersionTLS12}
+	}
+	return srv
+}
+
+// shutDown ends all that srv serves. It goes on to take connections while there are
+// requests in flight, so that whoever looks at /readyz sees why others are refused.
+func (h *HTTP) shutDown(srv *http.Server) error {
+	h.stop()
+	idle := h.close()
+	within(h.server.opts.Drain, idle)
+	h.kill(errStopping)
+
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	_ = srv.Shutdown(ctx) // what has not ended by then is cut off
+	srv.Close()
+	if !within(lastWords, idle) {
+		return errors.New("server: there are requests that did not end when cancelled")
+	}
+	return nil
+}
+
+// within waits until done is closed, but not longer than limit, and reports whether
+// it is.
+func within(limit time.Duration, done <-chan struct{}) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}

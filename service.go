@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/reload"
+	"ollama-mcp/server"
+	"ollama-mcp/tools"
+)
+
+// service is the parts of a server, put together.
+type service struct {
+	config config.Config
+	args   []string // that the configuration came from, beside environment and file
+	level  *slog.LevelVar
+	log    *slog.Logger
+
+	hosts   *hosts
+	callers *callers
+	server  *server.Server
+	http    *server.HTTP // nil on stdio
+
+	// life is that of what goes on beside the requests.
+	life       context.Context
+	background sync.WaitGroup
+}
+
+// newService builds the parts, and starts none of them.
+func newService(c config.Config, args []string, std stdio) (*service, error) {
+	s := &service{config: c, args: args, level: new(slog.LevelVar)}
+	s.level.Set(c.LogLevel)
+	s.log = slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: s.level}))
+	for _, warning := range c.Warnings {
+		s.log.Warn(warning)
+	}
+	var err error
+	if s.hosts, err = newHosts(c, s.log); err != nil {
+		return nil, err
+	}
+	if s.server, err = s.newServer(); err != nil {
+		return nil, err
+	}
+	if s.callers, err = newCallers(c); err != nil {
+		return nil, err
+	}
+	if len(c.Listen) > 0 {
+		s.http, err = s.newHTTP()
+	}
+	return s, err
+}
+
+func (s *service) newServer() (*server.Server, error) {
+	deps := tools.Deps{
+		Hosts: s.hosts, Vectors: new(tools.Vectors), Log: s.log,
+		Timeout: s.config.Timeout, InlineBytes: s.config.InlineBytes, RawRunner: s.config.RunnerOptions == "caller",
+		Background: func(work func(context.Context)) { s.background.Go(func() { work(s.life) }) },
+	}
+	return server.New(server.Options{
+		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions,
+		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),
+		Log: s.log, MaxMessage: int64(s.config.MaxMessage) << 20, Drain: s.config.DrainTimeout,
+	})
+}
+
+func (s *service) newHTTP() (*server.HTTP, error) {
+	c := s.config
+	o := server.HTTPOptions{
+		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure,
+		TLS: server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
+	}
+	if err := s.callers.admit(&o); err != nil {
+		return nil, err
+	}
+	return server.NewHTTP(s.server, o)
+}
+
+// start begins what goes on beside the requests, until life ends.
+func (s *service) start(life context.Context) {
+	s.life = life
+	s.background.Go(func() { s.hosts.fleet.Watch(life) })
+	if len(s.config.Files) == 0 {
+		return
+	}
+	hangups := make(chan os.Signal, 1)
+	if s.http != nil { // on stdio a terminal that is closed ends the program
+		signal.Notify(hangups, syscall.SIGHUP)
+	}
+	s.background.Go(func() { reload.Watch(life, s.config.Files, hangups, s.reload) })
+}
+
+// wait returns when all that start began has ended.
+func (s *service) wait() {
+	s.background.Wait()
+	s.hosts.fleet.Close()
+}
+
+// reload reads the configuration again and takes over what may change while the
+// program runs. One with a mistake in it changes nothing.
+func (s *service) reload() reload.Files {
+	var c config.Config
+	if err := config.Parse(config.Flags(&c), &c, s.args, os.Getenv); err != nil {
+		s.log.Error("the configuration has changed, and stays as it was", "error", err)
+		return c.Files
+	}
+	err := s.hosts.reload(c)
+	if err == nil {
+		err = s.callers.reload(c)
+	}
+	if err != nil {
+		s.log.Error("the configuration has changed, and not all of it holds", "error", err)
+		return c.Files
+	}
+	s.level.Set(c.LogLevel)
+	for _, warning := range c.Warnings {
+		s.log.Warn(warning)
+	}
+	if names := config.NeedsRestart(s.config, c); len(names) > 0 {
+		s.log.Warn("the configuration has changed; these need a restart", "options", names)
+	}
+	s.log.Info("the configuration has been read again")
+	return c.Files
+}

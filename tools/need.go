@@ -1,0 +1,72 @@
+package tools
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// priority is whose turn comes first: "interactive", which is "", or "batch".
+type priority string
+
+// need is what a request for a model asks of the pool.
+func (d Deps) need(ctx context.Context, c *call, model string, args modelArgs, bytes int) route.Need {
+	n := route.Need{
+		Model: backend.CanonicalModel(model), Host: args.Host,
+		Runner: runnerOptions(args.Options), RawRunner: d.RawRunner,
+		Caller: caller.FromContext(ctx).ID, Bytes: int64(bytes),
+		OnWait: c.progress.queued, OnRetry: c.progress.retrying,
+	}
+	if args.Priority == "batch" {
+		n.Priority = route.Batch
+	}
+	return n
+}
+
+// isRunnerOption tells the options that the runner of a model is started with, and
+// that make Ollama load it anew if they differ (needsReload in its server/sched.go).
+var isRunnerOption = map[string]bool{
+	"num_ctx": true, "num_batch": true, "num_gpu": true, "main_gpu": true, "use_mmap": true, "num_thread": true,
+}
+
+func runnerOptions(asked options) map[string]any {
+	var runner map[string]any
+	for name, value := range asked {
+		if isRunnerOption[name] {
+			if runner == nil {
+				runner = make(map[string]any)
+			}
+			runner[name] = value
+		}
+	}
+	return runner
+}
+
+// leased are the options to send with a lease: what the caller asked for, but for
+// the runner options, on which the pool has decided.
+func leased(asked options, lease *pool.Lease) options {
+	sent := make(options, len(asked)+len(lease.Runner))
+	for name, value := range asked {
+		if !isRunnerOption[name] {
+			sent[name] = value
+		}
+	}
+	maps.Copy(sent, lease.Runner)
+	return sent
+}
+
+// overridden says which options of the caller's were pinned to other values.
+func overridden(lease *pool.Lease) string {
+	pinned := make([]string, 0, len(lease.Overridden))
+	for _, name := range slices.Sorted(slices.Values(lease.Overridden)) {
+		pinned = append(pinned, fmt.Sprintf("%s is %v", name, lease.Runner[name]))
+	}
+	return "This server pins options of the model, so that it is not loaded anew for each caller: " + strings.Join(pinned, ", ") + "."
+}

@@ -1,0 +1,113 @@
+package tools
+
+import (
+	"context"
+	"math"
+	"reflect"
+	"time"
+
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/pool"
+)
+
+type statusIn struct{}
+
+// statusOut has no descriptions but its names: each word of a schema costs every
+// client.
+type statusOut struct {
+	Hosts []hostStatus `json:"hosts"`
+	Queue queueStatus  `json:"queue"`
+	Calls callStatus   `json:"calls"`
+}
+
+type hostStatus struct {
+	Name      string         `json:"name"`
+	Well      bool           `json:"well"`
+	Why       string         `json:"why,omitempty"` // it is not well
+	Version   string         `json:"version,omitempty"`
+	Busy      int            `json:"busy"`
+	Slots     int            `json:"slots"`
+	Learned   bool           `json:"slots_learned"`
+	Reason    string         `json:"slots_reason,omitempty"`
+	Breaker   string         `json:"breaker"`
+	Until     string         `json:"ejected_until,omitempty"`
+	Latency   float64        `json:"latency_seconds,omitempty"`
+	Installed int            `json:"models_installed,omitempty"`
+	Loaded    []loadedStatus `json:"models_loaded,omitempty"`
+}
+
+type loadedStatus struct {
+	Model   string  `json:"model"`
+	Context int     `json:"context,omitempty"`
+	VRAM    float64 `json:"vram_share"`
+}
+
+type queueStatus struct {
+	Waiting     int            `json:"waiting"`
+	Interactive int            `json:"interactive"`
+	Batch       int            `json:"batch"`
+	Bytes       int64          `json:"bytes"`
+	Callers     map[string]int `json:"callers,omitempty"` // how many calls of each wait
+}
+
+type callStatus struct {
+	Calls       uint64  `json:"calls"`
+	InFlight    int     `json:"in_flight"`
+	Served      uint64  `json:"served"`
+	Failed      uint64  `json:"failed"`
+	Retried     uint64  `json:"retried"`
+	RetriesLeft int     `json:"retries_left"`
+	Refused     uint64  `json:"refused"`
+	GaveUp      uint64  `json:"gave_up"`
+	PerSecond   float64 `json:"capacity_per_second,omitempty"`
+}
+
+func status(d Deps) mcpserver.ServerTool {
+	return define(d, about{
+		name: "status", title: "Status of hosts and queue", hints: hints{readOnly: true, idempotent: true},
+		text:   "Tell how the hosts and the queue do: slots, models in memory, failures, retries.",
+		output: reflect.TypeFor[statusOut](),
+	}, func(ctx context.Context, _ statusIn, _ *call) (*result, error) {
+		s := d.Hosts.Stats()
+		out := statusOut{Hosts: []hostStatus{}, Queue: queueStatusOf(s.Queue, caller.FromContext(ctx)), Calls: callStatus{
+			Calls: s.Calls, InFlight: s.InFlight, Served: s.Served, Failed: s.Failed, Retried: s.Retried,
+			RetriesLeft: s.RetriesLeft, Refused: s.Refused, GaveUp: s.GaveUp, PerSecond: rounded(s.PerSecond),
+		}}
+		for _, h := range s.Hosts {
+			out.Hosts = append(out.Hosts, hostStatusOf(h))
+		}
+		return &result{data: out}, nil
+	})
+}
+
+func hostStatusOf(h pool.HostStats) hostStatus {
+	out := hostStatus{
+		Name: h.Name, Well: h.Well, Why: h.Why, Version: h.Version,
+		Busy: h.Busy, Slots: h.Slots, Learned: h.Learned, Reason: h.Reason,
+		Breaker: h.Breaker, Latency: rounded(h.Latency.Seconds()), Installed: max(h.Installed, 0),
+	}
+	if !h.Until.IsZero() {
+		out.Until = h.Until.UTC().Format(time.RFC3339)
+	}
+	for _, m := range h.Checked {
+		out.Loaded = append(out.Loaded, loadedStatus{m.Model, m.NumCtx, rounded(m.VRAM)})
+	}
+	return out
+}
+
+// queueStatusOf shows a caller nothing of others that could be told apart.
+func queueStatusOf(q pool.QueueStats, who caller.Caller) queueStatus {
+	out := queueStatus{Waiting: q.Waiting, Interactive: q.Interactive, Batch: q.Batch, Bytes: q.Bytes, Callers: q.Callers}
+	if !who.Admin {
+		out.Callers = nil
+		if mine := q.Callers[who.ID]; mine > 0 {
+			out.Callers = map[string]int{who.ID: mine}
+		}
+	}
+	return out
+}
+
+// rounded is for people to read.
+func rounded(f float64) float64 { return math.Round(f*1000) / 1000 }
