@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -18,7 +21,8 @@ import (
 // hosts are the hosts that there are, and the pool that lends them out.
 type hosts struct {
 	*pool.Pool
-	fleet *fleet.Fleet
+	fleet  *fleet.Fleet
+	looked atomic.Int64 // when they were last asked for a model, in Unix nanoseconds
 }
 
 // idleAfter is how long after the last call the hosts of a server on stdio are left
@@ -30,8 +34,12 @@ func newHosts(c config.Config, log *slog.Logger) (*hosts, error) {
 	if err != nil {
 		return nil, err
 	}
+	share := 0 // of the queue, for each of many callers
+	if len(c.Listen) == 0 {
+		share = c.Queue
+	}
 	p, err := pool.New(pool.Options{
-		Queue: c.Queue, MaxInFlight: c.MaxInFlight, MaxPassedOver: c.MaxPassedOver,
+		Queue: c.Queue, PerCaller: share, MaxInFlight: c.MaxInFlight, MaxPassedOver: c.MaxPassedOver,
 		Policy: policy, Runner: pinned(c), Log: log,
 	})
 	if err != nil {
@@ -45,18 +53,48 @@ func newHosts(c config.Config, log *slog.Logger) (*hosts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hosts{p, f}, f.Set(specs(c))
+	return &hosts{Pool: p, fleet: f}, f.Set(specs(c))
 }
 
-// With lends out a host, and keeps the news of hosts coming.
+// With lends out a host, and keeps the news of hosts coming. A model that no host is
+// known to have may have been installed since they were asked last, so they are asked.
 func (h *hosts) With(ctx context.Context, need route.Need, use func(context.Context, *pool.Lease) error) error {
 	h.fleet.Touch()
-	return h.Pool.With(ctx, need, use)
+	err := h.Pool.With(ctx, need, use)
+	if errors.Is(err, backend.ModelMissing) && h.lookFor(ctx, need.Model) {
+		return h.Pool.With(ctx, need, use)
+	}
+	return err
+}
+
+// lookEvery bounds how often calls for models that are nowhere make all hosts be asked.
+const lookEvery = time.Second
+
+// lookFor asks all hosts what is installed, and reports whether one has the model.
+func (h *hosts) lookFor(ctx context.Context, model string) (found bool) {
+	last := h.looked.Load()
+	if now := time.Now().UnixNano(); now-last < int64(lookEvery) || !h.looked.CompareAndSwap(last, now) {
+		return false
+	}
+	for _, host := range h.Hosts() {
+		models, err := host.Models(ctx)
+		if err != nil {
+			continue
+		}
+		installed := make([]string, len(models))
+		for i, m := range models {
+			installed[i] = backend.CanonicalModel(m.Name)
+		}
+		h.Know(host.Name(), pool.Facts{Up: true, Installed: installed})
+		found = found || slices.Contains(installed, model)
+	}
+	return found
 }
 
 // reload takes over the hosts, and what is pinned on them, from a configuration that
 // has changed.
 func (h *hosts) reload(c config.Config) error {
+	h.Pin(pinned(c))
 	return h.fleet.Set(specs(c))
 }
 

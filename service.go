@@ -6,10 +6,14 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
+	"ollama-mcp/cache"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/reload"
+	"ollama-mcp/internal/route"
 	"ollama-mcp/server"
 	"ollama-mcp/tools"
 )
@@ -21,10 +25,14 @@ type service struct {
 	level  *slog.LevelVar
 	log    *slog.Logger
 
-	hosts   *hosts
-	callers *callers
-	server  *server.Server
-	http    *server.HTTP // nil on stdio
+	hosts     *hosts
+	providers providers
+	callers   *callers
+	answers   *tools.Answers
+	server    *server.Server
+	http      *server.HTTP // nil on stdio
+
+	settings atomic.Pointer[tools.Settings]
 
 	// life is that of what goes on beside the requests.
 	life       context.Context
@@ -43,6 +51,10 @@ func newService(c config.Config, args []string, std stdio) (*service, error) {
 	if s.hosts, err = newHosts(c, s.log); err != nil {
 		return nil, err
 	}
+	s.providers = providers{queue: c.Queue, log: s.log}
+	if err = s.settle(c); err != nil {
+		return nil, err
+	}
 	if s.server, err = s.newServer(); err != nil {
 		return nil, err
 	}
@@ -55,10 +67,45 @@ func newService(c config.Config, args []string, std stdio) (*service, error) {
 	return s, err
 }
 
+// settle takes over what the tools go by and may change while the program runs.
+func (s *service) settle(c config.Config) error {
+	lenders, err := s.providers.set(c)
+	if err != nil {
+		return err
+	}
+	settings := &tools.Settings{KeepAlive: make(map[string]*time.Duration), Providers: lenders}
+	aliases, clouds := make(map[string][]string), make(map[string]bool)
+	for name, m := range c.Models {
+		if m.Try != nil {
+			aliases[name] = m.Try
+		}
+		settings.KeepAlive[name] = m.KeepAlive
+	}
+	for name, p := range c.Providers {
+		clouds[name] = !p.Local
+	}
+	settings.Ladders, err = route.NewLadders(aliases, c.Fallback, clouds)
+	if err == nil {
+		s.settings.Store(settings)
+	}
+	return err
+}
+
 func (s *service) newServer() (*server.Server, error) {
+	c := s.config
+	var kept cache.Options
+	if c.Cache != "off" {
+		kept = cache.Options{Size: int64(c.CacheSize) << 20, TTL: c.CacheTTL}
+	}
+	var err error
+	if s.answers, err = tools.NewAnswers(kept); err != nil {
+		return nil, err
+	}
 	deps := tools.Deps{
 		Hosts: s.hosts, Vectors: new(tools.Vectors), Log: s.log,
-		Timeout: s.config.Timeout, InlineBytes: s.config.InlineBytes, RawRunner: s.config.RunnerOptions == "caller",
+		Timeout: c.Timeout, InlineBytes: c.InlineBytes, RawRunner: c.RunnerOptions == "caller",
+		Settings: s.settings.Load, FallbackAfter: c.FallbackAfter, NoCloud: c.NoCloud, ContextGuard: c.ContextGuard,
+		Answers: s.answers, CacheMode: c.Cache, Digest: s.hosts.fleet.Digest,
 		Background: func(work func(context.Context)) { s.background.Go(func() { work(s.life) }) },
 	}
 	return server.New(server.Options{
@@ -96,6 +143,7 @@ func (s *service) start(life context.Context) {
 
 // wait returns when all that start began has ended.
 func (s *service) wait() {
+	s.answers.Close()
 	s.background.Wait()
 	s.hosts.fleet.Close()
 }
@@ -111,6 +159,9 @@ func (s *service) reload() reload.Files {
 	err := s.hosts.reload(c)
 	if err == nil {
 		err = s.callers.reload(c)
+	}
+	if err == nil {
+		err = s.settle(c)
 	}
 	if err != nil {
 		s.log.Error("the configuration has changed, and not all of it holds", "error", err)

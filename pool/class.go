@@ -92,43 +92,40 @@ func (c *class) drop(g *group) {
 }
 
 // pick says whose turn it is on a slot, nil if nobody's.
-func (c *class) pick(now time.Time, maxPassedOver time.Duration, suits func(*group) suit) *ticket {
+func (c *class) pick(now time.Time, maxPassedOver time.Duration, s slot) *ticket {
 	for e := c.passed.Front(); e != nil; e = e.Next() {
 		t := e.Value.(*ticket)
 		if now.Sub(t.since) < maxPassedOver {
 			break
 		}
-		if suits(t.line.group) != never {
+		if s.suits(t.group) != never {
 			return t
 		}
 	}
+	var fair *ticket // whose turn it would be, did all suit equally well
 	var best [warm + 1]*ticket
 	for _, g := range c.groups {
-		s := suits(g)
-		if t := g.first(); best[s] == nil || t.before(best[s]) {
-			best[s] = t
+		suit := s.suits(g.key)
+		if suit == never {
+			continue
+		}
+		t := g.first()
+		if fair == nil || t.before(fair) {
+			fair = t
+		}
+		if (best[suit] == nil || t.before(best[suit])) && !s.defers(g.key) {
+			best[suit] = t
 		}
 	}
 	chosen := best[warm]
 	if chosen == nil {
 		chosen = best[cold]
 	}
-	c.passOver(now, chosen, best[cold], best[later])
-	return chosen
-}
-
-// passOver notes the call whose turn it would have been but for what suits better.
-func (c *class) passOver(now time.Time, chosen *ticket, others ...*ticket) {
-	fair := chosen
-	for _, t := range others {
-		if t != nil && (fair == nil || t.before(fair)) {
-			fair = t
-		}
-	}
 	if fair != chosen && fair.passed == nil {
 		fair.since = now
 		fair.passed = c.passed.PushBack(fair)
 	}
+	return chosen
 }
 
 func (c *class) start(t *ticket, expected time.Duration) {

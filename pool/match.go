@@ -15,7 +15,7 @@ func (p *Pool) match() {
 	now := time.Now()
 	for _, h := range p.hosts {
 		for p.queue.waiting > 0 && p.free(h) {
-			t := p.queue.pick(now, func(g *group) suit { return p.suits(h, g.key, p.queue.waiting, now) })
+			t := p.queue.pick(now, &freeSlot{p, h, p.queue.waiting, now})
 			if t == nil {
 				break
 			}
@@ -70,8 +70,9 @@ func (p *Pool) bestIdle(need route.Need, k groupKey, now time.Time) *host {
 		if !p.free(h) {
 			continue
 		}
-		s := p.suits(h, k, p.queue.waiting+1, now)
-		if s < cold {
+		slot := freeSlot{p, h, p.queue.waiting + 1, now}
+		s := slot.suits(k)
+		if s == never || slot.defers(k) {
 			continue
 		}
 		last = h
@@ -83,16 +84,15 @@ func (p *Pool) bestIdle(need route.Need, k groupKey, now time.Time) *host {
 		return last
 	}
 	p.opts.Policy(need, p.scratch)
-	best := p.named(p.scratch[0].Name)
-	for _, next := range p.scratch[1:] {
-		if !best.doubtful(now) {
-			break
+	for _, candidate := range p.scratch {
+		if h := p.named(candidate.Name); !h.doubtful(now) {
+			return h
 		}
-		best = p.named(next.Name)
 	}
-	return best
+	return p.named(p.scratch[0].Name)
 }
 
+// named is the host of a name, nil if there is none.
 func (p *Pool) named(name string) *host {
 	for _, h := range p.hosts {
 		if h.name == name {

@@ -3,6 +3,8 @@ package pool_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -289,4 +291,35 @@ func BenchmarkTakeAndGiveBack(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// Ten thousand calls of twenty models and two hundred callers wait for four hosts;
+// each that is served comes back at once.
+func BenchmarkServeWithTenThousandWaiting(b *testing.B) {
+	p := newPool(b, pool.Options{Hosts: named("a", "b", "c", "d"), Slots: 1, Queue: 20_000, PerCaller: 20_000})
+	ctx, stop := context.WithCancel(b.Context())
+	var served atomic.Int64
+	var all sync.WaitGroup
+	for i := range 10_004 {
+		need := route.Need{Model: fmt.Sprint("model-", i%20), Caller: fmt.Sprint("caller-", i%200)}
+		all.Go(func() {
+			for ctx.Err() == nil {
+				_ = p.With(ctx, need, func(context.Context, *pool.Lease) error {
+					served.Add(1)
+					return nil
+				})
+			}
+		})
+	}
+	for p.Stats().Queue.Waiting < 9_000 {
+		runtime.Gosched()
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for first := served.Load(); served.Load() < first+int64(b.N); {
+		time.Sleep(time.Millisecond)
+	}
+	b.StopTimer()
+	stop()
+	all.Wait()
 }

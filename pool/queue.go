@@ -26,15 +26,22 @@ type queue struct {
 	run           int // turns that batch work has waited for
 }
 
-// suit says how well the calls of a group suit the slot that is free.
+// suit says how well the calls of a group suit a host.
 type suit int
 
 const (
-	never suit = iota // the host cannot serve them
-	later             // another host is expected to be done sooner, though it is busy
-	cold              // the host has to load the model first
-	warm              // the host has the model in memory
+	never suit = iota // it cannot serve them
+	cold              // it has to load the model first
+	warm              // it has the model in memory
 )
+
+// slot is a free slot of a host, as the queue sees it.
+type slot interface {
+	suits(groupKey) suit
+	// defers reports whether a group that the host could serve is expected to be
+	// done sooner by others, though they are busy.
+	defers(groupKey) bool
+}
 
 // ticket is a call's place in the queue, and its part in the fair share.
 type ticket struct {
@@ -73,15 +80,15 @@ func (q *queue) remove(t *ticket) {
 }
 
 // pick says whose turn it is on a slot, nil if nobody's. It leaves them waiting.
-func (q *queue) pick(now time.Time, suits func(*group) suit) *ticket {
+func (q *queue) pick(now time.Time, s slot) *ticket {
 	first, second := route.Interactive, route.Batch
 	if q.run >= batchTurn-1 {
 		first, second = second, first
 	}
-	if t := q.classes[first].pick(now, q.maxPassedOver, suits); t != nil {
+	if t := q.classes[first].pick(now, q.maxPassedOver, s); t != nil {
 		return t
 	}
-	return q.classes[second].pick(now, q.maxPassedOver, suits)
+	return q.classes[second].pick(now, q.maxPassedOver, s)
 }
 
 // start gives a call a slot, whether it has waited or not. Its caller is charged

@@ -67,6 +67,30 @@ func (q *plainQueue) remove(t *ticket) {
 	}
 }
 
+// models is how many models the calls are for.
+const models = 4
+
+// plainSlot suits groups by a table.
+type plainSlot struct {
+	suit  [models]suit
+	later [models]bool
+}
+
+func (s *plainSlot) suits(k groupKey) suit  { return s.suit[k.model.model[0]-'0'] }
+func (s *plainSlot) defers(k groupKey) bool { return s.later[k.model.model[0]-'0'] }
+
+// holder suits the groups of one model best.
+type holder struct{ model string }
+
+func (h holder) suits(k groupKey) suit {
+	if k.model.model == h.model {
+		return warm
+	}
+	return cold
+}
+
+func (holder) defers(groupKey) bool { return false }
+
 // before is the fair order of two calls that are the first of their callers.
 func (q *plainQueue) before(a, b *plainTicket) bool {
 	x, y := q.share(a.ticket).used, q.share(b.ticket).used
@@ -83,20 +107,20 @@ func (q *plainQueue) isFirst(t *plainTicket) bool {
 	return true
 }
 
-func (q *plainQueue) pick(now time.Time, suits func(groupKey) suit) *ticket {
+func (q *plainQueue) pick(now time.Time, s slot) *ticket {
 	order := []route.Priority{route.Interactive, route.Batch}
 	if q.run >= batchTurn-1 {
 		order = []route.Priority{route.Batch, route.Interactive}
 	}
 	for _, class := range order {
-		if t := q.pickOf(class, now, suits); t != nil {
+		if t := q.pickOf(class, now, s); t != nil {
 			return t.ticket
 		}
 	}
 	return nil
 }
 
-func (q *plainQueue) pickOf(class route.Priority, now time.Time, suits func(groupKey) suit) *plainTicket {
+func (q *plainQueue) pickOf(class route.Priority, now time.Time, s slot) *plainTicket {
 	var overdue, fair, ready, near *plainTicket
 	better := func(best **plainTicket, t *plainTicket) {
 		if *best == nil || q.before(t, *best) {
@@ -104,8 +128,8 @@ func (q *plainQueue) pickOf(class route.Priority, now time.Time, suits func(grou
 		}
 	}
 	for _, t := range q.waiting {
-		s := suits(t.group)
-		if t.priority != class || s == never {
+		suit := s.suits(t.group)
+		if t.priority != class || suit == never {
 			continue
 		}
 		if t.mark > 0 && now.Sub(t.since) >= q.cap && (overdue == nil || t.mark < overdue.mark) {
@@ -115,10 +139,11 @@ func (q *plainQueue) pickOf(class route.Priority, now time.Time, suits func(grou
 			continue
 		}
 		better(&fair, t)
-		if s >= cold {
-			better(&ready, t)
+		if s.defers(t.group) {
+			continue
 		}
-		if s == warm {
+		better(&ready, t)
+		if suit == warm {
 			better(&near, t)
 		}
 	}
@@ -175,54 +200,63 @@ func (q *plainQueue) charge(t *ticket, d time.Duration) {
 // at every call each time, and nobody who could be served is passed over for longer than the cap.
 func TestQueueAgreesWithAPlainList(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		const models, hosts = 4, 3
+		const hosts = 3
 		limit := 10 * time.Second
 		q := &queue{maxPassedOver: limit}
 		plain := &plainQueue{cap: limit, shares: map[string]*plainShare{}}
 		now := time.Unix(0, 0)
 		var waiting, running []*ticket
-		var table [hosts][models]suit
+		var table [hosts]plainSlot
 		number := 0
 		draw := func(n int, label string) int { return rapid.IntRange(0, n-1).Draw(r, label) }
 		take := func(from *[]*ticket) *ticket {
 			if len(*from) == 0 {
-				r.Skip("nobody")
+				return nil
 			}
 			i := draw(len(*from), "which")
 			t := (*from)[i]
 			*from = append((*from)[:i], (*from)[i+1:]...)
 			return t
 		}
+		arrive := func() {
+			number++
+			t := &ticket{
+				group:    groupKey{model: modelKey{model: string(rune('0' + draw(models, "model")))}},
+				priority: route.Priority(draw(2, "priority")), caller: string(rune('a' + draw(4, "caller"))), bytes: 1,
+			}
+			again := draw(4, "again") == 0
+			q.push(t, again)
+			plain.push(t, again, number)
+			waiting = append(waiting, t)
+		}
+		change := func() {
+			for h := range table {
+				for m := range models {
+					table[h].suit[m] = suit(draw(int(warm)+1, "suit"))
+					table[h].later[m] = draw(4, "later") == 0
+				}
+			}
+		}
+		change()
 		r.Repeat(map[string]func(*rapid.T){
-			"time passes": func(*rapid.T) { now = now.Add(time.Duration(draw(8, "seconds")) * time.Second) },
-			"hosts change": func(*rapid.T) {
-				for h := range table {
-					for m := range table[h] {
-						table[h][m] = suit(draw(int(warm)+1, "suit"))
-					}
+			"time passes":  func(*rapid.T) { now = now.Add(time.Duration(draw(8, "seconds")) * time.Second) },
+			"hosts change": func(*rapid.T) { change() },
+			"one arrives":  func(*rapid.T) { arrive() },
+			"a burst arrives": func(*rapid.T) {
+				for range 5 {
+					arrive()
 				}
-			},
-			"arrives": func(*rapid.T) {
-				number++
-				t := &ticket{
-					group:    groupKey{model: modelKey{model: string(rune('0' + draw(models, "model")))}},
-					priority: route.Priority(draw(2, "priority")), caller: string(rune('a' + draw(4, "caller"))), bytes: 1,
-				}
-				again := draw(4, "again") == 0
-				q.push(t, again)
-				plain.push(t, again, number)
-				waiting = append(waiting, t)
 			},
 			"leaves": func(*rapid.T) {
-				t := take(&waiting)
-				q.remove(t)
-				plain.remove(t)
+				if t := take(&waiting); t != nil {
+					q.remove(t)
+					plain.remove(t)
+				}
 			},
 			"slot comes free": func(*rapid.T) {
-				host := draw(hosts, "host")
-				suits := func(k groupKey) suit { return table[host][k.model.model[0]-'0'] }
-				got := q.pick(now, func(g *group) suit { return suits(g.key) })
-				want := plain.pick(now, suits)
+				slot := &table[draw(hosts, "host")]
+				got := q.pick(now, slot)
+				want := plain.pick(now, slot)
 				if got != want {
 					r.Fatalf("picked %+v, want %+v", got, want)
 				}
@@ -236,19 +270,21 @@ func TestQueueAgreesWithAPlainList(t *testing.T) {
 					}
 				}
 				for _, t := range waiting {
-					if t.priority == got.priority && t.passed != nil && suits(t.group) != never &&
+					if t.priority == got.priority && t.passed != nil && slot.suits(t.group) != never &&
 						now.Sub(t.since) >= limit && !(got.passed != nil && !got.since.After(t.since)) {
 						r.Fatalf("a call was passed over for %v", now.Sub(t.since))
 					}
 				}
 				expected := time.Duration(1+draw(5, "expected")) * time.Second
-				got.charged = expected
 				q.start(got, expected)
 				plain.start(got, expected)
 				running = append(running, got)
 			},
 			"call ends": func(*rapid.T) {
 				t := take(&running)
+				if t == nil {
+					return
+				}
 				held := time.Duration(draw(20, "held")) * time.Second
 				charged := t.charged
 				q.done(t, held)
@@ -276,7 +312,7 @@ func TestBatchWorkGetsEveryTenthTurnAndAllThatNobodyElseWants(t *testing.T) {
 	}
 	var turns []route.Priority
 	for q.waiting > 0 {
-		next := q.pick(time.Time{}, func(*group) suit { return warm })
+		next := q.pick(time.Time{}, holder{})
 		q.start(next, time.Second)
 		turns = append(turns, next.priority)
 	}
@@ -303,7 +339,7 @@ func TestCallersWhoComeOnceDoNotStarveOneWhoStays(t *testing.T) {
 	for i := range 100 { // two new ones come for each that goes
 		q.push(&ticket{caller: fmt.Sprint("passes ", 2*i)}, false)
 		q.push(&ticket{caller: fmt.Sprint("passes ", 2*i+1)}, false)
-		next := q.pick(time.Time{}, func(*group) suit { return warm })
+		next := q.pick(time.Time{}, holder{})
 		q.start(next, time.Second)
 		q.done(next, time.Second)
 		if next.caller == "stays" {
@@ -340,15 +376,9 @@ func BenchmarkTurnWithTenThousandWaiting(b *testing.B) {
 		push()
 	}
 	now := time.Now()
-	suits := func(g *group) suit {
-		if g.key.model.model == "model-3" {
-			return warm
-		}
-		return cold
-	}
 	b.ReportAllocs()
 	for b.Loop() {
-		next := q.pick(now, suits)
+		next := q.pick(now, holder{"model-3"})
 		q.start(next, time.Second)
 		q.done(next, time.Second)
 		next.number = 0

@@ -7,7 +7,7 @@ import (
 
 // share is what a caller has had of a class.
 type share struct {
-	used    time.Duration
+	used    time.Duration    // the caller's clock
 	lines   map[*group]*line // of the groups in which it waits
 	waiting int
 	running int
@@ -16,6 +16,7 @@ type share struct {
 // fewShares is how many callers are remembered without looking for idle ones.
 const fewShares = 64
 
+// share is that of a caller, made when there is none.
 func (c *class) share(caller string) *share {
 	s := c.shares[caller]
 	if s == nil {

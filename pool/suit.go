@@ -12,6 +12,7 @@ const (
 	gone             // nobody answers
 )
 
+// conditionFor is the condition of a host for a group.
 func (h *host) conditionFor(k groupKey, now time.Time) condition {
 	switch {
 	case h.well(now) && h.wasTried(k):
@@ -53,14 +54,19 @@ func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
 	return mine == best || mine == rested && 2*healthy < reachable
 }
 
-// suits says how well a group suits a free slot of a host.
-func (p *Pool) suits(h *host, k groupKey, waiting int, now time.Time) suit {
+// freeSlot is a slot of a host, for calls of which so many wait.
+type freeSlot struct {
+	pool    *Pool
+	host    *host
+	waiting int
+	now     time.Time
+}
+
+func (f *freeSlot) suits(k groupKey) suit {
 	switch {
-	case !p.serves(h, k, now):
+	case !f.pool.serves(f.host, k, f.now):
 		return never
-	case p.sooner(h, k, waiting, now):
-		return later
-	case k.model.model == "" || h.memory.holds(k.model):
+	case k.model.model == "" || f.host.memory.holds(k.model):
 		return warm
 	}
 	return cold
@@ -69,30 +75,30 @@ func (p *Pool) suits(h *host, k groupKey, waiting int, now time.Time) suit {
 // worthwhile is how much sooner another host has to be, for estimates are rough.
 const worthwhile = 1.25
 
-// sooner reports whether the calls that wait are expected to be done sooner by other
+// defers reports whether the calls that wait are expected to be done sooner by other
 // hosts, though they are busy, because this one is slow or would have to load the
-// model. So a slow host is left idle until the queue is worth its help, which is the best rule
-// for servers of unequal speed (Lin and Kumar, 1984).
-func (p *Pool) sooner(h *host, k groupKey, waiting int, now time.Time) bool {
-	mine, known := p.cost(h, k.model, now)
-	if !known {
+// model. So a slow host idles until the queue is worth its help, which is the best
+// rule for servers of unequal speed (Lin and Kumar, 1984).
+func (f *freeSlot) defers(k groupKey) bool {
+	common := f.pool.habits[k.model.model]
+	if common == nil || common.held.samples == 0 || len(f.pool.hosts) == 1 {
 		return false
 	}
-	var best time.Duration // for one call, on the best of the others
-	var rate float64       // of calls by all of them, per nanosecond
+	mine := float64(f.host.cost(k.model, common, f.now))
+	var best, rate float64 // of a call on the best of the others; of calls by all of them
 	idle := false
-	for _, other := range p.hosts {
-		if other == h || !other.could(k) || other.conditionFor(k, now) != well {
+	for _, other := range f.pool.hosts {
+		if other == f.host {
 			continue
 		}
-		theirs, _ := p.cost(other, k.model, now)
-		if float64(theirs)*worthwhile >= float64(mine) {
+		theirs := float64(max(1, other.cost(k.model, common, f.now)))
+		if theirs*worthwhile >= mine || !other.could(k) || other.conditionFor(k, f.now) != well {
 			continue
 		}
 		if best == 0 || theirs < best {
 			best = theirs
 		}
-		rate += float64(other.slots()) / float64(max(theirs, 1))
+		rate += float64(other.slots()) / theirs
 		idle = idle || other.busy < other.slots()
 	}
 	if rate == 0 {
@@ -100,27 +106,22 @@ func (p *Pool) sooner(h *host, k groupKey, waiting int, now time.Time) bool {
 	}
 	wait := 0.0
 	if !idle {
-		wait = float64(waiting) / rate
+		wait = float64(f.waiting) / rate
 	}
-	return (wait+float64(best))*worthwhile < float64(mine)
+	return (wait+best)*worthwhile < mine
 }
 
-// cost is how long a host would take for a call, loading included, and whether
-// that is known. What is not known of a host is taken from the others, so one that was slow
-// is tried again after a while.
-func (p *Pool) cost(h *host, k modelKey, now time.Time) (cost time.Duration, known bool) {
-	common := p.habits[k.model]
-	if common == nil || common.held.samples == 0 {
-		return 0, false
-	}
-	cost = common.held.mean
-	if own := h.habits[k.model]; own != nil && own.held.samples > 0 && now.Sub(own.tried) < habitFor {
+// cost is how long a host should take for a call, loading included. What is not
+// known of it is taken from the others, so one that was slow is tried again after a while.
+func (h *host) cost(k modelKey, common *habit, now time.Time) time.Duration {
+	cost := common.held.mean
+	if own := h.habits[k.model]; own != nil && now.Sub(own.tried) < habitFor {
 		cost = own.held.mean
 	}
 	if !h.memory.holds(k) {
 		cost += common.load.mean
 	}
-	return cost, true
+	return cost
 }
 
 // expected is how long a call is expected to hold a slot; 0 if nothing is known.

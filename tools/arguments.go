@@ -2,11 +2,13 @@ package tools
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,16 +19,19 @@ import (
 type modelArgs struct {
 	Options        options    `json:"options,omitzero" jsonschema:"Ollama's model options"`
 	KeepAlive      *keepAlive `json:"keep_alive,omitempty" jsonschema:"how long the model stays in memory: \"5m\", 0 = not, -1 = for ever"`
-	Truncate       *bool      `json:"truncate,omitempty" jsonschema:"false refuses input that exceeds the context; otherwise it is cut, and a note says so"`
+	Truncate       *bool      `json:"truncate,omitempty" jsonschema:"true cuts input that exceeds the context, and a note says so; false refuses it"`
 	TimeoutSeconds period     `json:"timeout_seconds,omitempty" jsonschema:"give up after this time and return what there is"`
 	Priority       priority   `json:"priority,omitempty" jsonschema:"batch lets interactive calls (default) go first"`
 	Host           string     `json:"host,omitempty" jsonschema:"only this host, by a name from list-models"`
+	Cache          policy     `json:"cache,omitempty" jsonschema:"off asks anew, and refresh also keeps the answer; auto (default) takes one that is kept"`
 }
 
 // textArgs are those of a question that is answered with text.
 type textArgs struct {
-	Format format              `json:"format,omitzero" jsonschema:"\"json\", or the JSON schema of the answer"`
-	Think  *backend.ThinkValue `json:"think,omitempty" jsonschema:"for thinking models: whether, or how hard, to think first"`
+	Format    format              `json:"format,omitzero" jsonschema:"\"json\", or the JSON schema of the answer"`
+	Think     *backend.ThinkValue `json:"think,omitempty" jsonschema:"for thinking models: whether, or how hard, to think first"`
+	Fallback  []string            `json:"fallback_models,omitempty" jsonschema:"models to ask if this one cannot answer, in this order"`
+	LocalOnly bool                `json:"local_only,omitempty" jsonschema:"nothing may leave for a cloud"`
 	modelArgs
 }
 
@@ -37,6 +42,7 @@ type (
 	role      string
 	period    float64        // seconds
 	count     int            // at least 1
+	policy    string         // cache.Policy
 	options   map[string]any // as Ollama spells them
 	format    struct{ json.RawMessage }
 	keepAlive struct{ backend.Duration }
@@ -106,7 +112,12 @@ func withLimit(ctx context.Context, limit time.Duration) (context.Context, conte
 }
 
 // mayCut reports whether a host may cut input that exceeds the context.
-func (a modelArgs) mayCut() bool { return a.Truncate == nil || *a.Truncate }
+func (d Deps) mayCut(a modelArgs) bool {
+	if a.Truncate != nil {
+		return *a.Truncate
+	}
+	return d.ContextGuard == "warn" || d.ContextGuard == "off"
+}
 
 // decodeImages reads base64 images, with or without a data: URL around them,
 // and refuses what is no image. at is the argument's path, for the message.
@@ -126,6 +137,27 @@ func decodeImages(at string, encoded []string) ([]backend.ImageData, error) {
 		images = append(images, data)
 	}
 	return images, nil
+}
+
+// hashes stand for images where these are only compared.
+func hashes(images []backend.ImageData) []backend.ImageData {
+	sums := make([]backend.ImageData, len(images))
+	for i, image := range images {
+		sum := sha256.Sum256(image)
+		sums[i] = sum[:]
+	}
+	return sums
+}
+
+// withHashes are messages with the hashes of their images.
+func withHashes(messages []backend.Message) []backend.Message {
+	messages = slices.Clone(messages)
+	for i, m := range messages {
+		if len(m.Images) > 0 {
+			messages[i].Images = hashes(m.Images)
+		}
+	}
+	return messages
 }
 
 func sizeOf(images []backend.ImageData) (n int) {

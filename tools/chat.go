@@ -33,10 +33,9 @@ func chat(d Deps) mcpserver.ServerTool {
 		text: "Ask a local model for the next message of a conversation. With tools the answer may be tool_calls, for you to carry out and send back as messages of role tool.",
 	}, func(ctx context.Context, in chatIn, c *call) (*result, error) {
 		req := backend.ChatRequest{
-			Model: string(in.Model), Tools: in.Tools,
-			Format: in.Format.RawMessage, Think: in.Think, KeepAlive: in.KeepAlive.value(),
+			Tools: in.Tools, Format: in.Format.RawMessage,
 		}
-		q := question{model: string(in.Model), args: in.textArgs}
+		q := question{tool: "chat", model: string(in.Model), args: in.textArgs}
 		if len(in.Messages) == 0 {
 			return nil, invalid("argument \"messages\" must not be empty")
 		}
@@ -52,9 +51,11 @@ func chat(d Deps) mcpserver.ServerTool {
 			q.text += len(m.Content)
 			q.see += sizeOf(images)
 		}
+		q.request = []any{withHashes(req.Messages), in.Tools}
 		q.ask = func(ctx context.Context, host backend.Backend, m manner, onPiece func(backend.Piece)) (*backend.Answer, error) {
 			req := req
-			m.apply(&req.Truncate, &req.Think, &req.Options)
+			req.Model, req.Options, req.KeepAlive = m.model, m.sent(), m.keepAlive
+			req.Truncate, req.Think = &m.mayCut, m.think(in.Think)
 			if m.fault != "" {
 				req.Messages = append(slices.Clip(req.Messages),
 					backend.Message{Role: "assistant", Content: m.faulty}, backend.Message{Role: "user", Content: m.complaint()})

@@ -156,7 +156,7 @@ func reporter(ctx context.Context, req mcp.CallToolRequest) report {
 
 // refused is the result of a call that failed, which is logged too.
 func (d Deps) refused(ctx context.Context, tool string, c *call, err error) *mcp.CallToolResult {
-	e := explain("", err)
+	e := new(*explain("", err)) // it may be the error of other calls too
 	e.Message = tool + ": " + e.Message
 	d.Log.Info("call failed", "tool", tool, "caller", caller.FromContext(ctx).ID, "trace", c.trace, "code", e.Code, "error", e.Message)
 	return failed(e)

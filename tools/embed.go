@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
 
@@ -51,11 +54,11 @@ func embed(d Deps) mcpserver.ServerTool {
 		}
 		ctx, cancel := withLimit(ctx, in.timeout(d.Timeout))
 		defer cancel()
-		e := &embedding{in: in, served: served{
+		e := &embedding{in: in, who: caller.FromContext(ctx), vectors: make([][]float32, len(in.Input)), served: served{
 			Trace: c.trace, Requested: string(in.Model), Model: string(in.Model), Source: "local",
 		}}
 		if err := d.embedAll(ctx, c, e); err != nil {
-			return nil, d.explainAnswer(ctx, string(in.Model), &outcome{}, err)
+			return nil, d.explainAnswer(ctx, miss{route.Rung{Model: string(in.Model)}, &outcome{}, err})
 		}
 		return d.present(ctx, e)
 	})
@@ -64,35 +67,50 @@ func embed(d Deps) mcpserver.ServerTool {
 // embedding is the work of one call of embed.
 type embedding struct {
 	in      embedIn
-	vectors [][]float32
-	sent    options  // with the requests to the host at hand
-	pinned  string   // which options of the caller's were overridden; "" if none
-	cut     []string // the inputs that did not fit the context, as the caller would name them
+	who     caller.Caller
+	vectors [][]float32 // one per input; nil while there is none
+	sent    options     // with the requests to the host at hand
+	pinned  string      // which options of the caller's were overridden; "" if none
+	cut     map[int]bool
+	kept    int // vectors that were kept from earlier calls
 	served  served
 }
 
 func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 	began := time.Now()
-	for first := 0; first < len(e.in.Input); first += embedBatch {
-		batch := e.in.Input[first:min(first+embedBatch, len(e.in.Input))]
+	keys := d.recallVectors(e)
+	for batch := range slices.Chunk(e.missing(), embedBatch) {
 		bytes := 0
-		for _, text := range batch {
-			bytes += len(text)
+		for _, i := range batch {
+			bytes += len(e.in.Input[i])
 		}
-		need := d.need(ctx, c, string(e.in.Model), e.in.modelArgs, bytes)
-		asked, cut := time.Now(), len(e.cut)
+		need := d.need(e.who, c.progress, string(e.in.Model), e.in.modelArgs, bytes)
+		asked := time.Now()
 		err := d.Hosts.With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
-			e.vectors, e.cut = e.vectors[:first], e.cut[:cut] // without those of a try that failed halfway
 			e.lent(lease, asked)
-			c.progress.asked(fmt.Sprintf("embedding, %d of %d done on %s", first, len(e.in.Input), lease.Host.Name()))
-			return e.batch(ctx, lease.Host, first, batch)
+			c.progress.asked(fmt.Sprintf("embedding, %d of %d done on %s", batch[0], len(e.in.Input), lease.Host.Name()))
+			return d.embedBatch(ctx, lease.Host, e, batch)
 		})
 		if err != nil {
 			return err
 		}
+		d.keepVectors(e, keys, batch)
+	}
+	if e.kept == len(e.in.Input) {
+		e.served.Source = "cache"
 	}
 	e.served.Total = time.Since(began).Milliseconds()
 	return nil
+}
+
+// missing are the inputs that have no vector.
+func (e *embedding) missing() (all []int) {
+	for i, v := range e.vectors {
+		if v == nil {
+			all = append(all, i)
+		}
+	}
+	return all
 }
 
 // lent takes in what a lease says about a part of the call, which was asked for then.
@@ -108,39 +126,47 @@ func (e *embedding) lent(lease *pool.Lease, asked time.Time) {
 	}
 }
 
-// batch embeds texts of which the first is the first-th input of the call. If
-// the host refuses them, it tries them one by one, to find and name the bad one.
-// Like a prompt, a text that is too long is cut only when the host is asked to,
-// so that the caller can be told.
-func (e *embedding) batch(ctx context.Context, host backend.Backend, first int, batch []string) error {
-	err := e.ask(ctx, host, batch, false)
+// embedBatch embeds some of the inputs. If the host refuses them, it tries them one by
+// one, to find and name the bad one. Like a prompt, a text that is too long is cut
+// only when the host is asked to, so that the caller can be told.
+func (d Deps) embedBatch(ctx context.Context, host backend.Backend, e *embedding, batch []int) error {
+	err := d.askVectors(ctx, host, e, batch, false)
 	refused := errors.Is(err, backend.TooLong) || errors.Is(err, backend.Request)
 	switch {
 	case refused && len(batch) > 1:
 		for i := range batch {
-			if err := e.batch(ctx, host, first+i, batch[i:i+1]); err != nil {
+			if err := d.embedBatch(ctx, host, e, batch[i:i+1]); err != nil {
 				return err
 			}
 		}
 		return nil
-	case errors.Is(err, backend.TooLong) && e.in.mayCut():
-		e.cut = append(e.cut, fmt.Sprintf("input[%d]", first))
-		return e.ask(ctx, host, batch, true)
+	case errors.Is(err, backend.TooLong) && d.mayCut(e.in.modelArgs):
+		if e.cut == nil {
+			e.cut = make(map[int]bool)
+		}
+		e.cut[batch[0]] = true
+		return d.askVectors(ctx, host, e, batch, true)
 	case refused && len(e.in.Input) > 1:
-		return fmt.Errorf("input[%d]: %w", first, err)
+		return fmt.Errorf("input[%d]: %w", batch[0], err)
 	}
 	return err
 }
 
-func (e *embedding) ask(ctx context.Context, host backend.Backend, batch []string, truncate bool) error {
+func (d Deps) askVectors(ctx context.Context, host backend.Backend, e *embedding, batch []int, truncate bool) error {
+	texts := make([]string, len(batch))
+	for at, i := range batch {
+		texts[at] = e.in.Input[i]
+	}
 	got, err := host.Embed(ctx, &backend.EmbedRequest{
-		Model: string(e.in.Model), Input: batch, Truncate: &truncate, Dimensions: int(e.in.Dimensions),
-		Options: e.sent, KeepAlive: e.in.KeepAlive.value(),
+		Model: string(e.in.Model), Input: texts, Truncate: &truncate, Dimensions: int(e.in.Dimensions),
+		Options: e.sent, KeepAlive: d.keepAlive(string(e.in.Model), e.in.modelArgs),
 	})
 	if err != nil {
 		return err
 	}
-	e.vectors = append(e.vectors, got.Embeddings...)
+	for at, i := range batch {
+		e.vectors[i] = got.Embeddings[at]
+	}
 	e.served.TokensIn += got.PromptEvalCount
 	e.served.Load += got.LoadDuration.Milliseconds()
 	return nil
@@ -158,7 +184,11 @@ func (d Deps) present(ctx context.Context, e *embedding) (*result, error) {
 		r.notes = append(r.notes, e.pinned)
 	}
 	if len(e.cut) > 0 {
-		r.notes = append(r.notes, "Longer than the model's context, so only their beginning was embedded: "+strings.Join(e.cut, ", ")+".")
+		var names []string
+		for _, i := range slices.Sorted(maps.Keys(e.cut)) {
+			names = append(names, fmt.Sprintf("input[%d]", i))
+		}
+		r.notes = append(r.notes, "Longer than the model's context, so only their beginning was embedded: "+strings.Join(names, ", ")+".")
 	}
 	if want := int(e.in.Dimensions); want != 0 && want != out.Dimensions {
 		r.notes = append(r.notes, fmt.Sprintf("The model gives vectors of %d dimensions, not %d.", out.Dimensions, want))

@@ -117,7 +117,7 @@ func explainHost(model string, err error, failed *backend.Error) *Error {
 		e.Hint = fmt.Sprintf("install it with `ollama pull %s`", model)
 	case backend.TooLong:
 		e.Code = ContextTooLong
-		e.Hint = "send less, or raise options.num_ctx"
+		e.Hint = "send less, raise options.num_ctx, or set truncate to true to have the oldest part cut"
 	case backend.Unauthorized:
 		e.Code = Unauthorized
 		e.Hint = "set OLLAMA_API_KEY to a key that this host accepts"

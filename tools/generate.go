@@ -28,15 +28,16 @@ func generate(d Deps) mcpserver.ServerTool {
 			return nil, err
 		}
 		req := backend.GenerateRequest{
-			Model: string(in.Model), Prompt: in.Prompt, System: in.System, Suffix: in.Suffix, Raw: in.Raw, Images: images,
-			Format: in.Format.RawMessage, Think: in.Think, KeepAlive: in.KeepAlive.value(),
+			Prompt: in.Prompt, System: in.System, Suffix: in.Suffix, Raw: in.Raw, Images: images, Format: in.Format.RawMessage,
 		}
 		return d.answer(ctx, c, question{
-			model: string(in.Model), args: in.textArgs,
-			text: len(in.Prompt) + len(in.System) + len(in.Suffix), see: sizeOf(images),
+			tool: "generate", model: string(in.Model), args: in.textArgs,
+			request: []any{in.Prompt, in.System, in.Suffix, in.Raw, hashes(images)},
+			text:    len(in.Prompt) + len(in.System) + len(in.Suffix), see: sizeOf(images),
 			ask: func(ctx context.Context, host backend.Backend, m manner, onPiece func(backend.Piece)) (*backend.Answer, error) {
 				req := req
-				m.apply(&req.Truncate, &req.Think, &req.Options)
+				req.Model, req.Options, req.KeepAlive = m.model, m.sent(), m.keepAlive
+				req.Truncate, req.Think = &m.mayCut, m.think(in.Think)
 				if m.fault != "" {
 					req.Prompt += "\n\n" + m.faulty + "\n\n" + m.complaint()
 				}

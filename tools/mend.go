@@ -9,27 +9,29 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// manner is how a question is put. But for the options, what is zero is as its
-// caller said, and what is not may help where that got an answer of no use.
+// manner is how a question is put to a host. From mayCut on, what is zero is as the
+// caller said, and what is not may help where that got no answer, or one of no use.
 type manner struct {
-	options options // to send; those of the caller as far as the pool allows
-	mayCut  bool    // the host may cut the prompt
-	noThink bool    // the model is not to think first
-	predict int     // tokens that it may spend
-	faulty  string  // an answer that did not fit the format, to be done again
-	fault   string  // what is wrong with it
+	model     string
+	options   options           // those of the caller as far as the pool allows
+	keepAlive *backend.Duration // nil leaves it to the host
+	mayCut    bool              // the host may cut the prompt
+	noThink   bool              // the model is not to think first
+	predict   int               // tokens that it may spend
+	faulty    string            // an answer that did not fit the format, to be done again
+	fault     string            // what is wrong with it
 }
 
 // mend asks a host once more where its answer is of no use to the caller, and
 // asking in another manner may get a better one. If that fails, the answer stands.
-func (q question) mend(ctx context.Context, host backend.Backend, c *call, sent options, got *outcome) {
-	m, why := q.remedy(got.answer)
+func (d Deps) mend(ctx context.Context, a *asking, q question, w work, got *outcome) {
+	again, why := q.remedy(got.answer)
 	if why == "" {
 		return
 	}
-	m.options = sent
-	c.progress.asked("asking again on " + host.Name())
-	answer, cut, err := askWhole(ctx, host, q, m, c.progress.answering())
+	again.model, again.options, again.keepAlive = w.m.model, w.m.options, w.m.keepAlive
+	a.progress.asked("asking again on " + w.host.Name())
+	answer, cut, err := d.askWhole(ctx, w.host, q, again, a.progress.answering())
 	if err != nil {
 		return
 	}
@@ -62,16 +64,22 @@ const leastThought = 1024
 
 func isEmpty(a *backend.Answer) bool { return strings.TrimSpace(a.Text) == "" && len(a.ToolCalls) == 0 }
 
-// apply changes a request to the manner.
-func (m manner) apply(truncate **bool, think **backend.ThinkValue, options *map[string]any) {
-	*truncate, *options = &m.mayCut, m.options
+// sent are the options to send.
+func (m manner) sent() map[string]any {
+	if m.predict == 0 {
+		return m.options
+	}
+	sent := maps.Clone(m.options)
+	sent["num_predict"] = m.predict
+	return sent
+}
+
+// think is whether the model is to think, which the caller wants so.
+func (m manner) think(wanted *backend.ThinkValue) *backend.ThinkValue {
 	if m.noThink {
-		*think = &backend.ThinkValue{Value: false}
+		return &backend.ThinkValue{Value: false}
 	}
-	if m.predict > 0 {
-		*options = maps.Clone(m.options)
-		(*options)["num_predict"] = m.predict
-	}
+	return wanted
 }
 
 // complaint asks for a faulty answer to be done again.

@@ -1,7 +1,6 @@
 package tools
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,12 +16,12 @@ import (
 type priority string
 
 // need is what a request for a model asks of the pool.
-func (d Deps) need(ctx context.Context, c *call, model string, args modelArgs, bytes int) route.Need {
+func (d Deps) need(who caller.Caller, p *progress, model string, args modelArgs, bytes int) route.Need {
 	n := route.Need{
 		Model: backend.CanonicalModel(model), Host: args.Host,
 		Runner: runnerOptions(args.Options), RawRunner: d.RawRunner,
-		Caller: caller.FromContext(ctx).ID, Bytes: int64(bytes),
-		OnWait: c.progress.queued, OnRetry: c.progress.retrying,
+		Caller: who.ID, Bytes: int64(bytes),
+		OnWait: p.queued, OnRetry: p.retrying,
 	}
 	if args.Priority == "batch" {
 		n.Priority = route.Batch
@@ -47,6 +46,33 @@ func runnerOptions(asked options) map[string]any {
 		}
 	}
 	return runner
+}
+
+// mannerOf is how a question is first put to the host of a lease.
+func (d Deps) mannerOf(q question, rung route.Rung, lease *pool.Lease) manner {
+	m := manner{
+		model: rung.Model, options: leased(q.args.Options, lease), keepAlive: d.keepAlive(rung.Model, q.args.modelArgs),
+		mayCut: d.ContextGuard == "off" && q.args.Truncate == nil,
+	}
+	switch {
+	case rung.Provider != "":
+	case backend.CanonicalModel(q.model) == rung.Model:
+		m.model = q.model // as its caller calls it
+	default:
+		m.model = rung.String()
+	}
+	return m
+}
+
+// keepAlive is how long a model is to stay in memory; nil leaves it to the host.
+func (d Deps) keepAlive(model string, args modelArgs) *backend.Duration {
+	if args.KeepAlive != nil {
+		return args.KeepAlive.value()
+	}
+	if set := d.settings().KeepAlive[backend.CanonicalModel(model)]; set != nil {
+		return &backend.Duration{Duration: *set}
+	}
+	return nil
 }
 
 // leased are the options to send with a lease: what the caller asked for, but for

@@ -35,11 +35,15 @@ func (d Deps) permit(ctx context.Context, model string, args modelArgs) error {
 	if _, err := named(d.Hosts.Hosts(), args.Host); err != nil {
 		return err
 	}
-	if who := caller.FromContext(ctx); !who.MayUse(backend.CanonicalModel(model)) {
-		return &Error{
-			Code: Forbidden, Message: fmt.Sprintf("%q may not use the model %q", who.ID, model),
-			Hint: "use one that list-models names",
-		}
+	return mayUse(caller.FromContext(ctx), model)
+}
+
+func mayUse(who caller.Caller, model string) error {
+	if who.MayUse(backend.CanonicalModel(model)) {
+		return nil
 	}
-	return nil
+	return &Error{
+		Code: Forbidden, Message: fmt.Sprintf("%q may not use the model %q", who.ID, model),
+		Hint: "use one that list-models names",
+	}
 }

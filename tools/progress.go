@@ -58,9 +58,7 @@ func (p *progress) run(to report) {
 			return
 		case <-tick.C:
 		}
-		p.mu.Lock()
-		message := p.now()
-		p.mu.Unlock()
+		message := p.say()
 		to(math.Round(time.Since(p.began).Seconds()*1000)/1000, message)
 		tick.Reset(nextReports)
 	}
@@ -72,6 +70,16 @@ func (p *progress) is(now func() string) {
 	defer p.mu.Unlock()
 	p.now = now
 }
+
+// say is what happens now.
+func (p *progress) say() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now()
+}
+
+// follow has p tell what another does.
+func (p *progress) follow(other *progress) { p.is(other.say) }
 
 // queued: the call waits for a slot.
 func (p *progress) queued(standing func() route.Standing) {

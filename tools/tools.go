@@ -20,11 +20,16 @@ import (
 	"ollama-mcp/pool"
 )
 
-// Hosts lends out hosts; *pool.Pool is one.
-type Hosts interface {
+// Lender lends out hosts that can serve a model.
+type Lender interface {
 	// With lends use a host that meets the need, and takes it back. It may call
 	// use again when a host fails.
 	With(ctx context.Context, need route.Need, use func(context.Context, *pool.Lease) error) error
+}
+
+// Hosts are the hosts that there are; *pool.Pool is one.
+type Hosts interface {
+	Lender
 	// Hosts are all hosts there are, for questions that need no slot.
 	Hosts() []backend.Backend
 	// Stats tell how the hosts and the queue do.
@@ -44,18 +49,38 @@ type Deps struct {
 	// RawRunner sends the options that a model is loaded with as each caller wants
 	// them, even if the model has to be loaded anew for that.
 	RawRunner bool
-	Log       *slog.Logger
+
+	// Settings are what holds at the moment; nil means nothing.
+	Settings func() *Settings
+	// FallbackAfter is how long a call waits for a slot before the next model of its
+	// ladder is asked; 0 means while its share of the time lasts.
+	FallbackAfter time.Duration
+	NoCloud       bool // nothing leaves for a cloud
+	// ContextGuard is what to do about a prompt that exceeds the context: "warn" has it
+	// cut and says so, "off" has it cut unasked, and all else leaves it to the next
+	// model of the ladder, or refuses it.
+	ContextGuard string
+
+	// Answers keeps answers, and shares those in the making; it is needed.
+	Answers *Answers
+	// CacheMode says for which questions: "off" for none, "deterministic" for those
+	// that would get the same answer again, and all else for all.
+	CacheMode string
+	// Digest tells models of the same name apart; nil leaves them alike.
+	Digest func(model string) string
+	Log    *slog.Logger
 	// Background runs work that outlives the call that began it, until the
 	// context that it is given ends with the program. nil: there is no such work.
 	Background func(work func(context.Context))
 
-	warm  *warmth
-	quota *quota.Quota
+	warm    *warmth
+	ladders *ladders
+	quota   *quota.Quota
 }
 
 // All are the tools, in the order of the documentation.
 func All(d Deps) []mcpserver.ServerTool {
-	d.warm, d.quota = new(warmth), new(quota.Quota)
+	d.warm, d.ladders, d.quota = new(warmth), new(ladders), new(quota.Quota)
 	return []mcpserver.ServerTool{
 		generate(d),
 		chat(d),

@@ -12,6 +12,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
+	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
@@ -28,6 +29,7 @@ func story(t *testing.T, tell func(t *testing.T, c *client)) {
 type client struct {
 	t         *testing.T
 	who       caller.Caller
+	deps      tools.Deps // what use leaves as it is
 	tools     map[string]mcpserver.ToolHandlerFunc
 	resources []mcpserver.ServerResourceTemplate
 }
@@ -42,6 +44,24 @@ func (c *client) use(host *backendtest.Host) *backendtest.Host {
 // useAll makes the tools ask the hosts through a pool of their own.
 func (c *client) useAll(o pool.Options, hosts ...*backendtest.Host) {
 	c.t.Helper()
+	deps := c.deps
+	deps.Hosts = c.pool(o, hosts...)
+	deps.Vectors, deps.Log = new(tools.Vectors), slog.New(slog.DiscardHandler)
+	deps.Timeout, deps.InlineBytes = 55*time.Second, 4096
+	deps.Background = func(work func(context.Context)) { go work(c.t.Context()) }
+	if deps.Answers == nil {
+		deps.CacheMode = "off"
+		deps.Answers = c.answers(cache.Options{})
+	}
+	c.resources = tools.Resources(deps)
+	c.tools = map[string]mcpserver.ToolHandlerFunc{}
+	for _, tool := range tools.All(deps) {
+		c.tools[tool.Tool.Name] = tool.Handler
+	}
+}
+
+func (c *client) pool(o pool.Options, hosts ...*backendtest.Host) *pool.Pool {
+	c.t.Helper()
 	for _, host := range hosts {
 		o.Hosts = append(o.Hosts, host.Open(c.t))
 	}
@@ -49,16 +69,17 @@ func (c *client) useAll(o pool.Options, hosts ...*backendtest.Host) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	deps := tools.Deps{
-		Hosts: p, Vectors: new(tools.Vectors), Log: slog.New(slog.DiscardHandler),
-		Timeout: 55 * time.Second, InlineBytes: 4096,
-		Background: func(work func(context.Context)) { go work(c.t.Context()) },
+	return p
+}
+
+func (c *client) answers(o cache.Options) *tools.Answers {
+	c.t.Helper()
+	answers, err := tools.NewAnswers(o)
+	if err != nil {
+		c.t.Fatal(err)
 	}
-	c.resources = tools.Resources(deps)
-	c.tools = map[string]mcpserver.ToolHandlerFunc{}
-	for _, tool := range tools.All(deps) {
-		c.tools[tool.Tool.Name] = tool.Handler
-	}
+	c.t.Cleanup(answers.Close)
+	return answers
 }
 
 func (c *client) context() context.Context { return caller.NewContext(c.t.Context(), c.who) }
@@ -215,22 +236,36 @@ func TestFormatMakesTheAnswerStructured(t *testing.T) {
 	})
 }
 
-func TestPromptThatTheHostCutsIsSaid(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		c.use(backendtest.New("gpu-1").Answer("yes").Install(backendtest.Model{Name: "small", Context: 256}))
-		long := strings.Repeat("word ", 2000)
-		a := c.succeeds("generate", `{"model":"small","prompt":"`+long+`"}`)
-		if len(a.Content) != 2 || !strings.HasPrefix(a.Content[1].Text, "Note: The prompt (about 2500 tokens) did not fit") {
-			t.Errorf("got %+v, want a note", a.Content)
-		}
-		c.fails("generate", `{"model":"small","prompt":"`+long+`","truncate":false}`, "context_too_long", "num_ctx")
-		if a := c.succeeds("generate", `{"model":"small","prompt":"short"}`); len(a.Content) != 1 {
-			t.Errorf("a prompt that fits: %+v", a.Content)
-		}
-		if a := c.succeeds("generate", `{"model":"small","prompt":"`+long+`","truncate":true}`); len(a.Content) != 2 {
-			t.Errorf("cut as the caller wished: %+v, want a note all the same", a.Content)
-		}
-	})
+func TestPromptThatDoesNotFitIsRefusedOrCutAsIsWishedAndNeverInSilence(t *testing.T) {
+	long := strings.Repeat("word ", 2000)
+	for _, tc := range []struct {
+		guard, args string
+		want        string // a code, or how the note begins
+	}{
+		{"next-rung-or-refuse", ``, "context_too_long"},
+		{"next-rung-or-refuse", `,"truncate":true`, "Note: The prompt (about 2500 tokens) did not fit"},
+		{"warn", ``, "Note: The prompt (about 2500 tokens) did not fit"},
+		{"warn", `,"truncate":false`, "context_too_long"},
+		{"off", ``, "Note: The prompt (about 2500 tokens) may have been cut"},
+		{"off", `,"truncate":false`, "context_too_long"},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			c.deps.ContextGuard = tc.guard
+			c.use(backendtest.New("gpu-1").Answer("yes").Install(backendtest.Model{Name: "small", Context: 256}))
+			args := `{"model":"small","prompt":"` + long + `"` + tc.args + `}`
+			if !strings.HasPrefix(tc.want, "Note") {
+				c.fails("generate", args, tc.want, "num_ctx", "truncate")
+				return
+			}
+			a := c.succeeds("generate", args)
+			if len(a.Content) != 2 || !strings.HasPrefix(a.Content[1].Text, tc.want) {
+				t.Errorf("%s %s: got %+v, want %q", tc.guard, tc.args, a.Content, tc.want)
+			}
+			if a := c.succeeds("generate", `{"model":"small","prompt":"short"}`); len(a.Content) != 1 {
+				t.Errorf("%s: a prompt that fits: %+v", tc.guard, a.Content)
+			}
+		})
+	}
 }
 
 func TestTimeLimitReturnsWhatThereIs(t *testing.T) {
@@ -406,7 +441,7 @@ func TestEmbedNamesTheInputThatIsAtFault(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Context: 16, Dimensions: 8}))
 		args := `{"model":"words","input":["short","` + strings.Repeat("long ", 100) + `","brief"]`
-		a := c.succeeds("embed", args+`}`)
+		a := c.succeeds("embed", args+`,"truncate":true}`)
 		if a.StructuredContent["count"] != 3.0 || !strings.Contains(a.Content[1].Text, "input[1]") {
 			t.Errorf("got %+v, want three vectors and a note about input[1]", a)
 		}

@@ -43,9 +43,9 @@ const longestLoad = 5 * time.Minute
 // out of time. Ollama gives up loading when the caller leaves, so a model that
 // takes longer to load than a call may would never be loaded at all. It reports
 // whether the model is being loaded.
-func (d Deps) finishLoading(host backend.Backend, q question) bool {
-	model := backend.CanonicalModel(q.model)
-	if d.Background == nil || d.warm.is(host.Name(), model) {
+func (d Deps) finishLoading(w work) bool {
+	host, model := w.host, w.rung.Model
+	if d.Background == nil || w.rung.Provider != "" || d.warm.is(host.Name(), model) {
 		return false
 	}
 	key, loaded := [2]string{host.Name(), model}, make(chan struct{})
@@ -59,10 +59,10 @@ func (d Deps) finishLoading(host backend.Backend, q question) bool {
 		defer cancel()
 		// An empty prompt loads the model, and nothing else.
 		_, err := host.Generate(ctx, &backend.GenerateRequest{
-			Model: q.model, Options: q.args.Options, KeepAlive: q.args.KeepAlive.value(),
+			Model: w.m.model, Options: w.m.options, KeepAlive: w.m.keepAlive,
 		}, nil)
 		if err != nil {
-			d.Log.Info("model not loaded after its call had ended", "model", q.model, "error", err)
+			d.Log.Info("model not loaded after its call had ended", "model", model, "error", err)
 			return
 		}
 		d.warm.answered(host.Name(), model)

@@ -74,13 +74,17 @@ type Answer struct {
 	ToolCalls  []ToolCall
 	DoneReason string // "stop", "length", "load" …; empty while the answer is incomplete
 
+	// Dropped are the options that the host has no word for and did without, by
+	// Ollama's names for them, such as "num_ctx"; nil for none.
+	Dropped []string
+
 	PromptTokens int // tokens of the prompt that the model was given; 0 if the host did not say
 	Tokens       int // tokens in the answer, thinking included; of an incomplete one, the pieces that came
 
 	FirstPiece time.Duration // from sending the request to the first piece
 	Load       time.Duration // spent by the host to load the model
 	PromptEval time.Duration // spent on the prompt
-	Eval       time.Duration // spent on the answer
+	Eval       time.Duration // spent on the answer; as seen from here if the host did not say
 	Total      time.Duration // from sending the request to its end, as seen from here
 }
 

@@ -266,16 +266,14 @@ func TestGapBeforeASuffixIsFilled(t *testing.T) {
 	}
 }
 
-func TestPromptThatIsCutIsSaidToBe(t *testing.T) {
+func TestPromptThatDoesNotFitIsRefusedOrCutAndSaidToBe(t *testing.T) {
 	s := connect(t, shared)
 	args := `{"model":"tiny-says","prompt":"` + strings.Repeat("word ", 200) + `","options":{"num_ctx":256}`
-	a := s.succeeds("generate", args+`}`)
+	a := s.succeeds("generate", args+`,"truncate":true}`)
 	if a.text() != tinymodels.Says.Answer || !strings.Contains(a.rest(), "did not fit the model's context") || a.Meta.Served.TokensIn > 256 {
 		t.Errorf("got %+v, want a note and at most 256 tokens in", a)
 	}
-	if a := s.succeeds("generate", args+`,"truncate":true}`); !strings.Contains(a.rest(), "cut") {
-		t.Errorf("cut as the caller wished: got %+v, want a note all the same", a)
-	}
+	s.fails("generate", args+`}`, "context_too_long", "num_ctx", "truncate")
 	s.fails("generate", args+`,"truncate":false}`, "context_too_long", "num_ctx")
 	if a := s.succeeds("generate", `{"model":"tiny-says","prompt":"hi","options":{"num_ctx":256}}`); len(a.Content) != 1 {
 		t.Errorf("a prompt that fits: got %+v, want no note", a)

@@ -40,7 +40,7 @@ func TestAnswerOfAnOllamaThatDiesIsNotLost(t *testing.T) {
 	p.until(" tokens, ")
 	ollama.Kill()
 	a := p.result()
-	wantError(t, a, "upstream", strings.TrimPrefix(ollama.URL(), "http://"))
+	wantError(t, a, "no_host", strings.TrimPrefix(ollama.URL(), "http://"))
 	if !strings.HasPrefix(a.rest(), " tick tock tick") {
 		t.Errorf("what had been answered is lost: %+v", a)
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -25,9 +27,12 @@ type member struct {
 	slots int
 
 	// What follows belongs to run.
-	listed time.Time // when it was last asked what is installed
+	listed time.Time         // when it was last asked what is installed
+	found  map[string]string // digests of what was installed then
 	polls  int
 	failed int // polls in a row
+
+	digests map[string]string // as found, guarded by the fleet's mutex
 }
 
 // run asks the host how it is, again and again while there are calls.
@@ -85,8 +90,10 @@ func (m *member) installed(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	all := make([]string, len(models))
+	m.found = make(map[string]string, len(models))
 	for i, model := range models {
 		all[i] = backend.CanonicalModel(model.Name)
+		m.found[all[i]] = model.Digest
 	}
 	return all, nil
 }
@@ -132,11 +139,32 @@ func (m *member) report(facts Facts) {
 	if !wanted {
 		return
 	}
+	m.digests = m.found
 	f.opts.Pool.Know(m.name, facts)
 	if !asked {
 		f.tasks[m] = true
 		f.tell()
 	}
+}
+
+// Digest tells models apart that have gone by the same name: it is another one once
+// another model has been found installed under the name, on any host. It is "" as long
+// as none has been. What was pulled since the last look, up to 30 s ago, does not show.
+func (f *Fleet) Digest(model string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []string
+	for t := range f.tasks {
+		m, isHost := t.(*member)
+		if !isHost {
+			continue
+		}
+		if d, ok := m.digests[model]; ok && !slices.Contains(all, d) {
+			all = append(all, d)
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
 }
 
 // pause is the time to the next poll, which doubles with each that fails. The

@@ -346,3 +346,24 @@ func BenchmarkTouch(b *testing.B) {
 		f.Touch()
 	}
 }
+
+func TestAnotherModelOfTheSameNameHasAnotherDigest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fleet.Options{})
+		a := w.machine("a").Install(backendtest.Model{Name: "qwen3:8b"})
+		w.machine("b")
+		w.set(spec("a"), spec("b"))
+		w.latest("a")
+		synctest.Wait()
+		first := w.Digest("qwen3:8b")
+		if first == "" || first != w.Digest("qwen3:8b") || w.Digest("unheard:of") != "" {
+			t.Fatalf("got %q, and %q for a model that is nowhere", first, w.Digest("unheard:of"))
+		}
+		a.Install(backendtest.Model{Name: "qwen3:8b", Size: 7e9})
+		time.Sleep(time.Minute)
+		second := w.Digest("qwen3:8b")
+		if second == first {
+			t.Error("a model that was pulled anew has the digest of the old one")
+		}
+	})
+}

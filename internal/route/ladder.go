@@ -16,7 +16,7 @@ type Rung struct {
 // String is what people call the rung: a model, or provider/model.
 func (r Rung) String() string {
 	if r.Provider == "" {
-		return r.Model
+		return strings.TrimSuffix(r.Model, ":latest")
 	}
 	return r.Provider + "/" + r.Model
 }

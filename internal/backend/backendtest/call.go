@@ -15,14 +15,14 @@ import (
 // Call is a request for an answer or for vectors, as it arrived.
 type Call struct {
 	At      time.Time
-	Path    string // "/api/generate", "/api/chat" or "/api/embed"
+	Path    string // such as "/api/chat" or "/v1/chat/completions"
 	Header  http.Header
 	Body    []byte
 	Model   string         // as backend.CanonicalModel spells it
 	Prompt  string         // the prompt, the content of the last message, or the first input
 	Options map[string]any // nil if there are none
 
-	// One of them is set.
+	// One of them is set, from a request in the OpenAI API with its text only.
 	Generate *api.GenerateRequest
 	Chat     *api.ChatRequest
 	Embed    *api.EmbedRequest
@@ -30,6 +30,8 @@ type Call struct {
 	text     string // all that the model reads, if it is to answer
 	keep     *api.Duration
 	truncate *bool
+
+	wantsUsage bool // tokens are to be counted, if it came in the OpenAI API
 }
 
 // readCall reads all of a request, without which the server would not notice
@@ -47,6 +49,8 @@ func readCall(r *http.Request) (Call, error) {
 		err = c.readChat()
 	case "/api/embed":
 		err = c.readEmbed()
+	default:
+		err = c.readOpenAI()
 	}
 	c.Model = backend.CanonicalModel(c.Model)
 	return c, err
@@ -104,6 +108,9 @@ func (c *Call) inputs() []string {
 
 // loadsOnly reports whether a request is there to load or unload the model.
 func (c *Call) loadsOnly() bool {
+	if isOpenAI(c.Path) {
+		return false
+	}
 	return c.Generate != nil && c.Generate.Prompt == "" || c.Chat != nil && len(c.Chat.Messages) == 0
 }
 

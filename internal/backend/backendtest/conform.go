@@ -14,9 +14,19 @@ import (
 // closes in t.Cleanup.
 type Opener func(t *testing.T, host *Host) backend.Backend
 
-// Conform checks what every kind of backend promises, over real sockets.
-func Conform(t *testing.T, open Opener) {
-	for _, p := range promises {
+// API is what a backend asks hosts in.
+type API string
+
+// The APIs that a Host speaks.
+const (
+	Ollama API = "ollama"
+	OpenAI API = "openai" // below /v1
+)
+
+// Conform checks what every kind of backend promises, over real sockets, and what
+// more those can that ask in Ollama's own API.
+func Conform(t *testing.T, api API, open Opener) {
+	for _, p := range slices.Concat(promises, more[api]) {
 		t.Run(p.name, func(t *testing.T) { p.check(t, open) })
 	}
 }
@@ -24,8 +34,8 @@ func Conform(t *testing.T, open Opener) {
 // ConformInBubble checks the same, and what takes time besides, in a synctest
 // bubble, where a goroutine that is left behind fails a check. The backend has
 // to reach the host through Dial.
-func ConformInBubble(t *testing.T, open Opener) {
-	for _, p := range slices.Concat(promises, promisesInTime) {
+func ConformInBubble(t *testing.T, api API, open Opener) {
+	for _, p := range slices.Concat(promises, promisesInTime, more[api], moreInTime[api]) {
 		t.Run(p.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { p.check(t, open) })
 		})
@@ -46,10 +56,8 @@ func (p promise) check(t *testing.T, open Opener) {
 var promises = []promise{
 	{"generated pieces add up to the answer", generatedPiecesAddUp},
 	{"chat keeps text, thoughts and tool calls apart", chatKeepsPartsApart},
-	{"a request arrives as it was made, but streamed", requestArrivesAsMade},
 	{"vectors come one per input and in order", vectorsInOrder},
-	{"models, running models, description and version are told", listsAreTold},
-	{"an empty prompt loads the model", emptyPromptLoads},
+	{"models are told", modelsAreTold},
 	{"calls at the same time get their own answers", callsDoNotMix},
 
 	{"every failure has its class", failuresHaveClasses},
@@ -69,10 +77,23 @@ var promises = []promise{
 // promisesInTime take minutes, or ask for exact times.
 var promisesInTime = []promise{
 	{"a slow load is waited for", slowLoadIsWaitedFor},
-	{"times are those that the host took", timesAreTold},
+	{"times are told as they are seen from here", timesAreTold},
 	{"an answer that is done does not wait for a body that goes on", doneEndsCall},
 	{"a deadline ends the call, whatever the host does", deadlineEndsCall},
 }
+
+// more are promises that not every API has the words for.
+var more = map[API][]promise{Ollama: {
+	{"a request arrives as it was made, but streamed", requestArrivesAsMade},
+	{"running models, description and version are told", runningIsTold},
+	{"an empty prompt loads the model", emptyPromptLoads},
+	{"blame is put right where the status misleads", blameIsPutRight},
+}}
+
+// moreInTime are those among them that ask for exact times.
+var moreInTime = map[API][]promise{Ollama: {
+	{"times are those that the host took", hostTimesAreTold},
+}}
 
 // askers are the ways to get an answer. A model says the prompt.
 var askers = map[string]asker{"generate": generate, "chat": chat}

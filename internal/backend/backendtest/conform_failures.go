@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,9 +37,6 @@ var failures = []failure{
 	{"unauthorized", Refuse(401, "unauthorized"), backend.Unauthorized},
 	{"forbidden", Refuse(403, "no"), backend.Unauthorized},
 	{"bad request", Refuse(400, `"tiny" does not support chat`), backend.Request},
-	{"bad format, called internal", Refuse(500, `invalid format: "x"; expected "json" or a valid JSON Schema object`), backend.Request},
-	{"bad image, called internal", Refuse(500, "Failed to create new sequence: failed to process inputs: image: unknown format"), backend.Request},
-	{"runner gone, called bad", Refuse(400, "do embedding request: EOF"), backend.Server},
 	{"too large", Refuse(413, "request body too large"), backend.Request},
 	{"garbage", Garbage, backend.Server},
 	{"HTML", HTML, backend.Server},
@@ -47,42 +45,75 @@ var failures = []failure{
 	{"reset", Reset, backend.Transport},
 }
 
+// misleading are failures that Ollama gives the wrong status.
+var misleading = []failure{
+	{"bad format, called internal", Refuse(500, `invalid format: "x"; expected "json" or a valid JSON Schema object`), backend.Request},
+	{"bad image, called internal", Refuse(500, "Failed to create new sequence: failed to process inputs: image: unknown format"), backend.Request},
+	{"runner gone, called bad", Refuse(400, "do embedding request: EOF"), backend.Server},
+}
+
 // streamFailures are failures only of an answer that is streamed.
 var streamFailures = []failure{
 	{"error line", ErrorLine("boom"), backend.Server},
 	{"error line about length", ErrorLine(tooLong), backend.TooLong},
-	{"other JSON", Respond(200, "application/json", `{"choices":[]}`), backend.Server},
+	{"other JSON", Respond(200, "application/json", `{"items":[]}`), backend.Server},
 	{"cut at once", Cut(0), backend.Server},
 }
 
 func failuresHaveClasses(t *testing.T, host *Host, b backend.Backend) {
 	for _, f := range slices.Concat(failures, streamFailures) {
-		for path, ask := range askers {
-			host.Fail(1, f.fault)
-			if got, err := ask(t.Context(), b, "go"); backend.ClassOf(err) != f.class || got != nil {
-				t.Errorf("%s, %s: got %v and error %v, want class %q", path, f.name, got, err, f.class)
-			}
+		for way := range askers {
+			failsTo(t, host, b, way, f)
 		}
 	}
 	for _, f := range failures {
-		host.Fail(1, f.fault)
-		if _, err := embedOne(t.Context(), b, "go"); backend.ClassOf(err) != f.class {
-			t.Errorf("embed, %s: got error %v, want class %q", f.name, err, f.class)
+		failsTo(t, host, b, "embed", f)
+	}
+}
+
+func blameIsPutRight(t *testing.T, host *Host, b backend.Backend) {
+	for _, f := range misleading {
+		for _, way := range []string{"generate", "chat", "embed"} {
+			failsTo(t, host, b, way, f)
 		}
 	}
 }
 
+// failsTo checks the class of one failed call.
+func failsTo(t *testing.T, host *Host, b backend.Backend, way string, f failure) {
+	t.Helper()
+	ask := askers[way]
+	if way == "embed" {
+		ask = embedOne
+	}
+	host.Fail(1, f.fault)
+	if got, err := ask(t.Context(), b, "go"); backend.ClassOf(err) != f.class || got != nil {
+		t.Errorf("%s, %s: got %v and error %v, want class %q", way, f.name, got, err, f.class)
+	}
+}
+
 func failedListsHaveClasses(t *testing.T, host *Host, b backend.Backend) {
+	lists := map[string]func() error{
+		"models":  func() error { _, err := b.Models(t.Context()); return err },
+		"running": func() error { _, err := b.Running(t.Context()); return err },
+		"show":    func() error { _, err := b.Show(t.Context(), Tiny); return err },
+		"version": func() error { _, err := b.Version(t.Context()); return err },
+	}
 	for _, f := range failures {
-		host.Break(f.fault)
-		got := map[string]error{}
-		_, got["models"] = b.Models(t.Context())
-		_, got["running"] = b.Running(t.Context())
-		_, got["show"] = b.Show(t.Context(), Tiny)
-		_, got["version"] = b.Version(t.Context())
-		for way, err := range got {
-			if backend.ClassOf(err) != f.class {
-				t.Errorf("%s, %s: got error %v, want class %q", way, f.name, err, f.class)
+		for way, list := range lists {
+			var asked atomic.Bool
+			host.Break(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+				asked.Store(true)
+				f.fault(w, r, serve)
+			})
+			err := list()
+			switch {
+			case asked.Load():
+				if backend.ClassOf(err) != f.class {
+					t.Errorf("%s, %s: got error %v, want class %q", way, f.name, err, f.class)
+				}
+			case err != nil || way == "models": // a kind may know the rest without asking
+				t.Errorf("%s, %s: the host was not asked: %v", way, f.name, err)
 			}
 		}
 	}

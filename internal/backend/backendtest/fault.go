@@ -17,10 +17,13 @@ type Fault func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc)
 // Busy is what Ollama answers when its queue is full.
 var Busy = Refuse(http.StatusServiceUnavailable, "server busy, please try again.  maximum pending requests exceeded")
 
-// Refuse answers with a status and an error in Ollama's form. Headers follow as
-// name and value in turn, such as "Retry-After", "7".
+// Refuse answers with a status and an error, in the form of the API that was
+// asked. Headers follow as name and value in turn, such as "Retry-After", "7".
 func Refuse(status int, text string, headers ...string) Fault {
-	return Respond(status, "application/json; charset=utf-8", errorLine(text), headers...)
+	return func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+		body, _ := json.Marshal(errorBody(r.URL.Path, text)) // strings always can be
+		Respond(status, "application/json; charset=utf-8", string(body), headers...)(w, r, serve)
+	}
 }
 
 // Respond answers with a status, a content type and a body.
@@ -46,12 +49,25 @@ var Empty = Respond(http.StatusOK, "application/x-ndjson", "")
 
 // ErrorLine is an answer that consists of an error.
 func ErrorLine(text string) Fault {
-	return Respond(http.StatusOK, "application/x-ndjson", errorLine(text))
+	return func(w http.ResponseWriter, r *http.Request, _ http.HandlerFunc) { sendError(w, r, text) }
 }
 
-func errorLine(text string) string {
-	line, _ := json.Marshal(map[string]string{"error": text}) // strings always can be
-	return string(line) + "\n"
+// sendError sends an error in the place of a piece.
+func sendError(w http.ResponseWriter, r *http.Request, text string) {
+	line, _ := json.Marshal(errorBody(r.URL.Path, text))
+	if isOpenAI(r.URL.Path) {
+		fmt.Fprintf(w, "data: %s\n\n", line)
+		return
+	}
+	fmt.Fprintf(w, "%s\n", line)
+}
+
+// errorBody is an error in the form of the API that path belongs to.
+func errorBody(path, text string) any {
+	if isOpenAI(path) {
+		return map[string]any{"error": map[string]any{"message": text, "type": "error", "param": nil, "code": nil}}
+	}
+	return map[string]string{"error": text}
 }
 
 // HugeLine is an answer that is one piece of so many bytes.
@@ -107,7 +123,7 @@ func HangAfter(n int) Fault {
 
 // ErrorAfter sends n pieces and then an error.
 func ErrorAfter(n int, text string) Fault {
-	return after(n, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, errorLine(text)) })
+	return after(n, func(w http.ResponseWriter, r *http.Request) { sendError(w, r, text) })
 }
 
 // Undone sends n pieces and then ends the answer as if it were complete.

@@ -2,7 +2,7 @@
 // the checks that every kind of backend passes.
 //
 // It promises to speak Ollama's HTTP API as a real server does, word for word
-// where callers depend on the words, with slots, loads and speed that can be set
+// where callers depend on the words, and below /v1 the OpenAI API, with slots, loads and speed that can be set
 // and faults that can be ordered, all of it also while it runs. It computes
 // nothing: what a model would say is up to the test.
 //

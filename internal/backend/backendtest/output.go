@@ -32,7 +32,7 @@ type output struct {
 func (o *output) text(ctx context.Context) {
 	prompt, fits := o.promptTokens(o.call.text)
 	if !fits {
-		refuse(o.w, http.StatusBadRequest, tooLong)
+		refuse(o.w, o.call.Path, http.StatusBadRequest, tooLong)
 		return
 	}
 	if o.call.loadsOnly() {
@@ -84,7 +84,7 @@ func (o *output) promptTokens(prompt string) (n int, fits bool) {
 	return context, o.call.truncate == nil || *o.call.truncate
 }
 
-// piece is one line of an answer.
+// piece is one line of an answer, or one event.
 type piece struct {
 	text     string
 	thinking string
@@ -115,6 +115,11 @@ func tokens(s string) []string {
 }
 
 func (o *output) send(p piece) {
+	defer http.NewResponseController(o.w).Flush()
+	if isOpenAI(o.call.Path) {
+		o.event(p)
+		return
+	}
 	if o.w.Header().Get("Content-Type") == "" {
 		o.w.Header().Set("Content-Type", "application/x-ndjson")
 	}
@@ -132,7 +137,6 @@ func (o *output) send(p piece) {
 			Done: p.done != "", DoneReason: p.done, Metrics: p.metrics,
 		})
 	}
-	http.NewResponseController(o.w).Flush()
 }
 
 // vectors answers an embed request.
@@ -141,7 +145,7 @@ func (o *output) vectors(ctx context.Context) {
 	for _, text := range o.call.inputs() {
 		n, fits := o.promptTokens(text)
 		if !fits {
-			refuse(o.w, http.StatusBadRequest, tooLong)
+			refuse(o.w, o.call.Path, http.StatusBadRequest, tooLong)
 			return
 		}
 		if sleep(ctx, o.tokenTime) != nil {
@@ -152,6 +156,10 @@ func (o *output) vectors(ctx context.Context) {
 	}
 	got.LoadDuration = o.loaded.Sub(o.arrived)
 	got.TotalDuration = time.Since(o.arrived)
+	if isOpenAI(o.call.Path) {
+		respond(o.w, http.StatusOK, openAIVectors(got))
+		return
+	}
 	respond(o.w, http.StatusOK, got)
 }
 

@@ -36,8 +36,11 @@ func (h *Host) route(w http.ResponseWriter, r *http.Request) {
 		respond(w, http.StatusOK, h.ps())
 	case "POST /api/show":
 		h.show(w, r)
-	case "POST /api/generate", "POST /api/chat", "POST /api/embed":
+	case "POST /api/generate", "POST /api/chat", "POST /api/embed",
+		"POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings":
 		h.call(w, r)
+	case "GET /v1/models":
+		h.openAIModels(w)
 	default:
 		http.NotFound(w, r)
 	}
@@ -46,13 +49,13 @@ func (h *Host) route(w http.ResponseWriter, r *http.Request) {
 func (h *Host) show(w http.ResponseWriter, r *http.Request) {
 	var req api.ShowRequest
 	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
+		refuse(w, r.URL.Path, http.StatusBadRequest, err.Error())
 		return
 	}
 	if m := h.find(req.Model); m != nil {
 		respond(w, http.StatusOK, m.show())
 	} else {
-		refuse(w, http.StatusNotFound, fmt.Sprintf("model '%s' not found", req.Model))
+		refuse(w, r.URL.Path, http.StatusNotFound, fmt.Sprintf("model '%s' not found", req.Model))
 	}
 }
 
@@ -66,7 +69,7 @@ func (h *Host) find(model string) *resident {
 func (h *Host) call(w http.ResponseWriter, r *http.Request) {
 	c, err := readCall(r)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
+		refuse(w, r.URL.Path, http.StatusBadRequest, err.Error())
 		return
 	}
 	h.change(func() {
@@ -98,7 +101,7 @@ func (h *Host) call(w http.ResponseWriter, r *http.Request) {
 func (h *Host) work(w http.ResponseWriter, r *http.Request, c Call) {
 	m := h.find(c.Model)
 	if m == nil {
-		refuse(w, http.StatusNotFound, fmt.Sprintf("model '%s' not found", c.Model))
+		refuse(w, r.URL.Path, http.StatusNotFound, fmt.Sprintf("model '%s' not found", c.Model))
 		return
 	}
 	ctx, arrived := r.Context(), time.Now()
@@ -133,6 +136,7 @@ func respond(w http.ResponseWriter, status int, body any) {
 	json.NewEncoder(w).Encode(body)
 }
 
-func refuse(w http.ResponseWriter, status int, text string) {
-	respond(w, status, map[string]string{"error": text})
+// refuse answers with an error, in the form of the API that path belongs to.
+func refuse(w http.ResponseWriter, path string, status int, text string) {
+	respond(w, status, errorBody(path, text))
 }

@@ -91,18 +91,3 @@ func reachable(host string) (string, error) {
 	}
 	return host, nil
 }
-
-// isLocal reports whether a host is of the kind that no proxy leads to: this
-// machine, a private address, a name without a domain, or one in a domain that
-// is reserved for private networks.
-func isLocal(host string) bool {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast()
-	}
-	labels := strings.Split(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
-	switch labels[len(labels)-1] {
-	case "localhost", "local", "internal":
-		return true
-	}
-	return len(labels) == 1
-}

@@ -7,18 +7,16 @@
 package ollama
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/ollama/ollama/api"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/remote"
 )
 
 // Options say where a host is and how to talk to it.
@@ -38,12 +36,8 @@ type Options struct {
 
 // Host is an Ollama server. It implements backend.Backend.
 type Host struct {
-	name    string
-	http    *http.Client
-	client  *api.Client
-	idle    func() // closes idle connections
-	secrets *strings.Replacer
-	maxLine int
+	conn   *remote.Client
+	client *api.Client // sends through conn
 }
 
 var _ backend.Backend = (*Host)(nil)
@@ -55,32 +49,23 @@ func New(o Options) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("host URL: %w", err)
 	}
-	if o.Conns < 0 || o.DialTimeout < 0 || o.MaxLine < 0 {
-		return nil, fmt.Errorf("host %s: Conns, DialTimeout and MaxLine cannot be negative", cmp.Or(o.Name, base.Host))
-	}
-	o.Conns = cmp.Or(o.Conns, 4)
-	o.DialTimeout = cmp.Or(o.DialTimeout, 5*time.Second)
-	t, err := newTransport(o, base)
+	c, err := remote.New(remote.Options{
+		Name: o.Name, API: "Ollama", URL: base, Key: o.APIKey, CAFile: o.CAFile,
+		Conns: o.Conns, DialTimeout: o.DialTimeout, MaxLine: o.MaxLine, DialContext: o.DialContext,
+		Explain: explain,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("host %s: %w", cmp.Or(o.Name, base.Host), err)
+		return nil, err
 	}
-	hc := &http.Client{Transport: t, CheckRedirect: refuseRedirect}
-	address, _ := url.Parse(standIn)
-	return &Host{
-		name:    cmp.Or(o.Name, base.Host),
-		http:    hc,
-		client:  api.NewClient(address, hc),
-		idle:    t.next.CloseIdleConnections,
-		secrets: redactor(o.APIKey, base.User),
-		maxLine: cmp.Or(o.MaxLine, 16<<20),
-	}, nil
+	address, _ := url.Parse(remote.StandIn)
+	return &Host{conn: c, client: api.NewClient(address, c.HTTP())}, nil
 }
 
 // Close closes idle connections. Requests under way go on.
-func (h *Host) Close() { h.idle() }
+func (h *Host) Close() { h.conn.Close() }
 
 // Name implements backend.Backend.
-func (h *Host) Name() string { return h.name }
+func (h *Host) Name() string { return h.conn.Name() }
 
 // Generate implements backend.Backend.
 func (h *Host) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
@@ -99,7 +84,7 @@ func (h *Host) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(
 // Embed implements backend.Backend.
 func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.EmbedResponse, error) {
 	if req.Input == "" { // Ollama would answer with no vector and no error
-		return nil, &backend.Error{Host: h.name, Class: backend.Request, Message: "there is no text to embed"}
+		return nil, h.conn.BadRequest("there is no text to embed")
 	}
 	got, err := ask(ctx, h, func(ctx context.Context) (*backend.EmbedResponse, error) {
 		return h.client.Embed(ctx, req)
@@ -108,7 +93,7 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 		return nil, err
 	}
 	if want, ok := inputs(req.Input); ok && len(got.Embeddings) != want {
-		return nil, h.senseless(fmt.Sprintf("%d vectors for %d inputs", len(got.Embeddings), want))
+		return nil, h.conn.Senseless(fmt.Sprintf("%d vectors for %d inputs", len(got.Embeddings), want))
 	}
 	return got, nil
 }
@@ -120,7 +105,7 @@ func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
 		return nil, err
 	}
 	if got.Models == nil { // no models would be an empty list
-		return nil, h.senseless("no list of models in the answer")
+		return nil, h.conn.Senseless("no list of models in the answer")
 	}
 	return got.Models, nil
 }
@@ -132,7 +117,7 @@ func (h *Host) Running(ctx context.Context) ([]backend.RunningModel, error) {
 		return nil, err
 	}
 	if got.Models == nil {
-		return nil, h.senseless("no list of models in the answer")
+		return nil, h.conn.Senseless("no list of models in the answer")
 	}
 	return got.Models, nil
 }
@@ -146,7 +131,7 @@ func (h *Host) Show(ctx context.Context, model string) (*backend.ModelInfo, erro
 		return nil, err
 	}
 	if got.ModelInfo == nil && got.Capabilities == nil && got.Template == "" {
-		return nil, h.senseless("no description of the model in the answer")
+		return nil, h.conn.Senseless("no description of the model in the answer")
 	}
 	return got, nil
 }
@@ -155,7 +140,7 @@ func (h *Host) Show(ctx context.Context, model string) (*backend.ModelInfo, erro
 func (h *Host) Version(ctx context.Context) (string, error) {
 	got, err := ask(ctx, h, h.client.Version)
 	if err == nil && got == "" {
-		return "", h.senseless("no version in the answer")
+		return "", h.conn.Senseless("no version in the answer")
 	}
 	return got, err
 }
@@ -164,7 +149,7 @@ func (h *Host) Version(ctx context.Context) (string, error) {
 // its errors into our words.
 func ask[T any](ctx context.Context, h *Host, call func(context.Context) (T, error)) (T, error) {
 	var wait time.Duration
-	got, err := call(context.WithValue(ctx, retryAfterKey{}, &wait))
+	got, err := call(remote.WithRetryAfter(ctx, &wait))
 	if err == nil {
 		return got, nil
 	}

@@ -57,13 +57,13 @@ var ways = map[string]func(context.Context, backend.Backend) error{
 }
 
 func TestHostConformsOverSockets(t *testing.T) {
-	backendtest.Conform(t, func(t *testing.T, host *backendtest.Host) backend.Backend {
+	backendtest.Conform(t, backendtest.Ollama, func(t *testing.T, host *backendtest.Host) backend.Backend {
 		return open(t, ollama.Options{Name: "a", URL: host.Listen(t)})
 	})
 }
 
 func TestHostConformsInABubble(t *testing.T) {
-	backendtest.ConformInBubble(t, func(t *testing.T, host *backendtest.Host) backend.Backend {
+	backendtest.ConformInBubble(t, backendtest.Ollama, func(t *testing.T, host *backendtest.Host) backend.Backend {
 		return host.Open(t)
 	})
 }

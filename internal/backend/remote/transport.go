@@ -1,27 +1,22 @@
-package ollama
+package remote
 
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
-	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"time"
 )
 
 const (
-	// standIn is the address that requests are made out to. The transport puts
+	// StandIn is the address that requests are made out to. The transport puts
 	// the host's own in its place, so an error of net/http that quotes the
-	// address cannot quote a password, and the api client does not take
+	// address cannot quote a password, and Ollama's api client does not take
 	// ollama.com for a reason to sign requests with the user's own key.
-	standIn = "http://ollama"
+	StandIn = "http://host"
 
 	maxAnswer    = 256 << 20 // bytes of one answer
 	maxErrorBody = 64 << 10  // bytes of an answer that reports an error
@@ -35,7 +30,7 @@ type transport struct {
 	next *http.Transport
 }
 
-func newTransport(o Options, base *url.URL) (*transport, error) {
+func newTransport(o Options) (*transport, error) {
 	roots, err := roots(o.CAFile)
 	if err != nil {
 		return nil, err
@@ -50,16 +45,16 @@ func newTransport(o Options, base *url.URL) (*transport, error) {
 		MaxIdleConnsPerHost: o.Conns,
 		IdleConnTimeout:     90 * time.Second,
 	}
-	if !isLocal(base.Hostname()) {
+	if o.DialContext == nil && !IsLocal(o.URL.Hostname()) { // a proxy would be dialled in the host's place
 		next.Proxy = http.ProxyFromEnvironment
 	}
-	t := &transport{base: new(*base), next: next}
+	t := &transport{base: new(*o.URL), next: next}
 	t.base.User = nil
 	switch {
-	case o.APIKey != "":
-		t.auth = "Bearer " + o.APIKey
-	case base.User != nil:
-		t.auth = "Basic " + basicAuth(base.User)
+	case o.Key != "":
+		t.auth = "Bearer " + o.Key
+	case o.URL.User != nil:
+		t.auth = "Basic " + basicAuth(o.URL.User)
 	}
 	return t, nil
 }
@@ -101,9 +96,13 @@ type cutShort struct {
 	io.Closer
 }
 
-// retryAfterKey is the context key of a *time.Duration that is set to what a
-// host that refused asked for: the api client keeps headers to itself.
 type retryAfterKey struct{}
+
+// WithRetryAfter is a context for a request through HTTP, which sets wait to what
+// a host that refuses asks for: Ollama's api client keeps headers to itself.
+func WithRetryAfter(ctx context.Context, wait *time.Duration) context.Context {
+	return context.WithValue(ctx, retryAfterKey{}, wait)
+}
 
 // retryAfter reads either form of the Retry-After header; 0 if there is none.
 func retryAfter(h http.Header) time.Duration {
@@ -125,65 +124,4 @@ func (redirected) Error() string { return "answered with a redirect, which is no
 
 func refuseRedirect(req *http.Request, _ []*http.Request) error {
 	return redirected{req.Response.StatusCode}
-}
-
-type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
-
-// dialer gives dial, or one of its own, a time limit and errors in plain words.
-func dialer(dial dialFunc, timeout time.Duration) dialFunc {
-	if dial == nil {
-		dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
-	}
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		conn, err := dial(ctx, network, addr)
-		switch {
-		case err == nil:
-			return conn, nil
-		case ctx.Err() != nil:
-			return nil, &dialError{words: fmt.Sprintf("no connection within %v", timeout)}
-		}
-		return nil, &dialError{words: dialWords(err), err: err}
-	}
-}
-
-// dialError is a connection that could not be made.
-type dialError struct {
-	words string
-	err   error
-}
-
-func (e *dialError) Error() string { return e.words }
-func (e *dialError) Unwrap() error { return e.err }
-
-// dialWords is the innermost cause, which names no address.
-func dialWords(err error) string {
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return dns.Err
-	}
-	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
-		err = inner
-	}
-	return err.Error()
-}
-
-// roots are the system's authorities and those in a PEM file; nil, which means
-// the system's, if there is no file.
-func roots(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("CA file: %w", err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("CA file: no certificate in %s", file)
-	}
-	return pool, nil
 }

@@ -3,30 +3,12 @@ package ollama
 import (
 	"encoding/json"
 	"errors"
-	"io"
-	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/remote"
 )
-
-func mustParse(t testing.TB, host string) *url.URL {
-	t.Helper()
-	u, err := ParseHost(host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
-
-// answering is a transport whose every answer has this body.
-type answering string
-
-func (body answering) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(string(body)))}, nil
-}
 
 func FuzzAnswer(f *testing.F) {
 	for _, body := range []string{
@@ -40,22 +22,17 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		host, err := New(Options{Name: "a", MaxLine: 1 << 10})
-		if err != nil {
-			t.Fatal(err)
-		}
-		host.http = &http.Client{Transport: answering(body)}
 		var pieces strings.Builder
-		got, err := host.Chat(t.Context(), &backend.ChatRequest{}, func(p backend.Piece) { pieces.WriteString(p.Text) })
-		if err != nil {
-			if c := backend.ClassOf(err); c != backend.Server && c != backend.TooLong || strings.Contains(err.Error(), "\n") {
-				t.Fatalf("error %q of class %q", err, c)
-			}
-		} else if got == nil || !strings.Contains(strings.ToLower(body), `done`) {
-			t.Fatalf("success with %+v", got)
+		a := remote.Assemble(func(p backend.Piece) { pieces.WriteString(p.Text) })
+		_, err := read(a, strings.NewReader(body), 1<<10)
+		if c := backend.ClassOf(err); err != nil && c != "" && c != backend.Server && c != backend.TooLong && c != backend.Request {
+			t.Fatalf("error %q of class %q", err, c)
 		}
-		if got != nil && got.Text != pieces.String() {
-			t.Fatalf("answer %q from pieces %q", got.Text, pieces.String())
+		if err == nil && !strings.Contains(strings.ToLower(body), `done`) {
+			t.Fatal("success without the word done")
+		}
+		if got := a.Result(err == nil); got != nil && got.Text != pieces.String() || got == nil && pieces.Len() > 0 {
+			t.Fatalf("answer %+v from pieces %q", got, pieces.String())
 		}
 	})
 }
@@ -79,7 +56,7 @@ func TestEndlessLineIsNotReadToItsEnd(t *testing.T) {
 		line := &endless{of: of}
 		var c chunk
 		err := json.NewDecoder(&lineLimiter{r: line, left: 1 << 20}).Decode(&c)
-		if !errors.Is(err, errLongLine) || line.read > 1<<20 {
+		if !errors.Is(err, remote.ErrLongLine) || line.read > 1<<20 {
 			t.Errorf("%q: got %v after %d bytes", of, err, line.read)
 		}
 	}

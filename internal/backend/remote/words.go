@@ -1,4 +1,4 @@
-package ollama
+package remote
 
 import (
 	"crypto/tls"
@@ -39,21 +39,22 @@ func redactor(key string, user *url.Userinfo) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// oneLine makes a host's words fit for a log line: the first line, printable,
+// OneLine makes a host's words fit for a log line: the first line, printable,
 // not too long, and without secrets.
-func (h *Host) oneLine(said string) string {
+func (c *Client) OneLine(said string) string {
 	said = strings.TrimSpace(said)
 	if strings.HasPrefix(said, "<") {
 		return "answered with HTML"
 	}
-	said, _, _ = strings.Cut(h.secrets.Replace(said), "\n")
+	said, _, _ = strings.Cut(said, "\n")
 	said = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return -1
 		}
 		return r
 	}, said)
-	const most = 300 // bytes
+	said = c.secrets.Replace(said) // now, for what was removed may have stood inside a secret
+	const most = 300               // bytes
 	if len(said) > most {
 		said = strings.ToValidUTF8(said[:most], "") + "…"
 	}

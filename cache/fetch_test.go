@@ -1,0 +1,206 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/cache"
+)
+
+// answers is a fill that takes a second and gives each time another answer.
+type answers struct{ filled atomic.Int32 }
+
+func (a *answers) fill(context.Context, func(int)) (cache.Entry, bool, error) {
+	time.Sleep(time.Second)
+	return cache.Entry{Value: fmt.Sprint("answer ", a.filled.Add(1))}, true, nil
+}
+
+func TestPolicySaysWhereAnAnswerMayComeFrom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, key, a := open(t, small), keyOf(t, "question"), new(answers)
+		for i, step := range []struct {
+			policy cache.Policy
+			want   string
+			source cache.Source
+		}{
+			{cache.Off, "answer 1", cache.Miss},
+			{cache.Auto, "answer 2", cache.Miss}, // what Off got was not kept
+			{cache.Auto, "answer 2", cache.Hit},
+			{"", "answer 2", cache.Hit},
+			{cache.Off, "answer 3", cache.Miss},
+			{cache.Auto, "answer 2", cache.Hit},
+			{cache.Refresh, "answer 4", cache.Miss},
+			{cache.Auto, "answer 4", cache.Hit},
+		} {
+			got, source, err := c.Fetch(t.Context(), key, step.policy, nil, a.fill)
+			if got.Value != step.want || source != step.source || err != nil {
+				t.Fatalf("step %d, %q: got %q from %s, error %v; want %q from %s", i, step.policy, got.Value, source, err, step.want, step.source)
+			}
+			if got.Took != time.Second || got.Stored.IsZero() {
+				t.Errorf("step %d: took %v, stored %v; want a second, and a time", i, got.Took, got.Stored)
+			}
+		}
+		got := c.Stats()
+		if got.Hits != 4 || got.Misses != 2 || got.Coalesced != 0 || got.Sets != 2 || got.Saved != 4*time.Second {
+			t.Errorf("got %+v, want 4 hits that saved 4s, 2 misses and 2 sets", got)
+		}
+	})
+}
+
+func TestHitTellsHowOldItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, key, a := open(t, small), keyOf(t, "question"), new(answers)
+		for _, want := range []time.Duration{0, time.Minute} {
+			time.Sleep(want)
+			got, _, err := c.Fetch(t.Context(), key, cache.Auto, nil, a.fill)
+			if age := time.Since(got.Stored); age != want || err != nil {
+				t.Errorf("got an age of %v, error %v; want %v", age, err, want)
+			}
+		}
+	})
+}
+
+func TestOnlyWhatAFillAllowsIsKept(t *testing.T) {
+	broken := errors.New("connection refused")
+	for _, step := range []struct {
+		keep bool
+		err  error
+		want cache.Source // of the next call
+	}{
+		{true, nil, cache.Hit},
+		{false, nil, cache.Miss},
+		{true, broken, cache.Miss},
+	} {
+		c, key := open(t, small), keyOf(t, "question")
+		fill := func(context.Context, func(int)) (cache.Entry, bool, error) {
+			return cache.Entry{Value: "answer"}, step.keep, step.err
+		}
+		got, source, err := c.Fetch(t.Context(), key, cache.Auto, nil, fill)
+		if got.Value != "answer" || source != cache.Miss || !errors.Is(err, step.err) {
+			t.Errorf("%+v: got %q from %s, error %v", step, got.Value, source, err)
+		}
+		if _, source, _ := c.Fetch(t.Context(), key, cache.Auto, nil, fill); source != step.want {
+			t.Errorf("%+v: the next call got a %s, want a %s", step, source, step.want)
+		}
+	}
+}
+
+func TestRefreshJoinsOnlyRefreshes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, key, a := open(t, small), keyOf(t, "question"), new(answers)
+		var sources sync.Map
+		var callers sync.WaitGroup
+		for i, policy := range []cache.Policy{cache.Auto, cache.Auto, cache.Refresh, cache.Refresh, cache.Off, cache.Off} {
+			callers.Go(func() {
+				_, source, _ := c.Fetch(t.Context(), key, policy, nil, a.fill)
+				sources.Store(i, source)
+			})
+			synctest.Wait()
+		}
+		if got := c.Stats().InFlight; got != 2 {
+			t.Errorf("%d fills in flight, want one of Auto and one of Refresh", got)
+		}
+		callers.Wait()
+		for i, want := range []cache.Source{cache.Miss, cache.Coalesced, cache.Miss, cache.Coalesced, cache.Miss, cache.Miss} {
+			if got, _ := sources.Load(i); got != want {
+				t.Errorf("caller %d: got a %v, want a %v", i, got, want)
+			}
+		}
+		if got := c.Stats(); got.Misses != 2 || got.Coalesced != 2 || got.Saved != 2*time.Second {
+			t.Errorf("got %+v, want 2 misses, and 2 coalesced that saved 2s", got)
+		}
+	})
+}
+
+// TestThousandCallersFillOnce is where the second look counts: some callers miss,
+// and only get to ask for a fill when the one of the others has ended.
+func TestThousandCallersFillOnce(t *testing.T) {
+	c := open(t, small)
+	for round := range 20 {
+		key := keyOf(t, round)
+		var fills atomic.Int32
+		var callers sync.WaitGroup
+		for range 1000 {
+			callers.Go(func() {
+				got, _, err := c.Fetch(t.Context(), key, cache.Auto, nil, func(context.Context, func(int)) (cache.Entry, bool, error) {
+					fills.Add(1)
+					return cache.Entry{Value: "answer"}, true, nil
+				})
+				if got.Value != "answer" || err != nil {
+					t.Errorf("got %q, error %v", got.Value, err)
+				}
+			})
+		}
+		callers.Wait()
+		if n := fills.Load(); n != 1 {
+			t.Fatalf("round %d: %d fills for 1000 callers", round, n)
+		}
+	}
+	if got := c.Stats(); got.Misses != 20 || got.Hits+got.Coalesced != 20*999 {
+		t.Errorf("got %+v, want 20 misses, and all others hits or coalesced", got)
+	}
+}
+
+func TestCacheThatKeepsNothingStillSharesFills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, key, a := open(t, cache.Options{}), keyOf(t, "question"), new(answers)
+		var callers sync.WaitGroup
+		for range 10 {
+			callers.Go(func() { _, _, _ = c.Fetch(t.Context(), key, cache.Auto, nil, a.fill) })
+		}
+		callers.Wait()
+		if n := a.filled.Load(); n != 1 {
+			t.Errorf("%d fills for 10 callers at once", n)
+		}
+		if _, source, _ := c.Fetch(t.Context(), key, cache.Auto, nil, a.fill); source != cache.Miss {
+			t.Errorf("later: got a %s, want nothing kept", source)
+		}
+	})
+}
+
+func TestOffRunsWithTheCallersContextAndProgress(t *testing.T) {
+	type session struct{}
+	c := open(t, small)
+	ctx := context.WithValue(t.Context(), session{}, "mine")
+	var told []int
+	for _, onProgress := range []func(int){func(n int) { told = append(told, n) }, nil} {
+		_, _, err := c.Fetch(ctx, keyOf(t, "question"), cache.Off, onProgress, func(ctx context.Context, report func(int)) (cache.Entry, bool, error) {
+			if ctx.Value(session{}) != "mine" {
+				t.Error("the context is another")
+			}
+			report(7)
+			return cache.Entry{}, true, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(told) != 1 || told[0] != 7 {
+		t.Errorf("told %v, want 7", told)
+	}
+}
+
+func TestCloseEndsAFetchAndItsFill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := open(t, small)
+		end := make(chan error, 1)
+		go func() {
+			_, _, err := c.Fetch(t.Context(), keyOf(t, "question"), cache.Auto, nil, func(ctx context.Context, _ func(int)) (cache.Entry, bool, error) {
+				<-ctx.Done()
+				return cache.Entry{Value: "partial"}, true, nil
+			})
+			end <- err
+		}()
+		synctest.Wait()
+		c.Close()
+		if err := <-end; !errors.Is(err, cache.ErrClosed) {
+			t.Errorf("got error %v, want ErrClosed", err)
+		}
+	})
+}

@@ -1,0 +1,212 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"pgregory.net/rapid"
+
+	"ollama-mcp/cache"
+)
+
+// TestFlightsDoAsTheirModel has callers come and leave and fills report, end, fail
+// and panic in any order, and holds after each step who has got what.
+func TestFlightsDoAsTheirModel(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		var failed any
+		synctest.Test(t, func(*testing.T) {
+			m := &model{inFlight: make(map[string]*modelFlight)}
+			defer func() {
+				failed = recover() // rapid ends a check by a panic, and wants it on its own goroutine
+				m.flights.Close()
+			}()
+			m.run(r)
+		})
+		if failed != nil {
+			panic(failed)
+		}
+	})
+}
+
+func (m *model) run(r *rapid.T) {
+	r.Repeat(map[string]func(*rapid.T){
+		"come":   m.come,
+		"leave":  m.leave,
+		"report": m.report,
+		"end":    m.end,
+		"":       m.check,
+	})
+	m.flights.Close()
+	for _, fl := range m.inFlight {
+		m.settle(fl, "", cache.ErrClosed)
+	}
+	clear(m.inFlight)
+	synctest.Wait()
+	m.check(r)
+}
+
+type model struct {
+	flights  flights
+	inFlight map[string]*modelFlight
+	fills    int        // begun so far
+	ended    []*waiting // whose Do must have returned
+}
+
+type modelFlight struct {
+	key     string
+	order   chan func(report func(int)) (value string, err error, over bool) // what the fill does next
+	ctx     context.Context
+	waiting []*waiting
+	latest  int // reported; 0 for nothing yet
+}
+
+// waiting is a caller, and what should come of it.
+type waiting struct {
+	*caller
+	told []int // what it should have heard
+	want outcome
+}
+
+var errBroken = errors.New("broken")
+
+func (m *model) come(r *rapid.T) {
+	key := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(r, "key")
+	fl, joins := m.inFlight[key]
+	if !joins {
+		fl = &modelFlight{key: key, order: make(chan func(func(int)) (string, error, bool))}
+		m.inFlight[key] = fl
+		m.fills++
+	}
+	begun := m.fills
+	c := call(&m.flights, context.Background(), key, func(ctx context.Context, report func(int)) (string, error) {
+		if joins {
+			return "", fmt.Errorf("fill number %d was begun for %s while one was in flight", begun+1, key)
+		}
+		fl.ctx = ctx
+		for {
+			select {
+			case <-ctx.Done():
+				return "", ctx.Err()
+			case do := <-fl.order:
+				if v, err, over := do(report); over {
+					return v, err
+				}
+			}
+		}
+	})
+	w := &waiting{caller: c, want: outcome{shared: joins}}
+	if fl.latest > 0 {
+		w.told = append(w.told, fl.latest)
+	}
+	fl.waiting = append(fl.waiting, w)
+}
+
+func (m *model) leave(r *rapid.T) {
+	fl := m.any(r)
+	i := rapid.IntRange(0, len(fl.waiting)-1).Draw(r, "waiter")
+	w := fl.waiting[i]
+	fl.waiting = slices.Delete(fl.waiting, i, i+1)
+	w.leave()
+	w.want.err = context.Canceled
+	m.ended = append(m.ended, w)
+	if len(fl.waiting) == 0 {
+		delete(m.inFlight, fl.key)
+	}
+	synctest.Wait()
+	if over := fl.ctx.Err() != nil; over != (len(fl.waiting) == 0) {
+		r.Fatalf("%d wait still, and the fill was ended: %v", len(fl.waiting), over)
+	}
+}
+
+func (m *model) report(r *rapid.T) {
+	fl := m.any(r)
+	fl.latest++
+	latest := fl.latest
+	fl.order <- func(report func(int)) (string, error, bool) {
+		report(latest)
+		return "", nil, false
+	}
+	synctest.Wait()
+	for _, w := range fl.waiting {
+		w.told = append(w.told, latest)
+	}
+}
+
+func (m *model) end(r *rapid.T) {
+	fl := m.any(r)
+	how := rapid.SampledFrom([]string{"answer", "fail", "panic"}).Draw(r, "how")
+	fl.order <- func(func(int)) (string, error, bool) {
+		switch how {
+		case "fail":
+			return "", errBroken, true
+		case "panic":
+			panic(errBroken)
+		}
+		return fl.key + "!", nil, true
+	}
+	synctest.Wait()
+	switch how {
+	case "answer":
+		m.settle(fl, fl.key+"!", nil)
+	case "fail":
+		m.settle(fl, "", errBroken)
+	case "panic":
+		m.settle(fl, "", new(cache.PanicError))
+	}
+	delete(m.inFlight, fl.key)
+}
+
+// settle says what all who wait should get.
+func (m *model) settle(fl *modelFlight, value string, err error) {
+	for _, w := range fl.waiting {
+		w.want.value, w.want.err = value, err
+		m.ended = append(m.ended, w)
+	}
+	fl.waiting = nil
+}
+
+// any draws a flight, or gives up this step where there is none.
+func (m *model) any(r *rapid.T) *modelFlight {
+	var keys []string
+	for key := range m.inFlight {
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		r.Skip("nothing in flight")
+	}
+	slices.Sort(keys)
+	return m.inFlight[rapid.SampledFrom(keys).Draw(r, "flight")]
+}
+
+func (m *model) check(r *rapid.T) {
+	if got := m.flights.Len(); got != len(m.inFlight) {
+		r.Fatalf("%d in flight, want %d", got, len(m.inFlight))
+	}
+	for _, w := range m.ended {
+		select {
+		case got := <-w.end:
+			_, panicked := errors.AsType[*cache.PanicError](got.err)
+			_, shouldPanic := w.want.err.(*cache.PanicError)
+			if got.value != w.want.value || got.shared != w.want.shared || panicked != shouldPanic || !shouldPanic && !errors.Is(got.err, w.want.err) {
+				r.Fatalf("got %+v, want %+v", got, w.want)
+			}
+		default:
+			r.Fatalf("a caller is stranded; want %+v", w.want)
+		}
+		if !slices.Equal(w.heard(), w.told) {
+			r.Fatalf("told %v, want %v", w.heard(), w.told)
+		}
+	}
+	m.ended = nil
+	for _, fl := range m.inFlight {
+		for _, w := range fl.waiting {
+			if len(w.end) > 0 || !slices.Equal(w.heard(), w.told) {
+				r.Fatalf("waiting for %s: told %v, want %v; returned: %v", fl.key, w.heard(), w.told, len(w.end) > 0)
+			}
+		}
+	}
+}

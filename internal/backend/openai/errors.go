@@ -1,0 +1,139 @@
+package openai
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"ollama-mcp/internal/backend"
+)
+
+// complaint is what a server says is wrong.
+type complaint struct {
+	message string
+	kind    string // of error, such as "invalid_request_error"; may be empty
+	code    string // such as "context_length_exceeded", or the status again; may be empty
+}
+
+// explain reads the body of a refusal.
+func explain(status int, body []byte) (class backend.Class, said string) {
+	if c, ok := parse(body); ok {
+		return c.class(status), c.message
+	}
+	return (&complaint{}).class(status), string(body)
+}
+
+// midway is the error that a server sends in the place of an event. The status
+// has gone out by then, but some give it as the code.
+func midway(data []byte) error {
+	c, _ := parse(data)
+	status, err := strconv.Atoi(c.code)
+	if err != nil || status < 400 || status > 599 {
+		status = http.StatusInternalServerError
+	}
+	return &backend.Error{Class: c.class(status), Message: cmp.Or(c.message, c.code, c.kind)}
+}
+
+// parse reads an error in the forms that there are: {"error": {"message": …}} of
+// OpenAI and most others, in a list at Gemini's, {"error": "…"}, {"message": …} of
+// older vLLM, {"detail": "…"} of servers written with FastAPI.
+func parse(body []byte) (c complaint, ok bool) {
+	var list []json.RawMessage
+	if json.Unmarshal(body, &list) == nil && len(list) > 0 {
+		body = list[0]
+	}
+	var whole struct{ Error, Detail json.RawMessage }
+	if json.Unmarshal(body, &whole) != nil {
+		return c, false
+	}
+	for _, text := range []json.RawMessage{whole.Error, whole.Detail} {
+		if json.Unmarshal(text, &c.message) == nil && c.message != "" {
+			return c, true
+		}
+	}
+	if len(whole.Error) > 0 && whole.Error[0] == '{' {
+		body = whole.Error
+	}
+	var inner struct {
+		Message    string
+		Type, Code any
+	}
+	if json.Unmarshal(body, &inner) != nil {
+		return c, false
+	}
+	c = complaint{inner.Message, word(inner.Type), word(inner.Code)}
+	return c, c.message != ""
+}
+
+// word is a JSON string or number as a word; "" for anything else.
+func word(v any) string {
+	switch v.(type) {
+	case string, float64:
+		return fmt.Sprint(v)
+	}
+	return ""
+}
+
+// class sorts a complaint by what it says of itself, then by the status, and where
+// that says little by its words.
+func (c *complaint) class(status int) backend.Class {
+	switch {
+	case c.code == "context_length_exceeded", c.kind == "exceed_context_size_error":
+		return backend.TooLong
+	case c.code == "model_not_found":
+		return backend.ModelMissing
+	case c.code == "insufficient_quota", c.kind == "insufficient_quota", status == http.StatusPaymentRequired:
+		// With 429 at OpenAI; but waiting cures nothing, somebody has to pay.
+		return backend.Unauthorized
+	}
+	const overloaded = 529 // of Anthropic
+	switch status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, overloaded:
+		return backend.Overload
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return backend.Unauthorized
+	case http.StatusMethodNotAllowed, http.StatusRequestTimeout, 499: // 499: it gave up by itself
+		return backend.Server
+	}
+	message := strings.ToLower(c.message)
+	switch {
+	case isTooLong(message):
+		return backend.TooLong
+	case status < 500 && isMissing(message):
+		return backend.ModelMissing
+	case status == http.StatusNotFound: // no such page: the URL is wrong
+		return backend.Server
+	case status >= 400 && status < 500:
+		return backend.Request
+	}
+	return backend.Server
+}
+
+// isTooLong knows what servers say, in lower case, about a prompt that does not
+// fit: "this model's maximum context length is …" (OpenAI, vLLM), "exceeds the
+// available context size" (llama.cpp), "greater than the context length" (LM
+// Studio), "exceed context window of …" (llama-cpp-python), "exceeds the context
+// length" (Ollama), "input token count … exceeds" (Gemini), "prompt is too long"
+// (Anthropic).
+func isTooLong(said string) bool {
+	if strings.Contains(said, "maximum context length") || strings.Contains(said, "prompt is too long") {
+		return true
+	}
+	if !strings.Contains(said, "exceed") && !strings.Contains(said, "greater than") {
+		return false
+	}
+	for _, what := range []string{"context length", "context size", "context window", "input token count"} {
+		if strings.Contains(said, what) {
+			return true
+		}
+	}
+	return false
+}
+
+func isMissing(said string) bool {
+	return strings.Contains(said, "model") &&
+		(strings.Contains(said, "not found") || strings.Contains(said, "does not exist"))
+}

@@ -1,0 +1,168 @@
+// Package openai is a host that has the OpenAI API: OpenAI itself, vLLM, the
+// server of llama.cpp, LM Studio, Ollama below /v1.
+//
+// It promises what every kind of host does, and that no option is left out in
+// silence: what the API has no word for is named in the answer. It never retries,
+// queues or chooses: that is package pool. Whether a prompt that does not fit is
+// refused is up to the server: all are known to, but Ollama, which cuts it.
+package openai
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/remote"
+)
+
+// Options say where a host is and how to talk to it.
+type Options struct {
+	Name   string // what it is called in results and errors; empty: host:port of the URL
+	URL    string // what the paths of the API are added to, such as https://api.openai.com/v1
+	Key    string // sent to this host only, as a bearer token; empty: none
+	CAFile string // PEM file of authorities trusted beside the system's; empty: none
+
+	Conns int // idle connections kept open; 0: 4
+
+	// DialContext makes the connections; nil: the network.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Host is a server that has the OpenAI API. It implements backend.Backend.
+type Host struct {
+	conn *remote.Client
+	most string // what the API calls num_predict
+}
+
+var _ backend.Backend = (*Host)(nil)
+
+// New returns a host without connecting to it. It fails if the URL cannot be read
+// or would send the key over a public network unencrypted, a number is negative,
+// or the CA file holds no certificate.
+func New(o Options) (*Host, error) {
+	base, err := parseURL(o.URL)
+	if err == nil && o.Key != "" && base.Scheme == "http" && !remote.IsLocal(base.Hostname()) {
+		err = errors.New("a key is sent over http to local addresses only; use https")
+	}
+	if err != nil {
+		if o.Name == "" {
+			return nil, fmt.Errorf("host URL: %w", err)
+		}
+		return nil, fmt.Errorf("host %s: URL: %w", o.Name, err)
+	}
+	c, err := remote.New(remote.Options{
+		Name: o.Name, API: "OpenAI", URL: base, Key: o.Key, CAFile: o.CAFile,
+		Conns: o.Conns, DialContext: o.DialContext, Explain: explain,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Host{conn: c, most: wordForMost(base.Hostname())}, nil
+}
+
+// parseURL reads the base of an API. Errors quote nothing, since the URL might
+// hold a password.
+func parseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("does not read https://HOST/PATH")
+	case u.User != nil:
+		return nil, errors.New("is no place for a user and password")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, errors.New("has a query or a fragment")
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawPath = strings.TrimRight(u.RawPath, "/")
+	return u, nil
+}
+
+// Close closes idle connections. Requests under way go on.
+func (h *Host) Close() { h.conn.Close() }
+
+// Name implements backend.Backend.
+func (h *Host) Name() string { return h.conn.Name() }
+
+// Embed implements backend.Backend. Vectors are as long as the server makes them:
+// OpenAI's have length 1, as Ollama's have.
+func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.EmbedResponse, error) {
+	if req.Input == "" {
+		return nil, h.conn.BadRequest("there is no text to embed")
+	}
+	sent := request{"model": req.Model, "input": req.Input, "encoding_format": "float"}
+	if req.Dimensions > 0 {
+		sent["dimensions"] = req.Dimensions
+	}
+	began := time.Now()
+	var got embeddings
+	if err := h.conn.JSON(ctx, http.MethodPost, "/embeddings", sent, &got); err != nil {
+		return nil, err
+	}
+	vectors, err := got.inOrder(req.Input)
+	if err != nil {
+		return nil, h.conn.Senseless(err.Error())
+	}
+	return &backend.EmbedResponse{
+		Model: cmp.Or(got.Model, req.Model), Embeddings: vectors,
+		PromptEvalCount: got.Usage.PromptTokens, TotalDuration: time.Since(began),
+	}, nil
+}
+
+// Models implements backend.Backend. Of a model it tells the name and, if the
+// server does, when it was made.
+func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
+	var got struct {
+		Object string
+		Data   []struct {
+			ID      string
+			Created int64 // Unix time
+		}
+	}
+	if err := h.conn.JSON(ctx, http.MethodGet, "/models", nil, &got); err != nil {
+		return nil, err
+	}
+	if got.Data == nil && got.Object != "list" { // Ollama's list of no models has no data
+		return nil, h.conn.Senseless("no list of models in the answer")
+	}
+	models := make([]backend.Model, len(got.Data))
+	for i, m := range got.Data {
+		models[i] = backend.Model{Name: m.ID, Model: m.ID}
+		if m.Created > 0 {
+			models[i].ModifiedAt = time.Unix(m.Created, 0)
+		}
+	}
+	return models, nil
+}
+
+// Running implements backend.Backend. The API does not tell, so it is always none.
+func (h *Host) Running(context.Context) ([]backend.RunningModel, error) { return nil, nil }
+
+// Show implements backend.Backend. The API tells no more of a model than that it
+// is there.
+func (h *Host) Show(ctx context.Context, model string) (*backend.ModelInfo, error) {
+	models, err := h.Models(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range models {
+		if m.Name == model {
+			return &backend.ModelInfo{ModifiedAt: m.ModifiedAt}, nil
+		}
+	}
+	return nil, &backend.Error{Host: h.Name(), Class: backend.ModelMissing, Message: "the server does not list it"}
+}
+
+// Version implements backend.Backend. The API has no version to tell, so it is
+// always empty; but the server is asked for its models, so that an error says
+// that it is not well.
+func (h *Host) Version(ctx context.Context) (string, error) {
+	_, err := h.Models(ctx)
+	return "", err
+}

@@ -1,0 +1,155 @@
+package openai_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/backend/openai"
+)
+
+func open(t testing.TB, o openai.Options) *openai.Host {
+	t.Helper()
+	h, err := openai.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	return h
+}
+
+func TestHostConformsOverSockets(t *testing.T) {
+	backendtest.Conform(t, backendtest.OpenAI, func(t *testing.T, host *backendtest.Host) backend.Backend {
+		return open(t, openai.Options{Name: "a", URL: host.Listen(t) + "/v1"})
+	})
+}
+
+func TestHostConformsInABubble(t *testing.T) {
+	backendtest.ConformInBubble(t, backendtest.OpenAI, func(t *testing.T, host *backendtest.Host) backend.Backend {
+		t.Cleanup(host.Close)
+		return open(t, openai.Options{Name: "a", URL: "http://a/v1", DialContext: host.Dial})
+	})
+}
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	for _, c := range []struct {
+		o    openai.Options
+		want string
+	}{
+		{openai.Options{}, "host URL: does not read https://HOST/PATH"},
+		{openai.Options{URL: "api.openai.com/v1"}, "host URL: does not read https://HOST/PATH"},
+		{openai.Options{URL: "ftp://a/v1"}, "host URL: does not read https://HOST/PATH"},
+		{openai.Options{URL: "https:///v1"}, "host URL: does not read https://HOST/PATH"},
+		{openai.Options{Name: "a", URL: "https://user:secret@a/v1"}, "host a: URL: is no place for a user and password"},
+		{openai.Options{URL: "https://user:secret@a b/v1"}, "host URL: does not read https://HOST/PATH"},
+		{openai.Options{URL: "https://a/v1?key=secret"}, "host URL: has a query or a fragment"},
+		{openai.Options{URL: "http://gpu.example.com/v1", Key: "k"}, "host URL: a key is sent over http to local addresses only; use https"},
+		{openai.Options{URL: "http://a/v1", Conns: -1}, "host a: Conns, DialTimeout and MaxLine cannot be negative"},
+		{openai.Options{URL: "http://a/v1", CAFile: "no such file"}, "host a: CA file: open no such file"},
+	} {
+		if _, err := openai.New(c.o); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%+v: got %v, want %q", c.o, err, c.want)
+		}
+	}
+	for _, o := range []openai.Options{
+		{URL: "http://gpu.example.com/v1"}, // prompts are as public as their owner wants
+		{URL: "http://10.0.0.5:8000/v1", Key: "k"},
+		{URL: "http://localhost:1234/v1", Key: "k"},
+		{URL: "https://api.openai.com/v1/", Key: "k"},
+	} {
+		open(t, o)
+	}
+}
+
+func TestKeyIsSentWithEveryRequest(t *testing.T) {
+	for key, want := range map[string]string{"k3y": "Bearer k3y", "": ""} {
+		fake := backendtest.New("a")
+		sent := make(chan string, 2)
+		fake.Break(func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+			sent <- r.Header.Get("Authorization")
+			serve(w, r)
+		})
+		host := open(t, openai.Options{URL: fake.Listen(t) + "/v1/", Key: key})
+		if _, err := ask(t, host); err != nil {
+			t.Error(err)
+		}
+		if _, err := host.Models(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for range 2 {
+			if got := <-sent; got != want {
+				t.Errorf("key %q: sent %q, want %q", key, got, want)
+			}
+		}
+	}
+}
+
+// dialed is a connection to fake, whatever the address, without TLS.
+func dialed(fake *backendtest.Host) openai.Options {
+	return openai.Options{URL: "http://api.openai.com/v1", DialContext: fake.Dial}
+}
+
+func TestOnlyOpenAIGetsTheNewNameOfTheLimit(t *testing.T) {
+	fake := backendtest.New("a")
+	t.Cleanup(fake.Close)
+	host := open(t, dialed(fake))
+	req := backend.GenerateRequest{Model: backendtest.Tiny, Prompt: "p", Options: map[string]any{"num_predict": 5}}
+	for _, raw := range []bool{false, true} { // text is completed by old models only
+		req.Raw = raw
+		if _, err := host.Generate(t.Context(), &req, nil); err != nil {
+			t.Fatal(err)
+		}
+		body := string(fake.Calls()[len(fake.Calls())-1].Body)
+		if got := strings.Contains(body, `"max_completion_tokens":5`); got == raw || strings.Contains(body, `"max_tokens":5`) != raw {
+			t.Errorf("raw %v: sent %s", raw, body)
+		}
+	}
+}
+
+func TestVectorsThatAreNotOnePerInputAreAnError(t *testing.T) {
+	fake := backendtest.New("a")
+	host := open(t, openai.Options{URL: fake.Listen(t) + "/v1"})
+	req := backend.EmbedRequest{Model: backendtest.Tiny, Input: []any{"a", "b"}}
+	for name, data := range map[string]string{
+		"one":          `[{"index":0,"embedding":[1]}]`,
+		"the same":     `[{"index":0,"embedding":[1]},{"index":0,"embedding":[2]}]`,
+		"one too far":  `[{"index":0,"embedding":[1]},{"index":2,"embedding":[2]}]`,
+		"one negative": `[{"index":0,"embedding":[1]},{"index":-1,"embedding":[2]}]`,
+		"one empty":    `[{"index":0,"embedding":[1]},{"index":1,"embedding":[]}]`,
+		"base64":       `[{"index":0,"embedding":"AACAPw=="},{"index":1,"embedding":"AACAPw=="}]`,
+	} {
+		fake.Fail(1, backendtest.Respond(200, "application/json", `{"data":`+data+`}`))
+		if _, err := host.Embed(t.Context(), &req); !errors.Is(err, backend.Server) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	fake.Fail(1, backendtest.Respond(200, "application/json", `{"data":[{"index":1,"embedding":[2]},{"index":0,"embedding":[1]}]}`))
+	got, err := host.Embed(t.Context(), &req)
+	if err != nil || got.Embeddings[0][0] != 1 || got.Embeddings[1][0] != 2 {
+		t.Errorf("in any order: got %+v, %v", got, err)
+	}
+}
+
+func TestAnswerThatIsFinishedDoesNotWaitForItsCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := backendtest.New("a").FailWhen(func(backendtest.Call) backendtest.Fault {
+			return func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+				backendtest.Respond(200, "text/event-stream", `data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}`+"\n\n")(w, r, serve)
+				http.NewResponseController(w).Flush()
+				backendtest.Hang(w, r, serve)
+			}
+		})
+		t.Cleanup(fake.Close)
+		host := open(t, dialed(fake))
+		began := time.Now()
+		got, err := ask(t, host)
+		if err != nil || got.Text != "hi" || got.Tokens != 1 || time.Since(began) > 2*time.Second {
+			t.Errorf("after %v: got %+v, %v", time.Since(began), got, err)
+		}
+	})
+}

@@ -1,0 +1,167 @@
+package openai
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/remote"
+)
+
+// request is the body of a request. A map, for most of it are options that are
+// there or not.
+type request map[string]any
+
+// words are the options that the API has, by Ollama's names for them.
+var words = map[string]string{
+	"temperature":       "temperature",
+	"top_p":             "top_p",
+	"seed":              "seed",
+	"stop":              "stop",
+	"presence_penalty":  "presence_penalty",
+	"frequency_penalty": "frequency_penalty",
+}
+
+// wordForMost is what a server calls num_predict. OpenAI refuses the old name for
+// its newer models; others, among them forks of llama.cpp, ignore the new name and
+// would write without end.
+func wordForMost(host string) string {
+	if host == "api.openai.com" || strings.HasSuffix(host, ".openai.azure.com") {
+		return "max_completion_tokens"
+	}
+	return "max_tokens"
+}
+
+// Chat implements backend.Backend.
+func (h *Host) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	if len(req.Messages) == 0 {
+		return nil, h.conn.BadRequest("there are no messages; such a server cannot be told to load a model")
+	}
+	sent := h.begin(req.Model)
+	sent["messages"] = messages(req.Messages)
+	if len(req.Tools) > 0 {
+		sent["tools"] = req.Tools
+	}
+	var dropped []string
+	sent.format(req.Format)
+	dropped = sent.think(dropped, req.Think)
+	dropped = sent.options(dropped, h.most, req.Options)
+	return h.answer(ctx, "/chat/completions", sent, dropped, onPiece)
+}
+
+// Generate implements backend.Backend. A prompt becomes a chat of one message,
+// since few servers still complete text; only raw prompts and those with a suffix
+// need one that does.
+func (h *Host) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	if req.Prompt == "" && req.Suffix == "" && len(req.Images) == 0 {
+		return nil, h.conn.BadRequest("there is no prompt; such a server cannot be told to load a model")
+	}
+	if req.Raw || req.Suffix != "" {
+		return h.complete(ctx, req, onPiece)
+	}
+	chat := backend.ChatRequest{
+		Model: req.Model, Format: req.Format, Think: req.Think, Options: req.Options,
+		Messages: []backend.Message{{Role: "user", Content: req.Prompt, Images: req.Images}},
+	}
+	if req.System != "" {
+		chat.Messages = append([]backend.Message{{Role: "system", Content: req.System}}, chat.Messages...)
+	}
+	got, err := h.Chat(ctx, &chat, onPiece)
+	if got != nil {
+		got.Dropped = drop(got.Dropped, "template", req.Template != "")
+		got.Dropped = drop(got.Dropped, "context", len(req.Context) > 0)
+	}
+	return got, err
+}
+
+// complete asks for what follows a text.
+func (h *Host) complete(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	if len(req.Images) > 0 {
+		return nil, h.conn.BadRequest("the OpenAI API takes no images with a raw prompt or a suffix")
+	}
+	sent := h.begin(req.Model)
+	sent["prompt"] = req.Prompt
+	if req.Suffix != "" {
+		sent["suffix"] = req.Suffix
+	}
+	var dropped []string
+	dropped = drop(dropped, "system", req.System != "")
+	dropped = drop(dropped, "template", req.Template != "")
+	dropped = drop(dropped, "context", len(req.Context) > 0)
+	dropped = drop(dropped, "format", len(req.Format) > 0)
+	dropped = drop(dropped, "think", req.Think != nil)
+	dropped = sent.options(dropped, "max_tokens", req.Options)
+	return h.answer(ctx, "/completions", sent, dropped, onPiece)
+}
+
+func (h *Host) begin(model string) request {
+	return request{"model": model, "stream": true, "stream_options": map[string]bool{"include_usage": true}}
+}
+
+// answer sends a request and puts the streamed answer together.
+func (h *Host) answer(ctx context.Context, path string, sent request, dropped []string, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	a := remote.Assemble(onPiece)
+	a.Answer.Dropped = dropped
+	err := h.conn.Stream(ctx, http.MethodPost, path, "text/event-stream", sent, func(body io.ReadCloser) (pieces int, err error) {
+		return read(a, body, h.conn.MaxLine())
+	})
+	return a.Result(err == nil), err
+}
+
+// options adds the options that the API has, and those that it has not to dropped.
+func (r request) options(dropped []string, most string, options map[string]any) []string {
+	var missing []string
+	for name, value := range options {
+		if name == "num_predict" {
+			// Below 1 it is without a limit, which is to say nothing.
+			if n, err := strconv.ParseFloat(fmt.Sprint(value), 64); err != nil || n >= 1 {
+				r[most] = value
+			}
+		} else if word, ok := words[name]; ok {
+			r[word] = value
+		} else {
+			missing = append(missing, name)
+		}
+	}
+	slices.Sort(missing)
+	return append(dropped, missing...)
+}
+
+// format asks for JSON, of any kind or after a schema. Not strict: that refuses
+// schemas that leave anything open, which Ollama takes.
+func (r request) format(format json.RawMessage) {
+	switch string(format) {
+	case "", "null", `""`:
+	case `"json"`:
+		r["response_format"] = map[string]string{"type": "json_object"}
+	default:
+		schema := map[string]any{"name": "answer", "schema": format, "strict": false}
+		r["response_format"] = map[string]any{"type": "json_schema", "json_schema": schema}
+	}
+}
+
+// think asks for low, medium or high effort. The API has no way to just switch
+// thinking on or off.
+func (r request) think(dropped []string, think *backend.ThinkValue) []string {
+	if think == nil {
+		return dropped
+	}
+	effort, ok := think.Value.(string)
+	if ok {
+		r["reasoning_effort"] = effort
+	}
+	return drop(dropped, "think", !ok)
+}
+
+func drop(dropped []string, name string, given bool) []string {
+	if given {
+		return append(dropped, name)
+	}
+	return dropped
+}

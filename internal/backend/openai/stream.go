@@ -1,0 +1,156 @@
+package openai
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/remote"
+)
+
+// chunk is one event of an answer, of /chat/completions or of /completions.
+type chunk struct {
+	Error   json.RawMessage `json:"error"`
+	Choices []choice        `json:"choices"`
+	Usage   *usage          `json:"usage"`
+}
+
+type choice struct {
+	Index        int    `json:"index"`
+	FinishReason string `json:"finish_reason"`
+	Text         string `json:"text"`
+	Delta        struct {
+		Content          string     `json:"content"`
+		Refusal          string     `json:"refusal"`           // said in the place of content
+		Reasoning        string     `json:"reasoning"`         // Ollama, OpenRouter, newer vLLM
+		ReasoningContent string     `json:"reasoning_content"` // DeepSeek, llama.cpp, older vLLM
+		ToolCalls        []fragment `json:"tool_calls"`
+	} `json:"delta"`
+}
+
+type usage struct {
+	PromptTokens     int `json:"prompt_tokens"`
+	CompletionTokens int `json:"completion_tokens"`
+}
+
+// reading is an answer that is being read.
+type reading struct {
+	*remote.Assembly
+	finish string // why the model stopped; empty until it says so
+	done   bool   // nothing more is to come
+	usage  *usage // nil until the host tells
+	calls  []*call
+}
+
+// read reads an answer to its end, which is [DONE], or the end of the body where
+// the model has said why it stopped. An answer with neither is cut.
+func read(a *remote.Assembly, body io.ReadCloser, maxLine int) (pieces int, err error) {
+	r := reading{Assembly: a}
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, maxLine)
+	var limit *time.Timer
+	for !r.done && lines.Scan() {
+		if err := r.line(lines.Bytes()); err != nil {
+			return r.Pieces(), err
+		}
+		if r.finish != "" && limit == nil { // the tokens are told next, or never
+			limit = time.AfterFunc(remote.Patience, func() { body.Close() })
+			defer limit.Stop()
+		}
+	}
+	switch err := lines.Err(); {
+	case r.finish != "":
+		return r.Pieces(), r.end()
+	case errors.Is(err, bufio.ErrTooLong):
+		return r.Pieces(), remote.ErrLongLine
+	case err != nil:
+		return r.Pieces(), err
+	}
+	return r.Pieces(), io.EOF
+}
+
+func (r *reading) line(line []byte) error {
+	switch data := payload(line); string(data) {
+	case "":
+		return nil
+	case "[DONE]":
+		r.done = true
+		if r.finish == "" && r.Pieces() > 0 { // else there is no answer to be at its end
+			r.finish = "stop"
+		}
+		return nil
+	default:
+		return r.add(data)
+	}
+}
+
+// payload is what a line of an event stream holds for us. A line that is of no
+// such stream is taken as it is: it may be an error in JSON.
+func payload(line []byte) []byte {
+	field, value, _ := bytes.Cut(line, []byte(":"))
+	switch string(field) {
+	case "data":
+		return bytes.TrimSpace(value)
+	case "", "event", "id", "retry": // "" is a comment, which some send to be heard from
+		return nil
+	}
+	return bytes.TrimSpace(line)
+}
+
+// add adds an event.
+func (r *reading) add(data []byte) error {
+	var c chunk
+	if err := json.Unmarshal(data, &c); err != nil {
+		return err
+	}
+	if len(c.Error) > 0 && string(c.Error) != "null" {
+		return midway(data)
+	}
+	if c.Usage != nil {
+		r.usage = c.Usage
+	}
+	for _, choice := range c.Choices {
+		if choice.Index != 0 { // one answer was asked for
+			continue
+		}
+		d := &choice.Delta
+		r.Add(backend.Piece{Text: choice.Text + d.Content + d.Refusal, Thinking: d.Reasoning + d.ReasoningContent})
+		for _, f := range d.ToolCalls {
+			r.Arrived()
+			r.calls = f.addTo(r.calls)
+		}
+		if choice.FinishReason != "" {
+			r.finish = choice.FinishReason
+		}
+	}
+	return nil
+}
+
+// end completes the answer.
+func (r *reading) end() error {
+	got := &r.Answer
+	switch r.finish {
+	case "tool_calls", "function_call":
+		got.DoneReason = "stop" // as Ollama says
+	default:
+		got.DoneReason = r.finish
+	}
+	got.Tokens = r.Pieces()
+	if r.usage != nil {
+		got.PromptTokens, got.Tokens = r.usage.PromptTokens, r.usage.CompletionTokens
+	}
+	for _, c := range r.calls {
+		whole, err := c.whole()
+		switch {
+		case err == nil:
+			got.ToolCalls = append(got.ToolCalls, whole)
+		case r.finish != "length": // then the last call is cut, as the reason says
+			return err
+		}
+	}
+	return nil
+}

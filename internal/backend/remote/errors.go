@@ -1,0 +1,118 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"ollama-mcp/internal/backend"
+)
+
+// Failed explains an error of HTTP, which is a request that got no answer.
+func (c *Client) Failed(ctx context.Context, err error) error {
+	if gone := c.callerGone(ctx); gone != nil {
+		return gone
+	}
+	if e, ok := errors.AsType[redirected](err); ok {
+		return &backend.Error{Host: c.name, Class: backend.Server, Status: e.status, Message: e.Error()}
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return &backend.Error{Host: c.name, Class: backend.Transport, Message: transportWords(e.Err), Err: cause(e.Err)}
+	}
+	return c.broken(ctx, err, 0)
+}
+
+// broken explains an answer with status 200 that ended badly after some pieces.
+func (c *Client) broken(ctx context.Context, err error, pieces int) error {
+	if gone := c.callerGone(ctx); gone != nil {
+		return gone
+	}
+	if said, ok := errors.AsType[*backend.Error](err); ok {
+		said.Host, said.Message = c.name, c.OneLine(said.Message)
+		return said
+	}
+	e := &backend.Error{Host: c.name, Class: backend.Server, Err: cause(err)}
+	_, isHuge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case err == ErrLongLine:
+		e.Message = fmt.Sprintf("a line of the answer is longer than %d bytes", c.maxLine)
+	case isHuge:
+		e.Message = fmt.Sprintf("the answer is longer than %d bytes", maxAnswer)
+	case notJSON(err):
+		e.Message = "the answer is not " + c.api + "'s"
+	case err == io.EOF && pieces == 0:
+		e.Message = "the answer is empty"
+	case err == io.EOF:
+		e.Message = fmt.Sprintf("the answer ended after %d pieces without being done", pieces)
+	case pieces == 0:
+		e.Message = "the answer could not be read"
+	default:
+		e.Message = fmt.Sprintf("the answer was cut after %d pieces", pieces)
+	}
+	return e
+}
+
+// refusal explains an answer with a status other than 200.
+func (c *Client) refusal(ctx context.Context, resp *http.Response) error {
+	timer := time.AfterFunc(Patience, func() { resp.Body.Close() })
+	defer timer.Stop()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // half of it says enough
+	return c.Refused(ctx, resp.StatusCode, body, retryAfter(resp.Header))
+}
+
+// Refused explains a refusal: its status, its body, and how long the host asked to
+// be left alone.
+func (c *Client) Refused(ctx context.Context, status int, body []byte, wait time.Duration) error {
+	if gone := c.callerGone(ctx); gone != nil {
+		return gone
+	}
+	class, said := c.explain(status, body)
+	return &backend.Error{Host: c.name, Class: class, Status: status, Message: c.OneLine(said), RetryAfter: wait}
+}
+
+// Senseless is an answer that was understood and cannot be right.
+func (c *Client) Senseless(what string) error {
+	return &backend.Error{Host: c.name, Class: backend.Server, Message: what}
+}
+
+// BadRequest is a request that is at fault, as was seen before it was sent.
+func (c *Client) BadRequest(what string) error {
+	return &backend.Error{Host: c.name, Class: backend.Request, Message: what}
+}
+
+// callerGone is the error of a request whose context has ended, whatever the
+// network made of it; nil while the caller waits.
+func (c *Client) callerGone(ctx context.Context) error {
+	err := ctx.Err()
+	// A connection's own deadline, taken from the context, may fire just before it.
+	if deadline, ok := ctx.Deadline(); err == nil && ok && !time.Now().Before(deadline) {
+		err = context.DeadlineExceeded
+	}
+	switch err {
+	case nil:
+		return nil
+	case context.Canceled:
+		return &backend.Error{Host: c.name, Class: backend.Caller, Message: "cancelled", Err: err}
+	}
+	return &backend.Error{Host: c.name, Class: backend.Caller, Message: "out of time", Err: err}
+}
+
+func notJSON(err error) bool {
+	_, syntax := errors.AsType[*json.SyntaxError](err)
+	_, kind := errors.AsType[*json.UnmarshalTypeError](err)
+	return syntax || kind
+}
+
+// cause is err for errors.Is, unless it would pass for the end of a context
+// that has not ended: timeouts of the network call themselves DeadlineExceeded.
+func cause(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,116 @@
+package budget
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"ollama-mcp/internal/backend"
+)
+
+// Limits are what a host may be asked in a day. A zero field sets no limit.
+type Limits struct {
+	Calls  int // for an answer or for vectors
+	Tokens int // of prompts and answers together
+}
+
+// Guard returns host with a budget, which it goes by its name in the ledger.
+// Beyond it, calls fail with class Overload until midnight UTC. Lists cost nothing
+// and are not counted.
+func (l *Ledger) Guard(host backend.Backend, limits Limits) backend.Backend {
+	if limits == (Limits{}) {
+		return host
+	}
+	return &guarded{Backend: host, ledger: l, limits: limits}
+}
+
+// guarded is a host with a budget.
+type guarded struct {
+	backend.Backend
+	ledger *Ledger
+	limits Limits
+}
+
+func (g *guarded) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	return g.answer(func() (*backend.Answer, error) { return g.Backend.Generate(ctx, req, onPiece) })
+}
+
+func (g *guarded) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	return g.answer(func() (*backend.Answer, error) { return g.Backend.Chat(ctx, req, onPiece) })
+}
+
+func (g *guarded) answer(ask func() (*backend.Answer, error)) (got *backend.Answer, err error) {
+	if err := g.begin(); err != nil {
+		return nil, err
+	}
+	got, err = ask()
+	tokens := 0
+	if got != nil {
+		tokens = got.PromptTokens + got.Tokens
+	}
+	g.end(tokens, err)
+	return got, err
+}
+
+// Embed implements backend.Backend.
+func (g *guarded) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.EmbedResponse, error) {
+	if err := g.begin(); err != nil {
+		return nil, err
+	}
+	got, err := g.Backend.Embed(ctx, req)
+	tokens := 0
+	if got != nil {
+		tokens = got.PromptEvalCount
+	}
+	g.end(tokens, err)
+	return got, err
+}
+
+// begin counts a call before it is made, so that calls at the same time cannot all
+// be the last. Where it cannot be counted it is not made.
+func (g *guarded) begin() error {
+	err := g.ledger.update(g.Name(), func(u *used) error {
+		switch {
+		case g.limits.Calls > 0 && u.Calls >= g.limits.Calls:
+			return g.usedUp(g.limits.Calls, "calls")
+		case g.limits.Tokens > 0 && u.Tokens >= g.limits.Tokens:
+			return g.usedUp(g.limits.Tokens, "tokens")
+		}
+		u.Calls++
+		return nil
+	})
+	if err == nil || backend.ClassOf(err) != "" {
+		return err
+	}
+	return &backend.Error{Host: g.Name(), Class: backend.Server, Message: err.Error(), Err: err}
+}
+
+// end counts the tokens, and takes the call back if the host did nothing for it:
+// an hour in which it cannot be reached should not use up the day.
+func (g *guarded) end(tokens int, err error) {
+	undone := false
+	switch backend.ClassOf(err) {
+	case backend.Transport, backend.Overload, backend.Unauthorized, backend.ModelMissing, backend.TooLong, backend.Request:
+		undone = tokens == 0
+	}
+	if tokens == 0 && !undone {
+		return
+	}
+	// If this fails so will the next call, which is the one to be refused.
+	g.ledger.update(g.Name(), func(u *used) error {
+		u.Tokens += tokens
+		if undone && u.Calls > 0 { // 0 if midnight has passed
+			u.Calls--
+		}
+		return nil
+	})
+}
+
+func (g *guarded) usedUp(n int, what string) error {
+	now := time.Now().UTC()
+	midnight := time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, time.UTC)
+	return &backend.Error{
+		Host: g.Name(), Class: backend.Overload, RetryAfter: midnight.Sub(now),
+		Message: fmt.Sprintf("the daily budget of %d %s is used up", n, what),
+	}
+}

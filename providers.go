@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/openai"
+	"ollama-mcp/internal/budget"
+	"ollama-mcp/internal/config"
+	"ollama-mcp/pool"
+	"ollama-mcp/tools"
+)
+
+// providers serve models beside our hosts. Each has a pool of its own, which bounds,
+// retries and rests it as it does a host.
+type providers struct {
+	queue  int
+	log    *slog.Logger
+	ledger *budget.Ledger // of what they have been asked for today; nil until one has a limit
+	all    map[string]provider
+}
+
+type provider struct {
+	config config.Provider
+	pool   *pool.Pool
+	close  func()
+}
+
+// set takes over the providers of a configuration, and leaves those alone that are as
+// they were.
+func (p *providers) set(c config.Config) (map[string]tools.Lender, error) {
+	all, lenders := make(map[string]provider), make(map[string]tools.Lender)
+	for name, wanted := range c.Providers {
+		one, known := p.all[name]
+		if !known || one.config != wanted {
+			var err error
+			if one, err = p.open(name, wanted); err != nil {
+				return nil, err
+			}
+		}
+		all[name], lenders[name] = one, one.pool
+	}
+	for name, old := range p.all {
+		if all[name].pool != old.pool {
+			old.close() // what it is asked at the moment goes on
+		}
+	}
+	p.all = all
+	return lenders, nil
+}
+
+func (p *providers) open(name string, c config.Provider) (provider, error) {
+	host, err := openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: mostConns})
+	if err != nil {
+		return provider{}, err
+	}
+	var asked backend.Backend = host
+	if c.MaxCalls > 0 || c.MaxTokens > 0 {
+		if p.ledger == nil {
+			if p.ledger, err = openLedger(); err != nil {
+				return provider{}, fmt.Errorf("provider %s: its daily limits: %w", name, err)
+			}
+		}
+		asked = p.ledger.Guard(host, budget.Limits{Calls: c.MaxCalls, Tokens: c.MaxTokens})
+	}
+	own, err := pool.New(pool.Options{Hosts: []backend.Backend{asked}, Queue: p.queue, PerCaller: p.queue, Log: p.log})
+	return provider{c, own, host.Close}, err
+}
+
+// openLedger opens the file that keeps what providers were asked for today, over
+// restarts and for all servers of a user.
+func openLedger() (*budget.Ledger, error) {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return nil, err
+	}
+	dir = filepath.Join(dir, "ollama-mcp")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return budget.Open(filepath.Join(dir, "budget.json"))
+}

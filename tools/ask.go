@@ -1,0 +1,219 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// question is what is asked of a model, whichever tool it came from.
+type question struct {
+	tool    string
+	model   string // as the caller calls it
+	args    textArgs
+	request any // all of it that the answer depends on, as JSON, but for model and args
+	text    int // bytes of text in the prompt
+	see     int // bytes of images
+	ask     func(ctx context.Context, host backend.Backend, m manner, onPiece func(backend.Piece)) (*backend.Answer, error)
+
+	// What follows is set by answer.
+
+	who    caller.Caller
+	wanted *shape    // what the answer must look like; nil if text will do
+	until  time.Time // when the call has to be answered; the zero Time if ever
+}
+
+// outcome is what came of a question.
+type outcome struct {
+	answer *backend.Answer // nil if nothing came
+	served served
+	cut    bool     // the host has cut the prompt
+	pinned string   // which options of the caller's were overridden; "" if none
+	mended string   // why the model was asked once more; "" if it was not
+	passed []string // the rungs before, and why they did not answer
+}
+
+// asking is how far the asking of a question has come. All whose calls wait for the
+// answer look on.
+type asking struct {
+	progress *progress // is looked at, and reports to nobody itself
+
+	// mu guards what follows, and nothing is asked under it.
+	mu   sync.Mutex
+	work work           // that is done at the moment; the zero work while it waits
+	come backend.Answer // the pieces that have come, Tokens counting them
+}
+
+// work is that of a host on a question.
+type work struct {
+	host backend.Backend
+	rung route.Rung
+	m    manner
+}
+
+func newAsking() *asking { return &asking{progress: newProgress(nil)} }
+
+// begins: a host works on the question from now on.
+func (a *asking) begins(w work) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.work, a.come = w, backend.Answer{}
+}
+
+// failed: the host does not work on it any more. What it was doing when the time for
+// all of it was over is left to be seen.
+func (a *asking) failed(ctx context.Context) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if ctx.Err() == nil {
+		a.work, a.come = work{}, backend.Answer{}
+	}
+}
+
+// answering takes in the pieces of an answer as they come. onFirst is called before
+// the first.
+func (a *asking) answering(onFirst func()) func(backend.Piece) {
+	count := a.progress.answering()
+	var text, thinking strings.Builder
+	return func(piece backend.Piece) {
+		count(piece)
+		text.WriteString(piece.Text)
+		thinking.WriteString(piece.Thinking)
+		a.mu.Lock()
+		a.come.Text, a.come.Thinking = text.String(), thinking.String()
+		a.come.Tokens++
+		first := a.come.Tokens == 1
+		a.mu.Unlock()
+		if first {
+			onFirst()
+		}
+	}
+}
+
+// partial is the answer as far as it has come, and the work on it.
+func (a *asking) partial() (come backend.Answer, w work) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.come, a.work
+}
+
+// askRung has a question answered by a model of ours or a provider's. What it returns
+// is never nil. The model has to begin its answer in time, if patience is not 0.
+func (d Deps) askRung(ctx context.Context, a *asking, q question, rung route.Rung, patience time.Duration) (*outcome, error) {
+	began := time.Now()
+	got := &outcome{served: served{Requested: q.model, Model: rung.String(), Source: sourceOf(rung)}}
+	ctx, timers := d.impatient(ctx, patience, q.until)
+	defer timers.stop()
+	need := d.need(q.who, a.progress, rung.Model, q.args.modelArgs, q.text+q.see)
+	need.OnWait = timers.watch(a.progress.queued)
+	err := d.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
+		timers.lent()
+		got.lent(lease, began)
+		err := d.askHost(ctx, a, q, rung, lease, got, timers.answered)
+		if err != nil {
+			a.failed(ctx)
+		}
+		return err
+	})
+	if why := context.Cause(ctx); errors.Is(why, errTooLate) {
+		if come, w := a.partial(); come.Tokens == 0 && w.host != nil {
+			d.finishLoading(w) // for the next call
+		}
+		err = why
+	}
+	got.served.Total = time.Since(began).Milliseconds()
+	return got, err
+}
+
+// askHost asks the host of a lease.
+func (d Deps) askHost(ctx context.Context, a *asking, q question, rung route.Rung, lease *pool.Lease, got *outcome, onFirst func()) error {
+	host := lease.Host
+	m := d.mannerOf(q, rung, lease)
+	if rung.Provider == "" {
+		got.served.Model = m.model
+	}
+	a.begins(work{host, rung, m})
+	if rung.Provider == "" {
+		a.progress.asked(d.warm.doing(host.Name(), rung.Model))
+	} else {
+		a.progress.asked("asking " + rung.String())
+	}
+	if q.see > 0 {
+		if err := canSee(ctx, host, rung.Model); err != nil {
+			return err
+		}
+	}
+	if err := d.warm.awaitLoading(ctx, host.Name(), rung.Model); err != nil {
+		return err
+	}
+	answer, cut, err := d.askWhole(ctx, host, q, m, a.answering(onFirst))
+	if answer != nil || got.answer == nil { // what an earlier try had got is better than nothing
+		got.answer, got.cut = answer, cut
+	}
+	if err == nil {
+		d.warm.answered(host.Name(), rung.Model)
+		d.mend(ctx, a, q, work{host, rung, m}, got)
+	}
+	return err
+}
+
+// sourceOf is where an answer of a rung comes from.
+func sourceOf(rung route.Rung) string {
+	if rung.Cloud {
+		return "cloud"
+	}
+	return "local"
+}
+
+// lent takes in what a lease says about the call that began then.
+func (got *outcome) lent(lease *pool.Lease, began time.Time) {
+	got.served.Host, got.served.Queue = lease.Host.Name(), time.Since(began).Milliseconds()
+	got.served.Retries, got.served.Overridden = lease.Attempt-1, lease.Overridden
+	if got.pinned = ""; len(lease.Overridden) > 0 {
+		got.pinned = overridden(lease)
+	}
+}
+
+// askWhole asks so that a prompt which the host would have to cut is noticed:
+// left to itself Ollama drops the oldest part and says nothing. So it is told
+// not to cut, and only when it refuses is it asked again and allowed to, if that is
+// wanted.
+func (d Deps) askWhole(ctx context.Context, host backend.Backend, q question, m manner, onPiece func(backend.Piece)) (answer *backend.Answer, cut bool, err error) {
+	began := time.Now()
+	answer, err = q.ask(ctx, host, m, onPiece)
+	if !errors.Is(err, backend.TooLong) || !d.mayCut(q.args.modelArgs) {
+		return answer, false, err
+	}
+	refused := time.Since(began)
+	m.mayCut = true
+	answer, err = q.ask(ctx, host, m, onPiece)
+	if answer != nil {
+		answer.FirstPiece += refused
+	}
+	return answer, true, err
+}
+
+// canSee refuses images for a model without vision: Ollama would drop them
+// without a word, and the model invent what it cannot see.
+func canSee(ctx context.Context, host backend.Backend, model string) error {
+	info, err := host.Show(ctx, model)
+	if err != nil {
+		return err
+	}
+	can := detailOf(info).capabilities
+	if len(can) > 0 && !slices.Contains(can, "vision") {
+		return &Error{
+			Code: InvalidArgument, Message: "the model cannot see images",
+			Hint: `list-models with capability "vision" names those that can`,
+		}
+	}
+	return nil
+}

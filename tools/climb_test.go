@@ -1,0 +1,223 @@
+package tools_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+	"ollama-mcp/tools"
+)
+
+// ladder gives calls a host with the models big and small, a cloud with the model gpt,
+// and the alias pro, which tries all three.
+func (c *client) ladder() (host, cloud *backendtest.Host) {
+	c.t.Helper()
+	host = backendtest.New("gpu-1").Answer("local").Install(backendtest.Model{Name: "big", Context: 256}, backendtest.Model{Name: "small", Context: 4096})
+	cloud = backendtest.New("openai").Answer("from a cloud").Install(backendtest.Model{Name: "gpt"})
+	l, err := route.NewLadders(map[string][]string{
+		"pro:latest": {"big:latest", "small:latest", "openai/gpt"},
+	}, nil, map[string]bool{"openai": true})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	settings := &tools.Settings{Ladders: l, Providers: map[string]tools.Lender{"openai": c.pool(pool.Options{}, cloud)}}
+	c.deps.Settings = func() *tools.Settings { return settings }
+	c.useAll(pool.Options{Slots: 1}, host)
+	return host, cloud
+}
+
+// failing makes a host fail all calls for some models.
+func failing(host *backendtest.Host, fault backendtest.Fault, models ...string) {
+	host.FailWhen(func(c backendtest.Call) backendtest.Fault {
+		for _, model := range models {
+			if strings.HasPrefix(c.Model, model) {
+				return fault
+			}
+		}
+		return nil
+	})
+}
+
+const askPro = `{"model":"pro","prompt":"?"}`
+
+func TestAliasIsAnsweredByTheFirstRungThatCan(t *testing.T) {
+	for name, tc := range map[string]struct {
+		down          []string
+		model, source string
+		rung          float64
+		note          string
+	}{
+		"all is well":      {nil, "big", "local", 1, ""},
+		"one fails":        {[]string{"big"}, "small", "local", 2, "Answered by small instead of big ("},
+		"only a cloud can": {[]string{"big", "small"}, "openai/gpt", "cloud", 3, "Answered by openai/gpt instead of big ("},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			host, _ := c.ladder()
+			failing(host, backendtest.Refuse(500, "out of memory"), tc.down...)
+			a := c.succeeds("generate", askPro)
+			if s := a.Meta.Served; s["model"] != tc.model || s["source"] != tc.source || s["rung"] != tc.rung || s["requested_model"] != "pro" {
+				t.Errorf("%s: served by %v", name, s)
+			}
+			if passed, _ := a.Meta.Served["passed"].([]any); len(passed) != len(tc.down) {
+				t.Errorf("%s: passed %v", name, passed)
+			}
+			if said := len(a.Content) == 2; said != (tc.note != "") || said && !strings.Contains(a.Content[1].Text, tc.note) {
+				t.Errorf("%s: got %+v, want the note %q", name, a.Content, tc.note)
+			}
+		})
+	}
+}
+
+func TestPromptTooLongForARungGoesToOneThatItFits(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.ladder()
+		a := c.succeeds("generate", `{"model":"pro","prompt":"`+strings.Repeat("word ", 1000)+`"}`)
+		if a.Meta.Served["model"] != "small" || !strings.Contains(a.Content[1].Text, "context too long") {
+			t.Errorf("got %+v", a)
+		}
+	})
+}
+
+func TestNothingLeavesForACloudWhereThatIsForbidden(t *testing.T) {
+	for _, tc := range []struct {
+		name, args, says string
+		noCloud          bool
+		who              caller.Caller
+	}{
+		{name: "by the call", args: `{"model":"pro","prompt":"?","local_only":true}`, says: "local_only"},
+		{name: "by the key", args: askPro, who: caller.Caller{ID: "ci", LocalOnly: true}, says: "local_only"},
+		{name: "by the operator", args: askPro, noCloud: true, says: "--no-cloud"},
+		{name: "though it is asked for", args: `{"model":"openai/gpt","prompt":"?","local_only":true}`, says: "local_only"},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			c.deps.NoCloud = tc.noCloud
+			host, cloud := c.ladder()
+			failing(host, backendtest.Refuse(500, "out of memory"), "big", "small")
+			a := c.as(tc.who).call(caller.NewContext(t.Context(), tc.who), "generate", tc.args)
+			if !a.IsError || !strings.Contains(a.Content[0].Text, tc.says) || !strings.Contains(a.Content[0].Text, "openai/gpt") {
+				t.Errorf("%s: got %+v, want an error that says %s", tc.name, a.Content, tc.says)
+			}
+			if n := len(cloud.Calls()); n != 0 {
+				t.Errorf("%s: %d calls left for the cloud", tc.name, n)
+			}
+		})
+	}
+}
+
+func TestErrorNamesTheReasonOfEachRungInOneLine(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, cloud := c.ladder()
+		failing(host, backendtest.Refuse(500, "out of memory"), "big", "small")
+		failing(cloud, backendtest.Busy, "gpt")
+		c.fails("generate", askPro, "upstream", "big (gpu-1: failed: out of memory", "small (gpu-1:", "openai/gpt (openai: overloaded")
+	})
+}
+
+func TestWhatNoOtherRungCanCureEndsTheClimb(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, cloud := c.ladder()
+		failing(host, backendtest.Refuse(400, "what is this?"), "big")
+		c.fails("generate", askPro, "invalid_argument", "what is this?")
+		failing(host, backendtest.Hang, "big")
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if a := c.call(ctx, "generate", askPro); a.StructuredContent["code"] != "cancelled" {
+			t.Errorf("cancelled: got %+v", a)
+		}
+		for _, call := range append(host.Calls(), cloud.Calls()...) {
+			if !strings.HasPrefix(call.Model, "big") {
+				t.Errorf("%s was asked", call.Model)
+			}
+		}
+	})
+}
+
+func TestRungThatHangsLeavesTimeForTheOthers(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, _ := c.ladder()
+		failing(host, backendtest.Hang, "big")
+		began := time.Now()
+		a := c.succeeds("generate", `{"model":"pro","prompt":"?","timeout_seconds":30}`)
+		if a.Meta.Served["model"] != "small" || time.Since(began).Round(time.Second) != 10*time.Second {
+			t.Errorf("after %v: %+v; want small after 10 s", time.Since(began), a.Meta.Served)
+		}
+	})
+}
+
+func TestAnswerThatHasBegunMayTakeAllOfTheTime(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, _ := c.ladder()
+		host.Answer(strings.Repeat("word ", 25)).TokenTime(time.Second)
+		a := c.succeeds("generate", `{"model":"pro","prompt":"?","timeout_seconds":30}`)
+		if a.Meta.Served["model"] != "big" || strings.Count(a.Content[0].Text, "word") != 25 {
+			t.Errorf("got %+v", a)
+		}
+	})
+}
+
+func TestCallGoesOnToTheNextRungRatherThanWaitForLong(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.deps.FallbackAfter = 3 * time.Second
+		host, _ := c.ladder()
+		host.FirstTokenTime(20 * time.Second)
+		var busy sync.WaitGroup
+		busy.Go(func() { c.succeeds("generate", `{"model":"big","prompt":"first"}`) })
+		synctest.Wait()
+		began := time.Now()
+		a := c.succeeds("generate", `{"model":"big","prompt":"?","fallback_models":["openai/gpt"]}`)
+		if a.Meta.Served["model"] != "openai/gpt" || time.Since(began).Round(time.Second) != 3*time.Second || !strings.Contains(a.Content[1].Text, "no slot came free within 3s") {
+			t.Errorf("after %v: %+v", time.Since(began), a)
+		}
+		busy.Wait()
+	})
+}
+
+func TestCallerFallsBackOnlyOnModelsThatItMayUse(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, _ := c.ladder()
+		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		ci := c.as(caller.Caller{ID: "ci", Models: []string{"big*"}})
+		ci.fails("generate", `{"model":"big","prompt":"?","fallback_models":["small"]}`, "forbidden", "small")
+		ci.fails("generate", `{"model":"big","prompt":"?"}`, "upstream")
+	})
+}
+
+// A first rung that fails again and again is not asked by each call, and gets its calls
+// back once it has recovered.
+func TestFirstRungThatFailsIsLeftAloneAndComesBack(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, _ := c.ladder()
+		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		asked := func(model string) (n int) {
+			for _, call := range host.Calls() {
+				if strings.HasPrefix(call.Model, model) {
+					n++
+				}
+			}
+			return n
+		}
+		for range 60 {
+			c.succeeds("generate", askPro)
+			time.Sleep(time.Second)
+		}
+		if n := asked("big"); n > 40 {
+			t.Errorf("in a minute of failure it was asked %d times", n)
+		}
+		host.Mend()
+		var served any
+		for range 120 {
+			served = c.succeeds("generate", askPro).Meta.Served["model"]
+			time.Sleep(time.Second)
+		}
+		if served != "big" {
+			t.Errorf("two minutes after it was mended calls are served by %v", served)
+		}
+	})
+}

@@ -1,0 +1,167 @@
+package tools
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"ollama-mcp/cache"
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/pool"
+)
+
+// Answers are kept answers, and those that are in the making.
+type Answers = cache.Cache[*asking]
+
+// NewAnswers makes a place to keep answers in. Close it when no calls are left.
+func NewAnswers(o cache.Options) (*Answers, error) { return cache.New[*asking](o) }
+
+// fetch gets the outcome of a question: one that is kept, that of the same question
+// in flight, or its own.
+func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) {
+	began := time.Now()
+	var last *asking
+	look := func(a *asking) {
+		last = a
+		c.progress.follow(a.progress)
+	}
+	fill := func(ctx context.Context, report func(*asking)) (cache.Entry, bool, error) {
+		a := newAsking()
+		report(a)
+		got, err := d.climb(caller.NewContext(ctx, q.who), a, q)
+		if err != nil {
+			return cache.Entry{}, false, err
+		}
+		return cache.Entry{Value: got.encode(), Took: time.Since(began)}, got.mayBeKept(), nil
+	}
+	policy, key := d.policy(q)
+	entry, source, err := d.Answers.Fetch(ctx, key, policy, look, fill)
+	if err != nil {
+		return d.missed(ctx, q, last, err)
+	}
+	got := decodeOutcome(entry.Value)
+	got.recalled(source, entry, time.Since(began))
+	return got, nil
+}
+
+// policy says what a question wants of what is kept, and by which key.
+func (d Deps) policy(q question) (cache.Policy, cache.Key) {
+	policy := cache.Policy(q.args.Cache)
+	if d.CacheMode == "off" || d.CacheMode == "deterministic" && !q.args.deterministic() {
+		policy = cache.Off
+	}
+	if policy == cache.Off {
+		return cache.Off, cache.Key{}
+	}
+	model := d.settings().spell(q.model)
+	key, err := cache.KeyOf(
+		cache.Scope{Tenant: q.who.Tenant, Tool: q.tool, Model: model, Digest: d.digest(model)},
+		asked{
+			Request: q.request, Options: q.args.Options, Format: q.args.Format.RawMessage, Think: q.args.Think,
+			MayCut: d.mayCut(q.args.modelArgs), Fallback: q.args.Fallback, LocalOnly: q.args.LocalOnly || q.who.LocalOnly, Host: q.args.Host,
+		})
+	if err != nil { // cannot be told apart from others, so it is not kept
+		return cache.Off, key
+	}
+	return policy, key
+}
+
+// asked is all that an answer depends on beside what is in the scope of its key.
+type asked struct {
+	Request   any
+	Options   options
+	Format    json.RawMessage     `json:",omitempty"`
+	Think     *backend.ThinkValue `json:",omitempty"`
+	MayCut    bool
+	Fallback  []string `json:",omitempty"`
+	LocalOnly bool
+	Host      string
+}
+
+// deterministic reports whether the same question gets the same answer.
+func (a textArgs) deterministic() bool {
+	_, seeded := a.Options["seed"]
+	temperature, given := a.Options["temperature"].(float64)
+	return seeded || given && temperature == 0
+}
+
+func (d Deps) digest(model string) string {
+	if d.Digest == nil {
+		return ""
+	}
+	return d.Digest(model)
+}
+
+// kept is an outcome as it is kept.
+type kept struct {
+	Answer *backend.Answer
+	Served served
+	Cut    bool     `json:",omitempty"`
+	Pinned string   `json:",omitempty"`
+	Mended string   `json:",omitempty"`
+	Passed []string `json:",omitempty"`
+}
+
+func (got *outcome) encode() string {
+	return string(mustMarshal(kept{got.answer, got.served, got.cut, got.pinned, got.mended, got.passed}))
+}
+
+func decodeOutcome(value string) *outcome {
+	var k kept
+	if err := json.Unmarshal([]byte(value), &k); err != nil {
+		panic(err) // encode made it
+	}
+	return &outcome{answer: k.Answer, served: k.Served, cut: k.Cut, pinned: k.Pinned, mended: k.Mended, passed: k.Passed}
+}
+
+// mayBeKept reports whether an answer is whole, and would be the same another time:
+// what stood in for it, or asks for tools to be called, is for this once.
+func (got *outcome) mayBeKept() bool {
+	return got.answer.DoneReason == "stop" && len(got.answer.ToolCalls) == 0 && len(got.passed) == 0
+}
+
+// recalled notes that an answer was made for another call.
+func (got *outcome) recalled(source cache.Source, entry cache.Entry, took time.Duration) {
+	got.served.Total = took.Milliseconds()
+	switch source {
+	case cache.Coalesced:
+		got.served.Source = "coalesced"
+	case cache.Hit:
+		got.served.Source, got.served.Queue, got.served.Load, got.served.FirstToken = "cache", 0, 0, 0
+		got.served.Age = rounded(time.Since(entry.Stored).Seconds())
+	}
+}
+
+// missed is what there is for a call that gets no answer: as much of one as had come
+// when its time was over, or the reason.
+func (d Deps) missed(ctx context.Context, q question, a *asking, err error) (*outcome, error) {
+	got := &outcome{served: served{Requested: q.model, Model: q.model}}
+	if p, ok := errors.AsType[*cache.PanicError](err); ok {
+		panic(fmt.Sprintf("%v\n%s", p.Value, p.Stack)) // as if it had happened here
+	}
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return got, explain(q.model, err)
+	}
+	come, working := backend.Answer{}, work{}
+	if a != nil {
+		come, working = a.partial()
+	}
+	if q.wanted == nil && come.Text != "" {
+		come.DoneReason = doneTimeout
+		got.answer = &come // what there is beats nothing
+		got.served.Model, got.served.Host, got.served.Source = working.rung.String(), working.host.Name(), sourceOf(working.rung)
+		return got, nil
+	}
+	if working.host == nil {
+		return got, explain(q.model, pool.ErrQueueTimeout)
+	}
+	e := explain(q.model, context.DeadlineExceeded)
+	e.Message = q.model + ": " + e.Message
+	if come.Tokens == 0 && d.finishLoading(working) {
+		e.Hint = "the model was not in memory yet; it is being loaded on, so call again in a minute"
+	}
+	return got, e
+}

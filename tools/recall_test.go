@@ -1,0 +1,231 @@
+package tools_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/cache"
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/pool"
+)
+
+// keeping makes calls keep answers for ten minutes.
+func (c *client) keeping() *client {
+	c.deps.Answers = c.answers(cache.Options{Size: 1 << 20, TTL: 10 * time.Minute})
+	return c
+}
+
+func TestSameQuestionIsAnsweredFromWhatIsKept(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").TokenTime(time.Second))
+		first := c.succeeds("generate", `{"model":"tiny","prompt":"?","options":{"seed":1,"top_k":2}}`)
+		time.Sleep(90 * time.Second)
+		began := time.Now()
+		again := c.succeeds("generate", `{"options":{"top_k":2,"seed":1.0},"prompt":"?","model":"tiny:latest"}`)
+		if time.Since(began) != 0 || again.Content[0].Text != "yes" || len(host.Calls()) != 1 {
+			t.Errorf("took %v and %d calls: %+v", time.Since(began), len(host.Calls()), again)
+		}
+		if s := again.Meta.Served; s["source"] != "cache" || s["age_seconds"] != 90.0 || s["host"] != "gpu-1" || s["trace_id"] == first.Meta.Served["trace_id"] {
+			t.Errorf("served: %v", s)
+		}
+		if !strings.Contains(again.Content[1].Text, `kept from 90 s ago. With cache "refresh"`) {
+			t.Errorf("the reader is not told: %+v", again.Content)
+		}
+		time.Sleep(9 * time.Minute)
+		c.succeeds("generate", `{"model":"tiny","prompt":"?","options":{"seed":1,"top_k":2}}`)
+		if n := len(host.Calls()); n != 2 {
+			t.Errorf("after its time: %d calls, want 2", n)
+		}
+	})
+}
+
+func TestOtherQuestionIsNotAnsweredFromWhatIsKept(t *testing.T) {
+	digest := "one"
+	story(t, func(t *testing.T, c *client) {
+		c.deps.Digest = func(string) string { return digest }
+		host := c.keeping().use(backendtest.New("gpu-1").Answer(`{"a":1}`))
+		c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
+		n := 1
+		asksAnew := func(what string, c *client, args string) {
+			t.Helper()
+			c.succeeds("generate", args)
+			if n++; len(host.Calls()) != n {
+				t.Errorf("%s: answered from what is kept", what)
+				n = len(host.Calls())
+			}
+		}
+		for _, args := range []string{
+			`{"model":"tiny","prompt":"?!"}`,
+			`{"model":"tiny","prompt":"?","system":"be brief"}`,
+			`{"model":"tiny","prompt":"?","raw":true}`,
+			`{"model":"tiny","prompt":"?","options":{"temperature":0}}`,
+			`{"model":"tiny","prompt":"?","think":false}`,
+			`{"model":"tiny","prompt":"?","format":"json"}`,
+			`{"model":"tiny","prompt":"?","truncate":true}`,
+			`{"model":"tiny","prompt":"?","cache":"off"}`,
+			`{"model":"tiny","prompt":"?","cache":"refresh"}`,
+		} {
+			asksAnew(args, c, args)
+		}
+		asksAnew("another tenant", c.as(caller.Caller{Tenant: "b"}), `{"model":"tiny","prompt":"?"}`)
+		digest = "two"
+		asksAnew("another model of that name", c, `{"model":"tiny","prompt":"?"}`)
+	})
+}
+
+func TestOnlyWholeAnswersAreKept(t *testing.T) {
+	for name, reply := range map[string]backendtest.Reply{
+		"cut": {Text: "one", DoneReason: "length"},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			host := c.keeping().use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply { return reply }))
+			for range 2 {
+				c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
+			}
+			if n := len(host.Calls()); n != 2 {
+				t.Errorf("%s: %d calls, want 2", name, n)
+			}
+		})
+	}
+	story(t, func(t *testing.T, c *client) {
+		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").FailWhen(func(backendtest.Call) backendtest.Fault {
+			return backendtest.Refuse(400, "no")
+		}))
+		c.fails("generate", `{"model":"tiny","prompt":"?"}`, "invalid_argument")
+		host.Mend()
+		c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
+	})
+}
+
+func TestAnswerOfAStandInIsNotKept(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, _ := c.keeping().ladder()
+		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		c.succeeds("generate", askPro)
+		host.Mend()
+		time.Sleep(time.Minute)
+		if a := c.succeeds("generate", askPro); a.Meta.Served["model"] != "big" || a.Meta.Served["source"] != "local" {
+			t.Errorf("got %v", a.Meta.Served)
+		}
+	})
+}
+
+func TestWithDeterministicOnlyWhatIsSureToBeTheSameIsKept(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.deps.CacheMode = "deterministic"
+		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes"))
+		for i, args := range []string{
+			`{"model":"tiny","prompt":"?"}`, `{"model":"tiny","prompt":"?","options":{"temperature":0}}`, `{"model":"tiny","prompt":"?","options":{"seed":3}}`,
+		} {
+			asked := len(host.Calls())
+			c.succeeds("generate", args)
+			c.succeeds("generate", args)
+			if kept := len(host.Calls())-asked == 1; kept != (i > 0) {
+				t.Errorf("%s: kept %v", args, kept)
+			}
+		}
+	})
+}
+
+func TestSameQuestionsAtOnceAreAskedOnce(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").FirstTokenTime(10 * time.Second))
+		sources := map[any]int{}
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for range 1000 {
+			all.Go(func() {
+				a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
+				mu.Lock()
+				defer mu.Unlock()
+				sources[a.Meta.Served["source"]]++
+			})
+		}
+		all.Wait()
+		if len(host.Calls()) != 1 || sources["local"] != 1 || sources["coalesced"] != 999 {
+			t.Errorf("%d calls; sources %v", len(host.Calls()), sources)
+		}
+	})
+}
+
+func TestCallThatLeavesTakesNothingFromThoseWhoStay(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.keeping().use(backendtest.New("gpu-1").Answer("one two three").FirstTokenTime(20 * time.Second).TokenTime(time.Second))
+		ctx, leave := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() {
+			if a := c.call(ctx, "generate", `{"model":"tiny","prompt":"?"}`); a.StructuredContent["code"] != "cancelled" {
+				t.Errorf("who left: %+v", a)
+			}
+		})
+		synctest.Wait()
+		all.Go(func() {
+			if a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`); a.Content[0].Text != "one two three" {
+				t.Errorf("who stayed: %+v", a.Content)
+			}
+		})
+		all.Go(func() { // whose time is over when a part has come
+			a := c.succeeds("generate", `{"model":"tiny","prompt":"?","timeout_seconds":21.5}`)
+			if !strings.HasPrefix("one two three", a.Content[0].Text) || a.Meta.Served["done_reason"] != "timeout" {
+				t.Errorf("whose time is over: %+v", a)
+			}
+		})
+		time.Sleep(5 * time.Second)
+		leave()
+		all.Wait()
+		if n := len(host.Calls()); n != 1 {
+			t.Errorf("%d calls, want 1", n)
+		}
+	})
+}
+
+func TestLastToLeaveEndsTheWork(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").FirstTokenTime(time.Hour))
+		ctx, leave := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() { c.call(ctx, "generate", `{"model":"tiny","prompt":"?"}`) })
+		}
+		synctest.Wait()
+		leave()
+		all.Wait()
+		if err := host.Wait(t.Context(), func(s backendtest.Stats) bool { return s.Left == 1 }); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestOnlyTextsThatAreNewAreEmbedded(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.keeping().use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		texts := make([]string, 100)
+		for i := range texts {
+			texts[i] = fmt.Sprintf("%q", fmt.Sprint("text ", i))
+		}
+		embed := func(texts []string) answer {
+			t.Helper()
+			return c.succeeds("embed", `{"model":"words","output":"inline","input":[`+strings.Join(texts, ",")+`]}`)
+		}
+		embed(texts[1:])
+		asked := len(host.Calls())
+		all := embed(texts)
+		if n := len(host.Calls()) - asked; n != 1 || all.StructuredContent["count"] != 100.0 {
+			t.Errorf("99 of 100 were known: %d calls, %v vectors", n, all.StructuredContent["count"])
+		}
+		c.deps.Answers = nil
+		c.useAll(pool.Options{}, backendtest.New("gpu-2").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		anew := embed(texts)
+		for i, v := range all.StructuredContent["vectors"].([]any) {
+			if fmt.Sprint(v) != fmt.Sprint(anew.StructuredContent["vectors"].([]any)[i]) {
+				t.Fatalf("vector %d is not that of its text", i)
+			}
+		}
+	})
+}

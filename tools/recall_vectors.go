@@ -1,0 +1,63 @@
+package tools
+
+import (
+	"encoding/binary"
+	"math"
+
+	"ollama-mcp/cache"
+)
+
+// recallVectors takes the vectors of a call that are kept, and returns the keys of all
+// of them; nil if none are to be kept.
+func (d Deps) recallVectors(e *embedding) []cache.Key {
+	if e.in.Cache == "off" || d.CacheMode == "off" {
+		return nil
+	}
+	model := d.settings().spell(string(e.in.Model))
+	scope := cache.Scope{Tenant: e.who.Tenant, Tool: "embed", Model: model, Digest: d.digest(model)}
+	keys := make([]cache.Key, len(e.in.Input))
+	for i, text := range e.in.Input {
+		key, err := cache.KeyOf(scope, []any{text, e.in.Dimensions, e.in.Options, e.in.Host})
+		if err != nil {
+			return nil
+		}
+		keys[i] = key
+		if e.in.Cache == "refresh" {
+			continue
+		}
+		if entry, ok := d.Answers.Get(key); ok {
+			e.vectors[i] = decodeVector(entry.Value)
+			e.kept++
+		}
+	}
+	return keys
+}
+
+// keepVectors keeps those of a batch that are of the whole text.
+func (d Deps) keepVectors(e *embedding, keys []cache.Key, batch []int) {
+	if keys == nil {
+		return
+	}
+	for _, i := range batch {
+		if !e.cut[i] {
+			d.Answers.Set(keys[i], cache.Entry{Value: encodeVector(e.vectors[i])})
+		}
+	}
+}
+
+func encodeVector(v []float32) string {
+	raw := make([]byte, 0, 4*len(v))
+	for _, f := range v {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(f))
+	}
+	return string(raw)
+}
+
+func decodeVector(s string) []float32 {
+	raw := []byte(s)
+	v := make([]float32, len(raw)/4)
+	for i := range v {
+		v[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+	}
+	return v
+}

@@ -1,0 +1,47 @@
+package tools
+
+import (
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+)
+
+// Settings are what may change while the program runs. They are replaced as a whole,
+// and never changed.
+type Settings struct {
+	Ladders   *route.Ladders            // nil: each model stands for itself
+	KeepAlive map[string]*time.Duration // how long a model stays in memory, by canonical name; below 0 is for ever
+	Providers map[string]Lender         // who serve models beside our hosts
+}
+
+// settings are those that hold now.
+func (d Deps) settings() *Settings {
+	if d.Settings == nil {
+		return new(Settings)
+	}
+	return d.Settings()
+}
+
+func (s *Settings) ladders() *route.Ladders {
+	if s.Ladders == nil {
+		return new(route.Ladders)
+	}
+	return s.Ladders
+}
+
+// spell is the name under which the settings know a model.
+func (s *Settings) spell(name string) string {
+	if s.ladders().IsProvided(name) {
+		return name
+	}
+	return backend.CanonicalModel(name)
+}
+
+// lender lends out who can serve a rung; nil if it is there no more.
+func (d Deps) lender(rung route.Rung) Lender {
+	if rung.Provider == "" {
+		return d.Hosts
+	}
+	return d.settings().Providers[rung.Provider]
+}
