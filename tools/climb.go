@@ -189,6 +189,12 @@ func (l *ladders) of(model string, rungs int) *ladder {
 	return one
 }
 
+func (l *ladder) state() (route.State, time.Time, string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.health.State()
+}
+
 func (l *ladder) tryFirst() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -210,6 +210,10 @@ func TestFirstRungThatFailsIsLeftAloneAndComesBack(t *testing.T) {
 		if n := asked("big"); n > 40 {
 			t.Errorf("in a minute of failure it was asked %d times", n)
 		}
+		trouble, _ := c.succeeds("status", `{}`).StructuredContent["ladders"].([]any)
+		if len(trouble) != 1 || trouble[0].(map[string]any)["model"] != "pro" || trouble[0].(map[string]any)["state"] != "degraded" {
+			t.Errorf("status tells of %v, want pro degraded", trouble)
+		}
 		host.Mend()
 		var served any
 		for range 120 {
@@ -218,6 +222,9 @@ func TestFirstRungThatFailsIsLeftAloneAndComesBack(t *testing.T) {
 		}
 		if served != "big" {
 			t.Errorf("two minutes after it was mended calls are served by %v", served)
+		}
+		if s := c.succeeds("status", `{}`).StructuredContent; s["ladders"] != nil {
+			t.Errorf("status still tells of %v", s["ladders"])
 		}
 	})
 }

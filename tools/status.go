@@ -2,13 +2,18 @@ package tools
 
 import (
 	"context"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
+	"ollama-mcp/cache"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
 
@@ -20,6 +25,9 @@ type statusOut struct {
 	Hosts []hostStatus `json:"hosts"`
 	Queue queueStatus  `json:"queue"`
 	Calls callStatus   `json:"calls"`
+
+	Cache   cacheStatus    `json:"cache"`
+	Ladders []ladderStatus `json:"ladders,omitempty"` // those that are not normal
 }
 
 type hostStatus struct {
@@ -64,10 +72,29 @@ type callStatus struct {
 	PerSecond   float64 `json:"capacity_per_second,omitempty"`
 }
 
+type cacheStatus struct {
+	Entries   int64   `json:"entries"`
+	Bytes     int64   `json:"bytes"`
+	Hits      uint64  `json:"hits"`
+	Misses    uint64  `json:"misses"`
+	Coalesced uint64  `json:"coalesced"`
+	Refused   uint64  `json:"refused"` // too large, or crowded out by what is read more often
+	Evicted   uint64  `json:"evicted"`
+	Expired   uint64  `json:"expired"`
+	Saved     float64 `json:"seconds_saved"`
+}
+
+type ladderStatus struct {
+	Model  string `json:"model"`
+	State  string `json:"state"`
+	Since  string `json:"since"`
+	Reason string `json:"reason"`
+}
+
 func status(d Deps) mcpserver.ServerTool {
 	return define(d, about{
-		name: "status", title: "Status of hosts and queue", hints: hints{readOnly: true, idempotent: true},
-		text:   "Tell how the hosts and the queue do: slots, models in memory, failures, retries.",
+		name: "status", title: "Status of hosts, queue and cache", hints: hints{readOnly: true, idempotent: true},
+		text:   "Tell how hosts, queue and cache do: slots, models in memory, failures, retries, hits.",
 		output: reflect.TypeFor[statusOut](),
 	}, func(ctx context.Context, _ statusIn, _ *call) (*result, error) {
 		s := d.Hosts.Stats()
@@ -78,6 +105,8 @@ func status(d Deps) mcpserver.ServerTool {
 		for _, h := range s.Hosts {
 			out.Hosts = append(out.Hosts, hostStatusOf(h))
 		}
+		out.Cache = cacheStatusOf(d.Answers.Stats())
+		out.Ladders = d.ladders.status(caller.FromContext(ctx))
 		return &result{data: out}, nil
 	})
 }
@@ -107,6 +136,25 @@ func queueStatusOf(q pool.QueueStats, who caller.Caller) queueStatus {
 		}
 	}
 	return out
+}
+
+func cacheStatusOf(s cache.Stats) cacheStatus {
+	return cacheStatus{
+		Entries: s.Entries, Bytes: s.Bytes, Hits: s.Hits, Misses: s.Misses, Coalesced: s.Coalesced,
+		Refused: s.TooLarge + s.CrowdedOut, Evicted: s.Evicted, Expired: s.Expired, Saved: rounded(s.Saved.Seconds()),
+	}
+}
+
+// status are the ladders in trouble, of the models that somebody may use.
+func (l *ladders) status(who caller.Caller) (all []ladderStatus) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(l.all)) {
+		if state, since, reason := l.all[name].state(); state != route.Normal && who.MayUse(name) {
+			all = append(all, ladderStatus{strings.TrimSuffix(name, ":latest"), string(state), since.UTC().Format(time.RFC3339), reason})
+		}
+	}
+	return all
 }
 
 // rounded is for people to read.

@@ -87,6 +87,7 @@ func All(d Deps) []mcpserver.ServerTool {
 		embed(d),
 		listModels(d),
 		status(d),
+		clearCache(d),
 	}
 }
 

@@ -1,0 +1,38 @@
+package tools
+
+import (
+	"context"
+	"reflect"
+
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/cache"
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
+)
+
+type clearCacheIn struct {
+	Model string `json:"model,omitempty" jsonschema:"only answers of this model"`
+}
+
+type clearCacheOut struct {
+	Removed int `json:"removed"`
+}
+
+func clearCache(d Deps) mcpserver.ServerTool {
+	return define(d, about{
+		name: "clear-cache", title: "Forget kept answers", hints: hints{idempotent: true, destructive: true},
+		text:   "Forget all answers that are kept, or those of a model. For administrators.",
+		output: reflect.TypeFor[clearCacheOut](),
+	}, func(ctx context.Context, in clearCacheIn, _ *call) (*result, error) {
+		if who := caller.FromContext(ctx); !who.Admin {
+			return nil, &Error{
+				Code: Forbidden, Message: "only an administrator may clear the cache",
+				Hint: "ask whoever runs this server for a key with admin: true",
+			}
+		}
+		model := backend.CanonicalModel(in.Model)
+		removed := d.Answers.Delete(func(s cache.Scope) bool { return in.Model == "" || s.Model == model })
+		return &result{data: clearCacheOut{removed}}, nil
+	})
+}
