@@ -23,7 +23,7 @@ func newCallers(c config.Config) (*callers, error) {
 	}
 	if c.OAuthIssuer != "" {
 		var err error
-		who.OAuth, err = auth.NewOAuth(auth.OAuthOptions{Issuer: c.OAuthIssuer, Audience: c.OAuthAudience, Scopes: grants(c)})
+		who.OAuth, err = auth.NewOAuth(auth.OAuthOptions{Issuer: c.OAuthIssuer, Audience: c.OAuthAudience, Resource: c.OAuthResource, Scopes: grants(c)})
 		if err != nil {
 			return nil, err
 		}

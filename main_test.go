@@ -13,11 +13,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/config"
 )
 
 var update = flag.Bool("update", false, "rewrite the files in testdata")
@@ -158,6 +160,24 @@ func TestCallGoesThroughAServerOfItsOwn(t *testing.T) {
 	out, errs, status = program(t, "", env, "call", "generate", "model=tiny", "prompt=hi")
 	if status != 1 || out != "" || !strings.Contains(errs, "ollama serve") {
 		t.Errorf("without a host: status %d, %q, %q", status, out, errs)
+	}
+}
+
+func TestConfigurationInTheReadmeIsOne(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, found := strings.Cut(string(readme), "```yaml\n")
+	example, _, ended := strings.Cut(example, "```")
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	write(t, file, example)
+	var c config.Config
+	err = config.Parse(config.Flags(&c), &c, []string{"--config=" + file}, func(name string) string {
+		return map[string]string{"OPENAI_API_KEY": "a key"}[name]
+	})
+	if !found || !ended || err != nil || len(c.Hosts) != 2 || len(c.Models["chat-pro:latest"].Try) != 3 {
+		t.Errorf("got %v, %+v", err, c)
 	}
 }
 

@@ -46,6 +46,7 @@ type Config struct {
 	TokenFile      string
 	OAuthIssuer    string
 	OAuthAudience  string
+	OAuthResource  string // URL; "" for OAuthAudience, which then is one
 	Insecure       bool
 
 	// Host is the URL of the first of Hosts.
@@ -104,7 +105,8 @@ func declare(fs *FlagSet, c *Config) {
 	fs.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM `file` of the authority whose certificates clients must show")
 	fs.StringVar(&c.TokenFile, "token-file", "", "YAML `file` of the keys that clients may call with: a list like keys in the configuration file")
 	fs.StringVar(&c.OAuthIssuer, "oauth-issuer", "", "`URL` of the authorization server whose access tokens are accepted")
-	fs.StringVar(&c.OAuthAudience, "oauth-audience", "", "`URL` of this server, which access tokens must have been issued for")
+	fs.StringVar(&c.OAuthAudience, "oauth-audience", "", "`name` of this server that access tokens must have been issued for, mostly its URL")
+	fs.StringVar(&c.OAuthResource, "oauth-resource", "", "`URL` of this server as clients know it, where oauth-audience is none")
 	fs.BoolVar(&c.Insecure, "insecure", false, "allow to listen where other machines can connect, and use the models unasked")
 	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "least `level` that is logged to stderr: debug, info, warn or error")
 }
@@ -116,7 +118,7 @@ func (c *Config) check(fs *FlagSet) error {
 		bad  bool
 		want string
 	}{
-		{"slots", c.Slots < 0, "must be 0 or more"},
+		{"slots", c.Slots < 0 || c.Slots > 4096, "must be 0 to 4096"},
 		{"max-in-flight", c.MaxInFlight < 0, "must be 0 or more"},
 		{"queue", c.Queue < 1, "must be at least 1"},
 		{"max-passed-over", c.MaxPassedOver < 0, "must be 0 or more"},
@@ -131,6 +133,7 @@ func (c *Config) check(fs *FlagSet) error {
 		{"tls-key", c.TLSKey != "" && c.TLSCert == "", "needs tls-cert"},
 		{"tls-client-ca", c.TLSClientCA != "" && c.TLSCert == "", "needs tls-cert"},
 		{"oauth-issuer", c.OAuthIssuer != "" && c.OAuthAudience == "", "needs oauth-audience"},
+		{"oauth-resource", c.OAuthResource != "" && c.OAuthIssuer == "", "needs oauth-issuer"},
 		{"oauth-audience", c.OAuthAudience != "" && c.OAuthIssuer == "", "needs oauth-issuer"},
 	} {
 		if o.bad {
