@@ -101,7 +101,7 @@ cross: ## build for every platform into dist/
 
 # Never from go test's cache: it would not see that the server has changed.
 e2e: build $(GOTESTSUM) ## test the built server with a real Ollama and foreign clients
-	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) $(call go-test,-count=1 ./...)
+	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) $(call go-test,-count=1 -timeout 15m ./...)
 
 $(TOOLS)/%:
 	GOBIN=$(@D) go install $(patsubst %/,%,$(dir $*))

@@ -67,6 +67,14 @@ func (h *hosts) With(ctx context.Context, need route.Need, use func(context.Cont
 	return err
 }
 
+// Stats tell how the hosts do. Hosts that nobody has asked for a while are asked first.
+func (h *hosts) Stats() pool.Stats {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = h.fleet.Ready(ctx) // what takes longer stays unknown
+	return h.Pool.Stats()
+}
+
 // lookEvery bounds how often calls for models that are nowhere make all hosts be asked.
 const lookEvery = time.Second
 
