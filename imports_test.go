@@ -40,7 +40,8 @@ var packages = map[string][]string{
 	"internal/call":                {"internal/nearest"},
 	"internal/doctor":              {"internal/backend"},
 	"internal/nearest":             {},
-	"internal/bench":               {},
+	"internal/loadtest":            {"internal/backend"},
+	"internal/bench":               {"internal/loadtest", "internal/route", "internal/backend", "internal/backend/ollama", "internal/backend/backendtest", "pool"},
 	"internal/bench/control":       {},
 }
 

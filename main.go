@@ -52,6 +52,8 @@ func run(ctx context.Context, args []string, std stdio) (status int) {
 		return callTool(ctx, args, std)
 	case "doctor":
 		return examine(ctx, args, std)
+	case "bench":
+		return bench(ctx, args, std)
 	case "token":
 		return newToken(args, std)
 	case "version":
@@ -61,7 +63,7 @@ func run(ctx context.Context, args []string, std stdio) (status int) {
 		help(std.out)
 		return ok
 	}
-	return complain(std, fmt.Errorf("unknown command %q; known are call, doctor, token, version and help", command))
+	return complain(std, fmt.Errorf("unknown command %q; known are call, doctor, bench, token, version and help", command))
 }
 
 // serve speaks MCP, on stdio until the client hangs up or over HTTP, until ctx ends.
@@ -185,6 +187,7 @@ const usage = `ollama-mcp lets MCP hosts and agents use the models of an Ollama 
   ollama-mcp call                list the tools
   ollama-mcp call TOOL [k=v …]   call one tool as a client would; k=@FILE and k=- read the value
   ollama-mcp doctor              say what is wrong and what to do
+  ollama-mcp bench               load the hosts, and print what they do
   ollama-mcp token new NAME      make a key for a caller over HTTP
   ollama-mcp version | help
 
@@ -193,10 +196,15 @@ Options, each also an environment variable (--log-level is OLLAMA_MCP_LOG_LEVEL)
 Options of call:
       --args-json object     arguments as a JSON object; k=v pairs win over it
       --json                 print the whole result as JSON
-`
+
+Options of bench:
+%s`
 
 func help(w io.Writer) {
-	fmt.Fprintf(w, usage, config.Flags(new(config.Config)).FlagUsagesWrapped(100))
+	var own config.FlagSet
+	own.SortFlags = false
+	new(benchOptions).flags(&own)
+	fmt.Fprintf(w, usage, config.Flags(new(config.Config)).FlagUsagesWrapped(100), own.FlagUsagesWrapped(100))
 }
 
 // version is that of the module, as the build recorded it.

@@ -262,3 +262,25 @@ func TestCallsAreAnsweredOverHTTP(t *testing.T) {
 		t.Errorf("its socket is left behind: %v", err)
 	}
 }
+
+func TestBenchLoadsTheHostsAndDrawsAPlot(t *testing.T) {
+	host := backendtest.New("gpu-1").Answer("quick brown fox").Install(backendtest.Model{Name: "a-vector", Capabilities: []string{"embedding"}})
+	url, plot := "--host="+host.Listen(t), filepath.Join(t.TempDir(), "plot.svg")
+	out, errs, status := program(t, "", nil, "bench", url, "--callers=1,2", "--calls=20", "--svg="+plot, "--compare")
+	for _, word := range []string{"tiny", "one connection", "default client", "pool", "p99"} {
+		if status != ok || !strings.Contains(out, word) {
+			t.Errorf("status %d, %q; want %s in %s", status, errs, word, out)
+		}
+	}
+	if drawn, err := os.ReadFile(plot); err != nil || !bytes.HasPrefix(drawn, []byte("<svg")) {
+		t.Errorf("the plot: %v, %.20q", err, drawn)
+	}
+	out, _, status = program(t, "", nil, "bench", url, "--callers=1", "--calls=3", "--embed", "--json")
+	var report struct{ Rows []struct{ Callers int } }
+	if err := json.Unmarshal([]byte(out), &report); err != nil || status != ok || len(report.Rows) != 1 {
+		t.Errorf("status %d, %v: %s", status, err, out)
+	}
+	if _, errs, status := program(t, "", nil, "bench", url, "--model=unheard-of"); status != failure || !strings.Contains(errs, "unheard-of") {
+		t.Errorf("a model that is not there: status %d, %q", status, errs)
+	}
+}

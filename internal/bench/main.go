@@ -8,6 +8,11 @@
 // back. They take turns, round by round, and what is printed are medians over
 // the rounds: compare the columns, for the numbers themselves belong to the
 // machine. It runs on Linux, which tells the processor time of other processes.
+//
+// Then many callers ask a host that is full, a pretend one and, with -ollama, a
+// real one: through one connection, with Go's default client, and through our pool,
+// all in this process. With 100,000 calls of 50 ms on 16 slots that takes some
+// twelve minutes.
 package main
 
 import (
@@ -19,6 +24,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"time"
 )
 
 func main() {
@@ -26,10 +32,17 @@ func main() {
 	flag.IntVar(&p.rounds, "rounds", 7, "`turns` that each takes")
 	flag.IntVar(&p.calls, "calls", 2000, "`calls` in one turn, shared by its callers")
 	flag.IntVar(&p.starts, "starts", 15, "`times` that each server is started")
+	flag.IntVar(&p.fieldCalls, "field-calls", 100_000, "`calls` to the host that is full; 0 leaves it out")
+	flag.StringVar(&p.ollama, "ollama", "", "`address` of a real Ollama to ask too")
+	flag.StringVar(&p.model, "model", "", "`model` to ask there")
 	flag.Parse()
-	if p.server = flag.Args(); len(p.server) == 0 || min(p.rounds, p.calls, p.starts) < 1 {
-		fmt.Fprintln(os.Stderr, "usage: bench [-rounds n] [-calls n] [-starts n] SERVER [FLAG…], each n at least 1")
+	if p.server = flag.Args(); !p.good() {
+		fmt.Fprintln(os.Stderr, "usage: bench [-rounds n] [-calls n] [-starts n] [-field-calls n] [-ollama URL -model NAME] SERVER [FLAG…]")
+		flag.PrintDefaults()
 		os.Exit(2)
+	}
+	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		p.progress = os.Stderr
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -43,10 +56,38 @@ func main() {
 type plan struct {
 	server                []string // command and arguments
 	rounds, calls, starts int
+
+	fieldCalls    int    // 0 where the field is left out
+	ollama, model string // empty where there is no real Ollama to ask
+
+	progress io.Writer // a terminal; nil for none
 }
 
-// run builds the control and compares the server with it.
+func (p plan) good() bool {
+	return len(p.server) > 0 && min(p.rounds, p.calls, p.starts) > 0 && p.fieldCalls >= 0 &&
+		(p.ollama == "") == (p.model == "")
+}
+
+// run measures all that is planned and prints it to w.
 func run(ctx context.Context, p plan, w io.Writer) error {
+	if err := compareServers(ctx, p, w); err != nil {
+		return err
+	}
+	if p.fieldCalls > 0 {
+		full := load{slots: 16, service: 50 * time.Millisecond, callers: 500, calls: p.fieldCalls, oneIn: 50, rounds: 5}
+		if err := measureSlots(ctx, full, w, p.progress); err != nil {
+			return err
+		}
+	}
+	if p.ollama != "" {
+		// Four slots: an Ollama with OLLAMA_NUM_PARALLEL=4 only queues what is more.
+		return measureOllama(ctx, load{slots: 4, callers: 64, calls: 6400, oneIn: 10, rounds: 10}, p, w)
+	}
+	return nil
+}
+
+// compareServers builds the control and compares the server with it.
+func compareServers(ctx context.Context, p plan, w io.Writer) error {
 	temp, err := os.MkdirTemp("", "ollama-mcp-bench-*")
 	if err != nil {
 		return err

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/ollama"
+	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/loadtest"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// benchOptions are those of the command bench alone.
+type benchOptions struct {
+	loadtest.Options
+	embed, compare, json bool
+	svg                  string // file for the plot; "" for none
+}
+
+func (o *benchOptions) flags(fs *config.FlagSet) {
+	fs.StringSliceVar(&o.Models, "model", nil, "`models` to ask in turn; the first that can if not given")
+	fs.IntSliceVar(&o.Callers, "callers", []int{1, 2, 4, 8, 16}, "how `many` ask at once")
+	fs.DurationVar(&o.Duration, "duration", 0, "how long each number of callers asks (default 10s, or what --calls takes)")
+	fs.IntVar(&o.Calls, "calls", 0, "calls of each number of callers")
+	fs.IntSliceVar(&o.PromptTokens, "prompt-tokens", []int{64}, "`sizes` of prompts, about, in turn")
+	fs.IntVar(&o.OutputTokens, "output-tokens", 64, "tokens at which an answer is cut")
+	fs.BoolVar(&o.embed, "embed", false, "ask for vectors, not for text")
+	fs.BoolVar(&o.compare, "compare", false, "compare with one connection and with Go's default client")
+	fs.BoolVar(&o.json, "json", false, "print JSON, not a table")
+	fs.StringVar(&o.svg, "svg", "", "`file` for a plot")
+}
+
+// bench loads the configured hosts and says how they do.
+func bench(ctx context.Context, args []string, std stdio) int {
+	var c config.Config
+	var o benchOptions
+	fs := config.Flags(&c)
+	o.flags(fs)
+	if done, status := parse(fs, &c, args, std); done {
+		return status
+	}
+	if fs.NArg() > 0 {
+		return complain(std, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
+	}
+	o.Out, o.Rounds = std.out, 1
+	if o.json {
+		o.Out, o.JSON = nil, std.out
+	}
+	if isTerminal(std.err) {
+		o.Progress = std.err
+	}
+	if o.embed {
+		o.Kind = loadtest.Embed
+	}
+	if len(o.Callers) > 0 {
+		c.Queue = max(c.Queue, slices.Max(o.Callers)) // a call that is refused would not be measured
+	}
+	c.Listen = nil // or one caller would get but a part of the queue
+	hosts, err := newHosts(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return complain(std, err)
+	}
+	life, stop := context.WithCancel(context.Background())
+	var background sync.WaitGroup
+	background.Go(func() { hosts.fleet.Watch(life) })
+	err = o.run(ctx, c, hosts)
+	stop()
+	background.Wait()
+	hosts.fleet.Close()
+	if err != nil {
+		return fail(std, err)
+	}
+	return ok
+}
+
+func (o *benchOptions) run(ctx context.Context, c config.Config, hosts *hosts) error {
+	if o.compare {
+		direct, closeDirect, err := directly(c)
+		if err != nil {
+			return err
+		}
+		defer closeDirect()
+		o.Rounds, o.Contestants = 3, direct
+	}
+	o.Contestants = append(o.Contestants, loadtest.Contestant{Name: "pool", Ask: hosts.ask})
+	if len(o.Models) == 0 {
+		model, err := hosts.firstModel(ctx, o.embed)
+		if err != nil {
+			return err
+		}
+		o.Models = []string{model}
+	}
+	if o.svg == "" {
+		return loadtest.Run(ctx, o.Options)
+	}
+	return writing(o.svg, func(w io.Writer) error {
+		o.SVG = w
+		return loadtest.Run(ctx, o.Options)
+	})
+}
+
+// writing makes a file of what write writes.
+func writing(name string, write func(io.Writer) error) error {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(file), file.Close())
+}
+
+// ask asks as the tools do, but for cache and ladders.
+func (h *hosts) ask(ctx context.Context, q loadtest.Question) (a loadtest.Answer, err error) {
+	need := route.Need{Model: backend.CanonicalModel(q.Model), Bytes: int64(len(q.Prompt))}
+	err = h.With(ctx, need, func(ctx context.Context, l *pool.Lease) (err error) {
+		a, err = q.On(ctx, l.Host, l.Runner)
+		return err
+	})
+	return a, err
+}
+
+// directly are the contestants that do without a pool.
+func directly(c config.Config) (contestants []loadtest.Contestant, stop func(), err error) {
+	targets := make([]loadtest.Target, len(c.Hosts))
+	for i, h := range c.Hosts {
+		base, err := ollama.ParseHost(h.URL)
+		if err != nil {
+			return nil, nil, err
+		}
+		targets[i] = loadtest.Target{URL: base.String(), APIKey: h.APIKey}
+	}
+	contestants, stop = loadtest.Direct(targets...)
+	return contestants, stop, nil
+}
+
+// firstModel is the first installed one that can do what is wanted.
+func (h *hosts) firstModel(ctx context.Context, embeds bool) (string, error) {
+	wanted := "completion"
+	if embeds {
+		wanted = "embedding"
+	}
+	failed := fmt.Errorf("no installed model is for %s: pull one, or name one with --model", wanted)
+	for _, host := range h.Hosts() {
+		models, err := host.Models(ctx)
+		if err != nil {
+			failed = errors.Join(failed, err)
+		}
+		for _, m := range models {
+			info, err := host.Show(ctx, m.Name)
+			if err != nil {
+				continue
+			}
+			for _, can := range info.Capabilities {
+				if string(can) == wanted {
+					return m.Name, nil
+				}
+			}
+		}
+	}
+	return "", failed
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/internal/backend/backendtest"
+)
+
+// small is a load of a moment.
+var small = load{slots: 4, service: 2 * time.Millisecond, callers: 20, calls: 200, oneIn: 5, rounds: 2}
+
+func TestFieldAnswersEveryCallAndThePoolKeepsItsConnections(t *testing.T) {
+	host := slotted(small.slots, small.service)
+	var table strings.Builder
+	report, err := field{small, host.Listen(t), model}.measure(t.Context(), &table, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		name  string
+		calls int
+		most  int // connections, beside that of the call which is not counted
+	}{
+		{"one connection", 40, 0},
+		{"default client", 200, 200},
+		{"pool", 200, 3},
+	} {
+		got := report.Rows[i]
+		if got.Contestant != want.name || got.Answered != want.calls || got.Failed != 0 || got.Callers != 20 {
+			t.Errorf("got %+v, want %d answers for 20 callers of %s", got, want.calls, want.name)
+		}
+		if *got.Opened > want.most {
+			t.Errorf("%s opened %d connections, want at most %d", want.name, *got.Opened, want.most)
+		}
+	}
+	if got := host.Stats(); got.Calls != 3+40+200+200 {
+		t.Errorf("the host was asked %d times, want once more for each of three than was counted", got.Calls)
+	}
+	if want := "one connection made 40 calls, not 200"; !strings.Contains(table.String(), want) {
+		t.Errorf("no %q in:\n%s", want, &table)
+	}
+}
+
+func TestShareOfTheSlotsIsPrinted(t *testing.T) {
+	var table strings.Builder
+	if err := measureSlots(t.Context(), small, &table, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"4 slots, 2ms for each call", "The pool makes ", " of the 2000 requests a second", " of what the default client makes"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("no %q in:\n%s", want, &table)
+		}
+	}
+}
+
+func TestFieldThatIsStoppedSaysSo(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var table strings.Builder
+	if err := measureSlots(ctx, small, &table, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	if strings.Contains(table.String(), "The pool makes") {
+		t.Errorf("a run that was stopped ends with a share:\n%s", &table)
+	}
+}
+
+func TestPretendHostRefusesWhatItsQueueCannotHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := slotted(1, time.Millisecond)
+		defer host.Close()
+		client := http.Client{Transport: &http.Transport{DialContext: host.Dial}}
+		defer client.CloseIdleConnections()
+		ask := func() (status int) {
+			resp, err := client.Post("http://host/api/generate", "", strings.NewReader(`{"model":"bench","prompt":"Why?"}`))
+			if err != nil {
+				t.Error(err)
+				return 0
+			}
+			defer func() { _ = resp.Body.Close() }()
+			return resp.StatusCode
+		}
+		var held sync.WaitGroup
+		for range 1 + ollamaQueue {
+			held.Go(func() {
+				if got := ask(); got != http.StatusOK {
+					t.Errorf("got HTTP %d within the queue, want 200", got)
+				}
+			})
+		}
+		synctest.Wait()
+		if got := ask(); got != http.StatusServiceUnavailable {
+			t.Errorf("got HTTP %d beyond the queue, want 503", got)
+		}
+		held.Wait()
+	})
+}
+
+func TestRealOllamaIsAskedForItsModel(t *testing.T) {
+	host := backendtest.New("real").Remove(backendtest.Tiny).Install(backendtest.Model{Name: "says"})
+	var table strings.Builder
+	address := strings.TrimPrefix(host.Listen(t), "http://") // as in OLLAMA_HOST
+	if err := measureOllama(t.Context(), small, plan{ollama: address, model: "says"}, &table); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := host.Stats().Finished, 3+40+200+200; got != want {
+		t.Errorf("the host has answered %d times, want %d", got, want)
+	}
+	if !strings.Contains(table.String(), "generate with says") {
+		t.Errorf("the table does not name the model:\n%s", &table)
+	}
+}

@@ -1,0 +1,187 @@
+package loadtest_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/loadtest"
+)
+
+// direct are the contestants without a pool, each with a host of its own.
+func direct(t *testing.T, host *backendtest.Host, key string) (one, many loadtest.Contestant) {
+	t.Helper()
+	contestants, end := loadtest.Direct(loadtest.Target{URL: host.Listen(t), APIKey: key})
+	t.Cleanup(end)
+	return contestants[0], contestants[1]
+}
+
+func TestNoConnectionIsLeftOpen(t *testing.T) {
+	host := backendtest.New("a")
+	contestants, end := loadtest.Direct(loadtest.Target{URL: host.Listen(t)})
+	measure(t, loadtest.Options{Contestants: contestants, Callers: []int{4}, Calls: 20})
+	end()
+	if err := host.Wait(t.Context(), func(s backendtest.Stats) bool { return s.Open == 0 }); err != nil {
+		t.Errorf("%d connections are still open: %v", host.Stats().Open, err)
+	}
+}
+
+func question(kind loadtest.Kind) loadtest.Question {
+	return loadtest.Question{Kind: kind, Model: "tiny", Prompt: "one two three four", Tokens: 3, Asked: time.Now()}
+}
+
+// together asks so many questions at once, all of which must be answered.
+func together(t *testing.T, c loadtest.Contestant, n int) {
+	t.Helper()
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			if _, err := c.Ask(t.Context(), question(loadtest.Generate)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestOneConnectionIsOne(t *testing.T) {
+	host := backendtest.New("a")
+	one, _ := direct(t, host, "")
+	together(t, one, 8)
+	if got := host.Stats(); got.Opened != 1 || got.MaxInFlight != 1 || one.Opened() != 1 {
+		t.Errorf("got %+v and %d connections counted, want one, with one call at a time", got, one.Opened())
+	}
+}
+
+func TestDefaultClientOpensAsManyConnectionsAsThereAreCallsAndKeepsTwo(t *testing.T) {
+	host := backendtest.New("a")
+	host.AnswerWith(func(backendtest.Call) backendtest.Reply { // not before all are there
+		if err := host.Wait(t.Context(), func(s backendtest.Stats) bool { return s.InFlight == 8 || s.Finished > 0 }); err != nil {
+			t.Error(err)
+		}
+		return backendtest.Reply{Text: "here"}
+	})
+	_, many := direct(t, host, "")
+	together(t, many, 8)
+	if got := host.Stats().Opened; got != 8 || many.Opened() != 8 {
+		t.Errorf("the host saw %d connections, and %d were counted, want 8", got, many.Opened())
+	}
+	if err := host.Wait(t.Context(), func(s backendtest.Stats) bool { return s.Open == 2 }); err != nil {
+		t.Errorf("%d connections are open, want two: %v", host.Stats().Open, err)
+	}
+}
+
+func TestConnectionsOfTheCallThatIsNotCountedAreNotEither(t *testing.T) {
+	one, _ := direct(t, backendtest.New("a"), "")
+	report := measure(t, loadtest.Options{Contestants: []loadtest.Contestant{one}, Callers: []int{4}, Calls: 20})
+	if got := report.Rows[0].Opened; got == nil || *got != 0 {
+		t.Errorf("got %v more connections, want 0", got)
+	}
+}
+
+func TestEveryWayToAskAsksTheSame(t *testing.T) {
+	host := backendtest.New("a")
+	one, many := direct(t, host, "")
+	pooled := host.Open(t)
+	for name, ask := range map[string]func(context.Context, loadtest.Question) (loadtest.Answer, error){
+		"one connection": one.Ask,
+		"default client": many.Ask,
+		"backend": func(ctx context.Context, q loadtest.Question) (loadtest.Answer, error) {
+			return q.On(ctx, pooled, map[string]any{"num_ctx": 2048})
+		},
+	} {
+		got, err := ask(t.Context(), question(loadtest.Generate))
+		if err != nil || got.Tokens != 3 || got.FirstToken <= 0 {
+			t.Errorf("%s, generate: got %+v (%v), want 3 tokens and when the first came", name, got, err)
+		}
+		if got, err = ask(t.Context(), question(loadtest.Embed)); err != nil || got.Tokens != 5 || got.FirstToken != 0 {
+			t.Errorf("%s, embed: got %+v (%v), want 5 tokens read and none written", name, got, err)
+		}
+	}
+	for _, call := range host.Calls() {
+		if call.Prompt != "one two three four" {
+			t.Errorf("%s: the host was asked %q", call.Path, call.Prompt)
+		}
+	}
+	if got := host.Calls()[len(host.Calls())-1]; got.Model != backendtest.Tiny {
+		t.Errorf("the host was asked for %q", got.Model)
+	}
+}
+
+func TestRunnerOptionsAreSentAlongAndKept(t *testing.T) {
+	host := backendtest.New("a")
+	runner := map[string]any{"num_ctx": 2048}
+	for _, kind := range []loadtest.Kind{loadtest.Generate, loadtest.Embed} {
+		if _, err := question(kind).On(t.Context(), host.Open(t), runner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, call := range host.Calls() {
+		if got := call.Options["num_ctx"]; got != 2048.0 {
+			t.Errorf("%s: got num_ctx %v, want 2048", call.Path, got)
+		}
+	}
+	if len(runner) != 1 {
+		t.Errorf("the lease's options became %v", runner)
+	}
+}
+
+func TestDirectFailuresHaveAClassAndNoAddress(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault backendtest.Fault
+		want  backend.Class
+		words string
+	}{
+		"busy":        {backendtest.Busy, backend.Overload, "maximum pending requests exceeded"},
+		"missing":     {backendtest.Refuse(http.StatusNotFound, "model 'tiny' not found"), backend.ModelMissing, "not found"},
+		"no key":      {backendtest.Refuse(http.StatusUnauthorized, "unauthorized"), backend.Unauthorized, "unauthorized"},
+		"bad":         {backendtest.Refuse(http.StatusBadRequest, "bad option"), backend.Request, "bad option"},
+		"proxy":       {backendtest.Respond(http.StatusBadGateway, "text/html", "<html>"), backend.Server, "502"},
+		"reset":       {backendtest.Reset, backend.Transport, ""},
+		"cut":         {backendtest.Cut(1), backend.Server, "cut"},
+		"undone":      {backendtest.Undone(1), backend.Server, "cut"},
+		"error later": {backendtest.ErrorAfter(1, "out of memory"), backend.Server, "out of memory"},
+		"garbage":     {backendtest.Garbage, backend.Server, "cut"},
+		"empty":       {backendtest.Empty, backend.Server, "cut"},
+	} {
+		host := backendtest.New("a").FailWhen(func(backendtest.Call) backendtest.Fault { return c.fault })
+		_, many := direct(t, host, "")
+		_, err := many.Ask(t.Context(), question(loadtest.Generate))
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.words) || strings.Contains(err.Error(), "http://") {
+			t.Errorf("%s: got %v, want %q with %q and without an address", name, err, c.want, c.words)
+		}
+	}
+}
+
+func TestAddressThatCannotBeReadIsNotShown(t *testing.T) {
+	contestants, end := loadtest.Direct(loadtest.Target{URL: "http://user:secret@[::1"})
+	defer end()
+	_, err := contestants[0].Ask(t.Context(), question(loadtest.Generate))
+	if err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("got %v, want an error without the password", err)
+	}
+}
+
+func TestHostsTakeTurnsAndGetTheirKeys(t *testing.T) {
+	a, b := backendtest.New("a"), backendtest.New("b")
+	contestants, end := loadtest.Direct(
+		loadtest.Target{URL: a.Listen(t), APIKey: "key-a"}, loadtest.Target{URL: b.Listen(t) + "/"})
+	defer end()
+	for range 4 {
+		if _, err := contestants[1].Ask(t.Context(), question(loadtest.Generate)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for host, key := range map[*backendtest.Host]string{a: "Bearer key-a", b: ""} {
+		calls := host.Calls()
+		if len(calls) != 2 || calls[0].Header.Get("Authorization") != key {
+			t.Errorf("%s: got %d calls with %q, want 2 with %q", host.Name(), len(calls), calls[0].Header.Get("Authorization"), key)
+		}
+	}
+}
