@@ -38,7 +38,7 @@ type host struct {
 	most    int
 	parked  int
 	limit   *limiter.Limiter // nil if the slots are given
-	busy    int
+	lent    []*Lease         // that are out, one for each permit taken
 
 	breaker *breaker.Breaker
 	latency route.EWMA
@@ -53,7 +53,7 @@ type host struct {
 	installed map[string]bool // canonical models; nil if not known
 	loaded    []Loaded        // by the last check
 	memory    memory
-	loading   int // calls that the host loads a model for
+	loading   []*Lease // calls that the host loads a model for, as far as is known
 
 	removed bool
 	drained chan struct{}
@@ -99,7 +99,7 @@ func (h *host) resize() {
 
 // drain tells who removed the host when it has nothing left to do.
 func (h *host) drain() {
-	if h.removed && h.busy == 0 {
+	if h.removed && len(h.lent) == 0 {
 		close(h.drained)
 	}
 }

@@ -44,7 +44,7 @@ func (p *Pool) Know(name string, f Facts) {
 	}
 	h.breaker.Heal(now)
 	h.learnFacts(f)
-	if h.limit != nil && h.busy == 0 {
+	if h.limit != nil && len(h.lent) == 0 {
 		h.limit.Idle(now)
 		h.resize()
 	}
@@ -62,7 +62,7 @@ func (h *host) isDown(err error, now time.Time) {
 	if pass, ok := h.breaker.Allow(now); ok {
 		h.breaker.Record(now, pass, breaker.Failure)
 	}
-	if h.busy == 0 {
+	if len(h.lent) == 0 {
 		clear(h.memory)
 	}
 }
@@ -79,9 +79,6 @@ func (h *host) learnFacts(f Facts) {
 	}
 	if f.Loaded != nil {
 		h.loaded = f.Loaded
-		// While a model is being loaded, what is in memory is about to change.
-		if h.loading == 0 {
-			h.memory = h.memory.saw(f.Loaded)
-		}
+		h.learnLoaded(f.Loaded)
 	}
 }

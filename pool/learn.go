@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -11,9 +12,6 @@ import (
 )
 
 const (
-	// loadedAtOnce is the time for loading below which a model was in memory:
-	// Ollama tells a few milliseconds then, and seconds when it was not.
-	loadedAtOnce = 500 * time.Millisecond
 	// wedged is how long a host that holds the model may take for the first token
 	// before a call that ran out of time is the host's fault.
 	wedged = 30 * time.Second
@@ -23,60 +21,6 @@ const (
 	// policies: answers differ in length a hundredfold, hosts do not.
 	typicalTokens = 100
 )
-
-// loads notes that the host has to load the model for a call. What it held before
-// may have to leave, so until it is known better it counts as gone: calls that were
-// sent on that account would make the host load back and forth.
-func (l *Lease) loads() {
-	h := l.host
-	l.loading, l.evicted = true, h.memory
-	h.loading++
-	h.memory = make(memory, 1)
-	h.memory.hold(l.key())
-}
-
-// loadsNot notes that the host does not load the model after all.
-func (l *Lease) loadsNot() {
-	if l.evicted != nil {
-		delete(l.host.memory, l.key().model)
-		l.host.memory = l.host.memory.with(l.evicted)
-		l.evicted = nil
-	}
-}
-
-// loaded notes that loading is over.
-func (l *Lease) loaded() {
-	if l.loading {
-		l.loading = false
-		l.host.loading--
-	}
-}
-
-// saw takes in what was seen of a call, while it is on or later.
-func (p *Pool) saw(l *Lease, s sight) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s.pieces {
-		l.loaded()
-	}
-	if !s.answered && s.load == 0 {
-		l.seen.pieces = l.seen.pieces || s.pieces
-		return
-	}
-	l.seen = s
-	h, k := l.host, l.key()
-	if k.model == "" {
-		return
-	}
-	switch {
-	case s.load < loadedAtOnce && l.evicted != nil: // there was nothing to load
-		h.memory = h.memory.with(l.evicted)
-	case s.load >= loadedAtOnce && l.evicted == nil: // it was gone, and came back
-		h.memory = make(memory, 1)
-	}
-	l.evicted = nil
-	h.memory.hold(k)
-}
 
 // judge sorts how a lease ended by what it says about the host.
 func (l *Lease) judge(ctx context.Context, err error, now time.Time) breaker.Outcome {
@@ -94,9 +38,8 @@ func (l *Lease) judge(ctx context.Context, err error, now time.Time) breaker.Out
 		if err == nil || l.seen.answered {
 			return breaker.Success
 		}
-		// A cold start is no failure, however long it takes.
-		late := errors.Is(ctx.Err(), context.DeadlineExceeded) && !l.seen.pieces && !l.loading
-		if late && now.Sub(l.began) >= wedged {
+		late := errors.Is(ctx.Err(), context.DeadlineExceeded) && !l.seen.pieces
+		if late && now.Sub(l.began) >= wedged && (!l.loading || l.loadsInVain(now)) {
 			return breaker.Slow
 		}
 	}
@@ -132,13 +75,12 @@ func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after
 	}
 	if errors.Is(err, backend.ModelMissing) {
 		delete(h.installed, l.key().model)
-		l.loadsNot()
 	}
 	overload := errors.Is(err, backend.Overload)
 	if h.limit != nil && (l.seen.answered || overload) {
 		h.limit.Observe(now, limiter.Sample{
 			Model: l.key().model, FirstToken: l.seen.firstToken, PerToken: l.seen.perToken, Tokens: l.seen.tokens,
-			InFlight: h.busy, Backlog: p.queue.waiting > 0, Overload: overload,
+			InFlight: len(h.lent), Backlog: p.queue.waiting > 0, Overload: overload,
 		})
 	}
 	p.release(l)
@@ -148,6 +90,9 @@ func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after
 // failed takes in a failure that was the host's fault.
 func (h *host) failed(l *Lease, err error, now time.Time) {
 	h.trouble, h.failure = err, now
+	if l.outcome == breaker.Slow {
+		h.trouble = fmt.Errorf("no token in %v", now.Sub(l.began).Round(time.Second))
+	}
 	h.latency.Fail(now)
 	if failed, ok := errors.AsType[*backend.Error](err); ok && failed.RetryAfter > 0 {
 		h.rest = now.Add(min(failed.RetryAfter, longestRest))

@@ -31,8 +31,9 @@ type Lease struct {
 	began   time.Time
 	pass    breaker.Pass
 	outcome breaker.Outcome
-	loading bool   // the host loads the model for this call, as far as is known
-	evicted memory // what the host was believed to hold before
+	over    bool // the slot was given back
+	cold    bool // the model was not known to be in memory
+	loading bool // the host loads it for this call, as far as is known
 	seen    sight
 
 	measured measured
@@ -58,12 +59,14 @@ type measured struct {
 }
 
 func (m *measured) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	m.pool.asks(m.lease)
 	answer, err := m.Backend.Generate(ctx, req, m.first(onPiece))
 	m.answered(answer, err)
 	return answer, err
 }
 
 func (m *measured) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	m.pool.asks(m.lease)
 	answer, err := m.Backend.Chat(ctx, req, m.first(onPiece))
 	m.answered(answer, err)
 	return answer, err
@@ -98,6 +101,7 @@ func (m *measured) first(onPiece func(backend.Piece)) func(backend.Piece) {
 
 func (m *measured) answered(a *backend.Answer, err error) {
 	if a == nil {
+		m.pool.saw(m.lease, sight{})
 		return
 	}
 	s := sight{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens}

@@ -46,7 +46,7 @@ func newMachine(m *machine) *machine {
 
 func (m *machine) Name() string { return m.name }
 
-func (m *machine) Generate(ctx context.Context, req *backend.GenerateRequest, _ func(backend.Piece)) (*backend.Answer, error) {
+func (m *machine) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	began := time.Now()
 	m.enter()
 	defer m.leave()
@@ -64,7 +64,13 @@ func (m *machine) Generate(ctx context.Context, req *backend.GenerateRequest, _ 
 	defer m.end(req.Model)
 	first := time.Since(began)
 	eval := time.Duration(len(req.Prompt)) * m.perToken
-	if err := m.wait(ctx, eval); err != nil {
+	if err := m.wait(ctx, m.perToken); err != nil {
+		return nil, err
+	}
+	if onPiece != nil {
+		onPiece(backend.Piece{Text: "x"})
+	}
+	if err := m.wait(ctx, eval-m.perToken); err != nil {
 		return nil, err
 	}
 	return &backend.Answer{
@@ -87,10 +93,12 @@ func (m *machine) leave() {
 	m.inside--
 }
 
-// begin waits for a turn of the runner, and loads the model if need be.
+// begin waits for a turn of the runner, and loads the model if need be. As at Ollama,
+// a call that waits while another has the model loaded is said to have loaded it.
 func (m *machine) begin(ctx context.Context, model string) (loading time.Duration, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	arrived := time.Now()
 	m.numbers++
 	id := m.numbers
 	m.lines[model] = append(m.lines[model], id)
@@ -98,17 +106,23 @@ func (m *machine) begin(ctx context.Context, model string) (loading time.Duratio
 		m.lines[model] = slices.DeleteFunc(m.lines[model], func(other int) bool { return other == id })
 		m.change.Broadcast()
 	}()
+	missed := false
 	for {
+		inMemory := slices.Contains(m.loaded, model)
+		if missed = missed || !inMemory; missed && inMemory && loading == 0 {
+			loading = time.Since(arrived)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return 0, m.gone(ctx)
-		case m.loading || m.lines[model][0] != id:
-		case slices.Contains(m.loaded, model):
+		case m.lines[model][0] != id:
+		case inMemory:
 			if m.running() < m.parallel {
 				m.active[model]++
 				m.loaded = append(slices.DeleteFunc(m.loaded, func(s string) bool { return s == model }), model)
 				return loading, nil
 			}
+		case m.loading:
 		case m.makeRoom():
 			m.loading = true
 			m.loads++
@@ -118,7 +132,6 @@ func (m *machine) begin(ctx context.Context, model string) (loading time.Duratio
 			m.loading = false
 			if err == nil {
 				m.loaded = append(m.loaded, model)
-				loading = m.load
 			}
 			m.change.Broadcast()
 			continue

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"slices"
 	"time"
 
 	"ollama-mcp/internal/route"
@@ -59,7 +60,7 @@ func (p *Pool) rematch() {
 
 // free reports whether a host may be given another call.
 func (p *Pool) free(h *host) bool {
-	return h.busy < h.slots() && (p.opts.MaxInFlight == 0 || p.totals.InFlight < p.opts.MaxInFlight)
+	return len(h.lent) < h.slots() && (p.opts.MaxInFlight == 0 || p.totals.InFlight < p.opts.MaxInFlight)
 }
 
 // bestIdle is the free host that suits a call best, nil if there is none.
@@ -77,7 +78,7 @@ func (p *Pool) bestIdle(need route.Need, k groupKey, now time.Time) *host {
 		}
 		last = h
 		p.scratch = append(p.scratch, route.Host{
-			Name: h.name, Warm: s == warm, Busy: h.busy, Slots: h.slots(), Latency: h.latency.Value(now), Order: h.turn,
+			Name: h.name, Warm: s == warm, Busy: len(h.lent), Slots: h.slots(), Latency: h.latency.Value(now), Order: h.turn,
 		})
 	}
 	if len(p.scratch) < 2 {
@@ -107,10 +108,10 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 	if !h.permits.TryAcquire(1) || p.all != nil && !p.all.TryAcquire(1) {
 		panic("pool: a slot that is free has no permit")
 	}
-	if h.limit != nil && h.busy == 0 {
+	if h.limit != nil && len(h.lent) == 0 {
 		h.limit.Idle(now)
 	}
-	h.busy++
+	h.lent = append(h.lent, l)
 	p.totals.InFlight++
 	p.turn++
 	h.turn = p.turn
@@ -123,7 +124,8 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 		if own := h.habits[k.model]; own != nil {
 			own.tried = now
 		}
-		if !h.memory.holds(k) {
+		if !p.opts.InMemory && !h.memory.holds(k) {
+			l.cold = true
 			l.loads()
 		}
 	}
@@ -135,12 +137,13 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 // release frees the slot of a lease, and gives it to the next.
 func (p *Pool) release(l *Lease) {
 	h, now := l.host, time.Now()
-	l.loaded()
+	l.over = true
+	l.loadsNoMore()
 	h.breaker.Record(now, l.pass, l.outcome)
 	// Loading is nobody's: it serves all who want the model after.
 	p.queue.done(&l.ticket, max(0, now.Sub(l.began)-l.seen.load))
 	p.totals.InFlight--
-	h.busy--
+	h.lent = slices.DeleteFunc(h.lent, func(other *Lease) bool { return other == l })
 	h.permits.Release(1)
 	h.resize()
 	if p.all != nil {

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"maps"
 	"strconv"
 )
 
@@ -44,11 +43,4 @@ func (m memory) saw(loaded []Loaded) memory {
 		found[l.Model] = r
 	}
 	return found
-}
-
-// with is both of two memories, the first where they differ.
-func (m memory) with(other memory) memory {
-	both := maps.Clone(other)
-	maps.Copy(both, m)
-	return both
 }

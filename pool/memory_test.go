@@ -25,7 +25,6 @@ func TestModelIsHeldWithTheOptionsItWasLoadedWith(t *testing.T) {
 		"a check that fits what a call loaded":    {own.saw([]Loaded{{Model: "m:latest", NumCtx: 8192}}), wide, false},
 		"a check of a model loaded by others":     {own.saw([]Loaded{{Model: "m:latest", NumCtx: 512}}), batched, false},
 		"a check that finds it gone":              {own.saw([]Loaded{}), batched, false},
-		"two memories":                            {memory{}.with(own), batched, true},
 		"the same in JSON and in a settings file": {own, keyOf("m:latest", map[string]any{"num_batch": 64.0, "num_ctx": 8192.0}), true},
 	} {
 		if got := c.m.holds(c.key); got != c.want {

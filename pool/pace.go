@@ -23,6 +23,12 @@ type habit struct {
 	held  pace      // the slot, less the time for loading
 	load  pace      // for loading, by the calls that had to
 	tried time.Time // when a call last began
+
+	// What follows is of one host only.
+
+	answered time.Time // the last call
+	waited   time.Time // since when calls have waited for the model to be loaded, in vain so far; or the zero Time
+	fate     fate
 }
 
 // habitFor is how long what a host was like is believed without trying it again.

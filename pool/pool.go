@@ -47,8 +47,11 @@ type Options struct {
 	Policy route.Policy
 	// Runner holds runner options by canonical model, pinned against its callers.
 	Runner map[string]map[string]any
+	// InMemory says that hosts load no models, as providers do not, so that no call
+	// waits while another makes its model be loaded.
+	InMemory bool
 	// Retries is how often a call is tried again after a failure that another try
-	// could cure; 0 means 2, and less means never.
+	// could cure; 0 means 3, and less means never.
 	Retries int
 
 	Log *slog.Logger // nil means none
@@ -90,7 +93,9 @@ func (o Options) withDefaults() Options {
 		o.Policy = route.Policies()[0].Sort
 	}
 	if o.Retries == 0 {
-		o.Retries = 2
+		// One call in ten that fails leaves one in ten thousand; with two tries more
+		// it would be one in a thousand.
+		o.Retries = 3
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

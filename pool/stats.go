@@ -82,7 +82,7 @@ func (p *Pool) Stats() Stats {
 func (h *host) stats(now time.Time) HostStats {
 	s := HostStats{
 		Name: h.name, Well: h.well(now), Version: h.version,
-		Busy: h.busy, Slots: h.slots(), Learned: h.limit != nil,
+		Busy: len(h.lent), Slots: h.slots(), Learned: h.limit != nil,
 		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Latency: h.latency.Value(now),
 		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded),
 	}

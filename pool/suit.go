@@ -66,7 +66,11 @@ func (f *freeSlot) suits(k groupKey) suit {
 	switch {
 	case !f.pool.serves(f.host, k, f.now):
 		return never
-	case k.model.model == "" || f.host.memory.holds(k.model):
+	case k.model.model == "" || f.pool.opts.InMemory:
+		return warm
+	case f.host.mustWait(k.model, f.now, f.pool.opts.MaxPassedOver):
+		return never
+	case f.host.memory.holds(k.model):
 		return warm
 	}
 	return cold
@@ -99,7 +103,7 @@ func (f *freeSlot) defers(k groupKey) bool {
 			best = theirs
 		}
 		rate += float64(other.slots()) / theirs
-		idle = idle || other.busy < other.slots()
+		idle = idle || len(other.lent) < other.slots() && other.loader(k.model.model) == nil
 	}
 	if rate == 0 {
 		return false
@@ -115,10 +119,14 @@ func (f *freeSlot) defers(k groupKey) bool {
 // known of it is taken from the others, so one that was slow is tried again after a while.
 func (h *host) cost(k modelKey, common *habit, now time.Time) time.Duration {
 	cost := common.held.mean
-	if own := h.habits[k.model]; own != nil && now.Sub(own.tried) < habitFor {
+	if own := h.habits[k.model]; own != nil && own.held.samples > 0 && now.Sub(own.tried) < habitFor {
 		cost = own.held.mean
 	}
-	if !h.memory.holds(k) {
+	switch loader := h.loader(k.model); {
+	case h.memory.holds(k):
+	case loader != nil:
+		cost += max(0, common.load.mean-now.Sub(loader.began))
+	default:
 		cost += common.load.mean
 	}
 	return cost

@@ -86,7 +86,6 @@ func (p *Pool) arrive(ctx context.Context, l *Lease) error {
 	case ctx.Err() == nil:
 		return nil
 	case l.host != nil: // the slot and the end came together
-		l.loadsNot()
 		p.release(l)
 	default:
 		p.queue.remove(&l.ticket)
@@ -168,16 +167,19 @@ func (p *Pool) ahead(t *ticket, mine int) int {
 }
 
 // wait is how long the place-th in the queue waits, by the pace of late; 0 if
-// nothing is known.
+// nothing is known, as while a model is being loaded.
 func (p *Pool) wait(place int, k groupKey) time.Duration {
 	slots, now := 0, time.Now()
 	for _, h := range p.hosts {
-		if p.serves(h, k, now) {
+		if p.serves(h, k, now) && h.loader(k.model.model) == nil {
 			slots += h.slots()
 		}
+	}
+	if slots == 0 {
+		return 0
 	}
 	if p.opts.MaxInFlight > 0 {
 		slots = min(slots, p.opts.MaxInFlight)
 	}
-	return p.pace.mean * time.Duration(place) / time.Duration(max(slots, 1))
+	return p.pace.mean * time.Duration(place) / time.Duration(slots)
 }

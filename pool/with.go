@@ -103,11 +103,14 @@ func (p *Pool) others(need route.Need, failed []Failure) bool {
 	return false
 }
 
-// backoff is the pause before a try. A host that asked to be left alone is, and no
-// other has to wait for that.
+// backoff is the pause before a try. It is for the host that failed; where another
+// is left there is none, since slots bound what comes to that at once.
 func (p *Pool) backoff(attempt int, err error, others bool) time.Duration {
+	if others {
+		return 0
+	}
 	var after time.Duration
-	if failed, ok := errors.AsType[*backend.Error](err); ok && !others {
+	if failed, ok := errors.AsType[*backend.Error](err); ok {
 		after = failed.RetryAfter
 	}
 	return retry.Backoff(attempt, after, p.random)

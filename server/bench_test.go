@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -17,16 +18,17 @@ import (
 	"ollama-mcp/server"
 )
 
-// noCall asks the tool for nothing, with arguments of ordinary size.
-var noCall = `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"nothing","arguments":{"text":"` +
+// benchCall calls the tool, with arguments of ordinary size.
+var benchCall = `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"nothing","arguments":{"text":"` +
 	strings.Repeat("word ", 20) + `"}}}` + "\n"
 
-// contenders are our server and mcp-go's, with a tool that does nothing.
-func contenders(b *testing.B) (ours *server.Server, theirs *mcpserver.MCPServer) {
+// contenders are our server and mcp-go's, with a tool that does work and no more.
+func contenders(b *testing.B, work func()) (ours *server.Server, theirs *mcpserver.MCPServer) {
 	b.Helper()
 	tool := mcpserver.ServerTool{
 		Tool: mcp.NewTool("nothing", mcp.WithString("text")),
 		Handler: func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			work()
 			return mcp.NewToolResultText("done"), nil
 		},
 	}
@@ -41,7 +43,7 @@ func contenders(b *testing.B) (ours *server.Server, theirs *mcpserver.MCPServer)
 
 // BenchmarkStdio compares our stdio with mcp-go's, with a tool that does nothing.
 func BenchmarkStdio(b *testing.B) {
-	ours, theirs := contenders(b)
+	ours, theirs := contenders(b, func() {})
 	stdio := mcpserver.NewStdioServer(theirs)
 	mcpserver.WithWorkerPoolSize(64)(stdio)
 	mcpserver.WithQueueSize(1000)(stdio)
@@ -49,6 +51,27 @@ func BenchmarkStdio(b *testing.B) {
 	for _, callers := range []int{1, 8, 32} {
 		b.Run(fmt.Sprintf("ours/callers=%d", callers), func(b *testing.B) { benchCalls(b, callers, ours.ServeStdio) })
 		b.Run(fmt.Sprintf("mcp-go/callers=%d", callers), func(b *testing.B) { benchCalls(b, callers, stdio.Listen) })
+	}
+}
+
+// BenchmarkSlots compares how well our stdio, and mcp-go's as it comes, keep 32 slots of
+// 50 ms busy, with 64 calls in flight: at best with 640 calls a second.
+func BenchmarkSlots(b *testing.B) {
+	const number, takes = 32, 50 * time.Millisecond
+	slots := make(chan struct{}, number)
+	ours, theirs := contenders(b, func() {
+		slots <- struct{}{}
+		time.Sleep(takes)
+		<-slots
+	})
+	for name, serve := range map[string]func(context.Context, io.Reader, io.Writer) error{
+		"ours": ours.ServeStdio, "mcp-go": mcpserver.NewStdioServer(theirs).Listen,
+	} {
+		b.Run(name, func(b *testing.B) {
+			benchCalls(b, 2*number, serve)
+			best := float64(number) / takes.Seconds()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/best, "of-best")
+		})
 	}
 }
 
@@ -87,7 +110,7 @@ func benchCalls(b *testing.B, callers int, serve func(context.Context, io.Reader
 	for caller := range callers {
 		calls.Go(func() {
 			for id := caller; id < b.N; id += callers {
-				fmt.Fprintf(toServer, noCall, id)
+				fmt.Fprintf(toServer, benchCall, id)
 				<-answered[caller]
 			}
 		})

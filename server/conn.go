@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 )
@@ -31,20 +32,25 @@ type conn struct {
 	mu   sync.Mutex
 	busy int // goroutines that handle a request or write a refusal
 
+	// apart sees to it that what is written next is read apart from what was written
+	// before. It is called by who writes.
+	apart func()
+
 	gone atomic.Bool   // nobody is left to read
 	out  io.Writer     // given a message, as a line, with each Write
 	turn chan struct{} // holds who writes a line to out: not a mutex, for the client may be long in reading it
 }
 
 // newConn makes a connection with the values of ctx, but not its end: that is for
-// the one who serves it to act on.
-func newConn(ctx context.Context, s *Server, out io.Writer) *conn {
+// the one who serves it to act on. Of its workers, so many wait for more to do.
+func newConn(ctx context.Context, s *Server, out io.Writer, spare int) *conn {
 	c := &conn{
 		server: s, session: newSession(),
 		out: out, turn: make(chan struct{}, 1),
-		jobs: make(chan func()), spare: make(chan struct{}, spareWorkers),
+		jobs: make(chan func()), spare: make(chan struct{}, spare),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	c.apart = func() { untilRead(c.ctx, out) }
 	return c
 }
 
@@ -77,10 +83,13 @@ func (c *conn) spawn(limit int, f func()) bool {
 	return true
 }
 
-// spareWorkers is how many workers wait for more to do. Handling a message takes
-// more stack than a goroutine begins with: one that has grown it already saves a
-// twentieth of the work.
-const spareWorkers = 64
+// Handling a message takes more stack than a goroutine begins with: a worker that has
+// grown it already saves a twentieth of the work, and keeps five kilobytes. There may
+// be thousands of streams, but only one client of stdio.
+const (
+	spareOfStdio  = 64
+	spareOfStream = 2
+)
 
 // labour does one job after another, as long as it is needed.
 func (c *conn) labour(job func()) {
@@ -124,7 +133,11 @@ func (c *conn) running() int {
 func (c *conn) serve(r *request) {
 	defer c.end(r)
 	line, _ := c.server.answer(r)
-	if c.unregister(r) {
+	switch {
+	case !c.unregister(r):
+	case time.Since(r.noted) < recent:
+		c.writeAfter(c.apart, line)
+	default:
 		c.write(line)
 	}
 }
@@ -141,10 +154,14 @@ func (c *conn) refuse(e mcp.JSONRPCError) {
 }
 
 // write sends one message. If it cannot, nobody is left to read what is in flight.
-func (c *conn) write(message []byte) {
+func (c *conn) write(message []byte) { c.writeAfter(func() {}, message) }
+
+// writeAfter is as write, and does something first when it is the message's turn.
+func (c *conn) writeAfter(first func(), message []byte) {
 	line := append(message, '\n')
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
+	first()
 	if c.gone.Load() {
 		return
 	}

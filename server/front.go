@@ -6,13 +6,18 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // ServeHTTP is what every request passes, on every path. It refuses those that a
 // web page may have made a browser send: with a name in Host that is not ours, which
 // its owner may have made point here, or from an Origin that is not allowed.
 func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	extend(http.NewResponseController(w))
+	flow := http.NewResponseController(w)
+	extend(flow)
+	if req.ContentLength != 0 { // net/http waits for the bodies of those who are refused too
+		_ = flow.SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
 	if !h.knowsHost(req) {
 		http.Error(w, fmt.Sprintf("the host %.100q is not allowed; --allowed-host allows it", req.Host), http.StatusForbidden)
 		return

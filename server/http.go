@@ -69,7 +69,7 @@ type HTTP struct {
 	routes       *http.ServeMux
 
 	gate                  // for requests and streams
-	inWork   atomic.Int64 // requests to /mcp
+	inWork   atomic.Int64 // requests to /mcp that are being handled
 	sessions sessions
 	streams  streams
 

@@ -23,7 +23,7 @@ import (
 // it is cheapest, with a tool that does nothing. The time of processors is that of
 // the clients too, who are the same.
 func BenchmarkHTTP(b *testing.B) {
-	ours, theirs := contenders(b)
+	ours, theirs := contenders(b, func() {})
 	front, err := server.NewHTTP(ours, server.HTTPOptions{})
 	if err != nil {
 		b.Fatal(err)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +26,18 @@ func listen(address string, open bool) (net.Listener, error) {
 		return nil, errors.New("other machines could connect and use the models; listen on 127.0.0.1, " +
 			"or say who may, with --token-file, --oauth-issuer or --tls-client-ca, or --insecure if everybody may")
 	}
-	return net.ListenTCP("tcp", resolved)
+	return listenTCP(resolved.String(), goneAfter)
+}
+
+// goneAfter is how long nothing of what was sent may arrive before a client counts as
+// gone, such as one whose machine was switched off. Left to itself Linux sends it
+// again for a quarter of an hour, and a model may be answering for as long.
+const goneAfter = 2 * time.Minute
+
+func listenTCP(address string, goneAfter time.Duration) (net.Listener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return giveUpAfter(c, goneAfter) }}
+	config.SetMultipathTCP(false) // the limit is one of TCP
+	return config.Listen(context.Background(), "tcp", address)
 }
 
 // isLocal reports whether only this machine can connect to an address.

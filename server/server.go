@@ -4,7 +4,8 @@
 // client cancelled it; that progress comes before the answer that it belongs to;
 // that cancelling works from the moment a request is sent; that no message can end
 // the process, or take more memory than it may; that a client's requests end
-// when the client is gone; and that no client gets or cancels what is another's.
+// when the client is gone; that no client gets, cancels or replies to what is another's;
+// and that none is asked for what it has not declared that it can do.
 // ServeStdio serves one client, and HTTP many. What the tools do is left to them, and the protocol's
 // messages to mcp-go, which decides for each request between the protocol since
 // 2026-07-28 and that before it.
@@ -86,6 +87,7 @@ func New(opts Options) (*Server, error) {
 	with := []mcpserver.ServerOption{
 		mcpserver.WithToolCapabilities(false),
 		mcpserver.WithInstructions(opts.Instructions),
+		mcpserver.WithToolHandlerMiddleware(declaring),
 	}
 	with = append(with, opts.Extra...)
 	s := &Server{mcp: mcpserver.NewMCPServer(opts.Name, opts.Version, with...), opts: opts, mirrored: make(map[string]*mcp.Tool)}
@@ -158,6 +160,8 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 		switch {
 		case a.Error.Code == mcp.INTERNAL_ERROR && errors.Is(context.Cause(r.ctx), errStopping):
 			return stopping(r.id)
+		case a.Error.Code == mcp.INTERNAL_ERROR && r.lacks != "":
+			nameCapability(&a.Error, r.lacks)
 		case a.Error.Code == mcp.PARSE_ERROR:
 			return malformed(r.id, r.line)
 		case strings.HasPrefix(a.Error.Message, "unparsable "): // and then Go's words

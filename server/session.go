@@ -20,6 +20,8 @@ type session struct {
 	capabilities mcp.ClientCapabilities
 	version      string // of the protocol, as negotiated; "" if it was not
 	level        mcp.LoggingLevel
+
+	questions questions // that requests of this client have asked it
 }
 
 func newSession() *session {

@@ -64,7 +64,8 @@ func (h *HTTP) openStream(w http.ResponseWriter, req *http.Request, from caller.
 	out := newEvents(w, false)
 	defer out.end()
 	legacy := mcpserver.WithSupportedProtocolVersions(h.life, mcp.LegacyProtocolVersions())
-	c := stream{newConn(legacy, h.server, eventWriter{out}), from}
+	c := stream{newConn(legacy, h.server, eventWriter{out}, spareOfStream), from}
+	c.apart = func() { out.put(padding) }
 	out.start(c.hangUp)
 	if !h.streams.add(c, h.opts.MaxSessions) {
 		http.Error(w, "there are too many streams; try again later", http.StatusServiceUnavailable)

@@ -35,7 +35,7 @@ const lastWords = 2 * time.Second
 // cancelled, which is an error. A Read that can be woken is: by a deadline, or by
 // closing in.
 func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
-	c := newConn(ctx, s, out)
+	c := newConn(ctx, s, out, spareOfStdio)
 	stopWatch := watchHangup(out, func() { c.hangUp(errors.New("its end of our output is closed")) })
 	defer stopWatch()
 
@@ -106,6 +106,7 @@ func wake(r io.Reader) bool {
 
 // read takes messages until in ends.
 func (c *conn) read(in io.Reader) error {
+	defer c.session.questions.endAll()
 	lines := newLineReader(in, c.server.opts.MaxMessage)
 	var e envelope
 	for {
@@ -139,11 +140,13 @@ func (c *conn) read(in io.Reader) error {
 }
 
 // takeLate acts on a message that came while those before the end are dealt with:
-// they can still be cancelled.
+// they can still be cancelled, and go on by a reply.
 func (c *conn) takeLate(m incoming) {
 	switch {
 	case m.method == cancelled && m.kind == kindNotification:
 		c.cancelRequest(m.line)
+	case m.kind == kindReply:
+		c.session.questions.take(m)
 	case m.kind == kindRequest:
 		c.refuse(stopping(m.id))
 	}
@@ -164,7 +167,9 @@ func (c *conn) take(m incoming) {
 			c.cancelRequest(m.line)
 		}
 	case kindReply:
-		c.server.opts.Log.Debug("dropped an answer to a question that was never asked")
+		if !c.session.questions.take(m) {
+			c.server.opts.Log.Debug("dropped a reply to a question that is not open")
+		}
 	default:
 		c.refuse(malformed(m.id, m.line))
 	}
@@ -205,5 +210,8 @@ func (c *conn) refuseLong(e *envelope) {
 		return
 	}
 	id, _ := e.requestID()
+	if e.isReply && !hasMethod && c.session.questions.fail(id, errReplyTooLong) {
+		return
+	}
 	c.refuse(tooLong(id, c.server.opts.MaxMessage, "this server takes"))
 }

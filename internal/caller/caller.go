@@ -28,6 +28,7 @@ type Caller struct {
 	Tools, Models []string
 
 	LocalOnly bool // nothing of theirs may leave for a cloud
+	ExactOnly bool // no answer kept for another question, however near
 	Admin     bool // may do to the server what concerns all callers
 
 	Limits Limits

@@ -8,6 +8,7 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -33,6 +34,9 @@ type Config struct {
 	Cache         string // "all", "deterministic" or "off"
 	CacheSize     int    // MiB
 	CacheTTL      time.Duration
+	SemanticCache string  // "off", "shadow" or "on"
+	SemanticModel string  // that embeds questions
+	SemanticAlike float64 // least similarity, 0 to 1
 	InlineBytes   int
 	MaxMessage    int // MiB
 	LogLevel      slog.Level
@@ -95,6 +99,9 @@ func declare(fs *FlagSet, c *Config) {
 	oneOf(fs, &c.Cache, "cache", "`answers` that are kept and given again", "all", "deterministic", "off")
 	fs.IntVar(&c.CacheSize, "cache-size", 256, "memory for kept answers, in `MiB`")
 	fs.DurationVar(&c.CacheTTL, "cache-ttl", 10*time.Minute, "how long an answer is kept")
+	oneOf(fs, &c.SemanticCache, "semantic-cache", "whether a question that `means` the same is given the answer that is kept: off; shadow, which only counts; or on", "off", "shadow", "on")
+	fs.StringVar(&c.SemanticModel, "semantic-model", "nomic-embed-text", "embedding `model` that questions are compared by")
+	fs.Float64Var(&c.SemanticAlike, "semantic-threshold", 0.95, "least `similarity` of questions that share an answer, to 1; what is right depends on the embedding model")
 	fs.IntVar(&c.InlineBytes, "inline-bytes", 16<<10, "size in `bytes` up to which embeddings are returned in the result rather than as a resource")
 	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
 	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; may be given more than once")
@@ -111,6 +118,11 @@ func declare(fs *FlagSet, c *Config) {
 	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "least `level` that is logged to stderr: debug, info, warn or error")
 }
 
+// mostSlots is as many as the pool allows a host.
+const mostSlots = 4096
+
+var errTooManySlots = fmt.Errorf("must be 0 to %d", mostSlots)
+
 // check refuses what no value of its type can say by itself.
 func (c *Config) check(fs *FlagSet) error {
 	for _, o := range []struct {
@@ -118,7 +130,7 @@ func (c *Config) check(fs *FlagSet) error {
 		bad  bool
 		want string
 	}{
-		{"slots", c.Slots < 0 || c.Slots > 4096, "must be 0 to 4096"},
+		{"slots", c.Slots < 0 || c.Slots > mostSlots, errTooManySlots.Error()},
 		{"max-in-flight", c.MaxInFlight < 0, "must be 0 or more"},
 		{"queue", c.Queue < 1, "must be at least 1"},
 		{"max-passed-over", c.MaxPassedOver < 0, "must be 0 or more"},
@@ -127,6 +139,8 @@ func (c *Config) check(fs *FlagSet) error {
 		{"drain-timeout", c.DrainTimeout <= 0, "must be more than 0"},
 		{"cache-size", c.CacheSize < 1 || c.CacheSize > 1<<20, "must be 1 to 1048576"},
 		{"cache-ttl", c.CacheTTL <= 0, "must be more than 0"},
+		{"semantic-model", c.SemanticModel == "", "must name a model"},
+		{"semantic-threshold", !(c.SemanticAlike > 0.5 && c.SemanticAlike <= 1), "must be more than 0.5, and at most 1"},
 		{"inline-bytes", c.InlineBytes < 0, "must be 0 or more"},
 		{"max-message", c.MaxMessage < 1 || c.MaxMessage > 1024, "must be 1 to 1024"},
 		{"tls-cert", c.TLSCert != "" && c.TLSKey == "", "needs tls-key"},

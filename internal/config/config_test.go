@@ -70,7 +70,7 @@ func TestBadValueIsNamedByWhereItCameFrom(t *testing.T) {
 		want string // is in the error
 	}{
 		{[]string{"--slots=many"}, nil, `--slots: "many": invalid syntax`},
-		{[]string{"--slots=-1"}, nil, "--slots: must be 0 or more"},
+		{[]string{"--slots=-1"}, nil, "--slots: must be 0 to 4096"},
 		{[]string{"--solts=1"}, nil, "--solts"},
 		{[]string{"--route=nearest"}, nil, "--route: \"nearest\": must be warmest, least-busy, fastest or round-robin"},
 		{[]string{"--host="}, nil, "--host: has no address"},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -31,6 +32,9 @@ type Model struct {
 	// KeepAlive is how long the model stays in memory after a call; nil leaves
 	// that to the host, and less than 0 is for ever.
 	KeepAlive *time.Duration
+	// Semantic is the least similarity of questions to it that share an answer; nil
+	// for the option's, and 0 for none that do.
+	Semantic *float64
 	// Try makes the name an alias for these, of which the first is tried first:
 	// canonical names of models and aliases, or PROVIDER/MODEL. Its own name is the
 	// model of that name. nil for no alias.
@@ -80,6 +84,9 @@ func (r *reader) host(n *yaml.Node) error {
 		"api_key_env": r.secretInVariable(&h.APIKey),
 		"ca_file":     r.path(&h.CAFile),
 	}.read(n)
+	if err == nil && h.Slots > mostSlots {
+		err = fmt.Errorf("slots: %w", errTooManySlots)
+	}
 	if err != nil {
 		return err
 	}
@@ -101,6 +108,7 @@ func (r *reader) model(key, n *yaml.Node) error {
 		"num_thread": wholeIn(m.Runner, "num_thread", 0),
 		"use_mmap":   truthIn(m.Runner, "use_mmap"),
 		"keep_alive": keepAlive(&m.KeepAlive),
+		"semantic":   similarity(&m.Semantic),
 		"try":        try.read,
 	}.read(n)
 	if err != nil {
@@ -153,6 +161,7 @@ func (r *reader) key(n *yaml.Node) error {
 		"tools":            texts(&may.Tools),
 		"models":           texts(&may.Models),
 		"local_only":       truth(&may.LocalOnly),
+		"exact_only":       truth(&may.ExactOnly),
 		"admin":            truth(&may.Admin),
 		"calls_per_second": decimal(&limits.PerSecond),
 		"burst":            whole(&limits.Burst, 1),

@@ -47,7 +47,7 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 		{c.Models, map[string]config.Model{
 			"qwen3:32b": {Runner: map[string]any{
 				"num_ctx": 16384, "num_batch": 512, "num_gpu": 99, "main_gpu": 0, "num_thread": 8, "use_mmap": true,
-			}, KeepAlive: &halfAnHour},
+			}, KeepAlive: &halfAnHour, Semantic: new(0.97)},
 			"chat-pro:latest": {Runner: map[string]any{}, Try: []string{"qwen3:32b", "qwen3:8b", "openai/gpt-4o-mini"}},
 		}},
 		{c.Fallback, []string{"qwen3:8b"}},
@@ -55,7 +55,7 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 			"openai": {Kind: "openai", URL: "https://api.openai.com/v1", Key: "o", MaxCalls: 500, MaxTokens: 1000000},
 		}},
 		{c.Keys, []config.Key{{SHA256: [32]byte(nobodys), Caller: caller.Caller{
-			ID: "ci", LocalOnly: true,
+			ID: "ci", LocalOnly: true, ExactOnly: true,
 			Tools: []string{"generate", "chat", "embed"}, Models: []string{"qwen3:*", "chat-pro:latest"},
 			Limits: caller.Limits{PerSecond: 2, Burst: 10, InFlight: 4, Body: 8 << 20},
 		}}}},
@@ -74,7 +74,8 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 	for _, tc := range []struct{ file, want string }{
 		{"\nslots: many", `config.yaml:2: slots: "many": invalid syntax`},
-		{"\n\nslots: -1", "config.yaml:3: slots: must be 0 or more"},
+		{"\n\nslots: -1", "config.yaml:3: slots: must be 0 to 4096"},
+		{"hosts:\n- {url: a, slots: 5000}", "config.yaml:2: item 1: slots: must be 0 to 4096"},
 		{"slots: [1]", "config.yaml:1: slots: must be a single value, and not empty"},
 		{"slot: 1", "config.yaml:1: unknown key slot; did you mean slots?"},
 		{"slots: 1\nslots: 2", "config.yaml:2: slots: is given twice"},
@@ -82,7 +83,7 @@ func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 		{"route: near", `config.yaml:1: route: "near": must be warmest, least-busy, fastest or round-robin`},
 		{"config: other.yaml", "config.yaml:1: unknown key config"},
 		{"listen: {a: 1}", "config.yaml:1: listen: must be a single value, and not empty"},
-		{"semantic: {threshold: 1}", "config.yaml:1: unknown key semantic"},
+		{"semantic: {threshold: 1}", "config.yaml:1: unknown key semantic; did you mean semantic-cache?"},
 		{"[]", "config.yaml:1: the document: must be a mapping, of keys to values"},
 		{"slots: 1\n---\nslots: 2", "config.yaml:2: a second document begins, and would not be read"},
 		{"slots: 1\n\tqueue: 2", "config.yaml:2: found a tab character that violates indentation"},

@@ -51,6 +51,21 @@ func decimal(p *float64) value {
 	})
 }
 
+// similarity is a number from 0 to 1, or off, which is 0.
+func similarity(p **float64) value {
+	return scalar(func(s string) error {
+		n, err := strconv.ParseFloat(s, 64)
+		if s == "off" {
+			n, err = 0, nil
+		}
+		if err != nil || !(n == 0 || n > 0.5 && n <= 1) {
+			return errors.New("must be more than 0.5 and at most 1, or off")
+		}
+		*p = &n
+		return nil
+	})
+}
+
 func truth(p *bool) value {
 	return scalar(func(s string) (err error) {
 		if *p, err = strconv.ParseBool(s); err != nil {

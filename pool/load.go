@@ -1,0 +1,173 @@
+package pool
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+const (
+	// loadedAtOnce is the time for loading below which a model was in memory:
+	// Ollama tells some milliseconds then; the smallest models take 280 to load.
+	loadedAtOnce = 200 * time.Millisecond
+	// longestLoad is how long Ollama itself lets a model load.
+	longestLoad = 5 * time.Minute
+	// keptFor is how long Ollama keeps a model in memory unless it is told otherwise.
+	keptFor = 5 * time.Minute
+)
+
+// loads notes that the host has to load the model for a call.
+func (l *Lease) loads() {
+	l.loading = true
+	l.host.loading = append(l.host.loading, l)
+}
+
+// loadsNoMore notes that loading is over, whether the model is in memory now or not.
+func (l *Lease) loadsNoMore() {
+	if l.loading {
+		l.loading = false
+		l.host.loading = slices.DeleteFunc(l.host.loading, func(other *Lease) bool { return other == l })
+	}
+}
+
+// loadsInVain reports whether calls for the model have waited for it to be loaded for
+// longer than any load takes. A cold start is no failure, but one without end is.
+func (l *Lease) loadsInVain(now time.Time) bool {
+	own := habitOf(l.host.habits, l.key().model)
+	if own.waited.IsZero() {
+		own.waited = l.began
+	}
+	return now.Sub(own.waited) >= longestLoad
+}
+
+// loader is the first of the calls that the host loads a model for, nil if it does not.
+func (h *host) loader(model string) *Lease {
+	for _, l := range h.loading {
+		if l.key().model == model {
+			return l
+		}
+	}
+	return nil
+}
+
+// mustWait reports whether a call is better off in the queue than on the host, which
+// loads a model. It would wait inside if that is the call's own, or if its own has to
+// be loaded too: Ollama loads one after the other. And if the two have no room beside
+// each other, Ollama loads none as long as there are calls for the other. Whether
+// they have is not known at first; then the one that is loaded may be asked for so long.
+func (h *host) mustWait(k modelKey, now time.Time, longest time.Duration) bool {
+	if len(h.loading) == 0 {
+		return false
+	}
+	if h.loader(k.model) != nil || !h.memory.holds(k) {
+		return true
+	}
+	switch age := now.Sub(h.loading[0].began); habitOf(h.habits, k.model).fate {
+	case leaves:
+		return true
+	case stays:
+		return age >= longestLoad
+	default:
+		return age >= longest
+	}
+}
+
+// fate is what becomes of a model in memory when another is loaded, by what was seen last.
+type fate int
+
+const (
+	unknown fate = iota
+	stays
+	leaves
+)
+
+// isLoaded takes in that a call's model is in memory. If it had to be loaded, only
+// those of the others are believed to be there still which have stayed before.
+func (h *host) isLoaded(l *Lease, anew bool) {
+	l.loadsNoMore()
+	habitOf(h.habits, l.key().model).waited = time.Time{}
+	if anew {
+		maps.DeleteFunc(h.memory, func(model string, _ resident) bool { return habitOf(h.habits, model).fate != stays })
+	}
+	h.memory.hold(l.key())
+	for _, other := range h.lent { // one that came too late waits inside now
+		if !other.loading && !other.seen.pieces && !h.memory.holds(other.key()) {
+			other.loads()
+		}
+	}
+}
+
+// learnLoaded takes in what a check found in memory.
+func (h *host) learnLoaded(found []Loaded) {
+	memory := h.memory.saw(found)
+	// Ollama lists a model as soon as there is room for it, though it is not loaded yet.
+	room := !slices.ContainsFunc(h.loading, func(l *Lease) bool { return !memory.holds(l.key()) })
+	for _, l := range h.loading {
+		delete(memory, l.key().model)
+	}
+	for model := range memory {
+		switch {
+		case !room: // the host waits until this is not used any more
+			habitOf(h.habits, model).fate = leaves
+		case len(found) > 1:
+			habitOf(h.habits, model).fate = stays
+		}
+	}
+	if room {
+		h.memory = memory
+	}
+}
+
+// asks takes in that a host is asked. After the end of a lease that is to have the
+// model loaded for calls to come.
+func (p *Pool) asks(l *Lease) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.over && !l.loading && !p.opts.InMemory && !l.host.memory.holds(l.key()) {
+		l.loads()
+	}
+}
+
+// saw takes in what was seen of a call, while it is on or later.
+func (p *Pool) saw(l *Lease, s sight) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h, k := l.host, l.key()
+	began := s.pieces && !l.seen.pieces
+	if l.loading && (began || l.over) {
+		defer p.match() // others have waited for that
+	}
+	if began && k.model != "" && (l.loading || !h.memory.holds(k)) {
+		h.isLoaded(l, time.Since(l.began) >= loadedAtOnce)
+	}
+	if l.over {
+		l.loadsNoMore()
+	}
+	if !s.answered && s.load == 0 {
+		l.seen.pieces = l.seen.pieces || s.pieces
+		return
+	}
+	l.seen = s
+	if k.model == "" {
+		return
+	}
+	l.learnFate(s.load >= loadedAtOnce)
+}
+
+// learnFate takes in that a call was answered, by a model that had to be loaded for it
+// or not.
+func (l *Lease) learnFate(loaded bool) {
+	own := habitOf(l.host.habits, l.key().model)
+	switch {
+	case loaded:
+		if l.began.Sub(own.answered) < keptFor {
+			own.fate = leaves
+		}
+		if !l.cold { // it was gone, and came back
+			l.host.isLoaded(l, true)
+		}
+	case l.cold && len(l.host.loading) == 0: // it had been taken for gone
+		own.fate = stays
+	}
+	own.answered = time.Now()
+}

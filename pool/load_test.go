@@ -1,0 +1,240 @@
+package pool_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// ask has a model answer with so many tokens.
+func ask(ctx context.Context, p *pool.Pool, model string, tokens int) error {
+	return p.With(ctx, route.Need{Model: model}, func(ctx context.Context, l *pool.Lease) error {
+		return generate(ctx, l.Host, model, tokens)
+	})
+}
+
+func generate(ctx context.Context, host backend.Backend, model string, tokens int) error {
+	_, err := host.Generate(ctx, &backend.GenerateRequest{Model: model, Prompt: strings.Repeat("x", tokens)}, nil)
+	return err
+}
+
+// coldMachine takes a minute to load a model.
+func coldMachine(name string, holds int) *machine {
+	return &machine{name: name, parallel: 4, perToken: 10 * time.Millisecond, load: time.Minute, holds: holds}
+}
+
+func TestModelThatIsBeingLoadedTakesOneSlotAndOthersGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, backends := machines(coldMachine("gpu", 2))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 4})
+		if err := ask(t.Context(), p, "warm:latest", 100); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				if err := ask(t.Context(), p, "cold:latest", 100); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		p.Know("gpu", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "warm:latest"}, {Model: "cold:latest"}}})
+		if s := p.Stats(); s.InFlight != 1 || s.Queue.Waiting != 5 {
+			t.Errorf("%d calls of the cold model have slots and %d wait, want 1 and 5", s.InFlight, s.Queue.Waiting)
+		}
+		for range 30 {
+			began := time.Now()
+			if err := ask(t.Context(), p, "warm:latest", 100); err != nil || time.Since(began) != time.Second {
+				t.Errorf("a call of the loaded model: %v after %v, want an answer after 1s", err, time.Since(began))
+			}
+		}
+		time.Sleep(29500 * time.Millisecond) // half a second after
+		if s := p.Stats(); s.InFlight != 4 || s.Queue.Waiting != 2 {
+			t.Errorf("once it is loaded %d have slots and %d wait, want 4 and 2", s.InFlight, s.Queue.Waiting)
+		}
+		all.Wait()
+	})
+}
+
+func TestAnotherHostLoadsTheModelUnlessThatWouldTakeLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, backends := machines(coldMachine("gpu-1", 1), coldMachine("gpu-2", 1))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 4})
+		together := func(pauses ...time.Duration) {
+			var all sync.WaitGroup
+			for _, pause := range pauses {
+				time.Sleep(pause)
+				all.Go(func() {
+					if err := ask(t.Context(), p, "m:latest", 100); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+		}
+		together(0, 0, 0)
+		if hosts[0].loads != 1 || hosts[1].loads != 1 {
+			t.Errorf("%d and %d loads, want one on each host", hosts[0].loads, hosts[1].loads)
+		}
+		for _, h := range hosts {
+			p.Know(h.name, pool.Facts{Up: true, Loaded: []pool.Loaded{}})
+			h.loaded = nil
+		}
+		together(0, 55*time.Second) // the second is served in 5 s where it is being loaded
+		if loads := hosts[0].loads + hosts[1].loads; loads != 3 {
+			t.Errorf("%d loads more, want one", loads-2)
+		}
+	})
+}
+
+func TestModelIsNotTakenForLoadedByACallThatEndedBeforeItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, backends := machines(coldMachine("gpu", 1))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 4})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := ask(ctx, p, "m:latest", 1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v, want that its time was over", err)
+		}
+		if loaded := p.Stats().Hosts[0].Loaded; len(loaded) > 0 {
+			t.Errorf("%v is said to be loaded", loaded)
+		}
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				if err := ask(t.Context(), p, "m:latest", 1); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		if s := p.Stats(); s.InFlight != 1 || s.Queue.Waiting != 2 {
+			t.Errorf("%d calls have slots and %d wait, want 1 and 2", s.InFlight, s.Queue.Waiting)
+		}
+		all.Wait()
+		if loaded := p.Stats().Hosts[0].Loaded; !slices.Equal(loaded, []string{"m:latest"}) {
+			t.Errorf("%v is said to be loaded, want m:latest", loaded)
+		}
+	})
+}
+
+func TestCallsWaitForALoadThatOutlivesItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, backends := machines(coldMachine("gpu", 1))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 4})
+		var host backend.Backend
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_ = p.With(ctx, route.Need{Model: "m:latest"}, func(ctx context.Context, l *pool.Lease) error {
+			host = l.Host
+			return generate(ctx, host, "m:latest", 1)
+		})
+		var all sync.WaitGroup
+		for _, broken := range []bool{true, false} {
+			if broken {
+				hosts[0].fails = func(time.Time) *fault { return &fault{after: 10 * time.Second, class: backend.Server} }
+			}
+			all.Go(func() { _ = generate(t.Context(), host, "m:latest", 1) })
+			synctest.Wait()
+			hosts[0].fails = nil
+			began := time.Now()
+			time.AfterFunc(time.Second, func() {
+				if s := p.Stats(); s.InFlight != 0 || s.Queue.Waiting != 1 {
+					t.Errorf("%d calls have slots and %d wait, want 0 and 1", s.InFlight, s.Queue.Waiting)
+				}
+			})
+			if err := ask(t.Context(), p, "m:latest", 1); err != nil {
+				t.Error(err)
+			}
+			if broken { // then this call had to load it, from when that had failed
+				if took := time.Since(began); took != 10*time.Second+time.Minute+10*time.Millisecond {
+					t.Errorf("after a load that failed it took %v", took)
+				}
+				hosts[0].loaded = nil
+				p.Know("gpu", pool.Facts{Up: true, Loaded: []pool.Loaded{}})
+			} else if took := time.Since(began); took != time.Minute+20*time.Millisecond {
+				t.Errorf("after a load that went well it took %v", took)
+			}
+			all.Wait()
+		}
+	})
+}
+
+func TestModelsThatShareAHostOfManySlotsTakeTurnsInBlocks(t *testing.T) {
+	const limit = 10 * time.Minute
+	run := func(naively bool) (served int64, loads int) {
+		synctest.Test(t, func(t *testing.T) {
+			hosts, backends := machines(&machine{
+				name: "gpu", parallel: 4, perToken: time.Millisecond, load: 5 * time.Second, holds: 1,
+			})
+			var l lender = newPool(t, pool.Options{Hosts: backends, Slots: 4})
+			if naively {
+				l = newNaive(hosts, 4)
+			}
+			var done atomic.Int64
+			var all sync.WaitGroup
+			end := time.Now().Add(limit)
+			for i := range 40 { // each asks again as soon as it is answered
+				need := route.Need{Model: []string{"a:latest", "b:latest"}[i%2], Caller: string(rune('A' + i))}
+				all.Go(func() {
+					for time.Now().Before(end) {
+						err := l.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {
+							return generate(ctx, l.Host, need.Model, 100)
+						})
+						if err != nil {
+							t.Error(err)
+						}
+						done.Add(1)
+					}
+				})
+			}
+			all.Wait()
+			served, loads = done.Load(), hosts[0].loads
+		})
+		return served, loads
+	}
+	served, loads := run(false)
+	theirs, theirLoads := run(true)
+	t.Logf("%d calls with %d loads; first come first served: %d calls with %d loads", served, loads, theirs, theirLoads)
+	if 2*loads > theirLoads {
+		t.Errorf("%d loads, want at most half of %d", loads, theirLoads)
+	}
+	if served < 5*theirs {
+		t.Errorf("%d calls are less than five times %d", served, theirs)
+	}
+}
+
+func TestLoadWithoutEndIsAFailureInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := coldMachine("stuck", 0)
+		stuck.load = 24 * time.Hour
+		_, backends := machines(stuck, &machine{name: "well", parallel: 4, perToken: 10 * time.Millisecond})
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 4})
+		lost := 0
+		calls := poisson(1800, 1, 100, 8) // half an hour of them
+		for i := range calls {
+			calls[i].patience = 55 * time.Second
+		}
+		got := simulate(t, p, calls)
+		lost = failures(got)
+		s := p.Stats().Hosts[0]
+		t.Logf("%d of 1800 calls were lost on a host that never gets a model loaded: %s", lost, s.Why)
+		if s.Breaker == "closed" || !strings.Contains(s.Why, "no token in 55s") {
+			t.Errorf("after half an hour the host is %s (%s)", s.Breaker, s.Why)
+		}
+		if lost > 20 {
+			t.Errorf("%d of 1800 calls were lost", lost)
+		}
+	})
+}

@@ -1,0 +1,83 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+	"golang.org/x/sys/unix"
+
+	"ollama-mcp/server"
+)
+
+func TestAnswerIsReadApartFromTheProgressBeforeIt(t *testing.T) {
+	for name, pipe := range map[string]func(*testing.T) (r, w *os.File){"a pipe": pipe, "a socket": socketPair} {
+		t.Run(name, func(t *testing.T) {
+			reported := make(chan struct{})
+			report := mcpserver.ServerTool{
+				Tool: mcp.NewTool("report"),
+				Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+					err := notify(ctx, r, 1)
+					reported <- struct{}{}
+					return mcp.NewToolResultText("done"), err
+				},
+			}
+			s := newServer(t, server.Options{Tools: []mcpserver.ServerTool{report}})
+			in, toServer := io.Pipe()
+			fromServer, out := pipe(t)
+			served := make(chan error, 1)
+			go func() { served <- s.ServeStdio(t.Context(), in, out) }()
+
+			read := make([]byte, 64<<10)
+			for range 50 {
+				io.WriteString(toServer, modern(call("1", "report", "{}"))+"\n")
+				<-reported
+				if n, err := fromServer.Read(read); err != nil || bytes.Contains(read[:n], []byte("done")) {
+					t.Fatalf("at once came %s, %v", read[:n], err)
+				}
+				if n, err := fromServer.Read(read); err != nil || !bytes.Contains(read[:n], []byte("done")) {
+					t.Fatalf("then came %s, %v", read[:n], err)
+				}
+			}
+			toServer.Close()
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestClientThatReadsNothingIsNotWaitedForForEver(t *testing.T) {
+	s := newServer(t, server.Options{})
+	in, toServer := io.Pipe()
+	fromServer, out := pipe(t)
+	served := make(chan error, 1)
+	go func() { served <- s.ServeStdio(t.Context(), in, out) }()
+	began := time.Now()
+	io.WriteString(toServer, modern(call("1", "progress", `{"reports":1}`))+"\n")
+	toServer.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	out.Close()
+	if all, err := io.ReadAll(fromServer); err != nil || bytes.Count(all, []byte("\n")) != 2 {
+		t.Errorf("after %v came %s, %v", time.Since(began), all, err)
+	}
+}
+
+// socketPair is what Node.js gives to the programs that it starts.
+func socketPair(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w = os.NewFile(uintptr(fds[0]), "client"), os.NewFile(uintptr(fds[1]), "server")
+	t.Cleanup(func() { r.Close(); w.Close() })
+	return r, w
+}

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package server
+
+import (
+	"syscall"
+	"time"
+)
+
+// giveUpAfter leaves it to the system when to give up.
+func giveUpAfter(syscall.RawConn, time.Duration) error { return nil }

@@ -1,0 +1,119 @@
+package server_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+
+	"ollama-mcp/server"
+)
+
+func TestIdleSessionTakesLessThanFourKilobytes(t *testing.T) {
+	const sessions = 10_000
+	h := front(t, server.HTTPOptions{MaxSessions: sessions})
+	before := inUse()
+	for range sessions {
+		if a := tryPost(h, "/mcp", initialize); a.Header().Get("Mcp-Session-Id") == "" {
+			t.Fatalf("got %d, %s", a.Code, a.Body)
+		}
+	}
+	wantEach(t, sessions, before, 4<<10)
+	runtime.KeepAlive(h)
+}
+
+func TestOpenStreamTakesLessThan64Kilobytes(t *testing.T) {
+	const streams = 1000
+	r := serveOnSocket(t, server.Options{}, server.HTTPOptions{})
+	before := inUse()
+	for range streams {
+		conn, _ := r.openThin()
+		defer conn.Close()
+	}
+	wantEach(t, streams, before, 64<<10)
+}
+
+func TestStreamThatHadManyCallsAtOnceTakesNoMore(t *testing.T) {
+	const streams, calls = 50, 64
+	r := serveOnSocket(t, server.Options{}, server.HTTPOptions{})
+	r.initialize() // so that there is a connection to send messages by
+	before := inUse()
+	for range streams {
+		conn, path := r.openThin()
+		defer conn.Close()
+		for i := range calls {
+			r.send("POST", path, call(fmt.Sprint(i), "sleep", `{"seconds":0.01}`), header())
+		}
+		in := bufio.NewReader(conn)
+		for range calls {
+			if m := parse(t, nextData(t, in)); m.text() != "slept" {
+				t.Errorf("got %s", m.line)
+			}
+		}
+	}
+	wantEach(t, streams, before, 64<<10)
+}
+
+// inUse is the memory that goroutines take, and all that they can still reach.
+func inUse() int64 {
+	for range 3 { // what pools let go of, and stacks that shrink by half each time
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// wantEach checks what each of so many takes in memory, that were not there before.
+func wantEach(t *testing.T, number, before, limit int64) {
+	t.Helper()
+	each := (inUse() - before) / number
+	t.Logf("each of %d takes %d bytes", number, each)
+	if each >= limit {
+		t.Errorf("that is not less than %d", limit)
+	}
+}
+
+// openThin opens a stream with a client that takes next to no memory, and returns
+// where to send messages.
+func (r *remote) openThin() (conn net.Conn, path string) {
+	r.t.Helper()
+	conn, err := r.http1.DialContext(r.t.Context(), "tcp", "")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	io.WriteString(conn, "GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	in := bufio.NewReader(conn)
+	path = nextData(r.t, in)
+	if _, err := in.Discard(len("\n\r\n")); err != nil { // the ends of the event and of its chunk
+		r.t.Fatal(err)
+	}
+	return conn, path
+}
+
+// nextData is the data of the next event of a stream.
+func nextData(t testing.TB, in *bufio.Reader) string {
+	t.Helper()
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the stream ended with %q, %v", line, err)
+		}
+		if data, ok := strings.CutPrefix(line, "data: "); ok {
+			return strings.TrimSpace(data)
+		}
+	}
+}
+
+func tryPost(h http.Handler, path, body string) *httptest.ResponseRecorder {
+	req := httptest.NewRequest("POST", path, strings.NewReader(body))
+	req.Host, req.Header = "localhost", header()
+	a := httptest.NewRecorder()
+	h.ServeHTTP(a, req)
+	return a
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package server
+
+import "os"
+
+func unread(*os.File) (n int, known bool) { return 0, false }
