@@ -31,13 +31,13 @@ in-modules = for module in $(1); do echo "$@ in $$module"; (cd $$module && $(2))
 # go-test runs go test, shows the lines that it prints, and adds up at the end.
 go-test = $(GOTESTSUM) --format standard-quiet -- $(1)
 
-.PHONY: build help unit test lint fmt demo bench docs clean $(STEPS)
+.PHONY: build help unit test lint fmt demo bench eval-semantic docs clean $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
 
 help: ## list what there is to make
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
 
 unit: ## run the quick tests: seconds, and nothing but Go
 	go test ./...
@@ -59,8 +59,13 @@ lint: format vet staticcheck ## check formatting, vet and staticcheck
 demo: build ## show the server at work with a real Ollama
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./demo -bin $(CURDIR)/$(BINARY)
 
-bench: build ## measure what a call through the server costs (Linux)
-	go run ./internal/bench $(BINARY)
+bench: build ## measure calls through the server, and a full host; 15 minutes (Linux)
+	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
+		'cd $(CURDIR) && go run ./internal/bench -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
+
+eval-semantic: ## tell how well questions that mean the same are told from others
+	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
+		'cd $(CURDIR) && go run ./internal/semantic/evaluate -model tiny-words internal/semantic/testdata/pairs.tsv'
 
 docs: ## write docs/options.md anew from the options
 	go test ./internal/config -update

@@ -18,7 +18,7 @@ const module = "ollama-mcp/"
 // way, from what puts together to what is put together; main may import all.
 var packages = map[string][]string{
 	"server":                       {"internal/caller"},
-	"tools":                        {"pool", "cache", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota"},
+	"tools":                        {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota"},
 	"pool":                         {"internal/route", "internal/breaker", "internal/limiter", "internal/retry", "internal/backend"},
 	"cache":                        {},
 	"internal/auth":                {"internal/caller"},
@@ -43,6 +43,8 @@ var packages = map[string][]string{
 	"internal/loadtest":            {"internal/backend"},
 	"internal/bench":               {"internal/loadtest", "internal/route", "internal/backend", "internal/backend/ollama", "internal/backend/backendtest", "pool"},
 	"internal/bench/control":       {},
+	"internal/semantic":            {},
+	"internal/semantic/evaluate":   {"internal/semantic", "internal/backend", "internal/backend/ollama"},
 }
 
 // doors says which packages may import a library written by others: few, so

@@ -73,22 +73,43 @@ func (s *service) settle(c config.Config) error {
 	if err != nil {
 		return err
 	}
-	settings := &tools.Settings{KeepAlive: make(map[string]*time.Duration), Providers: lenders}
+	settings := &tools.Settings{
+		KeepAlive: make(map[string]*time.Duration), Semantic: make(map[string]*float64), Providers: lenders,
+	}
 	aliases, clouds := make(map[string][]string), make(map[string]bool)
 	for name, m := range c.Models {
 		if m.Try != nil {
 			aliases[name] = m.Try
 		}
-		settings.KeepAlive[name] = m.KeepAlive
+		settings.KeepAlive[name], settings.Semantic[name] = m.KeepAlive, m.Semantic
 	}
 	for name, p := range c.Providers {
 		clouds[name] = !p.Local
 	}
-	settings.Ladders, err = route.NewLadders(aliases, c.Fallback, clouds)
-	if err == nil {
-		s.settings.Store(settings)
+	if settings.Ladders, err = route.NewLadders(aliases, c.Fallback, clouds); err != nil {
+		return err
 	}
-	return err
+	if settings.Filter, err = filter(c); err != nil {
+		return err
+	}
+	s.settings.Store(settings)
+	return nil
+}
+
+// filter is what answers are held against; nil if there is nothing.
+func filter(c config.Config) (*tools.Filter, error) {
+	if len(c.Filter) == 0 && c.Guard.Model == "" {
+		return nil, nil
+	}
+	rules := make([]tools.Rule, len(c.Filter))
+	for i, r := range c.Filter {
+		rules[i] = tools.Rule(r)
+	}
+	var guard *tools.Guard
+	if c.Guard.Model != "" {
+		guard = new(tools.Guard(c.Guard))
+	}
+	return tools.NewFilter(rules, guard)
 }
 
 func (s *service) newServer() (*server.Server, error) {
@@ -101,11 +122,20 @@ func (s *service) newServer() (*server.Server, error) {
 	if s.answers, err = tools.NewAnswers(kept); err != nil {
 		return nil, err
 	}
+	var likeness *tools.Likeness
+	if c.Cache != "off" && c.SemanticCache != "off" {
+		likeness, err = tools.NewLikeness(tools.LikenessOptions{
+			Model: c.SemanticModel, Threshold: c.SemanticAlike, Shadow: c.SemanticCache == "shadow", TTL: c.CacheTTL,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	deps := tools.Deps{
 		Hosts: s.hosts, Vectors: new(tools.Vectors), Log: s.log,
 		Timeout: c.Timeout, InlineBytes: c.InlineBytes, RawRunner: c.RunnerOptions == "caller",
 		Settings: s.settings.Load, FallbackAfter: c.FallbackAfter, NoCloud: c.NoCloud, ContextGuard: c.ContextGuard,
-		Answers: s.answers, CacheMode: c.Cache, Digest: s.hosts.fleet.Digest,
+		Answers: s.answers, CacheMode: c.Cache, Likeness: likeness, Digest: s.hosts.fleet.Digest,
 		Background: func(work func(context.Context)) { s.background.Go(func() { work(s.life) }) },
 	}
 	return server.New(server.Options{

@@ -72,6 +72,16 @@ func (h *host) mustWait(k modelKey, now time.Time, longest time.Duration) bool {
 	}
 }
 
+// isInUse reports whether the host would have to load the call's model, and cannot before
+// calls have ended for another which has no room beside it. More of those may come
+// soon, and be served without loading.
+func (h *host) isInUse(k modelKey) bool {
+	return k.model != "" && !h.memory.holds(k) && slices.ContainsFunc(h.lent, func(l *Lease) bool {
+		own := h.habits[l.key().model]
+		return own != nil && own.fate == leaves && l.key() != k
+	})
+}
+
 // fate is what becomes of a model in memory when another is loaded, by what was seen last.
 type fate int
 
@@ -106,11 +116,11 @@ func (h *host) learnLoaded(found []Loaded) {
 		delete(memory, l.key().model)
 	}
 	for model := range memory {
-		switch {
-		case !room: // the host waits until this is not used any more
-			habitOf(h.habits, model).fate = leaves
-		case len(found) > 1:
-			habitOf(h.habits, model).fate = stays
+		switch own := habitOf(h.habits, model); {
+		case room && len(found) > 1:
+			own.fate = stays
+		case !room && own.fate == stays: // the host may wait until this is not used any more
+			own.fate = unknown
 		}
 	}
 	if room {

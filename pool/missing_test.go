@@ -108,3 +108,19 @@ func TestPoolWithoutHostsSaysSo(t *testing.T) {
 		t.Errorf("got %v, want ErrNoHost", err)
 	}
 }
+
+func TestModelThatOneHostLacksAndAnotherCannotServeEndsTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Hosts: named("lacks", "down")})
+		var asked []string
+		for range 20 {
+			before := len(asked)
+			err := p.With(t.Context(), route.Need{Model: "rare:latest"}, onHosts(&asked, map[string]error{
+				"lacks": failure(backend.ModelMissing, "not found"), "down": failure(backend.Transport, "connection refused"),
+			}))
+			if tries := len(asked) - before; tries > 6 || !errors.Is(err, backend.ModelMissing) && !errors.Is(err, backend.Transport) {
+				t.Fatalf("after %d tries: %v", tries, err)
+			}
+		}
+	})
+}

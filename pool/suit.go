@@ -84,6 +84,9 @@ const worthwhile = 1.25
 // model. So a slow host idles until the queue is worth its help, which is the best
 // rule for servers of unequal speed (Lin and Kumar, 1984).
 func (f *freeSlot) defers(k groupKey) bool {
+	if f.host.isInUse(k.model) {
+		return true
+	}
 	common := f.pool.habits[k.model.model]
 	if common == nil || common.held.samples == 0 || len(f.pool.hosts) == 1 {
 		return false

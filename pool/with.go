@@ -70,41 +70,44 @@ func (p *Pool) again(ctx context.Context, need route.Need, failed []Failure) (pa
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last := failed[len(failed)-1].Err
-	others := p.others(need, failed)
+	last, now := failed[len(failed)-1].Err, time.Now()
+	left, well := p.others(need, failed, now)
 	if errors.Is(last, backend.ModelMissing) {
-		return 0, others
+		// While the others are not well the same host may be asked again, but not for ever.
+		return 0, left && len(failed) <= len(p.hosts)
 	}
-	now := time.Now()
 	if !hostsFault(last) || len(failed) > p.opts.Retries {
 		return 0, false
 	}
-	pause = p.backoff(len(failed), last, others)
+	pause = p.backoff(len(failed), last, well)
 	if deadline, limited := ctx.Deadline(); limited {
 		if now.Add(pause + p.expected(modelKey{model: need.Model})).After(deadline) {
 			return 0, false
 		}
 	}
-	if !p.budget.Take(now) {
+	// A host that dies fails all its calls at once, more than any budget allows for. One
+	// try each on a host that is well is no danger: its slots bound what comes to it.
+	if elsewhere := well && len(failed) == 1; !elsewhere && !p.budget.Take(now) {
 		return 0, false
 	}
 	p.totals.Retried++
 	return pause, true
 }
 
-// others reports whether a host is left that could serve a request and has not failed.
-func (p *Pool) others(need route.Need, failed []Failure) bool {
+// others reports whether hosts are left that could serve a request and have not failed,
+// and whether one of them is well.
+func (p *Pool) others(need route.Need, failed []Failure, now time.Time) (left, well bool) {
 	k := groupKey{model: modelKey{model: need.Model}, host: need.Host, tried: names(failed)}
 	for _, h := range p.hosts {
 		if h.could(k) && !h.wasTried(k) {
-			return true
+			left, well = true, well || h.well(now)
 		}
 	}
-	return false
+	return left, well
 }
 
 // backoff is the pause before a try. It is for the host that failed; where another
-// is left there is none, since slots bound what comes to that at once.
+// is well there is none.
 func (p *Pool) backoff(attempt int, err error, others bool) time.Duration {
 	if others {
 		return 0

@@ -154,13 +154,15 @@ func eventually(t *testing.T, what string, so func() bool) {
 	}
 }
 
-// chatty is a tool that reports more than is kept, and has a large answer.
+// chatty is a tool that reports a lot, and has a large answer.
 func chatty(size int) mcpserver.ServerTool {
 	return mcpserver.ServerTool{
 		Tool: mcp.NewTool("chatty"),
 		Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			for i := range 120 {
-				_ = notify(ctx, r, i+1) // of which those are dropped that there is no room for
+			for i := range 20 {
+				if err := notify(ctx, r, i+1); err != nil {
+					return nil, err
+				}
 			}
 			return mcp.NewToolResultText(strings.Repeat("x", size)), nil
 		},

@@ -32,15 +32,15 @@ func untilRead(ctx context.Context, out io.Writer) {
 	if !ok {
 		return
 	}
-	for pause := 50 * time.Microsecond; pause < time.Second && ctx.Err() == nil; pause *= 2 {
+	for pause := 100 * time.Microsecond; pause < time.Second && ctx.Err() == nil; pause *= 2 {
 		left, known := unread(file)
 		if !known {
 			time.Sleep(5 * time.Millisecond) // for want of anything better
 			return
 		}
-		if left == 0 {
+		time.Sleep(pause)
+		if left == 0 { // and the read that took the last of it has ended too
 			return
 		}
-		time.Sleep(pause)
 	}
 }

@@ -22,8 +22,9 @@ type served struct {
 	Requested       string   `json:"requested_model"`
 	Model           string   `json:"model"`
 	Host            string   `json:"host"`
-	Source          string   `json:"source"`                // "local", "cloud", "cache" or "coalesced"
+	Source          string   `json:"source"`                // "local", "cloud", "cache", "cache-semantic" or "coalesced"
 	Age             float64  `json:"age_seconds,omitempty"` // of an answer from the cache
+	Similarity      float64  `json:"similarity,omitempty"`  // of the question that it was given to
 	Rung            int      `json:"rung,omitempty"`        // of the model's ladder, from 1
 	Passed          []string `json:"passed,omitempty"`      // the rungs before, and why they did not answer
 	TokensIn        int      `json:"tokens_in"`
@@ -36,6 +37,7 @@ type served struct {
 	FirstToken      int64    `json:"first_token_ms"`
 	Total           int64    `json:"total_ms"`
 	DoneReason      string   `json:"done_reason,omitempty"`
+	Filtered        []string `json:"filtered,omitempty"` // rules that have removed parts of the answer
 }
 
 // answer asks a model and composes the result. It is the only place that does:
@@ -54,13 +56,22 @@ func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) 
 	defer cancel()
 	q.who = caller.FromContext(ctx)
 	q.until, _ = ctx.Deadline()
+	r, err := d.compose(ctx, c, q, limit)
+	if err != nil {
+		return nil, d.screenError(err)
+	}
+	return d.screen(ctx, c, q, r)
+}
+
+// compose makes a result of the outcome of a question.
+func (d Deps) compose(ctx context.Context, c *call, q question, limit time.Duration) (*result, error) {
 	got, err := d.fetch(ctx, c, q)
 	if err != nil {
 		return nil, err
 	}
 	got.served.Trace = c.trace
 	got.served.count(got.answer)
-	r := &result{text: clean(got.answer.Text), served: &got.served, notes: notes(q, got, limit)}
+	r := &result{text: clean(got.answer.Text), served: &got.served, notes: d.notes(q, got, limit)}
 	if q.args.Think != nil && q.args.Think.Bool() {
 		r.thinking = clean(got.answer.Thinking)
 	}
@@ -77,9 +88,12 @@ func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) 
 // explainAnswer says why a rung did not answer.
 func (d Deps) explainAnswer(ctx context.Context, m miss) *Error {
 	e := explain(m.rung.String(), m.why)
-	if e.Code == ModelNotFound {
+	switch {
+	case m.rung.Provider != "":
+		e.ofProvider(m.rung)
+	case e.Code == ModelNotFound:
 		d.explainMissing(ctx, m.rung.String(), e)
-	} else {
+	default:
 		e.Message = m.rung.String() + ": " + e.Message
 	}
 	if m.got.answer != nil {
@@ -91,7 +105,7 @@ func (d Deps) explainAnswer(ctx context.Context, m miss) *Error {
 func (s *served) count(a *backend.Answer) {
 	s.TokensIn, s.TokensOut, s.DoneReason = a.PromptTokens, a.Tokens, a.DoneReason
 	s.Load, s.FirstToken = a.Load.Milliseconds(), a.FirstPiece.Milliseconds()
-	if s.Source == "cache" {
+	if s.Source == "cache" || s.Source == sourceLike {
 		s.Load, s.FirstToken = 0, 0 // those were of another call
 	}
 	if a.Eval > 0 {
@@ -103,10 +117,14 @@ func (s *served) count(a *backend.Answer) {
 const doneTimeout = "timeout"
 
 // notes are what the model that reads an answer must know about it.
-func notes(q question, got *outcome, limit time.Duration) []string {
-	a := got.answer
+func (d Deps) notes(q question, got *outcome, limit time.Duration) []string {
+	a, ratio := got.answer, d.tokens.of(got.served.Model)
 	var notes []string
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	if got.like != "" {
+		add("This answer was given %.0f s ago to a question that means the same (similarity %.3f): %q. With cache \"refresh\" the model is asked anew.",
+			math.Ceil(got.served.Age), got.served.Similarity, clean(got.like))
+	}
 	if got.served.Source == "cache" {
 		add("This answer was kept from %.0f s ago. With cache \"refresh\" the model is asked anew.", math.Ceil(got.served.Age))
 	}
@@ -121,10 +139,10 @@ func notes(q question, got *outcome, limit time.Duration) []string {
 	switch {
 	case got.cut:
 		add("The prompt (about %d tokens) did not fit the model's context: its oldest part was cut and only %d tokens were read. Send less, or raise options.num_ctx.",
-			q.text/bytesPerToken, a.PromptTokens)
-	case looksCut(q.text, a.PromptTokens):
+			ratio.count(q.text), a.PromptTokens)
+	case ratio.looksCut(q.text, a.PromptTokens):
 		add("The prompt (about %d tokens) may have been cut: the host says that only %d tokens were read. Send less, or raise options.num_ctx.",
-			q.text/bytesPerToken, a.PromptTokens)
+			ratio.count(q.text), a.PromptTokens)
 	}
 	if len(a.Dropped) > 0 {
 		add("%s has no word for these options, so they were left out: %s.", got.served.Host, strings.Join(a.Dropped, ", "))
@@ -143,14 +161,4 @@ func notes(q question, got *outcome, limit time.Duration) []string {
 		add("The model answered nothing.")
 	}
 	return notes
-}
-
-// bytesPerToken is what a token stands for in English text, roughly.
-const bytesPerToken = 4
-
-// looksCut tells from the size of a prompt and the tokens that were read of it
-// whether the host cut it after all, as servers do that are too old to be told
-// not to. Hardly any text has more than 12 bytes to a token.
-func looksCut(bytes, tokens int) bool {
-	return tokens > 0 && bytes > 4096 && bytes/tokens > 3*bytesPerToken
 }

@@ -31,6 +31,7 @@ type textArgs struct {
 	Format    format              `json:"format,omitzero" jsonschema:"\"json\", or the JSON schema of the answer"`
 	Think     *backend.ThinkValue `json:"think,omitempty" jsonschema:"for thinking models: whether, or how hard, to think first"`
 	Fallback  []string            `json:"fallback_models,omitempty" jsonschema:"models to ask if this one cannot answer, in this order"`
+	Alike     similarity          `json:"min_similarity,omitempty" jsonschema:"of another question whose kept answer may be given; 1 for none but the same"`
 	LocalOnly bool                `json:"local_only,omitempty" jsonschema:"nothing may leave for a cloud"`
 	modelArgs
 }
@@ -38,15 +39,16 @@ type textArgs struct {
 // The types of arguments whose schema is not what their Go type suggests; see
 // typeSchemas for the schemas.
 type (
-	modelName string
-	role      string
-	period    float64        // seconds
-	count     int            // at least 1
-	policy    string         // cache.Policy
-	options   map[string]any // as Ollama spells them
-	format    struct{ json.RawMessage }
-	keepAlive struct{ backend.Duration }
-	texts     []string
+	modelName  string
+	role       string
+	period     float64 // seconds
+	count      int     // at least 1
+	policy     string  // cache.Policy
+	similarity float64
+	options    map[string]any // as Ollama spells them
+	format     struct{ json.RawMessage }
+	keepAlive  struct{ backend.Duration }
+	texts      []string
 )
 
 // IsZero reports that no format is wanted.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -19,6 +17,7 @@ type question struct {
 	tool    string
 	model   string // as the caller calls it
 	args    textArgs
+	wording wording
 	request any // all of it that the answer depends on, as JSON, but for model and args
 	text    int // bytes of text in the prompt
 	see     int // bytes of images
@@ -38,71 +37,8 @@ type outcome struct {
 	cut    bool     // the host has cut the prompt
 	pinned string   // which options of the caller's were overridden; "" if none
 	mended string   // why the model was asked once more; "" if it was not
+	like   string   // the question that it was given to; "" for this one
 	passed []string // the rungs before, and why they did not answer
-}
-
-// asking is how far the asking of a question has come. All whose calls wait for the
-// answer look on.
-type asking struct {
-	progress *progress // is looked at, and reports to nobody itself
-
-	// mu guards what follows, and nothing is asked under it.
-	mu   sync.Mutex
-	work work           // that is done at the moment; the zero work while it waits
-	come backend.Answer // the pieces that have come, Tokens counting them
-}
-
-// work is that of a host on a question.
-type work struct {
-	host backend.Backend
-	rung route.Rung
-	m    manner
-}
-
-func newAsking() *asking { return &asking{progress: newProgress(nil)} }
-
-// begins: a host works on the question from now on.
-func (a *asking) begins(w work) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.work, a.come = w, backend.Answer{}
-}
-
-// failed: the host does not work on it any more. What it was doing when the time for
-// all of it was over is left to be seen.
-func (a *asking) failed(ctx context.Context) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if ctx.Err() == nil {
-		a.work, a.come = work{}, backend.Answer{}
-	}
-}
-
-// answering takes in the pieces of an answer as they come. onFirst is called before
-// the first.
-func (a *asking) answering(onFirst func()) func(backend.Piece) {
-	count := a.progress.answering()
-	var text, thinking strings.Builder
-	return func(piece backend.Piece) {
-		count(piece)
-		text.WriteString(piece.Text)
-		thinking.WriteString(piece.Thinking)
-		a.mu.Lock()
-		a.come.Text, a.come.Thinking = text.String(), thinking.String()
-		a.come.Tokens++
-		first := a.come.Tokens == 1
-		a.mu.Unlock()
-		if first {
-			onFirst()
-		}
-	}
-}
-
-// partial is the answer as far as it has come, and the work on it.
-func (a *asking) partial() (come backend.Answer, w work) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.come, a.work
 }
 
 // askRung has a question answered by a model of ours or a provider's. What it returns
@@ -135,6 +71,9 @@ func (d Deps) askRung(ctx context.Context, a *asking, q question, rung route.Run
 
 // askHost asks the host of a lease.
 func (d Deps) askHost(ctx context.Context, a *asking, q question, rung route.Rung, lease *pool.Lease, got *outcome, onFirst func()) error {
+	if err := d.fits(q, rung, lease); err != nil {
+		return err
+	}
 	host := lease.Host
 	m := d.mannerOf(q, rung, lease)
 	if rung.Provider == "" {
@@ -160,6 +99,9 @@ func (d Deps) askHost(ctx context.Context, a *asking, q question, rung route.Run
 	}
 	if err == nil {
 		d.warm.answered(host.Name(), rung.Model)
+		if !cut && !m.mayCut && q.see == 0 {
+			d.tokens.learn(rung.String(), q.text, answer.PromptTokens)
+		}
 		d.mend(ctx, a, q, work{host, rung, m}, got)
 	}
 	return err

@@ -52,6 +52,7 @@ func chat(d Deps) mcpserver.ServerTool {
 			q.see += sizeOf(images)
 		}
 		q.request = []any{withHashes(req.Messages), in.Tools}
+		q.wording = wordingOf(req.Messages, len(in.Tools) > 0)
 		q.ask = func(ctx context.Context, host backend.Backend, m manner, onPiece func(backend.Piece)) (*backend.Answer, error) {
 			req := req
 			req.Model, req.Options, req.KeepAlive = m.model, m.sent(), m.keepAlive
@@ -64,4 +65,20 @@ func chat(d Deps) mcpserver.ServerTool {
 		}
 		return d.answer(ctx, c, q)
 	})
+}
+
+// wordingOf is the last message of a conversation and what came before.
+func wordingOf(messages []backend.Message, tools bool) wording {
+	last := len(messages) - 1
+	w := wording{rest: withHashes(messages[:last]), tools: tools}
+	if messages[last].Role == "user" {
+		w.question = messages[last].Content
+	}
+	for _, m := range messages {
+		if m.Role != "system" {
+			w.messages++
+		}
+		w.tools = w.tools || m.Role == "tool" || len(m.ToolCalls) > 0
+	}
+	return w
 }

@@ -10,6 +10,9 @@ import (
 // that turn the direction of writing. Joiners stay, since scripts and emoji
 // need them.
 func clean(text string) string {
+	if isPlain(text) {
+		return text
+	}
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\r' || r == '\t':
@@ -22,4 +25,14 @@ func clean(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// isPlain reports whether a text is printable ASCII on lines, as most are.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c > '~' || c < ' ' && c != '\n' && c != '\r' && c != '\t' {
+			return false
+		}
+	}
+	return true
 }

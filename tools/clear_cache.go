@@ -9,6 +9,7 @@ import (
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/semantic"
 )
 
 type clearCacheIn struct {
@@ -33,6 +34,9 @@ func clearCache(d Deps) mcpserver.ServerTool {
 		}
 		model := backend.CanonicalModel(in.Model)
 		removed := d.Answers.Delete(func(s cache.Scope) bool { return in.Model == "" || s.Model == model })
+		if d.Likeness != nil {
+			d.Likeness.index.Clear(func(ns semantic.Namespace) bool { return in.Model == "" || ns.Model == model })
+		}
 		return &result{data: clearCacheOut{removed}}, nil
 	})
 }

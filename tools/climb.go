@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -42,31 +41,44 @@ func (d Deps) climb(ctx context.Context, a *asking, q question) (*outcome, error
 	if err != nil {
 		return &outcome{}, err
 	}
-	ladder := d.ladders.of(q.model, len(rungs))
-	first := ladder.tryFirst()
-	var missed []miss
+	ladder := d.ladders.of(q.model, rungs)
+	missed := make([]miss, len(rungs))
 	for i, rung := range rungs {
-		left := rungs[i+1:]
 		why := d.leaveOut(rung, q)
-		switch least := ladder.needs(rung); {
-		case i == 0 && !first:
-			why = errors.New("left alone for a while, since it has failed")
-		case i > 0 && !q.until.IsZero() && time.Until(q.until) < least:
-			why = fmt.Errorf("never answered in less than %v", least.Round(time.Millisecond))
+		switch {
+		case why != nil:
+		case i == 0 && !ladder.tryFirst():
+			why = errLeftAlone
+		case i > 0:
+			why = tooShort(q.until, ladder.needs(rung))
 		}
 		got := &outcome{}
 		if why == nil {
-			got, why = d.askRung(ctx, a, q, rung, share(q.until, len(left)))
-			if i == 0 {
-				d.tell(ladder.record(ctx, why))
-			}
+			got, why = d.askNext(ctx, a, q, ladder, rungs[i:])
 		}
 		if why == nil {
-			ladder.took(rung, time.Duration(got.served.Total)*time.Millisecond)
-			got.climbed(i, missed)
-			return got, nil
+			return got.climbed(i, missed[:i]), nil
 		}
-		missed = append(missed, miss{rung, got, why})
+		missed[i] = miss{rung, got, why, time.Now()}
+		if ctx.Err() != nil || !curable(why) {
+			return d.unanswered(ctx, missed[:i+1])
+		}
+	}
+	return d.askAgain(ctx, a, q, ladder, missed)
+}
+
+// askAgain asks those once more that may answer by now, since there is nobody left to
+// go on to.
+func (d Deps) askAgain(ctx context.Context, a *asking, q question, ladder *ladder, missed []miss) (*outcome, error) {
+	for i, m := range missed {
+		if len(missed) == 1 || !m.mayHavePassed() {
+			continue
+		}
+		got, why := d.askNext(ctx, a, q, ladder, []route.Rung{m.rung})
+		if why == nil {
+			return got.climbed(i, missed[:i]), nil
+		}
+		missed[i] = miss{m.rung, got, why, time.Now()}
 		if ctx.Err() != nil || !curable(why) {
 			break
 		}
@@ -74,11 +86,32 @@ func (d Deps) climb(ctx context.Context, a *asking, q question) (*outcome, error
 	return d.unanswered(ctx, missed)
 }
 
+// askNext asks the first of the rungs that are left, and takes in how it did.
+func (d Deps) askNext(ctx context.Context, a *asking, q question, ladder *ladder, left []route.Rung) (*outcome, error) {
+	got, why := d.askRung(ctx, a, q, left[0], share(q.until, len(left)-1))
+	if ladder != nil && left[0] == ladder.first {
+		d.tell(ladder.record(ctx, why))
+	}
+	if why == nil {
+		ladder.took(left[0], time.Duration(got.served.Total)*time.Millisecond)
+	}
+	return got, why
+}
+
 // miss is a rung that did not answer.
 type miss struct {
 	rung route.Rung
 	got  *outcome
 	why  error
+	at   time.Time
+}
+
+// oldNews is the age of a failure after which a rung may be well again.
+const oldNews = time.Second
+
+// mayHavePassed reports whether a rung was only put off, or has failed some time ago.
+func (m miss) mayHavePassed() bool {
+	return errors.Is(m.why, errTooLate) || errors.Is(m.why, errLeftAlone) || m.hope() == mostHope && time.Since(m.at) > oldNews
 }
 
 func (m miss) String() string { return fmt.Sprintf("%s (%v)", m.rung, m.why) }
@@ -91,26 +124,6 @@ func share(until time.Time, others int) time.Duration {
 	}
 	return max(time.Until(until)/time.Duration(others+1), time.Millisecond)
 }
-
-// leaveOut says why a rung is not to be asked; nil if it is.
-func (d Deps) leaveOut(rung route.Rung, q question) error {
-	switch {
-	case rung.Cloud && (q.args.LocalOnly || q.who.LocalOnly):
-		return errLocalOnly
-	case rung.Cloud && d.NoCloud:
-		return errNoCloud
-	case rung.Provider != "" && q.args.Host != "":
-		return fmt.Errorf("only the host %s is wanted", q.args.Host)
-	case d.lender(rung) == nil:
-		return errors.New("the provider is there no more")
-	}
-	return nil
-}
-
-var (
-	errLocalOnly = errors.New("not asked, since nothing of this call may leave for a cloud: local_only")
-	errNoCloud   = errors.New("not asked, since nothing may leave for a cloud: --no-cloud")
-)
 
 // curable reports whether another rung could do what this one could not.
 func curable(err error) bool {
@@ -125,131 +138,46 @@ func curable(err error) bool {
 }
 
 // climbed notes the rungs that did not answer before the one that did.
-func (got *outcome) climbed(rung int, missed []miss) {
+func (got *outcome) climbed(rung int, missed []miss) *outcome {
 	got.served.Rung = rung + 1
 	for _, m := range missed {
 		got.passed = append(got.passed, m.String())
 	}
 	got.served.Passed = got.passed
+	return got
 }
 
-// unanswered says why no rung has answered.
+// unanswered says why no rung has answered. What could be done about it goes by the
+// rung that is nearest to an answer: one that may yet give it, or else one that was
+// asked at all.
 func (d Deps) unanswered(ctx context.Context, missed []miss) (*outcome, error) {
-	last := missed[len(missed)-1]
+	last := missed[len(missed)-1].got
 	if len(missed) == 1 {
-		return last.got, d.explainAnswer(ctx, last)
+		return last, d.explainAnswer(ctx, missed[0])
 	}
 	reasons := make([]string, len(missed))
-	worst := d.explainAnswer(ctx, missed[0])
+	nearest, hope := 0, -1
 	for i, m := range missed {
 		reasons[i] = m.String()
-		if e := explain(m.rung.String(), m.why); e.Retryable && !worst.Retryable {
-			worst = e
+		if h := m.hope(); h > hope {
+			nearest, hope = i, h
 		}
 	}
-	worst.Message = "no model of the ladder answered: " + strings.Join(reasons, ", ")
-	return last.got, worst
+	e := d.explainAnswer(ctx, missed[nearest])
+	e.Message = "no model of the ladder answered: " + strings.Join(reasons, ", ")
+	return last, e
 }
 
-// ladders remember how the ladder of each model fares.
-type ladders struct {
-	mu  sync.Mutex
-	all map[string]*ladder
-}
-
-// mostLadders bounds how many ladders are remembered.
-const mostLadders = 1000
-
-// ladder is what is remembered of a model's ladder.
-type ladder struct {
-	name string
-	long bool // there is more than one rung
-
-	mu     sync.Mutex
-	health route.Health
-	least  map[route.Rung]time.Duration // that each has ever taken to answer
-}
-
-func (l *ladders) of(model string, rungs int) *ladder {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	name := backend.CanonicalModel(model)
-	one, ok := l.all[name]
-	if !ok {
-		one = &ladder{name: name, least: make(map[route.Rung]time.Duration)}
-		if rungs == 1 {
-			return one // nothing to remember: there is no choice
-		}
-		if l.all == nil || len(l.all) >= mostLadders {
-			l.all = make(map[string]*ladder) // callers may name what they like
-		}
-		l.all[name] = one
+// hope is higher the better it would be to ask the rung once more.
+func (m miss) hope() int {
+	_, left := errors.AsType[*leftOut](m.why)
+	switch {
+	case left:
+		return 0
+	case !explain("", m.why).Retryable:
+		return 1
 	}
-	one.long = rungs > 1
-	return one
+	return mostHope
 }
 
-func (l *ladder) state() (route.State, time.Time, string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.health.State()
-}
-
-func (l *ladder) tryFirst() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.long || l.health.TryFirst(time.Now())
-}
-
-// record takes in what came of asking the first rung. It tells of a change of state.
-func (l *ladder) record(ctx context.Context, err error) (change *ladderChange) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	outcome, reason := route.Answered, "it answers again"
-	if err != nil {
-		if ctx.Err() != nil && !errors.Is(err, errTooLate) || !curable(err) || errors.Is(err, backend.TooLong) {
-			return nil // says nothing about the rung
-		}
-		outcome, reason = route.Failed, err.Error()
-		if isBusy(err) {
-			outcome = route.Busy
-		}
-	}
-	if !l.long || !l.health.Record(time.Now(), outcome, reason) {
-		return nil
-	}
-	state, _, reason := l.health.State()
-	return &ladderChange{l.name, state, reason}
-}
-
-func isBusy(err error) bool {
-	_, full := errors.AsType[*pool.FullError](err)
-	return full || errors.Is(err, pool.ErrQueueTimeout) || errors.Is(err, backend.Overload) || errors.Is(err, errTooLate)
-}
-
-func (l *ladder) took(rung route.Rung, d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if least, known := l.least[rung]; !known || d < least {
-		l.least[rung] = d
-	}
-}
-
-func (l *ladder) needs(rung route.Rung) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.least[rung]
-}
-
-// ladderChange is a change of a ladder's state.
-type ladderChange struct {
-	model  string
-	state  route.State
-	reason string
-}
-
-func (d Deps) tell(change *ladderChange) {
-	if change != nil {
-		d.Log.Warn("a model's ladder has changed its state", "model", change.model, "state", change.state, "reason", change.reason)
-	}
-}
+const mostHope = 2

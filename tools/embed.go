@@ -58,7 +58,7 @@ func embed(d Deps) mcpserver.ServerTool {
 			Trace: c.trace, Requested: string(in.Model), Model: string(in.Model), Source: "local",
 		}}
 		if err := d.embedAll(ctx, c, e); err != nil {
-			return nil, d.explainAnswer(ctx, miss{route.Rung{Model: string(in.Model)}, &outcome{}, err})
+			return nil, d.explainAnswer(ctx, miss{rung: route.Rung{Model: string(in.Model)}, got: &outcome{}, why: err})
 		}
 		return d.present(ctx, e)
 	})

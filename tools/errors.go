@@ -13,6 +13,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/nearest"
+	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
 
@@ -34,6 +35,7 @@ const (
 	Unauthorized    Code = "unauthorized"
 	Forbidden       Code = "forbidden"
 	RateLimited     Code = "rate_limited"
+	Refused         Code = "refused"
 	Internal        Code = "internal"
 )
 
@@ -69,6 +71,9 @@ func explain(model string, err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
+	if left, ok := errors.AsType[*leftOut](err); ok {
+		return &Error{Code: left.code, Message: left.why, Hint: left.hint, Retryable: left.code == NoHost || left.code == Timeout}
+	}
 	if full, ok := errors.AsType[*pool.FullError](err); ok {
 		return &Error{
 			Code: Overloaded, Message: full.Error(), Hint: "try again later",
@@ -76,6 +81,8 @@ func explain(model string, err error) *Error {
 		}
 	}
 	switch {
+	case errors.Is(err, errTooLate):
+		return &Error{Code: Timeout, Message: err.Error(), Retryable: true, Hint: "try again later, or allow more with timeout_seconds"}
 	case errors.Is(err, pool.ErrQueueTimeout):
 		return &Error{
 			Code: QueueTimeout, Message: err.Error(), Retryable: true,
@@ -128,6 +135,22 @@ func explainHost(model string, err error, failed *backend.Error) *Error {
 		e.Hint = "try again; if it happens again, Ollama's own log says why"
 	}
 	return e
+}
+
+// ofProvider makes an explanation fit a rung that no Ollama of ours serves.
+func (e *Error) ofProvider(rung route.Rung) {
+	switch e.Code {
+	case ModelNotFound:
+		e.Message = fmt.Sprintf("%s has no model %q", rung.Provider, rung.Model)
+		e.Hint = "ask for one that it serves"
+	case NoHost:
+		e.Hint = "try again later, or use another model"
+	case Unauthorized:
+		e.Hint = "this server's key for " + rung.Provider + " is not accepted: ask whoever runs the server"
+	case Upstream:
+		e.Hint = "try again, or use another model"
+	}
+	e.Message = rung.String() + ": " + e.Message
 }
 
 // explainMissing adds to a model_not_found the names of installed models that

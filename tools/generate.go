@@ -33,6 +33,7 @@ func generate(d Deps) mcpserver.ServerTool {
 		return d.answer(ctx, c, question{
 			tool: "generate", model: string(in.Model), args: in.textArgs,
 			request: []any{in.Prompt, in.System, in.Suffix, in.Raw, hashes(images)},
+			wording: wording{question: plainly(in), rest: []any{in.System}, messages: 1},
 			text:    len(in.Prompt) + len(in.System) + len(in.Suffix), see: sizeOf(images),
 			ask: func(ctx context.Context, host backend.Backend, m manner, onPiece func(backend.Piece)) (*backend.Answer, error) {
 				req := req
@@ -45,4 +46,12 @@ func generate(d Deps) mcpserver.ServerTool {
 			},
 		})
 	})
+}
+
+// plainly is the prompt of a call that asks nothing but that; "" of another.
+func plainly(in generateIn) string {
+	if in.Raw || in.Suffix != "" {
+		return ""
+	}
+	return in.Prompt
 }

@@ -1,10 +1,12 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"ollama-mcp/cache"
@@ -23,7 +25,9 @@ func NewAnswers(o cache.Options) (*Answers, error) { return cache.New[*asking](o
 // in flight, or its own.
 func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) {
 	began := time.Now()
+	policy, key := d.policy(q)
 	var last *asking
+	var remember func(cache.Key, string)
 	look := func(a *asking) {
 		last = a
 		c.progress.follow(a.progress)
@@ -31,16 +35,30 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 	fill := func(ctx context.Context, report func(*asking)) (cache.Entry, bool, error) {
 		a := newAsking()
 		report(a)
-		got, err := d.climb(caller.NewContext(ctx, q.who), a, q)
+		ctx = caller.NewContext(ctx, q.who)
+		if policy == cache.Auto {
+			var found *outcome
+			if found, remember = d.like(ctx, q); found != nil {
+				remember = nil
+				return cache.Entry{Value: found.encode()}, false, nil
+			}
+		}
+		got, err := d.climb(ctx, a, q)
 		if err != nil {
 			return cache.Entry{}, false, err
 		}
-		return cache.Entry{Value: got.encode(), Took: time.Since(began)}, got.mayBeKept(), nil
+		keep := got.mayBeKept()
+		if !keep {
+			remember = nil
+		}
+		return cache.Entry{Value: got.encode(), Took: time.Since(began)}, keep, nil
 	}
-	policy, key := d.policy(q)
 	entry, source, err := d.Answers.Fetch(ctx, key, policy, look, fill)
 	if err != nil {
 		return d.missed(ctx, q, last, err)
+	}
+	if source == cache.Miss && remember != nil { // only now is the answer found under its key
+		remember(key, entry.Value)
 	}
 	got := decodeOutcome(entry.Value)
 	got.recalled(source, entry, time.Since(began))
@@ -49,24 +67,30 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 
 // policy says what a question wants of what is kept, and by which key.
 func (d Deps) policy(q question) (cache.Policy, cache.Key) {
-	policy := cache.Policy(q.args.Cache)
+	policy := cmp.Or(cache.Policy(q.args.Cache), cache.Auto)
 	if d.CacheMode == "off" || d.CacheMode == "deterministic" && !q.args.deterministic() {
 		policy = cache.Off
 	}
 	if policy == cache.Off {
 		return cache.Off, cache.Key{}
 	}
-	model := d.settings().spell(q.model)
-	key, err := cache.KeyOf(
-		cache.Scope{Tenant: q.who.Tenant, Tool: q.tool, Model: model, Digest: d.digest(model)},
-		asked{
-			Request: q.request, Options: q.args.Options, Format: q.args.Format.RawMessage, Think: q.args.Think,
-			MayCut: d.mayCut(q.args.modelArgs), Fallback: q.args.Fallback, LocalOnly: q.args.LocalOnly || q.who.LocalOnly, Host: q.args.Host,
-		})
+	key, err := d.keyOf(q, q.request)
 	if err != nil { // cannot be told apart from others, so it is not kept
 		return cache.Off, key
 	}
 	return policy, key
+}
+
+// keyOf is the key for the answer to a question, or for what a part of its request has
+// in common with others.
+func (d Deps) keyOf(q question, request any) (cache.Key, error) {
+	model := d.settings().spell(q.model)
+	return cache.KeyOf(
+		cache.Scope{Tenant: q.who.Tenant, Tool: q.tool, Model: model, Digest: d.digest(model)},
+		asked{
+			Request: request, Options: q.args.Options, Format: q.args.Format.RawMessage, Think: q.args.Think,
+			MayCut: d.mayCut(q.args.modelArgs), Fallback: q.args.Fallback, LocalOnly: q.args.LocalOnly || q.who.LocalOnly, Host: q.args.Host,
+		})
 }
 
 // asked is all that an answer depends on beside what is in the scope of its key.
@@ -103,18 +127,26 @@ type kept struct {
 	Pinned string   `json:",omitempty"`
 	Mended string   `json:",omitempty"`
 	Passed []string `json:",omitempty"`
+	Like   string   `json:",omitempty"`
 }
 
+// encode writes an outcome as a line of JSON, and the text, which needs no decoding, as
+// it is.
 func (got *outcome) encode() string {
-	return string(mustMarshal(kept{got.answer, got.served, got.cut, got.pinned, got.mended, got.passed}))
+	answer := *got.answer
+	answer.Text = ""
+	head := mustMarshal(kept{&answer, got.served, got.cut, got.pinned, got.mended, got.passed, got.like})
+	return string(head) + "\n" + got.answer.Text
 }
 
 func decodeOutcome(value string) *outcome {
 	var k kept
-	if err := json.Unmarshal([]byte(value), &k); err != nil {
+	head, text, _ := strings.Cut(value, "\n")
+	if err := json.Unmarshal([]byte(head), &k); err != nil {
 		panic(err) // encode made it
 	}
-	return &outcome{answer: k.Answer, served: k.Served, cut: k.Cut, pinned: k.Pinned, mended: k.Mended, passed: k.Passed}
+	k.Answer.Text = text
+	return &outcome{answer: k.Answer, served: k.Served, cut: k.Cut, pinned: k.Pinned, mended: k.Mended, passed: k.Passed, like: k.Like}
 }
 
 // mayBeKept reports whether an answer is whole, and would be the same another time:
@@ -128,7 +160,9 @@ func (got *outcome) recalled(source cache.Source, entry cache.Entry, took time.D
 	got.served.Total = took.Milliseconds()
 	switch source {
 	case cache.Coalesced:
-		got.served.Source = "coalesced"
+		if got.served.Source != sourceLike {
+			got.served.Source = "coalesced"
+		}
 	case cache.Hit:
 		got.served.Source, got.served.Queue, got.served.Load, got.served.FirstToken = "cache", 0, 0, 0
 		got.served.Age = rounded(time.Since(entry.Stored).Seconds())
@@ -155,12 +189,13 @@ func (d Deps) missed(ctx context.Context, q question, a *asking, err error) (*ou
 		got.served.Model, got.served.Host, got.served.Source = working.rung.String(), working.host.Name(), sourceOf(working.rung)
 		return got, nil
 	}
-	if working.host == nil {
+	loading := d.warm.isLoading(backend.CanonicalModel(q.model))
+	if working.host == nil && !loading {
 		return got, explain(q.model, pool.ErrQueueTimeout)
 	}
 	e := explain(q.model, context.DeadlineExceeded)
 	e.Message = q.model + ": " + e.Message
-	if come.Tokens == 0 && d.finishLoading(working) {
+	if loading || come.Tokens == 0 && d.finishLoading(working) {
 		e.Hint = "the model was not in memory yet; it is being loaded on, so call again in a minute"
 	}
 	return got, e

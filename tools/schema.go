@@ -89,6 +89,7 @@ var typeSchemas = map[reflect.Type]*jsonschema.Schema{
 	reflect.TypeFor[options]():    optionsSchema(),
 	reflect.TypeFor[output]():     {Type: "string", Enum: []any{"inline", "resource", "auto"}},
 	reflect.TypeFor[policy]():     {Type: "string", Enum: []any{"auto", "off", "refresh"}},
+	reflect.TypeFor[similarity](): {Type: "number", Minimum: new(0.0), Maximum: new(1.0)},
 	reflect.TypeFor[priority]():   {Type: "string", Enum: []any{"interactive", "batch"}},
 	reflect.TypeFor[capability](): {Type: "string", Enum: []any{"completion", "embedding", "insert", "thinking", "tools", "vision"}},
 	reflect.TypeFor[backend.ThinkValue](): anyOf(&jsonschema.Schema{Type: "boolean"},

@@ -13,6 +13,8 @@ type Settings struct {
 	Ladders   *route.Ladders            // nil: each model stands for itself
 	KeepAlive map[string]*time.Duration // how long a model stays in memory, by canonical name; below 0 is for ever
 	Providers map[string]Lender         // who serve models beside our hosts
+	Semantic  map[string]*float64       // how alike questions to a model must be to share an answer, by canonical name; 0: none do
+	Filter    *Filter                   // what answers are held against; nil lets all pass
 }
 
 // settings are those that hold now.

@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"reflect"
@@ -14,6 +15,7 @@ import (
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/semantic"
 	"ollama-mcp/pool"
 )
 
@@ -82,6 +84,17 @@ type cacheStatus struct {
 	Evicted   uint64  `json:"evicted"`
 	Expired   uint64  `json:"expired"`
 	Saved     float64 `json:"seconds_saved"`
+
+	Semantic *semanticStatus `json:"semantic,omitempty"`
+}
+
+type semanticStatus struct {
+	Entries int            `json:"entries"`
+	Bytes   int64          `json:"bytes"`
+	Hits    uint64         `json:"hits"`
+	Shadow  uint64         `json:"would_be_hits"`
+	Refused map[string]int `json:"refused"`    // look-ups, by the reason why they found nothing
+	Nearest map[string]int `json:"similarity"` // look-ups, by how near the nearest question was, at most
 }
 
 type ladderStatus struct {
@@ -106,6 +119,7 @@ func status(d Deps) mcpserver.ServerTool {
 			out.Hosts = append(out.Hosts, hostStatusOf(h))
 		}
 		out.Cache = cacheStatusOf(d.Answers.Stats())
+		out.Cache.Semantic = d.Likeness.status()
 		out.Ladders = d.ladders.status(caller.FromContext(ctx))
 		return &result{data: out}, nil
 	})
@@ -143,6 +157,24 @@ func cacheStatusOf(s cache.Stats) cacheStatus {
 		Entries: s.Entries, Bytes: s.Bytes, Hits: s.Hits, Misses: s.Misses, Coalesced: s.Coalesced,
 		Refused: s.TooLarge + s.CrowdedOut, Evicted: s.Evicted, Expired: s.Expired, Saved: rounded(s.Saved.Seconds()),
 	}
+}
+
+func (l *Likeness) status() *semanticStatus {
+	if l == nil {
+		return nil
+	}
+	s := l.tally.Stats()
+	out := &semanticStatus{Hits: s.Hits, Shadow: s.Shadow, Refused: make(map[string]int), Nearest: make(map[string]int)}
+	out.Entries, out.Bytes = l.index.Size()
+	for reason, n := range s.Refused {
+		out.Refused[string(reason)] = int(n)
+	}
+	for i, n := range s.Similarity {
+		if n > 0 {
+			out.Nearest[fmt.Sprintf("%.2f", min(semantic.Buckets[i], 1))] = int(n)
+		}
+	}
+	return out
 }
 
 // status are the ladders in trouble, of the models that somebody may use.

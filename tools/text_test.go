@@ -56,7 +56,7 @@ func TestNotesSayWhatAReaderOfTheAnswerMustKnow(t *testing.T) {
 			a: backend.Answer{Text: "yes", DoneReason: "stop"},
 		},
 	} {
-		got := notes(tc.q, &outcome{answer: &tc.a, cut: tc.cut}, 55*time.Second)
+		got := Deps{tokens: new(tokens)}.notes(tc.q, &outcome{answer: &tc.a, cut: tc.cut}, 55*time.Second)
 		if len(got) != len(tc.want) {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)
 			continue

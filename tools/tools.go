@@ -56,6 +56,10 @@ type Deps struct {
 	// ladder is asked; 0 means while its share of the time lasts.
 	FallbackAfter time.Duration
 	NoCloud       bool // nothing leaves for a cloud
+	// OnLadder is told when a ladder of models changes its state, such as that its
+	// first is left alone, and why; nil: nobody is. It may be called from many
+	// goroutines, with no lock held, and a call waits until it returns.
+	OnLadder func(model string, from, to route.State, reason string)
 	// ContextGuard is what to do about a prompt that exceeds the context: "warn" has it
 	// cut and says so, "off" has it cut unasked, and all else leaves it to the next
 	// model of the ladder, or refuses it.
@@ -66,6 +70,9 @@ type Deps struct {
 	// CacheMode says for which questions: "off" for none, "deterministic" for those
 	// that would get the same answer again, and all else for all.
 	CacheMode string
+	// Likeness answers questions that mean the same as one whose answer is kept; nil
+	// compares none.
+	Likeness *Likeness
 	// Digest tells models of the same name apart; nil leaves them alike.
 	Digest func(model string) string
 	Log    *slog.Logger
@@ -75,12 +82,13 @@ type Deps struct {
 
 	warm    *warmth
 	ladders *ladders
+	tokens  *tokens
 	quota   *quota.Quota
 }
 
 // All are the tools, in the order of the documentation.
 func All(d Deps) []mcpserver.ServerTool {
-	d.warm, d.ladders, d.quota = new(warmth), new(ladders), new(quota.Quota)
+	d.warm, d.ladders, d.tokens, d.quota = new(warmth), new(ladders), new(tokens), new(quota.Quota)
 	return []mcpserver.ServerTool{
 		generate(d),
 		chat(d),

@@ -70,6 +70,15 @@ func (d Deps) finishLoading(w work) bool {
 	return true
 }
 
+// isLoading reports whether finishLoading is at work on a model, on any host.
+func (w *warmth) isLoading(model string) (loading bool) {
+	w.loading.Range(func(key, _ any) bool {
+		loading = key.([2]string)[1] == model
+		return !loading
+	})
+	return loading
+}
+
 // awaitLoading returns when finishLoading is not, or no more, at work on a model.
 // A call that went ahead might become the one that the host loads for, and make
 // it give up again when its own time is over.

@@ -68,6 +68,9 @@ type Config struct {
 	Keys      []Key               // of the file and of TokenFile; nil: callers need none
 	Scopes    map[string]Grant    // of OAuth tokens; nil: each token may everything
 
+	Filter []Rule // what answers are held against
+	Guard  Guard  // and the model that is asked about them
+
 	// Warnings are what is allowed and should be put right, a line each.
 	Warnings []string
 	// Files are the SHA-256 sums of the files that were read, by name; zero for

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -63,6 +64,19 @@ type Grant struct {
 	Admin         bool
 }
 
+// Rule is something that no answer may say.
+type Rule struct {
+	Name        string // no two rules have the same
+	Pattern     string // a regular expression of package regexp
+	Refuse      bool   // the answer is withheld, or else what is found is replaced
+	Replacement string // "" for the usual one
+}
+
+// Guard is a model that is asked of each answer whether it may pass.
+type Guard struct {
+	Model, Prompt string // "" for none
+}
+
 // sections are the keys that only a file can have.
 func (r *reader) sections() fields {
 	return fields{
@@ -72,6 +86,9 @@ func (r *reader) sections() fields {
 		"providers":    entries(r.provider),
 		"keys":         r.keys,
 		"oauth-scopes": r.scopes,
+
+		"output-filter": list(r.rule),
+		"guard":         r.guard,
 	}
 }
 
@@ -173,6 +190,35 @@ func (r *reader) key(n *yaml.Node) error {
 	}
 	limits.Body = int64(mebibytes) << 20
 	return r.addKey(k)
+}
+
+func (r *reader) rule(n *yaml.Node) error {
+	var rule Rule
+	err := fields{
+		"name":    text(&rule.Name),
+		"match":   text(&rule.Pattern),
+		"refuse":  truth(&rule.Refuse),
+		"replace": text(&rule.Replacement),
+	}.read(n)
+	if err != nil {
+		return err
+	}
+	if _, bad := regexp.Compile(rule.Pattern); bad != nil {
+		return fmt.Errorf("match: %w", bad)
+	}
+	if rule.Name == "" || rule.Pattern == "" {
+		return errors.New("needs name and match")
+	}
+	r.c.Filter = append(r.c.Filter, rule)
+	return nil
+}
+
+func (r *reader) guard(n *yaml.Node) error {
+	err := fields{"model": text(&r.c.Guard.Model), "prompt": text(&r.c.Guard.Prompt)}.read(n)
+	if err == nil && (r.c.Guard.Model == "" || r.c.Guard.Prompt == "") {
+		err = errors.New("needs model and prompt")
+	}
+	return err
 }
 
 func (r *reader) scopes(n *yaml.Node) error {

@@ -63,6 +63,11 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 			"mcp.chat":  {Tools: []string{"generate", "chat"}, Models: []string{"qwen3:*"}},
 			"mcp.admin": {Admin: true},
 		}},
+		{c.Filter, []config.Rule{
+			{Name: "mail-addresses", Pattern: `[\w.]+@[\w.]+\.\w+`, Replacement: "[address]"},
+			{Name: "secret-project", Pattern: "(?i)project orion", Refuse: true},
+		}},
+		{c.Guard, config.Guard{Model: "llama-guard3:1b", Prompt: "A text may pass if it may be shown to pupils."}},
 		{c.Warnings, []string(nil)},
 	} {
 		if !reflect.DeepEqual(part.got, part.want) {
@@ -76,6 +81,9 @@ func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 		{"\nslots: many", `config.yaml:2: slots: "many": invalid syntax`},
 		{"\n\nslots: -1", "config.yaml:3: slots: must be 0 to 4096"},
 		{"hosts:\n- {url: a, slots: 5000}", "config.yaml:2: item 1: slots: must be 0 to 4096"},
+		{"output-filter:\n- {name: a, match: (}", "config.yaml:2: item 1: match: error parsing regexp: missing closing ): `(`"},
+		{"output-filter:\n- {match: a}", "config.yaml:2: item 1: needs name and match"},
+		{"guard: {model: a}", "config.yaml:1: guard: needs model and prompt"},
 		{"slots: [1]", "config.yaml:1: slots: must be a single value, and not empty"},
 		{"slot: 1", "config.yaml:1: unknown key slot; did you mean slots?"},
 		{"slots: 1\nslots: 2", "config.yaml:2: slots: is given twice"},

@@ -1,0 +1,185 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/ollama/ollama/api"
+
+	"ollama-mcp/internal/e2e/ollamatest"
+	"ollama-mcp/internal/e2e/tinymodels"
+)
+
+const stormCallers = 32
+
+// storm are two hosts and a provider, who each give another answer, the program in
+// front of them, and calls for an alias that tries the hosts first.
+type storm struct {
+	t        *testing.T
+	ctx      context.Context
+	hosts    [2]*ollamatest.Server
+	provider *ollamatest.Server
+	program  *listening
+	session  *session
+
+	answered, byProvider, failed atomic.Int64
+}
+
+// says is a model by the name that the hosts have in common, and with the answer of m.
+func says(m tinymodels.Model) tinymodels.Model {
+	m.Name = tinymodels.Says.Name
+	return m
+}
+
+func startStorm(t *testing.T, limit time.Duration) *storm {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	t.Cleanup(cancel)
+	s := &storm{t: t, ctx: ctx}
+	s.hosts[0] = ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says, tinymodels.Loops}})
+	s.hosts[1] = ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{says(tinymodels.Fills), tinymodels.Loops}})
+	s.provider = ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.JSON}})
+	file := ladderFile(t, "tiny-says, cloud/tiny-json", s.provider, s.hosts[:]...)
+	cmd := command(ctx, nobody, "--listen=127.0.0.1:0", "--config="+file, "--cache=off", "--queue=1000")
+	s.program = serve(t, cmd)
+	s.session = join(t, ctx, &mcp.StreamableClientTransport{Endpoint: s.program.url() + "/mcp"}, "")
+	return s
+}
+
+// call makes a call of its own for the ladder.
+func (s *storm) call(n int64, more string) (a answer, err error) {
+	args := fmt.Sprintf(`{"model":"pro","prompt":"call %d","timeout_seconds":9%s}`, n, more)
+	res, err := s.session.CallTool(s.ctx, &mcp.CallToolParams{Name: "generate", Arguments: json.RawMessage(args)})
+	if err != nil {
+		return a, err
+	}
+	return read(res)
+}
+
+// misled says what is wrong with a good answer, going by who alone can have given it;
+// nil if nothing is.
+func (s *storm) misled(a answer) error {
+	who, byProvider := a.Meta.Served, strings.Contains(a.text(), `"answer": 42`)
+	host := map[string]string{tinymodels.Says.Answer: "a", tinymodels.Fills.Answer: "b"}[a.text()]
+	switch {
+	case byProvider && who.Host == "cloud" && who.Source == "cloud" && who.Model == "cloud/tiny-json" &&
+		strings.Contains(a.rest(), "Answered by cloud/tiny-json instead of tiny-says ("):
+		s.byProvider.Add(1)
+		return nil
+	case host != "" && who.Host == host && who.Source == "local" && who.Model == "tiny-says" && a.rest() == "":
+		return nil
+	}
+	return fmt.Errorf("%q (%s) is said to be of %+v", a.text(), a.rest(), who)
+}
+
+// blow keeps the callers calling until stop.
+func (s *storm) blow(stop <-chan struct{}) (ended *sync.WaitGroup) {
+	ended = new(sync.WaitGroup)
+	var calls atomic.Int64
+	for range stormCallers {
+		ended.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				began := time.Now()
+				a, err := s.call(calls.Add(1), "")
+				if err == nil && a.IsError {
+					err = errors.New(a.text())
+				}
+				if err == nil {
+					err = s.misled(a)
+				}
+				if s.answered.Add(1); err != nil && s.failed.Add(1) < 10 {
+					s.t.Errorf("after %v: %v", time.Since(began).Round(time.Millisecond), err)
+				}
+			}
+		})
+	}
+	return ended
+}
+
+// fill keeps all that the hosts can do at a time busy, past the program.
+func (s *storm) fill(d time.Duration) {
+	ctx, cancel := context.WithTimeout(s.ctx, d)
+	defer cancel()
+	var busy sync.WaitGroup
+	for _, host := range s.hosts {
+		for range 16 {
+			busy.Go(func() {
+				req := &api.GenerateRequest{Model: tinymodels.Loops.Name, Prompt: "hi", Options: map[string]any{"num_predict": 1 << 20}}
+				_ = host.Client().Generate(ctx, req, func(api.GenerateResponse) error { return nil }) // until ctx ends
+			})
+		}
+	}
+	busy.Wait()
+}
+
+// do takes the steps of a story, and lets the callers feel each for a while.
+func (s *storm) do(d time.Duration, steps ...error) {
+	if err := errors.Join(steps...); err != nil {
+		s.t.Error(err)
+	}
+	select {
+	case <-time.After(d):
+	case <-s.ctx.Done():
+	}
+}
+
+// spell is all the bad weather there is. A rung that can answer is left at any time.
+func (s *storm) spell() {
+	a, b := s.hosts[0], s.hosts[1]
+	s.do(time.Second)
+	a.Kill()
+	s.do(time.Second)
+	s.do(0, a.Restart(s.ctx))
+	s.fill(2 * time.Second)
+	s.do(3*time.Second, b.Freeze())
+	s.do(0, b.Thaw())
+	s.provider.Kill()
+	s.do(2 * time.Second)
+	s.do(time.Second, s.provider.Restart(s.ctx)) // a call may just have been there, and is about to ask the hosts
+	a.Kill()
+	b.Kill()
+	s.do(3 * time.Second)
+	s.do(time.Second, a.Restart(s.ctx), b.Restart(s.ctx))
+}
+
+// troubled reports whether status tells of a ladder that is not normal.
+func (s *storm) troubled() bool {
+	res, err := s.session.CallTool(s.ctx, &mcp.CallToolParams{Name: "status"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a, err := read(res)
+	return err != nil || a.StructuredContent["ladders"] != nil
+}
+
+// all has every caller call a few times, and wants errors of one line with these words.
+func (s *storm) all(more string, words ...string) {
+	s.t.Helper()
+	var callers sync.WaitGroup
+	for i := range int64(stormCallers) {
+		callers.Go(func() {
+			for j := range int64(3) {
+				a, err := s.call(3*i+j, more)
+				if err != nil {
+					s.t.Error(err)
+					continue
+				}
+				wantError(s.t, a, "no_host", words...)
+			}
+		})
+	}
+	callers.Wait()
+}

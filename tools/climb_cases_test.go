@@ -1,0 +1,150 @@
+package tools_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/route"
+)
+
+// Why the model big does not answer, by what ladder it is asked, and what may be done
+// about it, make who answers or what the error is.
+func TestReasonLadderAndPolicyDecideWhoAnswers(t *testing.T) {
+	const (
+		alone = `{"model":"big","prompt":"?","timeout_seconds":9`
+		other = alone + `,"fallback_models":["small"]`
+		cloud = alone + `,"fallback_models":["openai/gpt"]`
+		pro   = `{"model":"pro","prompt":"?","timeout_seconds":9`
+		local = `,"local_only":true`
+	)
+	for _, c := range []struct {
+		fault, args string
+		noCloud     bool
+		want        string // who answers, or a code
+		says        string // in the note or the error
+	}{
+		{"refuse", alone, false, "no_host", "big: gpu-1: unreachable"},
+		{"refuse", other, false, "small", "instead of big (gpu-1: unreachable"},
+		{"refuse", cloud, false, "openai/gpt", "instead of big (gpu-1: unreachable"},
+		{"refuse", cloud + local, false, "no_host", "openai/gpt (not asked, since nothing of this call may leave for a cloud: local_only)"},
+		{"refuse", cloud, true, "no_host", "--no-cloud"},
+		{"refuse", pro + local, false, "small", "instead of big (gpu-1: unreachable"},
+		{"fail", cloud, false, "openai/gpt", "out of memory"},
+		{"cut", pro, false, "small", "instead of big (gpu-1: failed"},
+		{"fall mute", alone, false, "big", "cut by the time limit"},
+		{"hang", alone, false, "timeout", "time limit"},
+		{"hang", cloud, false, "openai/gpt", "no answer had begun within its share of the time, 4.5s"},
+		{"hang", cloud + local, false, "timeout", "time limit"},
+		{"busy", alone, false, "overloaded", "server busy"},
+		{"busy", cloud, false, "openai/gpt", "overloaded"},
+		{"busy", cloud, true, "overloaded", "--no-cloud"},
+		{"slow load", cloud, false, "openai/gpt", "within its share"},
+		{"too long", alone, false, "context_too_long", "num_ctx"},
+		{"too long", other, false, "small", "context too long"},
+		{"missing", alone, false, "model_not_found", "ollama pull big"},
+		{"missing", cloud, false, "openai/gpt", "model not found"},
+		{"missing", cloud + local, false, "model_not_found", "local_only"},
+		{"no key", other, false, "small", "unauthorized"},
+		{"mistaken", pro, false, "invalid_argument", "what is this?"},
+	} {
+		story(t, func(t *testing.T, client *client) {
+			client.deps.NoCloud = c.noCloud
+			host, asked := client.ladder()
+			failing(host, faults[c.fault], "big")
+			a := client.call(client.context(), "generate", c.args+"}")
+			name, got := c.fault+" "+c.args, a.Meta.Served["model"]
+			if a.IsError {
+				got = a.StructuredContent["code"]
+			}
+			if got != c.want || !strings.Contains(fmt.Sprint(a.Content), c.says) {
+				t.Errorf("%s: got %v, want %s and %q: %+v", name, got, c.want, c.says, a.Content)
+			}
+			if n := len(asked.Calls()); n > 0 && (c.noCloud || strings.Contains(c.args, local)) {
+				t.Errorf("%s: %d calls left for the cloud", name, n)
+			}
+		})
+	}
+}
+
+// A ladder in trouble leaves its first rung to others. One who has no other gets it.
+func TestRungThatIsLeftAloneIsAskedWhereNoOtherMayBe(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, cloud := c.ladder()
+		const args = `{"model":"big","prompt":"?","fallback_models":["openai/gpt"]`
+		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		for range 4 {
+			c.succeeds("generate", args+`}`)
+		}
+		host.Mend()
+		time.Sleep(time.Second) // less than to the next look at it
+		if a := c.succeeds("generate", args+`}`); a.Meta.Served["model"] != "openai/gpt" || !strings.Contains(a.Content[1].Text, "left alone for a while") {
+			t.Errorf("the ladder is not in trouble: %+v", a)
+		}
+		if a := c.succeeds("generate", args+`,"local_only":true}`); a.Meta.Served["model"] != "big" || a.Meta.Served["rung"] != 1.0 {
+			t.Errorf("local only: got %+v", a)
+		}
+		cloud.Down()
+		if a := c.succeeds("generate", args+`}`); a.Meta.Served["model"] != "big" {
+			t.Errorf("without the cloud: got %+v", a)
+		}
+	})
+}
+
+// The second rung fails at once, and there is time enough left to wait for the first.
+func TestRungThatWasTooBusyIsWaitedForOnceTheOthersHaveFailed(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.deps.FallbackAfter = time.Second
+		host, cloud := c.ladder()
+		cloud.Down()
+		host.FirstTokenTime(8 * time.Second)
+		first := make(chan answer)
+		go func() { first <- c.call(c.context(), "generate", `{"model":"big","prompt":"first"}`) }()
+		time.Sleep(time.Second)
+		a := c.succeeds("generate", `{"model":"big","prompt":"?","fallback_models":["openai/gpt"]}`)
+		if a.Meta.Served["model"] != "big" || a.Meta.Served["rung"] != 1.0 || len(a.Content) != 1 {
+			t.Errorf("got %+v", a)
+		}
+		<-first
+	})
+}
+
+func TestChangesOfALaddersStateAreTold(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		var told []string
+		c.deps.OnLadder = func(model string, from, to route.State, reason string) {
+			told = append(told, fmt.Sprintf("%s %s→%s", model, from, to))
+			if reason == "" {
+				t.Errorf("%s: no reason", told)
+			}
+		}
+		host, _ := c.ladder()
+		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		for i := range 200 {
+			if i == 30 {
+				host.Mend()
+			}
+			c.succeeds("generate", askPro)
+			time.Sleep(time.Second)
+		}
+		want := []string{"pro:latest normal→degraded", "pro:latest degraded→recovering", "pro:latest recovering→normal"}
+		if !slices.Equal(told, want) {
+			t.Errorf("told were %q, want %q", told, want)
+		}
+	})
+}
+
+func TestCloudAloneIsForbiddenToOneWhoMayNotUseIt(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.ladder()
+		c.fails("generate", `{"model":"openai/gpt","prompt":"?","local_only":true}`, "forbidden", "local_only", "list-models")
+		who := caller.Caller{ID: "ci", LocalOnly: true}
+		if a := c.call(caller.NewContext(t.Context(), who), "chat", `{"model":"openai/gpt","messages":[{"role":"user"}]}`); a.StructuredContent["code"] != "forbidden" {
+			t.Errorf("by the key: got %+v", a)
+		}
+	})
+}

@@ -1,0 +1,191 @@
+package tools_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/tools"
+)
+
+// filtering has answers held against rules.
+func (c *client) filtering(guard *tools.Guard, rules ...tools.Rule) (settings *tools.Settings) {
+	c.t.Helper()
+	f, err := tools.NewFilter(rules, guard)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	settings = &tools.Settings{Filter: f}
+	c.deps.Settings = func() *tools.Settings { return settings }
+	return settings
+}
+
+var (
+	noKeys   = tools.Rule{Name: "keys", Pattern: `sk-[a-z0-9]{8,}`}
+	noNumber = tools.Rule{Name: "phone", Pattern: `\b\d{6,}\b`, Replacement: "<number>"}
+	noBombs  = tools.Rule{Name: "bombs", Pattern: `(?i)bomb`, Refuse: true}
+)
+
+func TestRulesRemoveAndRefuseAndSaySo(t *testing.T) {
+	for says, want := range map[string]struct{ text, filtered string }{
+		"all is well":                   {"all is well", ""},
+		"use sk-abcd1234, call 5551234": {"use [removed], call <number>", "keys, phone"},
+		"sk-\u2066abcd1234":             {"[removed]", "keys"}, // what no reader sees is no way around
+		"a BOMB":                        {"", "bombs"},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			c.filtering(nil, noKeys, noNumber, noBombs)
+			c.use(backendtest.New("gpu-1").Answer(says))
+			if want.text == "" {
+				a := c.fails("generate", `{"model":"tiny","prompt":"?"}`, "refused", want.filtered)
+				if strings.Contains(fmt.Sprint(a), "BOMB") {
+					t.Errorf("%q: it leaves with the error: %+v", says, a)
+				}
+				return
+			}
+			a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
+			var filtered []string
+			names, _ := a.Meta.Served["filtered"].([]any)
+			for _, name := range names {
+				filtered = append(filtered, name.(string))
+			}
+			if a.Content[0].Text != want.text || strings.Join(filtered, ", ") != want.filtered {
+				t.Errorf("%q: got %+v, want %+v", says, a, want)
+			}
+			if noted := len(a.Content) == 2; noted != (want.filtered != "") || noted && !strings.Contains(a.Content[1].Text, "removed parts of the answer: "+want.filtered) {
+				t.Errorf("%q: the reader is told %+v", says, a.Content)
+			}
+		})
+	}
+}
+
+func TestRulesHoldForAllThatAResultSays(t *testing.T) {
+	const secret = "sk-abcd1234"
+	var call backend.ToolCall
+	call.Function.Name = "send"
+	call.Function.Arguments.Set("body", map[string]any{"list": []any{"the key is " + secret}})
+	const asks, askChat = `{"model":"tiny","prompt":"?"`, `{"model":"tiny","messages":[{"role":"user","content":"?"}]`
+	for name, c2 := range map[string]struct {
+		reply      backendtest.Reply
+		fault      backendtest.Fault
+		slow       bool
+		tool, args string
+		code       string // "" for an answer
+	}{
+		"thoughts":               {reply: backendtest.Reply{Thinking: secret + " is it", Text: "42"}, tool: "generate", args: asks + `,"think":true}`},
+		"arguments of tools":     {reply: backendtest.Reply{ToolCalls: []backend.ToolCall{call}}, tool: "chat", args: askChat + `}`},
+		"structured content":     {reply: backendtest.Reply{Text: `{"a":["` + secret + `"]}`}, tool: "generate", args: asks + `,"format":"json"}`},
+		"the name of a field":    {reply: backendtest.Reply{Text: `{"` + secret + `":1}`}, tool: "generate", args: asks + `,"format":"json"}`, code: "refused"},
+		"an answer cut by time":  {reply: backendtest.Reply{Text: secret + strings.Repeat(" word", 99)}, slow: true, tool: "generate", args: asks + `,"timeout_seconds":5}`},
+		"what came before a cut": {reply: backendtest.Reply{Text: secret + " and more"}, fault: backendtest.Cut(1), tool: "generate", args: asks + `}`, code: "upstream"},
+		"an answer that misfits": {reply: backendtest.Reply{Text: secret}, tool: "generate", args: asks + `,"format":"json"}`, code: "upstream"},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			c.filtering(nil, noKeys)
+			host := backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply { return c2.reply })
+			if c2.fault != nil {
+				host.FailWhen(func(backendtest.Call) backendtest.Fault { return c2.fault })
+			}
+			if c2.slow {
+				host.TokenTime(time.Second)
+			}
+			c.use(host)
+			a := c.call(c.context(), c2.tool, c2.args)
+			if code, _ := a.StructuredContent["code"].(string); a.IsError != (c2.code != "") || a.IsError && code != c2.code {
+				t.Errorf("%s: got %+v, want the code %q", name, a, c2.code)
+			}
+			if told := fmt.Sprint(a); strings.Contains(told, secret) || c2.code != "refused" && !strings.Contains(told, "[removed]") {
+				t.Errorf("%s: got %+v, want it without the key", name, a)
+			}
+		})
+	}
+}
+
+func TestChangedRulesHoldForWhatIsKept(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		settings := c.filtering(nil)
+		host := c.keeping().use(backendtest.New("gpu-1").Answer("use sk-abcd1234"))
+		ask := func() string { return c.succeeds("generate", `{"model":"tiny","prompt":"?"}`).Content[0].Text }
+		if got := ask(); got != "use sk-abcd1234" {
+			t.Errorf("without rules: %q", got)
+		}
+		*settings = *c.filtering(nil, noKeys)
+		if got := ask(); got != "use [removed]" || len(host.Calls()) != 1 {
+			t.Errorf("with a rule: %q after %d calls", got, len(host.Calls()))
+		}
+	})
+}
+
+// guarded makes the guard let everything pass that does not hold the word no.
+func guarded(c backendtest.Call) backendtest.Reply {
+	if c.Model != "judge:latest" {
+		return backendtest.Reply{Text: c.Prompt}
+	}
+	return backendtest.Reply{Text: fmt.Sprintf(`{"pass":%v}`, !strings.Contains(c.Prompt, "no"))}
+}
+
+func TestGuardIsAskedOfEachAnswerAndNothingPassesWithoutIt(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.filtering(&tools.Guard{Model: "judge", Prompt: "Is this harmless?"}, noKeys)
+		host := c.use(backendtest.New("gpu-1").AnswerWith(guarded).Install(backendtest.Model{Name: "judge"}))
+		ci := caller.Caller{ID: "ci", Models: []string{"tiny:latest"}}
+		ask := func(prompt string) answer {
+			return c.call(caller.NewContext(t.Context(), ci), "generate", `{"model":"tiny","prompt":"`+prompt+`"}`)
+		}
+		if a := ask("yes sk-abcd1234"); a.IsError || a.Content[0].Text != "yes [removed]" {
+			t.Errorf("got %+v, want that it passes", a)
+		}
+		asked := host.Calls()[1].Chat
+		if asked.Messages[0].Content != "Is this harmless?" || asked.Messages[1].Content != "yes [removed]" {
+			t.Errorf("the guard was asked %+v", asked.Messages)
+		}
+		if a := ask("no"); a.StructuredContent["code"] != "refused" || len(a.Content) != 1 {
+			t.Errorf("got %+v, want that it is withheld", a)
+		}
+		host.Remove("judge")
+		if a := ask("yes"); a.StructuredContent["code"] != "refused" || !strings.Contains(a.Content[0].Text, "cannot be asked") {
+			t.Errorf("without the guard: %+v", a)
+		}
+	})
+}
+
+func TestGuardEndsWithItsCall(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.filtering(&tools.Guard{Model: "judge", Prompt: "?"})
+		host := c.use(backendtest.New("gpu-1").AnswerWith(guarded).Install(backendtest.Model{Name: "judge"}))
+		failing(host, backendtest.Hang, "judge")
+		began := time.Now()
+		c.fails("generate", `{"model":"tiny","prompt":"yes","timeout_seconds":5}`, "refused", "cannot be asked")
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("the time limit: took %v", took)
+		}
+		leaves, leave := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, leave)
+		if a := c.call(leaves, "generate", `{"model":"tiny","prompt":"yes"}`); a.StructuredContent["code"] != "cancelled" {
+			t.Errorf("cancelled: got %+v", a)
+		}
+	})
+}
+
+func TestFilterRefusesRulesThatCannotWork(t *testing.T) {
+	for words, rules := range map[string][]tools.Rule{
+		"has no name":       {{Pattern: "x"}},
+		"two rules named":   {noKeys, noKeys},
+		"matches the empty": {{Name: "all", Pattern: "x*"}},
+		"missing closing":   {{Name: "broken", Pattern: "(x"}},
+		"longer than":       {{Name: "long", Pattern: strings.Repeat("x", 1001)}},
+		"there are 101":     make([]tools.Rule, 101),
+	} {
+		if _, err := tools.NewFilter(rules, nil); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("got %v, want %q", err, words)
+		}
+	}
+	if _, err := tools.NewFilter(nil, &tools.Guard{Model: "judge"}); err == nil {
+		t.Error("a guard without a prompt was taken")
+	}
+}

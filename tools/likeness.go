@@ -1,0 +1,167 @@
+package tools
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+	"time"
+
+	"ollama-mcp/cache"
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/semantic"
+	"ollama-mcp/pool"
+)
+
+// Likeness finds questions that mean the same as one whose answer is kept. Use
+// NewLikeness to make one.
+type Likeness struct {
+	opts   LikenessOptions
+	index  *semantic.Index[cache.Key]
+	tally  semantic.Tally
+	warned sync.Once
+}
+
+// LikenessOptions describe a Likeness.
+type LikenessOptions struct {
+	Model     string        // that embeds questions; required
+	Threshold float64       // least similarity; 0 means semantic.DefaultThreshold
+	Shadow    bool          // only count what would be answered
+	TTL       time.Duration // how long answers are kept; 0 means for ever
+}
+
+// NewLikeness makes one that knows no questions yet.
+func NewLikeness(o LikenessOptions) (*Likeness, error) {
+	index, err := semantic.New[cache.Key](semantic.Options{TTL: o.TTL})
+	return &Likeness{opts: o, index: index}, err
+}
+
+// wording is the part of a question that others may put in other words, and the rest.
+type wording struct {
+	question string // the last message of the user; "" where there is none
+	rest     any    // of the request, as JSON
+	messages int    // of the conversation
+	tools    bool   // are offered, called or answered
+}
+
+// lookTime is what looking for a like question may take: less than an answer does.
+const lookTime = 500 * time.Millisecond
+
+// Reasons of ours for not answering from a like question.
+const (
+	noVector semantic.Reason = "embedding" // could not be had in time
+	disabled semantic.Reason = "disabled"  // for the model, or by the caller's key
+)
+
+// like looks for the answer to a question that means the same. If there is none,
+// remember notes the question under the key of the answer that it then gets.
+func (d Deps) like(ctx context.Context, q question) (found *outcome, remember func(cache.Key, string)) {
+	remember = func(cache.Key, string) {}
+	l := d.Likeness
+	if l == nil {
+		return nil, remember
+	}
+	count := func(reason semantic.Reason, similarity float64) { l.tally.Count(reason, similarity, l.opts.Shadow) }
+	threshold, reason := d.likeThreshold(q)
+	if reason == "" {
+		reason = semantic.Skip(semantic.Request{
+			Question: q.wording.question, Messages: q.wording.messages, Images: q.see > 0, Tools: q.wording.tools,
+		})
+	}
+	if reason != "" {
+		count(reason, 0)
+		return nil, remember
+	}
+	vector, err := d.questionVector(ctx, q)
+	if err != nil {
+		count(noVector, 0)
+		l.warned.Do(func() { d.Log.Warn("questions cannot be compared", "model", l.opts.Model, "error", err) })
+		return nil, remember
+	}
+	ns := d.namespace(q)
+	verdict := semantic.Judge(q.wording.question, l.index.Nearest(ns, vector, semantic.Considered), semantic.Rules{Threshold: threshold})
+	if verdict.Refused == "" {
+		found, verdict.Refused = d.answerOf(verdict.Match)
+	}
+	count(verdict.Refused, verdict.Match.Similarity)
+	if l.opts.Shadow {
+		found = nil
+	}
+	return found, func(key cache.Key, value string) {
+		// It is refused only where the index could not compare it with anything.
+		_ = l.index.Add(ns, vector, semantic.Entry[cache.Key]{
+			Key: key, Question: q.wording.question, Answer: sha256.Sum256([]byte(decodeOutcome(value).answer.Text)), Stored: time.Now(),
+		})
+	}
+}
+
+// likeThreshold is how alike questions must be, or why none are alike enough.
+func (d Deps) likeThreshold(q question) (threshold float64, refused semantic.Reason) {
+	own := d.settings().Semantic[d.settings().spell(q.model)]
+	switch {
+	case q.who.ExactOnly || own != nil && *own == 0:
+		return 0, disabled
+	case own != nil:
+		return max(*own, float64(q.args.Alike)), ""
+	}
+	return semantic.Thresholds{d.Likeness.opts.Model: d.Likeness.opts.Threshold}.For(d.Likeness.opts.Model, float64(q.args.Alike)), ""
+}
+
+// namespace holds the questions that differ from this one in their last words only.
+func (d Deps) namespace(q question) semantic.Namespace {
+	rest, err := d.keyOf(q, q.wording.rest)
+	if err != nil { // then the question itself has no key, and is not compared
+		return semantic.Namespace{}
+	}
+	embedder := backend.CanonicalModel(d.Likeness.opts.Model)
+	return semantic.Namespace{
+		Tenant: q.who.Tenant, Model: d.settings().spell(q.model),
+		Rest: rest.String() + " " + embedder + " " + d.digest(embedder),
+	}
+}
+
+// answerOf is the kept answer to the question of a match.
+func (d Deps) answerOf(m semantic.Match[cache.Key]) (*outcome, semantic.Reason) {
+	entry, ok := d.Answers.Get(m.Key)
+	if !ok {
+		d.Likeness.index.Delete(m.Key)
+		return nil, semantic.Gone
+	}
+	got := decodeOutcome(entry.Value)
+	got.served.Source, got.served.Similarity = sourceLike, rounded(m.Similarity)
+	got.served.Age = rounded(time.Since(entry.Stored).Seconds())
+	got.like = m.Question
+	return got, ""
+}
+
+// sourceLike is the source of an answer to another question that means the same.
+const sourceLike = "cache-semantic"
+
+// questionVector embeds a question, or remembers its vector.
+func (d Deps) questionVector(ctx context.Context, q question) ([]float32, error) {
+	model := backend.CanonicalModel(d.Likeness.opts.Model)
+	key, err := cache.KeyOf(cache.Scope{Tenant: q.who.Tenant, Tool: "semantic", Model: model, Digest: d.digest(model)}, q.wording.question)
+	if err != nil {
+		return nil, err
+	}
+	if entry, ok := d.Answers.Get(key); ok {
+		return decodeVector(entry.Value), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	var vector []float32
+	need := d.need(q.who, newProgress(nil), model, modelArgs{}, len(q.wording.question))
+	err = d.Hosts.With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
+		got, err := lease.Host.Embed(ctx, &backend.EmbedRequest{
+			Model: d.Likeness.opts.Model, Input: []string{q.wording.question}, Truncate: new(false),
+			Options: leased(nil, lease), KeepAlive: d.keepAlive(model, modelArgs{}),
+		})
+		if err == nil {
+			vector = got.Embeddings[0]
+		}
+		return err
+	})
+	if err == nil {
+		d.Answers.Set(key, cache.Entry{Value: encodeVector(vector)})
+	}
+	return vector, err
+}

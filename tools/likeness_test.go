@@ -1,0 +1,146 @@
+package tools_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/tools"
+)
+
+// comparing makes calls keep answers, and give them to questions that mean the same.
+func (c *client) comparing(o tools.LikenessOptions) *backendtest.Host {
+	c.t.Helper()
+	o.Model, o.Threshold = "words", 0.8
+	likeness, err := tools.NewLikeness(o)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.deps.Likeness = likeness
+	return c.keeping().use(backendtest.New("gpu-1").Answer("an image that runs").Install(backendtest.Model{Name: "words", Dimensions: 256}))
+}
+
+func ask(prompt string) string { return `{"model":"tiny","prompt":"` + prompt + `"}` }
+
+const (
+	first   = "Please explain what a docker container is and what it is good for"
+	similar = "explain what a docker container is and what it is good for"
+)
+
+// answered is how many calls of the model, not of the one that embeds, reached the host.
+func answered(host *backendtest.Host) (n int) {
+	for _, call := range host.Calls() {
+		if call.Embed == nil {
+			n++
+		}
+	}
+	return n
+}
+
+func TestQuestionThatMeansTheSameIsAnsweredFromWhatIsKept(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.comparing(tools.LikenessOptions{})
+		c.succeeds("generate", ask(first))
+		time.Sleep(30 * time.Second)
+		a := c.succeeds("generate", ask(similar))
+		if answered(host) != 1 || a.Content[0].Text != "an image that runs" {
+			t.Fatalf("%d calls: %+v", answered(host), a)
+		}
+		if s := a.Meta.Served; s["source"] != "cache-semantic" || s["age_seconds"] != 30.0 || s["similarity"].(float64) < 0.8 {
+			t.Errorf("served: %v", s)
+		}
+		if !strings.Contains(a.Content[1].Text, "30 s ago to a question that means the same") || !strings.Contains(a.Content[1].Text, first) {
+			t.Errorf("the reader is not told: %+v", a.Content)
+		}
+		s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
+		if s["hits"] != 1.0 || s["entries"] != 1.0 || s["refused"].(map[string]any)["none"] != 1.0 {
+			t.Errorf("status: %v", s)
+		}
+	})
+}
+
+func TestQuestionThatDiffersIsAskedThoughItIsNear(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*client)
+		args   string
+	}{
+		"in a number":             {nil, ask(strings.Replace(first, "a docker container is", "7 docker containers are", 1))},
+		"in the system prompt":    {nil, `{"model":"tiny","prompt":"` + similar + `","system":"be brief"}`},
+		"in an option":            {nil, `{"model":"tiny","prompt":"` + similar + `","options":{"temperature":0}}`},
+		"in the tool":             {nil, `{"model":"tiny","messages":[{"role":"user","content":"` + similar + `"}]}`},
+		"by the caller's wish":    {nil, `{"model":"tiny","prompt":"` + similar + `","min_similarity":1}`},
+		"as it is asked anew":     {nil, `{"model":"tiny","prompt":"` + similar + `","cache":"refresh"}`},
+		"in its tenant":           {func(c *client) { c.who.Tenant = "b" }, ask(similar)},
+		"as its key wants it":     {func(c *client) { c.who.ExactOnly = true }, ask(similar)},
+		"as its model is set":     {func(c *client) { c.semantic["tiny:latest"] = new(0.0) }, ask(similar)},
+		"as all has been cleared": {func(c *client) { c.as(caller.Caller{Admin: true}).succeeds("clear-cache", `{}`) }, ask(similar)},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			c.semantic = map[string]*float64{}
+			c.deps.Settings = func() *tools.Settings { return &tools.Settings{Semantic: c.semantic} }
+			host := c.comparing(tools.LikenessOptions{})
+			c.succeeds("generate", ask(first))
+			if tc.change != nil {
+				tc.change(c)
+			}
+			tool := "generate"
+			if strings.Contains(tc.args, "messages") {
+				tool = "chat"
+			}
+			if c.succeeds(tool, tc.args); answered(host) != 2 {
+				t.Errorf("%s: it was not asked", name)
+			}
+		})
+	}
+}
+
+func TestInShadowNothingIsServedAndAllIsCounted(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.comparing(tools.LikenessOptions{Shadow: true})
+		c.succeeds("generate", ask(first))
+		if a := c.succeeds("generate", ask(similar)); answered(host) != 2 || a.Meta.Served["source"] != "local" {
+			t.Errorf("%d calls: %v", answered(host), a.Meta.Served)
+		}
+		s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
+		if s["would_be_hits"] != 1.0 || s["hits"] != 0.0 {
+			t.Errorf("status: %v", s)
+		}
+	})
+}
+
+func TestEmbeddingModelThatIsMissingOrSlowDelaysNoAnswerForLong(t *testing.T) {
+	for name, fault := range map[string]backendtest.Fault{
+		"missing": backendtest.Refuse(404, `model \"words\" not found`), "slow": backendtest.Hang,
+	} {
+		story(t, func(t *testing.T, c *client) {
+			host := c.comparing(tools.LikenessOptions{})
+			host.FailWhen(func(call backendtest.Call) backendtest.Fault {
+				if call.Embed != nil {
+					return fault
+				}
+				return nil
+			})
+			began := time.Now()
+			if a := c.succeeds("generate", ask(first)); a.Content[0].Text != "an image that runs" || time.Since(began) > time.Second {
+				t.Errorf("%s: after %v: %+v", name, time.Since(began), a)
+			}
+			s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
+			if s["refused"].(map[string]any)["embedding"] != 1.0 {
+				t.Errorf("%s: status: %v", name, s)
+			}
+		})
+	}
+}
+
+func TestAnswerThatIsKeptNoMoreIsNotGivenToAnotherQuestion(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.comparing(tools.LikenessOptions{})
+		c.succeeds("generate", ask(first))
+		time.Sleep(11 * time.Minute)
+		if c.succeeds("generate", ask(similar)); answered(host) != 2 {
+			t.Error("an answer was given whose time is over")
+		}
+	})
+}

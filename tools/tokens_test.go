@@ -1,0 +1,56 @@
+package tools
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestBytesPerTokenAreLearnedFromWholePromptsOfSomeSize(t *testing.T) {
+	type sample struct{ bytes, counted int }
+	for name, c := range map[string]struct {
+		samples []sample
+		want    int // tokens of 12,000 bytes
+		least   int
+	}{
+		"nothing is known": {nil, 3000, 3000},
+		"long tokens":      {[]sample{{12000, 2000}}, 2000, 2000},
+		"short tokens, and the next may be English": {[]sample{{12000, 8000}}, 8000, 3000},
+		"a prompt that is mostly template":          {[]sample{{100, 90}}, 3000, 3000},
+		"a count that leaves out what was known":    {[]sample{{12000, 10}, {12000, 0}}, 3000, 3000},
+		"the mean moves, and the longest stays":     {[]sample{{12000, 2000}, {12000, 6000}}, 2307, 2000},
+	} {
+		l := new(tokens)
+		for _, s := range c.samples {
+			l.learn("tiny", s.bytes, s.counted)
+		}
+		r := l.of("tiny:latest")
+		if got := r.count(12000); got != c.want {
+			t.Errorf("%s: about %d tokens, want %d", name, got, c.want)
+		}
+		if got := r.leastCount(12000); got != c.least {
+			t.Errorf("%s: at least %d tokens, want %d", name, got, c.least)
+		}
+	}
+}
+
+func TestOnlySoManyModelsAreRemembered(t *testing.T) {
+	l := new(tokens)
+	for i := range 5 * mostRatios {
+		l.learn(fmt.Sprint("model ", i), 12000, 2000)
+	}
+	if n := len(l.all); n > mostRatios {
+		t.Errorf("%d models are remembered", n)
+	}
+}
+
+func TestCutIsNotSuspectedOfShortTokens(t *testing.T) {
+	l := new(tokens)
+	l.learn("tiny", 12000, 12000)
+	r := l.of("tiny")
+	if r.looksCut(12000, 3000) {
+		t.Error("English after a text with a token per byte counts as cut")
+	}
+	if !r.looksCut(12000, 500) {
+		t.Error("24 bytes to a token do not count as cut")
+	}
+}
