@@ -134,8 +134,10 @@ func New(o Options) (*Pool, error) {
 	o = o.withDefaults()
 	p := &Pool{
 		opts: o, pinned: o.Runner, queue: queue{maxPassedOver: o.MaxPassedOver}, habits: make(map[string]*habit),
-		// A fifth of the calls, and three in ten seconds: Envoy's defaults.
-		budget: retry.NewBudget(0.2, 3),
+		// A fifth of the calls, and one a second. Envoy's is a fifth and three at a time,
+		// Finagle's a fifth and ten a second. With three in ten seconds, chance alone spends
+		// it where one call in ten of eight callers fails.
+		budget: retry.NewBudget(0.2, 10),
 		random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
 	if o.MaxInFlight > 0 {

@@ -1,0 +1,155 @@
+package pool_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/backend/ollama"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// oneInTen spoils a tenth of the calls at random.
+func oneInTen(f backendtest.Fault) func(backendtest.Call) backendtest.Fault {
+	var mu sync.Mutex
+	random := rand.New(rand.NewPCG(9, 9))
+	return func(backendtest.Call) backendtest.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		if random.IntN(10) > 0 {
+			return nil
+		}
+		return f
+	}
+}
+
+// work has callers make n calls of a second each, and returns how many failed and how
+// long all took.
+func work(t *testing.T, p *pool.Pool, callers, n int) (failed int64, took time.Duration) {
+	t.Helper()
+	var next, lost atomic.Int64
+	var all sync.WaitGroup
+	began := time.Now()
+	for range callers {
+		all.Go(func() {
+			for next.Add(1) <= int64(n) {
+				err := p.With(t.Context(), route.Need{Model: backendtest.Tiny}, func(ctx context.Context, l *pool.Lease) error {
+					_, err := l.Host.Generate(ctx, &backend.GenerateRequest{Model: backendtest.Tiny, Prompt: "hi"}, nil)
+					return err
+				})
+				if err != nil {
+					lost.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return lost.Load(), time.Since(began)
+}
+
+func TestOneCallInTenThatFailsIsHardlyNoticed(t *testing.T) {
+	const callers, calls = 8, 5000
+	run := func(hosts int, f backendtest.Fault) (failed int64, took time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			var backends []backend.Backend
+			for _, name := range []string{"a", "b"}[:hosts] {
+				fake := backendtest.New(name).Answer("1 2").TokenTime(500 * time.Millisecond)
+				if name == "a" && f != nil {
+					fake.FailWhen(oneInTen(f))
+				}
+				backends = append(backends, fake.Open(t))
+			}
+			failed, took = work(t, newPool(t, pool.Options{Hosts: backends, Slots: callers}), callers, calls)
+		})
+		return failed, took
+	}
+	for hosts, most := range map[int]int64{1: calls/1000 - 1, 2: 0} {
+		_, clean := run(hosts, nil)
+		for name, f := range map[string]backendtest.Fault{"503": backendtest.Busy, "cut": backendtest.Cut(1)} {
+			failed, took := run(hosts, f)
+			ratio := clean.Seconds() / took.Seconds()
+			t.Logf("%d hosts, one call in ten %s on one: %d of %d calls failed, throughput %.3f of the clean run", hosts, name, failed, calls, ratio)
+			if failed > most {
+				t.Errorf("%d hosts, %s: %d calls failed, want at most %d", hosts, name, failed, most)
+			}
+			if ratio < 0.85 {
+				t.Errorf("%d hosts, %s: throughput is %.3f of the clean run", hosts, name, ratio)
+			}
+		}
+	}
+}
+
+// More calls than any share of those before.
+func TestHostThatDiesWithManyCallsInFlightLosesNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dies := backendtest.New("dies").Answer("1 2 3 4 5 6 7 8 9 10").TokenTime(time.Second)
+		stays := backendtest.New("stays").Answer("1").TokenTime(time.Second)
+		p := newPool(t, pool.Options{Hosts: []backend.Backend{dies.Open(t), stays.Open(t)}, Slots: 32})
+		time.AfterFunc(5*time.Second, func() { dies.Down() })
+		if failed, _ := work(t, p, 64, 64); failed > 0 {
+			t.Errorf("%d of 64 calls failed", failed)
+		}
+		if retried := p.Stats().Retried; retried < 30 {
+			t.Errorf("%d calls were tried again, want about half", retried)
+		}
+	})
+}
+
+func TestConnectionsAreNoMoreThanSlots(t *testing.T) {
+	const slots, callers, calls = 8, 500, 640
+	if opened := connections(t, slots, callers, calls); opened > slots {
+		t.Errorf("%d connections were opened for %d calls on %d slots", opened, calls, slots)
+	}
+}
+
+// connections is how many are opened over real sockets for so many calls.
+func connections(t testing.TB, slots, callers, calls int) (opened int) {
+	t.Helper()
+	fake := backendtest.New("gpu")
+	// A call may take over a connection that comes free while its own is still being made,
+	// which is one too many then. So the first are answered when all slots have theirs.
+	fake.AnswerWith(func(c backendtest.Call) backendtest.Reply {
+		_ = fake.Wait(t.Context(), func(s backendtest.Stats) bool { return s.Calls >= slots })
+		return backendtest.Reply{Text: c.Prompt}
+	})
+	url := fake.Listen(t)
+	host, err := ollama.New(ollama.Options{Name: fake.Name(), URL: url, Conns: slots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	p := newPool(t, pool.Options{Hosts: []backend.Backend{host}, Slots: slots, Queue: callers, PerCaller: callers})
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for next.Add(1) <= int64(calls) {
+				err := p.With(t.Context(), route.Need{}, func(ctx context.Context, l *pool.Lease) error {
+					_, err := l.Host.Generate(ctx, &backend.GenerateRequest{Model: backendtest.Tiny, Prompt: "hi"}, nil)
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return fake.Stats().Opened
+}
+
+func BenchmarkHundredThousandCallsOverSockets(b *testing.B) {
+	for b.Loop() {
+		began := time.Now()
+		opened := connections(b, 8, 500, 100_000)
+		b.ReportMetric(float64(opened), "connections")
+		b.ReportMetric(100_000/time.Since(began).Seconds(), "calls/s")
+	}
+}
