@@ -66,7 +66,7 @@ func (p *providers) open(name string, c config.Provider) (provider, error) {
 		}
 		asked = p.ledger.Guard(host, budget.Limits{Calls: c.MaxCalls, Tokens: c.MaxTokens})
 	}
-	own, err := pool.New(pool.Options{Hosts: []backend.Backend{asked}, Queue: p.queue, PerCaller: p.queue, Log: p.log})
+	own, err := pool.New(pool.Options{Hosts: []backend.Backend{asked}, Queue: p.queue, PerCaller: p.queue, InMemory: true, Log: p.log})
 	return provider{c, own, host.Close}, err
 }
 

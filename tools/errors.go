@@ -105,6 +105,16 @@ func explain(model string, err error) *Error {
 	return &Error{Code: Internal, Message: err.Error()}
 }
 
+// cancelled is the error of a call that was ended, by its client or by the server.
+func cancelled(ctx context.Context) *Error {
+	e := explain("", context.Canceled)
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		e.Message += ": " + cause.Error()
+		e.Hint, e.Retryable = "call again when the server is back", true
+	}
+	return e
+}
+
 const startOllama = "start Ollama there (ollama serve) or point OLLAMA_HOST to where it runs; `ollama-mcp doctor` tells more"
 
 // explainHost says what can be done about err, which came of a failure on a host.

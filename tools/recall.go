@@ -176,7 +176,10 @@ func (d Deps) missed(ctx context.Context, q question, a *asking, err error) (*ou
 	if p, ok := errors.AsType[*cache.PanicError](err); ok {
 		panic(fmt.Sprintf("%v\n%s", p.Value, p.Stack)) // as if it had happened here
 	}
-	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return got, cancelled(ctx)
+	case ctx.Err() == nil:
 		return got, explain(q.model, err)
 	}
 	come, working := backend.Answer{}, work{}
