@@ -53,8 +53,8 @@ func (h *host) loader(model string) *Lease {
 // mustWait reports whether a call is better off in the queue than on the host, which
 // loads a model. It would wait inside if that is the call's own, or if its own has to
 // be loaded too: Ollama loads one after the other. And if the two have no room beside
-// each other, Ollama loads none as long as there are calls for the other. Whether
-// they have is not known at first; then the one that is loaded may be asked for so long.
+// each other, Ollama does not begin to load while there are calls for the other. Where it
+// is not known yet whether they have, those go on for no longer than longest.
 func (h *host) mustWait(k modelKey, now time.Time, longest time.Duration) bool {
 	if len(h.loading) == 0 {
 		return false
@@ -73,8 +73,8 @@ func (h *host) mustWait(k modelKey, now time.Time, longest time.Duration) bool {
 }
 
 // isInUse reports whether the host would have to load the call's model, and cannot before
-// calls have ended for another which has no room beside it. More of those may come
-// soon, and be served without loading.
+// the calls have ended for another that has no room beside it. More of those may come
+// soon, and would be served without loading.
 func (h *host) isInUse(k modelKey) bool {
 	return k.model != "" && !h.memory.holds(k) && slices.ContainsFunc(h.lent, func(l *Lease) bool {
 		own := h.habits[l.key().model]
@@ -101,7 +101,7 @@ func (h *host) isLoaded(l *Lease, anew bool) {
 	}
 	h.memory.hold(l.key())
 	for _, other := range h.lent { // one that came too late waits inside now
-		if !other.loading && !other.seen.pieces && !h.memory.holds(other.key()) {
+		if k := other.key(); k.model != "" && !other.loading && !other.seen.pieces && !h.memory.holds(k) {
 			other.loads()
 		}
 	}
@@ -147,10 +147,10 @@ func (p *Pool) saw(l *Lease, s sight) {
 	if l.loading && (began || l.over) {
 		defer p.match() // others have waited for that
 	}
-	if began && k.model != "" && (l.loading || !h.memory.holds(k)) {
+	if began && k.model != "" && !p.opts.InMemory && (l.loading || !h.memory.holds(k)) {
 		h.isLoaded(l, time.Since(l.began) >= loadedAtOnce)
 	}
-	if l.over {
+	if l.over { // well or badly: the model is what was asked for
 		l.loadsNoMore()
 	}
 	if !s.answered && s.load == 0 {

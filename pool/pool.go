@@ -5,7 +5,8 @@
 // as late as possible, so that no call waits behind a slow host while another
 // is free. The pool promises that no host is asked for more than its slots at once,
 // that only so many calls wait, that one which waits can leave at any time
-// and knows its place, that turns are fair between callers, that a call which
+// and knows its place, that turns are fair between callers, that a model which a host
+// has to load takes one slot until it is there, that a call which
 // failed by a host's fault is tried elsewhere, and that a slot is given back
 // whatever happens to the one who had it. What a request needs is said by package
 // route; asking the host is left to the borrower, finding hosts to package fleet.

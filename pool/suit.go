@@ -82,7 +82,8 @@ const worthwhile = 1.25
 // defers reports whether the calls that wait are expected to be done sooner by other
 // hosts, though they are busy, because this one is slow or would have to load the
 // model. So a slow host idles until the queue is worth its help, which is the best
-// rule for servers of unequal speed (Lin and Kumar, 1984).
+// rule for servers of unequal speed (Lin and Kumar, 1984). Nor does a host change models
+// while the one that it has is in use.
 func (f *freeSlot) defers(k groupKey) bool {
 	if f.host.isInUse(k.model) {
 		return true

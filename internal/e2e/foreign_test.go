@@ -146,7 +146,7 @@ func TestProgressComesToTheClientThatItIsForInOrderAndBeforeTheAnswer(t *testing
 		for _, w := range together {
 			c := w.connect(t)
 			callers.Go(func() {
-				for limit, reports := range map[string]int{"2.6": 2, "0.6": 1} {
+				for limit, reports := range map[string]int{"3.5": 2, "1.5": 1} {
 					p := c.start("generate", `{"model":"tiny-loops","prompt":"hi","timeout_seconds":`+limit+`}`)
 					if a := p.result(); a.Meta.Served.DoneReason != "timeout" {
 						t.Errorf("%s: got %.300s, %+v", w.name, a.text(), a.Meta.Served)

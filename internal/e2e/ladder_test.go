@@ -60,9 +60,9 @@ func TestProviderServesWhatAHostDoes(t *testing.T) {
 	s.fails("chat", `{"model":"cloud/none","messages":[{"role":"user","content":"hi"}]}`, "model_not_found", "cloud")
 	s.fails("chat", `{"model":"cloud/tiny-words","messages":[{"role":"user","content":"hi"}]}`, "invalid_argument", "does not support chat")
 
-	before := atProvider(shared)
 	p := s.start("chat", `{"model":"cloud/tiny-loops","messages":[{"role":"user","content":"hi"}]}`)
 	p.until(" tokens, ")
+	before := atProvider(shared) // by now it has logged the calls that ended before
 	p.cancel()
 	eventually(t, "the provider has stopped", func() bool { return atProvider(shared) == before+1 })
 }
@@ -72,6 +72,7 @@ func TestAnswerComesFromTheProviderWhenTheHostDiesInTheMiddleOfIt(t *testing.T) 
 	s := connect(t, host, "OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-loops, cloud/tiny-says", shared, host))
 	p := s.start("chat", `{"model":"pro","messages":[{"role":"user","content":"hi"}]}`)
 	p.until(" tokens, ")
+	seen := atProvider(shared)
 	host.Kill()
 	a := p.result()
 	got := a.Meta.Served
@@ -85,9 +86,9 @@ func TestAnswerComesFromTheProviderWhenTheHostDiesInTheMiddleOfIt(t *testing.T) 
 		t.Errorf("the reader is not told: %q", a.rest())
 	}
 
-	before := atProvider(shared)
+	eventually(t, "the provider has seen that call", func() bool { return atProvider(shared) == seen+1 }) // its log is behind the answer
 	s.fails("generate", `{"model":"pro","prompt":"hi","local_only":true}`, "no_host", "tiny-loops (a: ", "local_only")
 	s.fails("generate", `{"model":"cloud/tiny-says","prompt":"hi","local_only":true}`, "forbidden", "local_only")
-	s.succeeds("chat", `{"model":"pro","messages":[{"role":"user","content":"hi"}]}`) // the log is behind the answer
-	eventually(t, "the provider has seen one call, that of one who let it", func() bool { return atProvider(shared) == before+1 })
+	s.succeeds("chat", `{"model":"pro","messages":[{"role":"user","content":"hi"}]}`)
+	eventually(t, "the provider has seen one call more, that of one who let it", func() bool { return atProvider(shared) == seen+2 })
 }

@@ -208,7 +208,7 @@ func TestPinnedOptionIsNotChangedByACallerUnlessThatIsWanted(t *testing.T) {
 	}
 }
 
-// slowLoad stands before an Ollama, and makes a model seem to take so long to load.
+// slowLoad stands before an Ollama, and makes a model seem to take long to load.
 type slowLoad struct {
 	model    string
 	ready    chan struct{} // closed when the model may be loaded
@@ -243,6 +243,12 @@ func (p *slowLoad) count(n int) {
 	p.together = max(p.together, p.waiting)
 }
 
+func (p *slowLoad) most() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.together
+}
+
 func TestColdStartTakesOneSlotAndCallersOfOtherModelsGoOn(t *testing.T) {
 	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says, tinymodels.JSON}})
 	target, err := url.Parse(ollama.URL())
@@ -274,8 +280,8 @@ func TestColdStartTakesOneSlotAndCallersOfOtherModelsGoOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if slow.together != 1 {
-		t.Errorf("%d calls of the cold model were with the host at once", slow.together)
+	if most := slow.most(); most != 1 {
+		t.Errorf("%d calls of the cold model were with the host at once", most)
 	}
 	close(slow.ready)
 	for _, p := range calls {

@@ -1,0 +1,112 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"ollama-mcp/internal/e2e/ollamatest"
+	"ollama-mcp/internal/e2e/tinymodels"
+)
+
+// contender is a program with so many slots, or as many as it learns if that is 0.
+type contender struct {
+	*mcp.ClientSession
+	slots int
+	rates []float64 // calls a second, of each round
+}
+
+// BenchmarkSlots compares learned slots with numbers that are given, for 64 callers on an
+// Ollama that works on four calls at once. They take turns, since no machine is equally
+// fast for minutes. Run it with -benchtime 1x.
+func BenchmarkSlots(b *testing.B) {
+	const rounds, turn, learning = 8, 2 * time.Second, 20 * time.Second
+	ollama := ollamatest.Start(b, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
+	var all []*contender
+	for _, slots := range []int{0, 1, 2, 4, 8, 16} {
+		all = append(all, contend(b, ollama, slots))
+	}
+	for b.Loop() {
+		all[0].serve(b, learning)
+		for range rounds {
+			for _, c := range all {
+				c.rates = append(c.rates, c.serve(b, turn))
+			}
+		}
+	}
+	best := 0.0
+	for _, c := range all[1:] {
+		b.ReportMetric(c.rate(), fmt.Sprintf("calls/s-%d-slots", c.slots))
+		best = max(best, c.rate())
+	}
+	b.ReportMetric(all[0].rate(), "calls/s-learned")
+	b.ReportMetric(all[0].rate()/best, "learned/best")
+	b.ReportMetric(all[0].found(b), "slots-learned")
+}
+
+func contend(b *testing.B, ollama *ollamatest.Server, slots int) *contender {
+	b.Helper()
+	cmd := command(b.Context(), ollama.URL(), "--slots", strconv.Itoa(slots))
+	session, err := mcp.NewClient(&mcp.Implementation{Name: "bench", Version: "1"}, nil).
+		Connect(b.Context(), &mcp.CommandTransport{Command: cmd}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { session.Close() })
+	return &contender{ClientSession: session, slots: slots}
+}
+
+// serve has 64 callers ask for so long, and returns how many calls a second were served.
+func (c *contender) serve(b *testing.B, limit time.Duration) (perSecond float64) {
+	b.Helper()
+	var served atomic.Int64
+	var all sync.WaitGroup
+	began := time.Now()
+	for range 64 {
+		all.Go(func() {
+			for time.Since(began) < limit {
+				c.call(b, "generate", `{`+hi+`,"cache":"off"}`)
+				served.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	return float64(served.Load()) / time.Since(began).Seconds()
+}
+
+func (c *contender) call(b *testing.B, tool, args string) *mcp.CallToolResult {
+	b.Helper()
+	res, err := c.CallTool(b.Context(), &mcp.CallToolParams{Name: tool, Arguments: json.RawMessage(args)})
+	if err != nil || res.IsError {
+		b.Errorf("%s: %+v, %v", tool, res, err)
+	}
+	return res
+}
+
+// rate is the median of the rounds.
+func (c *contender) rate() float64 {
+	return slices.Sorted(slices.Values(c.rates))[len(c.rates)/2]
+}
+
+// found is how many slots the only host has, by the result of status.
+func (c *contender) found(b *testing.B) float64 {
+	b.Helper()
+	raw, err := json.Marshal(c.call(b, "status", `{}`).StructuredContent)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var status struct {
+		Hosts [1]struct{ Slots int }
+	}
+	if err := json.Unmarshal(raw, &status); err != nil {
+		b.Fatal(err)
+	}
+	return float64(status.Hosts[0].Slots)
+}
