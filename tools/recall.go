@@ -27,6 +27,7 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 	began := time.Now()
 	policy, key := d.policy(q)
 	var last *asking
+	var own *outcome // of the call's own fill, which needs no decoding
 	var remember func(cache.Key, string)
 	look := func(a *asking) {
 		last = a
@@ -47,6 +48,10 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 		if err != nil {
 			return cache.Entry{}, false, err
 		}
+		own = got
+		if policy == cache.Off {
+			return cache.Entry{}, false, nil
+		}
 		keep := got.mayBeKept()
 		if !keep {
 			remember = nil
@@ -60,7 +65,10 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 	if source == cache.Miss && remember != nil { // only now is the answer found under its key
 		remember(key, entry.Value)
 	}
-	got := decodeOutcome(entry.Value)
+	got := own
+	if source != cache.Miss || own == nil {
+		got = decodeOutcome(entry.Value)
+	}
 	got.recalled(source, entry, time.Since(began))
 	return got, nil
 }
