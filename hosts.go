@@ -89,10 +89,7 @@ func (h *hosts) lookFor(ctx context.Context, model string) (found bool) {
 		if err != nil {
 			continue
 		}
-		installed := make([]string, len(models))
-		for i, m := range models {
-			installed[i] = backend.CanonicalModel(m.Name)
-		}
+		installed := backend.CanonicalNames(models)
 		h.Know(host.Name(), pool.Facts{Up: true, Installed: installed})
 		found = found || slices.Contains(installed, model)
 	}

@@ -105,9 +105,6 @@ func (d Deps) explainAnswer(ctx context.Context, m miss) *Error {
 func (s *served) count(a *backend.Answer) {
 	s.TokensIn, s.TokensOut, s.DoneReason = a.PromptTokens, a.Tokens, a.DoneReason
 	s.Load, s.FirstToken = a.Load.Milliseconds(), a.FirstPiece.Milliseconds()
-	if s.Source == "cache" || s.Source == sourceLike {
-		s.Load, s.FirstToken = 0, 0 // those were of another call
-	}
 	if a.Eval > 0 {
 		s.TokensPerSecond = math.Round(float64(a.Tokens)/a.Eval.Seconds()*10) / 10
 	}
@@ -128,8 +125,8 @@ func (d Deps) notes(q question, got *outcome, limit time.Duration) []string {
 	if got.served.Source == "cache" {
 		add("This answer was kept from %.0f s ago. With cache \"refresh\" the model is asked anew.", math.Ceil(got.served.Age))
 	}
-	if len(got.passed) > 0 {
-		add("Answered by %s instead of %s.", got.served.Model, strings.Join(got.passed, ", "))
+	if len(got.served.Passed) > 0 {
+		add("Answered by %s instead of %s.", got.served.Model, strings.Join(got.served.Passed, ", "))
 	}
 	for _, note := range []string{got.pinned, got.mended} {
 		if note != "" {

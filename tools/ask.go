@@ -34,11 +34,10 @@ type question struct {
 type outcome struct {
 	answer *backend.Answer // nil if nothing came
 	served served
-	cut    bool     // the host has cut the prompt
-	pinned string   // which options of the caller's were overridden; "" if none
-	mended string   // why the model was asked once more; "" if it was not
-	like   string   // the question that it was given to; "" for this one
-	passed []string // the rungs before, and why they did not answer
+	cut    bool   // the host has cut the prompt
+	pinned string // which options of the caller's were overridden; "" if none
+	mended string // why the model was asked once more; "" if it was not
+	like   string // the question that it was given to; "" for this one
 }
 
 // askRung has a question answered by a model of ours or a provider's. What it returns

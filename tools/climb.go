@@ -141,9 +141,8 @@ func curable(err error) bool {
 func (got *outcome) climbed(rung int, missed []miss) *outcome {
 	got.served.Rung = rung + 1
 	for _, m := range missed {
-		got.passed = append(got.passed, m.String())
+		got.served.Passed = append(got.served.Passed, m.String())
 	}
-	got.served.Passed = got.passed
 	return got
 }
 

@@ -127,9 +127,8 @@ func (d Deps) answerOf(m semantic.Match[cache.Key]) (*outcome, semantic.Reason) 
 		return nil, semantic.Gone
 	}
 	got := decodeOutcome(entry.Value)
-	got.served.Source, got.served.Similarity = sourceLike, rounded(m.Similarity)
-	got.served.Age = rounded(time.Since(entry.Stored).Seconds())
-	got.like = m.Question
+	got.isOld(sourceLike, entry)
+	got.served.Similarity, got.like = rounded(m.Similarity), m.Question
 	return got, ""
 }
 

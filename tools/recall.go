@@ -21,56 +21,61 @@ type Answers = cache.Cache[*asking]
 // NewAnswers makes a place to keep answers in. Close it when no calls are left.
 func NewAnswers(o cache.Options) (*Answers, error) { return cache.New[*asking](o) }
 
+// fetching is the getting of one outcome.
+type fetching struct {
+	Deps
+	question
+	policy cache.Policy
+	began  time.Time
+
+	last     *asking                 // that the call looks on at
+	own      *outcome                // of its own fill, which needs no decoding
+	remember func(cache.Key, string) // notes its question as one that may be put in other words; nil if it is not
+}
+
 // fetch gets the outcome of a question: one that is kept, that of the same question
 // in flight, or its own.
 func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) {
-	began := time.Now()
 	policy, key := d.policy(q)
-	var last *asking
-	var own *outcome // of the call's own fill, which needs no decoding
-	var remember func(cache.Key, string)
+	f := &fetching{Deps: d, question: q, policy: policy, began: time.Now()}
 	look := func(a *asking) {
-		last = a
+		f.last = a
 		c.progress.follow(a.progress)
 	}
-	fill := func(ctx context.Context, report func(*asking)) (cache.Entry, bool, error) {
-		a := newAsking()
-		report(a)
-		ctx = caller.NewContext(ctx, q.who)
-		if policy == cache.Auto {
-			var found *outcome
-			if found, remember = d.like(ctx, q); found != nil {
-				remember = nil
-				return cache.Entry{Value: found.encode()}, false, nil
-			}
-		}
-		got, err := d.climb(ctx, a, q)
-		if err != nil {
-			return cache.Entry{}, false, err
-		}
-		own = got
-		if policy == cache.Off {
-			return cache.Entry{}, false, nil
-		}
-		keep := got.mayBeKept()
-		if !keep {
-			remember = nil
-		}
-		return cache.Entry{Value: got.encode(), Took: time.Since(began)}, keep, nil
-	}
-	entry, source, err := d.Answers.Fetch(ctx, key, policy, look, fill)
+	entry, source, err := d.Answers.Fetch(ctx, key, policy, look, f.fill)
 	if err != nil {
-		return d.missed(ctx, q, last, err)
+		return d.missed(ctx, q, f.last, err)
 	}
-	if source == cache.Miss && remember != nil { // only now is the answer found under its key
-		remember(key, entry.Value)
+	if source == cache.Miss && f.remember != nil { // only now is the answer found under its key
+		f.remember(key, entry.Value)
 	}
-	got := own
-	if source != cache.Miss || own == nil {
+	got := f.own
+	if source != cache.Miss || got == nil {
 		got = decodeOutcome(entry.Value)
 	}
-	got.recalled(source, entry, time.Since(began))
+	got.recalled(source, entry, time.Since(f.began))
 	return got, nil
+}
+
+// fill answers the question itself, or finds the answer to one that means the same.
+func (f *fetching) fill(ctx context.Context, report func(*asking)) (e cache.Entry, keep bool, err error) {
+	a := newAsking()
+	report(a)
+	ctx = caller.NewContext(ctx, f.who)
+	var remember func(cache.Key, string)
+	if f.policy == cache.Auto {
+		var found *outcome
+		if found, remember = f.like(ctx, f.question); found != nil {
+			return cache.Entry{Value: found.encode()}, false, nil
+		}
+	}
+	if f.own, err = f.climb(ctx, a, f.question); err != nil || f.policy == cache.Off {
+		return e, false, err
+	}
+	if keep = f.own.mayBeKept(); keep {
+		f.remember = remember
+	}
+	return cache.Entry{Value: f.own.encode(), Took: time.Since(f.began)}, keep, nil
 }
 
 // policy says what a question wants of what is kept, and by which key.
@@ -131,11 +136,10 @@ func (d Deps) digest(model string) string {
 type kept struct {
 	Answer *backend.Answer
 	Served served
-	Cut    bool     `json:",omitempty"`
-	Pinned string   `json:",omitempty"`
-	Mended string   `json:",omitempty"`
-	Passed []string `json:",omitempty"`
-	Like   string   `json:",omitempty"`
+	Cut    bool   `json:",omitempty"`
+	Pinned string `json:",omitempty"`
+	Mended string `json:",omitempty"`
+	Like   string `json:",omitempty"`
 }
 
 // encode writes an outcome as a line of JSON, and the text, which needs no decoding, as
@@ -143,7 +147,7 @@ type kept struct {
 func (got *outcome) encode() string {
 	answer := *got.answer
 	answer.Text = ""
-	head := mustMarshal(kept{&answer, got.served, got.cut, got.pinned, got.mended, got.passed, got.like})
+	head := mustMarshal(kept{&answer, got.served, got.cut, got.pinned, got.mended, got.like})
 	return string(head) + "\n" + got.answer.Text
 }
 
@@ -154,13 +158,13 @@ func decodeOutcome(value string) *outcome {
 		panic(err) // encode made it
 	}
 	k.Answer.Text = text
-	return &outcome{answer: k.Answer, served: k.Served, cut: k.Cut, pinned: k.Pinned, mended: k.Mended, passed: k.Passed, like: k.Like}
+	return &outcome{answer: k.Answer, served: k.Served, cut: k.Cut, pinned: k.Pinned, mended: k.Mended, like: k.Like}
 }
 
 // mayBeKept reports whether an answer is whole, and would be the same another time:
 // what stood in for it, or asks for tools to be called, is for this once.
 func (got *outcome) mayBeKept() bool {
-	return got.answer.DoneReason == "stop" && len(got.answer.ToolCalls) == 0 && len(got.passed) == 0
+	return got.answer.DoneReason == "stop" && len(got.answer.ToolCalls) == 0 && len(got.served.Passed) == 0
 }
 
 // recalled notes that an answer was made for another call.
@@ -172,9 +176,15 @@ func (got *outcome) recalled(source cache.Source, entry cache.Entry, took time.D
 			got.served.Source = "coalesced"
 		}
 	case cache.Hit:
-		got.served.Source, got.served.Queue, got.served.Load, got.served.FirstToken = "cache", 0, 0, 0
-		got.served.Age = rounded(time.Since(entry.Stored).Seconds())
+		got.isOld("cache", entry)
 	}
+}
+
+// isOld notes that an answer was kept. What its first call waited for is not of this one.
+func (got *outcome) isOld(source string, entry cache.Entry) {
+	got.served.Source, got.served.Queue = source, 0
+	got.served.Age = rounded(time.Since(entry.Stored).Seconds())
+	got.answer.Load, got.answer.FirstPiece = 0, 0
 }
 
 // missed is what there is for a call that gets no answer: as much of one as had come

@@ -88,6 +88,15 @@ type Answer struct {
 	Total      time.Duration // from sending the request to its end, as seen from here
 }
 
+// CanonicalNames are the canonical names of models, in their order.
+func CanonicalNames(models []Model) []string {
+	names := make([]string, len(models))
+	for i, m := range models {
+		names[i] = CanonicalModel(m.Name)
+	}
+	return names
+}
+
 // CanonicalModel gives a model the one name under which it is queued, cached
 // and counted: to Ollama "x", "x:latest" and "library/x" are the same model.
 func CanonicalModel(name string) string {

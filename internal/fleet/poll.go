@@ -89,11 +89,10 @@ func (m *member) installed(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]string, len(models))
+	all := backend.CanonicalNames(models)
 	m.found = make(map[string]string, len(models))
-	for i, model := range models {
-		all[i] = backend.CanonicalModel(model.Name)
-		m.found[all[i]] = model.Digest
+	for i, name := range all {
+		m.found[name] = models[i].Digest
 	}
 	return all, nil
 }
