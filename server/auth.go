@@ -40,7 +40,7 @@ func (h *HTTP) authenticate(req *http.Request) (caller.Caller, error) {
 // turnAway answers a request that comes from nobody who may ask, or from whom
 // cannot be told.
 func (h *HTTP) turnAway(w http.ResponseWriter, req *http.Request, err error) {
-	log := h.server.opts.Log.With("client", req.RemoteAddr, "path", req.URL.Path)
+	log := h.server.opts.Log.With("client", req.RemoteAddr, "path", req.URL.Path, "request", req.Header.Get(headerRequestID))
 	denied, ok := errors.AsType[*caller.Denied](err)
 	if !ok {
 		log.Warn("cannot tell who asks", "error", err)

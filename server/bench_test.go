@@ -18,9 +18,11 @@ import (
 	"ollama-mcp/server"
 )
 
-// benchCall calls the tool, with arguments of ordinary size.
-var benchCall = `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"nothing","arguments":{"text":"` +
-	strings.Repeat("word ", 20) + `"}}}` + "\n"
+// benchCall calls the tool, with so many words for its argument.
+func benchCall(words int) string {
+	return `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"nothing","arguments":{"text":"` +
+		strings.Repeat("word ", words) + `"}}}` + "\n"
+}
 
 // contenders are our server and mcp-go's, with a tool that does work and no more.
 func contenders(b *testing.B, work func()) (ours *server.Server, theirs *mcpserver.MCPServer) {
@@ -48,9 +50,14 @@ func BenchmarkStdio(b *testing.B) {
 	mcpserver.WithWorkerPoolSize(64)(stdio)
 	mcpserver.WithQueueSize(1000)(stdio)
 
-	for _, callers := range []int{1, 8, 32} {
-		b.Run(fmt.Sprintf("ours/callers=%d", callers), func(b *testing.B) { benchCalls(b, callers, ours.ServeStdio) })
-		b.Run(fmt.Sprintf("mcp-go/callers=%d", callers), func(b *testing.B) { benchCalls(b, callers, stdio.Listen) })
+	for _, tt := range []struct{ callers, words int }{{1, 20}, {8, 20}, {32, 20}, {8, 2000}, {8, 200_000}} {
+		line := benchCall(tt.words)
+		b.Run(fmt.Sprintf("ours/callers=%d/words=%d", tt.callers, tt.words), func(b *testing.B) {
+			benchCalls(b, tt.callers, line, ours.ServeStdio)
+		})
+		b.Run(fmt.Sprintf("mcp-go/callers=%d/words=%d", tt.callers, tt.words), func(b *testing.B) {
+			benchCalls(b, tt.callers, line, stdio.Listen)
+		})
 	}
 }
 
@@ -68,14 +75,14 @@ func BenchmarkSlots(b *testing.B) {
 		"ours": ours.ServeStdio, "mcp-go": mcpserver.NewStdioServer(theirs).Listen,
 	} {
 		b.Run(name, func(b *testing.B) {
-			benchCalls(b, 2*number, serve)
+			benchCalls(b, 2*number, benchCall(20), serve)
 			best := float64(number) / takes.Seconds()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/best, "of-best")
 		})
 	}
 }
 
-func benchCalls(b *testing.B, callers int, serve func(context.Context, io.Reader, io.Writer) error) {
+func benchCalls(b *testing.B, callers int, line string, serve func(context.Context, io.Reader, io.Writer) error) {
 	in, toServer := io.Pipe()
 	fromServer, out := io.Pipe()
 	var ends sync.WaitGroup
@@ -110,7 +117,7 @@ func benchCalls(b *testing.B, callers int, serve func(context.Context, io.Reader
 	for caller := range callers {
 		calls.Go(func() {
 			for id := caller; id < b.N; id += callers {
-				fmt.Fprintf(toServer, benchCall, id)
+				fmt.Fprintf(toServer, line, id)
 				<-answered[caller]
 			}
 		})

@@ -16,12 +16,15 @@ import (
 	"ollama-mcp/server"
 )
 
-// whoami is a tool that says who calls it.
+// whoami is a tool that says who calls it, and what it is told of the request's header
+// beside its names.
 func whoami() mcpserver.ServerTool {
 	return mcpserver.ServerTool{
 		Tool: mcp.NewTool("whoami"),
 		Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 			c := caller.FromContext(ctx)
+			r.Header.Del("X-Request-Id")
+			r.Header.Del("Traceparent")
 			return mcp.NewToolResultText(fmt.Sprintf("id=%s tenant=%s admin=%v header=%v", c.ID, c.Tenant, c.Admin, r.Header)), nil
 		},
 	}
@@ -141,8 +144,8 @@ func TestSessionIsUnknownToAllButItsOwner(t *testing.T) {
 		for _, tt := range []struct{ method, body string }{
 			{"POST", callWhoami}, {"POST", cancel("1")}, {"DELETE", ""},
 		} {
-			unknown := r.send(tt.method, "/mcp", tt.body, header(append(as("bob"), "Mcp-Session-Id", "guess")...))
-			foreign := r.send(tt.method, "/mcp", tt.body, header(append(as("bob"), "Mcp-Session-Id", session)...))
+			unknown := r.send(tt.method, "/mcp", tt.body, header(append(as("bob"), "X-Request-Id", "1", "Mcp-Session-Id", "guess")...))
+			foreign := r.send(tt.method, "/mcp", tt.body, header(append(as("bob"), "X-Request-Id", "1", "Mcp-Session-Id", session)...))
 			if foreign.StatusCode != 404 || foreign.StatusCode != unknown.StatusCode || foreign.body != unknown.body ||
 				fmt.Sprint(foreign.Header) != fmt.Sprint(unknown.Header) {
 				t.Errorf("%s %.60s: a foreign session got %d %s %v, an unknown one %d %s %v", tt.method, tt.body,

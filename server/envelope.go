@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"strings"
 
 	"ollama-mcp/internal/caller"
@@ -163,11 +164,18 @@ func text(token []byte) (s string, ok bool) {
 // incoming is a message from a client.
 type incoming struct {
 	from   caller.Caller
-	held   int64 // bytes of room, given back when the message has been dealt with
+	header http.Header // those by which tools may log it; nil but for HTTP
+	held   int64       // bytes of room, given back when the message has been dealt with
 	kind   kind
 	id     json.RawMessage // of a request, or of what looks like one; nil if there is none
 	method string          // "" if there is none
 	line   []byte          // the message, without blanks around it
+
+	// What follows is set by split.
+
+	brief     []byte          // the message, with null for the arguments of a tool
+	arguments json.RawMessage // of a tool; nil where brief has them, or there are none
+	values    any             // the arguments, as encoding/json reads them
 }
 
 // cancelled is the method of the notification that ends a request.

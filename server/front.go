@@ -13,6 +13,7 @@ import (
 // web page may have made a browser send: with a name in Host that is not ours, which
 // its owner may have made point here, or from an Origin that is not allowed.
 func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	nameRequest(w, req)
 	flow := http.NewResponseController(w)
 	extend(flow)
 	if req.ContentLength != 0 { // net/http waits for the bodies of those who are refused too
@@ -37,7 +38,7 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	w.Header().Set("Access-Control-Allow-Origin", origins[0])
-	w.Header().Set("Access-Control-Expose-Headers", headerSession+", WWW-Authenticate, Retry-After")
+	w.Header().Set("Access-Control-Expose-Headers", headerSession+", WWW-Authenticate, Retry-After, "+headerRequestID)
 	if req.Method == http.MethodOptions {
 		preflight(w, req)
 		return

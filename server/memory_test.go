@@ -27,6 +27,30 @@ func TestIdleSessionTakesLessThanFourKilobytes(t *testing.T) {
 	runtime.KeepAlive(h)
 }
 
+func TestSessionKeepsLittleOfWhatItsClientSaysOfItself(t *testing.T) {
+	const sessions = 20
+	h, err := server.NewHTTP(newServer(t, server.Options{}), server.HTTPOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tryPost(h, "/mcp", stuffed())
+	before := inUse()
+	for range sessions {
+		if a := tryPost(h, "/mcp", stuffed()); a.Header().Get("Mcp-Session-Id") == "" {
+			t.Fatalf("got %d, %s", a.Code, a.Body)
+		}
+	}
+	wantEach(t, sessions, before, 16<<10)
+	runtime.KeepAlive(h)
+}
+
+// stuffed introduces a client that has much to say of itself.
+func stuffed() string {
+	much := strings.Repeat("é", 1<<14)
+	return `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{"elicitation":{},` +
+		`"experimental":{"x":"` + much + `"}},"clientInfo":{"name":"` + much + `","version":"` + much + `","description":"` + much + `"}}}`
+}
+
 func TestOpenStreamTakesLessThan64Kilobytes(t *testing.T) {
 	const streams = 1000
 	r := serveOnSocket(t, server.Options{}, server.HTTPOptions{})

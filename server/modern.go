@@ -56,18 +56,19 @@ func (s *Server) checkModern(header http.Header, m incoming, raw json.RawMessage
 	if err := mcp.ValidateStandardHeaders(header.Get, version, mcp.MCPMethod(m.method), raw); err != nil {
 		return refuse(mcp.HEADER_MISMATCH, "%v", err)
 	}
-	if err := s.checkParamHeaders(header, m.method, raw); err != nil {
+	if err := s.checkParamHeaders(header, m, raw); err != nil {
 		return refuse(mcp.HEADER_MISMATCH, "%v", err)
 	}
 	return nil
 }
 
 // checkParamHeaders checks the headers that mirror arguments of a tool.
-func (s *Server) checkParamHeaders(header http.Header, method string, raw json.RawMessage) error {
-	if method != "tools/call" || len(s.mirrored) == 0 {
+func (s *Server) checkParamHeaders(header http.Header, m incoming, raw json.RawMessage) error {
+	if len(s.mirrored) == 0 || m.method != string(mcp.MethodToolsCall) {
 		return nil
 	}
 	name, _ := mcp.ExtractHeaderName(mcp.MethodToolsCall, raw)
+	raw, _, _ = params(m.line) // with the arguments
 	return mcp.ValidateParamHeadersLookup(func(key string) (value string, ok bool) {
 		values := header.Values(key)
 		if len(values) == 0 {

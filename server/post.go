@@ -28,7 +28,8 @@ func (h *HTTP) post(w http.ResponseWriter, req *http.Request, from caller.Caller
 			return
 		}
 	}
-	raw, version, err := params(m.line)
+	m.split()
+	raw, version, err := params(m.brief)
 	inHeader := req.Header.Get(headerVersion)
 	switch {
 	case err != nil || m.kind == kindMalformed:
@@ -81,7 +82,7 @@ func (h *HTTP) introduce(w http.ResponseWriter, req *http.Request, m incoming) {
 		out.answer(http.StatusServiceUnavailable, encode(rpcError(m.id, codeOverloaded,
 			"there are too many sessions with requests in flight; try again later", retry("overloaded", true))))
 	default:
-		w.Header().Set(headerSession, c.session.id)
+		w.Header().Set(headerSession, c.session.sessionID)
 		out.answer(http.StatusOK, line)
 	}
 }
@@ -133,7 +134,8 @@ func (h *HTTP) serveLegacy(w http.ResponseWriter, req *http.Request, c *client, 
 // begin makes a request of a message. It ends with the server's life, or when
 // its client is gone; what it sends goes to its response and to no other.
 func (h *HTTP) begin(w http.ResponseWriter, req *http.Request, client *session, m incoming) (r *request, out *events, end func()) {
-	out = newEvents(w, !takesEvents(req.Header))
+	// The id of a session belongs in the head of the answer, which a stream would have sent.
+	out = newEvents(w, m.method == string(mcp.MethodInitialize) || !takesEvents(req.Header))
 	r = h.server.newRequest(h.life, client, m, out.message)
 	r.onlyAnswer = out.plain
 	gone := func(err error) { r.cancel(fmt.Errorf("%w: %w", ErrClientGone, err)) }

@@ -271,6 +271,16 @@ func TestSessionsAreForgottenWhenIdleOrTooManyButNotInUse(t *testing.T) {
 	})
 }
 
+func TestIntroductionThatTakesLongBeginsASessionToo(t *testing.T) {
+	var hooks mcpserver.Hooks
+	hooks.AddBeforeInitialize(func(context.Context, any, *mcp.InitializeRequest) { time.Sleep(time.Minute) })
+	inBubble(t, server.Options{Extra: []mcpserver.ServerOption{mcpserver.WithHooks(&hooks)}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+		if a := r.post(initialize); a.Header.Get("Mcp-Session-Id") == "" || len(a.messages(t)) != 1 {
+			t.Errorf("got %v, %s", a.Header, a.body)
+		}
+	})
+}
+
 func TestNoSessionBeginsWhileAllAreInUse(t *testing.T) {
 	inBubble(t, server.Options{}, server.HTTPOptions{MaxSessions: 1}, func(t *testing.T, r *remote) {
 		busy := r.initialize()
@@ -282,6 +292,24 @@ func TestNoSessionBeginsWhileAllAreInUse(t *testing.T) {
 		}
 		<-done
 		r.initialize()
+	})
+}
+
+func TestCallerWhoBeginsManySessionsTakesThePlaceOfNobodyElse(t *testing.T) {
+	opts := aliceAndBob()
+	opts.MaxSessions = 3
+	inBubble(t, server.Options{}, opts, func(t *testing.T, r *remote) {
+		known := func(name, session string) bool {
+			return r.post(`{"jsonrpc":"2.0","id":"p","method":"ping"}`, append(as(name), "Mcp-Session-Id", session)...).StatusCode == 200
+		}
+		alice := r.initialize(as("alice")...)
+		var bob []string
+		for range 10 {
+			bob = append(bob, r.initialize(as("bob")...))
+		}
+		if !known("alice", alice) || !known("bob", bob[9]) || !known("bob", bob[8]) || known("bob", bob[7]) {
+			t.Errorf("alice %v, bob %v %v %v", known("alice", alice), known("bob", bob[9]), known("bob", bob[8]), known("bob", bob[7]))
+		}
 	})
 }
 

@@ -46,7 +46,7 @@ func (h *HTTP) receive(w http.ResponseWriter, req *http.Request, from caller.Cal
 	var e envelope
 	_, _ = e.Write(body)
 	m = e.message(body)
-	m.from, m.held = from, int64(len(body))
+	m.from, m.header, m.held = from, namesOf(req.Header), int64(len(body))
 	return m, true
 }
 

@@ -31,10 +31,7 @@ const noteBuffer = 100
 // can be written before its answer.
 type request struct {
 	*session
-	id     json.RawMessage // as sent: 1 and "1" are two ids
-	method string
-	line   []byte
-	held   int64 // as incoming.held
+	incoming
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -58,7 +55,7 @@ type request struct {
 // newRequest makes a request that ends when ctx does, and whose context has its
 // caller. Its cancel is to be called.
 func (s *Server) newRequest(ctx context.Context, client *session, m incoming, send func([]byte)) *request {
-	r := &request{session: client, id: m.id, method: m.method, line: m.line, held: m.held, send: send, log: s.opts.Log}
+	r := &request{session: client, incoming: m, send: send, log: s.opts.Log}
 	r.ctx, r.cancel = context.WithCancelCause(caller.NewContext(ctx, m.from))
 	return r
 }

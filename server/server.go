@@ -88,6 +88,7 @@ func New(opts Options) (*Server, error) {
 		mcpserver.WithToolCapabilities(false),
 		mcpserver.WithInstructions(opts.Instructions),
 		mcpserver.WithToolHandlerMiddleware(declaring),
+		mcpserver.WithToolHandlerMiddleware(handing),
 	}
 	with = append(with, opts.Extra...)
 	s := &Server{mcp: mcpserver.NewMCPServer(opts.Name, opts.Version, with...), opts: opts, mirrored: make(map[string]*mcp.Tool)}
@@ -127,7 +128,8 @@ func (s *Server) answer(r *request) (line []byte, code int) {
 			line = encode(rpcError(r.id, code, "internal error, in the server's log as "+reference, nil))
 		}
 	}()
-	answer := s.settle(r, s.mcp.HandleMessage(s.mcp.WithContext(r.ctx, r), r.line))
+	r.split()
+	answer := s.settle(r, s.mcp.HandleMessage(s.mcp.WithContext(r.ctx, r), r.brief))
 	if e, failed := answer.(mcp.JSONRPCError); failed {
 		code = e.Error.Code
 	}
@@ -181,7 +183,7 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 // of those that the caller may call.
 func (s *Server) nameTools(e *mcp.JSONRPCErrorDetails, r *request) {
 	var call struct{ Params struct{ Name string } }
-	if json.Unmarshal(r.line, &call) != nil || slices.Contains(s.tools, call.Params.Name) {
+	if json.Unmarshal(r.brief, &call) != nil || slices.Contains(s.tools, call.Params.Name) {
 		return
 	}
 	may := caller.FromContext(r.ctx).MayCall

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"container/list"
 	"net/http"
 	"sync"
@@ -23,7 +24,8 @@ type client struct {
 
 // sessions knows clients by the ids of their sessions. It forgets those that have
 // not been heard of for idle, and beyond max the one longest unheard of, but none
-// that is held.
+// that is held. A caller who has some takes the place of their own: so whoever begins
+// one after the other takes the place of nobody else.
 type sessions struct {
 	max  int
 	idle time.Duration
@@ -39,14 +41,14 @@ func (s *sessions) add(c *client) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgetIdle()
-	if len(s.byID) >= s.max && !s.forgetOldest() {
+	if len(s.byID) >= s.max && !s.makeRoom(c.owner) {
 		return false
 	}
 	c.used = time.Now()
 	if s.byID == nil {
 		s.byID = make(map[string]*list.Element)
 	}
-	s.byID[c.session.id] = s.order.PushFront(c)
+	s.byID[c.session.sessionID] = s.order.PushFront(c)
 	return true
 }
 
@@ -75,7 +77,7 @@ func (s *sessions) release(c *client) {
 	defer s.mu.Unlock()
 	c.busy--
 	c.used = time.Now()
-	if e, ok := s.byID[c.session.id]; ok {
+	if e, ok := s.byID[c.session.sessionID]; ok {
 		s.order.MoveToFront(e)
 	}
 }
@@ -108,18 +110,30 @@ func (s *sessions) forgetIdle() {
 	}
 }
 
-func (s *sessions) forgetOldest() bool {
+// makeRoom forgets the client that is longest unheard of: of the owner's, or if all
+// theirs are held, of all.
+func (s *sessions) makeRoom(owner caller.Caller) bool {
+	var oldest *list.Element
 	for e := s.order.Back(); e != nil; e = e.Prev() {
-		if e.Value.(*client).busy == 0 {
-			s.forget(e)
-			return true
+		c := e.Value.(*client)
+		if c.busy > 0 {
+			continue
 		}
+		if same(c.owner, owner) {
+			oldest = e
+			break
+		}
+		oldest = cmp.Or(oldest, e)
 	}
-	return false
+	if oldest == nil {
+		return false
+	}
+	s.forget(oldest)
+	return true
 }
 
 func (s *sessions) forget(e *list.Element) {
-	delete(s.byID, e.Value.(*client).session.id)
+	delete(s.byID, e.Value.(*client).session.sessionID)
 	s.order.Remove(e)
 }
 

@@ -26,17 +26,29 @@ type stream struct {
 	owner caller.Caller
 }
 
+// add makes a stream known, unless there are too many. No caller who has a name gets
+// more than a quarter of them, so that there are some for others.
 func (s *streams) add(c stream, most int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.byID) >= most {
+	if len(s.byID) >= most || c.owner.ID != "" && s.of(c.owner) >= max(most/4, 1) {
 		return false
 	}
 	if s.byID == nil {
 		s.byID = make(map[string]stream)
 	}
-	s.byID[c.session.id] = c
+	s.byID[c.session.sessionID] = c
 	return true
+}
+
+// of counts the streams of a caller. mu is held.
+func (s *streams) of(owner caller.Caller) (n int) {
+	for _, c := range s.byID {
+		if same(c.owner, owner) {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *streams) get(id string, owner caller.Caller) (c stream, ok bool) {
@@ -49,7 +61,7 @@ func (s *streams) get(id string, owner caller.Caller) (c stream, ok bool) {
 func (s *streams) remove(c stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.byID, c.session.id)
+	delete(s.byID, c.session.sessionID)
 }
 
 // openStream serves GET /sse, of the protocol as it was until 2025: a stream over
@@ -75,7 +87,7 @@ func (h *HTTP) openStream(w http.ResponseWriter, req *http.Request, from caller.
 	unwatch := context.AfterFunc(req.Context(), func() { c.hangUp(context.Cause(req.Context())) })
 	defer unwatch()
 
-	out.put(event("endpoint", []byte("/message?sessionId="+c.session.id)))
+	out.put(event("endpoint", []byte("/message?sessionId="+c.session.sessionID)))
 	select {
 	case <-c.ctx.Done():
 	case <-h.stopping.Done():

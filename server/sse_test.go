@@ -194,6 +194,20 @@ func TestStreamOfSSEIsBoundInRequestsAndNumber(t *testing.T) {
 	})
 }
 
+func TestCallerOpensAQuarterOfTheStreamsAtMost(t *testing.T) {
+	opts := aliceAndBob()
+	opts.MaxSessions = 8
+	inBubble(t, server.Options{}, opts, func(t *testing.T, r *remote) {
+		open := []*stream{r.openStream(as("alice")...), r.openStream(as("alice")...)}
+		if a := r.send("GET", "/sse", "", http.Header{"Authorization": {"Bearer alice"}}); a.StatusCode != 503 {
+			t.Errorf("a third stream got %d", a.StatusCode)
+		}
+		for _, s := range append(open, r.openStream(as("bob")...)) {
+			s.resp.Body.Close()
+		}
+	})
+}
+
 func TestStreamThatIsNotReadIsDropped(t *testing.T) {
 	var ended collector
 	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {

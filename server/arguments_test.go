@@ -1,0 +1,63 @@
+package server
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/mark3labs/mcp-go/mcp"
+)
+
+func TestCallIsHandedOverWithoutItsArguments(t *testing.T) {
+	for _, tt := range []struct{ line, brief, arguments string }{
+		{`{"params":{"name":"a","arguments":{"b":[1,"}"]},"x":1}}`, `{"params":{"name":"a","arguments":null,"x":1}}`, `{"b":[1,"}"]}`},
+		{`{ "params" : { "arguments" : "\\\"}" } }`, `{ "params" : { "arguments" : null} }`, `"\\\"}" `},
+		{`{"params":{"name":"arguments","x":{"arguments":1}}}`, `{"params":{"name":"arguments","x":{"arguments":1}}}`, ""},
+		{`{"arguments":{},"params":{}}`, `{"arguments":{},"params":{}}`, ""},
+		{`{"params":[{"arguments":{}}]}`, `{"params":[{"arguments":{}}]}`, ""},
+		{`{"params":{"arguments":{]}}`, `{"params":{"arguments":{]}}`, ""},
+		{`{"params":{"arguments":1e999}}`, `{"params":{"arguments":1e999}}`, ""},
+	} {
+		m := incoming{method: "tools/call", line: []byte(tt.line)}
+		m.split()
+		if string(m.brief) != tt.brief || string(m.arguments) != tt.arguments {
+			t.Errorf("%s: got %s and %q", tt.line, m.brief, m.arguments)
+		}
+	}
+}
+
+func TestOnlyCallsOfToolsAreSplit(t *testing.T) {
+	m := incoming{method: "prompts/get", line: []byte(`{"params":{"arguments":{}}}`)}
+	m.split()
+	if string(m.brief) != string(m.line) || m.arguments != nil {
+		t.Errorf("got %s and %q", m.brief, m.arguments)
+	}
+}
+
+// FuzzSplit checks that a tool gets what it would have got from the whole message, and
+// that nothing becomes JSON that was not.
+func FuzzSplit(f *testing.F) {
+	f.Add([]byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"b":"\\"},"_meta":{}}}`))
+	f.Add([]byte(`{"params":{"arguments":{}},"params":{"ARGUMENTS":[{"arguments":"\"}"}], "argument\u0073":{} }}`))
+	f.Add([]byte(`{"params":{"arguments":null},"params":null}`))
+	f.Add([]byte(`{"params":{"arguments":1,,"":{"}`))
+	f.Add([]byte(`{"params":{"arguments":"` + strings.Repeat(`\\`, 100) + `\""}}`))
+	f.Add([]byte(`}{`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		m := incoming{method: "tools/call", line: line}
+		m.split()
+		var want, got mcp.CallToolRequest
+		wrong, wrongBrief := json.Unmarshal(line, &want), json.Unmarshal(m.brief, &got)
+		if (wrong == nil) != (wrongBrief == nil) {
+			t.Fatalf("the message: %v; without arguments, %s: %v", wrong, m.brief, wrongBrief)
+		}
+		if m.arguments != nil {
+			got.Params.Arguments, got.Params.RawArguments = m.values, m.arguments
+		}
+		want.Params.RawArguments, got.Params.RawArguments = nil, nil // of which blanks may differ
+		if wrong == nil && !reflect.DeepEqual(got.Params, want.Params) {
+			t.Errorf("got %+v, want %+v", got.Params, want.Params)
+		}
+	})
+}
