@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"sync"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/ollama"
@@ -68,14 +67,9 @@ func bench(ctx context.Context, args []string, std stdio) int {
 	if err != nil {
 		return complain(std, err)
 	}
-	life, stop := context.WithCancel(context.Background())
-	var background sync.WaitGroup
-	background.Go(func() { hosts.fleet.Watch(life) })
-	err = o.run(ctx, c, hosts)
-	stop()
-	background.Wait()
-	hosts.fleet.Close()
-	if err != nil {
+	stop := hosts.watch()
+	defer stop()
+	if err := o.run(ctx, c, hosts); err != nil {
 		return fail(std, err)
 	}
 	return ok

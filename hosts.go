@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +55,19 @@ func newHosts(c config.Config, log *slog.Logger) (*hosts, error) {
 		return nil, err
 	}
 	return &hosts{Pool: p, fleet: f}, f.Set(specs(c))
+}
+
+// watch looks after the hosts until stop is called, which then lets go of them. No
+// calls may be left by then.
+func (h *hosts) watch() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() { h.fleet.Watch(ctx) })
+	return func() {
+		cancel()
+		watching.Wait()
+		h.fleet.Close()
+	}
 }
 
 // With lends out a host, and keeps the news of hosts coming. A model that no host is

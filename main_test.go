@@ -98,6 +98,7 @@ func TestMisuseIsExplainedAndEndsWithStatus2(t *testing.T) {
 		{env: []string{"OLLAMA_MCP_QUEUE=long"}, want: "OLLAMA_MCP_QUEUE"},
 		{args: []string{"doctor", "--timeout=-1s"}, want: "--timeout"},
 		{args: []string{"--insecure=perhaps"}, want: "--insecure"},
+		{args: []string{"--output-filter=mask:a", "--output-filter=mask:b*"}, want: `output-filter: the rule "#2"`},
 	} {
 		out, errs, status := program(t, "", tc.env, tc.args...)
 		if status != misuse || !strings.Contains(errs, tc.want) || out != "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -37,6 +38,7 @@ type service struct {
 	// life is that of what goes on beside the requests.
 	life       context.Context
 	background sync.WaitGroup
+	leaveHosts func() // ends the looking after them
 }
 
 // newService builds the parts, and starts none of them.
@@ -74,14 +76,15 @@ func (s *service) settle(c config.Config) error {
 		return err
 	}
 	settings := &tools.Settings{
-		KeepAlive: make(map[string]*time.Duration), Semantic: make(map[string]*float64), Providers: lenders,
+		KeepAlive: make(map[string]*time.Duration), HedgeAfter: make(map[string]*time.Duration),
+		Semantic: make(map[string]*float64), Providers: lenders,
 	}
 	aliases, clouds := make(map[string][]string), make(map[string]bool)
 	for name, m := range c.Models {
 		if m.Try != nil {
 			aliases[name] = m.Try
 		}
-		settings.KeepAlive[name], settings.Semantic[name] = m.KeepAlive, m.Semantic
+		settings.KeepAlive[name], settings.HedgeAfter[name], settings.Semantic[name] = m.KeepAlive, m.HedgeAfter, m.Semantic
 	}
 	for name, p := range c.Providers {
 		clouds[name] = !p.Local
@@ -109,7 +112,11 @@ func filter(c config.Config) (*tools.Filter, error) {
 	if c.Guard.Model != "" {
 		guard = new(tools.Guard(c.Guard))
 	}
-	return tools.NewFilter(rules, guard)
+	f, err := tools.NewFilter(rules, guard)
+	if err != nil {
+		return nil, fmt.Errorf("output-filter: %w", err)
+	}
+	return f, nil
 }
 
 func (s *service) newServer() (*server.Server, error) {
@@ -134,7 +141,8 @@ func (s *service) newServer() (*server.Server, error) {
 	deps := tools.Deps{
 		Hosts: s.hosts, Vectors: new(tools.Vectors), Log: s.log,
 		Timeout: c.Timeout, InlineBytes: c.InlineBytes, RawRunner: c.RunnerOptions == "caller",
-		Settings: s.settings.Load, FallbackAfter: c.FallbackAfter, NoCloud: c.NoCloud, ContextGuard: c.ContextGuard,
+		Settings: s.settings.Load, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter,
+		NoCloud: c.NoCloud, ContextGuard: c.ContextGuard,
 		Answers: s.answers, CacheMode: c.Cache, Likeness: likeness, Digest: s.hosts.fleet.Digest,
 		Background: func(work func(context.Context)) { s.background.Go(func() { work(s.life) }) },
 	}
@@ -160,7 +168,7 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 // start begins what goes on beside the requests, until life ends.
 func (s *service) start(life context.Context) {
 	s.life = life
-	s.background.Go(func() { s.hosts.fleet.Watch(life) })
+	s.leaveHosts = s.hosts.watch()
 	if len(s.config.Files) == 0 {
 		return
 	}
@@ -171,11 +179,11 @@ func (s *service) start(life context.Context) {
 	s.background.Go(func() { reload.Watch(life, s.config.Files, hangups, s.reload) })
 }
 
-// wait returns when all that start began has ended.
+// wait returns when all that start began has ended. Its life must be over.
 func (s *service) wait() {
 	s.answers.Close()
 	s.background.Wait()
-	s.hosts.fleet.Close()
+	s.leaveHosts()
 }
 
 // reload reads the configuration again and takes over what may change while the

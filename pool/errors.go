@@ -18,6 +18,11 @@ var ErrQueueTimeout = errors.New("no slot came free in time")
 // ErrNoHost means that no host could serve a request; see NoHostError.
 var ErrNoHost = errors.New("no host available")
 
+// ErrTooSlow is for the cause of a context that is cancelled because its host has not
+// begun to answer in time. Unlike a caller who left, it may count against the host: when
+// nothing had come in ten seconds of a model that was in memory.
+var ErrTooSlow = errors.New("too slow")
+
 // FullError refuses a request at once, because too many are waiting.
 type FullError struct {
 	Waiting    int           // requests that wait already
@@ -105,7 +110,7 @@ func hosts(failed []Failure) string {
 // hostsFault reports whether another try could cure a failure.
 func hostsFault(err error) bool {
 	switch backend.ClassOf(err) {
-	case backend.Transport, backend.Overload, backend.Server:
+	case backend.Transport, backend.Overload, backend.Server, backend.Crashed:
 		return true
 	}
 	return false

@@ -11,7 +11,6 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
-	"ollama-mcp/internal/backend/ollama"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
@@ -102,60 +101,4 @@ func TestHostThatDiesWithManyCallsInFlightLosesNone(t *testing.T) {
 			t.Errorf("%d calls were tried again, want about half", retried)
 		}
 	})
-}
-
-func TestConnectionsAreKeptForAsManyCallsAsThereAreSlots(t *testing.T) {
-	const slots, callers, calls = 8, 500, 640
-	opened := connections(t, slots, callers, calls)
-	t.Logf("%d connections for %d calls on %d slots", opened, calls, slots)
-	// On a machine that is starved net/http gives up a connection now and then: one whose
-	// writer it has not heard of within 50 ms of the answer.
-	if opened > 2*slots {
-		t.Errorf("%d connections were opened for %d calls on %d slots", opened, calls, slots)
-	}
-}
-
-// connections is how many are opened over real sockets for so many calls.
-func connections(t testing.TB, slots, callers, calls int) (opened int) {
-	t.Helper()
-	fake := backendtest.New("gpu")
-	// A call may take over a connection that comes free while its own is still being made,
-	// which is one too many then. So the first are answered when all slots have theirs.
-	fake.AnswerWith(func(c backendtest.Call) backendtest.Reply {
-		_ = fake.Wait(t.Context(), func(s backendtest.Stats) bool { return s.Calls >= slots })
-		return backendtest.Reply{Text: c.Prompt}
-	})
-	url := fake.Listen(t)
-	host, err := ollama.New(ollama.Options{Name: fake.Name(), URL: url, Conns: slots})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer host.Close()
-	p := newPool(t, pool.Options{Hosts: []backend.Backend{host}, Slots: slots, Queue: callers, PerCaller: callers})
-	var next atomic.Int64
-	var all sync.WaitGroup
-	for range callers {
-		all.Go(func() {
-			for next.Add(1) <= int64(calls) {
-				err := p.With(t.Context(), route.Need{}, func(ctx context.Context, l *pool.Lease) error {
-					_, err := l.Host.Generate(ctx, &backend.GenerateRequest{Model: backendtest.Tiny, Prompt: "hi"}, nil)
-					return err
-				})
-				if err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	all.Wait()
-	return fake.Stats().Opened
-}
-
-func BenchmarkHundredThousandCallsOverSockets(b *testing.B) {
-	for b.Loop() {
-		began := time.Now()
-		opened := connections(b, 8, 500, 100_000)
-		b.ReportMetric(float64(opened), "connections")
-		b.ReportMetric(100_000/time.Since(began).Seconds(), "calls/s")
-	}
 }

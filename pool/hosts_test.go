@@ -1,7 +1,9 @@
 package pool_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -168,4 +170,36 @@ func TestRunnerThatHangsIsEjectedThoughItAnswersChecks(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestHostThatIsTooSlowAgainAndAgainIsEjectedUnlessItWasGivenNoTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		patience time.Duration
+		cause    error
+		breaker  string
+	}{
+		"too slow":                 {12 * time.Second, fmt.Errorf("%w: its share of the time is over", pool.ErrTooSlow), "open"},
+		"too slow for little time": {9 * time.Second, pool.ErrTooSlow, "closed"},
+		"left by its caller":       {time.Minute, errors.New("the client left"), "closed"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			hosts, backends := machines(good("stuck"))
+			p := newPool(t, pool.Options{Hosts: backends, Slots: 1})
+			if err := ask(t.Context(), p, "m:latest", 1); err != nil { // it is in memory then
+				t.Fatal(err)
+			}
+			hosts[0].fails = func(time.Time) *fault { return &fault{hangs: true} }
+			for range 5 {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				timer := time.AfterFunc(c.patience, func() { cancel(c.cause) })
+				if err := ask(ctx, p, "m:latest", 1); !errors.Is(err, backend.Caller) {
+					t.Errorf("%s: got %v, want that its caller left", name, err)
+				}
+				timer.Stop()
+			}
+			if got := p.Stats().Hosts[0].Breaker; got != c.breaker {
+				t.Errorf("%s: the breaker is %s, want %s", name, got, c.breaker)
+			}
+		})
+	}
 }

@@ -15,6 +15,9 @@ const (
 	// wedged is how long a host that holds the model may take for the first token
 	// before a call that ran out of time is the host's fault.
 	wedged = 30 * time.Second
+	// tooSlow is the same for calls that were ended with ErrTooSlow: for those it was
+	// known that others could be asked. It is a bound, since callers may have little time.
+	tooSlow = 10 * time.Second
 	// longestRest bounds what a host may ask for with Retry-After.
 	longestRest = 5 * time.Minute
 	// typicalTokens turns the speed of a host into the latency of one answer, for the
@@ -27,7 +30,7 @@ func (l *Lease) judge(ctx context.Context, err error, now time.Time) breaker.Out
 	switch backend.ClassOf(err) {
 	case backend.Transport:
 		return breaker.Failure
-	case backend.Server:
+	case backend.Server, backend.Crashed:
 		if l.seen.pieces { // it works, and was cut off
 			return breaker.Soft
 		}
@@ -38,12 +41,23 @@ func (l *Lease) judge(ctx context.Context, err error, now time.Time) breaker.Out
 		if err == nil || l.seen.answered {
 			return breaker.Success
 		}
-		late := errors.Is(ctx.Err(), context.DeadlineExceeded) && !l.seen.pieces
-		if late && now.Sub(l.began) >= wedged && (!l.loading || l.loadsInVain(now)) {
+		if l.isLate(ctx, now) && (!l.loading || l.loadsInVain(now)) {
 			return breaker.Slow
 		}
 	}
 	return breaker.Undecided
+}
+
+// isLate reports whether a lease ended because nothing had come for too long.
+func (l *Lease) isLate(ctx context.Context, now time.Time) bool {
+	took := now.Sub(l.began)
+	switch {
+	case l.seen.pieces:
+		return false
+	case errors.Is(context.Cause(ctx), ErrTooSlow):
+		return took >= tooSlow
+	}
+	return errors.Is(ctx.Err(), context.DeadlineExceeded) && took >= wedged
 }
 
 // giveBack ends a lease: what was seen of the host is noted, and the slot freed.

@@ -15,11 +15,12 @@ type Lease struct {
 	Host    backend.Backend
 	Attempt int       // 1 for the first try of the request
 	Failed  []Failure // the tries before
+	Hedge   bool      // another host is at work on the request, and late
 
-	// Runner holds the runner options to send: what is pinned for the model and,
-	// where nothing is, what the caller wants. It must not be changed.
+	// Runner holds the runner options to send: what is pinned for the model, or how a
+	// host has it loaded, and else what the caller wants. It must not be changed.
 	Runner map[string]any
-	// Overridden names the options of the caller that are pinned to other values.
+	// Overridden names the options of the caller that have other values in Runner.
 	Overridden []string
 
 	ticket ticket

@@ -97,6 +97,7 @@ func (h *host) isLoaded(l *Lease, anew bool) {
 	l.loadsNoMore()
 	habitOf(h.habits, l.key().model).waited = time.Time{}
 	if anew {
+		delete(h.memory, l.key().model)
 		maps.DeleteFunc(h.memory, func(model string, _ resident) bool { return habitOf(h.habits, model).fate != stays })
 	}
 	h.memory.hold(l.key())
@@ -109,6 +110,12 @@ func (h *host) isLoaded(l *Lease, anew bool) {
 
 // learnLoaded takes in what a check found in memory.
 func (h *host) learnLoaded(found []Loaded) {
+	for _, l := range found {
+		if h.memory[l.Model].chosen {
+			own := habitOf(h.habits, l.Model)
+			own.context = max(own.context, l.NumCtx)
+		}
+	}
 	memory := h.memory.saw(found)
 	// Ollama lists a model as soon as there is room for it, though it is not loaded yet.
 	room := !slices.ContainsFunc(h.loading, func(l *Lease) bool { return !memory.holds(l.key()) })

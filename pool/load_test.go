@@ -67,6 +67,45 @@ func TestModelThatIsBeingLoadedTakesOneSlotAndOthersGoOn(t *testing.T) {
 	})
 }
 
+func TestWaitForAModelThatIsBeingLoadedIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, backends := machines(coldMachine("gpu", 2))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 2})
+		if err := ask(t.Context(), p, "warm:latest", 1); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		waits := func(model string) (standing func() route.Standing) {
+			all.Go(func() {
+				need := route.Need{Model: model, OnWait: func(s func() route.Standing) { standing = s }}
+				if err := p.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {
+					return generate(ctx, l.Host, model, 30_000)
+				}); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+			return standing
+		}
+		if s := waits("cold:latest"); s != nil {
+			t.Fatal("the first call does not get a slot")
+		}
+		cold := waits("cold:latest")
+		if got := cold(); !got.Loading || got.Place != 1 {
+			t.Errorf("while its model is loaded: got %+v, want so for the first in the queue", got)
+		}
+		_ = waits("warm:latest") // takes the other slot
+		if got := waits("warm:latest")(); got.Loading {
+			t.Errorf("a call of a model that is in memory: got %+v, want no loading", got)
+		}
+		time.Sleep(2 * time.Minute)
+		if got := cold(); got.Loading {
+			t.Errorf("once its model is there: got %+v, want no loading", got)
+		}
+		all.Wait()
+	})
+}
+
 func TestAnotherHostLoadsTheModelUnlessThatWouldTakeLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts, backends := machines(coldMachine("gpu-1", 1), coldMachine("gpu-2", 1))
@@ -174,13 +213,8 @@ func TestCallsWaitForALoadThatOutlivesItsLease(t *testing.T) {
 func TestModelsThatShareAHostOfManySlotsTakeTurnsInBlocks(t *testing.T) {
 	run := func(callers int, naively bool) (served int64, loads int) {
 		synctest.Test(t, func(t *testing.T) {
-			hosts, backends := machines(&machine{
-				name: "gpu", parallel: 4, perToken: time.Millisecond, load: 5 * time.Second, holds: 1,
-			})
-			var l lender = newPool(t, pool.Options{Hosts: backends, Slots: 4})
-			if naively {
-				l = newNaive(hosts, 4)
-			}
+			gpu := &machine{name: "gpu", parallel: 4, perToken: time.Millisecond, load: 5 * time.Second, holds: 1}
+			l := newLender(t, naively, pool.Options{Slots: 4}, gpu)
 			var done atomic.Int64
 			var all sync.WaitGroup
 			end := time.Now().Add(10 * time.Minute)
@@ -199,7 +233,7 @@ func TestModelsThatShareAHostOfManySlotsTakeTurnsInBlocks(t *testing.T) {
 				})
 			}
 			all.Wait()
-			served, loads = done.Load(), hosts[0].loads
+			served, loads = done.Load(), gpu.loads
 		})
 		return served, loads
 	}

@@ -86,7 +86,7 @@ func (p *Pool) bestIdle(need route.Need, k groupKey, now time.Time) *host {
 	}
 	p.opts.Policy(need, p.scratch)
 	for _, candidate := range p.scratch {
-		if h := p.named(candidate.Name); !h.doubtful(now) {
+		if h := p.named(candidate.Name); h.well(now) && !h.doubtful(now) {
 			return h
 		}
 	}

@@ -1,16 +1,13 @@
 package pool
 
-import (
-	"strconv"
-)
-
 // memory is what a host is believed to hold in memory, by model.
 type memory map[string]resident
 
 // resident is a model in memory.
 type resident struct {
-	runner string // the options that it was loaded with, as in modelKey
-	numCtx string // "" if they left it to the host
+	others string // runner options that it was loaded with but num_ctx, as in modelKey
+	numCtx int    // tokens of context; 0 if not known
+	chosen bool   // by the host, since the options left it open
 	seen   bool   // by a check, which tells of the options only the context
 }
 
@@ -18,17 +15,21 @@ type resident struct {
 func (m memory) holds(key modelKey) bool {
 	r, ok := m[key.model]
 	switch {
-	case !ok:
+	case !ok || !r.seen && r.others != key.others:
 		return false
-	case r.seen:
-		return key.numCtx == "" || key.numCtx == r.numCtx
+	case key.numCtx == 0:
+		return r.seen || r.chosen
 	}
-	return r.runner == key.runner
+	return key.numCtx == r.numCtx
 }
 
-// hold notes a model that a call has shown to be in memory.
+// hold notes a model that a call has shown to be in memory, loaded for it or before.
 func (m memory) hold(key modelKey) {
-	m[key.model] = resident{runner: key.runner, numCtx: key.numCtx}
+	r := resident{others: key.others, numCtx: key.numCtx, chosen: key.numCtx == 0}
+	if m.holds(key) { // then its context is what it was
+		r.numCtx, r.chosen = m[key.model].numCtx, r.chosen || m[key.model].chosen
+	}
+	m[key.model] = r
 }
 
 // saw is the memory that a check found. It tells less than our own calls do, so
@@ -36,9 +37,10 @@ func (m memory) hold(key modelKey) {
 func (m memory) saw(loaded []Loaded) memory {
 	found := make(memory, len(loaded))
 	for _, l := range loaded {
-		r := resident{numCtx: strconv.Itoa(l.NumCtx), seen: true}
-		if own, ok := m[l.Model]; ok && !own.seen && (own.numCtx == "" || own.numCtx == r.numCtx) {
+		r := resident{numCtx: l.NumCtx, seen: true}
+		if own, ok := m[l.Model]; ok && !own.seen && (own.numCtx == 0 || own.numCtx == l.NumCtx) {
 			r = own
+			r.numCtx = l.NumCtx
 		}
 		found[l.Model] = r
 	}

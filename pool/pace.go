@@ -29,6 +29,7 @@ type habit struct {
 	answered time.Time // the last call
 	waited   time.Time // since when calls have waited for the model to be loaded, in vain so far; or the zero Time
 	fate     fate
+	context  int // tokens that the host chose when the options left it open, at most; 0 if not known
 }
 
 // habitFor is how long what a host was like is believed without trying it again.

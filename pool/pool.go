@@ -6,10 +6,10 @@
 // is free. The pool promises that no host is asked for more than its slots at once,
 // that only so many calls wait, that one which waits can leave at any time
 // and knows its place, that turns are fair between callers, that a model which a host
-// has to load takes one slot until it is there, that a call which
-// failed by a host's fault is tried elsewhere, and that a slot is given back
-// whatever happens to the one who had it. What a request needs is said by package
-// route; asking the host is left to the borrower, finding hosts to package fleet.
+// has to load takes one slot until it is there, that a call which failed by a host's
+// fault is tried elsewhere, as is one that is late if that is wanted, and that a slot is
+// given back whatever happens to the one who had it. What a request needs is said by
+// package route; asking the host is left to the borrower, finding hosts to package fleet.
 package pool
 
 import (
@@ -46,7 +46,9 @@ type Options struct {
 
 	// Policy orders the hosts that are free; nil means the first of route.Policies.
 	Policy route.Policy
-	// Runner holds runner options by canonical model, pinned against its callers.
+	// Runner holds runner options by canonical model, pinned against its callers. Where
+	// it leaves num_ctx open, a caller who wants no more than a host has the model
+	// loaded with gets that instead, or one caller could have it loaded anew for all.
 	Runner map[string]map[string]any
 	// InMemory says that hosts load no models, as providers do not, so that no call
 	// waits while another makes its model be loaded.

@@ -232,52 +232,50 @@ func TestSlotComesBackFromABorrowerThatPanics(t *testing.T) {
 	}
 }
 
-// Whatever mix of requests comes, leaves and runs out of time, each ends once,
+// Whatever mix of requests comes, leaves, is hedged and runs out of time, each ends once,
 // never more than the slots are lent, and in the end every slot is back.
 func TestNoSlotIsLostOrLentTwice(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		slots := rapid.IntRange(1, 4).Draw(r, "slots")
+		hosts := rapid.SampledFrom([][]string{{"a"}, {"a", "b"}}).Draw(r, "hosts")
 		queue := rapid.IntRange(1, 8).Draw(r, "queue")
-		type visit struct{ arrives, holds, patience time.Duration }
+		type visit struct{ arrives, holds, patience, hedge time.Duration }
 		visits := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) visit {
 			upTo := func(limit int, label string) time.Duration {
 				return time.Duration(rapid.IntRange(0, limit).Draw(r, label)) * time.Second
 			}
-			return visit{upTo(20, "arrives"), upTo(10, "holds"), upTo(10, "patience")}
+			return visit{upTo(20, "arrives"), upTo(10, "holds"), upTo(10, "patience"), upTo(5, "hedge")}
 		}), 1, 40).Draw(r, "visits")
 
 		synctest.Test(t, func(t *testing.T) {
-			p := newPool(t, pool.Options{Slots: slots, Queue: queue})
-			var busy atomic.Int64
+			p := newPool(t, pool.Options{Hosts: named(hosts...), Slots: slots, Queue: queue})
+			busy := map[string]*atomic.Int64{"a": new(atomic.Int64), "b": new(atomic.Int64)}
 			var all sync.WaitGroup
 			for _, v := range visits {
 				all.Go(func() {
 					time.Sleep(v.arrives)
 					ctx, cancel := context.WithTimeout(t.Context(), v.patience)
 					defer cancel()
-					_ = p.With(ctx, route.Need{}, func(context.Context, *pool.Lease) error {
-						if n := busy.Add(1); n > int64(slots) {
+					var mine atomic.Int64
+					_ = p.With(ctx, route.Need{HedgeAfter: v.hedge}, func(ctx context.Context, l *pool.Lease) error {
+						on := busy[l.Host.Name()]
+						if n := on.Add(1); n > int64(slots) {
 							t.Errorf("%d at once on %d slots", n, slots)
 						}
-						defer busy.Add(-1)
-						time.Sleep(v.holds)
-						return nil
+						defer on.Add(-1)
+						if n := mine.Add(1); n > 2 {
+							t.Errorf("%d tries of one request at once", n)
+						}
+						defer mine.Add(-1)
+						return after(ctx, v.holds, nil)
 					})
-				})
-			}
-			all.Wait()
-
-			var lent sync.WaitGroup
-			for range slots {
-				lent.Go(func() {
-					if err := p.With(t.Context(), route.Need{OnWait: func(func() route.Standing) {
-						t.Error("a slot is missing in the end")
-					}}, hold(time.Second)); err != nil {
-						t.Error(err)
+					if n := mine.Load(); n != 0 {
+						t.Errorf("%d tries go on when With has returned", n)
 					}
 				})
 			}
-			lent.Wait()
+			all.Wait()
+			assertAllSlots(t, p, slots*len(hosts))
 		})
 	})
 }

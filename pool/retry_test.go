@@ -132,6 +132,23 @@ func TestHostThatAsksForItIsLeftAlone(t *testing.T) {
 	})
 }
 
+func TestMostHostsThatAskForItAreLeftAloneWhileAnotherIsFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Hosts: named("gpu-1", "gpu-2", "gpu-3"), Slots: 1})
+		busy := &backend.Error{Class: backend.Overload, RetryAfter: 5 * time.Minute}
+		var asked []string
+		for range 10 {
+			if err := p.With(t.Context(), route.Need{}, onHosts(&asked, map[string]error{"gpu-1": busy, "gpu-2": busy})); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(20 * time.Second)
+		}
+		if want := []string{"gpu-1", "gpu-2", "gpu-3"}; !slices.Equal(asked[:3], want) || slices.ContainsFunc(asked[3:], func(s string) bool { return s != "gpu-3" }) {
+			t.Errorf("asked %v, want gpu-1 and gpu-2 only once", asked)
+		}
+	})
+}
+
 func TestSingleHostIsWaitedForAsLongAsItAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, pool.Options{Slots: 1})

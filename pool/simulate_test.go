@@ -22,6 +22,17 @@ type lender interface {
 	With(context.Context, route.Need, func(context.Context, *pool.Lease) error) error
 }
 
+// newLender is a pool for some hosts, or a naive one of as many slots.
+func newLender(t *testing.T, naively bool, o pool.Options, hosts ...*machine) lender {
+	t.Helper()
+	all, backends := machines(hosts...)
+	if naively {
+		return newNaive(all, o.Slots)
+	}
+	o.Hosts = backends
+	return newPool(t, o)
+}
+
 // naive is first come, first served: a call goes to the next host in turn, and
 // waits there.
 type naive struct {
@@ -61,10 +72,9 @@ type arrival struct {
 
 // ending is what became of a call.
 type ending struct {
-	err   error
-	took  time.Duration
-	start time.Duration // from arrival to the last try
-	held  time.Duration // time in which it had a slot
+	err  error
+	took time.Duration
+	held time.Duration // time in which it had a slot
 }
 
 // simulate lets calls arrive and returns how each ended, in the same order.
@@ -82,10 +92,14 @@ func simulate(t *testing.T, l lender, arrivals []arrival) []ending {
 				defer cancel()
 			}
 			began, e := time.Now(), &endings[i]
+			var mu sync.Mutex // a hedge runs beside the first try
 			e.err = l.With(ctx, a.need, func(ctx context.Context, lease *pool.Lease) error {
-				began2 := time.Now()
-				e.start = time.Since(began)
-				defer func() { e.held += time.Since(began2) }()
+				lent := time.Now()
+				defer func() {
+					mu.Lock()
+					defer mu.Unlock()
+					e.held += time.Since(lent)
+				}()
 				_, err := lease.Host.Generate(ctx, &backend.GenerateRequest{
 					Model: a.need.Model, Prompt: strings.Repeat("x", a.tokens),
 				}, nil)

@@ -37,7 +37,24 @@ func (p *Pool) standing(l *Lease) route.Standing {
 		return route.Standing{Of: p.queue.waiting}
 	}
 	place = min(place, p.queue.waiting)
-	return route.Standing{Place: place, Of: p.queue.waiting, Expect: p.wait(place, l.ticket.group)}
+	k := l.ticket.group
+	return route.Standing{Place: place, Of: p.queue.waiting, Expect: p.wait(place, k), Loading: p.isBeingLoaded(k)}
+}
+
+// isBeingLoaded reports whether calls of a group wait for their model: a host loads it,
+// and no other that serves them has it.
+func (p *Pool) isBeingLoaded(k groupKey) (loading bool) {
+	now := time.Now()
+	for _, h := range p.hosts {
+		switch {
+		case !p.serves(h, k, now):
+		case h.loader(k.model.model) != nil:
+			loading = true
+		case h.memory.holds(k.model):
+			return false
+		}
+	}
+	return loading
 }
 
 // place is the place of a lease by a survey that is new enough, and knows it.

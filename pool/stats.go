@@ -21,13 +21,15 @@ type Stats struct {
 
 // Totals count since the pool was made.
 type Totals struct {
-	Calls    uint64 // requests that came
-	Served   uint64 // tries that were answered
-	Failed   uint64 // tries that failed by a host's fault
-	Retried  uint64 // tries beyond the first
-	Refused  uint64 // requests turned away at once, or for want of hosts
-	GaveUp   uint64 // requests whose caller left, or whose time was over, before they had a slot
-	InFlight int    // on all hosts now
+	Calls     uint64 // requests that came
+	Served    uint64 // tries that were answered
+	Failed    uint64 // tries that failed by a host's fault
+	Retried   uint64 // tries beyond the first, less hedges
+	Hedged    uint64 // tries at a second host, beside one that was late
+	HedgesWon uint64 // those of them that answered first
+	Refused   uint64 // requests turned away at once, or for want of hosts
+	GaveUp    uint64 // requests whose caller left, or whose time was over, before they had a slot
+	InFlight  int    // on all hosts now
 }
 
 // HostStats are how a host does.

@@ -28,7 +28,8 @@ func (h *host) conditionFor(k groupKey, now time.Time) condition {
 // serves reports whether a host is to serve a group now. Hosts that are not well
 // do when there are none better, since the last host is never shut out; and when
 // fewer than half of those that answer at all are well, as in Envoy's panic mode,
-// since then it is likelier that the trouble is not theirs.
+// since then it is likelier that the trouble is not theirs. A call that has failed
+// already waits for one that is well, or it would fail on all the others first.
 func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
 	if !h.could(k) {
 		return false
@@ -51,7 +52,7 @@ func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
 			reachable++
 		}
 	}
-	return mine == best || mine == rested && 2*healthy < reachable
+	return mine == best || mine == rested && k.tried == "" && 2*healthy < reachable
 }
 
 // freeSlot is a slot of a host, for calls of which so many wait.

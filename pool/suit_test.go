@@ -2,7 +2,9 @@ package pool_test
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +37,80 @@ func TestPinnedRunnerOptionsWinAndAreReported(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+func TestModelIsNotLoadedAnewForLessContextThanItHas(t *testing.T) {
+	p := newPool(t, pool.Options{
+		Hosts: named("gpu-1", "gpu-2"), Slots: 1, Runner: map[string]map[string]any{"m:latest": {"num_gpu": 99}},
+	})
+	p.Know("gpu-2", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "m:latest", NumCtx: 8192}}})
+	runner := func(numCtx any) map[string]any { return map[string]any{"num_ctx": numCtx} }
+	for name, c := range map[string]struct {
+		need       route.Need
+		numCtx     any
+		warm       bool
+		overridden []string
+	}{
+		"less":             {route.Need{Model: "m:latest", Runner: runner(4096.0)}, 8192, true, []string{"num_ctx"}},
+		"as much":          {route.Need{Model: "m:latest", Runner: runner(8192.0)}, 8192, true, nil},
+		"more":             {route.Need{Model: "m:latest", Runner: runner(8193.0)}, 8193.0, false, nil},
+		"nothing asked":    {route.Need{Model: "m:latest"}, nil, true, nil},
+		"not a number":     {route.Need{Model: "m:latest", Runner: runner("4096")}, "4096", true, nil},
+		"less, raw":        {route.Need{Model: "m:latest", RawRunner: true, Runner: runner(4096.0)}, 4096.0, false, nil},
+		"of another model": {route.Need{Model: "n:latest", Runner: runner(4096.0)}, 4096.0, false, nil},
+		"of another host":  {route.Need{Model: "m:latest", Host: "gpu-1", Runner: runner(4096.0)}, 4096.0, false, nil},
+	} {
+		ctx, leave := context.WithCancel(t.Context())
+		err := p.With(ctx, c.need, func(_ context.Context, l *pool.Lease) error {
+			if l.Runner["num_ctx"] != c.numCtx || !slices.Equal(l.Overridden, c.overridden) {
+				t.Errorf("%s: got %v, overridden %v", name, l.Runner, l.Overridden)
+			}
+			if warm := l.Host.Name() == "gpu-2"; c.warm && !warm {
+				t.Errorf("%s: asked of a host that would have to load the model", name)
+			}
+			leave() // so that nothing is learned
+			return ctx.Err()
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+}
+
+func TestModelThatOneCallerLoadedWithMoreContextServesThoseWhoLeaveItOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, backends := machines(good("gpu"))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 1})
+		for i, step := range []struct {
+			loaded      int // context, by a check before; 0 for no check
+			asked, sent any
+			overridden  bool
+		}{
+			{0, nil, nil, false},          // the host chooses
+			{4096, nil, nil, false},       // and it is known what
+			{4096, 2048.0, 4096, true},    // less is no reason to load
+			{4096, 8192.0, 8192.0, false}, // more is
+			{8192, nil, 8192, false},      // and serves those who would have had less
+			{2048, nil, nil, false},       // but less does not
+		} {
+			if step.loaded > 0 {
+				p.Know("gpu", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "m:latest", NumCtx: step.loaded}}})
+			}
+			need := route.Need{Model: "m:latest"}
+			if step.asked != nil {
+				need.Runner = map[string]any{"num_ctx": step.asked}
+			}
+			err := p.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {
+				if got := l.Runner["num_ctx"]; got != step.sent || len(l.Overridden) > 0 != step.overridden {
+					t.Errorf("step %d: got %v, overridden %v, want %v", i, got, l.Overridden, step.sent)
+				}
+				return generate(ctx, l.Host, need.Model, 1)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 func TestCallWaitsForTheHostThatHasItsModelIfThatIsSooner(t *testing.T) {
@@ -73,16 +149,42 @@ func TestLearnedSlotsKeepTheHostBusyAndNoneIsLost(t *testing.T) {
 		for i := range calls {
 			calls[i].patience = time.Minute
 		}
+		mean := meanSlots(p)
 		got := simulate(t, p, calls)
-		s := p.Stats().Hosts[0]
+		slots := mean() // not those of one moment, which may be on trial
 		served := len(got) - failures(got)
-		t.Logf("learned %d slots for a host that works on two at once (%s); %d calls served", s.Slots, s.Reason, served)
-		if !s.Learned || s.Slots < 2 || s.Slots > 6 {
-			t.Errorf("learned %d slots", s.Slots)
+		s := p.Stats().Hosts[0]
+		t.Logf("%.1f slots in the mean for a host that works on two at once, %d in the end (%s); %d calls served", slots, s.Slots, s.Reason, served)
+		if !s.Learned || slots < 1.5 || slots > 10 {
+			t.Errorf("%.1f slots in the mean", slots)
 		}
-		if float64(served) < 0.9*2*750 {
+		if float64(served) < 0.85*2*750 {
 			t.Errorf("%d calls were served in 750 s, of 1500 that could be", served)
 		}
 		assertAllSlots(t, p, s.Slots)
 	})
+}
+
+// meanSlots looks each second how many slots the first host has, until the mean is
+// asked for.
+func meanSlots(p *pool.Pool) (mean func() float64) {
+	stop := make(chan struct{})
+	var sum, n float64
+	var looks sync.WaitGroup
+	looks.Go(func() {
+		for {
+			sum += float64(p.Stats().Hosts[0].Slots)
+			n++
+			select {
+			case <-time.After(time.Second):
+			case <-stop:
+				return
+			}
+		}
+	})
+	return func() float64 {
+		close(stop)
+		looks.Wait()
+		return sum / n
+	}
 }

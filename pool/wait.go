@@ -14,7 +14,7 @@ import (
 // acquire waits for a slot.
 func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (*Lease, error) {
 	l := &Lease{Attempt: len(failed) + 1, Failed: failed}
-	l.Runner, l.Overridden = settle(need, p.pins(need.Model))
+	l.Runner, l.Overridden = settle(need, p.pins(need))
 	l.ticket = ticket{
 		group:    groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, tried: names(failed)},
 		priority: need.Priority, caller: need.Caller, bytes: need.Bytes, lease: l,
@@ -33,13 +33,6 @@ func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (
 	case <-ctx.Done():
 	}
 	return l, p.arrive(ctx, l)
-}
-
-// pins are the runner options that are pinned for a model.
-func (p *Pool) pins(model string) map[string]any {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.pinned[model]
 }
 
 // enter gives a call a free slot, or a place in the queue, or neither.
@@ -136,13 +129,11 @@ const wellKnown = paceMemory
 // admit refuses a call that the queue has no room for, or no time.
 func (p *Pool) admit(ctx context.Context, t *ticket, now time.Time) error {
 	mine := p.queue.classes[t.priority].waitingOf(t.caller)
-	full := FullError{Waiting: p.queue.waiting, RetryAfter: max(p.wait(1, t.group), time.Second)}
 	switch {
 	case p.queue.waiting >= p.opts.Queue || p.queue.bytes+t.bytes > p.opts.QueueBytes:
-		return &full
+		return &FullError{Waiting: p.queue.waiting, RetryAfter: max(p.wait(1, t.group), time.Second)}
 	case mine >= p.opts.PerCaller:
-		full.Caller, full.Waiting = true, mine
-		return &full
+		return &FullError{Waiting: mine, RetryAfter: max(p.wait(1, t.group), time.Second), Caller: true}
 	}
 	deadline, limited := ctx.Deadline()
 	if !limited || p.pace.samples < wellKnown {

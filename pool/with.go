@@ -18,6 +18,11 @@ var errPanicked = errors.New("the borrower panicked")
 // elsewhere if it can, so use may be called several times, one after another. The
 // slot is given back before the pause between tries.
 //
+// If the need allows for hedges, use may also run twice at once: the second time in a
+// goroutine of its own, for another host, with Lease.Hedge set. The first to return nil
+// wins, and the context of the other ends with a cause that is ErrTooSlow. With returns
+// when both have returned.
+//
 // With returns what use returned last, or a *NoHostError if several hosts failed.
 // Without having called use it returns *FullError if too many wait already;
 // ErrQueueTimeout if ctx's deadline passed during the wait, or would; ctx's error if it
@@ -30,16 +35,18 @@ func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Conte
 		if err != nil {
 			return p.noLease(ctx, failed, err)
 		}
-		if err = p.lend(ctx, l, use); err == nil {
+		lost := p.try(ctx, need, l, use)
+		if lost == nil {
 			return nil
 		}
-		failed = append(failed[:len(failed):len(failed)], Failure{Host: l.measured.Name(), Err: err})
+		failed = append(failed[:len(failed):len(failed)], lost...)
 		pause, ok := p.again(ctx, need, failed)
 		if !ok {
 			return sum(failed)
 		}
 		if need.OnRetry != nil {
-			need.OnRetry(route.Retry{Host: l.measured.Name(), Err: err, In: pause})
+			last := lost[len(lost)-1]
+			need.OnRetry(route.Retry{Host: last.Host, Err: last.Err, In: pause})
 		}
 		if !sleep(ctx, pause) {
 			return p.noLease(ctx, failed, gaveUp(ctx))
@@ -55,6 +62,20 @@ func (p *Pool) noLease(ctx context.Context, failed []Failure, err error) error {
 	}
 	return sum(failed)
 }
+
+// try has a host asked, and another beside it if the need allows for that and the first
+// is late. It returns how they failed, nil if one answered.
+func (p *Pool) try(ctx context.Context, need route.Need, l *Lease, use func(context.Context, *Lease) error) []Failure {
+	if need.HedgeAfter > 0 {
+		return p.tryBoth(ctx, need.HedgeAfter, l, use)
+	}
+	if err := p.lend(ctx, l, use); err != nil {
+		return []Failure{l.failure(err)}
+	}
+	return nil
+}
+
+func (l *Lease) failure(err error) Failure { return Failure{Host: l.measured.Name(), Err: err} }
 
 // lend calls use, and takes the slot back.
 func (p *Pool) lend(ctx context.Context, l *Lease, use func(context.Context, *Lease) error) (err error) {

@@ -31,6 +31,7 @@ type served struct {
 	TokensOut       int      `json:"tokens_out"`
 	TokensPerSecond float64  `json:"tokens_per_second"`
 	Retries         int      `json:"retries,omitempty"`
+	Hedged          bool     `json:"hedged,omitempty"` // the host was asked since another was late
 	Overridden      []string `json:"overridden_options,omitempty"`
 	Queue           int64    `json:"queue_ms"`
 	Load            int64    `json:"load_ms"`
@@ -127,6 +128,9 @@ func (d Deps) notes(q question, got *outcome, limit time.Duration) []string {
 	}
 	if len(got.served.Passed) > 0 {
 		add("Answered by %s instead of %s.", got.served.Model, strings.Join(got.served.Passed, ", "))
+	}
+	if got.served.Hedged {
+		add("Answered by %s, which was asked too since another host was late.", got.served.Host)
 	}
 	for _, note := range []string{got.pinned, got.mended} {
 		if note != "" {

@@ -44,18 +44,20 @@ type outcome struct {
 // is never nil. The model has to begin its answer in time, if patience is not 0.
 func (d Deps) askRung(ctx context.Context, a *asking, q question, rung route.Rung, patience time.Duration) (*outcome, error) {
 	began := time.Now()
-	got := &outcome{served: served{Requested: q.model, Model: rung.String(), Source: sourceOf(rung)}}
+	a.forget()
+	blank := outcome{served: served{Requested: q.model, Model: rung.String(), Source: sourceOf(rung)}}
+	all := outcomes{best: &blank}
 	ctx, timers := d.impatient(ctx, patience, q.until)
 	defer timers.stop()
 	need := d.need(q.who, a.progress, rung.Model, q.args.modelArgs, q.text+q.see)
 	need.OnWait = timers.watch(a.progress.queued)
+	need.HedgeAfter = d.hedgeAfter(rung, need)
 	err := d.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		timers.lent()
+		got := blank
 		got.lent(lease, began)
-		err := d.askHost(ctx, a, q, rung, lease, got, timers.answered)
-		if err != nil {
-			a.failed(ctx)
-		}
+		err := d.askHost(ctx, a, q, rung, lease, &got, timers.answered)
+		all.add(&got, err)
 		return err
 	})
 	if why := context.Cause(ctx); errors.Is(why, errTooLate) {
@@ -64,8 +66,8 @@ func (d Deps) askRung(ctx context.Context, a *asking, q question, rung route.Run
 		}
 		err = why
 	}
-	got.served.Total = time.Since(began).Milliseconds()
-	return got, err
+	all.best.served.Total = time.Since(began).Milliseconds()
+	return all.best, err
 }
 
 // askHost asks the host of a lease.
@@ -73,17 +75,21 @@ func (d Deps) askHost(ctx context.Context, a *asking, q question, rung route.Run
 	if err := d.fits(q, rung, lease); err != nil {
 		return err
 	}
-	host := lease.Host
-	m := d.mannerOf(q, rung, lease)
+	w := work{lease.Host, rung, d.mannerOf(q, rung, lease)}
 	if rung.Provider == "" {
-		got.served.Model = m.model
+		got.served.Model = w.m.model
 	}
-	a.begins(work{host, rung, m})
-	if rung.Provider == "" {
-		a.progress.asked(d.warm.doing(host.Name(), rung.Model))
-	} else {
-		a.progress.asked("asking " + rung.String())
+	t := a.begins(w, d.doing(w), lease.Hedge)
+	err := d.askTry(ctx, q, t, got, onFirst)
+	if err != nil {
+		t.failed(ctx)
 	}
+	return err
+}
+
+// askTry asks the host of a try.
+func (d Deps) askTry(ctx context.Context, q question, t *try, got *outcome, onFirst func()) error {
+	host, rung := t.host, t.rung
 	if q.see > 0 {
 		if err := canSee(ctx, host, rung.Model); err != nil {
 			return err
@@ -92,18 +98,28 @@ func (d Deps) askHost(ctx context.Context, a *asking, q question, rung route.Run
 	if err := d.warm.awaitLoading(ctx, host.Name(), rung.Model); err != nil {
 		return err
 	}
-	answer, cut, err := d.askWhole(ctx, host, q, m, a.answering(onFirst))
-	if answer != nil || got.answer == nil { // what an earlier try had got is better than nothing
-		got.answer, got.cut = answer, cut
+	var err error
+	got.answer, got.cut, err = d.askWhole(ctx, host, q, t.m, t.answering(onFirst))
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		d.warm.answered(host.Name(), rung.Model)
-		if !cut && !m.mayCut && q.see == 0 {
-			d.tokens.learn(rung.String(), q.text, answer.PromptTokens)
-		}
-		d.mend(ctx, a, q, work{host, rung, m}, got)
+	d.warm.answered(host.Name(), rung.Model)
+	if !got.cut && !t.m.mayCut && q.see == 0 {
+		d.tokens.learn(rung.String(), q.text, got.answer.PromptTokens)
 	}
-	return err
+	d.mend(ctx, q, t, got)
+	if rung.Provider != "" && q.args.KeepAlive != nil {
+		got.answer.Dropped = append(got.answer.Dropped, "keep_alive") // nothing of a provider's memory is ours
+	}
+	return nil
+}
+
+// doing is what a host probably does first when it is asked.
+func (d Deps) doing(w work) string {
+	if w.rung.Provider != "" {
+		return "asking " + w.rung.String()
+	}
+	return d.warm.doing(w.host.Name(), w.rung.Model)
 }
 
 // sourceOf is where an answer of a rung comes from.
@@ -117,8 +133,8 @@ func sourceOf(rung route.Rung) string {
 // lent takes in what a lease says about the call that began then.
 func (got *outcome) lent(lease *pool.Lease, began time.Time) {
 	got.served.Host, got.served.Queue = lease.Host.Name(), time.Since(began).Milliseconds()
-	got.served.Retries, got.served.Overridden = lease.Attempt-1, lease.Overridden
-	if got.pinned = ""; len(lease.Overridden) > 0 {
+	got.served.Retries, got.served.Overridden, got.served.Hedged = lease.Attempt-1, lease.Overridden, lease.Hedge
+	if len(lease.Overridden) > 0 {
 		got.pinned = overridden(lease)
 	}
 }

@@ -70,20 +70,36 @@ func (d Deps) climb(ctx context.Context, a *asking, q question) (*outcome, error
 // askAgain asks those once more that may answer by now, since there is nobody left to
 // go on to.
 func (d Deps) askAgain(ctx context.Context, a *asking, q question, ladder *ladder, missed []miss) (*outcome, error) {
-	for i, m := range missed {
-		if len(missed) == 1 || !m.mayHavePassed() {
+	if len(missed) == 1 {
+		return d.unanswered(ctx, missed)
+	}
+	for i := range missed {
+		left := q.worthAsking(ladder, missed, i)
+		if len(left) == 0 || left[0] != missed[i].rung {
 			continue
 		}
-		got, why := d.askNext(ctx, a, q, ladder, []route.Rung{m.rung})
+		got, why := d.askNext(ctx, a, q, ladder, left)
 		if why == nil {
 			return got.climbed(i, missed[:i]), nil
 		}
-		missed[i] = miss{m.rung, got, why, time.Now()}
+		missed[i] = miss{left[0], got, why, time.Now()}
 		if ctx.Err() != nil || !curable(why) {
 			break
 		}
 	}
 	return d.unanswered(ctx, missed)
+}
+
+// worthAsking are the rungs, from one on, that may answer by now, and in the time that
+// is left.
+func (q question) worthAsking(ladder *ladder, missed []miss, from int) (left []route.Rung) {
+	for i, m := range missed {
+		inTime := i == 0 || tooShort(q.until, ladder.needs(m.rung)) == nil
+		if i >= from && m.mayHavePassed() && inTime {
+			left = append(left, m.rung)
+		}
+	}
+	return left
 }
 
 // askNext asks the first of the rungs that are left, and takes in how it did.
@@ -128,7 +144,8 @@ func share(until time.Time, others int) time.Duration {
 // curable reports whether another rung could do what this one could not.
 func curable(err error) bool {
 	switch backend.ClassOf(err) {
-	case backend.Transport, backend.Overload, backend.Server, backend.ModelMissing, backend.TooLong, backend.Unauthorized:
+	case backend.Transport, backend.Overload, backend.Server, backend.Crashed, backend.NoRoom,
+		backend.ModelMissing, backend.TooLong, backend.Unauthorized:
 		return true
 	case backend.Request, backend.Caller:
 		return errors.Is(err, pool.ErrNoHost)

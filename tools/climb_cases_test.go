@@ -46,6 +46,8 @@ func TestReasonLadderAndPolicyDecideWhoAnswers(t *testing.T) {
 		{"slow load", cloud, false, "openai/gpt", "within its share"},
 		{"too long", alone, false, "context_too_long", "num_ctx"},
 		{"too long", other, false, "small", "context too long"},
+		{"no room", alone, false, "upstream", "num_ctx"},
+		{"no room", other, false, "small", "no room for the model"},
 		{"missing", alone, false, "model_not_found", "ollama pull big"},
 		{"missing", cloud, false, "openai/gpt", "model not found"},
 		{"missing", cloud + local, false, "model_not_found", "local_only"},
@@ -113,6 +115,68 @@ func TestRungThatWasTooBusyIsWaitedForOnceTheOthersHaveFailed(t *testing.T) {
 	})
 }
 
+func TestRungsThatAreAskedOnceMoreHaveTheirShareOfTheTimeToo(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, cloud := c.ladder()
+		cloud.Down()
+		for _, model := range []string{"big", "small"} { // so that nothing is loaded on after a call
+			c.succeeds("generate", `{"model":"`+model+`","prompt":"?"}`)
+		}
+		began := time.Now()
+		host.FailWhen(func(call backendtest.Call) backendtest.Fault {
+			if strings.HasPrefix(call.Model, "small") && time.Since(began) > 22*time.Second {
+				return nil
+			}
+			return backendtest.Hang
+		})
+		a := c.succeeds("generate", `{"model":"pro","prompt":"?","timeout_seconds":30}`)
+		if a.Meta.Served["model"] != "small" || time.Since(began).Round(time.Second) > 26*time.Second {
+			t.Errorf("after %v: %+v", time.Since(began), a)
+		}
+	})
+}
+
+// Neither on the way down nor when it is asked once more.
+func TestRungIsNeverStartedWithLessTimeThanItHasEverNeeded(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, cloud := c.ladder()
+		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		cloud.Down()
+		host.FirstTokenTime(16 * time.Second)
+		c.succeeds("generate", `{"model":"pro","prompt":"?","timeout_seconds":60}`)
+		before := len(askedOf(host, "small"))
+		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		a := c.fails("generate", `{"model":"pro","prompt":"?","timeout_seconds":15}`, "upstream", "small (never answered in less than 16s)")
+		if n := len(askedOf(host, "small")) - before; n != 0 {
+			t.Errorf("with 15 s it was asked %d times: %+v", n, a)
+		}
+		c.call(c.context(), "generate", `{"model":"pro","prompt":"?","timeout_seconds":30}`)
+		if n := len(askedOf(host, "small")) - before; n != 1 {
+			t.Errorf("with 30 s, of which half are its share, it was asked %d times, want once", n)
+		}
+	})
+}
+
+// askedOf are the calls that a host got for a model.
+func askedOf(host *backendtest.Host, model string) (calls []backendtest.Call) {
+	for _, call := range host.Calls() {
+		if strings.HasPrefix(call.Model, model) {
+			calls = append(calls, call)
+		}
+	}
+	return calls
+}
+
+func TestProviderThatCannotKeepAModelLoadedSaysSo(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.ladder()
+		a := c.succeeds("generate", `{"model":"openai/gpt","prompt":"?","keep_alive":"1h"}`)
+		if len(a.Content) != 2 || !strings.Contains(a.Content[1].Text, "left out: keep_alive") {
+			t.Errorf("got %+v", a.Content)
+		}
+	})
+}
+
 func TestChangesOfALaddersStateAreTold(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		var told []string
@@ -136,6 +200,24 @@ func TestChangesOfALaddersStateAreTold(t *testing.T) {
 			t.Errorf("told were %q, want %q", told, want)
 		}
 	})
+}
+
+// Else one caller could have all the others served by another model.
+func TestRequestsThatARungCannotServeLeaveItsLadderNormal(t *testing.T) {
+	for _, fault := range []string{"too long", "no room"} {
+		story(t, func(t *testing.T, c *client) {
+			host, _ := c.ladder()
+			failing(host, faults[fault], "big")
+			for range 10 {
+				if a := c.succeeds("generate", askPro); a.Meta.Served["model"] != "small" {
+					t.Errorf("%s: got %+v", fault, a)
+				}
+			}
+			if s := c.succeeds("status", `{}`).StructuredContent; s["ladders"] != nil {
+				t.Errorf("%s: status tells of %v", fault, s["ladders"])
+			}
+		})
+	}
 }
 
 func TestCloudAloneIsForbiddenToOneWhoMayNotUseIt(t *testing.T) {

@@ -29,6 +29,7 @@ var faults = map[string]backendtest.Fault{
 	"busy":      backendtest.Busy,
 	"slow load": backendtest.SlowHeaders(20 * time.Second),
 	"too long":  backendtest.Refuse(400, "the input length exceeds the context length"),
+	"no room":   backendtest.Refuse(500, "model requires more system memory (476.8 GiB) than is available (21.6 GiB)"),
 	"missing":   backendtest.Refuse(404, `model "gpt" not found, try pulling it first`),
 	"no key":    backendtest.Refuse(401, "who are you"),
 	"mistaken":  backendtest.Refuse(400, "what is this?"),
@@ -40,6 +41,7 @@ type plan struct {
 	Slots    int
 	NoCloud  bool
 	Patience time.Duration // FallbackAfter
+	Hedge    time.Duration // HedgeAfter
 	Calls    []plannedCall
 }
 
@@ -75,6 +77,7 @@ var anyPlan = rapid.Custom(func(r *rapid.T) plan {
 		Slots:    rapid.IntRange(1, 3).Draw(r, "slots"),
 		NoCloud:  rapid.Bool().Draw(r, "no cloud"),
 		Patience: rapid.SampledFrom([]time.Duration{0, 2 * time.Second}).Draw(r, "patience"),
+		Hedge:    rapid.SampledFrom([]time.Duration{0, 100 * time.Millisecond, time.Second}).Draw(r, "hedge"),
 		Calls:    rapid.SliceOfN(anyCall, 1, 12).Draw(r, "calls"),
 	}
 })
@@ -146,8 +149,12 @@ func (p plan) build(c *client) (cloud *backendtest.Host) {
 	}
 	settings := &tools.Settings{Ladders: l, Providers: map[string]tools.Lender{"openai": c.pool(pool.Options{}, cloud)}}
 	c.deps.Settings = func() *tools.Settings { return settings }
-	c.deps.NoCloud, c.deps.FallbackAfter = p.NoCloud, p.Patience
-	c.useAll(pool.Options{Slots: p.Slots, Queue: 4}, host("gpu-1", "from gpu-1", local...), host("gpu-2", "from gpu-2", local...))
+	c.deps.NoCloud, c.deps.FallbackAfter, c.deps.HedgeAfter = p.NoCloud, p.Patience, p.Hedge
+	own := c.pool(pool.Options{Slots: p.Slots, Queue: 4}, host("gpu-1", "from gpu-1", local...), host("gpu-2", "from gpu-2", local...))
+	for _, name := range []string{"gpu-1", "gpu-2"} { // or there would hardly be a host for a hedge
+		own.Know(name, pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "big:latest"}, {Model: "small:latest"}}})
+	}
+	c.useHosts(own)
 	return cloud
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"runtime/debug"
 	"strings"
@@ -35,6 +34,7 @@ type hints struct{ readOnly, destructive, idempotent, openWorld bool }
 // call is one call of a tool.
 type call struct {
 	trace    string // names this call in results and logs
+	request  string // is what its HTTP request is called; "" on stdio
 	progress *progress
 }
 
@@ -58,10 +58,10 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 		panic(fmt.Sprintf("tools: %s: %v", a.name, err)) // our own type is at fault: every test sees it
 	}
 	handle := func(ctx context.Context, req mcp.CallToolRequest) (res *mcp.CallToolResult, _ error) {
-		c := &call{trace: fmt.Sprintf("%016x", rand.Uint64())}
+		c := &call{trace: traceOf(req), request: req.Header.Get("X-Request-Id")}
 		defer func() {
 			if p := recover(); p != nil {
-				d.Log.Error("panic in a tool", "tool", a.name, "trace", c.trace, "panic", p, "stack", string(debug.Stack()))
+				d.Log.Error("panic in a tool", "tool", a.name, "trace", c.trace, "request", c.request, "panic", p, "stack", string(debug.Stack()))
 				res = failed(&Error{
 					Code: Internal, Message: "internal error " + c.trace,
 					Hint: "the server's log says more under that number",
@@ -158,7 +158,7 @@ func reporter(ctx context.Context, req mcp.CallToolRequest) report {
 func (d Deps) refused(ctx context.Context, tool string, c *call, err error) *mcp.CallToolResult {
 	e := new(*explain("", err)) // it may be the error of other calls too
 	e.Message = tool + ": " + e.Message
-	d.Log.Info("call failed", "tool", tool, "caller", caller.FromContext(ctx).ID, "trace", c.trace, "code", e.Code, "error", e.Message)
+	d.Log.Info("call failed", "tool", tool, "caller", caller.FromContext(ctx).ID, "trace", c.trace, "request", c.request, "code", e.Code, "error", e.Message)
 	return failed(e)
 }
 

@@ -128,6 +128,9 @@ func explainHost(model string, err error, failed *backend.Error) *Error {
 		e.Code, e.Retryable = Overloaded, true
 		e.Hint = "try again later"
 		e.RetryAfter = max(e.RetryAfter, 1)
+	case backend.NoRoom:
+		e.Code = Upstream
+		e.Hint = "ask for a smaller options.num_ctx, or for a smaller model or quantization"
 	case backend.ModelMissing:
 		e.Code = ModelNotFound
 		e.Message = fmt.Sprintf("%s: model %q is not installed", failed.Host, model)

@@ -74,7 +74,7 @@ func (l *ladder) record(ctx context.Context, err error) *ladderChange {
 	}
 	outcome, reason := route.Answered, "it answers again"
 	if err != nil {
-		if ctx.Err() != nil && !errors.Is(err, errTooLate) || !curable(err) || errors.Is(err, backend.TooLong) {
+		if ctx.Err() != nil && !errors.Is(err, errTooLate) || !curable(err) || isOfRequest(err) {
 			return nil // says nothing about the rung
 		}
 		outcome, reason = route.Failed, err.Error()
@@ -90,6 +90,12 @@ func (l *ladder) record(ctx context.Context, err error) *ladderChange {
 	}
 	to, _, reason := l.health.State()
 	return &ladderChange{l.name, from, to, reason}
+}
+
+// isOfRequest reports whether the prompt or the options of a request may be to blame for
+// what another rung could cure. One caller's are no reason to leave a rung alone.
+func isOfRequest(err error) bool {
+	return errors.Is(err, backend.TooLong) || errors.Is(err, backend.NoRoom)
 }
 
 func isBusy(err error) bool {

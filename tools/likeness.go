@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"sync"
@@ -94,16 +95,19 @@ func (d Deps) like(ctx context.Context, q question) (found *outcome, remember fu
 	}
 }
 
-// likeThreshold is how alike questions must be, or why none are alike enough.
+// likeThreshold is how alike questions must be, or why none are alike enough. What is
+// set for the model that is asked goes before what is set for the one that embeds. A
+// caller can ask for more, never for less: who could would be given others' answers.
 func (d Deps) likeThreshold(q question) (threshold float64, refused semantic.Reason) {
-	own := d.settings().Semantic[d.settings().spell(q.model)]
-	switch {
-	case q.who.ExactOnly || own != nil && *own == 0:
-		return 0, disabled
-	case own != nil:
-		return max(*own, float64(q.args.Alike)), ""
+	threshold = cmp.Or(d.Likeness.opts.Threshold, semantic.DefaultThreshold)
+	s := d.settings()
+	if own := cmp.Or(s.Semantic[s.spell(q.model)], s.Semantic[backend.CanonicalModel(d.Likeness.opts.Model)]); own != nil {
+		threshold = *own
 	}
-	return semantic.Thresholds{d.Likeness.opts.Model: d.Likeness.opts.Threshold}.For(d.Likeness.opts.Model, float64(q.args.Alike)), ""
+	if q.who.ExactOnly || threshold == 0 {
+		return 0, disabled
+	}
+	return max(threshold, float64(q.args.Alike)), ""
 }
 
 // namespace holds the questions that differ from this one in their last words only.

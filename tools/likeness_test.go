@@ -96,6 +96,32 @@ func TestQuestionThatDiffersIsAskedThoughItIsNear(t *testing.T) {
 	}
 }
 
+func TestThresholdIsTheModelsOwnOrTheEmbeddingModelsAndCallersMayOnlyTightenIt(t *testing.T) {
+	const impossible = 0.99 // for these two
+	for name, tc := range map[string]struct {
+		settings map[string]*float64
+		asked    string
+		served   bool
+	}{
+		"as the option has it":                {nil, "", true},
+		"as set for the embedding model":      {map[string]*float64{"words:latest": new(impossible)}, "", false},
+		"as set for the model that is asked":  {map[string]*float64{"words:latest": new(impossible), "tiny:latest": new(0.8)}, "", true},
+		"off for the embedding model":         {map[string]*float64{"words:latest": new(0.0)}, "", false},
+		"more, as the caller asks for":        {nil, `,"min_similarity":0.99`, false},
+		"less, as the caller may not ask for": {map[string]*float64{"tiny:latest": new(impossible)}, `,"min_similarity":0.6`, false},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			c.deps.Settings = func() *tools.Settings { return &tools.Settings{Semantic: tc.settings} }
+			host := c.comparing(tools.LikenessOptions{})
+			c.succeeds("generate", ask(first))
+			c.succeeds("generate", `{"model":"tiny","prompt":"`+similar+`"`+tc.asked+`}`)
+			if served := answered(host) == 1; served != tc.served {
+				t.Errorf("%s: served %v, want %v", name, served, tc.served)
+			}
+		})
+	}
+}
+
 func TestInShadowNothingIsServedAndAllIsCounted(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.comparing(tools.LikenessOptions{Shadow: true})

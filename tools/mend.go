@@ -24,14 +24,14 @@ type manner struct {
 
 // mend asks a host once more where its answer is of no use to the caller, and
 // asking in another manner may get a better one. If that fails, the answer stands.
-func (d Deps) mend(ctx context.Context, a *asking, q question, w work, got *outcome) {
+func (d Deps) mend(ctx context.Context, q question, t *try, got *outcome) {
 	again, why := q.remedy(got.answer)
 	if why == "" {
 		return
 	}
-	again.model, again.options, again.keepAlive = w.m.model, w.m.options, w.m.keepAlive
-	a.progress.asked("asking again on " + w.host.Name())
-	answer, cut, err := d.askWhole(ctx, w.host, q, again, a.progress.answering())
+	again.model, again.options, again.keepAlive = t.m.model, t.m.options, t.m.keepAlive
+	t.progress.asked("asking again on " + t.host.Name())
+	answer, cut, err := d.askWhole(ctx, t.host, q, again, t.progress.answering())
 	if err != nil {
 		return
 	}

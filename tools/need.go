@@ -56,6 +56,7 @@ func (d Deps) mannerOf(q question, rung route.Rung, lease *pool.Lease) manner {
 	}
 	switch {
 	case rung.Provider != "":
+		m.keepAlive = nil
 	case backend.CanonicalModel(q.model) == rung.Model:
 		m.model = q.model // as its caller calls it
 	default:

@@ -7,11 +7,20 @@ import (
 	"time"
 
 	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
 )
 
 // errTooLate ends the asking of a rung that is not in time, so that the next is asked
 // while there is time for it.
 var errTooLate = errors.New("too late")
+
+// hostTooLate is an errTooLate for which a host is to blame, if it was asked.
+type hostTooLate struct{ why string }
+
+func (e *hostTooLate) Error() string { return errTooLate.Error() + ": " + e.why }
+
+// Is implements what errors.Is looks for.
+func (e *hostTooLate) Is(target error) bool { return target == errTooLate || target == pool.ErrTooSlow }
 
 // patience is the time that a rung has: to be given a slot, and to begin its answer.
 // Once it has begun, it may take as long as the call.
@@ -32,19 +41,16 @@ func (d Deps) impatient(ctx context.Context, limit time.Duration, until time.Tim
 		}
 		return ctx, p
 	}
-	p.begin = p.after(limit, "no answer had begun within its share of the time, %v")
+	why := fmt.Sprintf("no answer had begun within its share of the time, %v", limit.Round(time.Millisecond))
+	p.begin = time.AfterFunc(limit, func() { cancel(&hostTooLate{why}) })
 	p.longestWait = limit
 	if d.FallbackAfter > 0 && d.FallbackAfter < limit {
-		p.wait = p.after(d.FallbackAfter, "no slot came free within %v")
+		p.wait = time.AfterFunc(d.FallbackAfter, func() {
+			cancel(fmt.Errorf("%w: no slot came free within %v", errTooLate, d.FallbackAfter.Round(time.Millisecond)))
+		})
 		p.longestWait = d.FallbackAfter
 	}
 	return ctx, p
-}
-
-func (p *patience) after(limit time.Duration, why string) *time.Timer {
-	return time.AfterFunc(limit, func() {
-		p.cancel(fmt.Errorf("%w: "+why, errTooLate, limit.Round(time.Millisecond)))
-	})
 }
 
 // watch ends a wait at once that is expected to last too long.

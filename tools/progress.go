@@ -25,7 +25,7 @@ type report func(value float64, message string)
 // that reports to nobody.
 type progress struct {
 	began   time.Time
-	stopped chan struct{}
+	stopped chan struct{} // nil if it reports to nobody
 	ended   sync.WaitGroup
 	once    sync.Once
 
@@ -36,8 +36,9 @@ type progress struct {
 
 // newProgress begins to report. to may be nil.
 func newProgress(to report) *progress {
-	p := &progress{began: time.Now(), stopped: make(chan struct{}), now: func() string { return "starting" }}
+	p := &progress{began: time.Now(), now: func() string { return "starting" }}
 	if to != nil {
+		p.stopped = make(chan struct{})
 		p.ended.Go(func() { p.run(to) })
 	}
 	return p
@@ -45,6 +46,9 @@ func newProgress(to report) *progress {
 
 // stop ends the reports; none is sent once it has returned.
 func (p *progress) stop() {
+	if p.stopped == nil {
+		return
+	}
 	p.once.Do(func() { close(p.stopped) })
 	p.ended.Wait()
 }
@@ -85,6 +89,9 @@ func (p *progress) follow(other *progress) { p.is(other.say) }
 func (p *progress) queued(standing func() route.Standing) {
 	p.is(func() string {
 		s := standing()
+		if s.Loading {
+			return "waiting for the model, which is being loaded"
+		}
 		if s.Place == 0 {
 			return "next in the queue"
 		}

@@ -182,7 +182,7 @@ func (got *outcome) recalled(source cache.Source, entry cache.Entry, took time.D
 
 // isOld notes that an answer was kept. What its first call waited for is not of this one.
 func (got *outcome) isOld(source string, entry cache.Entry) {
-	got.served.Source, got.served.Queue = source, 0
+	got.served.Source, got.served.Queue, got.served.Hedged = source, 0, false
 	got.served.Age = rounded(time.Since(entry.Stored).Seconds())
 	got.answer.Load, got.answer.FirstPiece = 0, 0
 }

@@ -69,6 +69,8 @@ type callStatus struct {
 	Failed      uint64  `json:"failed"`
 	Retried     uint64  `json:"retried"`
 	RetriesLeft int     `json:"retries_left"`
+	Hedged      uint64  `json:"hedged"`
+	HedgesWon   uint64  `json:"hedges_won"`
 	Refused     uint64  `json:"refused"`
 	GaveUp      uint64  `json:"gave_up"`
 	PerSecond   float64 `json:"capacity_per_second,omitempty"`
@@ -113,7 +115,7 @@ func status(d Deps) mcpserver.ServerTool {
 		s := d.Hosts.Stats()
 		out := statusOut{Hosts: []hostStatus{}, Queue: queueStatusOf(s.Queue, caller.FromContext(ctx)), Calls: callStatus{
 			Calls: s.Calls, InFlight: s.InFlight, Served: s.Served, Failed: s.Failed, Retried: s.Retried,
-			RetriesLeft: s.RetriesLeft, Refused: s.Refused, GaveUp: s.GaveUp, PerSecond: rounded(s.PerSecond),
+			RetriesLeft: s.RetriesLeft, Hedged: s.Hedged, HedgesWon: s.HedgesWon, Refused: s.Refused, GaveUp: s.GaveUp, PerSecond: rounded(s.PerSecond),
 		}}
 		for _, h := range s.Hosts {
 			out.Hosts = append(out.Hosts, hostStatusOf(h))

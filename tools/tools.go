@@ -23,7 +23,7 @@ import (
 // Lender lends out hosts that can serve a model.
 type Lender interface {
 	// With lends use a host that meets the need, and takes it back. It may call
-	// use again when a host fails.
+	// use again when a host fails, and twice at once if the need says HedgeAfter.
 	With(ctx context.Context, need route.Need, use func(context.Context, *pool.Lease) error) error
 }
 
@@ -55,7 +55,10 @@ type Deps struct {
 	// FallbackAfter is how long a call waits for a slot before the next model of its
 	// ladder is asked; 0 means while its share of the time lasts.
 	FallbackAfter time.Duration
-	NoCloud       bool // nothing leaves for a cloud
+	// HedgeAfter is how long a host may take to begin an answer before another of ours
+	// is asked too, and the first to answer is taken; 0 means never.
+	HedgeAfter time.Duration
+	NoCloud    bool // nothing leaves for a cloud
 	// OnLadder is told when a ladder of models changes its state, such as that its
 	// first is left alone, and why; nil: nobody is. It may be called from many
 	// goroutines, with no lock held, and a call waits until it returns.

@@ -45,8 +45,13 @@ func (c *client) use(host *backendtest.Host) *backendtest.Host {
 // useAll makes the tools ask the hosts through a pool of their own.
 func (c *client) useAll(o pool.Options, hosts ...*backendtest.Host) {
 	c.t.Helper()
+	c.useHosts(c.pool(o, hosts...))
+}
+
+func (c *client) useHosts(hosts tools.Hosts) {
+	c.t.Helper()
 	deps := c.deps
-	deps.Hosts = c.pool(o, hosts...)
+	deps.Hosts = hosts
 	deps.Vectors, deps.Log = new(tools.Vectors), slog.New(slog.DiscardHandler)
 	deps.Timeout, deps.InlineBytes = 55*time.Second, 4096
 	deps.Background = func(work func(context.Context)) { go work(c.t.Context()) }

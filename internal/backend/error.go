@@ -19,6 +19,11 @@ const (
 	Overload Class = "overloaded"
 	// Server: the host failed, or its answer was cut or made no sense.
 	Server Class = "failed"
+	// Crashed: the process that runs the model has died under the request. What else
+	// the host was asked of this model may never be answered.
+	Crashed Class = "the model crashed"
+	// NoRoom: the host's memory cannot hold the model, or not with the options asked.
+	NoRoom Class = "no room for the model"
 	// ModelMissing: the host does not have the model.
 	ModelMissing Class = "model not found"
 	// TooLong: the prompt does not fit the model's context.

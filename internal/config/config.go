@@ -27,6 +27,7 @@ type Config struct {
 	Route         string        // policy
 	RunnerOptions string        // "pinned" or "caller"
 	FallbackAfter time.Duration // of waiting; 0 = when the call's time would run out
+	HedgeAfter    time.Duration // of silence from one host; 0 = never
 	NoCloud       bool
 	ContextGuard  string        // "next-rung-or-refuse", "warn" or "off"
 	Timeout       time.Duration // of a call that brings none; 0 = none
@@ -95,6 +96,7 @@ func declare(fs *FlagSet, c *Config) {
 	oneOf(fs, &c.Route, "route", "`policy` that orders the hosts for a request", "warmest", "least-busy", "fastest", "round-robin")
 	oneOf(fs, &c.RunnerOptions, "runner-options", "`source` of num_ctx and the other options that make Ollama load a model anew", "pinned", "caller")
 	fs.DurationVar(&c.FallbackAfter, "fallback-after", 0, "how long a call waits for a slot before the next model of its ladder is tried; 0 = while its time lasts")
+	fs.DurationVar(&c.HedgeAfter, "hedge-after", 0, "how long a host may take to begin an answer before another that is free is asked too; 0 = never")
 	fs.BoolVar(&c.NoCloud, "no-cloud", false, "send nothing to a provider that is not local, whatever the file says")
 	oneOf(fs, &c.ContextGuard, "context-guard", "`reaction` to a prompt that the model's context cannot hold", "next-rung-or-refuse", "warn", "off")
 	fs.DurationVar(&c.Timeout, "timeout", 55*time.Second, "time limit of a call that brings no timeout_seconds; below the 60 s after which many MCP hosts give up; 0 = none")
@@ -105,6 +107,7 @@ func declare(fs *FlagSet, c *Config) {
 	oneOf(fs, &c.SemanticCache, "semantic-cache", "whether a question that `means` the same is given the answer that is kept: off; shadow, which only counts; or on", "off", "shadow", "on")
 	fs.StringVar(&c.SemanticModel, "semantic-model", "nomic-embed-text", "embedding `model` that questions are compared by")
 	fs.Float64Var(&c.SemanticAlike, "semantic-threshold", 0.95, "least `similarity` of questions that share an answer, to 1; what is right depends on the embedding model")
+	fs.Var((*ruleLines)(&c.Filter), "output-filter", "`rule` that answers are held against before they leave: mask:REGEX removes what is found, refuse:REGEX withholds the answer; may be given more than once")
 	fs.IntVar(&c.InlineBytes, "inline-bytes", 16<<10, "size in `bytes` up to which embeddings are returned in the result rather than as a resource")
 	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
 	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; may be given more than once")
@@ -138,6 +141,7 @@ func (c *Config) check(fs *FlagSet) error {
 		{"queue", c.Queue < 1, "must be at least 1"},
 		{"max-passed-over", c.MaxPassedOver < 0, "must be 0 or more"},
 		{"fallback-after", c.FallbackAfter < 0, "must be 0 or more"},
+		{"hedge-after", c.HedgeAfter < 0, "must be 0 or more"},
 		{"timeout", c.Timeout < 0, "must be 0 or more"},
 		{"drain-timeout", c.DrainTimeout <= 0, "must be more than 0"},
 		{"cache-size", c.CacheSize < 1 || c.CacheSize > 1<<20, "must be 1 to 1048576"},

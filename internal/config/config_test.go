@@ -75,6 +75,10 @@ func TestBadValueIsNamedByWhereItCameFrom(t *testing.T) {
 		{[]string{"--route=nearest"}, nil, "--route: \"nearest\": must be warmest, least-busy, fastest or round-robin"},
 		{[]string{"--host="}, nil, "--host: has no address"},
 		{[]string{"--host=a", "--host=a:11434"}, nil, "--host: there is a host named a:11434 already"},
+		{[]string{"--output-filter=mask:("}, nil, `--output-filter: "mask:(": error parsing regexp: missing closing ): `},
+		{[]string{"--output-filter=secret"}, nil, `--output-filter: "secret": must be mask:REGEX or refuse:REGEX`},
+		{[]string{"--output-filter=refuse:"}, nil, `--output-filter: "refuse:": needs a name and something to match`},
+		{[]string{"--hedge-after=-1s"}, nil, "--hedge-after: must be 0 or more"},
 		{[]string{"--tls-key=a"}, nil, "--tls-key: needs tls-cert"},
 		{nil, map[string]string{"OLLAMA_MCP_SLOTS": "many"}, `OLLAMA_MCP_SLOTS: "many": invalid syntax`},
 		{nil, map[string]string{"OLLAMA_MCP_TIMEOUT": "-1s"}, "OLLAMA_MCP_TIMEOUT: must be 0 or more"},
@@ -102,6 +106,30 @@ func TestOptionThatMayBeRepeatedIsReadFromAnywhere(t *testing.T) {
 		c, err := parse(tc.args, tc.env)
 		if err != nil || strings.Join(c.Listen, " ") != "a:1 b:2" {
 			t.Errorf("%v %v: got %q, %v", tc.args, tc.env, c.Listen, err)
+		}
+	}
+}
+
+func TestRuleIsTheSameInALineOfTheFileAndInAFlag(t *testing.T) {
+	want := []config.Rule{
+		{Name: "#1", Pattern: `[a,b]{2,}:`},
+		{Name: "#2", Pattern: "orion", Refuse: true},
+	}
+	for _, tc := range []struct {
+		args []string
+		env  map[string]string
+		file string
+		want []config.Rule
+	}{
+		{[]string{"--output-filter=mask:[a,b]{2,}:", "--output-filter=refuse:orion"}, nil, "output-filter: mask:c", want},
+		{nil, nil, "output-filter: ['mask:[a,b]{2,}:', refuse:orion]", want},
+		{nil, nil, "output-filter: ['mask:[a,b]{2,}:', {name: '#2', match: orion, refuse: true}]", want},
+		{nil, map[string]string{"OLLAMA_MCP_OUTPUT_FILTER": want[0].Pattern}, "", nil},
+		{nil, map[string]string{"OLLAMA_MCP_OUTPUT_FILTER": "mask:" + want[0].Pattern}, "output-filter: mask:c", want[:1]},
+	} {
+		c, err := parseFile(t, tc.file, tc.args, tc.env)
+		if (err != nil) != (tc.want == nil) || !reflect.DeepEqual(c.Filter, tc.want) {
+			t.Errorf("%q %v %q: got %+v, %v", tc.args, tc.env, tc.file, c.Filter, err)
 		}
 	}
 }
@@ -138,13 +166,13 @@ func TestAnotherStartIsGivenTheFlagsButServesStdio(t *testing.T) {
 	fs := config.Flags(&c)
 	fs.Bool("json", false, "of a command")
 	env := func(string) string { return "" }
-	if err := config.Parse(fs, &c, []string{"--config=c.yaml", "--host=[::1]:1", "--host=a,b", "--listen=:1", "--json", "--slots=7"}, env); err != nil {
+	if err := config.Parse(fs, &c, []string{"--config=c.yaml", "--host=[::1]:1", "--host=a,b", "--listen=:1", "--json", "--slots=7", "--output-filter=mask:a,b", "--output-filter=refuse:c"}, env); err != nil {
 		t.Fatal(err)
 	}
 	if err := config.Parse(config.Flags(&again), &again, config.Given(fs), env); err != nil {
 		t.Fatal(err)
 	}
-	if len(again.Listen) != 0 || again.Queue != 3 || !reflect.DeepEqual(again.Hosts, c.Hosts) || len(c.Hosts) != 3 || c.Hosts[2].Slots != 7 {
+	if len(again.Listen) != 0 || again.Queue != 3 || !reflect.DeepEqual(again.Hosts, c.Hosts) || !reflect.DeepEqual(again.Filter, c.Filter) || len(c.Hosts) != 3 || len(c.Filter) != 2 || c.Hosts[2].Slots != 7 {
 		t.Errorf("given %q, the other start has %+v", config.Given(fs), again)
 	}
 }
@@ -158,7 +186,7 @@ func TestChangesThatNeedARestartAreNamed(t *testing.T) {
 		{"queue: 3", "queue: 3", ""},
 		{"queue: 3", "", "queue"},
 		{"listen: a:1", "{listen: [a:1, b:2], timeout: 1s}", "listen timeout"},
-		{"", "{log-level: debug, slots: 3, ca-file: a, hosts: [{url: a}], models: {a: {num_ctx: 1}}, fallback: [a]}", ""},
+		{"", "{log-level: debug, slots: 3, ca-file: a, hosts: [{url: a}], models: {a: {num_ctx: 1}}, fallback: [a], output-filter: mask:a}", ""},
 		{"", key, "keys"},
 		{key, "", "keys"},
 		{"", "keys: []", "keys"},

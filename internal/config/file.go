@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -33,6 +32,9 @@ type Model struct {
 	// KeepAlive is how long the model stays in memory after a call; nil leaves
 	// that to the host, and less than 0 is for ever.
 	KeepAlive *time.Duration
+	// HedgeAfter is how long a host may take to begin an answer before another is asked
+	// too; nil for the option's, and 0 for never.
+	HedgeAfter *time.Duration
 	// Semantic is the least similarity of questions to it that share an answer; nil
 	// for the option's, and 0 for none that do.
 	Semantic *float64
@@ -64,19 +66,6 @@ type Grant struct {
 	Admin         bool
 }
 
-// Rule is something that no answer may say.
-type Rule struct {
-	Name        string // no two rules have the same
-	Pattern     string // a regular expression of package regexp
-	Refuse      bool   // the answer is withheld, or else what is found is replaced
-	Replacement string // "" for the usual one
-}
-
-// Guard is a model that is asked of each answer whether it may pass.
-type Guard struct {
-	Model, Prompt string // "" for none
-}
-
 // sections are the keys that only a file can have.
 func (r *reader) sections() fields {
 	return fields{
@@ -87,8 +76,7 @@ func (r *reader) sections() fields {
 		"keys":         r.keys,
 		"oauth-scopes": r.scopes,
 
-		"output-filter": list(r.rule),
-		"guard":         r.guard,
+		"guard": r.guard,
 	}
 }
 
@@ -118,15 +106,16 @@ func (r *reader) model(key, n *yaml.Node) error {
 	m := Model{Runner: make(map[string]any)}
 	var try ladder
 	err := fields{
-		"num_ctx":    wholeIn(m.Runner, "num_ctx", 1),
-		"num_batch":  wholeIn(m.Runner, "num_batch", 1),
-		"num_gpu":    wholeIn(m.Runner, "num_gpu", -1), // leaves it to Ollama
-		"main_gpu":   wholeIn(m.Runner, "main_gpu", 0),
-		"num_thread": wholeIn(m.Runner, "num_thread", 0),
-		"use_mmap":   truthIn(m.Runner, "use_mmap"),
-		"keep_alive": keepAlive(&m.KeepAlive),
-		"semantic":   similarity(&m.Semantic),
-		"try":        try.read,
+		"num_ctx":     wholeIn(m.Runner, "num_ctx", 1),
+		"num_batch":   wholeIn(m.Runner, "num_batch", 1),
+		"num_gpu":     wholeIn(m.Runner, "num_gpu", -1), // leaves it to Ollama
+		"main_gpu":    wholeIn(m.Runner, "main_gpu", 0),
+		"num_thread":  wholeIn(m.Runner, "num_thread", 0),
+		"use_mmap":    truthIn(m.Runner, "use_mmap"),
+		"keep_alive":  keepAlive(&m.KeepAlive),
+		"hedge_after": duration(&m.HedgeAfter),
+		"semantic":    similarity(&m.Semantic),
+		"try":         try.read,
 	}.read(n)
 	if err != nil {
 		return err
@@ -190,35 +179,6 @@ func (r *reader) key(n *yaml.Node) error {
 	}
 	limits.Body = int64(mebibytes) << 20
 	return r.addKey(k)
-}
-
-func (r *reader) rule(n *yaml.Node) error {
-	var rule Rule
-	err := fields{
-		"name":    text(&rule.Name),
-		"match":   text(&rule.Pattern),
-		"refuse":  truth(&rule.Refuse),
-		"replace": text(&rule.Replacement),
-	}.read(n)
-	if err != nil {
-		return err
-	}
-	if _, bad := regexp.Compile(rule.Pattern); bad != nil {
-		return fmt.Errorf("match: %w", bad)
-	}
-	if rule.Name == "" || rule.Pattern == "" {
-		return errors.New("needs name and match")
-	}
-	r.c.Filter = append(r.c.Filter, rule)
-	return nil
-}
-
-func (r *reader) guard(n *yaml.Node) error {
-	err := fields{"model": text(&r.c.Guard.Model), "prompt": text(&r.c.Guard.Prompt)}.read(n)
-	if err == nil && (r.c.Guard.Model == "" || r.c.Guard.Prompt == "") {
-		err = errors.New("needs model and prompt")
-	}
-	return err
 }
 
 func (r *reader) scopes(n *yaml.Node) error {

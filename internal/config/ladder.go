@@ -43,7 +43,7 @@ func (r *reader) settleLadders() error {
 		}
 		m := r.c.Models[alias]
 		m.Try = r.ladders[alias].names
-		if (len(m.Runner) > 0 || m.KeepAlive != nil) && !slices.Contains(m.Try, alias) {
+		if (len(m.Runner) > 0 || m.KeepAlive != nil || m.HedgeAfter != nil) && !slices.Contains(m.Try, alias) {
 			return atLine(r.ladders[alias].line, alias, errors.New("has options, and is an alias that does not try the model of that name"))
 		}
 		r.c.Models[alias] = m

@@ -59,7 +59,8 @@ Two variables of Ollama's own are honoured:
 - A name with a slash in ` + "`try` and `fallback`" + ` is a provider's model. One of Ollama's own with a slash is given with its tag:
   ` + "`someone/model:latest`" + `.
 - An unknown key, a key without a value and a value that cannot be are refused, with the line that they are in.
-- A file that changes is read anew, within five seconds or at once on SIGHUP. Hosts, models, providers, keys, scopes and ` + "`log-level`" + ` then
-  change while calls go on; other changes are named in the log and wait for a restart. A file with a mistake in it changes nothing.
+- A file that changes is read anew, within five seconds or at once on SIGHUP. Hosts, models, providers, keys, scopes,
+  ` + "`output-filter`, `guard` and `log-level`" + ` then change while calls go on; other changes are named in the log and wait for a restart. A file
+  with a mistake in it changes nothing.
 
 `

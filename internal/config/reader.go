@@ -68,6 +68,7 @@ func (r *reader) file(n *yaml.Node) error {
 		known[sample.Name] = func(n *yaml.Node) error { return r.option(sample, n) }
 	})
 	delete(known, "config") // a file does not name another
+	known["output-filter"] = r.rules
 	known["host"] = oneOrList(scalar(func(s string) error { return r.addHost(Host{URL: s}) }))
 	if err := known.read(n); err != nil {
 		return err

@@ -15,13 +15,23 @@ func Given(fs *FlagSet) (args []string) {
 		if f.Name == "listen" || known.Lookup(f.Name) == nil {
 			return
 		}
-		value := f.Value.String()
-		if _, isList := f.Value.(pflag.SliceValue); isList {
-			value = value[1 : len(value)-1] // without the brackets, which Set does not take
+		for _, value := range values(f.Value) {
+			args = append(args, "--"+f.Name+"="+value)
 		}
-		args = append(args, "--"+f.Name+"="+value)
 	})
 	return append(args, "--listen=")
+}
+
+// values are what a flag has to be given for its value.
+func values(v pflag.Value) []string {
+	switch v := v.(type) {
+	case *ruleLines:
+		return v.lines()
+	case pflag.SliceValue:
+		list := v.(pflag.Value).String()
+		return []string{list[1 : len(list)-1]} // without the brackets, which Set does not take
+	}
+	return []string{v.String()}
 }
 
 // NeedsRestart names what differs between two configurations and cannot change
@@ -39,10 +49,10 @@ func NeedsRestart(was, is Config) (names []string) {
 }
 
 // live reports whether a change of an option takes effect without a restart: the
-// program applies Hosts, Keys and LogLevel, which these lead to, while it runs.
+// program applies Hosts, Keys, Filter and LogLevel, which these lead to, while it runs.
 func live(option string) bool {
 	switch option {
-	case "config", "host", "ca-file", "slots", "token-file", "log-level":
+	case "config", "host", "ca-file", "slots", "token-file", "output-filter", "log-level":
 		return true
 	}
 	return false

@@ -109,6 +109,18 @@ func keepAlive(p **time.Duration) value {
 	})
 }
 
+// duration is one of 0 or more.
+func duration(p **time.Duration) value {
+	return scalar(func(s string) error {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 {
+			return errors.New("must be a time such as 5s, or 0")
+		}
+		*p = &d
+		return nil
+	})
+}
+
 // sum is a SHA-256 sum. Its error does not quote what may be the secret itself.
 func sum(p *[32]byte) value {
 	return scalar(func(s string) error {

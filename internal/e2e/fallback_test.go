@@ -1,10 +1,14 @@
 package e2e_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"ollama-mcp/internal/e2e/ollamatest"
+	"ollama-mcp/internal/e2e/tinymodels"
 )
 
 // OLLAMA_MCP_STORM is how long it blows, such as 5m; without it, for one spell.
@@ -30,12 +34,55 @@ func TestStormLeavesNoCallUnansweredWhileARungLives(t *testing.T) {
 	}
 	close(stop)
 	callers.Wait()
-	for _, state := range []string{"state=degraded", "state=recovering", "state=normal"} {
-		if !strings.Contains(s.program.stderr.String(), state) {
-			t.Errorf("the log never tells of %s", state)
+	log := s.program.stderr.String()
+	for _, change := range []string{
+		"state=overloaded", "from=overloaded", "state=degraded", "from=degraded state=recovering", "from=recovering state=normal",
+	} {
+		n := strings.Count(log, change)
+		t.Logf("%d times %s", n, change)
+		if n == 0 {
+			t.Errorf("the log never tells of %s", change)
 		}
 	}
-	t.Logf("%d calls answered, %d of them by the provider; %d were not", s.answered.Load()-s.failed.Load(), s.byProvider.Load(), s.failed.Load())
+	t.Logf("%d calls answered, %d of them by the provider; %d not answered, %d by another than is said",
+		s.answered.Load(), s.byProvider.Load(), s.unanswered.Load(), s.misleading.Load())
+}
+
+func TestCallOnAHostThatIsFrozenIsAnsweredByAnother(t *testing.T) {
+	hosts := map[string]*ollamatest.Server{
+		"a": ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}}),
+		"b": ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}}),
+	}
+	s := connect(t, hosts["a"], "OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-says", shared, hosts["a"], hosts["b"]), "OLLAMA_MCP_HEDGE_AFTER=500ms")
+	for name := range hosts { // so that the model is in memory
+		s.succeeds("generate", `{"model":"tiny-says","prompt":"hi","host":"`+name+`"}`)
+	}
+	frozen := ""
+	for n := range 20 {
+		got := s.succeeds("generate", fmt.Sprintf(`{"model":"tiny-says","prompt":"call %d"}`, n))
+		served := got.Meta.Served.Host
+		if got.text() != tinymodels.Says.Answer || served == frozen {
+			t.Errorf("got %+v, with %s frozen", got, frozen)
+		}
+		if frozen != "" && strings.Contains(got.rest(), "Answered by "+served+", which was asked too since another host was late.") {
+			if !strings.Contains(s.wire.String(), `"hedged":true`) {
+				t.Error("the call is not marked as hedged")
+			}
+			return
+		}
+		if n%3 == 0 { // the pool prefers this one, or takes them in turn
+			if frozen != "" {
+				if err := hosts[frozen].Thaw(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			frozen = served
+			if err := hosts[frozen].Freeze(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Error("no call was on a host that is frozen")
 }
 
 func TestWithNoRungLeftEachErrorNamesTheReasonOfEachInOneLine(t *testing.T) {

@@ -18,7 +18,11 @@ import (
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-const stormCallers = 32
+const (
+	stormCallers = 32
+	callLimit    = 12 * time.Second
+	shareOfFirst = callLimit / 2 // what a call leaves to the hosts, so that the provider has as much
+)
 
 // storm are two hosts and a provider, who each give another answer, the program in
 // front of them, and calls for an alias that tries the hosts first.
@@ -30,7 +34,7 @@ type storm struct {
 	program  *listening
 	session  *session
 
-	answered, byProvider, failed atomic.Int64
+	answered, byProvider, unanswered, misleading atomic.Int64 // calls
 }
 
 // says is a model by the name that the hosts have in common, and with the answer of m.
@@ -56,7 +60,7 @@ func startStorm(t *testing.T, limit time.Duration) *storm {
 
 // call makes a call of its own for the ladder.
 func (s *storm) call(n int64, more string) (a answer, err error) {
-	args := fmt.Sprintf(`{"model":"pro","prompt":"call %d","timeout_seconds":9%s}`, n, more)
+	args := fmt.Sprintf(`{"model":"pro","prompt":"call %d","timeout_seconds":%v%s}`, n, callLimit.Seconds(), more)
 	res, err := s.session.CallTool(s.ctx, &mcp.CallToolParams{Name: "generate", Arguments: json.RawMessage(args)})
 	if err != nil {
 		return a, err
@@ -97,10 +101,14 @@ func (s *storm) blow(stop <-chan struct{}) (ended *sync.WaitGroup) {
 				if err == nil && a.IsError {
 					err = errors.New(a.text())
 				}
+				count := &s.unanswered
 				if err == nil {
-					err = s.misled(a)
+					count, err = &s.misleading, s.misled(a)
 				}
-				if s.answered.Add(1); err != nil && s.failed.Add(1) < 10 {
+				if err == nil {
+					count = &s.answered
+				}
+				if count.Add(1) < 10 && err != nil {
 					s.t.Errorf("after %v: %v", time.Since(began).Round(time.Millisecond), err)
 				}
 			}
@@ -136,7 +144,8 @@ func (s *storm) do(d time.Duration, steps ...error) {
 	}
 }
 
-// spell is all the bad weather there is. A rung that can answer is left at any time.
+// spell is all the bad weather there is. A rung that can answer is left at any time, and
+// for each call there is time to find it.
 func (s *storm) spell() {
 	a, b := s.hosts[0], s.hosts[1]
 	s.do(time.Second)
@@ -145,14 +154,17 @@ func (s *storm) spell() {
 	s.do(0, a.Restart(s.ctx))
 	s.fill(2 * time.Second)
 	s.do(3*time.Second, b.Freeze())
-	s.do(0, b.Thaw())
-	s.provider.Kill()
-	s.do(2 * time.Second)
-	s.do(time.Second, s.provider.Restart(s.ctx)) // a call may just have been there, and is about to ask the hosts
+	s.do(time.Second, b.Thaw())
+	s.do(shareOfFirst+time.Second, a.Freeze(), b.Freeze()) // so that call after call gives up on them
+	s.do(2*time.Second, a.Thaw(), b.Thaw())
 	a.Kill()
 	b.Kill()
 	s.do(3 * time.Second)
 	s.do(time.Second, a.Restart(s.ctx), b.Restart(s.ctx))
+	s.provider.Kill()
+	s.do(2*time.Second, b.Freeze())
+	s.do(time.Second, b.Thaw())
+	s.do(time.Second, s.provider.Restart(s.ctx)) // a call may just have been there, and is about to ask the hosts
 }
 
 // troubled reports whether status tells of a ladder that is not normal.

@@ -22,6 +22,11 @@ type Need struct {
 	Priority Priority // Interactive, unless said otherwise
 	Bytes    int64    // size of the request, counted while it waits; 0 counts as nothing
 
+	// HedgeAfter is how long a host may take to begin its answer before another is asked
+	// beside it, if one is idle that holds the model, and the first to answer is taken;
+	// 0 for never. It is for requests that may be asked twice at once.
+	HedgeAfter time.Duration
+
 	// OnWait, if set, is called once, before a request starts to wait for a free
 	// slot. The function that it is given may be called at any time, from any
 	// goroutine, and tells how the wait stands.
@@ -52,6 +57,9 @@ type Standing struct {
 	Place  int           // 1 is next; 0 means that it waits no more
 	Of     int           // requests waiting, this one included
 	Expect time.Duration // expected rest of the wait; 0 if nothing is known yet
+	// Loading says that the wait is for the model, which a host loads for another
+	// request, and no other that could serve it now has in memory.
+	Loading bool
 }
 
 // Retry announces that a request is tried again.

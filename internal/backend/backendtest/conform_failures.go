@@ -49,6 +49,8 @@ var failures = []failure{
 var misleading = []failure{
 	{"bad format, called internal", Refuse(500, `invalid format: "x"; expected "json" or a valid JSON Schema object`), backend.Request},
 	{"bad image, called internal", Refuse(500, "Failed to create new sequence: failed to process inputs: image: unknown format"), backend.Request},
+	{"model too large, called internal", Refuse(500, "model requires more system memory (476.8 GiB) than is available (21.6 GiB)"), backend.NoRoom},
+	{"crash, called internal", Refuse(500, "an error was encountered while running the model: CUDA error: out of memory"), backend.Crashed},
 	{"runner gone, called bad", Refuse(400, "do embedding request: EOF"), backend.Server},
 }
 

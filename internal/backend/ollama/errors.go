@@ -54,6 +54,10 @@ func classify(status int, said string) backend.Class {
 	switch {
 	case isTooLong(said):
 		return backend.TooLong
+	case startsWith(said, crash):
+		return backend.Crashed
+	case startsWith(said, noRoom):
+		return backend.NoRoom
 	case startsWith(said, hostsFault):
 		return backend.Server
 	case startsWith(said, requestsFault), status >= 400 && status < 500:
@@ -64,6 +68,8 @@ func classify(status int, said string) backend.Class {
 
 // What Ollama says with a status that puts the blame on the wrong side.
 var (
+	crash      = []string{"an error was encountered while running the model"} // with 200, as a rule
+	noRoom     = []string{"model requires more system memory"}
 	hostsFault = []string{ // with 400: the runner is gone, or going
 		"do embedding request",
 		"error reading embed response",

@@ -42,7 +42,8 @@ func newTransport(o Options) (*transport, error) {
 		DisableCompression:  true,
 		// Neither limits connections, which would be a queue that nobody sees,
 		// nor the wait for headers, which lasts as long as a model loads.
-		MaxIdleConnsPerHost: o.Conns,
+		// One more than asked for is kept: that of the checks, which come beside the calls.
+		MaxIdleConnsPerHost: o.Conns + 1,
 		IdleConnTimeout:     90 * time.Second,
 	}
 	if o.DialContext == nil && !IsLocal(o.URL.Hostname()) { // a proxy would be dialled in the host's place

@@ -1,0 +1,129 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// The try that was not the first to answer ends with one of these.
+var (
+	errHedgeWon = fmt.Errorf("%w: another host, asked later, has answered", ErrTooSlow)
+	errFirstWon = fmt.Errorf("%w: the first host has answered after all", ErrTooSlow)
+)
+
+// hedge is a second try of a request, beside a first that is late.
+type hedge struct {
+	pool  *Pool
+	first *Lease
+
+	ended chan struct{} // closed when the try has ended, or will not begin
+	// What follows is set before that.
+	lease    *Lease // nil if the first was not late, or no host was to be spared
+	err      error
+	panicked any
+}
+
+// tryBoth has a host asked and, if that has not begun to answer after some time, another
+// one beside it. The first answer ends the other try. It returns how both failed,
+// nil if one answered.
+func (p *Pool) tryBoth(ctx context.Context, after time.Duration, first *Lease, use func(context.Context, *Lease) error) (failed []Failure) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	second := &hedge{pool: p, first: first, ended: make(chan struct{})}
+	timer := time.AfterFunc(after, func() { second.run(ctx, cancel, use) })
+	err := errPanicked // unless use returns
+	defer func() {
+		if err == nil || err == errPanicked {
+			cancel(errFirstWon)
+		}
+		if !timer.Stop() {
+			<-second.ended
+		}
+		cancel(nil)
+		if second.panicked != nil {
+			panic(second.panicked) // here, where that of the first try would be seen
+		}
+		if context.Cause(ctx) == errHedgeWon {
+			p.countHedgeWon()
+		}
+		failed = second.outcome(err)
+	}()
+	err = p.lend(ctx, first, use)
+	return nil
+}
+
+// run asks a host, if one is to be spared.
+func (s *hedge) run(ctx context.Context, cancel context.CancelCauseFunc, use func(context.Context, *Lease) error) {
+	defer close(s.ended)
+	if s.lease = s.pool.spare(ctx, s.first); s.lease == nil {
+		return
+	}
+	s.err = errPanicked // unless use returns
+	defer func() {
+		if s.panicked = recover(); s.panicked != nil {
+			cancel(errPanicked)
+		}
+	}()
+	if s.err = s.pool.lend(ctx, s.lease, use); s.err == nil {
+		cancel(errHedgeWon)
+	}
+}
+
+// outcome is how both tries failed, the first of them with err; nil if one did not. A
+// failure that no other host could cure comes last, where it decides.
+func (s *hedge) outcome(err error) []Failure {
+	switch {
+	case err == nil || s.lease != nil && s.err == nil:
+		return nil
+	case s.lease == nil:
+		return []Failure{s.first.failure(err)}
+	case hostsFault(err):
+		return []Failure{s.first.failure(err), s.lease.failure(s.err)}
+	}
+	return []Failure{s.lease.failure(s.err), s.first.failure(err)}
+}
+
+func (p *Pool) countHedgeWon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.totals.HedgesWon++
+}
+
+// spare lends a host for a hedge: one that is well, holds the model, and has a free slot.
+// It lends none if the first has begun to answer or has ended, while others wait, or if
+// the budget for retries is spent: hedges, too, are load that nobody asked for.
+func (p *Pool) spare(ctx context.Context, first *Lease) *Lease {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if ctx.Err() != nil || first.over || first.seen.pieces || p.queue.waiting > 0 {
+		return nil
+	}
+	h := p.fastestIdle(first, now)
+	if h == nil || !p.budget.Take(now) {
+		return nil
+	}
+	l := &Lease{
+		Attempt: first.Attempt, Failed: first.Failed, Hedge: true, Runner: first.Runner, Overridden: first.Overridden,
+		ticket: ticket{group: first.ticket.group, priority: first.ticket.priority, caller: first.ticket.caller},
+	}
+	p.grant(l, h, now)
+	p.totals.Hedged++
+	return l
+}
+
+// fastestIdle is the idle host that should be the first to answer beside a lease's, nil
+// if there is none that could without loading the model.
+func (p *Pool) fastestIdle(l *Lease, now time.Time) (best *host) {
+	k := l.ticket.group
+	for _, h := range p.hosts {
+		slot := freeSlot{p, h, 1, now}
+		if h == l.host || !p.free(h) || h.conditionFor(k, now) != well || h.doubtful(now) || slot.suits(k) != warm {
+			continue
+		}
+		if best == nil || h.latency.Value(now) < best.latency.Value(now) {
+			best = h
+		}
+	}
+	return best
+}
