@@ -9,46 +9,42 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/server"
+	"ollama-mcp/tools"
 )
 
-// An answer of 8 KB that is kept, beside a tool that does as good as nothing on the
-// same server: clear-cache for a model that nothing is kept of.
+// An answer of 8 KB that is kept, beside two calls that cost what the way there and back
+// does: one of a tool that does as good as nothing, which is clear-cache for a model that
+// nothing is kept of, and one of a tool that has the same answer ready.
 func BenchmarkKeptAnswer(b *testing.B) {
-	const (
-		kept    = `"name":"generate","arguments":{"model":"tiny","prompt":"hi"}`
-		nothing = `"name":"clear-cache","arguments":{"model":"none"}`
-	)
+	const nothing = `"name":"clear-cache","arguments":{"model":"none"}`
 	for _, way := range []struct {
 		name string
-		call func(*testing.B, *service) func(params string)
+		call func(*testing.B, *server.Server) func(params string) []byte
 	}{{"stdio", overStdio}, {"http", overHTTP}} {
-		for _, tool := range []struct{ name, params string }{{"nothing", nothing}, {"kept", kept}} {
-			b.Run(way.name+"/"+tool.name, func(b *testing.B) {
-				host := backendtest.New("gpu-1").Answer(strings.Repeat("word ", 1600))
-				var c config.Config
-				if err := config.Parse(config.Flags(&c), &c, []string{"--host=" + host.Listen(b), "--log-level=error", "--listen=127.0.0.1:0"}, func(string) string { return "" }); err != nil {
-					b.Fatal(err)
-				}
-				s, err := newService(c, nil, stdio{err: os.Stderr})
-				if err != nil {
-					b.Fatal(err)
-				}
-				s.start(b.Context())
-				call := way.call(b, s)
-				call(tool.params)
+		s := keeping(b)
+		kept := way.call(b, s.server)
+		same := way.call(b, parrot(b, s))
+		kept(question) // so that it is kept
+		same(question) // which finds it kept
+		for _, tt := range []struct {
+			name, params string
+			call         func(params string) []byte
+		}{{"nothing", nothing, kept}, {"same", question, same}, {"kept", question, kept}} {
+			b.Run(way.name+"/"+tt.name, func(b *testing.B) {
 				b.ReportAllocs()
 				b.SetParallelism(4)
-				b.ResetTimer()
 				b.RunParallel(func(p *testing.PB) {
 					for p.Next() {
-						call(tool.params)
+						tt.call(tt.params)
 					}
 				})
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
@@ -57,11 +53,53 @@ func BenchmarkKeptAnswer(b *testing.B) {
 	}
 }
 
+// question is the params of a call whose answer is kept.
+const question = `"name":"generate","arguments":{"model":"tiny","prompt":"hi"}`
+
+// keeping is the program, with a host whose answer has 8 KB.
+func keeping(b *testing.B) *service {
+	host := backendtest.New("gpu-1").Answer(strings.Repeat("word ", 1600))
+	var c config.Config
+	args := []string{"--host=" + host.Listen(b), "--log-level=error"}
+	if err := config.Parse(config.Flags(&c), &c, args, func(string) string { return "" }); err != nil {
+		b.Fatal(err)
+	}
+	s, err := newService(c, nil, stdio{err: os.Stderr})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.start(b.Context())
+	return s
+}
+
+// parrot is a server whose tool generate asks the model once, and from then on has that
+// result ready.
+func parrot(b *testing.B, s *service) *server.Server {
+	offered := tools.All(tools.Deps{Hosts: s.hosts, Answers: s.answers, Log: s.log})[:1]
+	offered[0].Handler = once(offered[0].Handler)
+	p, err := server.New(server.Options{Name: "ollama-mcp", Tools: offered})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return p
+}
+
+// once is handle for the first call, and has the same result for all others.
+func once[In, Out any](handle func(context.Context, In) (Out, error)) func(context.Context, In) (Out, error) {
+	var first sync.Once
+	var out Out
+	var err error
+	return func(ctx context.Context, in In) (Out, error) {
+		first.Do(func() { out, err = handle(ctx, in) })
+		return out, err
+	}
+}
+
 const modernMeta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
 
 // overHTTP calls tools with a POST each.
-func overHTTP(b *testing.B, s *service) func(params string) {
-	h, err := server.NewHTTP(s.server, server.HTTPOptions{})
+func overHTTP(b *testing.B, s *server.Server) func(params string) []byte {
+	h, err := server.NewHTTP(s, server.HTTPOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -77,7 +115,7 @@ func overHTTP(b *testing.B, s *service) func(params string) {
 		<-ended
 	})
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
-	return func(params string) {
+	return func(params string) []byte {
 		body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{` + params + `,` + modernMeta + `}}`
 		req, err := http.NewRequest("POST", "http://"+l.Addr().String()+"/mcp", strings.NewReader(body))
 		if err != nil {
@@ -97,42 +135,59 @@ func overHTTP(b *testing.B, s *service) func(params string) {
 		if err != nil || bytes.Contains(raw, []byte(`"isError":true`)) {
 			b.Fatalf("%v, %.500s", err, raw)
 		}
+		return raw
 	}
 }
 
-// overStdio calls tools with a line each, many at once.
-func overStdio(b *testing.B, s *service) func(params string) {
-	in, toServer := io.Pipe()
-	fromServer, out := io.Pipe()
-	ctx, stop := context.WithCancel(context.Background())
+// overStdio calls tools with a line each, many at once, through pipes as those that a
+// client makes.
+func overStdio(b *testing.B, s *server.Server) func(params string) []byte {
+	in, toServer := pipe(b)
+	fromServer, out := pipe(b)
 	ended := make(chan error, 1)
-	go func() { ended <- s.server.ServeStdio(ctx, in, out) }()
+	go func() { ended <- s.ServeStdio(context.Background(), in, out) }()
 	b.Cleanup(func() {
-		stop()
 		toServer.Close()
-		<-ended
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
 	})
 	var last atomic.Int64
-	waiting := make([]chan struct{}, 1<<16)
+	waiting := make([]chan []byte, 1<<10)
 	for i := range waiting {
-		waiting[i] = make(chan struct{}, 1)
+		waiting[i] = make(chan []byte, 1)
 	}
 	go func() {
-		for lines := bufio.NewReader(fromServer); ; {
+		for lines := bufio.NewReaderSize(fromServer, 64<<10); ; {
 			line, err := lines.ReadBytes('\n')
 			if err != nil {
+				return // the server has ended, or the benchmark has
+			}
+			_, after, _ := bytes.Cut(line, []byte(`"id":`))
+			digits, _, _ := bytes.Cut(after, []byte(","))
+			id, err := strconv.Atoi(string(digits))
+			if err != nil {
+				b.Errorf("answer %.500s", line)
 				return
 			}
-			var id int
-			if at := bytes.LastIndex(line, []byte(`"id":`)); at >= 0 {
-				fmt.Sscanf(string(line[at+5:]), "%d", &id)
-			}
-			waiting[id%len(waiting)] <- struct{}{}
+			waiting[id%len(waiting)] <- line
 		}
 	}()
-	return func(params string) {
+	return func(params string) []byte {
 		id := last.Add(1)
 		fmt.Fprintf(toServer, `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{%s,%s}}`+"\n", id, params, modernMeta)
-		<-waiting[id%int64(len(waiting))]
+		return <-waiting[id%int64(len(waiting))]
 	}
+}
+
+func pipe(b *testing.B) (r, w *os.File) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		r.Close()
+		w.Close()
+	})
+	return r, w
 }

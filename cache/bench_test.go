@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,6 +69,26 @@ func BenchmarkMiss(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkThousandCallers has 1,000 callers ask the same at once, of whom one fills.
+func BenchmarkThousandCallers(b *testing.B) {
+	c := open(b, cache.Options{Size: 64 << 20, TTL: time.Hour})
+	fill := func(context.Context, func(int)) (cache.Entry, bool, error) {
+		return cache.Entry{Value: answer8K}, true, nil
+	}
+	rounds := 0
+	for b.Loop() {
+		key := keyOf(b, rounds)
+		rounds++
+		var callers sync.WaitGroup
+		for range 1000 {
+			callers.Go(func() { _, _, _ = c.Fetch(b.Context(), key, cache.Auto, nil, fill) })
+		}
+		callers.Wait()
+	}
+	b.ReportMetric(float64(c.Stats().Misses)/float64(rounds), "fills/op")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(rounds)/1000, "ns/caller")
 }
 
 func BenchmarkKeyOf8KB(b *testing.B) {

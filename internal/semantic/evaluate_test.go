@@ -18,9 +18,9 @@ var kinds = []string{
 	"template", // either
 }
 
-func testPairs(t testing.TB) []Pair {
+func testPairs(t testing.TB, name string) []Pair {
 	t.Helper()
-	file, err := os.Open("testdata/pairs.tsv")
+	file, err := os.Open("testdata/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func testPairs(t testing.TB) []Pair {
 }
 
 func TestPairsAreManyAndOfAllKinds(t *testing.T) {
-	pairs := testPairs(t)
+	pairs := testPairs(t, "pairs.tsv")
 	same, languages, seen := 0, make(map[string]int), make(map[[2]string]bool)
 	for _, p := range pairs {
 		if p.Same {
@@ -99,7 +99,7 @@ func bag(text string) (words []string) {
 }
 
 func TestGuardsLetNoFalseHitPassAtTheDefaultThreshold(t *testing.T) {
-	pairs := testPairs(t)
+	pairs := append(testPairs(t, "pairs.tsv"), testPairs(t, "heldout.tsv")...)
 	table, err := Evaluate(pairs, bagOfWords, []float64{0.80, 0.85, 0.90, DefaultThreshold, 0.97, 0.99})
 	if err != nil {
 		t.Fatal(err)
@@ -119,6 +119,22 @@ func TestGuardsLetNoFalseHitPassAtTheDefaultThreshold(t *testing.T) {
 		if o.FalseHits < 30 || o.GuardedHits < 30 {
 			t.Errorf("%d false hits without guards and %d hits with them are too few to prove anything", o.FalseHits, o.GuardedHits)
 		}
+	}
+}
+
+func TestGuardsAloneTellPairsApartForWhichTheyWereNotMade(t *testing.T) {
+	passed := make(map[bool]int) // by whether they mean the same
+	for _, p := range testPairs(t, "heldout.tsv") {
+		if Guard(p.B, p.A) != "" {
+			continue
+		}
+		passed[p.Same]++
+		if !p.Same {
+			t.Errorf("%s: %q is answered like %q", p.Kind, p.B, p.A)
+		}
+	}
+	if passed[true] < 30 {
+		t.Errorf("%d that mean the same pass, want at least 30", passed[true])
 	}
 }
 

@@ -76,6 +76,8 @@ func compareWords(a, b []token) Reason {
 	switch {
 	case more == 0: // "what is this?"
 		return Words
+	case indirect(a, b) || indirect(b, a):
+		return compareRoles(a, b)
 	case slices.Equal(x, y):
 		return compareRoles(a, b)
 	case sameSet(x, y):

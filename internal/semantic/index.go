@@ -130,8 +130,9 @@ func (x *Index[K]) Nearest(ns Namespace, vector []float32, k int) []Match[K] {
 	if err != nil || s == nil || len(s.sum) != len(unit) {
 		return nil
 	}
-	var matches []Match[K]
-	for _, r := range s.view.Load().near(unit) {
+	rows := s.view.Load().near(unit)
+	matches := make([]Match[K], 0, len(rows))
+	for _, r := range rows {
 		if !x.expired(r) {
 			matches = append(matches, Match[K]{r.Entry, min(1, float64(dot(unit, r.vector)))})
 		}

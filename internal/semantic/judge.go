@@ -31,24 +31,6 @@ const (
 	Considered = 8
 )
 
-// Thresholds are the least similarities of a match, by embedding model; for a
-// model that is not in it, and for one with 0, it is DefaultThreshold.
-type Thresholds map[string]float64
-
-// For is the threshold for a model. A caller may ask for a higher one, not for a
-// lower: who could would be given others' answers to questions of theirs, and 0
-// asks for nothing.
-func (t Thresholds) For(model string, asked float64) float64 {
-	threshold := t[model]
-	if threshold == 0 {
-		threshold = DefaultThreshold
-	}
-	if asked > threshold { // never for NaN
-		return asked
-	}
-	return threshold
-}
-
 // Rules say when a match is good enough. The zero Rules are the defaults.
 type Rules struct {
 	Threshold float64 // least similarity; 0 means DefaultThreshold

@@ -1,7 +1,6 @@
 package semantic_test
 
 import (
-	"math"
 	"strings"
 	"testing"
 
@@ -41,32 +40,6 @@ func TestJudgePicksTheNearestThatMeansTheSame(t *testing.T) {
 		if got.Refused != c.want || got.Match.Key != c.key {
 			t.Errorf("%s: got %q with reason %q, want %q with %q", c.name, got.Match.Key, got.Refused, c.key, c.want)
 		}
-	}
-}
-
-func TestCallersMayOnlyTightenTheThreshold(t *testing.T) {
-	thresholds := semantic.Thresholds{"strict": 0.98, "lax": 0.9, "unset": 0}
-	for _, c := range []struct {
-		model       string
-		asked, want float64
-	}{
-		{"strict", 0, 0.98},
-		{"strict", 0.99, 0.99},
-		{"strict", 0.95, 0.98},
-		{"lax", 0, 0.9},
-		{"lax", 0.5, 0.9},
-		{"unset", 0, semantic.DefaultThreshold},
-		{"other", 0, semantic.DefaultThreshold},
-		{"other", -1, semantic.DefaultThreshold},
-		{"other", math.NaN(), semantic.DefaultThreshold},
-		{"other", 2, 2},
-	} {
-		if got := thresholds.For(c.model, c.asked); got != c.want {
-			t.Errorf("%s, asked for %v: got %v, want %v", c.model, c.asked, got, c.want)
-		}
-	}
-	if got := semantic.Thresholds(nil).For("any", 0); got != semantic.DefaultThreshold {
-		t.Errorf("nil: got %v, want the default", got)
 	}
 }
 

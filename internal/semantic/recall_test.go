@@ -84,7 +84,7 @@ func TestSignCodesFindWhatAnExactScanFinds(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(1, 2))
 			vectors := cloud.draw(rnd, 1000)
 			x, units := indexOf(t, vectors)
-			if found := recall(x, units, rnd, 150); found < 1 {
+			if found := recall(x, units, rnd, 40); found < 1 {
 				t.Errorf("found %v of the best matches, want all", found)
 			}
 		})

@@ -2,7 +2,7 @@ package semantic
 
 import (
 	"container/list"
-	"math/bits"
+	"math"
 	"slices"
 	"sync/atomic"
 )
@@ -167,8 +167,11 @@ func (v *view[K]) replace(at int, r *row[K]) {
 func (v *view[K]) near(vector []float32) []*row[K] {
 	best := make(shortlist, 0, candidates+1)
 	code := appendCode(nil, vector, v.centre)
+	var room [chunkRows]int32
 	for i, c := range v.chunks {
-		best = best.scan(c.codes, code, i*chunkRows)
+		distances := room[:len(c.rows)]
+		differences(distances, c.codes, code)
+		best = best.take(distances, i*chunkRows)
 	}
 	rows := make([]*row[K], len(best))
 	for i, b := range best {
@@ -183,32 +186,26 @@ func (v *view[K]) near(vector []float32) []*row[K] {
 // comparison of integers.
 type shortlist []uint64
 
-// scan looks at codes that stand side by side, the first of which is at a
-// position, and keeps those in which the fewest bits differ from code.
-func (l shortlist) scan(codes, code []uint64, at int) shortlist {
-	worst := ^uint64(0)
-	if len(l) == candidates {
-		worst = l[candidates-1] >> 32
-	}
-	for ; len(codes) > 0; at++ {
-		row := codes[:len(code)]
-		distance := 0
-		for i, word := range code {
-			distance += bits.OnesCount64(word ^ row[i])
-		}
-		codes = codes[len(code):]
-		if uint64(distance) >= worst {
+// take keeps the nearest of some rows, the first of which is at a position.
+func (l shortlist) take(distances []int32, at int) shortlist {
+	worst := l.worst()
+	for i, distance := range distances {
+		if distance >= worst {
 			continue
 		}
-		item := uint64(distance)<<32 | uint64(at)
+		item := uint64(distance)<<32 | uint64(at+i)
 		place, _ := slices.BinarySearch(l, item)
 		l = slices.Insert(l, place, item)
-		if len(l) > candidates {
-			l = l[:candidates]
-		}
-		if len(l) == candidates {
-			worst = l[candidates-1] >> 32
-		}
+		l = l[:min(len(l), candidates)]
+		worst = l.worst()
 	}
 	return l
+}
+
+// worst is the distance below which a row gets onto the list.
+func (l shortlist) worst() int32 {
+	if len(l) < candidates {
+		return math.MaxInt32
+	}
+	return int32(l[candidates-1] >> 32)
 }

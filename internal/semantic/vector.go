@@ -3,6 +3,7 @@ package semantic
 import (
 	"errors"
 	"math"
+	"math/bits"
 )
 
 var errNoDirection = errors.New("semantic: a vector that is empty, zero or not of numbers has no direction")
@@ -66,4 +67,35 @@ func appendCode(codes []uint64, v, centre []float32) []uint64 {
 		v, centre = v[n:], centre[n:]
 	}
 	return codes
+}
+
+// differences are the numbers of bits in which codes, side by side, differ from
+// another, one for each place in out. It does nothing else, so that what it needs
+// stays in registers.
+func differences(out []int32, codes, code []uint64) {
+	if len(code) == 12 {
+		for i := range out {
+			out[i] = differ12((*[12]uint64)(codes), (*[12]uint64)(code))
+			codes = codes[12:]
+		}
+		return
+	}
+	for i := range out {
+		n := 0
+		row := codes[:len(code)]
+		for j, word := range code {
+			n += bits.OnesCount64(word ^ row[j])
+		}
+		out[i] = int32(n)
+		codes = codes[len(code):]
+	}
+}
+
+// differ12 is for codes of 768 dimensions, as many embedding models have. Written
+// out it takes two thirds of the time of a loop.
+func differ12(a, b *[12]uint64) int32 {
+	return int32(bits.OnesCount64(a[0]^b[0]) + bits.OnesCount64(a[1]^b[1]) + bits.OnesCount64(a[2]^b[2]) +
+		bits.OnesCount64(a[3]^b[3]) + bits.OnesCount64(a[4]^b[4]) + bits.OnesCount64(a[5]^b[5]) +
+		bits.OnesCount64(a[6]^b[6]) + bits.OnesCount64(a[7]^b[7]) + bits.OnesCount64(a[8]^b[8]) +
+		bits.OnesCount64(a[9]^b[9]) + bits.OnesCount64(a[10]^b[10]) + bits.OnesCount64(a[11]^b[11]))
 }

@@ -1,0 +1,52 @@
+package cache_test
+
+import (
+	"runtime/debug"
+	"runtime/metrics"
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/cache"
+)
+
+func TestMemoryLimitIsHalfAsMuchAgainOrLeavesRoomForWork(t *testing.T) {
+	for size, want := range map[int64]int64{
+		0:         32 << 20,
+		1 << 20:   33 << 20,
+		128 << 20: 192 << 20,
+		1 << 30:   3 << 29,
+	} {
+		if got := cache.MemoryLimit(size); got != want {
+			t.Errorf("%d: got %d, want %d", size, got, want)
+		}
+	}
+}
+
+func TestProgramWithAFullCacheStaysWithinItsMemoryLimit(t *testing.T) {
+	const size = 128 << 20
+	limit := cache.MemoryLimit(size)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(limit))
+	c := open(t, cache.Options{Size: size, TTL: time.Hour})
+	buffer := []byte(strings.Repeat("x", 64<<10))
+	most := int64(0)
+	for i := range 5 * size / len(buffer) {
+		c.Set(keyOf(t, i), cache.Entry{Value: string(buffer)})
+		most = max(most, taken())
+	}
+	if got := c.Stats(); got.Bytes < size*9/10 {
+		t.Errorf("got %+v, want a full cache", got)
+	}
+	// The limit is soft: what is asked for while garbage is collected comes on top.
+	if most > limit*21/20 {
+		t.Errorf("%d bytes at most, want %d and not much more", most, limit)
+	}
+}
+
+// taken is what the runtime has taken from the system and not given back: all that
+// a memory limit counts.
+func taken() int64 {
+	of := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(of)
+	return int64(of[0].Value.Uint64() - of[1].Value.Uint64())
+}
