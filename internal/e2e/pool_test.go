@@ -272,7 +272,7 @@ func TestColdStartTakesOneSlotAndCallersOfOtherModelsGoOn(t *testing.T) {
 	calls[0].until("loading tiny-json")
 	for i := 1; i < cold; i++ {
 		calls[i] = s.start("generate", fmt.Sprintf(`{"model":"tiny-json","prompt":"%d"}`, i))
-		calls[i].until("queue")
+		calls[i].until("is being loaded")
 	}
 	began, n := time.Now(), 0
 	for ; time.Since(began) < 2*time.Second; n++ {
