@@ -113,7 +113,7 @@ func TestHostAndOriginAreLookedAtBeforeProof(t *testing.T) {
 func TestPagesMayReadWhyTheyAreRefused(t *testing.T) {
 	a := try(front(t, denying(&caller.Denied{})), "POST", "/mcp", "localhost", "https://app.example.com")
 	exposed := a.Header().Get("Access-Control-Expose-Headers")
-	if a.Code != 401 || !strings.Contains(exposed, "WWW-Authenticate") || a.Header().Get("Access-Control-Allow-Origin") == "" {
+	if a.Code != 401 || !strings.Contains(exposed, "WWW-Authenticate") || !strings.Contains(exposed, "X-Request-Id") || a.Header().Get("Access-Control-Allow-Origin") == "" {
 		t.Errorf("got %d, %v", a.Code, a.Header())
 	}
 }
