@@ -16,7 +16,7 @@ var answer8K = strings.Repeat("an answer of eight kilobytes\n\n\n\n", 256)
 func BenchmarkHitOf8KB(b *testing.B) {
 	c := open(b, cache.Options{Size: 64 << 20, TTL: time.Hour})
 	key := keyOf(b, "question")
-	c.Set(key, cache.Entry{Value: answer8K})
+	c.Set(key, cache.Entry{Value: text(answer8K)})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, source, _ := c.Fetch(b.Context(), key, cache.Auto, nil, nil); source != cache.Hit {
@@ -30,7 +30,7 @@ func BenchmarkParallelHitsOf8KB(b *testing.B) {
 	keys := make([]cache.Key, 256)
 	for i := range keys {
 		keys[i] = keyOf(b, i)
-		c.Set(keys[i], cache.Entry{Value: answer8K})
+		c.Set(keys[i], cache.Entry{Value: text(answer8K)})
 	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -53,7 +53,7 @@ func BenchmarkMiss(b *testing.B) {
 				keys[i] = keyOf(b, i)
 			}
 			fill := func(context.Context, func(int)) (cache.Entry, bool, error) {
-				return cache.Entry{Value: answer8K}, true, nil
+				return cache.Entry{Value: text(answer8K)}, true, nil
 			}
 			b.ReportAllocs()
 			i := 0
@@ -75,7 +75,7 @@ func BenchmarkMiss(b *testing.B) {
 func BenchmarkThousandCallers(b *testing.B) {
 	c := open(b, cache.Options{Size: 64 << 20, TTL: time.Hour})
 	fill := func(context.Context, func(int)) (cache.Entry, bool, error) {
-		return cache.Entry{Value: answer8K}, true, nil
+		return cache.Entry{Value: text(answer8K)}, true, nil
 	}
 	rounds := 0
 	for b.Loop() {

@@ -5,8 +5,7 @@
 // scope it was given in; that it is found again as soon as it is set, until its
 // time is over or others need its room; that the answers kept stay within the
 // size given; and that nobody who waits for a shared answer hangs on another's
-// deadline, panic or departure. Which answers may be kept, and how they are
-// encoded, is left to those who ask.
+// deadline, panic or departure. Which answers may be kept is left to those who ask.
 package cache
 
 import (
@@ -26,10 +25,16 @@ type Options struct {
 	TTL time.Duration
 }
 
-// Entry is an answer. Its value is a string since that cannot be changed: all who
-// are given the same answer are given the same bytes.
+// Value is what is kept of an answer. All who are given it are given the same one, so
+// nobody may change it. A text or list in it should not be a piece of something larger,
+// which would be kept too.
+type Value interface {
+	Size() int // bytes that it takes
+}
+
+// Entry is an answer.
 type Entry struct {
-	Value  string        // the encoded answer
+	Value  Value         // nil only where there is an error
 	Took   time.Duration // what it took to get, and what a hit saves
 	TTL    time.Duration // how long to keep it; 0 means Options.TTL, less means not at all
 	Stored time.Time     // when it was made; the cache sets it

@@ -14,19 +14,24 @@ import (
 // small is a cache with room for more than the tests below put into it.
 var small = cache.Options{Size: 16 << 20, TTL: 10 * time.Minute}
 
+// text is an answer of nothing but text.
+type text string
+
+func (t text) Size() int { return len(t) }
+
 func get(c *cache.Cache[int], key cache.Key) string {
 	e, ok := c.Get(key)
 	if !ok {
 		return "nothing"
 	}
-	return e.Value
+	return string(e.Value.(text))
 }
 
 func TestEntryIsFoundAsSoonAsItIsSet(t *testing.T) {
 	c := open(t, small)
 	for i := range 5000 {
 		key, value := keyOf(t, i), fmt.Sprint("answer ", i)
-		c.Set(key, cache.Entry{Value: value})
+		c.Set(key, cache.Entry{Value: text(value)})
 		if got := get(c, key); got != value {
 			t.Fatalf("right after Set number %d: got %q, want %q", i, got, value)
 		}
@@ -37,8 +42,8 @@ func TestEntryReplacesTheOneBefore(t *testing.T) {
 	c := open(t, small)
 	for i := range 2000 {
 		key := keyOf(t, i)
-		c.Set(key, cache.Entry{Value: "old"})
-		c.Set(key, cache.Entry{Value: "new"})
+		c.Set(key, cache.Entry{Value: text("old")})
+		c.Set(key, cache.Entry{Value: text("new")})
 		if got := get(c, key); got != "new" {
 			t.Fatalf("key %d: got %q, want the later entry", i, got)
 		}
@@ -54,7 +59,7 @@ func TestManyWhoSetOneKeyLeaveOneEntry(t *testing.T) {
 	for range 8 {
 		writers.Go(func() {
 			for range 200 {
-				c.Set(key, cache.Entry{Value: strings.Repeat("x", 1000)})
+				c.Set(key, cache.Entry{Value: text(strings.Repeat("x", 1000))})
 			}
 		})
 	}
@@ -67,12 +72,12 @@ func TestManyWhoSetOneKeyLeaveOneEntry(t *testing.T) {
 
 func TestOversizeEntryIsRefusedAndTheOneBeforeIsGone(t *testing.T) {
 	c, key := open(t, cache.Options{Size: 1 << 20, TTL: time.Hour}), keyOf(t, "question")
-	c.Set(key, cache.Entry{Value: "old"})
-	c.Set(key, cache.Entry{Value: strings.Repeat("x", 1<<20/10)})
+	c.Set(key, cache.Entry{Value: text("old")})
+	c.Set(key, cache.Entry{Value: text(strings.Repeat("x", 1<<20/10))})
 	if got := get(c, key); got != "nothing" {
 		t.Errorf("got %.10q under the key, want nothing", got)
 	}
-	c.Set(key, cache.Entry{Value: strings.Repeat("x", 1<<20/11)})
+	c.Set(key, cache.Entry{Value: text(strings.Repeat("x", 1<<20/11))})
 	if got := get(c, key); len(got) != 1<<20/11 {
 		t.Errorf("got %.10q, want an entry of less than a tenth of the cache to be kept", got)
 	}
@@ -91,7 +96,7 @@ func TestEntryServesForItsTimeOnly(t *testing.T) {
 		t.Run(c.own.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				kept, key := open(t, small), keyOf(t, "question")
-				kept.Set(key, cache.Entry{Value: "answer", TTL: c.own})
+				kept.Set(key, cache.Entry{Value: text("answer"), TTL: c.own})
 				time.Sleep(c.want)
 				if got := get(kept, key); c.want > 0 && got != "answer" {
 					t.Errorf("after %v: got %q", c.want, got)
@@ -111,7 +116,7 @@ func TestEntryServesForItsTimeOnly(t *testing.T) {
 
 func TestAgeIsToldByAClockThatNeverJumps(t *testing.T) {
 	c, key := open(t, small), keyOf(t, "question")
-	c.Set(key, cache.Entry{Value: "answer"})
+	c.Set(key, cache.Entry{Value: text("answer")})
 	e, _ := c.Get(key)
 	if !strings.Contains(e.Stored.String(), "m=") {
 		t.Errorf("Stored is %v, want a monotonic reading in it", e.Stored)
@@ -126,7 +131,7 @@ func TestCacheThatKeepsNothingStartsNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			key := keyOf(t, "question")
-			c.Set(key, cache.Entry{Value: "answer"})
+			c.Set(key, cache.Entry{Value: text("answer")})
 			if got := get(c, key); got != "nothing" {
 				t.Errorf("%+v: got %q, want nothing kept", o, got)
 			}
@@ -160,7 +165,7 @@ func TestEntriesCanBeDeletedByTheirScope(t *testing.T) {
 		for _, model := range []string{"x:latest", "y:latest"} {
 			scope := cache.Scope{Tenant: tenant, Model: model}
 			keys[scope] = keyIn(t, scope, "question")
-			c.Set(keys[scope], cache.Entry{Value: "answer"})
+			c.Set(keys[scope], cache.Entry{Value: text("answer")})
 		}
 	}
 	if n := c.Delete(func(s cache.Scope) bool { return s.Tenant == "a" && s.Model == "x:latest" }); n != 1 {
@@ -195,8 +200,8 @@ func TestCacheMayBeClosedAndClearedWhileInUse(t *testing.T) {
 			for range 4 {
 				users.Go(func() {
 					for i := range 100 {
-						c.Set(keys[i%32], cache.Entry{Value: "answer"})
-						if e, ok := c.Get(keys[(i+1)%32]); ok && e.Value != "answer" {
+						c.Set(keys[i%32], cache.Entry{Value: text("answer")})
+						if e, ok := c.Get(keys[(i+1)%32]); ok && e.Value != text("answer") {
 							t.Errorf("got %q", e.Value)
 						}
 					}
@@ -212,7 +217,7 @@ func TestCacheMayBeClosedAndClearedWhileInUse(t *testing.T) {
 			users.Go(c.Close)
 			users.Go(c.Close)
 			users.Wait()
-			c.Set(keys[0], cache.Entry{Value: "answer"})
+			c.Set(keys[0], cache.Entry{Value: text("answer")})
 			if got := get(c, keys[0]); got != "nothing" {
 				t.Errorf("after Close: got %q", got)
 			}

@@ -18,7 +18,7 @@ type answers struct{ filled atomic.Int32 }
 
 func (a *answers) fill(context.Context, func(int)) (cache.Entry, bool, error) {
 	time.Sleep(time.Second)
-	return cache.Entry{Value: fmt.Sprint("answer ", a.filled.Add(1))}, true, nil
+	return cache.Entry{Value: text(fmt.Sprint("answer ", a.filled.Add(1)))}, true, nil
 }
 
 func TestPolicySaysWhereAnAnswerMayComeFrom(t *testing.T) {
@@ -39,7 +39,7 @@ func TestPolicySaysWhereAnAnswerMayComeFrom(t *testing.T) {
 			{cache.Auto, "answer 4", cache.Hit},
 		} {
 			got, source, err := c.Fetch(t.Context(), key, step.policy, nil, a.fill)
-			if got.Value != step.want || source != step.source || err != nil {
+			if got.Value != text(step.want) || source != step.source || err != nil {
 				t.Fatalf("step %d, %q: got %q from %s, error %v; want %q from %s", i, step.policy, got.Value, source, err, step.want, step.source)
 			}
 			if got.Took != time.Second || got.Stored.IsZero() {
@@ -79,10 +79,10 @@ func TestOnlyWhatAFillAllowsIsKept(t *testing.T) {
 	} {
 		c, key := open(t, small), keyOf(t, "question")
 		fill := func(context.Context, func(int)) (cache.Entry, bool, error) {
-			return cache.Entry{Value: "answer"}, step.keep, step.err
+			return cache.Entry{Value: text("answer")}, step.keep, step.err
 		}
 		got, source, err := c.Fetch(t.Context(), key, cache.Auto, nil, fill)
-		if got.Value != "answer" || source != cache.Miss || !errors.Is(err, step.err) {
+		if got.Value != text("answer") || source != cache.Miss || !errors.Is(err, step.err) {
 			t.Errorf("%+v: got %q from %s, error %v", step, got.Value, source, err)
 		}
 		if _, source, _ := c.Fetch(t.Context(), key, cache.Auto, nil, fill); source != step.want {
@@ -130,9 +130,9 @@ func TestThousandCallersFillOnce(t *testing.T) {
 			callers.Go(func() {
 				got, _, err := c.Fetch(t.Context(), key, cache.Auto, nil, func(context.Context, func(int)) (cache.Entry, bool, error) {
 					fills.Add(1)
-					return cache.Entry{Value: "answer"}, true, nil
+					return cache.Entry{Value: text("answer")}, true, nil
 				})
-				if got.Value != "answer" || err != nil {
+				if got.Value != text("answer") || err != nil {
 					t.Errorf("got %q, error %v", got.Value, err)
 				}
 			})
@@ -193,7 +193,7 @@ func TestCloseEndsAFetchAndItsFill(t *testing.T) {
 		go func() {
 			_, _, err := c.Fetch(t.Context(), keyOf(t, "question"), cache.Auto, nil, func(ctx context.Context, _ func(int)) (cache.Entry, bool, error) {
 				<-ctx.Done()
-				return cache.Entry{Value: "partial"}, true, nil
+				return cache.Entry{Value: text("partial")}, true, nil
 			})
 			end <- err
 		}()

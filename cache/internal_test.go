@@ -6,6 +6,10 @@ import (
 	"time"
 )
 
+type text string
+
+func (t text) Size() int { return len(t) }
+
 func TestKeysWithOneHashAreToldApart(t *testing.T) {
 	c, err := New[int](Options{Size: 1 << 20, TTL: time.Hour})
 	if err != nil {
@@ -17,12 +21,12 @@ func TestKeysWithOneHashAreToldApart(t *testing.T) {
 	if one.hash() != other.hash() {
 		t.Fatal("the keys have two hashes")
 	}
-	c.Set(one, Entry{Value: "of one"})
+	c.Set(one, Entry{Value: text("of one")})
 	if e, ok := c.Get(other); ok {
 		t.Errorf("got %q under the other key", e.Value)
 	}
-	c.Set(other, Entry{Value: "of the other"})
-	if e, _ := c.Get(other); e.Value != "of the other" {
+	c.Set(other, Entry{Value: text("of the other")})
+	if e, _ := c.Get(other); e.Value != text("of the other") {
 		t.Errorf("got %q, want the entry that was set last", e.Value)
 	}
 	if e, ok := c.Get(one); ok {

@@ -78,15 +78,16 @@ func canonical(raw []byte) []byte {
 	return out
 }
 
-// stringLength is the length of the string that raw begins with.
+// stringLength is the length of the string that raw begins with: up to the quote that an
+// even number of backslashes is before.
 func stringLength(raw []byte) int {
-	n := 1
-	for ; raw[n] != '"'; n++ {
-		if raw[n] == '\\' {
-			n++
+	for n := 1; ; n++ {
+		n += bytes.IndexByte(raw[n:], '"')
+		before := raw[1:n]
+		if escapes := len(before) - len(bytes.TrimRight(before, `\`)); escapes%2 == 0 {
+			return n + 1
 		}
 	}
-	return n + 1
 }
 
 // appendString appends a string as json.Marshal would write it. Strings of

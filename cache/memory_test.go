@@ -27,11 +27,12 @@ func TestProgramWithAFullCacheStaysWithinItsMemoryLimit(t *testing.T) {
 	const size = 128 << 20
 	limit := cache.MemoryLimit(size)
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(limit))
+	debug.FreeOSMemory() // what other tests have left
 	c := open(t, cache.Options{Size: size, TTL: time.Hour})
 	buffer := []byte(strings.Repeat("x", 64<<10))
 	most := int64(0)
 	for i := range 5 * size / len(buffer) {
-		c.Set(keyOf(t, i), cache.Entry{Value: string(buffer)})
+		c.Set(keyOf(t, i), cache.Entry{Value: text(buffer)})
 		most = max(most, taken())
 	}
 	if got := c.Stats(); got.Bytes < size*9/10 {

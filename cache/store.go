@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,7 +119,7 @@ func (s *store) set(key Key, e Entry) {
 	if e.TTL == 0 {
 		e.TTL = s.ttl
 	}
-	cost := key.scope.size() + int64(len(e.Value)) + overhead
+	cost := key.scope.size() + int64(e.Value.Size()) + overhead
 	switch {
 	case e.TTL < 0:
 	case cost > s.size/largest:
@@ -134,7 +133,6 @@ func (s *store) set(key Key, e Entry) {
 
 // admit says whether ristretto has taken an entry in. write is held.
 func (s *store) admit(key Key, e Entry, cost int64) bool {
-	e.Value = strings.Clone(e.Value) // it may be a piece of something larger
 	k := &kept{key: key, entry: e}
 	for range tries {
 		k.refused = false

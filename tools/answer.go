@@ -72,9 +72,9 @@ func (d Deps) compose(ctx context.Context, c *call, q question, limit time.Durat
 	}
 	got.served.Trace = c.trace
 	got.served.count(got.answer)
-	r := &result{text: clean(got.answer.Text), served: &got.served, notes: d.notes(q, got, limit)}
+	r := &result{text: got.answer.Text, served: &got.served, notes: d.notes(q, got, limit)}
 	if q.args.Think != nil && q.args.Think.Bool() {
-		r.thinking = clean(got.answer.Thinking)
+		r.thinking = got.answer.Thinking
 	}
 	if len(got.answer.ToolCalls) > 0 {
 		r.data = map[string]any{"tool_calls": got.answer.ToolCalls}

@@ -96,7 +96,7 @@ func (s *shape) parse(text string) (any, error) {
 func misfit(a *backend.Answer, err error) *Error {
 	e := &Error{
 		Code: Upstream, Message: "the answer does not fit the format: " + innermost(err), Retryable: true,
-		Hint: "try again, ask for less, or use a simpler schema", Partial: clean(a.Text),
+		Hint: "try again, ask for less, or use a simpler schema", Partial: a.Text,
 	}
 	if a.DoneReason == "length" {
 		e.Hint = "the answer was cut: raise options.num_predict"

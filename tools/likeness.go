@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,8 +56,8 @@ const (
 
 // like looks for the answer to a question that means the same. If there is none,
 // remember notes the question under the key of the answer that it then gets.
-func (d Deps) like(ctx context.Context, q question) (found *outcome, remember func(cache.Key, string)) {
-	remember = func(cache.Key, string) {}
+func (d Deps) like(ctx context.Context, q question) (found *outcome, remember func(cache.Key, *outcome)) {
+	remember = func(cache.Key, *outcome) {}
 	l := d.Likeness
 	if l == nil {
 		return nil, remember
@@ -87,10 +88,10 @@ func (d Deps) like(ctx context.Context, q question) (found *outcome, remember fu
 	if l.opts.Shadow {
 		found = nil
 	}
-	return found, func(key cache.Key, value string) {
+	return found, func(key cache.Key, got *outcome) {
 		// It is refused only where the index could not compare it with anything.
 		_ = l.index.Add(ns, vector, semantic.Entry[cache.Key]{
-			Key: key, Question: q.wording.question, Answer: sha256.Sum256([]byte(decodeOutcome(value).answer.Text)), Stored: time.Now(),
+			Key: key, Question: q.wording.question, Answer: sha256.Sum256([]byte(got.answer.Text)), Stored: time.Now(),
 		})
 	}
 }
@@ -130,7 +131,7 @@ func (d Deps) answerOf(m semantic.Match[cache.Key]) (*outcome, semantic.Reason) 
 		d.Likeness.index.Delete(m.Key)
 		return nil, semantic.Gone
 	}
-	got := decodeOutcome(entry.Value)
+	got := entry.Value.(*outcome).clone()
 	got.isOld(sourceLike, entry)
 	got.served.Similarity, got.like = rounded(m.Similarity), m.Question
 	return got, ""
@@ -140,18 +141,18 @@ func (d Deps) answerOf(m semantic.Match[cache.Key]) (*outcome, semantic.Reason) 
 const sourceLike = "cache-semantic"
 
 // questionVector embeds a question, or remembers its vector.
-func (d Deps) questionVector(ctx context.Context, q question) ([]float32, error) {
+func (d Deps) questionVector(ctx context.Context, q question) (vector, error) {
 	model := backend.CanonicalModel(d.Likeness.opts.Model)
 	key, err := cache.KeyOf(cache.Scope{Tenant: q.who.Tenant, Tool: "semantic", Model: model, Digest: d.digest(model)}, q.wording.question)
 	if err != nil {
 		return nil, err
 	}
 	if entry, ok := d.Answers.Get(key); ok {
-		return decodeVector(entry.Value), nil
+		return entry.Value.(vector), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	var vector []float32
+	var embedded vector
 	need := d.need(q.who, newProgress(nil), model, modelArgs{}, len(q.wording.question))
 	err = d.Hosts.With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		got, err := lease.Host.Embed(ctx, &backend.EmbedRequest{
@@ -159,12 +160,12 @@ func (d Deps) questionVector(ctx context.Context, q question) ([]float32, error)
 			Options: leased(nil, lease), KeepAlive: d.keepAlive(model, modelArgs{}),
 		})
 		if err == nil {
-			vector = got.Embeddings[0]
+			embedded = got.Embeddings[0]
 		}
 		return err
 	})
 	if err == nil {
-		d.Answers.Set(key, cache.Entry{Value: encodeVector(vector)})
+		d.Answers.Set(key, cache.Entry{Value: slices.Clone(embedded)})
 	}
-	return vector, err
+	return embedded, err
 }

@@ -28,13 +28,12 @@ type fetching struct {
 	policy cache.Policy
 	began  time.Time
 
-	last     *asking                 // that the call looks on at
-	own      *outcome                // of its own fill, which needs no decoding
-	remember func(cache.Key, string) // notes its question as one that may be put in other words; nil if it is not
+	last     *asking                   // that the call looks on at
+	remember func(cache.Key, *outcome) // notes its question as one that may be put in other words; nil if it is not
 }
 
 // fetch gets the outcome of a question: one that is kept, that of the same question
-// in flight, or its own.
+// in flight, or its own. It is clean.
 func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) {
 	policy, key := d.policy(q)
 	f := &fetching{Deps: d, question: q, policy: policy, began: time.Now()}
@@ -46,13 +45,11 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 	if err != nil {
 		return d.missed(ctx, q, f.last, err)
 	}
+	shared := entry.Value.(*outcome)
 	if source == cache.Miss && f.remember != nil { // only now is the answer found under its key
-		f.remember(key, entry.Value)
+		f.remember(key, shared)
 	}
-	got := f.own
-	if source != cache.Miss || got == nil {
-		got = decodeOutcome(entry.Value)
-	}
+	got := shared.clone()
 	got.recalled(source, entry, time.Since(f.began))
 	return got, nil
 }
@@ -62,20 +59,22 @@ func (f *fetching) fill(ctx context.Context, report func(*asking)) (e cache.Entr
 	a := newAsking()
 	report(a)
 	ctx = caller.NewContext(ctx, f.who)
-	var remember func(cache.Key, string)
+	var remember func(cache.Key, *outcome)
 	if f.policy == cache.Auto {
 		var found *outcome
 		if found, remember = f.like(ctx, f.question); found != nil {
-			return cache.Entry{Value: found.encode()}, false, nil
+			return cache.Entry{Value: found}, false, nil
 		}
 	}
-	if f.own, err = f.climb(ctx, a, f.question); err != nil || f.policy == cache.Off {
+	got, err := f.climb(ctx, a, f.question)
+	if err != nil {
 		return e, false, err
 	}
-	if keep = f.own.mayBeKept(); keep {
+	got.clean() // before it is kept, so that a hit need not
+	if keep = got.mayBeKept(); keep {
 		f.remember = remember
 	}
-	return cache.Entry{Value: f.own.encode(), Took: time.Since(f.began)}, keep, nil
+	return cache.Entry{Value: got, Took: time.Since(f.began)}, keep, nil
 }
 
 // policy says what a question wants of what is kept, and by which key.
@@ -132,39 +131,30 @@ func (d Deps) digest(model string) string {
 	return d.Digest(model)
 }
 
-// kept is an outcome as it is kept.
-type kept struct {
-	Answer *backend.Answer
-	Served served
-	Cut    bool   `json:",omitempty"`
-	Pinned string `json:",omitempty"`
-	Mended string `json:",omitempty"`
-	Like   string `json:",omitempty"`
+// Size implements cache.Value. Lists are short, and in the rest.
+func (got *outcome) Size() int {
+	const rest = 1 << 10
+	return rest + len(got.answer.Text) + len(got.answer.Thinking) + len(got.like)
 }
 
-// encode writes an outcome as a line of JSON, and the text, which needs no decoding, as
-// it is.
-func (got *outcome) encode() string {
-	answer := *got.answer
-	answer.Text = ""
-	head := mustMarshal(kept{&answer, got.served, got.cut, got.pinned, got.mended, got.like})
-	return string(head) + "\n" + got.answer.Text
-}
-
-func decodeOutcome(value string) *outcome {
-	var k kept
-	head, text, _ := strings.Cut(value, "\n")
-	if err := json.Unmarshal([]byte(head), &k); err != nil {
-		panic(err) // encode made it
-	}
-	k.Answer.Text = text
-	return &outcome{answer: k.Answer, served: k.Served, cut: k.Cut, pinned: k.Pinned, mended: k.Mended, like: k.Like}
+// clone is an outcome that the call which gets it may change, but for its lists.
+func (got *outcome) clone() *outcome {
+	own, answer := *got, *got.answer
+	own.answer = &answer
+	return &own
 }
 
 // mayBeKept reports whether an answer is whole, and would be the same another time:
 // what stood in for it, or asks for tools to be called, is for this once.
 func (got *outcome) mayBeKept() bool {
 	return got.answer.DoneReason == "stop" && len(got.answer.ToolCalls) == 0 && len(got.served.Passed) == 0
+}
+
+// clean frees what a model has said of what no reader sees, and of memory that was
+// taken for more.
+func (got *outcome) clean() {
+	a := got.answer
+	a.Text, a.Thinking = strings.Clone(clean(a.Text)), strings.Clone(clean(a.Thinking))
 }
 
 // recalled notes that an answer was made for another call.
@@ -207,6 +197,7 @@ func (d Deps) missed(ctx context.Context, q question, a *asking, err error) (*ou
 	if q.wanted == nil && come.Text != "" {
 		come.DoneReason = doneTimeout
 		got.answer = &come // what there is beats nothing
+		got.clean()
 		got.served.Model, got.served.Host, got.served.Source = working.rung.String(), working.host.Name(), sourceOf(working.rung)
 		return got, nil
 	}

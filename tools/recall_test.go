@@ -133,6 +133,30 @@ func TestWithDeterministicOnlyWhatIsSureToBeTheSameIsKept(t *testing.T) {
 	})
 }
 
+func TestAnswerIsFreedOfWhatNoReaderSeesHoweverItCame(t *testing.T) {
+	const dirty, want = "a\x1b[31m \u202eb \U000E0041c", "a[31m b c"
+	story(t, func(t *testing.T, c *client) {
+		c.keeping().use(backendtest.New("gpu-1").Answer(dirty).TokenTime(10 * time.Second))
+		var all sync.WaitGroup
+		for _, args := range []string{`"prompt":"?"`, `"prompt":"?"`, `"prompt":"?","cache":"off"`} {
+			all.Go(func() {
+				if a := c.succeeds("generate", `{"model":"tiny",`+args+`}`); a.Content[0].Text != want {
+					t.Errorf("%s: got %q from %v", args, a.Content[0].Text, a.Meta.Served["source"])
+				}
+			})
+		}
+		all.Wait()
+		a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
+		if a.Content[0].Text != want || a.Meta.Served["source"] != "cache" {
+			t.Errorf("got %q from %v", a.Content[0].Text, a.Meta.Served["source"])
+		}
+		a = c.succeeds("generate", `{"model":"tiny","prompt":"another","timeout_seconds":25}`)
+		if text := a.Content[0].Text; text == "" || !strings.HasPrefix(want, text) {
+			t.Errorf("of an answer that was cut: got %q", text)
+		}
+	})
+}
+
 func TestSameQuestionsAtOnceAreAskedOnce(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").FirstTokenTime(10 * time.Second))

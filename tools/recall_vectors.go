@@ -1,8 +1,7 @@
 package tools
 
 import (
-	"encoding/binary"
-	"math"
+	"slices"
 
 	"ollama-mcp/cache"
 )
@@ -26,7 +25,7 @@ func (d Deps) recallVectors(e *embedding) []cache.Key {
 			continue
 		}
 		if entry, ok := d.Answers.Get(key); ok {
-			e.vectors[i] = decodeVector(entry.Value)
+			e.vectors[i] = entry.Value.(vector)
 			e.kept++
 		}
 	}
@@ -40,24 +39,13 @@ func (d Deps) keepVectors(e *embedding, keys []cache.Key, batch []int) {
 	}
 	for _, i := range batch {
 		if !e.cut[i] {
-			d.Answers.Set(keys[i], cache.Entry{Value: encodeVector(e.vectors[i])})
+			d.Answers.Set(keys[i], cache.Entry{Value: vector(slices.Clone(e.vectors[i]))})
 		}
 	}
 }
 
-func encodeVector(v []float32) string {
-	raw := make([]byte, 0, 4*len(v))
-	for _, f := range v {
-		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(f))
-	}
-	return string(raw)
-}
+// vector is an embedding.
+type vector []float32
 
-func decodeVector(s string) []float32 {
-	raw := []byte(s)
-	v := make([]float32, len(raw)/4)
-	for i := range v {
-		v[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
-	}
-	return v
-}
+// Size implements cache.Value.
+func (v vector) Size() int { return 4 * len(v) }
