@@ -27,6 +27,25 @@ func clean(text string) string {
 	}, text)
 }
 
+// cleanAll cleans all texts in a value that came in JSON.
+func cleanAll(value any) any {
+	switch v := value.(type) {
+	case string:
+		return clean(v)
+	case []any:
+		for i, element := range v {
+			v[i] = cleanAll(element)
+		}
+	case map[string]any:
+		cleaned := make(map[string]any, len(v))
+		for name, member := range v {
+			cleaned[clean(name)] = cleanAll(member)
+		}
+		return cleaned
+	}
+	return value
+}
+
 // isPlain reports whether a text is printable ASCII on lines, as most are.
 func isPlain(text string) bool {
 	for i := range len(text) {

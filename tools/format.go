@@ -89,6 +89,7 @@ func (s *shape) parse(text string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	value = cleanAll(value) // of what was escaped in the text
 	return value, s.schema.Validate(value)
 }
 

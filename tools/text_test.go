@@ -1,6 +1,8 @@
 package tools
 
 import (
+	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -81,5 +83,17 @@ func TestTextIsFreedOfWhatNoReaderSees(t *testing.T) {
 		if got := clean(dirty); got != want {
 			t.Errorf("%q: got %q, want %q", dirty, got, want)
 		}
+	}
+}
+
+func TestStructuredAnswerIsFreedOfWhatItsTextHasEscaped(t *testing.T) {
+	wanted, err := format{json.RawMessage(`"json"`)}.compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := wanted.read(&backend.Answer{Text: `{"a\u202e":["b\u001b[31m",{"c":"d\udb40\udc41"}],"n":1}`})
+	want := map[string]any{"a": []any{"b[31m", map[string]any{"c": "d"}}, "n": json.Number("1")}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, error %v", got, err)
 	}
 }
