@@ -76,7 +76,7 @@ func (e *NoHostError) Unwrap() []error {
 // sum is what a request that was tried and given up has failed of.
 func sum(failed []Failure) error {
 	last := failed[len(failed)-1]
-	if !hostsFault(last.Err) && !errors.Is(last.Err, backend.ModelMissing) {
+	if !hostsFault(last.Err) && !isLack(last.Err) {
 		return last.Err
 	}
 	byHost := make([]Failure, 0, len(failed)) // the last of each
@@ -92,19 +92,34 @@ func sum(failed []Failure) error {
 	if len(byHost) == 1 {
 		return last.Err
 	}
-	if all := hosts(byHost); !slices.ContainsFunc(byHost, func(f Failure) bool { return hostsFault(f.Err) }) {
-		return &backend.Error{Host: all, Class: backend.ModelMissing, Err: last.Err}
+	if slices.ContainsFunc(byHost, func(f Failure) bool { return hostsFault(f.Err) }) {
+		return &NoHostError{Hosts: byHost}
 	}
-	return &NoHostError{Hosts: byHost}
+	return lack(byHost)
 }
 
-// hosts names those that failed.
-func hosts(failed []Failure) string {
-	all := make([]string, len(failed))
-	for i, f := range failed {
-		all[i] = f.Host
+// lack is the failure of hosts that lack what a request takes. That of those which have
+// the model says more than that of the others.
+func lack(failed []Failure) error {
+	if short := slices.DeleteFunc(slices.Clone(failed), func(f Failure) bool { return !errors.Is(f.Err, backend.NoRoom) }); len(short) > 0 {
+		failed = short
 	}
-	return strings.Join(all, ", ")
+	names := make([]string, len(failed))
+	for i, f := range failed {
+		names[i] = f.Host
+	}
+	all := &backend.Error{Host: strings.Join(names, ", ")}
+	if first, ok := errors.AsType[*backend.Error](failed[0].Err); ok {
+		all.Class, all.Message = first.Class, first.Message
+	}
+	return all
+}
+
+// isLack reports whether a host failed because it lacks what the request takes, which
+// another may have.
+func isLack(err error) bool {
+	class := backend.ClassOf(err)
+	return class == backend.ModelMissing || class == backend.NoRoom
 }
 
 // hostsFault reports whether another try could cure a failure.

@@ -13,6 +13,9 @@ type groupKey struct {
 	tried string // names of those that have failed, each ending in a NUL
 }
 
+// allows reports whether a host is one of those that may serve the calls.
+func (k groupKey) allows(h *host) bool { return k.host == "" || k.host == h.name }
+
 // group is calls that the same hosts can serve equally well: the lines of their
 // callers, the one with the least share first.
 type group struct {

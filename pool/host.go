@@ -53,6 +53,7 @@ type host struct {
 	installed map[string]bool // canonical models; nil if not known
 	loaded    []Loaded        // by the last check
 	memory    memory
+	noRoom    map[modelKey]refusal
 	loading   []*Lease // calls that the host loads a model for, as far as is known
 
 	removed bool
@@ -66,15 +67,33 @@ func newHost(b backend.Backend, s Slots) (*host, error) {
 	h := &host{
 		name: b.Name(), backend: b, most: s.Given,
 		breaker: breaker.New(breaker.Options{}), habits: make(map[string]*habit), memory: make(memory),
-		drained: make(chan struct{}),
+		noRoom: make(map[modelKey]refusal), drained: make(chan struct{}),
 	}
 	if s.Given == 0 {
 		h.most = cmp.Or(s.Max, mostLearned)
-		h.limit = limiter.New(limiter.Options{Max: h.most})
+		h.limit = newLimit(h.most)
 	}
 	h.permits = semaphore.NewWeighted(int64(h.most))
 	h.resize()
 	return h, nil
+}
+
+func newLimit(most int) *limiter.Limiter { return limiter.New(limiter.Options{Max: most}) }
+
+// learnSlots forgets what is known of how many calls pay, if that is learned.
+func (h *host) learnSlots() {
+	if h.limit != nil {
+		h.limit = newLimit(h.most)
+		h.resize()
+	}
+}
+
+// wanted takes in that calls wait for a slot.
+func (h *host) wanted() {
+	if h.limit != nil {
+		h.limit.Wanted()
+		h.resize()
+	}
 }
 
 // slots is how many calls the host is given at once.
@@ -110,8 +129,8 @@ func (h *host) mayHave(model string) bool {
 }
 
 // could reports whether the host is one that could serve a group, were it well.
-func (h *host) could(k groupKey) bool {
-	return (k.host == "" || k.host == h.name) && h.mayHave(k.model.model)
+func (h *host) could(k groupKey, now time.Time) bool {
+	return k.allows(h) && h.mayHave(k.model.model) && h.hasNoRoom(k.model, now) == nil
 }
 
 // wasTried reports whether a call of the group has failed here.

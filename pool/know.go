@@ -62,8 +62,10 @@ func (h *host) isDown(err error, now time.Time) {
 	if pass, ok := h.breaker.Allow(now); ok {
 		h.breaker.Record(now, pass, breaker.Failure)
 	}
-	if len(h.lent) == 0 {
+	clear(h.noRoom)
+	if len(h.lent) == 0 { // it may have been started anew
 		clear(h.memory)
+		h.learnSlots()
 	}
 }
 

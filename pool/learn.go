@@ -27,6 +27,9 @@ const (
 
 // judge sorts how a lease ended by what it says about the host.
 func (l *Lease) judge(ctx context.Context, err error, now time.Time) breaker.Outcome {
+	if l.isCasualty(err, now) {
+		return breaker.Undecided // however many it takes along, a crash counts once
+	}
 	switch backend.ClassOf(err) {
 	case backend.Transport:
 		return breaker.Failure
@@ -86,9 +89,20 @@ func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after
 	case breaker.Failure, breaker.Slow, breaker.Soft:
 		p.totals.Failed++
 		h.failed(l, err, now)
+	case breaker.Undecided:
+		if hostsFault(err) { // of a crash that has been counted
+			p.totals.Failed++
+		}
+	}
+	if l.outcome != breaker.Undecided && errors.Is(err, backend.Crashed) {
+		p.crashed(l, err, now)
 	}
 	if errors.Is(err, backend.ModelMissing) {
 		delete(h.installed, l.key().model)
+	}
+	if errors.Is(err, backend.NoRoom) {
+		h.refuse(l.key(), err, now)
+		p.turnAway()
 	}
 	overload := errors.Is(err, backend.Overload)
 	if h.limit != nil && (l.seen.answered || overload) {
@@ -113,6 +127,7 @@ func (h *host) failed(l *Lease, err error, now time.Time) {
 	}
 	if l.outcome == breaker.Failure && errors.Is(err, backend.Transport) {
 		clear(h.memory) // it may have been started anew
+		clear(h.noRoom)
 	}
 }
 

@@ -36,6 +36,7 @@ type Lease struct {
 	cold    bool // the model was not known to be in memory
 	loading bool // the host loads it for this call, as far as is known
 	seen    sight
+	end     context.CancelCauseFunc // of the request that the host is at work on, or was; nil before the first
 
 	measured measured
 }
@@ -60,17 +61,19 @@ type measured struct {
 }
 
 func (m *measured) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
-	m.pool.asks(m.lease)
+	ctx, end := m.asks(ctx)
+	defer end(nil)
 	answer, err := m.Backend.Generate(ctx, req, m.first(onPiece))
 	m.answered(answer, err)
-	return answer, err
+	return answer, causeOf(ctx, err)
 }
 
 func (m *measured) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
-	m.pool.asks(m.lease)
+	ctx, end := m.asks(ctx)
+	defer end(nil)
 	answer, err := m.Backend.Chat(ctx, req, m.first(onPiece))
 	m.answered(answer, err)
-	return answer, err
+	return answer, causeOf(ctx, err)
 }
 
 func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.EmbedResponse, error) {
@@ -84,6 +87,13 @@ func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backe
 		})
 	}
 	return got, err
+}
+
+// asks tells the pool that the host is asked, and gives it a way to end that.
+func (m *measured) asks(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, end := context.WithCancelCause(ctx)
+	m.pool.asks(m.lease, end)
+	return ctx, end
 }
 
 // first tells the pool when the first piece comes: the model is loaded then.

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"time"
@@ -10,8 +11,10 @@ const (
 	// loadedAtOnce is the time for loading below which a model was in memory:
 	// Ollama tells some milliseconds then; the smallest models take 280 to load.
 	loadedAtOnce = 200 * time.Millisecond
-	// longestLoad is how long Ollama itself lets a model load.
-	longestLoad = 5 * time.Minute
+	// longestLoad is longer than any load takes. Ollama has no such limit: it gives up a
+	// load that has made no progress for stall.
+	longestLoad = time.Hour
+	stall       = 5 * time.Minute
 	// keptFor is how long Ollama keeps a model in memory unless it is told otherwise.
 	keptFor = 5 * time.Minute
 )
@@ -66,7 +69,7 @@ func (h *host) mustWait(k modelKey, now time.Time, longest time.Duration) bool {
 	case leaves:
 		return true
 	case stays:
-		return age >= longestLoad
+		return age >= stall // it may wait for room all the same
 	default:
 		return age >= longest
 	}
@@ -135,11 +138,12 @@ func (h *host) learnLoaded(found []Loaded) {
 	}
 }
 
-// asks takes in that a host is asked. After the end of a lease that is to have the
-// model loaded for calls to come.
-func (p *Pool) asks(l *Lease) {
+// asks takes in that a host is asked, and how that can be ended. After the end of a lease
+// it is asked to have the model loaded for calls to come.
+func (p *Pool) asks(l *Lease, end context.CancelCauseFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	l.end = end
 	if l.over && !l.loading && !p.opts.InMemory && !l.host.memory.holds(l.key()) {
 		l.loads()
 	}
@@ -175,6 +179,9 @@ func (p *Pool) saw(l *Lease, s sight) {
 // or not.
 func (l *Lease) learnFate(loaded bool) {
 	own := habitOf(l.host.habits, l.key().model)
+	if l.began.Before(own.crashed) {
+		return // what it says is of a process that is no more
+	}
 	switch {
 	case loaded:
 		if l.began.Sub(own.answered) < keptFor {

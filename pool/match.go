@@ -15,6 +15,7 @@ func (p *Pool) match() {
 	}
 	now := time.Now()
 	for _, h := range p.hosts {
+		h.wanted()
 		for p.queue.waiting > 0 && p.free(h) {
 			t := p.queue.pick(now, &freeSlot{p, h, p.queue.waiting, now})
 			if t == nil {

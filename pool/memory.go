@@ -1,5 +1,7 @@
 package pool
 
+import "cmp"
+
 // memory is what a host is believed to hold in memory, by model.
 type memory map[string]resident
 
@@ -7,8 +9,21 @@ type memory map[string]resident
 type resident struct {
 	others string // runner options that it was loaded with but num_ctx, as in modelKey
 	numCtx int    // tokens of context; 0 if not known
+	asked  int    // tokens that it was loaded for, where the model can take no more than numCtx; else 0
 	chosen bool   // by the host, since the options left it open
 	seen   bool   // by a check, which tells of the options only the context
+	told   bool   // numCtx is what a check has told since the model was loaded
+}
+
+// option is the num_ctx that the model was loaded with; 0 if not known. Only with the
+// same is it not loaded anew.
+func (r resident) option() int { return cmp.Or(r.asked, r.numCtx) }
+
+// mayHave reports whether a model that a call has loaded may have a context that a check
+// found. What is less than asked is all that it can take if a check never told more;
+// else others have loaded it anew.
+func (r resident) mayHave(numCtx int) bool {
+	return r.numCtx == 0 || r.numCtx == numCtx || !r.told && numCtx > 0 && numCtx < r.numCtx
 }
 
 // holds reports whether a call would be served without loading.
@@ -20,14 +35,15 @@ func (m memory) holds(key modelKey) bool {
 	case key.numCtx == 0:
 		return r.seen || r.chosen
 	}
-	return key.numCtx == r.numCtx
+	return key.numCtx == r.option()
 }
 
 // hold notes a model that a call has shown to be in memory, loaded for it or before.
 func (m memory) hold(key modelKey) {
 	r := resident{others: key.others, numCtx: key.numCtx, chosen: key.numCtx == 0}
 	if m.holds(key) { // then its context is what it was
-		r.numCtx, r.chosen = m[key.model].numCtx, r.chosen || m[key.model].chosen
+		own := m[key.model]
+		r.numCtx, r.asked, r.told, r.chosen = own.numCtx, own.asked, own.told, r.chosen || own.chosen
 	}
 	m[key.model] = r
 }
@@ -37,10 +53,13 @@ func (m memory) hold(key modelKey) {
 func (m memory) saw(loaded []Loaded) memory {
 	found := make(memory, len(loaded))
 	for _, l := range loaded {
-		r := resident{numCtx: l.NumCtx, seen: true}
-		if own, ok := m[l.Model]; ok && !own.seen && (own.numCtx == 0 || own.numCtx == l.NumCtx) {
+		r := resident{numCtx: l.NumCtx, seen: true, told: true}
+		if own, ok := m[l.Model]; ok && !own.seen && own.mayHave(l.NumCtx) {
 			r = own
-			r.numCtx = l.NumCtx
+			if l.NumCtx < own.numCtx {
+				r.asked = own.numCtx
+			}
+			r.numCtx, r.told = l.NumCtx, true
 		}
 		found[l.Model] = r
 	}

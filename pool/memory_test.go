@@ -9,6 +9,10 @@ func TestModelIsHeldWithTheOptionsItWasLoadedWith(t *testing.T) {
 	checked := memory{}.saw([]Loaded{{Model: "m:latest", NumCtx: 8192}})
 	own := memory{}
 	own.hold(batched)
+	found := func(m memory, numCtx int) memory { return m.saw([]Loaded{{Model: "m:latest", NumCtx: numCtx}}) }
+	short := found(found(own, 4096), 4096) // all that the model can take
+	short.hold(batched)
+	half := keyOf("m:latest", map[string]any{"num_ctx": 4096, "num_batch": 64})
 
 	for name, c := range map[string]struct {
 		m    memory
@@ -23,8 +27,14 @@ func TestModelIsHeldWithTheOptionsItWasLoadedWith(t *testing.T) {
 		"loaded by a call, the same options":      {own, batched, true},
 		"loaded by a call, other options":         {own, wide, false},
 		"a check that fits what a call loaded":    {own.saw([]Loaded{{Model: "m:latest", NumCtx: 8192}}), wide, false},
-		"a check of a model loaded by others":     {own.saw([]Loaded{{Model: "m:latest", NumCtx: 512}}), batched, false},
+		"a check of a model loaded by others":     {found(own, 16384), batched, false},
 		"a check that finds it gone":              {own.saw([]Loaded{}), batched, false},
+		"asked for more than the model can take":  {short, batched, true},
+		"asked for just what it can take":         {short, half, false}, // Ollama compares what was asked
+		"what it can take, found again":           {found(short, 4096), batched, true},
+		"found with less than it can take":        {found(short, 2048), batched, false},
+		"found with less than before":             {found(found(own, 8192), 4096), batched, false},
+		"loaded anew with less, by others":        {found(checked, 4096), wide, false},
 		"the same in JSON and in a settings file": {own, keyOf("m:latest", map[string]any{"num_batch": 64.0, "num_ctx": 8192.0}), true},
 	} {
 		if got := c.m.holds(c.key); got != c.want {

@@ -28,6 +28,7 @@ type habit struct {
 
 	answered time.Time // the last call
 	waited   time.Time // since when calls have waited for the model to be loaded, in vain so far; or the zero Time
+	crashed  time.Time // when the process that ran the model last died; the zero Time if never
 	fate     fate
 	context  int // tokens that the host chose when the options left it open, at most; 0 if not known
 }

@@ -95,7 +95,7 @@ func (p *Pool) pins(need route.Need) map[string]any {
 	return also
 }
 
-// loadedContext is the least context that a host has a call's model loaded with and that
+// loadedContext is the least num_ctx that a host has a call's model loaded with and that
 // is enough for it; 0 if there is none, or if the call is served as it is.
 func (p *Pool) loadedContext(need route.Need) (least int) {
 	wanted := contextOf(need.Runner)
@@ -107,7 +107,7 @@ func (p *Pool) loadedContext(need route.Need) (least int) {
 		if wanted == 0 && loaded.chosen {
 			return 0
 		}
-		if n := loaded.numCtx; h.isEnough(n, need.Model, wanted) && (least == 0 || n < least) {
+		if n := loaded.option(); h.isEnough(loaded.numCtx, need.Model, wanted) && (least == 0 || n < least) {
 			least = n
 		}
 	}

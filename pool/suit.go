@@ -31,7 +31,7 @@ func (h *host) conditionFor(k groupKey, now time.Time) condition {
 // since then it is likelier that the trouble is not theirs. A call that has failed
 // already waits for one that is well, or it would fail on all the others first.
 func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
-	if !h.could(k) {
+	if !h.could(k, now) {
 		return false
 	}
 	mine := h.conditionFor(k, now)
@@ -40,7 +40,7 @@ func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
 	}
 	best, healthy, reachable := gone, 0, 0
 	for _, other := range p.hosts {
-		if !other.could(k) {
+		if !other.could(k, now) {
 			continue
 		}
 		c := other.conditionFor(k, now)
@@ -101,7 +101,7 @@ func (f *freeSlot) defers(k groupKey) bool {
 			continue
 		}
 		theirs := float64(max(1, other.cost(k.model, common, f.now)))
-		if theirs*worthwhile >= mine || !other.could(k) || other.conditionFor(k, f.now) != well {
+		if theirs*worthwhile >= mine || !other.could(k, f.now) || other.conditionFor(k, f.now) != well {
 			continue
 		}
 		if best == 0 || theirs < best {

@@ -3,6 +3,7 @@ package pool_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -187,4 +188,26 @@ func meanSlots(p *pool.Pool) (mean func() float64) {
 		looks.Wait()
 		return sum / n
 	}
+}
+
+// Ollama tells the context that a model can take, and loads it anew for another num_ctx
+// than it was loaded for.
+func TestModelThatCannotTakeTheContextAskedForIsNotTakenForGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, backends := machines(good("gpu"))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 1})
+		for _, asked := range []float64{8192, 8192, 4096, 2048, 8192} {
+			need := route.Need{Model: "m:latest", Runner: map[string]any{"num_ctx": asked}}
+			err := p.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {
+				if got := fmt.Sprint(l.Runner["num_ctx"]); got != "8192" {
+					t.Errorf("asked for %v: sent %v, for which the model is loaded anew", asked, got)
+				}
+				return generate(ctx, l.Host, need.Model, 1)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			p.Know("gpu", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "m:latest", NumCtx: 4096}}})
+		}
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -48,7 +47,7 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 		p.totals.GaveUp++
 		return gaveUp(ctx)
 	}
-	if err := p.cannot(l.ticket.group); err != nil {
+	if err := p.cannot(l.ticket.group, now); err != nil {
 		p.totals.Refused++
 		return err
 	}
@@ -88,22 +87,24 @@ func (p *Pool) arrive(ctx context.Context, l *Lease) error {
 }
 
 // cannot says why no host could serve a group, whatever happens; nil if one could.
-func (p *Pool) cannot(k groupKey) error {
-	var asked []string
+func (p *Pool) cannot(k groupKey, now time.Time) error {
+	var refused []Failure
 	for _, h := range p.hosts {
-		if h.could(k) {
+		if h.could(k, now) {
 			return nil
 		}
-		if k.host == "" || k.host == h.name {
-			asked = append(asked, h.name)
+		if !k.allows(h) {
+			continue
 		}
+		err := h.hasNoRoom(k.model, now)
+		if err == nil {
+			err = &backend.Error{Class: backend.ModelMissing, Message: fmt.Sprintf("model %q is not installed", k.model.model)}
+		}
+		refused = append(refused, Failure{h.name, err})
 	}
 	switch {
-	case len(asked) > 0:
-		return &backend.Error{
-			Host: strings.Join(asked, ", "), Class: backend.ModelMissing,
-			Message: fmt.Sprintf("model %q is not installed", k.model.model),
-		}
+	case len(refused) > 0:
+		return lack(refused)
 	case k.host != "":
 		return &NoHostError{Hosts: []Failure{{Host: k.host, Err: errors.New("there is no such host")}}}
 	}
@@ -112,11 +113,12 @@ func (p *Pool) cannot(k groupKey) error {
 
 // turnAway ends the wait of those whom no host can serve any more.
 func (p *Pool) turnAway() {
+	now := time.Now()
 	for i := range p.queue.classes {
-		for _, t := range p.queue.classes[i].stranded(func(k groupKey) bool { return p.cannot(k) != nil }) {
+		for _, t := range p.queue.classes[i].stranded(func(k groupKey) bool { return p.cannot(k, now) != nil }) {
 			p.queue.remove(t)
 			p.totals.Refused++
-			t.lease.refused = p.cannot(t.group)
+			t.lease.refused = p.cannot(t.group, now)
 			close(t.lease.ready)
 		}
 	}

@@ -26,8 +26,8 @@ var errPanicked = errors.New("the borrower panicked")
 // With returns what use returned last, or a *NoHostError if several hosts failed.
 // Without having called use it returns *FullError if too many wait already;
 // ErrQueueTimeout if ctx's deadline passed during the wait, or would; ctx's error if it
-// was cancelled; a *backend.Error of class ModelMissing if no host has the model; and
-// *NoHostError if there is no host.
+// was cancelled; a *backend.Error of class ModelMissing if no host has the model, or NoRoom
+// if none that has it has room for it; and *NoHostError if there is no host.
 func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Context, *Lease) error) error {
 	var failed []Failure
 	for {
@@ -40,7 +40,7 @@ func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Conte
 			return nil
 		}
 		failed = append(failed[:len(failed):len(failed)], lost...)
-		pause, ok := p.again(ctx, need, failed)
+		pause, ok := p.again(ctx, l.ticket.group, failed)
 		if !ok {
 			return sum(failed)
 		}
@@ -57,7 +57,7 @@ func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Conte
 // noLease is what With returns when there is no slot for the next try: the failure
 // of the last says more than the reason for that, unless the caller left.
 func (p *Pool) noLease(ctx context.Context, failed []Failure, err error) error {
-	if len(failed) == 0 || errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, backend.ModelMissing) {
+	if len(failed) == 0 || errors.Is(ctx.Err(), context.Canceled) || isLack(err) {
 		return err
 	}
 	return sum(failed)
@@ -85,15 +85,16 @@ func (p *Pool) lend(ctx context.Context, l *Lease, use func(context.Context, *Le
 }
 
 // again says whether a request that failed is tried once more, and after what pause.
-func (p *Pool) again(ctx context.Context, need route.Need, failed []Failure) (pause time.Duration, ok bool) {
+func (p *Pool) again(ctx context.Context, k groupKey, failed []Failure) (pause time.Duration, ok bool) {
 	if ctx.Err() != nil {
 		return 0, false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last, now := failed[len(failed)-1].Err, time.Now()
-	left, well := p.others(need, failed, now)
-	if errors.Is(last, backend.ModelMissing) {
+	k.tried = names(failed)
+	left, well := p.others(k, now)
+	if isLack(last) {
 		// While the others are not well the same host may be asked again, but not for ever.
 		return 0, left && len(failed) <= len(p.hosts)
 	}
@@ -102,25 +103,26 @@ func (p *Pool) again(ctx context.Context, need route.Need, failed []Failure) (pa
 	}
 	pause = p.backoff(len(failed), last, well)
 	if deadline, limited := ctx.Deadline(); limited {
-		if now.Add(pause + p.expected(modelKey{model: need.Model})).After(deadline) {
+		if now.Add(pause + p.expected(k.model)).After(deadline) {
 			return 0, false
 		}
 	}
-	// A host that dies fails all its calls at once, more than any budget allows for. One
-	// try each on a host that is well is no danger: its slots bound what comes to it.
-	if elsewhere := well && len(failed) == 1; !elsewhere && !p.budget.Take(now) {
+	// A host or a model that dies fails all its calls at once, more than any budget allows
+	// for. One try each on a host that is well is no danger: its slots bound what comes to
+	// it. Nor is another try where a model has crashed, which left the slots empty.
+	free := well && len(failed) == 1 || errors.Is(last, backend.Crashed)
+	if !free && !p.budget.Take(now) {
 		return 0, false
 	}
 	p.totals.Retried++
 	return pause, true
 }
 
-// others reports whether hosts are left that could serve a request and have not failed,
+// others reports whether hosts are left that could serve a group and have not failed,
 // and whether one of them is well.
-func (p *Pool) others(need route.Need, failed []Failure, now time.Time) (left, well bool) {
-	k := groupKey{model: modelKey{model: need.Model}, host: need.Host, tried: names(failed)}
+func (p *Pool) others(k groupKey, now time.Time) (left, well bool) {
 	for _, h := range p.hosts {
-		if h.could(k) && !h.wasTried(k) {
+		if h.could(k, now) && !h.wasTried(k) {
 			left, well = true, well || h.well(now)
 		}
 	}

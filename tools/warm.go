@@ -36,8 +36,10 @@ func (w *warmth) doing(host, model string) string {
 	return fmt.Sprintf("loading %s on %s", model, host)
 }
 
-// longestLoad is how long Ollama itself lets a model load.
-const longestLoad = 5 * time.Minute
+// longestLoad is longer than any load takes. It ends what Ollama itself does not: a load
+// that makes no progress is given up there, after five minutes unless its operator says
+// otherwise.
+const longestLoad = time.Hour
 
 // finishLoading has a host load a model although the call that needed it has run
 // out of time. Ollama gives up loading when the caller leaves, so a model that

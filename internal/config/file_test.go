@@ -49,7 +49,7 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 				"num_ctx": 16384, "num_batch": 512, "num_gpu": 99, "main_gpu": 0, "num_thread": 8, "use_mmap": true,
 			}, KeepAlive: &halfAnHour, HedgeAfter: new(5 * time.Second), Semantic: new(0.97)},
 			"nomic-embed-text:latest": {Runner: map[string]any{}, Semantic: new(0.93)},
-			"chat-pro:latest": {Runner: map[string]any{}, Try: []string{"qwen3:32b", "qwen3:8b", "openai/gpt-4o-mini"}},
+			"chat-pro:latest":         {Runner: map[string]any{}, Try: []string{"qwen3:32b", "qwen3:8b", "openai/gpt-4o-mini"}},
 		}},
 		{c.Fallback, []string{"qwen3:8b"}},
 		{c.Providers, map[string]config.Provider{

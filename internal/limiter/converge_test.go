@@ -85,8 +85,8 @@ func TestHostThatSlowsALittleWithEachCallGetsAsManyAsPay(t *testing.T) {
 	load := loads["answers of any length"]
 	got := run(batching(), load, 2, 6000, learned) / batching().capacity()
 	t.Logf("%.3f of what it can, limit %d", got, learned.Limit())
-	if got < 2.0/3 || learned.Limit() < 12 || learned.Limit() == 64 {
-		t.Errorf("got %.3f of what it can at %d calls, want two thirds, at fewer calls than 64", got, learned.Limit())
+	if got < 0.8 || learned.Limit() < 12 {
+		t.Errorf("got %.3f of what it can at %d calls, want 0.8", got, learned.Limit())
 	}
 }
 

@@ -29,10 +29,13 @@ type Sample struct {
 }
 
 const (
-	// share is how much of a change of the limit has to show in the rate of a host: a
-	// third more calls at once must bring a twelfth more, and a third fewer may cost a
-	// twelfth. Less cannot be told from noise, or is not worth the wait on the host.
-	share = 0.25
+	// How much of a change of the limit has to show in the rate of a host. Less cannot be
+	// told from noise, or is not worth the wait on the host: twice as many calls at once
+	// must bring a quarter more, half as many again a twentieth, and a third fewer may cost
+	// a twentieth. The latter two are little, so they have to show in two rounds.
+	double = 0.25
+	more   = 0.10
+	fewer  = 0.15
 	// slower is the part of its former rate below which a host has changed.
 	slower = 0.5
 	// mostPause is how many rounds lie between trials when none has paid of late.
@@ -53,13 +56,16 @@ type Limiter struct {
 	limit int
 	why   change
 	last  time.Time // of the last sample, or of forgetting
+	idled int       // the limit before the host was idle; 0 if that has not lowered it
 
 	models map[string]*usual
 	skip   int   // samples to leave out: their calls began under another limit
 	round  round // samples at the present limit
 
-	base  speed // at the limit that is not on trial; its limit is 0 if unknown
+	base  speed // at the limit that is not on trial; of no rounds if unknown
+	first speed // of the first round of a trial that has a second; else of no rounds
 	trial bool  // limit is on trial, against base
+	found bool  // a trial has failed, so that the best is near
 	down  bool  // direction of the present trial, or of the next
 	pause int   // rounds that the last trial was followed by
 	rest  int   // rounds until the next
@@ -96,6 +102,7 @@ func (l *Limiter) Observe(now time.Time, s Sample) {
 	}
 	if s.Overload {
 		l.forget()
+		l.found, l.idled = true, 0
 		l.pause, l.rest = afterOverload, afterOverload
 		l.move(l.limit/2, overloaded)
 		return
@@ -111,7 +118,7 @@ func (l *Limiter) Observe(now time.Time, s Sample) {
 		return
 	}
 	if l.round.add(model.slowness(s)); l.round.full(l.limit) {
-		l.decide(speed{l.limit, l.round.end()})
+		l.decide(speed{l.limit, l.round.end(), 1})
 	}
 }
 
@@ -128,15 +135,34 @@ func (l *Limiter) model(name string) *usual {
 }
 
 // Idle says that the host has no call to work on. It may be told at any time, and as
-// often as one likes. For each minute without calls a limit above Initial is halved.
+// often as one likes. For each minute without calls a limit above Initial is halved,
+// until Wanted says that more is needed.
 func (l *Limiter) Idle(now time.Time) {
 	times := now.Sub(l.last) / idleTime
 	if times < 1 {
 		return
 	}
 	l.last = now
+	best := l.limit
+	if l.trial {
+		best = l.base.limit
+	}
 	l.forget()
 	if l.limit > l.opts.Initial {
+		l.idled = max(l.idled, best)
 		l.move(max(l.limit>>times, l.opts.Initial), idle)
+		l.skip = 0
 	}
+}
+
+// Wanted says that calls wait for a slot. Then a limit that was lowered because the host
+// was idle is at once what it was: how many calls a host works on does not change with time.
+func (l *Limiter) Wanted() {
+	if l.idled == 0 {
+		return
+	}
+	began := l.limit // at most so many calls
+	l.forget()
+	l.move(l.idled, wanted)
+	l.skip, l.idled = began, 0
 }

@@ -59,6 +59,7 @@ func TestLimitStaysWithinItsBoundsWhateverItIsTold(t *testing.T) {
 				now = now.Add(time.Duration(duration.Draw(t, "idle")))
 				l.Idle(now)
 			},
+			"wanted": func(*rapid.T) { l.Wanted() },
 		})
 	})
 }
@@ -113,6 +114,34 @@ func TestLimitOfAnIdleHostIsHalvedEachMinuteDownToWhereItBegan(t *testing.T) {
 	}
 }
 
+func TestWhatIdlenessHasLoweredIsThereAgainWhenItIsWanted(t *testing.T) {
+	l := limiter.New(limiter.Options{})
+	feed(l, 1000, fast)
+	const learned = 64
+	for day := range 3 {
+		for hour := range 8 {
+			l.Idle(start.Add(time.Duration(24*day+hour) * time.Hour))
+		}
+		if got := l.Limit(); got != 4 {
+			t.Fatalf("limit %d of a host that was idle, want 4", got)
+		}
+		l.Wanted()
+		if got := l.Limit(); got != learned {
+			t.Fatalf("limit %d when calls wait, want %d as before (%s)", got, learned, l.Reason())
+		}
+		l.Wanted()
+	}
+	if got, want := l.Reason(), "up from 4 to 64 as before the host was idle, since calls wait"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	l.Idle(start.Add(100 * time.Hour))
+	feed(l, 1, limiter.Sample{Overload: true})
+	l.Wanted()
+	if got := l.Limit(); got != 2 {
+		t.Errorf("limit %d of a host that has refused calls since, want 2", got)
+	}
+}
+
 func TestReasonTellsTheLastChange(t *testing.T) {
 	l := limiter.New(limiter.Options{})
 	var reasons []string
@@ -130,8 +159,8 @@ func TestReasonTellsTheLastChange(t *testing.T) {
 	}
 	for i, want := range []string{
 		"4 to begin with",
-		"trying 6 instead of 4, to see if more gets done",
-		"back to 4, since 6 did no better",
+		"trying 8 instead of 4, to see if more gets done",
+		"back to 4, since 8 did no better",
 		"trying 3 instead of 4, to see if as much gets done",
 		"back to 4, since 3 did no better",
 	} {

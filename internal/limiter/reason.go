@@ -11,6 +11,7 @@ const (
 	noBetter
 	overloaded
 	idle
+	wanted
 )
 
 // change is the last change of a limit. It becomes words only when asked for.
@@ -31,6 +32,8 @@ func (c change) String() string {
 		return fmt.Sprintf("down from %d to %d, since the host refused calls", c.from, c.to)
 	case idle:
 		return fmt.Sprintf("down from %d to %d, since the host was idle", c.from, c.to)
+	case wanted:
+		return fmt.Sprintf("up from %d to %d as before the host was idle, since calls wait", c.from, c.to)
 	default:
 		return fmt.Sprintf("%d to begin with", c.to)
 	}

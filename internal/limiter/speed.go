@@ -37,22 +37,24 @@ func (u *usual) slowness(s Sample) float64 {
 	return max(took, 1e-9) / max(u.first+u.tokens*u.per, 1e-9)
 }
 
-// speed is the slowness of calls at a limit.
+// speed is the slowness of calls at a limit, by so many rounds.
 type speed struct {
 	limit    int
 	slowness float64
+	rounds   int
 }
 
 // rate is what a host gets done at a limit that is always reached, in any unit: by
 // Little's law, the calls there are over the time of each.
 func (s speed) rate() float64 { return float64(s.limit) / max(s.slowness, 1e-9) }
 
-// blend takes in a further round at the same limit.
-func (s speed) blend(other speed) speed {
-	if s.limit == 0 {
-		return other
-	}
-	return speed{s.limit, (s.slowness + other.slowness) / 2}
+// steady is how many rounds a speed looks back on, roughly.
+const steady = 4
+
+// and takes in a further round at the same limit.
+func (s speed) and(other speed) speed {
+	rounds := min(s.rounds+1, steady)
+	return speed{other.limit, s.slowness + (other.slowness-s.slowness)/float64(rounds), rounds}
 }
 
 // round collects the slowness of calls at one limit.

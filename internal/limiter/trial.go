@@ -2,17 +2,21 @@ package limiter
 
 // decide ends a round.
 func (l *Limiter) decide(got speed) {
+	got = l.first.and(got)
 	switch {
 	case !l.trial:
 		l.settle(got)
-	case l.pays(got):
-		l.base, l.trial, l.pause = got, false, l.pause/2
-	default:
-		l.trial, l.down = false, !l.down
+	case !l.pays(got):
+		l.first, l.trial, l.found, l.down = speed{}, false, true, !l.down
 		l.pause = min(max(1, 2*l.pause), mostPause)
 		l.rest = l.pause
 		l.move(l.base.limit, noBetter)
 		return
+	case !l.doubles() && got.rounds == 1:
+		l.first = got // by chance, perhaps
+		return
+	default:
+		l.first, l.base, l.trial, l.pause = speed{}, got, false, l.pause/2
 	}
 	if l.rest > 0 {
 		l.rest--
@@ -25,9 +29,9 @@ func (l *Limiter) decide(got speed) {
 func (l *Limiter) settle(got speed) {
 	if got.rate() < slower*l.base.rate() {
 		l.forget()
-		l.down = true
+		l.found, l.down = false, true
 	}
-	l.base = l.base.blend(got)
+	l.base = l.base.and(got)
 }
 
 // pays reports whether the limit on trial is better than the one before. Fewer calls at
@@ -35,14 +39,28 @@ func (l *Limiter) settle(got speed) {
 // seen, ordered and sent elsewhere.
 func (l *Limiter) pays(got speed) bool {
 	atBest := float64(got.limit)/float64(l.base.limit) - 1 // below 0 for fewer calls
+	share := more
+	switch {
+	case l.doubles():
+		share = double
+	case l.down:
+		share = fewer
+	}
 	return got.rate()/l.base.rate()-1 >= share*atBest
 }
+
+// doubles reports whether the limit doubles with the present trial, or the next: as long
+// as none has failed the best may be far.
+func (l *Limiter) doubles() bool { return !l.found && !l.down }
 
 // try begins a trial.
 func (l *Limiter) try() {
 	for range 2 {
 		to, why := above(l.limit), tryMore
-		if l.down {
+		switch {
+		case l.doubles():
+			to = 2 * l.limit
+		case l.down:
 			to, why = below(l.limit), tryFewer
 		}
 		if l.move(to, why) {
@@ -65,9 +83,9 @@ func (l *Limiter) move(to int, why cause) (moved bool) {
 	return true
 }
 
-// forget starts learning anew, at the present limit.
+// forget starts measuring anew, at the present limit.
 func (l *Limiter) forget() {
 	l.round.n, l.skip = 0, 0
-	l.base, l.trial, l.down = speed{}, false, false
+	l.base, l.first, l.trial, l.down = speed{}, speed{}, false, false
 	l.pause, l.rest = 0, 0
 }

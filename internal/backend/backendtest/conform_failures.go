@@ -51,6 +51,7 @@ var misleading = []failure{
 	{"bad image, called internal", Refuse(500, "Failed to create new sequence: failed to process inputs: image: unknown format"), backend.Request},
 	{"model too large, called internal", Refuse(500, "model requires more system memory (476.8 GiB) than is available (21.6 GiB)"), backend.NoRoom},
 	{"crash, called internal", Refuse(500, "an error was encountered while running the model: CUDA error: out of memory"), backend.Crashed},
+	{"crash a moment ago", Refuse(500, "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error"), backend.Crashed},
 	{"runner gone, called bad", Refuse(400, "do embedding request: EOF"), backend.Server},
 }
 

@@ -68,7 +68,11 @@ func classify(status int, said string) backend.Class {
 
 // What Ollama says with a status that puts the blame on the wrong side.
 var (
-	crash      = []string{"an error was encountered while running the model"} // with 200, as a rule
+	crash = []string{
+		"an error was encountered while running the model", // with 200, as a rule
+		"model runner has unexpectedly stopped",
+		"llama runner process no longer running",
+	}
 	noRoom     = []string{"model requires more system memory"}
 	hostsFault = []string{ // with 400: the runner is gone, or going
 		"do embedding request",

@@ -1,0 +1,64 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ollama-mcp/internal/backend"
+)
+
+// crashed takes in that the process which ran a lease's model has died. Ollama tells one
+// of the calls that it was answering, lets the others hang for as long as their callers
+// stay, and does not start the model anew before they have left. So they are ended, a
+// moment later, since some may have their end on its way. It is too short for a new
+// process to have begun, so what has come by then is of the one that died.
+func (p *Pool) crashed(l *Lease, err error, now time.Time) {
+	model := l.key().model
+	own := habitOf(l.host.habits, model)
+	own.crashed, own.answered = now, time.Time{} // or it would be taken for one that another has driven out
+	delete(l.host.memory, model)
+	time.AfterFunc(loadedAtOnce, func() {
+		casualties := p.casualties(l.host, model, now)
+		p.opts.Log.Warn("model crashed", "host", l.host.name, "model", model, "others", len(casualties), "error", err)
+		for _, end := range casualties {
+			end(err)
+		}
+	})
+}
+
+// casualties end the requests that hang after a crash. Whatever their options, a host
+// has one process for a model.
+func (p *Pool) casualties(h *host, model string, crashed time.Time) (ends []context.CancelCauseFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range h.lent {
+		if l.key().model == model && l.began.Before(crashed) && l.seen.pieces && l.end != nil {
+			ends = append(ends, l.end)
+		}
+	}
+	return ends
+}
+
+// crashLasts is how long after a crash the last of the calls that it ends should have
+// failed.
+const crashLasts = 2 * time.Second
+
+// isCasualty reports whether a lease that failed did so because of a crash that another
+// has told of.
+func (l *Lease) isCasualty(err error, now time.Time) bool {
+	switch backend.ClassOf(err) {
+	case backend.Server, backend.Crashed:
+		own := l.host.habits[l.key().model]
+		return own != nil && l.began.Before(own.crashed) && now.Sub(own.crashed) < crashLasts
+	}
+	return false
+}
+
+// causeOf is why a request failed: the crash for which it was ended, if it was.
+func causeOf(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, backend.Crashed) {
+		return cause
+	}
+	return err
+}
