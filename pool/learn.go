@@ -107,12 +107,21 @@ func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after
 	overload := errors.Is(err, backend.Overload)
 	if h.limit != nil && (l.seen.answered || overload) {
 		h.limit.Observe(now, limiter.Sample{
-			Model: l.key().model, FirstToken: l.seen.firstToken, PerToken: l.seen.perToken, Tokens: l.seen.tokens,
+			Model: l.key().model, FirstToken: l.seen.firstToken + l.ownTime(now), PerToken: l.seen.perToken, Tokens: l.seen.tokens,
 			InFlight: len(h.lent), Backlog: p.queue.waiting > 0, Overload: overload,
 		})
 	}
 	p.release(l)
 	return before, h.breaker.State(now)
+}
+
+// ownTime is how long an answered lease held its slot beside the host's work: with short
+// answers that is much of it, and more slots make up for it.
+func (l *Lease) ownTime(now time.Time) time.Duration {
+	if l.seen.total == 0 {
+		return 0
+	}
+	return max(0, now.Sub(l.began)-l.seen.total)
 }
 
 // failed takes in a failure that was the host's fault.

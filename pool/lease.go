@@ -51,6 +51,7 @@ type sight struct {
 	firstToken time.Duration // less the time for loading
 	perToken   time.Duration
 	tokens     int
+	total      time.Duration // of the answer, from request to end; 0 for vectors
 }
 
 // measured is a host that is watched.
@@ -115,7 +116,7 @@ func (m *measured) answered(a *backend.Answer, err error) {
 		m.pool.saw(m.lease, sight{})
 		return
 	}
-	s := sight{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens}
+	s := sight{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens, total: a.Total}
 	if err == nil {
 		s.firstToken = max(0, a.FirstPiece-a.Load)
 	}

@@ -28,7 +28,7 @@ type contender struct {
 // fast for minutes. Run it with -benchtime 1x.
 func BenchmarkSlots(b *testing.B) {
 	const rounds, turn, learning = 8, 2 * time.Second, 20 * time.Second
-	ollama := ollamatest.Start(b, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
+	ollama := ollamatest.Start(b, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
 	var all []*contender
 	for _, slots := range []int{0, 1, 2, 4, 8, 16} {
 		all = append(all, contend(b, ollama, slots))
@@ -72,7 +72,7 @@ func (c *contender) serve(b *testing.B, limit time.Duration) (perSecond float64)
 	for range 64 {
 		all.Go(func() {
 			for time.Since(began) < limit {
-				c.call(b, "generate", `{`+hi+`,"cache":"off"}`)
+				c.call(b, "generate", `{"model":"tiny-loops","prompt":"hi","cache":"off","options":{"num_predict":64}}`)
 				served.Add(1)
 			}
 		})

@@ -18,8 +18,9 @@ type Options struct {
 // Sample is what one call, answered in full, tells about its host.
 type Sample struct {
 	Model string // calls are only compared with others of the same model
-	// FirstToken is from sending the request to the first token, less the time that
-	// the host says went into loading the model. For embeddings it is the time per text.
+	// FirstToken is from being given a slot to the first token, less the time that the
+	// host says went into loading the model, and what the slot was held for afterwards.
+	// For embeddings it is the time per text.
 	FirstToken time.Duration
 	PerToken   time.Duration // mean time from one token to the next; 0 if there were none
 	Tokens     int           // of the answer; 0 if there were none, or nobody counted them
@@ -32,10 +33,10 @@ const (
 	// How much of a change of the limit has to show in the rate of a host. Less cannot be
 	// told from noise, or is not worth the wait on the host: twice as many calls at once
 	// must bring a quarter more, half as many again a twentieth, and a third fewer may cost
-	// a twentieth. The latter two are little, so they have to show in two rounds.
+	// a thirtieth. The latter two are little, so they have to show in two rounds.
 	double = 0.25
 	more   = 0.10
-	fewer  = 0.15
+	fewer  = 0.10
 	// slower is the part of its former rate below which a host has changed.
 	slower = 0.5
 	// mostPause is how many rounds lie between trials when none has paid of late.
