@@ -17,10 +17,10 @@ const module = "ollama-mcp/"
 // packages says which of our packages each one may import. Imports point one
 // way, from what puts together to what is put together; main may import all.
 var packages = map[string][]string{
-	"server":                       {"internal/caller"},
+	"server":                       {"internal/caller", "internal/jsontext"},
 	"tools":                        {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota"},
 	"pool":                         {"internal/route", "internal/breaker", "internal/limiter", "internal/retry", "internal/backend"},
-	"cache":                        {},
+	"cache":                        {"internal/jsontext"},
 	"internal/auth":                {"internal/caller"},
 	"internal/caller":              {},
 	"internal/config":              {"internal/caller", "internal/backend", "internal/backend/ollama", "internal/nearest"},
@@ -40,6 +40,7 @@ var packages = map[string][]string{
 	"internal/call":                {"internal/nearest"},
 	"internal/doctor":              {"internal/backend"},
 	"internal/nearest":             {},
+	"internal/jsontext":            {},
 	"internal/loadtest":            {"internal/backend"},
 	"internal/bench":               {"internal/loadtest", "internal/route", "internal/backend", "internal/backend/ollama", "internal/backend/backendtest", "pool"},
 	"internal/bench/control":       {},

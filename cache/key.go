@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"ollama-mcp/internal/jsontext"
 )
 
 // keyForm is the version of the form that keys are made from. Another form needs
@@ -65,7 +67,7 @@ func canonical(raw []byte) []byte {
 		n := 1
 		switch c := raw[0]; {
 		case c == '"':
-			n = stringLength(raw)
+			n = jsontext.StringEnd(raw, 0)
 			out = appendString(out, raw[:n])
 		case c == '-' || '0' <= c && c <= '9':
 			n = len(raw) - len(bytes.TrimLeft(raw, "0123456789+-.eE"))
@@ -76,18 +78,6 @@ func canonical(raw []byte) []byte {
 		raw = raw[n:]
 	}
 	return out
-}
-
-// stringLength is the length of the string that raw begins with: up to the quote that an
-// even number of backslashes is before.
-func stringLength(raw []byte) int {
-	for n := 1; ; n++ {
-		n += bytes.IndexByte(raw[n:], '"')
-		before := raw[1:n]
-		if escapes := len(before) - len(bytes.TrimRight(before, `\`)); escapes%2 == 0 {
-			return n + 1
-		}
-	}
 }
 
 // appendString appends a string as json.Marshal would write it. Strings of

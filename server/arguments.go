@@ -9,6 +9,8 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/jsontext"
 )
 
 // Arguments of a tool may be as large as a message, with texts and images in them, and
@@ -81,7 +83,7 @@ func behind(text []byte, i int) int {
 	for depth := 0; i < len(text); i++ {
 		switch text[i] {
 		case '"':
-			i = quoted(text, i)
+			i = jsontext.StringEnd(text, i) - 1
 		case '{', '[':
 			depth++
 		case '}', ']':
@@ -96,19 +98,4 @@ func behind(text []byte, i int) int {
 		}
 	}
 	return len(text)
-}
-
-// quoted returns where the quote is that ends the string which begins at i.
-func quoted(text []byte, i int) int {
-	for from := i + 1; ; {
-		n := bytes.IndexByte(text[i+1:], '"')
-		if n < 0 {
-			return len(text)
-		}
-		i += 1 + n
-		before := text[from:i]
-		if escapes := len(before) - len(bytes.TrimRight(before, `\`)); escapes%2 == 0 {
-			return i
-		}
-	}
 }
