@@ -124,9 +124,12 @@ func TestHostThatDiesLosesNoCallAndIsAskedAgainWhenItIsBack(t *testing.T) {
 	ctx := deadline(t)
 	s := attach(t, ctx, command(ctx, "", "--host", one.URL(), "--host", other.URL(), "--slots", "2"), "")
 
+	// So many that to wait for the one takes clearly longer than to load the model on the
+	// other, or it would not be worth it.
+	const callers = 24
 	var stop atomic.Bool
 	served := newTally()
-	all := s.callers(8, `{"model":"tiny-loops","prompt":"hi","cache":"off","options":{"num_predict":200}}`, stop.Load, served.add)
+	all := s.callers(callers, `{"model":"tiny-loops","prompt":"hi","cache":"off","options":{"num_predict":200}}`, stop.Load, served.add)
 	within(t, 10*time.Second, "both serve", func() bool { return served.of(hostName(one)) > 0 && served.of(hostName(other)) > 0 })
 	one.Kill()
 	within(t, 10*time.Second, "the calls that it had are asked of the other", func() bool { return served.retried() > 0 })
