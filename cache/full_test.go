@@ -132,17 +132,3 @@ func TestMemoryStaysWithinTheSize(t *testing.T) {
 		c.Close()
 	}
 }
-
-// BenchmarkTenGigabytes gives a cache of 64 MiB answers of 10 GB, and reports the
-// most that was live, and what the heap took with its garbage.
-func BenchmarkTenGigabytes(b *testing.B) {
-	for b.Loop() {
-		c := open(b, cache.Options{Size: 64 << 20, TTL: time.Hour})
-		most := flood(b, c, 10_000_000_000, 64<<10)
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		b.ReportMetric(float64(most)/(64<<20), "live/size")
-		b.ReportMetric(float64(m.HeapSys-m.HeapReleased)/(64<<20), "heap/size")
-		c.Close()
-	}
-}
