@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -25,9 +26,19 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	os.Exit(run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// endings are the signals that end the program in good order. Under nohup a hang-up
+// does not.
+func endings() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
 }
 
 type stdio struct{ in, out, err *os.File }
@@ -146,6 +157,9 @@ func callTool(ctx context.Context, args []string, std stdio) int {
 	}
 	if !fs.Changed("timeout") {
 		o.Server = append(o.Server, "--timeout=0") // nobody gives up here but by Ctrl-C
+	}
+	if !fs.Changed("inline-bytes") {
+		o.Server = append(o.Server, fmt.Sprint("--inline-bytes=", math.MaxInt32)) // resources end with the server
 	}
 	return call.Run(ctx, o)
 }

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,6 +140,48 @@ func TestLinesOnStdinAreAnsweredOnStdout(t *testing.T) {
 	}
 }
 
+func TestHangUpHasAServerOnStdioReadItsFileAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	write(t, file, "log-level: info\n")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "--config="+file)
+	cmd.Env = []string{"BE_OLLAMA_MCP=1", "HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}
+	stdin, errIn := cmd.StdinPipe()
+	stdout, errOut := cmd.StdoutPipe()
+	stderr, errErr := cmd.StderrPipe()
+	if err := errors.Join(errIn, errOut, errErr, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	ping(t, stdin, stdout)
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for log := bufio.NewReader(stderr); ; {
+		line, err := log.ReadString('\n')
+		if err != nil {
+			t.Fatalf("its log ended with %v", err)
+		}
+		if strings.Contains(line, "has been read again") {
+			break
+		}
+	}
+	ping(t, stdin, stdout)
+	stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// ping sees that a server on stdio answers.
+func ping(t *testing.T, stdin io.Writer, stdout io.Reader) {
+	t.Helper()
+	if _, err := io.WriteString(stdin, `{"jsonrpc":"2.0","id":1,"method":"ping"}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || !strings.Contains(line, `"result"`) {
+		t.Fatalf("got %q, %v", line, err)
+	}
+}
+
 func TestToolsAreListedWithoutAnyHost(t *testing.T) {
 	out, _, _ := program(t, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}
 {"jsonrpc":"2.0","id":2,"method":"tools/list"}`, []string{"OLLAMA_HOST=127.0.0.1:1"})
@@ -161,6 +204,22 @@ func TestCallGoesThroughAServerOfItsOwn(t *testing.T) {
 	out, errs, status = program(t, "", env, "call", "generate", "model=tiny", "prompt=hi")
 	if status != 1 || out != "" || !strings.Contains(errs, "ollama serve") {
 		t.Errorf("without a host: status %d, %q, %q", status, out, errs)
+	}
+}
+
+func TestCallPrintsVectorsHoweverManyThereAre(t *testing.T) {
+	host := backendtest.New("gpu-1")
+	out, errs, status := program(t, "", nil, "call", "embed", "model=tiny", "--host", host.Listen(t), "--inline-bytes=10", "input=a")
+	if status != 0 || strings.Contains(out, "[") || !strings.Contains(errs, "ollama://embeddings/") {
+		t.Fatalf("beyond --inline-bytes: status %d, %q, %q; want a resource", status, out, errs)
+	}
+	var texts []string
+	for range 2000 {
+		texts = append(texts, "input=a")
+	}
+	out, errs, status = program(t, "", nil, append([]string{"call", "embed", "model=tiny", "--host", host.Listen(t)}, texts...)...)
+	if status != 0 || strings.Count(out, "[") < len(texts) || strings.Contains(errs, "ollama://") {
+		t.Errorf("status %d, %d bytes, %q; want vectors", status, len(out), errs)
 	}
 }
 

@@ -31,6 +31,7 @@ import (
 type served struct {
 	t       *testing.T
 	cmd     *exec.Cmd
+	end     os.Signal   // that ends it
 	log     chan string // its lines
 	address string
 	client  *http.Client
@@ -41,7 +42,7 @@ type served struct {
 // serveAt starts the program at a port of the loopback interface.
 func serveAt(t *testing.T, args ...string) *served {
 	t.Helper()
-	s := &served{t: t, log: make(chan string, 1000), scheme: "http", client: &http.Client{Timeout: time.Minute}}
+	s := &served{t: t, end: os.Interrupt, log: make(chan string, 1000), scheme: "http", client: &http.Client{Timeout: time.Minute}}
 	s.cmd = exec.Command(os.Args[0], append([]string{"--listen=127.0.0.1:0"}, args...)...)
 	s.cmd.Env = []string{"BE_OLLAMA_MCP=1", "HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}
 	stderr, err := s.cmd.StderrPipe()
@@ -59,7 +60,7 @@ func serveAt(t *testing.T, args ...string) *served {
 	}()
 	t.Cleanup(func() {
 		s.client.CloseIdleConnections()
-		if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
+		if err := s.cmd.Process.Signal(s.end); err != nil {
 			t.Error(err)
 		}
 		for range s.log { // to its end
@@ -193,6 +194,11 @@ func TestCallersOverHTTPNeedTheirKeysAndMayWhatTheseAllow(t *testing.T) {
 	write(t, file, "- {name: broken\n")
 	s.logs("stays as it (was).*keys.yaml:")
 	s.generate("open:1b", "quick brown fox")
+}
+
+func TestHangUpEndsAServerWithoutFilesInGoodOrder(t *testing.T) {
+	s := serveAt(t)
+	s.end = syscall.SIGHUP
 }
 
 func TestOtherMachinesMayConnectOnlyIfTheyProveWhoTheyAre(t *testing.T) {

@@ -173,9 +173,8 @@ func (s *service) start(life context.Context) {
 		return
 	}
 	hangups := make(chan os.Signal, 1)
-	if s.http != nil { // on stdio a terminal that is closed ends the program
-		signal.Notify(hangups, syscall.SIGHUP)
-	}
+	signal.Reset(syscall.SIGHUP) // which ends the program where there are no files
+	signal.Notify(hangups, syscall.SIGHUP)
 	s.background.Go(func() { reload.Watch(life, s.config.Files, hangups, s.reload) })
 }
 

@@ -136,6 +136,7 @@ func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 		{"providers: {p: {kind: other, url: http://a}}", "config.yaml:1: p: kind must be openai"},
 		{"providers: {p: {kind: openai}}", "config.yaml:1: p: url must begin with http:// or https://, and have no user, password, query or fragment"},
 		{"providers: {p/q: {kind: openai, url: http://a}}", "config.yaml:1: p/q: the name of a provider has no slash"},
+		{"providers:\n p: {key_env: THE_KEY}", "config.yaml:2: key_env: there is no environment variable THE_KEY, or it is empty"},
 		{"providers:\n p: {key_file: none}", "config.yaml:2: key_file: no such file or directory"},
 		{"providers: {p: {max_calls_per_day: 0}}", "config.yaml:1: max_calls_per_day: must be a whole number, at least 1"},
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 )
@@ -22,13 +23,20 @@ func (r *reader) path(p *string) value {
 	return scalar(func(s string) error { *p = r.beside(s); return nil })
 }
 
-// secretInVariable is the name of an environment variable. Errors do not say it:
-// it may be the secret itself, put in the wrong place.
+// secretInVariable is the name of an environment variable. Errors say it only if it
+// looks like one: it may be the secret itself, put in the wrong place.
 func (r *reader) secretInVariable(p *string) value {
 	return scalar(func(name string) error {
-		return one(p, r.getenv(name), "there is no such environment variable, or it is empty")
+		shown := "such"
+		if variableName.MatchString(name) {
+			shown = name
+		}
+		return one(p, r.getenv(name), "there is no environment variable "+shown+", or it is empty")
 	})
 }
+
+// variableName is what the names of environment variables look like, and no key does.
+var variableName = regexp.MustCompile("^[A-Z][A-Z_]{2,39}$")
 
 // secretInFile is the name of a file. Errors do not say it either.
 func (r *reader) secretInFile(p *string) value {
