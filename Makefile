@@ -60,7 +60,7 @@ lint: format vet staticcheck ## check formatting, vet and staticcheck
 demo: build ## show the server at work with a real Ollama
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./demo -bin $(CURDIR)/$(BINARY)
 
-bench: build ## measure calls through the server, and a full host; 15 minutes (Linux)
+bench: build ## measure calls through the server, and a full host; 20 minutes (Linux)
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
 		'cd $(CURDIR) && go run ./internal/bench -ollama $$OLLAMA_HOST -model tiny-says $(BINARY) --cache=off'
 

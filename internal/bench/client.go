@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"ollama-mcp/internal/loadtest"
 )
 
 // A client speaks JSON-RPC, one message a line, for any number of callers at
@@ -125,6 +127,38 @@ func (c *client) notify(method string) error {
 	defer c.mu.Unlock()
 	_, err := fmt.Fprintf(c.w, `{"jsonrpc":"2.0","method":%q}`+"\n", method)
 	return err
+}
+
+// ask asks a question through the server's tool. How many tokens there were stays
+// unknown, since the control does not say. An answer without text is an error: the
+// control makes one of what a host that refuses says.
+func (c *client) ask(ctx context.Context, q loadtest.Question) (loadtest.Answer, error) {
+	type arguments struct {
+		Model  string `json:"model"`
+		Prompt string `json:"prompt"`
+	}
+	params, err := json.Marshal(struct {
+		Name      string    `json:"name"`
+		Arguments arguments `json:"arguments"`
+	}{"generate", arguments{q.Model, q.Prompt}})
+	if err != nil {
+		return loadtest.Answer{}, err
+	}
+	got, err := c.request(ctx, "tools/call", string(params))
+	if err != nil {
+		return loadtest.Answer{}, err
+	}
+	var result struct {
+		IsError bool
+		Content []struct{ Text string }
+	}
+	if err := json.Unmarshal(got, &result); err != nil {
+		return loadtest.Answer{}, err
+	}
+	if result.IsError || len(result.Content) == 0 || result.Content[0].Text == "" {
+		return loadtest.Answer{}, fmt.Errorf("no answer: %.200s", got)
+	}
+	return loadtest.Answer{}, nil
 }
 
 // call asks the model once through the server's tool.

@@ -25,30 +25,47 @@ type load struct {
 	callers int
 	calls   int // of all callers together
 	oneIn   int // calls that one connection makes only one of, being slow
+	asideIn int // the same for the pools with other slots
 	rounds  int
 }
 
-// A field is who takes on a load: one connection, Go's default client and our pool,
-// all of them in this process.
+// A field is who takes on a load, all of them in this process but the servers that
+// measure is given.
 type field struct {
 	load
 	url, model string
 }
 
-// measure has the three take on the load, in turns, and prints the table.
-// The rows of the report are in that order, unless it was stopped.
-func (f field) measure(ctx context.Context, table, progress io.Writer) (*loadtest.Report, error) {
-	ours, closePool, err := f.pool()
-	if err != nil {
-		return nil, err
-	}
-	defer closePool()
+// The rows of a field's report, in order; those of the servers follow.
+const (
+	oneConnection = iota
+	defaultClient
+	pooled
+	oneSlotMore  // than the host has: a request waits there
+	learnedSlots // nobody has told the pool how many there are
+	firstServer
+)
+
+// measure has all take on the load, in turns, and prints the table.
+func (f field) measure(ctx context.Context, table, progress io.Writer, servers ...loadtest.Contestant) (*loadtest.Report, error) {
 	contestants, closeDirect := loadtest.Direct(loadtest.Target{URL: f.url})
 	defer closeDirect()
-	contestants[0].Calls = max(f.callers, f.calls/f.oneIn)
+	contestants[oneConnection].Calls = max(f.callers, f.calls/f.oneIn)
+	aside := f.calls / f.asideIn
+	for _, p := range []struct {
+		name         string
+		slots, calls int
+	}{{"pool", f.slots, 0}, {"pool, a slot more", f.slots + 1, aside}, {"pool, learned slots", 0, aside}} {
+		c, closePool, err := f.pool(p.name, p.slots)
+		if err != nil {
+			return nil, err
+		}
+		defer closePool()
+		c.Calls = p.calls
+		contestants = append(contestants, c)
+	}
 	report, err := loadtest.Measure(ctx, loadtest.Options{
-		Contestants: append(contestants, ours), Models: []string{f.model},
-		PromptTokens: []int{16}, OutputTokens: 8,
+		Contestants: append(contestants, servers...), Models: []string{f.model}, PromptTokens: []int{16},
 		Callers: []int{f.callers}, Calls: f.calls, Rounds: f.rounds, Progress: progress,
 	})
 	if err != nil {
@@ -57,11 +74,12 @@ func (f field) measure(ctx context.Context, table, progress io.Writer) (*loadtes
 	return report, report.WriteTable(table)
 }
 
-// pool is the way of the product, less what is there for many hosts and callers.
-func (f field) pool() (_ loadtest.Contestant, end func(), err error) {
+// pool is the way of the product, less what is there for many hosts and callers. With
+// no slots given it learns how many there are.
+func (f field) pool(name string, slots int) (_ loadtest.Contestant, end func(), err error) {
 	var opened atomic.Int64
 	host, err := ollama.New(ollama.Options{
-		URL: f.url, Conns: f.slots,
+		URL: f.url, Conns: cmp.Or(slots, f.callers),
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			opened.Add(1)
 			return new(net.Dialer).DialContext(ctx, network, addr)
@@ -71,7 +89,7 @@ func (f field) pool() (_ loadtest.Contestant, end func(), err error) {
 		return loadtest.Contestant{}, nil, err
 	}
 	hosts, err := pool.New(pool.Options{
-		Hosts: []backend.Backend{host}, Slots: f.slots, Queue: f.callers, PerCaller: f.callers,
+		Hosts: []backend.Backend{host}, Slots: slots, Queue: f.callers, PerCaller: f.callers,
 	})
 	if err != nil {
 		return loadtest.Contestant{}, nil, err
@@ -84,7 +102,7 @@ func (f field) pool() (_ loadtest.Contestant, end func(), err error) {
 		})
 		return a, err
 	}
-	return loadtest.Contestant{Name: "pool", Ask: ask, Opened: func() int { return int(opened.Load()) }}, host.Close, nil
+	return loadtest.Contestant{Name: name, Ask: ask, Opened: func() int { return int(opened.Load()) }}, host.Close, nil
 }
 
 // ollamaQueue is how many requests wait at Ollama, by default, before it refuses more.
@@ -119,21 +137,47 @@ func measureSlots(ctx context.Context, l load, table, progress io.Writer) error 
 	if err != nil || report.Stopped {
 		return cmp.Or(err, ctx.Err())
 	}
-	// The default client keeps the host's own queue filled, so what it gets is what
-	// the host could give on this machine.
-	given, ours, most := report.Rows[1].Requests, report.Rows[2].Requests, float64(l.slots)/l.service.Seconds()
-	fmt.Fprintf(table, "The pool makes %.3f of the %.0f requests a second that the slots can serve,\nand %.3f of what the default client makes.\n",
-		ours/most, most, ours/given)
+	stats := host.Stats()
+	held := stats.Held / time.Duration(stats.Finished)
+	most := func(service time.Duration) float64 { return float64(l.slots) / service.Seconds() }
+	rate := report.Rows[pooled].Requests
+	fmt.Fprintf(table, "\nThe pool makes %.3f of the %.1f requests a second that the slots can serve at %v each,\n"+
+		"%.3f of %.1f at the %v that calls really held them (timers are late),\n"+
+		// It keeps the host's own queue filled, which leaves no gap between calls.
+		"and %.3f of what the default client makes.\n",
+		rate/most(l.service), most(l.service), l.service,
+		rate/most(held), most(held), held.Round(10*time.Microsecond),
+		rate/report.Rows[defaultClient].Requests)
 	return nil
 }
 
-// measureOllama is the field on a real Ollama.
-func measureOllama(ctx context.Context, l load, p plan, table io.Writer) error {
+// measureOllama is the field on a real Ollama, with the control and our server in it,
+// whose callers share one connection on stdio. For all to be asked for the same, the
+// model has to end its answers by itself.
+func measureOllama(ctx context.Context, l load, commands [contenders][]string, p plan, table io.Writer) error {
 	base, err := ollama.ParseHost(p.ollama)
 	if err != nil {
 		return err
 	}
+	var servers []loadtest.Contestant
+	for _, who := range []int{control, ours} {
+		server, err := start(ctx, commands[who], base.String())
+		if err != nil {
+			return err
+		}
+		defer server.close()
+		servers = append(servers, loadtest.Contestant{Name: serverNames[who], Ask: server.ask})
+	}
 	fmt.Fprint(table, "\na real Ollama\n")
-	_, err = field{l, base.String(), p.model}.measure(ctx, table, p.progress)
-	return err
+	report, err := field{l, base.String(), p.model}.measure(ctx, table, p.progress, servers...)
+	if err != nil || report.Stopped {
+		return cmp.Or(err, ctx.Err())
+	}
+	rows := report.Rows[firstServer:]
+	rates := row{values: [contenders][]float64{control: rows[0].Turns, ours: rows[1].Turns}}
+	fmt.Fprintf(table, "\nOur server makes %.3f of what the control makes, as the median of %d rounds.\n", rates.ratio(), l.rounds)
+	return nil
 }
+
+// serverNames are what the servers are called in the field.
+var serverNames = [contenders]string{control: "server: control", ours: "server: ours"}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -11,10 +14,11 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/loadtest"
 )
 
 // small is a load of a moment.
-var small = load{slots: 4, service: 2 * time.Millisecond, callers: 20, calls: 200, oneIn: 5, rounds: 2}
+var small = load{slots: 4, service: 2 * time.Millisecond, callers: 20, calls: 200, oneIn: 5, asideIn: 5, rounds: 2}
 
 func TestFieldAnswersEveryCallAndThePoolKeepsItsConnections(t *testing.T) {
 	host := slotted(small.slots, small.service)
@@ -31,6 +35,8 @@ func TestFieldAnswersEveryCallAndThePoolKeepsItsConnections(t *testing.T) {
 		{"one connection", 40, 0},
 		{"default client", 200, 200},
 		{"pool", 200, 3},
+		{"pool, a slot more", 40, 4},
+		{"pool, learned slots", 40, 19},
 	} {
 		got := report.Rows[i]
 		if got.Contestant != want.name || got.Answered != want.calls || got.Failed != 0 || got.Callers != 20 {
@@ -40,8 +46,8 @@ func TestFieldAnswersEveryCallAndThePoolKeepsItsConnections(t *testing.T) {
 			t.Errorf("%s opened %d connections, want at most %d", want.name, *got.Opened, want.most)
 		}
 	}
-	if got := host.Stats(); got.Calls != 3+40+200+200 {
-		t.Errorf("the host was asked %d times, want once more for each of three than was counted", got.Calls)
+	if got := host.Stats(); got.Calls != 5+40+200+200+40+40 {
+		t.Errorf("the host was asked %d times, want once more for each of five than was counted", got.Calls)
 	}
 	if want := "one connection made 40 calls, not 200"; !strings.Contains(table.String(), want) {
 		t.Errorf("no %q in:\n%s", want, &table)
@@ -53,7 +59,10 @@ func TestShareOfTheSlotsIsPrinted(t *testing.T) {
 	if err := measureSlots(t.Context(), small, &table, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"4 slots, 2ms for each call", "The pool makes ", " of the 2000 requests a second", " of what the default client makes"} {
+	for _, want := range []string{
+		"4 slots, 2ms for each call", "The pool makes ", " of the 2000.0 requests a second",
+		"ms that calls really held them", " of what the default client makes",
+	} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &table)
 		}
@@ -107,13 +116,39 @@ func TestRealOllamaIsAskedForItsModel(t *testing.T) {
 	host := backendtest.New("real").Remove(backendtest.Tiny).Install(backendtest.Model{Name: "says"})
 	var table strings.Builder
 	address := strings.TrimPrefix(host.Listen(t), "http://") // as in OLLAMA_HOST
-	if err := measureOllama(t.Context(), small, plan{ollama: address, model: "says"}, &table); err != nil {
+	if err := measureOllama(t.Context(), small, against(controlBinary), plan{ollama: address, model: "says"}, &table); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := host.Stats().Finished, 3+40+200+200; got != want {
-		t.Errorf("the host has answered %d times, want %d", got, want)
+	if got, want := host.Stats().Calls, 7+40+200+200+40+40+200+200; got != want {
+		t.Errorf("the host was asked %d times, want %d:\n%s", got, want, &table)
 	}
-	if !strings.Contains(table.String(), "generate with says") {
-		t.Errorf("the table does not name the model:\n%s", &table)
+	for _, want := range []string{"generate with says", "\nserver: control ", "\nserver: ours ", "Our server makes "} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("no %q in:\n%s", want, &table)
+		}
+	}
+}
+
+func TestQuestionWithoutAnAnswerFails(t *testing.T) {
+	for what, result := range map[string]string{
+		"an error":     `{"isError":true,"content":[{"type":"text","text":"no host available"}]}`,
+		"an empty one": `{"content":[{"type":"text","text":""}]}`,
+		"none":         `{"content":[]}`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			requests, out := io.Pipe()
+			in, answers := io.Pipe()
+			c := newClient(out)
+			go c.listen(in)
+			go func() {
+				_, _ = bufio.NewReader(requests).ReadString('\n')
+				_, _ = fmt.Fprintf(answers, `{"id":1,"result":%s}`+"\n", result)
+				_ = answers.Close()
+			}()
+			_, err := c.ask(t.Context(), loadtest.Question{Model: "says", Prompt: "Why?"})
+			if err == nil || !strings.Contains(err.Error(), "no answer") {
+				t.Errorf("%s: got %v, want an error that says so", what, err)
+			}
+		})
 	}
 }

@@ -11,8 +11,8 @@
 //
 // Then many callers ask a host that is full, a pretend one and, with -ollama, a
 // real one: through one connection, with Go's default client, and through our pool,
-// all in this process. With 100,000 calls of 50 ms on 16 slots that takes some
-// twelve minutes.
+// all in this process; a real one also through the control and the server. With
+// 100,000 calls of 50 ms on 16 slots that takes some fifteen minutes.
 package main
 
 import (
@@ -70,24 +70,6 @@ func (p plan) good() bool {
 
 // run measures all that is planned and prints it to w.
 func run(ctx context.Context, p plan, w io.Writer) error {
-	if err := compareServers(ctx, p, w); err != nil {
-		return err
-	}
-	if p.fieldCalls > 0 {
-		full := load{slots: 16, service: 50 * time.Millisecond, callers: 500, calls: p.fieldCalls, oneIn: 50, rounds: 5}
-		if err := measureSlots(ctx, full, w, p.progress); err != nil {
-			return err
-		}
-	}
-	if p.ollama != "" {
-		// Four slots: an Ollama with OLLAMA_NUM_PARALLEL=4 only queues what is more.
-		return measureOllama(ctx, load{slots: 4, callers: 64, calls: 6400, oneIn: 10, rounds: 10}, p, w)
-	}
-	return nil
-}
-
-// compareServers builds the control and compares the server with it.
-func compareServers(ctx context.Context, p plan, w io.Writer) error {
 	temp, err := os.MkdirTemp("", "ollama-mcp-bench-*")
 	if err != nil {
 		return err
@@ -97,7 +79,21 @@ func compareServers(ctx context.Context, p plan, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return compare(ctx, [...][]string{control: {binary}, ours: p.server}, p, w)
+	commands := [contenders][]string{control: {binary}, ours: p.server}
+	if err := compare(ctx, commands, p, w); err != nil {
+		return err
+	}
+	if p.fieldCalls > 0 {
+		full := load{slots: 16, service: 50 * time.Millisecond, callers: 500, calls: p.fieldCalls, oneIn: 50, asideIn: 5, rounds: 5}
+		if err := measureSlots(ctx, full, w, p.progress); err != nil {
+			return err
+		}
+	}
+	if p.ollama != "" {
+		// Four slots: an Ollama with OLLAMA_NUM_PARALLEL=4 only queues what is more.
+		return measureOllama(ctx, load{slots: 4, callers: 64, calls: 6400, oneIn: 10, asideIn: 1, rounds: 10}, commands, p, w)
+	}
+	return nil
 }
 
 // compare measures as planned and prints the table to w.

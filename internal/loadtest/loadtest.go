@@ -139,7 +139,7 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	rows := make([][]Row, len(o.Contestants)) // by contestant
 	for _, callers := range o.Callers {
 		for who, t := range r.level(ctx, callers) {
-			if t.turns > 0 {
+			if len(t.turns) > 0 {
 				rows[who] = append(rows[who], t.row())
 			}
 		}

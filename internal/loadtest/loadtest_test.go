@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -336,21 +337,36 @@ func TestRoundsAlternateAndAddUpToTheRow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns = nil
 		report := measure(t, loadtest.Options{
-			Contestants: []loadtest.Contestant{named("a", 0), named("b", 0), named("few", 2)},
+			Contestants: []loadtest.Contestant{named("a", 0), named("b", 0), named("some", 40), named("few", 2)},
 			Callers:     []int{2}, Calls: 100, Rounds: 20,
 		})
 		for i, want := range []loadtest.Row{
 			{Contestant: "a", Calls: 100, Answered: 100, Seconds: 60}, // five calls a round, two at a time
 			{Contestant: "b", Calls: 100, Answered: 100, Seconds: 60},
+			{Contestant: "some", Calls: 40, Answered: 40, Seconds: 20},
 			{Contestant: "few", Calls: 2, Answered: 2, Seconds: 1},
 		} {
 			got := report.Rows[i]
 			if got.Contestant != want.Contestant || got.Calls != want.Calls || got.Answered != want.Answered || got.Seconds != want.Seconds {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
+			for _, rate := range got.Turns {
+				if mean := float64(want.Answered) / want.Seconds; math.Abs(rate-mean) > 1e-9 {
+					t.Errorf("%s: a turn of %v answers a second, want %v as in all", got.Contestant, rate, mean)
+				}
+			}
 		}
 	})
 	if got := len(turns); got < 20 {
 		t.Errorf("the turns changed %d times, want at least once a round", got)
+	}
+	counts := make(map[string]int)
+	for _, name := range turns {
+		counts[name]++
+	}
+	// The last of a round and the first of the next may be the same, and the call that
+	// is not counted comes before all.
+	if counts["some"] < 10 || counts["few"] > 2 {
+		t.Errorf("turns: %v, want one of those who have too few calls for more, and of all others one a round", counts)
 	}
 }

@@ -42,7 +42,8 @@ type Contestant struct {
 	// context, and is waited for: a time limit is its own affair.
 	Ask func(context.Context, Question) (Answer, error)
 	// Calls of a row, where Options.Calls would take this contestant too long; 0
-	// means all. The report says so.
+	// means all. The report says so. Where they are too few for each caller to have one
+	// in every round, they are made in the first.
 	Calls int
 	// Opened is how many connections were opened so far; nil where nobody counts.
 	Opened func() int

@@ -35,6 +35,10 @@ type Row struct {
 	Latency    Times   `json:"latency_ms"`
 	FirstToken float64 `json:"first_token_p50_ms,omitempty"` // 0 if there was none
 	Opened     *int    `json:"connections_opened,omitempty"` // nil if nobody counts
+
+	// Turns are the requests a second that were answered in each round. Contestants
+	// compare best by the median over rounds, which one disturbed round does not move.
+	Turns []float64 `json:"-"`
 }
 
 // Times sum up how long answers took, in milliseconds.

@@ -59,13 +59,13 @@ func (r *run) level(ctx context.Context, callers int) []*tally {
 	for round := range r.Rounds {
 		for _, i := range rand.Perm(len(tallies)) {
 			t := tallies[i]
-			switch {
+			switch few := t.contestant.Calls > 0 && t.calls < callers*r.Rounds; {
 			case ctx.Err() != nil:
 				return tallies
-			case t.contestant.Calls == 0:
-				r.turn(ctx, t, share(r.Calls, r.Rounds, round))
-			case round == 0: // so few that they are made at once
-				r.turn(ctx, t, t.contestant.Calls)
+			case !few:
+				r.turn(ctx, t, share(t.calls, r.Rounds, round))
+			case round == 0: // in each round some callers would have none
+				r.turn(ctx, t, t.calls)
 			}
 		}
 	}
@@ -81,8 +81,8 @@ func share(calls, rounds, round int) int {
 // no more than so many calls where the row has a bound.
 func (r *run) turn(ctx context.Context, t *tally, calls int) {
 	limit := r.Duration / time.Duration(r.Rounds)
-	before, began := t.contestant.opened(), time.Now()
-	t.turns++
+	answered, _ := t.counts()
+	opened, began := t.contestant.opened(), time.Now()
 	done := r.watch(t, began)
 
 	var begun atomic.Int64
@@ -100,8 +100,11 @@ func (r *run) turn(ctx context.Context, t *tally, calls int) {
 	}
 	all.Wait()
 	done()
-	t.elapsed += time.Since(began)
-	t.opened += t.contestant.opened() - before
+	took := time.Since(began)
+	t.elapsed += took
+	t.opened += t.contestant.opened() - opened
+	after, _ := t.counts()
+	t.turns = append(t.turns, float64(after-answered)/took.Seconds())
 }
 
 func (c Contestant) opened() int {

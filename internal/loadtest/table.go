@@ -34,7 +34,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 			opened = fmt.Sprint(*row.Opened)
 		}
 		l := row.Latency
-		fmt.Fprintf(&b, cells, name, row.Contestant, fmt.Sprint(row.Callers), figure(row.Requests), figure(row.Tokens),
+		fmt.Fprintf(&b, cells, name, row.Contestant, fmt.Sprint(row.Callers), figure(row.Requests), known(row.Tokens),
 			span(l.Mean), span(l.P50), span(l.P95), span(l.P99), span(row.FirstToken), connections(opened), row.failures())
 	}
 	r.notes(&b)
@@ -107,6 +107,14 @@ func span(ms float64) string {
 		return figure(ms) + " ms"
 	}
 	return figure(ms/1000) + " s"
+}
+
+// known is a figure; 0 is one that nobody knows, or none.
+func known(x float64) string {
+	if x == 0 {
+		return "–"
+	}
+	return figure(x)
 }
 
 // figure is a number with three digits that count, or more where it is large.

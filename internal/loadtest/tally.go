@@ -15,7 +15,7 @@ type tally struct {
 	code       func(error) string
 
 	// Of the turns so far.
-	turns   int
+	turns   []float64 // requests answered a second in each
 	elapsed time.Duration
 	opened  int
 
@@ -60,7 +60,7 @@ func (t *tally) row() Row {
 	row := Row{
 		Contestant: t.contestant.Name, Callers: t.callers, Calls: t.calls,
 		Answered: t.latency.seen, Failed: t.failures, Errors: t.errors,
-		Seconds: t.elapsed.Seconds(), Latency: t.latency.times(), FirstToken: t.firstToken.times().P50,
+		Seconds: t.elapsed.Seconds(), Turns: t.turns, Latency: t.latency.times(), FirstToken: t.firstToken.times().P50,
 	}
 	if t.elapsed > 0 {
 		row.Requests = float64(row.Answered) / row.Seconds

@@ -99,6 +99,10 @@ type Stats struct {
 	Loads       int // of a model into memory
 	Opened      int // connections
 	Open        int // connections still open
+
+	// Held is how long calls had slots, those together that have given theirs back.
+	// It is longer than the times that were set by what timers are late.
+	Held time.Duration
 }
 
 // Stats says how the host is doing.

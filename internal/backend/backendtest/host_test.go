@@ -53,7 +53,7 @@ func TestCallsBeyondTheSlotsWaitInOrder(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("answered after %v, want %v", got, want)
 		}
-		if s := host.Stats(); s.MaxInFlight != 5 || s.Finished != 5 {
+		if s := host.Stats(); s.MaxInFlight != 5 || s.Finished != 5 || s.Held != 5*time.Second {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -109,8 +109,12 @@ func (h *Host) work(w http.ResponseWriter, r *http.Request, c Call) {
 		return
 	}
 	defer h.slots.leave()
+	began := time.Now()
 	h.change(func() { h.stats.Working++ })
-	defer h.change(func() { h.stats.Working-- })
+	defer h.change(func() {
+		h.stats.Working--
+		h.stats.Held += time.Since(began)
+	})
 
 	release, err := h.use(ctx, m, c.numCtx(m.Model), c.keepAlive())
 	if err != nil {
