@@ -174,7 +174,7 @@ func examine(ctx context.Context, args []string, std stdio) int {
 	for _, spec := range specs(c) {
 		host, err := open(spec, netip.Addr{})
 		if err != nil {
-			return complain(std, err)
+			return complain(std, fmt.Errorf("host %s: %w", spec.Name, err))
 		}
 		defer host.Close()
 		all = append(all, host)

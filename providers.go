@@ -55,7 +55,7 @@ func (p *providers) set(c config.Config) (map[string]tools.Lender, error) {
 func (p *providers) open(name string, c config.Provider) (provider, error) {
 	host, err := openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: mostConns})
 	if err != nil {
-		return provider{}, err
+		return provider{}, fmt.Errorf("provider %s: %w", name, err)
 	}
 	var asked backend.Backend = host
 	if c.MaxCalls > 0 || c.MaxTokens > 0 {

@@ -317,8 +317,8 @@ func TestSetThatFailsChangesNothing(t *testing.T) {
 			"host broken: no certificate":          {spec("c"), spec("a"), spec("broken")},
 			"host d: the URL does not read":        {spec("c"), dns("dns+secret:11434")},
 			"host d: the URL does not read dns+":   {dns("dns+http://u:secret%@x")},
-			"host d: host URL: the scheme":         {dns("dns+ftp://secret")},
-			"host d: host URL: the address has a ": {spec("c"), dns("DNS+HTTP://x?secret")},
+			"host d: URL: the scheme":         {dns("dns+ftp://secret")},
+			"host d: URL: the address has a ": {spec("c"), dns("DNS+HTTP://x?secret")},
 		} {
 			err := w.Set(specs)
 			if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "secret") {

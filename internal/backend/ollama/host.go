@@ -47,7 +47,7 @@ var _ backend.Backend = (*Host)(nil)
 func New(o Options) (*Host, error) {
 	base, err := ParseHost(o.URL)
 	if err != nil {
-		return nil, fmt.Errorf("host URL: %w", err)
+		return nil, fmt.Errorf("URL: %w", err)
 	}
 	c, err := remote.New(remote.Options{
 		Name: o.Name, API: "Ollama", URL: base, Key: o.APIKey, CAFile: o.CAFile,

@@ -74,14 +74,12 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, o := range map[string]ollama.Options{
-		"host URL":              {URL: "ftp://gpu-1"},
-		"Conns":                 {Conns: -1},
-		"DialTimeout":           {DialTimeout: -1},
-		"MaxLine":               {MaxLine: -1},
-		"no such file":          {CAFile: noCert + "x"},
-		"no certificate in":     {CAFile: noCert},
-		"host 127.0.0.1:11434:": {CAFile: noCert},
-		"host gpu-1:":           {CAFile: noCert, Name: "gpu-1"},
+		"URL: ":             {URL: "ftp://gpu-1"},
+		"Conns":             {Conns: -1},
+		"DialTimeout":       {DialTimeout: -1},
+		"MaxLine":           {MaxLine: -1},
+		"no such file":      {CAFile: noCert + "x"},
+		"no certificate in": {CAFile: noCert},
 	} {
 		if _, err := ollama.New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to say %q", err, want)

@@ -52,10 +52,7 @@ func New(o Options) (*Host, error) {
 		err = errors.New("a key is sent over http to local addresses only; use https")
 	}
 	if err != nil {
-		if o.Name == "" {
-			return nil, fmt.Errorf("host URL: %w", err)
-		}
-		return nil, fmt.Errorf("host %s: URL: %w", o.Name, err)
+		return nil, fmt.Errorf("URL: %w", err)
 	}
 	c, err := remote.New(remote.Options{
 		Name: o.Name, API: "OpenAI", URL: base, Key: o.Key, CAFile: o.CAFile,

@@ -41,16 +41,16 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		o    openai.Options
 		want string
 	}{
-		{openai.Options{}, "host URL: does not read https://HOST/PATH"},
-		{openai.Options{URL: "api.openai.com/v1"}, "host URL: does not read https://HOST/PATH"},
-		{openai.Options{URL: "ftp://a/v1"}, "host URL: does not read https://HOST/PATH"},
-		{openai.Options{URL: "https:///v1"}, "host URL: does not read https://HOST/PATH"},
-		{openai.Options{Name: "a", URL: "https://user:secret@a/v1"}, "host a: URL: is no place for a user and password"},
-		{openai.Options{URL: "https://user:secret@a b/v1"}, "host URL: does not read https://HOST/PATH"},
-		{openai.Options{URL: "https://a/v1?key=secret"}, "host URL: has a query or a fragment"},
-		{openai.Options{URL: "http://gpu.example.com/v1", Key: "k"}, "host URL: a key is sent over http to local addresses only; use https"},
-		{openai.Options{URL: "http://a/v1", Conns: -1}, "host a: Conns, DialTimeout and MaxLine cannot be negative"},
-		{openai.Options{URL: "http://a/v1", CAFile: "no such file"}, "host a: CA file: open no such file"},
+		{openai.Options{}, "URL: does not read https://HOST/PATH"},
+		{openai.Options{URL: "api.openai.com/v1"}, "URL: does not read https://HOST/PATH"},
+		{openai.Options{URL: "ftp://a/v1"}, "URL: does not read https://HOST/PATH"},
+		{openai.Options{URL: "https:///v1"}, "URL: does not read https://HOST/PATH"},
+		{openai.Options{URL: "https://user:secret@a/v1"}, "URL: is no place for a user and password"},
+		{openai.Options{URL: "https://user:secret@a b/v1"}, "URL: does not read https://HOST/PATH"},
+		{openai.Options{URL: "https://a/v1?key=secret"}, "URL: has a query or a fragment"},
+		{openai.Options{URL: "http://gpu.example.com/v1", Key: "k"}, "URL: a key is sent over http to local addresses only; use https"},
+		{openai.Options{URL: "http://a/v1", Conns: -1}, "Conns, DialTimeout and MaxLine cannot be negative"},
+		{openai.Options{URL: "http://a/v1", CAFile: "no such file"}, "CA file: open no such file"},
 	} {
 		if _, err := openai.New(c.o); err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%+v: got %v, want %q", c.o, err, c.want)

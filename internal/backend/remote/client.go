@@ -14,7 +14,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -58,18 +57,17 @@ type Client struct {
 // New returns a client that has not connected yet. It fails if a number is
 // negative or the CA file holds no certificate.
 func New(o Options) (*Client, error) {
-	name := cmp.Or(o.Name, o.URL.Host)
 	if o.Conns < 0 || o.DialTimeout < 0 || o.MaxLine < 0 {
-		return nil, fmt.Errorf("host %s: Conns, DialTimeout and MaxLine cannot be negative", name)
+		return nil, errors.New("Conns, DialTimeout and MaxLine cannot be negative")
 	}
 	o.Conns = cmp.Or(o.Conns, 4)
 	o.DialTimeout = cmp.Or(o.DialTimeout, 5*time.Second)
 	t, err := newTransport(o)
 	if err != nil {
-		return nil, fmt.Errorf("host %s: %w", name, err)
+		return nil, err
 	}
 	return &Client{
-		name:    name,
+		name:    cmp.Or(o.Name, o.URL.Host),
 		api:     o.API,
 		http:    &http.Client{Transport: t, CheckRedirect: refuseRedirect},
 		idle:    t.next.CloseIdleConnections,
