@@ -24,9 +24,9 @@ type class struct {
 	passed  list.List     // of *ticket, the longest passed over first
 }
 
-func (c *class) push(t *ticket, again bool) {
+func (c *class) push(now time.Time, t *ticket, again bool) {
 	s := c.share(t.caller)
-	g := c.group(t.group)
+	g := c.group(now, t.group)
 	l := s.lines[g]
 	if l == nil {
 		l = &line{share: s, group: g, turn: s.used, number: t.number}
@@ -72,10 +72,10 @@ func (c *class) remove(t *ticket) {
 }
 
 // group is the one of a key, made when there is none.
-func (c *class) group(key groupKey) *group {
+func (c *class) group(now time.Time, key groupKey) *group {
 	g := c.byKey[key]
 	if g == nil {
-		g = &group{key: key, index: len(c.groups)}
+		g = &group{key: key, since: now, index: len(c.groups)}
 		c.byKey[key] = g
 		c.groups = append(c.groups, g)
 	}
@@ -113,7 +113,7 @@ func (c *class) pick(now time.Time, maxPassedOver time.Duration, s slot) *ticket
 		if fair == nil || t.before(fair) {
 			fair = t
 		}
-		if (best[suit] == nil || t.before(best[suit])) && !s.defers(g.key) {
+		if (best[suit] == nil || t.before(best[suit])) && !s.defers(g.key, g.since) {
 			best[suit] = t
 		}
 	}

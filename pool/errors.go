@@ -81,11 +81,7 @@ func sum(failed []Failure) error {
 	}
 	byHost := make([]Failure, 0, len(failed)) // the last of each
 	for i, f := range failed {
-		again := false
-		for _, g := range failed[i+1:] {
-			again = again || g.Host == f.Host
-		}
-		if !again {
+		if !slices.ContainsFunc(failed[i+1:], func(g Failure) bool { return g.Host == f.Host }) {
 			byHost = append(byHost, f)
 		}
 	}

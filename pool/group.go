@@ -20,6 +20,7 @@ func (k groupKey) allows(h *host) bool { return k.host == "" || k.host == h.name
 // callers, the one with the least share first.
 type group struct {
 	key   groupKey
+	since time.Time // when it was last empty
 	lines lines
 	index int // in class.groups
 }

@@ -157,21 +157,22 @@ func (h *host) unreachable() bool {
 	return h.down || errors.Is(h.trouble, backend.Transport)
 }
 
-// why is the reason for which the host is not well.
+// why is the reason for which the host is not well, or has to prove that it is; else nil.
 func (h *host) why(now time.Time) error {
+	state := h.breaker.State(now)
 	switch {
-	case h.well(now):
-		return nil
 	case h.down && h.trouble != nil:
 		return h.trouble
 	case h.down:
 		return errors.New("not reachable")
 	case now.Before(h.rest):
 		return fmt.Errorf("asked to be left alone for %v", roundUp(h.rest.Sub(now)))
+	case state == breaker.Closed:
+		return nil
 	}
 	out := errors.New("being tried again")
-	if left := h.breaker.Until().Sub(now); left > 0 {
-		out = fmt.Errorf("ejected for %v", roundUp(left))
+	if state == breaker.Open {
+		out = fmt.Errorf("ejected for %v", roundUp(h.breaker.Until().Sub(now)))
 	}
 	if h.trouble != nil {
 		out = fmt.Errorf("%w after %w", out, h.trouble)
@@ -181,14 +182,4 @@ func (h *host) why(now time.Time) error {
 
 func roundUp(d time.Duration) time.Duration {
 	return (d + time.Second - 1).Truncate(time.Second)
-}
-
-// habit of a model on the host, made when there is none.
-func habitOf(habits map[string]*habit, model string) *habit {
-	b := habits[model]
-	if b == nil {
-		b = new(habit)
-		habits[model] = b
-	}
-	return b
 }

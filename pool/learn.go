@@ -84,14 +84,15 @@ func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after
 	switch l.outcome {
 	case breaker.Success:
 		p.totals.Served++
+		p.rates.served.add(now, 1)
 		h.trouble, h.down = nil, false
 		p.learnTime(l, now)
 	case breaker.Failure, breaker.Slow, breaker.Soft:
-		p.totals.Failed++
+		p.countFailed(now)
 		h.failed(l, err, now)
 	case breaker.Undecided:
 		if hostsFault(err) { // of a crash that has been counted
-			p.totals.Failed++
+			p.countFailed(now)
 		}
 	}
 	if l.outcome != breaker.Undecided && errors.Is(err, backend.Crashed) {
@@ -104,15 +105,26 @@ func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after
 		h.refuse(l.key(), err, now)
 		p.turnAway()
 	}
-	overload := errors.Is(err, backend.Overload)
-	if h.limit != nil && (l.seen.answered || overload) {
-		h.limit.Observe(now, limiter.Sample{
-			Model: l.key().model, FirstToken: l.seen.firstToken + l.ownTime(now), PerToken: l.seen.perToken, Tokens: l.seen.tokens,
-			InFlight: len(h.lent), Backlog: p.queue.waiting > 0, Overload: overload,
-		})
-	}
+	p.learnLimit(l, errors.Is(err, backend.Overload), now)
 	p.release(l)
 	return before, h.breaker.State(now)
+}
+
+func (p *Pool) countFailed(now time.Time) {
+	p.totals.Failed++
+	p.rates.failed.add(now, 1)
+}
+
+// learnLimit takes in what a lease says about how many calls at once pay.
+func (p *Pool) learnLimit(l *Lease, overload bool, now time.Time) {
+	h := l.host
+	if h.limit == nil || !l.seen.answered && !overload {
+		return
+	}
+	h.limit.Observe(now, limiter.Sample{
+		Model: l.key().model, FirstToken: l.seen.firstToken + l.ownTime(now), PerToken: l.seen.perToken, Tokens: l.seen.tokens,
+		InFlight: len(h.lent), Backlog: p.queue.waiting > 0, Overload: overload,
+	})
 }
 
 // ownTime is how long an answered lease held its slot beside the host's work: with short

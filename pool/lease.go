@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -35,6 +36,7 @@ type Lease struct {
 	over    bool // the slot was given back
 	cold    bool // the model was not known to be in memory
 	loading bool // the host loads it for this call, as far as is known
+	open    bool // num_ctx is left out of what is sent; does not change after the grant
 	seen    sight
 	end     context.CancelCauseFunc // of the request that the host is at work on, or was; nil before the first
 
@@ -64,7 +66,9 @@ type measured struct {
 func (m *measured) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	ctx, end := m.asks(ctx)
 	defer end(nil)
-	answer, err := m.Backend.Generate(ctx, req, m.first(onPiece))
+	sent := *req
+	sent.Options = m.options(req.Options)
+	answer, err := m.Backend.Generate(ctx, &sent, m.first(onPiece))
 	m.answered(answer, err)
 	return answer, causeOf(ctx, err)
 }
@@ -72,14 +76,18 @@ func (m *measured) Generate(ctx context.Context, req *backend.GenerateRequest, o
 func (m *measured) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	ctx, end := m.asks(ctx)
 	defer end(nil)
-	answer, err := m.Backend.Chat(ctx, req, m.first(onPiece))
+	sent := *req
+	sent.Options = m.options(req.Options)
+	answer, err := m.Backend.Chat(ctx, &sent, m.first(onPiece))
 	m.answered(answer, err)
 	return answer, causeOf(ctx, err)
 }
 
 func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.EmbedResponse, error) {
 	began := time.Now()
-	got, err := m.Backend.Embed(ctx, req)
+	sent := *req
+	sent.Options = m.options(req.Options)
+	got, err := m.Backend.Embed(ctx, &sent)
 	if err == nil {
 		texts := max(1, len(got.Embeddings))
 		m.pool.saw(m.lease, sight{
@@ -88,6 +96,16 @@ func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backe
 		})
 	}
 	return got, err
+}
+
+// options are those of a request, as they go to the host.
+func (m *measured) options(asked map[string]any) map[string]any {
+	if !m.lease.open {
+		return asked
+	}
+	sent := maps.Clone(asked)
+	delete(sent, numCtx)
+	return sent
 }
 
 // asks tells the pool that the host is asked, and gives it a way to end that.

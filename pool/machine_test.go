@@ -29,6 +29,8 @@ type machine struct {
 	lines   map[string][]int // calls that wait, by model: each is served in turn
 	// counts
 	calls, loads, mostAtOnce, inside, numbers int
+
+	asked *backend.GenerateRequest // last
 }
 
 // fault is how a call fails.
@@ -48,7 +50,7 @@ func (m *machine) Name() string { return m.name }
 
 func (m *machine) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	began := time.Now()
-	m.enter()
+	m.enter(req)
 	defer m.leave()
 	if m.fails != nil {
 		if f := m.fails(began); f != nil {
@@ -79,9 +81,10 @@ func (m *machine) Generate(ctx context.Context, req *backend.GenerateRequest, on
 	}, nil
 }
 
-func (m *machine) enter() {
+func (m *machine) enter(req *backend.GenerateRequest) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked = req
 	m.calls++
 	m.inside++
 	m.mostAtOnce = max(m.mostAtOnce, m.inside)

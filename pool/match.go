@@ -74,7 +74,7 @@ func (p *Pool) bestIdle(need route.Need, k groupKey, now time.Time) *host {
 		}
 		slot := freeSlot{p, h, p.queue.waiting + 1, now}
 		s := slot.suits(k)
-		if s == never || slot.defers(k) {
+		if s == never || slot.defers(k, now) {
 			continue
 		}
 		last = h
@@ -121,18 +121,30 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 	l.pass, _ = h.breaker.Allow(now) // none for a host that is asked for want of others
 	l.measured = measured{Backend: h.backend, pool: p, lease: l}
 	l.Host = &l.measured
-	if k := l.key(); k.model != "" {
-		if own := h.habits[k.model]; own != nil {
-			own.tried = now
-		}
-		if !p.opts.InMemory && !h.memory.holds(k) {
-			l.cold = true
-			l.loads()
-		}
-	}
+	l.open = h.memory.choseContext(l.key())
+	p.tries(l, now)
 	if l.ready != nil {
+		p.rates.growth.add(now, -1)
 		close(l.ready)
 	}
+}
+
+// tries takes in that a host is about to be asked for a model, and may have to load it.
+func (p *Pool) tries(l *Lease, now time.Time) {
+	h, k := l.host, l.key()
+	if k.model == "" {
+		return
+	}
+	if own := h.habits[k.model]; own != nil {
+		own.tried = now
+	}
+	if p.opts.InMemory || h.memory.holds(k) {
+		return
+	}
+	l.cold = true
+	l.loads()
+	common := habitOf(p.habits, k.model)
+	common.paid = now.Add(common.load.mean)
 }
 
 // release frees the slot of a lease, and gives it to the next.

@@ -38,6 +38,13 @@ func (m memory) holds(key modelKey) bool {
 	return key.numCtx == r.option()
 }
 
+// choseContext reports whether a host has a model loaded with the context that a call asks
+// for because nobody had asked for any. Such a model is loaded anew for that same number
+// if it cannot take what the host gives others: Ollama compares what was asked.
+func (m memory) choseContext(key modelKey) bool {
+	return key.numCtx > 0 && m.holds(key) && m[key.model].chosen
+}
+
 // hold notes a model that a call has shown to be in memory, loaded for it or before.
 func (m memory) hold(key modelKey) {
 	r := resident{others: key.others, numCtx: key.numCtx, chosen: key.numCtx == 0}

@@ -123,6 +123,7 @@ type Pool struct {
 	budget  *retry.Budget
 	random  *rand.Rand
 	totals  Totals
+	rates   meters
 	alarm   *time.Timer // runs match when a host or a call has rested for long enough; nil until needed
 	scratch []route.Host
 

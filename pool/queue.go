@@ -38,9 +38,9 @@ const (
 // slot is a free slot of a host, as the queue sees it.
 type slot interface {
 	suits(groupKey) suit
-	// defers reports whether a group that the host could serve is expected to be
-	// done sooner by others, though they are busy.
-	defers(groupKey) bool
+	// defers reports whether a group that the host could serve, and that has waited
+	// since some time, is expected to be done sooner by others, though they are busy.
+	defers(k groupKey, since time.Time) bool
 }
 
 // ticket is a call's place in the queue, and its part in the fair share.
@@ -64,10 +64,10 @@ type ticket struct {
 }
 
 // push queues a call; one that has had a turn already comes before the caller's others.
-func (q *queue) push(t *ticket, again bool) {
+func (q *queue) push(now time.Time, t *ticket, again bool) {
 	q.arrived++
 	t.number = q.arrived
-	q.classes[t.priority].push(t, again)
+	q.classes[t.priority].push(now, t, again)
 	q.waiting++
 	q.bytes += t.bytes
 }

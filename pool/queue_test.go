@@ -26,6 +26,7 @@ type plainTicket struct {
 	*ticket
 	place  int // lower goes first among a caller's own of one group
 	number int
+	began  time.Time // when the first call of its group came, of those without a gap
 	since  time.Time
 	mark   int // order in which they were passed over; 0 for never
 }
@@ -48,13 +49,19 @@ func (q *plainQueue) share(t *ticket) *plainShare {
 	return s
 }
 
-func (q *plainQueue) push(t *ticket, again bool, number int) {
+func (q *plainQueue) push(now time.Time, t *ticket, again bool, number int) {
 	q.share(t).waiting++
 	place := number
 	if again {
 		place = -number
 	}
-	q.waiting = append(q.waiting, &plainTicket{ticket: t, place: place, number: number})
+	p := &plainTicket{ticket: t, place: place, number: number, began: now}
+	for _, o := range q.waiting {
+		if o.priority == t.priority && o.group == t.group {
+			p.began = o.began
+		}
+	}
+	q.waiting = append(q.waiting, p)
 }
 
 func (q *plainQueue) remove(t *ticket) {
@@ -73,11 +80,13 @@ const models = 4
 // plainSlot suits groups by a table.
 type plainSlot struct {
 	suit  [models]suit
-	later [models]bool
+	later [models]time.Time // groups that wait since a time before are deferred
 }
 
-func (s *plainSlot) suits(k groupKey) suit  { return s.suit[k.model.model[0]-'0'] }
-func (s *plainSlot) defers(k groupKey) bool { return s.later[k.model.model[0]-'0'] }
+func (s *plainSlot) suits(k groupKey) suit { return s.suit[k.model.model[0]-'0'] }
+func (s *plainSlot) defers(k groupKey, since time.Time) bool {
+	return since.Before(s.later[k.model.model[0]-'0'])
+}
 
 // holder suits the groups of one model best.
 type holder struct{ model string }
@@ -89,7 +98,7 @@ func (h holder) suits(k groupKey) suit {
 	return cold
 }
 
-func (holder) defers(groupKey) bool { return false }
+func (holder) defers(groupKey, time.Time) bool { return false }
 
 // before is the fair order of two calls that are the first of their callers.
 func (q *plainQueue) before(a, b *plainTicket) bool {
@@ -139,7 +148,7 @@ func (q *plainQueue) pickOf(class route.Priority, now time.Time, s slot) *plainT
 			continue
 		}
 		better(&fair, t)
-		if s.defers(t.group) {
+		if s.defers(t.group, t.began) {
 			continue
 		}
 		better(&ready, t)
@@ -225,15 +234,18 @@ func TestQueueAgreesWithAPlainList(t *testing.T) {
 				priority: route.Priority(draw(2, "priority")), caller: string(rune('a' + draw(4, "caller"))), bytes: 1,
 			}
 			again := draw(4, "again") == 0
-			q.push(t, again)
-			plain.push(t, again, number)
+			q.push(now, t, again)
+			plain.push(now, t, again, number)
 			waiting = append(waiting, t)
 		}
 		change := func() {
 			for h := range table {
 				for m := range models {
 					table[h].suit[m] = suit(draw(int(warm)+1, "suit"))
-					table[h].later[m] = draw(4, "later") == 0
+					table[h].later[m] = time.Time{}
+					if draw(2, "later") == 0 {
+						table[h].later[m] = now.Add(-time.Duration(draw(20, "seconds")) * time.Second)
+					}
 				}
 			}
 		}
@@ -307,8 +319,8 @@ func TestQueueAgreesWithAPlainList(t *testing.T) {
 func TestBatchWorkGetsEveryTenthTurnAndAllThatNobodyElseWants(t *testing.T) {
 	q := &queue{maxPassedOver: time.Second}
 	for range 100 {
-		q.push(&ticket{priority: route.Interactive}, false)
-		q.push(&ticket{priority: route.Batch}, false)
+		q.push(time.Time{}, &ticket{priority: route.Interactive}, false)
+		q.push(time.Time{}, &ticket{priority: route.Batch}, false)
 	}
 	var turns []route.Priority
 	for q.waiting > 0 {
@@ -333,12 +345,12 @@ func TestBatchWorkGetsEveryTenthTurnAndAllThatNobodyElseWants(t *testing.T) {
 func TestCallersWhoComeOnceDoNotStarveOneWhoStays(t *testing.T) {
 	q := &queue{maxPassedOver: time.Second}
 	for range 10 {
-		q.push(&ticket{caller: "stays"}, false)
+		q.push(time.Time{}, &ticket{caller: "stays"}, false)
 	}
 	served := 0
 	for i := range 100 { // two new ones come for each that goes
-		q.push(&ticket{caller: fmt.Sprint("passes ", 2*i)}, false)
-		q.push(&ticket{caller: fmt.Sprint("passes ", 2*i+1)}, false)
+		q.push(time.Time{}, &ticket{caller: fmt.Sprint("passes ", 2*i)}, false)
+		q.push(time.Time{}, &ticket{caller: fmt.Sprint("passes ", 2*i+1)}, false)
 		next := q.pick(time.Time{}, holder{})
 		q.start(next, time.Second)
 		q.done(next, time.Second)
@@ -367,7 +379,7 @@ func BenchmarkTurnWithTenThousandWaiting(b *testing.B) {
 	q := &queue{maxPassedOver: 10 * time.Second}
 	random := rand.New(rand.NewPCG(1, 1))
 	push := func() {
-		q.push(&ticket{
+		q.push(time.Time{}, &ticket{
 			group:  groupKey{model: modelKey{model: fmt.Sprint("model-", random.IntN(20))}},
 			caller: fmt.Sprint("caller-", random.IntN(200)),
 		}, false)
@@ -382,7 +394,7 @@ func BenchmarkTurnWithTenThousandWaiting(b *testing.B) {
 		q.start(next, time.Second)
 		q.done(next, time.Second)
 		next.number = 0
-		q.push(next, false)
+		q.push(now, next, false)
 		now = now.Add(100 * time.Millisecond)
 	}
 }

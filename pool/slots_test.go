@@ -1,12 +1,16 @@
 package pool_test
 
 import (
+	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
 
@@ -54,5 +58,42 @@ func TestHostThatWasIdleGetsItsSlotsBackAtOnceUnlessItWasAway(t *testing.T) {
 			t.Errorf("%d slots of a host that may have been set up anew, want 4", got)
 		}
 		all.Wait()
+	})
+}
+
+// A host of two at once that answers in 20 ms could serve a hundred a second, but a caller
+// keeps the slot for 80 ms more.
+func TestHostIsKeptBusyThoughCallersKeepTheirSlotsAfterTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, backends := machines(&machine{name: "gpu", parallel: 2, perToken: time.Millisecond})
+		p := newPool(t, pool.Options{Hosts: backends})
+		learned := time.Now().Add(2 * time.Minute)
+		end := learned.Add(2 * time.Minute)
+		var served atomic.Int64
+		var all sync.WaitGroup
+		for i := range 60 {
+			random := rand.New(rand.NewPCG(9, uint64(i)))
+			all.Go(func() {
+				for time.Now().Before(end) {
+					err := p.With(t.Context(), route.Need{Model: "m:latest"}, func(ctx context.Context, l *pool.Lease) error {
+						err := generate(ctx, l.Host, "m:latest", 1+int(20*random.ExpFloat64()))
+						time.Sleep(80 * time.Millisecond)
+						return err
+					})
+					if err != nil {
+						t.Error(err)
+					}
+					if time.Now().After(learned) {
+						served.Add(1)
+					}
+				}
+			})
+		}
+		all.Wait()
+		busy := float64(served.Load()) / 120 / 100
+		t.Logf("the host is %.0f %% busy, with %d slots", 100*busy, p.Stats().Hosts[0].Slots)
+		if busy < 0.82 { // three quarters if only its own work is looked at
+			t.Errorf("the host is %.0f %% busy while 60 callers wait", 100*busy)
+		}
 	})
 }

@@ -17,6 +17,15 @@ type Stats struct {
 	RetriesLeft int           // that the budget allows now
 	Pace        time.Duration // for which a call holds a slot, of late; 0 if nothing is known
 	PerSecond   float64       // calls that all slots could serve at that pace
+	Rates       Rates
+}
+
+// Rates are how often things have happened, per second, in about the last minute.
+type Rates struct {
+	Calls  float64 // requests that came
+	Served float64 // tries that were answered
+	Failed float64 // tries that failed by a host's fault
+	Growth float64 // of the queue, in calls; less than 0 while it shrinks
 }
 
 // Totals count since the pool was made.
@@ -36,12 +45,13 @@ type Totals struct {
 type HostStats struct {
 	Name    string
 	Well    bool
-	Why     string // it is not well; "" if it is
+	Why     string // it is not well, or has to prove that it is; "" else
 	Version string // "" if not known
 
-	Busy, Slots int
-	Learned     bool   // the number of slots
-	Reason      string // of its last change; "" if it was given
+	Busy, Slots  int
+	Learned      bool   // the number of slots
+	Fewest, Most int    // slots that it may have; both are Slots if that was given
+	Reason       string // of the last change of Slots; "" if it was given
 
 	Breaker   string        // "closed", "open" or "half-open"
 	Until     time.Time     // when an open breaker lets a call try; the zero Time when closed
@@ -66,7 +76,7 @@ func (p *Pool) Stats() Stats {
 	now := time.Now()
 	s := Stats{
 		Totals: p.totals, RetriesLeft: p.budget.Left(now), Pace: p.pace.mean,
-		Queue: p.queue.stats(),
+		Queue: p.queue.stats(), Rates: p.rates.stats(now),
 	}
 	slots := 0
 	for _, h := range p.hosts {
@@ -84,7 +94,7 @@ func (p *Pool) Stats() Stats {
 func (h *host) stats(now time.Time) HostStats {
 	s := HostStats{
 		Name: h.name, Well: h.well(now), Version: h.version,
-		Busy: len(h.lent), Slots: h.slots(), Learned: h.limit != nil,
+		Busy: len(h.lent), Slots: h.slots(), Learned: h.limit != nil, Fewest: h.most, Most: h.most,
 		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Latency: h.latency.Value(now),
 		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded),
 	}
@@ -92,6 +102,7 @@ func (h *host) stats(now time.Time) HostStats {
 		s.Why = why.Error()
 	}
 	if h.limit != nil {
+		s.Fewest, s.Most = h.limit.Bounds()
 		s.Reason = h.limit.Reason()
 	}
 	if h.installed != nil {

@@ -85,7 +85,7 @@ const worthwhile = 1.25
 // model. So a slow host idles until the queue is worth its help, which is the best
 // rule for servers of unequal speed (Lin and Kumar, 1984). Nor does a host change models
 // while the one that it has is in use.
-func (f *freeSlot) defers(k groupKey) bool {
+func (f *freeSlot) defers(k groupKey, since time.Time) bool {
 	if f.host.isInUse(k.model) {
 		return true
 	}
@@ -93,8 +93,19 @@ func (f *freeSlot) defers(k groupKey) bool {
 	if common == nil || common.held.samples == 0 || len(f.pool.hosts) == 1 {
 		return false
 	}
-	mine := float64(f.host.cost(k.model, common, f.now))
-	var best, rate float64 // of a call on the best of the others; of calls by all of them
+	mine := f.host.held(k.model, common, f.now)
+	if !f.hasPaid(k.model, common, since) {
+		mine += f.host.load(k.model, common, f.now)
+	}
+	theirs, ok := f.byOthers(k, common, float64(mine))
+	return ok && theirs*worthwhile < float64(mine)
+}
+
+// byOthers is how long the last of the calls that wait should take, in nanoseconds, if all
+// of them go to the other hosts for which a call costs clearly less than here; not ok if
+// there is no such host.
+func (f *freeSlot) byOthers(k groupKey, common *habit, mine float64) (all float64, ok bool) {
+	var best, rate float64 // of a call on the best of them; of calls by all of them
 	idle := false
 	for _, other := range f.pool.hosts {
 		if other == f.host {
@@ -110,31 +121,47 @@ func (f *freeSlot) defers(k groupKey) bool {
 		rate += float64(other.slots()) / theirs
 		idle = idle || len(other.lent) < other.slots() && other.loader(k.model.model) == nil
 	}
-	if rate == 0 {
-		return false
+	if idle || rate == 0 {
+		return best, idle
 	}
-	wait := 0.0
-	if !idle {
-		wait = float64(f.waiting) / rate
-	}
-	return (wait+best)*worthwhile < mine
+	return best + float64(f.waiting)/rate, true
 }
 
-// cost is how long a host should take for a call, loading included. What is not
-// known of it is taken from the others, so one that was slow is tried again after a while.
+// hasPaid reports whether the queue for a model has lasted for as long as a load of it
+// takes. From then on the load counts no more: who does not know how long it will be of use
+// waits until that has cost as much, and so loses at most twice what was needed, as one does
+// who rents skis before buying them (Karlin, Manasse, Rudolph and Sleator, 1988). Each
+// load has to be paid anew, and none drives out what is known to be wanted back.
+func (f *freeSlot) hasPaid(k modelKey, common *habit, since time.Time) bool {
+	if common.paid.After(since) {
+		since = common.paid
+	}
+	return f.now.Sub(since) >= common.load.mean && !f.host.wouldLose(k, f.now)
+}
+
+// cost is how long a host should take for a call, loading included.
 func (h *host) cost(k modelKey, common *habit, now time.Time) time.Duration {
-	cost := common.held.mean
+	return h.held(k, common, now) + h.load(k, common, now)
+}
+
+// held is how long a call should hold a slot of a host, without loading. What is not known
+// of it is taken from the others, so one that was slow is tried again after a while.
+func (h *host) held(k modelKey, common *habit, now time.Time) time.Duration {
 	if own := h.habits[k.model]; own != nil && own.held.samples > 0 && now.Sub(own.tried) < habitFor {
-		cost = own.held.mean
+		return own.held.mean
 	}
-	switch loader := h.loader(k.model); {
-	case h.memory.holds(k):
-	case loader != nil:
-		cost += max(0, common.load.mean-now.Sub(loader.began))
-	default:
-		cost += common.load.mean
+	return common.held.mean
+}
+
+// load is how long a host should take to load a model, or go on doing so; 0 if it holds it.
+func (h *host) load(k modelKey, common *habit, now time.Time) time.Duration {
+	if h.memory.holds(k) {
+		return 0
 	}
-	return cost
+	if loader := h.loader(k.model); loader != nil {
+		return max(0, common.load.mean-now.Sub(loader.began))
+	}
+	return common.load.mean
 }
 
 // expected is how long a call is expected to hold a slot; 0 if nothing is known.

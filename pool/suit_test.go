@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
@@ -188,6 +189,49 @@ func meanSlots(p *pool.Pool) (mean func() float64) {
 		looks.Wait()
 		return sum / n
 	}
+}
+
+// Ollama gives a model that was trained for less than its default no more than it can take,
+// tells that number, and loads the model anew when it is asked for it.
+func TestContextThatTheHostHasChosenIsNotAskedOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, backends := machines(good("gpu"), good("other"))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 1})
+		ask := func(host string, numCtx any) (runner map[string]any) {
+			need := route.Need{Model: "m:latest", Host: host}
+			if numCtx != nil {
+				need.Runner = map[string]any{"num_ctx": numCtx}
+			}
+			err := p.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {
+				runner = l.Runner
+				_, err := l.Host.Generate(ctx, &backend.GenerateRequest{Model: need.Model, Options: runner, Prompt: "x"}, nil)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			return runner
+		}
+		ask("gpu", nil)
+		p.Know("gpu", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "m:latest", NumCtx: 2048}}})
+		for _, c := range []struct {
+			host       string
+			asked      any
+			said, sent any
+		}{
+			{"gpu", 1024.0, 2048, nil},
+			{"gpu", 2048.0, 2048, nil},
+			{"gpu", nil, nil, nil},
+			{"other", 2048.0, 2048.0, 2048.0}, // which would give it another
+			{"gpu", 4096.0, 4096.0, 4096.0},   // and now it was asked
+			{"gpu", 4096.0, 4096, 4096},
+		} {
+			said := ask(c.host, c.asked)["num_ctx"]
+			if got := hosts[map[string]int{"gpu": 0, "other": 1}[c.host]].asked.Options["num_ctx"]; said != c.said || got != c.sent {
+				t.Errorf("%v asked of %s: %v is said to be sent, and %v is, want %v and %v", c.asked, c.host, said, got, c.said, c.sent)
+			}
+		}
+	})
 }
 
 // Ollama tells the context that a model can take, and loads it anew for another num_ctx

@@ -42,6 +42,7 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	if l.Attempt == 1 {
 		p.budget.Call(now)
 		p.totals.Calls++
+		p.rates.calls.add(now, 1)
 	}
 	if ctx.Err() != nil {
 		p.totals.GaveUp++
@@ -63,7 +64,8 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 		}
 	}
 	l.ready = make(chan struct{})
-	p.queue.push(&l.ticket, l.Attempt > 1)
+	p.queue.push(now, &l.ticket, l.Attempt > 1)
+	p.rates.growth.add(now, 1)
 	p.match()
 	return nil
 }
@@ -81,6 +83,7 @@ func (p *Pool) arrive(ctx context.Context, l *Lease) error {
 		p.release(l)
 	default:
 		p.queue.remove(&l.ticket)
+		p.rates.growth.add(time.Now(), -1)
 	}
 	p.totals.GaveUp++
 	return gaveUp(ctx)
@@ -117,6 +120,7 @@ func (p *Pool) turnAway() {
 	for i := range p.queue.classes {
 		for _, t := range p.queue.classes[i].stranded(func(k groupKey) bool { return p.cannot(k, now) != nil }) {
 			p.queue.remove(t)
+			p.rates.growth.add(now, -1)
 			p.totals.Refused++
 			t.lease.refused = p.cannot(t.group, now)
 			close(t.lease.ready)

@@ -91,6 +91,9 @@ func New(o Options) *Limiter {
 // Limit is how many calls to give the host at once.
 func (l *Limiter) Limit() int { return l.limit }
 
+// Bounds are the fewest and the most calls that Limit may come to.
+func (l *Limiter) Bounds() (fewest, most int) { return l.opts.Min, l.opts.Max }
+
 // Reason says in a few words why the limit was last changed.
 func (l *Limiter) Reason() string { return l.why.String() }
 

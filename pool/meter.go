@@ -1,0 +1,31 @@
+package pool
+
+import (
+	"math"
+	"time"
+)
+
+// meter is how often something happens per second, of late: each time counts for less
+// by 1/e with each meterTime, as in the load averages of Unix. The zero meter stands at 0.
+type meter struct {
+	perSecond float64
+	at        time.Time // when that was right
+}
+
+const meterTime = time.Minute
+
+func (m *meter) add(now time.Time, times float64) {
+	m.perSecond = m.value(now) + times/meterTime.Seconds()
+	m.at = now
+}
+
+func (m *meter) value(now time.Time) float64 {
+	return m.perSecond * math.Exp(-float64(now.Sub(m.at))/float64(meterTime))
+}
+
+// meters are those of a pool; see Rates.
+type meters struct{ calls, served, failed, growth meter }
+
+func (m *meters) stats(now time.Time) Rates {
+	return Rates{Calls: m.calls.value(now), Served: m.served.value(now), Failed: m.failed.value(now), Growth: m.growth.value(now)}
+}
