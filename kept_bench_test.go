@@ -5,10 +5,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +29,7 @@ func BenchmarkKeptAnswer(b *testing.B) {
 	const nothing = `"name":"clear-cache","arguments":{"model":"none"}`
 	for _, way := range []struct {
 		name string
-		call func(*testing.B, *server.Server) func(params string) []byte
+		call func(*testing.B, *server.Server) func(params string)
 	}{{"stdio", overStdio}, {"http", overHTTP}} {
 		s := keeping(b)
 		kept := way.call(b, s.server)
@@ -37,7 +38,7 @@ func BenchmarkKeptAnswer(b *testing.B) {
 		same(question) // which finds it kept
 		for _, tt := range []struct {
 			name, params string
-			call         func(params string) []byte
+			call         func(params string)
 		}{{"nothing", nothing, kept}, {"same", question, same}, {"kept", question, kept}} {
 			b.Run(way.name+"/"+tt.name, func(b *testing.B) {
 				b.ReportAllocs()
@@ -68,6 +69,11 @@ func keeping(b *testing.B) *service {
 	if err != nil {
 		b.Fatal(err)
 	}
+	tuneMemory(int64(c.CacheSize) << 20) // as the program does
+	b.Cleanup(func() {
+		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(math.MaxInt64)
+	})
 	s.start(b.Context())
 	return s
 }
@@ -95,10 +101,12 @@ func once[In, Out any](handle func(context.Context, In) (Out, error)) func(conte
 	}
 }
 
+var failed = []byte(`"isError":true`)
+
 const modernMeta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
 
 // overHTTP calls tools with a POST each.
-func overHTTP(b *testing.B, s *server.Server) func(params string) []byte {
+func overHTTP(b *testing.B, s *server.Server) func(params string) {
 	h, err := server.NewHTTP(s, server.HTTPOptions{})
 	if err != nil {
 		b.Fatal(err)
@@ -114,8 +122,9 @@ func overHTTP(b *testing.B, s *server.Server) func(params string) []byte {
 		stop()
 		<-ended
 	})
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
-	return func(params string) []byte {
+	buffers := sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, ReadBufferSize: 16 << 10}}
+	return func(params string) {
 		body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{` + params + `,` + modernMeta + `}}`
 		req, err := http.NewRequest("POST", "http://"+l.Addr().String()+"/mcp", strings.NewReader(body))
 		if err != nil {
@@ -130,18 +139,20 @@ func overHTTP(b *testing.B, s *server.Server) func(params string) []byte {
 		if err != nil {
 			b.Fatal(err)
 		}
-		raw, err := io.ReadAll(resp.Body)
+		raw := buffers.Get().(*bytes.Buffer)
+		defer buffers.Put(raw)
+		raw.Reset()
+		_, err = raw.ReadFrom(resp.Body)
 		resp.Body.Close()
-		if err != nil || bytes.Contains(raw, []byte(`"isError":true`)) {
-			b.Fatalf("%v, %.500s", err, raw)
+		if err != nil || bytes.Contains(raw.Bytes(), failed) {
+			b.Errorf("%v, %.500s", err, raw)
 		}
-		return raw
 	}
 }
 
 // overStdio calls tools with a line each, many at once, through pipes as those that a
 // client makes.
-func overStdio(b *testing.B, s *server.Server) func(params string) []byte {
+func overStdio(b *testing.B, s *server.Server) func(params string) {
 	in, toServer := pipe(b)
 	fromServer, out := pipe(b)
 	ended := make(chan error, 1)
@@ -153,30 +164,30 @@ func overStdio(b *testing.B, s *server.Server) func(params string) []byte {
 		}
 	})
 	var last atomic.Int64
-	waiting := make([]chan []byte, 1<<10)
+	waiting := make([]chan struct{}, 1<<10)
 	for i := range waiting {
-		waiting[i] = make(chan []byte, 1)
+		waiting[i] = make(chan struct{}, 1)
 	}
 	go func() {
 		for lines := bufio.NewReaderSize(fromServer, 64<<10); ; {
-			line, err := lines.ReadBytes('\n')
+			line, err := lines.ReadSlice('\n') // no answer is longer than the buffer
 			if err != nil {
 				return // the server has ended, or the benchmark has
 			}
 			_, after, _ := bytes.Cut(line, []byte(`"id":`))
 			digits, _, _ := bytes.Cut(after, []byte(","))
 			id, err := strconv.Atoi(string(digits))
-			if err != nil {
+			if err != nil || bytes.Contains(line, failed) {
 				b.Errorf("answer %.500s", line)
 				return
 			}
-			waiting[id%len(waiting)] <- line
+			waiting[id%len(waiting)] <- struct{}{}
 		}
 	}()
-	return func(params string) []byte {
+	return func(params string) {
 		id := last.Add(1)
 		fmt.Fprintf(toServer, `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{%s,%s}}`+"\n", id, params, modernMeta)
-		return <-waiting[id%int64(len(waiting))]
+		<-waiting[id%int64(len(waiting))]
 	}
 }
 

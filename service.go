@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/config"
@@ -75,16 +74,13 @@ func (s *service) settle(c config.Config) error {
 	if err != nil {
 		return err
 	}
-	settings := &tools.Settings{
-		KeepAlive: make(map[string]*time.Duration), HedgeAfter: make(map[string]*time.Duration),
-		Semantic: make(map[string]*float64), Providers: lenders,
-	}
+	settings := &tools.Settings{Models: make(map[string]tools.ForModel), Providers: lenders}
 	aliases, clouds := make(map[string][]string), make(map[string]bool)
 	for name, m := range c.Models {
 		if m.Try != nil {
 			aliases[name] = m.Try
 		}
-		settings.KeepAlive[name], settings.HedgeAfter[name], settings.Semantic[name] = m.KeepAlive, m.HedgeAfter, m.Semantic
+		settings.Models[name] = tools.ForModel{KeepAlive: m.KeepAlive, HedgeAfter: m.HedgeAfter, Semantic: m.Semantic}
 	}
 	for name, p := range c.Providers {
 		clouds[name] = !p.Local

@@ -52,7 +52,7 @@ type Cache[P any] struct {
 }
 
 // Stats are numbers since the cache was made, or of now where that is said. A
-// look-up is a Get, or a Fetch with another policy than Off.
+// look-up is a Get, a Find that found something, or a Fetch with another policy than Off.
 type Stats struct {
 	Hits      uint64 // look-ups that found an entry
 	Misses    uint64 // look-ups that did not, and refreshes
@@ -102,6 +102,19 @@ func (c *Cache[P]) Get(key Key) (Entry, bool) {
 	}
 	return e, ok
 }
+
+// Find is Get for whoever asks further if nothing is found, as with a Fetch, and leaves
+// it to that to count the miss.
+func (c *Cache[P]) Find(key Key) (Entry, bool) {
+	e, ok := c.kept.get(key)
+	if ok {
+		c.count(Hit, e)
+	}
+	return e, ok
+}
+
+// Peek is Get for whoever counts such look-ups apart: it does not count here.
+func (c *Cache[P]) Peek(key Key) (Entry, bool) { return c.kept.get(key) }
 
 // Set keeps an entry in place of what is kept under the key, and sets its Stored.
 // A cache that is full may decline: it does when those who would have to make room

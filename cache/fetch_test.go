@@ -204,3 +204,28 @@ func TestCloseEndsAFetchAndItsFill(t *testing.T) {
 		}
 	})
 }
+
+func TestLookUpsAreCountedAsTheirMethodSays(t *testing.T) {
+	c, kept, missing := open(t, small), keyOf(t, "kept"), keyOf(t, "missing")
+	c.Set(kept, cache.Entry{Value: text("an answer"), Took: time.Second})
+	for _, tt := range []struct {
+		name         string
+		look         func(cache.Key) (cache.Entry, bool)
+		hits, misses uint64 // of one look-up of each key
+	}{{"Get", c.Get, 1, 1}, {"Find", c.Find, 1, 0}, {"Peek", c.Peek, 0, 0}} {
+		before := c.Stats()
+		if e, ok := tt.look(kept); !ok || e.Value != text("an answer") {
+			t.Errorf("%s: got %v, %v", tt.name, e, ok)
+		}
+		if e, ok := tt.look(missing); ok {
+			t.Errorf("%s: got %v for nothing", tt.name, e)
+		}
+		after := c.Stats()
+		if hits, misses := after.Hits-before.Hits, after.Misses-before.Misses; hits != tt.hits || misses != tt.misses {
+			t.Errorf("%s: counted %d hits and %d misses, want %d and %d", tt.name, hits, misses, tt.hits, tt.misses)
+		}
+		if saved := after.Saved - before.Saved; saved != time.Duration(tt.hits)*time.Second {
+			t.Errorf("%s: saved %v", tt.name, saved)
+		}
+	}
+}

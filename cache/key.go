@@ -46,11 +46,17 @@ type Key struct {
 // members of embedded JSON do, for it matters there: a model fills in the
 // properties of a schema in the order in which they stand.
 func KeyOf(s Scope, request any) (Key, error) {
-	raw, err := json.Marshal([]any{keyForm, s.Tenant, s.Tool, s.Model, s.Digest, request})
+	raw, err := json.Marshal(request)
 	if err != nil {
 		return Key{}, fmt.Errorf("cache key: %w", err)
 	}
-	return Key{sum: sha256.Sum256(canonical(raw)), scope: s}, nil
+	var room [1 << 10]byte // for most requests
+	form := strconv.AppendInt(append(room[:0], '['), keyForm, 10)
+	for _, part := range []string{s.Tenant, s.Tool, s.Model, s.Digest} {
+		form = jsontext.AppendString(append(form, ','), part)
+	}
+	form = append(appendCanonical(append(form, ','), raw), ']')
+	return Key{sum: sha256.Sum256(form), scope: s}, nil
 }
 
 // String is the key in hexadecimal, for logs. It tells nothing of the request.
@@ -59,10 +65,9 @@ func (k Key) String() string { return hex.EncodeToString(k.sum[:]) }
 // hash is the key for ristretto. Keys may share it.
 func (k Key) hash() uint64 { return binary.LittleEndian.Uint64(k.sum[:]) }
 
-// canonical gives JSON that came from json.Marshal, and so has no white space, the
-// one form that equal values share.
-func canonical(raw []byte) []byte {
-	out := make([]byte, 0, len(raw))
+// appendCanonical appends JSON that came from json.Marshal, and so has no white space,
+// in the one form that equal values share.
+func appendCanonical(out, raw []byte) []byte {
 	for len(raw) > 0 {
 		n := 1
 		switch c := raw[0]; {

@@ -132,6 +132,7 @@ func (c *conn) running() int {
 // serve handles a request, and answers it unless it was cancelled meanwhile.
 func (c *conn) serve(r *request) {
 	defer c.end(r)
+	r.buffer = c.server.buffers.take()
 	line, _ := c.server.answer(r)
 	switch {
 	case !c.unregister(r):
@@ -145,6 +146,7 @@ func (c *conn) serve(r *request) {
 // end lets go of a request that has been dealt with.
 func (c *conn) end(r *request) {
 	r.cancel(nil)
+	c.server.buffers.give(r.buffer)
 	c.server.room.give(r.held)
 }
 

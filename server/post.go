@@ -138,12 +138,16 @@ func (h *HTTP) begin(w http.ResponseWriter, req *http.Request, client *session, 
 	out = newEvents(w, m.method == string(mcp.MethodInitialize) || !takesEvents(req.Header))
 	r = h.server.newRequest(h.life, client, m, out.message)
 	r.onlyAnswer = out.plain
+	if req.ProtoMajor == 1 { // HTTP/2 may still be reading an answer when Write has returned
+		r.buffer = h.server.buffers.take()
+	}
 	gone := func(err error) { r.cancel(fmt.Errorf("%w: %w", ErrClientGone, err)) }
 	out.start(gone)
 	unwatch := context.AfterFunc(req.Context(), func() { gone(context.Cause(req.Context())) })
 	return r, out, func() {
 		unwatch()
 		r.cancel(nil)
+		h.server.buffers.give(r.buffer)
 	}
 }
 

@@ -39,6 +39,8 @@ type request struct {
 	onlyAnswer bool                 // the client takes nothing else, and send does nothing
 	lacks      string               // what the client had to declare for the tool and did not; "" if nothing
 
+	buffer *[]byte // to write the answer in; nil for a new one
+
 	log       *slog.Logger
 	forwarder sync.WaitGroup
 	noted     time.Time // when the forwarder last sent one; zero if it has not

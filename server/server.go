@@ -60,6 +60,7 @@ type Server struct {
 	tools []string // names, sorted
 	room  room     // for messages
 
+	buffers  buffers              // for answers
 	mirrored map[string]*mcp.Tool // those with arguments that headers mirror
 }
 
@@ -116,7 +117,8 @@ func New(opts Options) (*Server, error) {
 
 // answer has a request handled and returns the answer as a line without its end,
 // and the code of the error that it is, or 0. All notifications have been sent then.
-// A panic is told to the log; the client is told only where to look for it.
+// The line is in the buffer of the request, if that has one, and may be read until it
+// is given back. A panic is told to the log; the client is told only where to look for it.
 func (s *Server) answer(r *request) (line []byte, code int) {
 	defer r.endNotes()
 	defer func() {
@@ -133,7 +135,7 @@ func (s *Server) answer(r *request) (line []byte, code int) {
 	if e, failed := answer.(mcp.JSONRPCError); failed {
 		code = e.Error.Code
 	}
-	line, err := json.Marshal(answer)
+	line, err := r.encode(answer)
 	if err != nil {
 		s.opts.Log.Error("answer cannot be written as JSON", "method", r.method, "error", err)
 		code = mcp.INTERNAL_ERROR
@@ -148,10 +150,7 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 	switch a := answer.(type) {
 	case mcp.JSONRPCResponse:
 		a.ID = mcp.NewRequestId(r.id)
-		switch result := a.Result.(type) {
-		case *mcp.CallToolResult:
-			a.Result = wireResult(result)
-		case mcp.ListToolsResult:
+		if result, ok := a.Result.(mcp.ListToolsResult); ok {
 			may := caller.FromContext(r.ctx).MayCall
 			result.Tools = slices.DeleteFunc(result.Tools, func(t mcp.Tool) bool { return !may(t.Name) })
 			a.Result = result

@@ -53,10 +53,10 @@ func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) 
 		return nil, err
 	}
 	limit := q.args.timeout(d.Timeout)
-	ctx, cancel := withLimit(ctx, limit)
-	defer cancel()
+	if limit > 0 {
+		q.until = time.Now().Add(limit)
+	}
 	q.who = caller.FromContext(ctx)
-	q.until, _ = ctx.Deadline()
 	r, err := d.compose(ctx, c, q, limit)
 	if err != nil {
 		return nil, d.screenError(err)

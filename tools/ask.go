@@ -30,6 +30,15 @@ type question struct {
 	until  time.Time // when the call has to be answered; the zero Time if ever
 }
 
+// limited ends a context when the question has to be answered. What is kept is given out
+// without, since a timer costs as much as finding it.
+func (q question) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if q.until.IsZero() {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, q.until)
+}
+
 // outcome is what came of a question.
 type outcome struct {
 	answer *backend.Answer // nil if nothing came

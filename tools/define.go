@@ -121,10 +121,11 @@ func decode[In any](s *schema, req mcp.CallToolRequest) (in In, err error) {
 	if value == nil {
 		value = map[string]any{}
 	}
-	if _, ok := value.(map[string]any); !ok {
+	arguments, ok := value.(map[string]any)
+	if !ok {
 		return in, errors.New("the arguments must be an object")
 	}
-	if err := s.fault(value); err != nil {
+	if err := s.fault(arguments); err != nil {
 		return in, err
 	}
 	raw := req.Params.RawArguments

@@ -34,7 +34,7 @@ func (d Deps) hedgeAfter(rung route.Rung, need route.Need) time.Duration {
 	if rung.Provider != "" || need.Priority != route.Interactive {
 		return 0
 	}
-	if set := d.settings().HedgeAfter[need.Model]; set != nil {
+	if set := d.settings().Models[need.Model].HedgeAfter; set != nil {
 		return *set
 	}
 	return d.HedgeAfter

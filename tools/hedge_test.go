@@ -80,7 +80,7 @@ func (c *client) hedging() (first, second *backendtest.Host, lender *pair) {
 	}
 	settings := &tools.Settings{
 		Ladders: ladders, Providers: map[string]tools.Lender{"openai": lender},
-		HedgeAfter: map[string]*time.Duration{"calm:latest": new(time.Duration(0))},
+		Models: map[string]tools.ForModel{"calm:latest": {HedgeAfter: new(time.Duration(0))}},
 	}
 	c.deps.Settings = func() *tools.Settings { return settings }
 	c.deps.HedgeAfter = hedgeAfter

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ollama-mcp/cache"
@@ -21,6 +22,8 @@ type Likeness struct {
 	index  *semantic.Index[cache.Key]
 	tally  semantic.Tally
 	warned sync.Once
+
+	vectorsKept, vectorsAsked atomic.Uint64 // look-ups of questions' vectors
 }
 
 // LikenessOptions describe a Likeness.
@@ -102,7 +105,8 @@ func (d Deps) like(ctx context.Context, q question) (found *outcome, remember fu
 func (d Deps) likeThreshold(q question) (threshold float64, refused semantic.Reason) {
 	threshold = cmp.Or(d.Likeness.opts.Threshold, semantic.DefaultThreshold)
 	s := d.settings()
-	if own := cmp.Or(s.Semantic[s.spell(q.model)], s.Semantic[backend.CanonicalModel(d.Likeness.opts.Model)]); own != nil {
+	asked, embedder := s.Models[s.spell(q.model)], s.Models[backend.CanonicalModel(d.Likeness.opts.Model)]
+	if own := cmp.Or(asked.Semantic, embedder.Semantic); own != nil {
 		threshold = *own
 	}
 	if q.who.ExactOnly || threshold == 0 {
@@ -126,7 +130,7 @@ func (d Deps) namespace(q question) semantic.Namespace {
 
 // answerOf is the kept answer to the question of a match.
 func (d Deps) answerOf(m semantic.Match[cache.Key]) (*outcome, semantic.Reason) {
-	entry, ok := d.Answers.Get(m.Key)
+	entry, ok := d.Answers.Find(m.Key)
 	if !ok {
 		d.Likeness.index.Delete(m.Key)
 		return nil, semantic.Gone
@@ -147,9 +151,11 @@ func (d Deps) questionVector(ctx context.Context, q question) (vector, error) {
 	if err != nil {
 		return nil, err
 	}
-	if entry, ok := d.Answers.Get(key); ok {
+	if entry, ok := d.Answers.Peek(key); ok {
+		d.Likeness.vectorsKept.Add(1)
 		return entry.Value.(vector), nil
 	}
+	d.Likeness.vectorsAsked.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	var embedded vector

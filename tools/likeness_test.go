@@ -61,6 +61,23 @@ func TestQuestionThatMeansTheSameIsAnsweredFromWhatIsKept(t *testing.T) {
 	})
 }
 
+func TestLookUpsOfQuestionsVectorsAreCountedApart(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.comparing(tools.LikenessOptions{})
+		c.succeeds("generate", ask(first))
+		for range 2 {
+			c.succeeds("generate", ask(similar))
+		}
+		s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)
+		if s["misses"] != 3.0 || s["hits"] != 2.0 {
+			t.Errorf("of answers: %v hits and %v misses, want 2 of the question before, and 3 of their own", s["hits"], s["misses"])
+		}
+		if s := s["semantic"].(map[string]any); s["vectors_asked"] != 2.0 || s["vectors_kept"] != 1.0 {
+			t.Errorf("of vectors: %v", s)
+		}
+	})
+}
+
 func TestQuestionThatDiffersIsAskedThoughItIsNear(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*client)
@@ -74,12 +91,12 @@ func TestQuestionThatDiffersIsAskedThoughItIsNear(t *testing.T) {
 		"as it is asked anew":     {nil, `{"model":"tiny","prompt":"` + similar + `","cache":"refresh"}`},
 		"in its tenant":           {func(c *client) { c.who.Tenant = "b" }, ask(similar)},
 		"as its key wants it":     {func(c *client) { c.who.ExactOnly = true }, ask(similar)},
-		"as its model is set":     {func(c *client) { c.semantic["tiny:latest"] = new(0.0) }, ask(similar)},
+		"as its model is set":     {func(c *client) { c.models["tiny:latest"] = tools.ForModel{Semantic: new(0.0)} }, ask(similar)},
 		"as all has been cleared": {func(c *client) { c.as(caller.Caller{Admin: true}).succeeds("clear-cache", `{}`) }, ask(similar)},
 	} {
 		story(t, func(t *testing.T, c *client) {
-			c.semantic = map[string]*float64{}
-			c.deps.Settings = func() *tools.Settings { return &tools.Settings{Semantic: c.semantic} }
+			c.models = map[string]tools.ForModel{}
+			c.deps.Settings = func() *tools.Settings { return &tools.Settings{Models: c.models} }
 			host := c.comparing(tools.LikenessOptions{})
 			c.succeeds("generate", ask(first))
 			if tc.change != nil {
@@ -99,19 +116,19 @@ func TestQuestionThatDiffersIsAskedThoughItIsNear(t *testing.T) {
 func TestThresholdIsTheModelsOwnOrTheEmbeddingModelsAndCallersMayOnlyTightenIt(t *testing.T) {
 	const impossible = 0.99 // for these two
 	for name, tc := range map[string]struct {
-		settings map[string]*float64
+		settings map[string]tools.ForModel
 		asked    string
 		served   bool
 	}{
 		"as the option has it":                {nil, "", true},
-		"as set for the embedding model":      {map[string]*float64{"words:latest": new(impossible)}, "", false},
-		"as set for the model that is asked":  {map[string]*float64{"words:latest": new(impossible), "tiny:latest": new(0.8)}, "", true},
-		"off for the embedding model":         {map[string]*float64{"words:latest": new(0.0)}, "", false},
+		"as set for the embedding model":      {map[string]tools.ForModel{"words:latest": {Semantic: new(impossible)}}, "", false},
+		"as set for the model that is asked":  {map[string]tools.ForModel{"words:latest": {Semantic: new(impossible)}, "tiny:latest": {Semantic: new(0.8)}}, "", true},
+		"off for the embedding model":         {map[string]tools.ForModel{"words:latest": {Semantic: new(0.0)}}, "", false},
 		"more, as the caller asks for":        {nil, `,"min_similarity":0.99`, false},
-		"less, as the caller may not ask for": {map[string]*float64{"tiny:latest": new(impossible)}, `,"min_similarity":0.6`, false},
+		"less, as the caller may not ask for": {map[string]tools.ForModel{"tiny:latest": {Semantic: new(impossible)}}, `,"min_similarity":0.6`, false},
 	} {
 		story(t, func(t *testing.T, c *client) {
-			c.deps.Settings = func() *tools.Settings { return &tools.Settings{Semantic: tc.settings} }
+			c.deps.Settings = func() *tools.Settings { return &tools.Settings{Models: tc.settings} }
 			host := c.comparing(tools.LikenessOptions{})
 			c.succeeds("generate", ask(first))
 			c.succeeds("generate", `{"model":"tiny","prompt":"`+similar+`"`+tc.asked+`}`)

@@ -70,7 +70,7 @@ func (d Deps) keepAlive(model string, args modelArgs) *backend.Duration {
 	if args.KeepAlive != nil {
 		return args.KeepAlive.value()
 	}
-	if set := d.settings().KeepAlive[backend.CanonicalModel(model)]; set != nil {
+	if set := d.settings().Models[backend.CanonicalModel(model)].KeepAlive; set != nil {
 		return &backend.Duration{Duration: *set}
 	}
 	return nil

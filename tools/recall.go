@@ -35,8 +35,16 @@ type fetching struct {
 // fetch gets the outcome of a question: one that is kept, that of the same question
 // in flight, or its own. It is clean.
 func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) {
+	began := time.Now()
 	policy, key := d.policy(q)
-	f := &fetching{Deps: d, question: q, policy: policy, began: time.Now()}
+	if policy == cache.Auto {
+		if entry, ok := d.Answers.Find(key); ok {
+			return entry.Value.(*outcome).recalled(cache.Hit, entry, time.Since(began)), nil
+		}
+	}
+	ctx, cancel := q.limited(ctx)
+	defer cancel()
+	f := &fetching{Deps: d, question: q, policy: policy, began: began}
 	look := func(a *asking) {
 		f.last = a
 		c.progress.follow(a.progress)
@@ -49,9 +57,7 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 	if source == cache.Miss && f.remember != nil { // only now is the answer found under its key
 		f.remember(key, shared)
 	}
-	got := shared.clone()
-	got.recalled(source, entry, time.Since(f.began))
-	return got, nil
+	return shared.recalled(source, entry, time.Since(began)), nil
 }
 
 // fill answers the question itself, or finds the answer to one that means the same.
@@ -157,8 +163,10 @@ func (got *outcome) clean() {
 	a.Text, a.Thinking = strings.Clone(clean(a.Text)), strings.Clone(clean(a.Thinking))
 }
 
-// recalled notes that an answer was made for another call.
-func (got *outcome) recalled(source cache.Source, entry cache.Entry, took time.Duration) {
+// recalled is an outcome for the call that gets it, which notes that it was made for
+// another.
+func (got *outcome) recalled(source cache.Source, entry cache.Entry, took time.Duration) *outcome {
+	got = got.clone()
 	got.served.Total = took.Milliseconds()
 	switch source {
 	case cache.Coalesced:
@@ -168,6 +176,7 @@ func (got *outcome) recalled(source cache.Source, entry cache.Entry, took time.D
 	case cache.Hit:
 		got.isOld("cache", entry)
 	}
+	return got
 }
 
 // isOld notes that an answer was kept. What its first call waited for is not of this one.

@@ -24,6 +24,7 @@ import (
 type schema struct {
 	doc   *jsonschema.Schema
 	check func() (*validate.Schema, error) // compiles when first needed, which takes milliseconds
+	texts map[string]bool                  // members that may be any text but the empty one
 }
 
 // schemaOf derives the schema of a tool's arguments or results from their type.
@@ -34,7 +35,7 @@ func schemaOf(t reflect.Type) (*schema, error) {
 	}
 	simplify(doc)
 	check := sync.OnceValues(func() (*validate.Schema, error) { return compileSchema(mustMarshal(doc)) })
-	return &schema{doc, check}, nil
+	return &schema{doc, check, textsOf(doc)}, nil
 }
 
 // simplify removes "null" from the types, in place. A list of types confuses
@@ -139,12 +140,15 @@ func nonEmpty() *jsonschema.Schema { return &jsonschema.Schema{Type: "string", M
 
 // fault says in one line what is wrong with arguments that the schema refuses,
 // with the nearest known name where one is unknown.
-func (s *schema) fault(value any) error {
+func (s *schema) fault(arguments map[string]any) error {
+	if s.isPlain(arguments) {
+		return nil
+	}
 	check, err := s.check()
 	if err != nil {
 		return err
 	}
-	if err = check.Validate(value); err == nil {
+	if err = check.Validate(arguments); err == nil {
 		return nil
 	}
 	refused, ok := errors.AsType[*validate.ValidationError](err)

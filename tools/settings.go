@@ -10,12 +10,17 @@ import (
 // Settings are what may change while the program runs. They are replaced as a whole,
 // and never changed.
 type Settings struct {
-	Ladders    *route.Ladders            // nil: each model stands for itself
-	KeepAlive  map[string]*time.Duration // how long a model stays in memory, by canonical name; below 0 is for ever
-	HedgeAfter map[string]*time.Duration // instead of that of Deps, by canonical name
-	Providers  map[string]Lender         // who serve models beside our hosts
-	Semantic   map[string]*float64       // how alike questions to a model must be to share an answer, by canonical name; 0: none do
-	Filter     *Filter                   // what answers are held against; nil lets all pass
+	Ladders   *route.Ladders      // nil: each model stands for itself
+	Models    map[string]ForModel // by canonical name
+	Providers map[string]Lender   // who serve models beside our hosts
+	Filter    *Filter             // what answers are held against; nil lets all pass
+}
+
+// ForModel is what is set for a model. What is nil is as for all models.
+type ForModel struct {
+	KeepAlive  *time.Duration // how long it stays in memory; below 0 is for ever, and nil leaves it to the host
+	HedgeAfter *time.Duration // instead of that of Deps
+	Semantic   *float64       // how alike questions to it must be to share an answer; 0: none do
 }
 
 // settings are those that hold now.

@@ -95,8 +95,10 @@ type semanticStatus struct {
 	Bytes   int64          `json:"bytes"`
 	Hits    uint64         `json:"hits"`
 	Shadow  uint64         `json:"would_be_hits"`
-	Refused map[string]int `json:"refused"`    // look-ups, by the reason why they found nothing
-	Nearest map[string]int `json:"similarity"` // look-ups, by how near the nearest question was, at most
+	Kept    uint64         `json:"vectors_kept"`  // of questions, that were not asked for again
+	Asked   uint64         `json:"vectors_asked"` // for, of an embedding model
+	Refused map[string]int `json:"refused"`       // look-ups, by the reason why they found nothing
+	Nearest map[string]int `json:"similarity"`    // look-ups, by how near the nearest question was, at most
 }
 
 type ladderStatus struct {
@@ -166,7 +168,10 @@ func (l *Likeness) status() *semanticStatus {
 		return nil
 	}
 	s := l.tally.Stats()
-	out := &semanticStatus{Hits: s.Hits, Shadow: s.Shadow, Refused: make(map[string]int), Nearest: make(map[string]int)}
+	out := &semanticStatus{
+		Hits: s.Hits, Shadow: s.Shadow, Kept: l.vectorsKept.Load(), Asked: l.vectorsAsked.Load(),
+		Refused: make(map[string]int), Nearest: make(map[string]int),
+	}
 	out.Entries, out.Bytes = l.index.Size()
 	for reason, n := range s.Refused {
 		out.Refused[string(reason)] = int(n)

@@ -30,7 +30,7 @@ type client struct {
 	t         *testing.T
 	who       caller.Caller
 	deps      tools.Deps // what use leaves as it is
-	semantic  map[string]*float64
+	models    map[string]tools.ForModel
 	tools     map[string]mcpserver.ToolHandlerFunc
 	resources []mcpserver.ServerResourceTemplate
 }
