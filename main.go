@@ -141,12 +141,17 @@ func callTool(ctx context.Context, args []string, std stdio) int {
 	o := call.Options{Stdin: std.in, Stdout: std.out, Stderr: std.err, Progress: isTerminal(std.err)}
 	fs.StringVar(&o.ArgsJSON, "args-json", "", "arguments as a JSON `object`; k=v pairs win over it")
 	fs.BoolVar(&o.JSON, "json", false, "print the whole result as JSON")
+	fs.StringVar(&o.URL, "url", "", "`address` of a server that runs")
 	if done, status := parse(fs, &c, args, std); done {
 		return status
 	}
 	if fs.NArg() > 0 {
 		o.Tool, o.Args = fs.Arg(0), fs.Args()[1:]
 	}
+	if o.URL != "" && !strings.HasPrefix(o.URL, "http://") && !strings.HasPrefix(o.URL, "https://") {
+		return complain(std, errors.New("--url: must begin with http:// or https://"))
+	}
+	o.Key = os.Getenv("OLLAMA_MCP_KEY")
 	self, err := os.Executable()
 	if err != nil {
 		return fail(std, err)
@@ -225,6 +230,8 @@ Options, each also an environment variable (--log-level is OLLAMA_MCP_LOG_LEVEL)
 Options of call:
       --args-json object     arguments as a JSON object; k=v pairs win over it
       --json                 print the whole result as JSON
+      --url address          call a server that runs, such as http://127.0.0.1:8383/mcp;
+                             $OLLAMA_MCP_KEY is the caller's key, if it wants one
 
 Options of bench:
 %s`

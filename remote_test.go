@@ -196,6 +196,32 @@ func TestCallersOverHTTPNeedTheirKeysAndMayWhatTheseAllow(t *testing.T) {
 	s.generate("open:1b", "quick brown fox")
 }
 
+func TestCallReachesAServerThatRuns(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keys.yaml")
+	key, line := newKey(t, "operator")
+	write(t, file, line+"\n")
+	s := serveAt(t, "--host="+backendtest.New("gpu-1").Listen(t), "--token-file="+file)
+	s.key = key
+	s.generate("tiny", `"text":"hi"`)
+	url := "--url=http://" + s.address + "/mcp"
+	for _, c := range []struct {
+		key    string
+		args   []string
+		status int
+		out    string // part of it
+		errs   string
+	}{
+		{key, []string{"call", url, "status"}, 0, `"served":1`, ""},
+		{"", []string{"call", url, "status"}, 3, "", "authorization required"},
+		{key, []string{"call", "--url=" + s.address, "status"}, 2, "", "--url: must begin with http"},
+	} {
+		out, errs, status := program(t, "", []string{"OLLAMA_MCP_KEY=" + c.key}, c.args...)
+		if status != c.status || !strings.Contains(out, c.out) || !strings.Contains(errs, c.errs) || strings.Contains(errs, key) {
+			t.Errorf("%v: status %d, %q, %q", c.args, status, out, errs)
+		}
+	}
+}
+
 func TestHangUpEndsAServerWithoutFilesInGoodOrder(t *testing.T) {
 	s := serveAt(t)
 	s.end = syscall.SIGHUP

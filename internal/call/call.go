@@ -8,7 +8,7 @@
 //	0    the tool answered
 //	1    the tool answered with an error, or its answer could not be printed
 //	2    the call makes no sense: no such tool, a bad argument, an unreadable file
-//	3    the server could not be started, or ended before it answered
+//	3    the server could not be started or reached, or ended before it answered
 //	130  interrupted
 //
 // Whether arguments are known and allowed is left to the server to say.
@@ -38,6 +38,8 @@ const (
 // Options say what to call, and how.
 type Options struct {
 	Server   []string // the command that starts the server; its environment is ours
+	URL      string   // of a server that runs, which is called instead; "" for none
+	Key      string   // of the caller, sent to that URL; "" for none
 	Tool     string   // empty: list the tools
 	Args     []string // key=value, as Run reads them
 	ArgsJSON string   // a JSON object of arguments, over which those in Args win; empty: none
@@ -48,8 +50,9 @@ type Options struct {
 	Stdout, Stderr io.Writer
 }
 
-// Run starts the server, calls the tool, prints what it answers, stops the
-// server, and returns the exit status. When ctx ends, the call is cancelled.
+// Run starts the server unless it runs, calls the tool, prints what it answers, stops
+// a server that it has started, and returns the exit status. When ctx ends, the call
+// is cancelled.
 //
 // The value of an argument is read by the type that the tool declares for it: as
 // text, or as JSON where text is not allowed or the JSON is of another type that
@@ -85,7 +88,7 @@ func (f failure) Error() string { return f.err.Error() }
 func (f failure) Unwrap() error { return f.err }
 
 func (o *Options) run(ctx context.Context, term *terminal) error {
-	srv, err := start(ctx, o.Server, term)
+	srv, err := o.connect(ctx, term)
 	if err != nil {
 		return err
 	}

@@ -13,26 +13,17 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 )
 
-// server is an MCP server that was started to be called.
+// server is an MCP server that is called.
 type server struct{ client *client.Client }
 
-// start runs the command and greets the server that it is. What the server
-// writes to its stderr goes to stderr.
-func start(ctx context.Context, command []string, stderr io.Writer) (*server, error) {
-	if len(command) == 0 {
-		return nil, failure{statusServer, errors.New("no command to start the server")}
+// connect starts the server, or reaches the one that runs, and greets it. What a
+// server that it starts writes to its stderr goes to stderr.
+func (o *Options) connect(ctx context.Context, stderr io.Writer) (*server, error) {
+	to, err := o.transport(stderr)
+	if err != nil {
+		return nil, failure{statusServer, err}
 	}
-	stdio := transport.NewStdioWithOptions(command[0], nil, command[1:],
-		transport.WithCommandLogger(slog.New(slog.DiscardHandler)),
-		transport.WithCommandFunc(func(_ context.Context, name string, _, args []string) (*exec.Cmd, error) {
-			// The end of ctx must not kill the server, which would leave Ollama
-			// at work: it is told to cancel, and then ends by itself.
-			cmd := exec.Command(name, args...)
-			cmd.Stderr = stderr
-			setApart(cmd)
-			return cmd, nil
-		}))
-	s := &server{client.NewClient(link{stdio})}
+	s := &server{client.NewClient(to)}
 	if err := s.client.Start(ctx); err != nil {
 		return nil, failure{statusServer, fmt.Errorf("the server cannot be started: %w", err)}
 	}
@@ -45,9 +36,33 @@ func start(ctx context.Context, command []string, stderr io.Writer) (*server, er
 	return s, nil
 }
 
-// stop closes the server's stdin and waits for it to end. One that is still there
-// after 2 s gets a SIGTERM, and 3 s later is killed. Its error says how the server
-// ended, if that was not well.
+// transport is the way to the server.
+func (o *Options) transport(stderr io.Writer) (transport.Interface, error) {
+	quiet := slog.New(slog.DiscardHandler)
+	switch {
+	case o.URL != "" && o.Key != "":
+		return transport.NewStreamableHTTP(o.URL, transport.WithLogger(quiet),
+			transport.WithHTTPHeaders(map[string]string{"Authorization": "Bearer " + o.Key}))
+	case o.URL != "":
+		return transport.NewStreamableHTTP(o.URL, transport.WithLogger(quiet))
+	case len(o.Server) == 0:
+		return nil, errors.New("no command to start the server")
+	}
+	return link{transport.NewStdioWithOptions(o.Server[0], nil, o.Server[1:],
+		transport.WithCommandLogger(quiet),
+		transport.WithCommandFunc(func(_ context.Context, name string, _, args []string) (*exec.Cmd, error) {
+			// The end of ctx must not kill the server, which would leave Ollama
+			// at work: it is told to cancel, and then ends by itself.
+			cmd := exec.Command(name, args...)
+			cmd.Stderr = stderr
+			setApart(cmd)
+			return cmd, nil
+		}))}, nil
+}
+
+// stop ends the session. A server that was started has its stdin closed, and is waited
+// for: one that is still there after 2 s gets a SIGTERM, and 3 s later is killed. Its
+// error says how that ended, if that was not well.
 func (s *server) stop() error { return s.client.Close() }
 
 func (s *server) tools(ctx context.Context) ([]mcp.Tool, error) {
