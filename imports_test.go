@@ -53,7 +53,7 @@ var packages = map[string][]string{
 var doors = map[string][]string{
 	"github.com/mark3labs/mcp-go":              {"server", "tools", "internal/call", "internal/bench/control"},
 	"github.com/ollama/ollama/api":             {"internal/backend", "internal/backend/ollama", "internal/backend/backendtest"},
-	"github.com/ollama/ollama/types/model":     {"internal/backend/backendtest"},
+	"github.com/ollama/ollama/types/model":     {"internal/backend", "internal/backend/backendtest"},
 	"github.com/spf13/pflag":                   {"internal/config"},
 	"go.yaml.in/yaml/v3":                       {"internal/config"},
 	"github.com/dgraph-io/ristretto/v2":        {"cache"},

@@ -259,7 +259,7 @@ func TestAddressThatCannotBeServedIsExplained(t *testing.T) {
 	}{
 		{[]string{"--listen=0.0.0.0:0"}, failure, "--insecure"},
 		{[]string{"--listen=127.0.0.1:http-or-so"}, failure, "127.0.0.1:http-or-so"},
-		{[]string{"--listen=127.0.0.1:0", "--allowed-origin=*"}, misuse, `allowed origin "*"`},
+		{[]string{"--listen=127.0.0.1:0", "--allowed-origin=*"}, misuse, "--allowed-origin: must be of the form https://example.com"},
 	} {
 		if out, errs, status := program(t, "", nil, tc.args...); status != tc.status || out != "" || !strings.Contains(errs, tc.want) {
 			t.Errorf("%v: status %d, stdout %q, stderr %q; want %q", tc.args, status, out, errs, tc.want)

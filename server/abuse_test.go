@@ -63,27 +63,21 @@ func TestNothingIsLeftOfClientsThatVanish(t *testing.T) {
 	const times = 20
 	begun := make(chan struct{})
 	var ended atomic.Int64
-	talking := mcpserver.ServerTool{
-		Tool: mcp.NewTool("talk"),
-		Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			begun <- struct{}{}
-			for i := 1; ctx.Err() == nil; i++ {
-				_ = notify(ctx, r, i)
-				time.Sleep(time.Millisecond)
-			}
-			ended.Add(1)
-			return mcp.NewToolResultText(strings.Repeat("x", 1<<16)), nil
-		},
-	}
-	waiting := mcpserver.ServerTool{
-		Tool: mcp.NewTool("wait"),
-		Handler: func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			begun <- struct{}{}
-			<-ctx.Done()
-			ended.Add(1)
-			return mcp.NewToolResultText(""), nil
-		},
-	}
+	talking := says("talk", func(ctx context.Context, r mcp.CallToolRequest) string {
+		begun <- struct{}{}
+		for i := 1; ctx.Err() == nil; i++ {
+			_ = notify(ctx, r, i)
+			time.Sleep(time.Millisecond)
+		}
+		ended.Add(1)
+		return strings.Repeat("x", 1<<16)
+	})
+	waiting := says("wait", func(ctx context.Context, _ mcp.CallToolRequest) string {
+		begun <- struct{}{}
+		<-ctx.Done()
+		ended.Add(1)
+		return ""
+	})
 	phases := []struct {
 		name, said string
 		calls      bool   // a tool, which is under way when the client vanishes
@@ -114,10 +108,7 @@ func TestNothingIsLeftOfClientsThatVanish(t *testing.T) {
 	var calls int64
 	for _, phase := range phases {
 		for i := range times {
-			conn, err := r.http1.DialContext(t.Context(), "tcp", "")
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := r.dial()
 			io.WriteString(conn, phase.said)
 			if phase.calls {
 				calls++
@@ -139,9 +130,7 @@ func TestNothingIsLeftOfClientsThatVanish(t *testing.T) {
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= goroutines })
 	eventually(t, "the memory has been freed", func() bool { return inUse() <= memory+1<<20 })
 	text := strings.Repeat("x", limit-1000) // for which there is only room if there is nothing else
-	if a := r.post(modern(call("1", "echo", `{"text":"`+text+`"}`)), modernHeader("tools/call", "echo")...); a.StatusCode != 200 {
-		t.Errorf("afterwards, a large message got %d", a.StatusCode)
-	}
+	r.post(modern(call("1", "echo", `{"text":"`+text+`"}`)), modernHeader("tools/call", "echo")...).wantStatus("afterwards, a large message", 200)
 }
 
 // eventually waits until something is so that should be so at once.
@@ -156,28 +145,22 @@ func eventually(t *testing.T, what string, so func() bool) {
 
 // chatty is a tool that reports a lot, and has a large answer.
 func chatty(size int) mcpserver.ServerTool {
-	return mcpserver.ServerTool{
-		Tool: mcp.NewTool("chatty"),
-		Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			for i := range 20 {
-				if err := notify(ctx, r, i+1); err != nil {
-					return nil, err
-				}
+	return tool("chatty", func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		for i := range 20 {
+			if err := notify(ctx, r, i+1); err != nil {
+				return nil, err
 			}
-			return mcp.NewToolResultText(strings.Repeat("x", size)), nil
-		},
-	}
+		}
+		return mcp.NewToolResultText(strings.Repeat("x", size)), nil
+	})
 }
 
 func TestNothingIsLeftOfAThousandClientsThatReadNothing(t *testing.T) {
 	const clients, size = 1000, 32 << 10
-	opts := server.Options{Tools: []mcpserver.ServerTool{chatty(size)}}
+	opts := with(chatty(size))
 	for name, ask := range map[string]func(*testing.T, *remote) net.Conn{
 		"HTTP": func(t *testing.T, r *remote) net.Conn {
-			conn, err := r.http1.DialContext(t.Context(), "tcp", "")
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := r.dial()
 			io.WriteString(conn, rawCall("chatty"))
 			return conn
 		},
@@ -193,7 +176,7 @@ func TestNothingIsLeftOfAThousandClientsThatReadNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+				p := newPipes()
 				connections := &counted{Listener: p}
 				r := serveOn(t, connections, p.dial, newServer(t, opts), server.HTTPOptions{MaxSessions: clients})
 				r.initialize()
@@ -229,31 +212,27 @@ func TestHugeBodyIsRefusedInLittleMemory(t *testing.T) {
 	const size, limit = 100 << 20, 4 << 20
 	r := serveOnSocket(t, server.Options{MaxMessage: limit}, server.HTTPOptions{})
 	stream := r.openStream()
-	defer stream.resp.Body.Close()
+	defer stream.close()
 	for _, path := range []string{"/mcp", stream.path} {
 		for length, most := range map[string]uint64{
 			"Content-Length: 104857600\r\n\r\n":             1 << 20,
 			"Transfer-Encoding: chunked\r\n\r\n6400000\r\n": 10 * limit, // a buffer that doubles
 		} {
-			conn, err := r.http1.DialContext(t.Context(), "tcp", "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			var sending sync.WaitGroup
-			sending.Go(func() {
-				_, _ = io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"+length)
-				_, _ = io.Copy(struct{ io.Writer }{conn}, &repeated{size}) // until the server hangs up
+			conn := r.dial()
+			used := allocated(func() {
+				var sending sync.WaitGroup
+				sending.Go(func() {
+					_, _ = io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"+length)
+					_, _ = io.Copy(struct{ io.Writer }{conn}, &repeated{size}) // until the server hangs up
+				})
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
+					t.Errorf("%s, %q: %v, %v", path, length, resp, err)
+				}
+				sending.Wait()
+				conn.Close()
 			})
-			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
-				t.Errorf("%s, %q: %v, %v", path, length, resp, err)
-			}
-			sending.Wait()
-			conn.Close()
-			runtime.ReadMemStats(&after)
-			if used := after.TotalAlloc - before.TotalAlloc; used > most {
+			if used > most {
 				t.Errorf("%s, %q: %d bytes were allocated, want at most %d", path, length, used, most)
 			}
 		}

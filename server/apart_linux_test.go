@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
-	mcpserver "github.com/mark3labs/mcp-go/server"
 	"golang.org/x/sys/unix"
 
 	"ollama-mcp/server"
@@ -19,19 +18,14 @@ func TestAnswerIsReadApartFromTheProgressBeforeIt(t *testing.T) {
 	for name, pipe := range map[string]func(*testing.T) (r, w *os.File){"a pipe": pipe, "a socket": socketPair} {
 		t.Run(name, func(t *testing.T) {
 			reported := make(chan struct{})
-			report := mcpserver.ServerTool{
-				Tool: mcp.NewTool("report"),
-				Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-					err := notify(ctx, r, 1)
-					reported <- struct{}{}
-					return mcp.NewToolResultText("done"), err
-				},
-			}
-			s := newServer(t, server.Options{Tools: []mcpserver.ServerTool{report}})
+			report := tool("report", func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+				err := notify(ctx, r, 1)
+				reported <- struct{}{}
+				return mcp.NewToolResultText("done"), err
+			})
 			in, toServer := io.Pipe()
 			fromServer, out := pipe(t)
-			served := make(chan error, 1)
-			go func() { served <- s.ServeStdio(t.Context(), in, out) }()
+			served := startStdio(t.Context(), t, with(report), in, out)
 
 			// A read that has emptied the queue, and is interrupted before it ends, may still
 			// take what comes next. That is rare; unseparated, most are read together.
@@ -62,11 +56,9 @@ func TestAnswerIsReadApartFromTheProgressBeforeIt(t *testing.T) {
 }
 
 func TestClientThatReadsNothingIsNotWaitedForForEver(t *testing.T) {
-	s := newServer(t, server.Options{})
 	in, toServer := io.Pipe()
 	fromServer, out := pipe(t)
-	served := make(chan error, 1)
-	go func() { served <- s.ServeStdio(t.Context(), in, out) }()
+	served := startStdio(t.Context(), t, server.Options{}, in, out)
 	began := time.Now()
 	io.WriteString(toServer, modern(call("1", "progress", `{"reports":1}`))+"\n")
 	toServer.Close()

@@ -11,7 +11,7 @@ import (
 )
 
 func TestAnswerOnAStreamIsReadApartFromTheProgressBeforeIt(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		s, in := r.openUnread()
 		body := make(chan string)
 		go func() {
@@ -25,7 +25,7 @@ func TestAnswerOnAStreamIsReadApartFromTheProgressBeforeIt(t *testing.T) {
 		time.Sleep(time.Second)
 		r.stop()
 		all := <-body
-		s.resp.Body.Close()
+		s.close()
 
 		_, between, _ := strings.Cut(all, `"progress":3`)
 		between, rest, _ := strings.Cut(between, `"id":1`)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
-	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/server"
 )
@@ -62,9 +61,7 @@ func TestQuestionIsWithdrawnWhenItsCallIsCancelled(t *testing.T) {
 		a.quiet()
 		a.send(callAsk("1", "form")) // the id is free again
 		a.reply(a.question(), accepted)
-		if got := a.next(); got.text() != "accept map[name:Ada]" {
-			t.Errorf("the next call got %s", got.line)
-		}
+		a.next().want(t, "the next call", "", "accept map[name:Ada]")
 	})
 }
 
@@ -72,9 +69,7 @@ func TestQuestionIsWithdrawnWhenTheToolWaitsNoLonger(t *testing.T) {
 	onEachTransport(t, server.Options{}, everything, func(t *testing.T, a *asked) {
 		a.send(call("1", "ask", `{"what":"form","seconds":5}`))
 		a.withdrawn(a.question())
-		if got := a.next(); got.text() != "elicitation/create: context deadline exceeded" {
-			t.Errorf("got %s", got.line)
-		}
+		a.next().want(t, "the call", "1", "elicitation/create: context deadline exceeded")
 	})
 }
 
@@ -88,15 +83,12 @@ func (a *asked) withdrawn(q message) {
 
 func TestToolEndsWhenItsClientLeavesItsQuestion(t *testing.T) {
 	var ended collector
-	waiting := mcpserver.ServerTool{
-		Tool: mcp.NewTool("wait"),
-		Handler: func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			_, err := askFor(context.WithoutCancel(ctx), "form")
-			ended.add(err)
-			return nil, err
-		},
-	}
-	onEachTransport(t, server.Options{Tools: []mcpserver.ServerTool{waiting}}, everything, func(t *testing.T, a *asked) {
+	waiting := tool("wait", func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		_, err := askFor(context.WithoutCancel(ctx), "form")
+		ended.add(err)
+		return nil, err
+	})
+	onEachTransport(t, with(waiting), everything, func(t *testing.T, a *asked) {
 		a.send(call("1", "wait", "{}"))
 		a.question()
 		a.leave()
@@ -105,13 +97,6 @@ func TestToolEndsWhenItsClientLeavesItsQuestion(t *testing.T) {
 			t.Errorf("the question got %s", cause)
 		}
 	})
-}
-
-// add remembers why something ended.
-func (c *collector) add(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.causes = append(c.causes, fmt.Sprint(err))
 }
 
 // last is what was remembered last, or that nothing was.
@@ -126,7 +111,7 @@ func (c *collector) last() string {
 
 func TestQuestionEndsWithTheInput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{ask()}})
+		c := connect(t, with(ask()))
 		c.send(introducing(everything))
 		c.next()
 		c.send(callAsk("1", "form"))
@@ -148,21 +133,18 @@ func TestQuestionEndsWithTheInput(t *testing.T) {
 
 func TestOneQuestionTooManyIsNotAsked(t *testing.T) {
 	const most = 16
-	many := mcpserver.ServerTool{
-		Tool: mcp.NewTool("many"),
-		Handler: func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			var asking sync.WaitGroup
-			for range most {
-				asking.Go(func() { _, _ = askFor(ctx, "form") })
-			}
-			time.Sleep(time.Second)
-			_, err := askFor(ctx, "form")
-			asking.Wait()
-			_, again := askFor(ctx, "form")
-			return mcp.NewToolResultText(fmt.Sprintf("%v; %v", err, again)), nil
-		},
-	}
-	onEachTransport(t, server.Options{Tools: []mcpserver.ServerTool{many}}, everything, func(t *testing.T, a *asked) {
+	many := says("many", func(ctx context.Context, _ mcp.CallToolRequest) string {
+		var asking sync.WaitGroup
+		for range most {
+			asking.Go(func() { _, _ = askFor(ctx, "form") })
+		}
+		time.Sleep(time.Second)
+		_, err := askFor(ctx, "form")
+		asking.Wait()
+		_, again := askFor(ctx, "form")
+		return fmt.Sprintf("%v; %v", err, again)
+	})
+	onEachTransport(t, with(many), everything, func(t *testing.T, a *asked) {
 		a.send(call("1", "many", "{}"))
 		var questions []message
 		for range most {
@@ -173,30 +155,23 @@ func TestOneQuestionTooManyIsNotAsked(t *testing.T) {
 			a.reply(q, accepted)
 		}
 		a.reply(a.question(), accepted) // now that there are fewer again
-		if got := a.next(); got.text() != "elicitation/create: 16 questions are open, as many as there may be; <nil>" {
-			t.Errorf("got %s", got.line)
-		}
+		a.next().want(t, "the call", "1", "elicitation/create: 16 questions are open, as many as there may be; <nil>")
 	})
 }
 
 func TestNothingIsAskedAfterTheAnswer(t *testing.T) {
 	var late collector
-	stray := mcpserver.ServerTool{
-		Tool: mcp.NewTool("stray"),
-		Handler: func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			go func() {
-				time.Sleep(time.Second)
-				_, err := askFor(ctx, "form")
-				late.add(err)
-			}()
-			return mcp.NewToolResultText("done"), nil
-		},
-	}
-	onEachTransport(t, server.Options{Tools: []mcpserver.ServerTool{stray}}, everything, func(t *testing.T, a *asked) {
+	stray := says("stray", func(ctx context.Context, _ mcp.CallToolRequest) string {
+		go func() {
+			time.Sleep(time.Second)
+			_, err := askFor(ctx, "form")
+			late.add(err)
+		}()
+		return "done"
+	})
+	onEachTransport(t, with(stray), everything, func(t *testing.T, a *asked) {
 		a.send(call("1", "stray", "{}"))
-		if got := a.next(); got.text() != "done" {
-			t.Errorf("got %s", got.line)
-		}
+		a.next().want(t, "the call", "1", "done")
 		time.Sleep(2 * time.Second)
 		if cause := late.last(); !strings.Contains(cause, "the request has been handled") {
 			t.Errorf("the question got %s", cause)
@@ -206,10 +181,10 @@ func TestNothingIsAskedAfterTheAnswer(t *testing.T) {
 }
 
 func TestClientThatTakesNoStreamIsNotAsked(t *testing.T) {
-	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{ask()}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, with(ask()), func(t *testing.T, r *remote) {
 		session := r.post(introducing(everything)).Header.Get("Mcp-Session-Id")
-		a := r.post(callAsk("1", "form"), "Mcp-Session-Id", session, "Accept", "application/json")
-		if got := a.messages(t)[0]; !strings.Contains(got.text(), "takes no stream of events") {
+		a := r.postIn(session, callAsk("1", "form"), "Accept", "application/json")
+		if got := a.message(); !strings.Contains(got.text(), "takes no stream of events") {
 			t.Errorf("got %s", got.line)
 		}
 	})

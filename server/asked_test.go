@@ -23,6 +23,7 @@ type asked struct {
 	send     func(line string) // a message, which is taken
 	messages chan message      // that came
 	leave    func()            // without a word
+	stop     func()            // has the server stop
 }
 
 // transports are the ways to be asked. What they begin has ended after end.
@@ -54,10 +55,10 @@ func introducing(capabilities string) string {
 }
 
 func askedOverStdio(t *testing.T, opts server.Options, capabilities string) (*asked, func()) {
-	c := connect(t.Context(), t, opts)
+	c := connect(t, opts)
 	c.send(introducing(capabilities))
 	c.next()
-	a := &asked{t: t, send: func(line string) { c.send(line) }, messages: make(chan message, 100), leave: func() {
+	a := &asked{t: t, send: func(line string) { c.send(line) }, messages: make(chan message, 100), stop: c.stop, leave: func() {
 		c.out.Close()
 		c.send(ping) // whose answer cannot be written
 	}}
@@ -84,7 +85,7 @@ func (r *remote) askedOverSSE(t *testing.T, capabilities string) *asked {
 	s := r.openStream()
 	s.say(introducing(capabilities))
 	s.next()
-	a := &asked{t: t, send: func(line string) { s.say(line) }, messages: make(chan message, 100), leave: func() { s.resp.Body.Close() }}
+	a := &asked{t: t, send: func(line string) { s.say(line) }, messages: make(chan message, 100), stop: r.stop, leave: func() { s.close() }}
 	go func() {
 		for e := range s.events {
 			if e.name == "message" {
@@ -106,7 +107,7 @@ func (r *remote) askedOverHTTP(t *testing.T, capabilities string, more ...string
 	begun := r.post(introducing(capabilities), more...)
 	more = append(more, "Mcp-Session-Id", begun.Header.Get("Mcp-Session-Id"))
 	ctx, leave := context.WithCancel(t.Context())
-	a := &asked{t: t, messages: make(chan message, 100), leave: leave}
+	a := &asked{t: t, messages: make(chan message, 100), stop: r.stop, leave: leave}
 	a.send = func(line string) {
 		if strings.Contains(line, `"tools/call"`) {
 			go a.call(func() (*http.Response, error) { return r.do(ctx, "POST", "/mcp", line, header(more...)) })
@@ -187,25 +188,22 @@ func (a *asked) quiet() {
 // ask is a tool that asks its client what its arguments say, after so many seconds and
 // for so many, and tells what came of it.
 func ask() mcpserver.ServerTool {
-	return mcpserver.ServerTool{
-		Tool: mcp.NewTool("ask"),
-		Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			time.Sleep(time.Duration(r.GetInt("after", 0)) * time.Second)
-			if limit := r.GetInt("seconds", 0); limit > 0 {
-				limited, stop := context.WithTimeout(ctx, time.Duration(limit)*time.Second)
-				defer stop()
-				ctx = limited
-			}
-			heard, err := askFor(ctx, r.GetString("what", ""))
-			switch {
-			case mcp.IsMissingRequiredClientCapability(err):
-				return nil, err
-			case err != nil:
-				return mcp.NewToolResultError(err.Error()), nil
-			}
-			return mcp.NewToolResultText(heard), nil
-		},
-	}
+	return tool("ask", func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		time.Sleep(time.Duration(r.GetInt("after", 0)) * time.Second)
+		if limit := r.GetInt("seconds", 0); limit > 0 {
+			limited, stop := context.WithTimeout(ctx, time.Duration(limit)*time.Second)
+			defer stop()
+			ctx = limited
+		}
+		heard, err := askFor(ctx, r.GetString("what", ""))
+		switch {
+		case mcp.IsMissingRequiredClientCapability(err):
+			return nil, err
+		case err != nil:
+			return mcp.NewToolResultError(err.Error()), nil
+		}
+		return mcp.NewToolResultText(heard), nil
+	})
 }
 
 func callAsk(id, what string) string { return call(id, "ask", fmt.Sprintf(`{"what":%q}`, what)) }

@@ -1,23 +1,20 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 
 	"ollama-mcp/internal/caller"
 )
 
-// admitted serves the requests of those who may ask, until the server stops, which
-// waits for them.
+// admitted serves the requests of those who may ask. When the server stops it waits for
+// them; those that come later it only lets cancel, or reply to, what is in flight.
 func (h *HTTP) admitted(serve func(http.ResponseWriter, *http.Request, caller.Caller)) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
-		if !h.enter() {
-			w.Header().Set("Connection", "close") // another server may be behind the next one
-			w.Header().Set("Retry-After", "1")
-			refuse(w, http.StatusServiceUnavailable, stopping(nil))
-			return
+		if h.enter() {
+			defer h.leave()
 		}
-		defer h.leave()
 		from, err := h.authenticate(req)
 		if err != nil {
 			h.turnAway(w, req, err)
@@ -25,6 +22,17 @@ func (h *HTTP) admitted(serve func(http.ResponseWriter, *http.Request, caller.Ca
 		}
 		serve(w, req, from)
 	}
+}
+
+// refuseLate refuses a request because the server is stopping, and reports whether it is.
+func (h *HTTP) refuseLate(w http.ResponseWriter, id json.RawMessage) bool {
+	if h.stopping.Err() == nil {
+		return false
+	}
+	w.Header().Set("Connection", "close") // another server may be behind the next one
+	w.Header().Set("Retry-After", "1")
+	refuse(w, http.StatusServiceUnavailable, stopping(id))
+	return true
 }
 
 // authenticate tells who a request comes from. What they prove it with goes no

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -65,8 +64,7 @@ func TestWhoMayNotAskIsToldSoBeforeTheirMessageIsRead(t *testing.T) {
 		for _, e := range entrances {
 			req := httptest.NewRequest(e.method, e.path, unreadable{t})
 			req.Host, req.Header = "localhost", header(as("alice")...)
-			a := httptest.NewRecorder()
-			h.ServeHTTP(a, req)
+			a := record(h, req)
 			got := a.Body.String()
 			if a.Code != tt.status || a.Header().Get(tt.header) != tt.value || !strings.Contains(got, tt.says) || strings.Contains(got, tt.saysNever) {
 				t.Errorf("%s, %s %s: got %d %v, %s", tt.name, e.method, e.path, a.Code, a.Header(), got)
@@ -143,7 +141,7 @@ func TestMetadataIsForPagesOfEveryOrigin(t *testing.T) {
 
 func TestRefusalsAreLoggedWithoutCredentials(t *testing.T) {
 	var log bytes.Buffer
-	s := newServer(t, server.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s := newServer(t, server.Options{Log: logTo(&log)})
 	h, err := server.NewHTTP(s, denying(&caller.Denied{Code: "invalid_token", Message: "the key is not known"}))
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +159,7 @@ func TestLargestMessageIsTheCallersIfThatIsLess(t *testing.T) {
 		"small": {ID: "small", Limits: caller.Limits{Body: 1 << 18}},
 		"large": {ID: "large", Limits: caller.Limits{Body: 1 << 30}},
 	})}
-	inBubble(t, server.Options{MaxMessage: 1 << 19}, opts, func(t *testing.T, r *remote) {
+	inBubbleWith(t, server.Options{MaxMessage: 1 << 19}, opts, func(t *testing.T, r *remote) {
 		for _, tt := range []struct {
 			name string
 			size int
@@ -187,10 +185,7 @@ func TestAddressesAreOpenToThoseWhoMustProveThemselves(t *testing.T) {
 		t.Helper()
 		opts.Listen = everywhere
 		log.Reset()
-		h, err := server.NewHTTP(newServer(t, server.Options{Log: slog.New(slog.NewTextHandler(&log, nil))}), opts)
-		if err != nil {
-			t.Fatal(err)
-		}
+		h := newHTTP(t, server.Options{Log: logTo(&log)}, opts)
 		ctx, end := context.WithCancel(t.Context())
 		end()
 		return h.ListenAndServe(ctx)

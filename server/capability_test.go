@@ -41,34 +41,28 @@ func since2026(call, capabilities string) string {
 
 func TestClientSince2026IsNotSentRequests(t *testing.T) {
 	// Not even if the tool goes past what mcp-go would allow it.
-	direct := mcpserver.ServerTool{
-		Tool: mcp.NewTool("direct"),
-		Handler: func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			_, err := mcpserver.ClientSessionFromContext(ctx).(mcpserver.SessionWithRoots).ListRoots(context.Background(), mcp.ListRootsRequest{})
-			return mcp.NewToolResultText(fmt.Sprint(err)), nil
-		},
-	}
-	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{direct}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	direct := says("direct", func(ctx context.Context, _ mcp.CallToolRequest) string {
+		_, err := mcpserver.ClientSessionFromContext(ctx).(mcpserver.SessionWithRoots).ListRoots(context.Background(), mcp.ListRootsRequest{})
+		return fmt.Sprint(err)
+	})
+	inBubble(t, with(direct), func(t *testing.T, r *remote) {
 		a := r.post(since2026(call("1", "direct", "{}"), everything), modernHeader("tools/call", "direct")...)
-		if got := a.messages(t); len(got) != 1 || !strings.Contains(got[0].text(), "server-initiated requests are not supported") {
+		if got := a.messages(); len(got) != 1 || !strings.Contains(got[0].text(), "server-initiated requests are not supported") {
 			t.Errorf("got %s", a.body)
 		}
 	})
 }
 
 func TestAnswerThatAsksIsOnlyForClientsThatCanBeAsked(t *testing.T) {
-	wanting := mcpserver.ServerTool{
-		Tool: mcp.NewTool("want"),
-		Handler: func(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			if name := r.GetString("lacks", ""); name != "" {
-				return nil, fmt.Errorf("want: %w", mcp.MissingRequiredClientCapabilityError{Capability: name})
-			}
-			return mcpserver.NewInputRequestBuilder("").
-				Roots("z").
-				Elicit("a", mcp.ElicitationParams{Message: "?", RequestedSchema: map[string]any{"type": "object"}}).
-				ToolResult(), nil
-		},
-	}
+	wanting := tool("want", func(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		if name := r.GetString("lacks", ""); name != "" {
+			return nil, fmt.Errorf("want: %w", mcp.MissingRequiredClientCapabilityError{Capability: name})
+		}
+		return mcpserver.NewInputRequestBuilder("").
+			Roots("z").
+			Elicit("a", mcp.ElicitationParams{Message: "?", RequestedSchema: map[string]any{"type": "object"}}).
+			ToolResult(), nil
+	})
 	for _, tt := range []struct {
 		capabilities, args string
 		status             int
@@ -81,7 +75,7 @@ func TestAnswerThatAsksIsOnlyForClientsThatCanBeAsked(t *testing.T) {
 		{everything, `{"lacks":"extensions.example.com/x"}`, 400, `"data":{"requiredCapabilities":{"extensions":{"example.com/x":{}}}}`},
 	} {
 		t.Run(tt.capabilities+tt.args, func(t *testing.T) {
-			inBubble(t, server.Options{Tools: []mcpserver.ServerTool{wanting}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+			inBubble(t, with(wanting), func(t *testing.T, r *remote) {
 				a := r.post(since2026(call("1", "want", tt.args), tt.capabilities), modernHeader("tools/call", "want")...)
 				if a.StatusCode != tt.status || !strings.Contains(a.body, tt.part) {
 					t.Errorf("got %d, %s, want %d and %s", a.StatusCode, a.body, tt.status, tt.part)
@@ -92,21 +86,18 @@ func TestAnswerThatAsksIsOnlyForClientsThatCanBeAsked(t *testing.T) {
 }
 
 func TestAnswerThatAsksIsAskedOfClientsBefore2026(t *testing.T) {
-	wanting := mcpserver.ServerTool{
-		Tool: mcp.NewTool("want"),
-		Handler: func(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			p := r.Params
-			roots, form := mcpserver.RootsResponse(p.InputResponses, "z"), mcpserver.ElicitationResponse(p.InputResponses, "a")
-			if roots != nil && form != nil {
-				return mcp.NewToolResultText(fmt.Sprintf("%s %s %s", p.RequestState, roots.Roots[0].URI, form.Action)), nil
-			}
-			return mcpserver.NewInputRequestBuilder("asked").
-				Roots("z").
-				Elicit("a", mcp.ElicitationParams{Message: "?", RequestedSchema: map[string]any{"type": "object"}}).
-				ToolResult(), nil
-		},
-	}
-	onEachTransport(t, server.Options{Tools: []mcpserver.ServerTool{wanting}}, everything, func(t *testing.T, a *asked) {
+	wanting := tool("want", func(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		p := r.Params
+		roots, form := mcpserver.RootsResponse(p.InputResponses, "z"), mcpserver.ElicitationResponse(p.InputResponses, "a")
+		if roots != nil && form != nil {
+			return mcp.NewToolResultText(fmt.Sprintf("%s %s %s", p.RequestState, roots.Roots[0].URI, form.Action)), nil
+		}
+		return mcpserver.NewInputRequestBuilder("asked").
+			Roots("z").
+			Elicit("a", mcp.ElicitationParams{Message: "?", RequestedSchema: map[string]any{"type": "object"}}).
+			ToolResult(), nil
+	})
+	onEachTransport(t, with(wanting), everything, func(t *testing.T, a *asked) {
 		a.send(call("1", "want", "{}"))
 		for range 2 { // both at once
 			if q := a.question(); q.Method == "roots/list" {
@@ -115,8 +106,6 @@ func TestAnswerThatAsksIsAskedOfClientsBefore2026(t *testing.T) {
 				a.reply(q, accepted)
 			}
 		}
-		if got := a.next(); got.text() != "asked file:///home accept" {
-			t.Errorf("got %s", got.line)
-		}
+		a.next().want(t, "the call", "1", "asked file:///home accept")
 	})
 }

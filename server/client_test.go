@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -26,20 +29,18 @@ type client struct {
 	in     io.WriteCloser // to the server
 	out    *io.PipeReader // from the server
 	lines  chan string    // that came from the server; closed at the end
-	served chan error
+	stop   context.CancelFunc
+	served <-chan error
 }
 
-// connect starts a server that runs until hangUp, and is stopped with ctx.
-func connect(ctx context.Context, t *testing.T, opts server.Options) *client {
+// connect starts a server that runs until hangUp or stop.
+func connect(t *testing.T, opts server.Options) *client {
 	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
 	in, toServer := io.Pipe()
 	fromServer, out := io.Pipe()
-	c := &client{t: t, in: toServer, out: fromServer, lines: make(chan string, 1<<16), served: make(chan error, 1)}
-	s := newServer(t, opts)
-	go func() {
-		c.served <- s.ServeStdio(ctx, in, out)
-		out.Close()
-	}()
+	c := &client{t: t, in: toServer, out: fromServer, lines: make(chan string, 1<<16), stop: stop}
+	c.served = startStdio(ctx, t, opts, in, out)
 	go func() {
 		defer close(c.lines)
 		lines := bufio.NewScanner(fromServer)
@@ -49,6 +50,35 @@ func connect(ctx context.Context, t *testing.T, opts server.Options) *client {
 	}()
 	return c
 }
+
+// overStdio runs a test with a server in a bubble, which must end without a trace, and
+// with no more to say, when its client hangs up.
+func overStdio(t *testing.T, opts server.Options, f func(*testing.T, *client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := connect(t, opts)
+		f(t, c)
+		if rest, err := c.hangUp(); err != nil || len(rest) > 0 {
+			t.Errorf("at the end: %v, %v", rest, err)
+		}
+	})
+}
+
+// startStdio starts a server, which closes a pipe that it writes to when it has ended.
+func startStdio(ctx context.Context, t testing.TB, opts server.Options, in io.Reader, out io.Writer) (served <-chan error) {
+	t.Helper()
+	s, done := newServer(t, opts), make(chan error, 1)
+	go func() {
+		done <- s.ServeStdio(ctx, in, out)
+		if pipe, ok := out.(*io.PipeWriter); ok {
+			pipe.Close()
+		}
+	}()
+	return done
+}
+
+// logTo is a log that is written to w.
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 func newServer(t testing.TB, opts server.Options) *server.Server {
 	t.Helper()
@@ -131,6 +161,14 @@ func parse(t testing.TB, line string) message {
 	return m
 }
 
+// want checks that a message answers the request with that id, "" for any, in these words.
+func (m message) want(t testing.TB, what, id, text string) {
+	t.Helper()
+	if id != "" && string(m.ID) != id || m.text() != text {
+		t.Errorf("%s got %s, want %q", what, m.line, text)
+	}
+}
+
 func (m message) text() string {
 	if m.Result == nil || len(m.Result.Content) == 0 {
 		return ""
@@ -150,10 +188,21 @@ func cancel(id string) string {
 	return fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%s,"reason":"test"}}`, id)
 }
 
+func tool(name string, handle mcpserver.ToolHandlerFunc) mcpserver.ServerTool {
+	return mcpserver.ServerTool{Tool: mcp.NewTool(name, mcp.WithDescription("For tests.")), Handler: handle}
+}
+
+// says is a tool that cannot fail.
+func says(name string, say func(context.Context, mcp.CallToolRequest) string) mcpserver.ServerTool {
+	return tool(name, func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		return mcp.NewToolResultText(say(ctx, r)), nil
+	})
+}
+
+// with are the options of a server that has these tools too.
+func with(tools ...mcpserver.ServerTool) server.Options { return server.Options{Tools: tools} }
+
 func fakeTools() []mcpserver.ServerTool {
-	tool := func(name string, handle mcpserver.ToolHandlerFunc) mcpserver.ServerTool {
-		return mcpserver.ServerTool{Tool: mcp.NewTool(name, mcp.WithDescription("For tests.")), Handler: handle}
-	}
 	return []mcpserver.ServerTool{
 		tool("echo", func(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 			return mcp.NewToolResultText(r.GetString("text", "")), nil
@@ -187,21 +236,18 @@ func fakeTools() []mcpserver.ServerTool {
 
 // own is a tool that names its owner in each of its reports and in its answer.
 func own() mcpserver.ServerTool {
-	return mcpserver.ServerTool{
-		Tool: mcp.NewTool("own"),
-		Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			owner := r.GetString("owner", "")
-			for i := range r.GetInt("reports", 0) {
-				err := mcpserver.ServerFromContext(ctx).SendNotificationToClient(ctx, "notifications/progress",
-					map[string]any{"progressToken": r.Params.Meta.ProgressToken, "progress": i + 1, "message": owner})
-				if err != nil {
-					return nil, err
-				}
-				runtime.Gosched()
+	return tool("own", func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		owner := r.GetString("owner", "")
+		for i := range r.GetInt("reports", 0) {
+			err := mcpserver.ServerFromContext(ctx).SendNotificationToClient(ctx, "notifications/progress",
+				map[string]any{"progressToken": r.Params.Meta.ProgressToken, "progress": i + 1, "message": owner})
+			if err != nil {
+				return nil, err
 			}
-			return mcp.NewToolResultText(owner), nil
-		},
-	}
+			runtime.Gosched()
+		}
+		return mcp.NewToolResultText(owner), nil
+	})
 }
 
 // notify reports progress as tools do.
@@ -219,16 +265,31 @@ type collector struct {
 	causes []string
 }
 
+// add remembers why something ended.
+func (c *collector) add(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.causes = append(c.causes, fmt.Sprint(err))
+}
+
+// gone is how the cause begins when the client has left.
+var gone = server.ErrClientGone.Error()
+
+// want checks that as many calls have ended, and that the words for why begin like that.
+func (c *collector) want(t testing.TB, causes ...string) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.EqualFunc(c.causes, causes, strings.HasPrefix) {
+		t.Errorf("requests ended with %q, want %q", c.causes, causes)
+	}
+}
+
 // waiting is a tool that only ends when it is cancelled.
 func (c *collector) waiting() mcpserver.ServerTool {
-	return mcpserver.ServerTool{
-		Tool: mcp.NewTool("wait"),
-		Handler: func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			<-ctx.Done()
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.causes = append(c.causes, context.Cause(ctx).Error())
-			return mcp.NewToolResultError(context.Cause(ctx).Error()), nil
-		},
-	}
+	return tool("wait", func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		<-ctx.Done()
+		c.add(context.Cause(ctx))
+		return mcp.NewToolResultError(context.Cause(ctx).Error()), nil
+	})
 }

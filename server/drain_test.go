@@ -16,10 +16,7 @@ import (
 func TestReadinessIsSeenToEndWhileRequestsDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := serveInBubble(t, server.Options{Drain: 10 * time.Second}, server.HTTPOptions{})
-		answered := make(chan reply)
-		go func() {
-			answered <- r.post(modern(call("1", "sleep", `{"seconds":5}`)), modernHeader("tools/call", "sleep")...)
-		}()
+		answered := later(func() reply { return r.call("sleep", `{"seconds":5}`) })
 		synctest.Wait()
 		r.stop()
 		time.Sleep(time.Second)
@@ -33,9 +30,7 @@ func TestReadinessIsSeenToEndWhileRequestsDo(t *testing.T) {
 		if a.StatusCode != 503 || a.Header.Get("Retry-After") == "" || !a.Close || !strings.Contains(a.body, "stopping") {
 			t.Errorf("a request got %d %v, %s", a.StatusCode, a.Header, a.body)
 		}
-		if a := <-answered; a.messages(t)[0].text() != "slept" {
-			t.Errorf("what was in flight got %s", a.body)
-		}
+		(<-answered).want("what was in flight", "slept")
 		began := time.Now()
 		r.end()
 		if took := time.Since(began); took > time.Second {
@@ -47,10 +42,7 @@ func TestReadinessIsSeenToEndWhileRequestsDo(t *testing.T) {
 func TestConnectionThatWasNeverUsedHardlyDelaysTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := serveInBubble(t, server.Options{}, server.HTTPOptions{})
-		unused, err := r.http1.DialContext(t.Context(), "tcp", "localhost:80")
-		if err != nil {
-			t.Fatal(err)
-		}
+		unused := r.dial()
 		defer unused.Close()
 		synctest.Wait()
 		began := time.Now()
@@ -63,12 +55,11 @@ func TestConnectionThatWasNeverUsedHardlyDelaysTheEnd(t *testing.T) {
 
 func TestStdioThatStopsTakesCancelsAndRefusesRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithCancel(t.Context())
 		var ended collector
-		c := connect(ctx, t, server.Options{Drain: time.Minute, Tools: []mcpserver.ServerTool{ended.waiting()}})
+		c := connect(t, server.Options{Drain: time.Minute, Tools: []mcpserver.ServerTool{ended.waiting()}})
 		c.send(call("1", "wait", "{}"), call("2", "sleep", `{"seconds":20}`))
 		synctest.Wait()
-		stop()
+		c.stop()
 		synctest.Wait()
 		c.send(call("3", "echo", "{}"))
 		if m := c.next(); string(m.ID) != "3" || m.Error == nil || m.Error.Message != "the server is stopping" || m.Error.Data.Code != "overloaded" {
@@ -76,37 +67,47 @@ func TestStdioThatStopsTakesCancelsAndRefusesRequests(t *testing.T) {
 		}
 		c.send(cancel("1"), `{"jsonrpc":"2.0","method":"notifications/other"}`, "no JSON", "")
 		synctest.Wait()
-		if len(ended.causes) != 1 || ended.causes[0] != "cancelled by the client" {
-			t.Errorf("a cancel had the effect %q", ended.causes)
-		}
+		ended.want(t, "cancelled by the client")
 		began := time.Now()
-		if m := c.next(); string(m.ID) != "2" || m.text() != "slept" {
-			t.Errorf("what was in flight got %s", m.line)
-		}
+		c.next().want(t, "what was in flight", "2", "slept")
 		if err := <-c.served; err != nil || time.Since(began) > 20*time.Second {
 			t.Errorf("ServeStdio returned %v after %v", err, time.Since(began))
 		}
 	})
 }
 
+func TestServerThatStopsTakesCancelsAndRefusesRequests(t *testing.T) {
+	onEachTransport(t, server.Options{Drain: time.Minute}, everything, func(t *testing.T, a *asked) {
+		a.send(callAsk("1", "form"))
+		q := a.question()
+		a.stop()
+		synctest.Wait()
+		a.send(call("2", "echo", "{}"))
+		if m := a.next(); string(m.ID) != "2" || m.Error == nil || m.Error.Message != "the server is stopping" || !*m.Error.Data.Retryable {
+			t.Errorf("a request got %s", m.line)
+		}
+		began := time.Now()
+		a.send(cancel("1"))
+		a.withdrawn(q)
+		a.quiet()
+		if took := time.Since(began); took > 0 {
+			t.Errorf("the cancel had an effect after %v", took)
+		}
+	})
+}
+
 func TestStdioThatStopsTellsWhatItCancels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithCancel(t.Context())
-		failing := mcpserver.ServerTool{
-			Tool: mcp.NewTool("failing"),
-			Handler: func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-				<-ctx.Done()
-				time.Sleep(time.Second) // so that it comes after the other
-				return nil, ctx.Err()
-			},
-		}
-		c := connect(ctx, t, server.Options{Drain: time.Second, Tools: []mcpserver.ServerTool{failing}})
+		failing := tool("failing", func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+			<-ctx.Done()
+			time.Sleep(time.Second) // so that it comes after the other
+			return nil, ctx.Err()
+		})
+		c := connect(t, server.Options{Drain: time.Second, Tools: []mcpserver.ServerTool{failing}})
 		c.send(call("1", "sleep", `{"seconds":60}`), call("2", "failing", "{}"))
 		synctest.Wait()
-		stop()
-		if m := c.next(); m.text() != "the server is stopping" {
-			t.Errorf("a tool that says why it ended: %s", m.line)
-		}
+		c.stop()
+		c.next().want(t, "a tool that says why it ended", "", "the server is stopping")
 		if m := c.next(); m.Error == nil || m.Error.Message != "the server is stopping" || m.Error.Data.Retryable == nil {
 			t.Errorf("a tool that does not: %s", m.line)
 		}
@@ -118,24 +119,13 @@ func TestStdioThatStopsTellsWhatItCancels(t *testing.T) {
 
 func TestRequestsOverHTTP2EndBeforeTheirConnectionDoes(t *testing.T) {
 	inTLSBubble(t, server.Options{Drain: 10 * time.Second}, func(t *testing.T, r *remote) {
-		inTime, late := make(chan reply), make(chan reply)
-		go func() {
-			inTime <- r.post(modern(call("1", "sleep", `{"seconds":5}`)), modernHeader("tools/call", "sleep")...)
-		}()
-		go func() {
-			late <- r.post(modern(call("2", "sleep", `{"seconds":60}`)), modernHeader("tools/call", "sleep")...)
-		}()
+		inTime := later(func() reply { return r.call("sleep", `{"seconds":5}`) })
+		late := later(func() reply { return r.call("sleep", `{"seconds":60}`) })
 		synctest.Wait()
 		r.stop()
 		synctest.Wait()
-		if a := r.send("GET", "/readyz", "", header()); a.StatusCode != 503 {
-			t.Errorf("/readyz: got %d", a.StatusCode)
-		}
-		if a := <-inTime; a.messages(t)[0].text() != "slept" {
-			t.Errorf("in time: %s", a.body)
-		}
-		if a := <-late; a.messages(t)[0].text() != "the server is stopping" {
-			t.Errorf("too late: %s", a.body)
-		}
+		r.send("GET", "/readyz", "", header()).wantStatus("/readyz:", 503)
+		(<-inTime).want("in time", "slept")
+		(<-late).want("too late", "the server is stopping")
 	})
 }

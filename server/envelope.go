@@ -5,12 +5,18 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"ollama-mcp/internal/caller"
 )
 
-// tokenMax is the longest id and method, in bytes, that a message may have.
-const tokenMax = 256
+const (
+	// tokenMax is the longest id and method, in bytes, that a message may have.
+	tokenMax = 256
+
+	// depthMax is how many objects and arrays encoding/json takes inside each other.
+	depthMax = 10_000
+)
 
 // envelope is what a JSON-RPC message says at its top level. It is written the
 // message in pieces of any size and keeps almost nothing, so that a message too
@@ -21,6 +27,7 @@ const tokenMax = 256
 type envelope struct {
 	isObject bool
 	isReply  bool   // has a result or an error, as only the answer to a request has
+	isDeep   bool   // more than depthMax
 	id       []byte // the JSON value of the last "id"; empty if there is none
 	method   []byte // likewise
 
@@ -69,6 +76,7 @@ func (e *envelope) step(b byte) {
 			e.isObject = b == '{'
 		}
 		e.depth++
+		e.isDeep = e.isDeep || e.depth > depthMax
 		if e.depth == 1 {
 			return
 		}
@@ -140,7 +148,16 @@ func (e *envelope) requestID() (id json.RawMessage, ok bool) {
 	if b := e.id[0]; b != '"' && b != '-' && (b < '0' || b > '9') {
 		return nil, false
 	}
-	return append(id, e.id...), true
+	return append(id, inUTF8(e.id)...), true
+}
+
+// inUTF8 is JSON in which each byte that is no UTF-8 has become U+FFFD: encoding/json
+// takes such bytes, and an answer must not have them.
+func inUTF8(text []byte) []byte {
+	if utf8.Valid(text) {
+		return text
+	}
+	return []byte(string([]rune(string(text))))
 }
 
 // methodName is the method, if there is one.
@@ -167,6 +184,7 @@ type incoming struct {
 	header http.Header // those by which tools may log it; nil but for HTTP
 	held   int64       // bytes of room, given back when the message has been dealt with
 	kind   kind
+	isDeep bool            // more than encoding/json takes, and so it cannot be handled
 	id     json.RawMessage // of a request, or of what looks like one; nil if there is none
 	method string          // "" if there is none
 	line   []byte          // the message, without blanks around it
@@ -193,7 +211,7 @@ const (
 
 // message sorts a message by what has been written of it to e. It keeps line.
 func (e *envelope) message(line []byte) incoming {
-	m := incoming{line: bytes.Trim(line, " \t\r\n")}
+	m := incoming{line: bytes.Trim(line, " \t\r\n"), isDeep: e.isDeep}
 	var hasID, hasMethod bool
 	m.id, hasID = e.requestID()
 	m.method, hasMethod = e.methodName()
@@ -202,7 +220,7 @@ func (e *envelope) message(line []byte) incoming {
 		m.kind = kindNothing
 	case e.isObject && hasID && hasMethod:
 		m.kind = kindRequest
-	case e.isObject && !e.hasID() && hasMethod && json.Valid(m.line):
+	case e.isObject && !e.hasID() && hasMethod && (e.isDeep || json.Valid(m.line)):
 		m.kind = kindNotification
 	case e.isObject && e.isReply && !hasMethod:
 		m.kind = kindReply

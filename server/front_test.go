@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -62,8 +61,7 @@ func TestAddressThatAClientReachesIsAHostOfOurs(t *testing.T) {
 		req := httptest.NewRequest("GET", "/readyz", nil)
 		req.Host = host
 		local := context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 9), Port: 8383})
-		a := httptest.NewRecorder()
-		h.ServeHTTP(a, req.WithContext(local))
+		a := record(h, req.WithContext(local))
 		if a.Code != want {
 			t.Errorf("host %s: got %d, want %d", host, a.Code, want)
 		}
@@ -78,11 +76,8 @@ func TestBodyThatIsTooLargeTakesLittleMemory(t *testing.T) {
 		req.Host, req.ContentLength = "localhost", announced
 		req.Header = header()
 		a := httptest.NewRecorder()
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		h.ServeHTTP(a, req)
-		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; a.Code != http.StatusRequestEntityTooLarge || used > 256<<10 {
+		used := allocated(func() { h.ServeHTTP(a, req) })
+		if a.Code != http.StatusRequestEntityTooLarge || used > 256<<10 {
 			t.Errorf("announced as %d: got %d, and %d bytes were allocated", announced, a.Code, used)
 		}
 	}
@@ -150,8 +145,7 @@ func TestPreflightOfAnAllowedOriginIsAnswered(t *testing.T) {
 	req.Header.Set("Origin", "https://app.example.com")
 	req.Header.Set("Access-Control-Request-Method", "POST")
 	req.Header.Set("Access-Control-Request-Headers", "content-type,mcp-session-id")
-	a := httptest.NewRecorder()
-	h.ServeHTTP(a, req)
+	a := record(h, req)
 	if a.Code != 204 || a.Header().Get("Access-Control-Allow-Headers") != "content-type,mcp-session-id" ||
 		!strings.Contains(a.Header().Get("Access-Control-Allow-Methods"), "POST") {
 		t.Errorf("got %d, %v", a.Code, a.Header())
@@ -179,10 +173,7 @@ func TestNewHTTPRefusesWhatCannotBeAllowed(t *testing.T) {
 
 func front(t testing.TB, over server.HTTPOptions) *server.HTTP {
 	t.Helper()
-	h, err := server.NewHTTP(newServer(t, server.Options{MaxMessage: 1 << 12}), over)
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := newHTTP(t, server.Options{MaxMessage: 1 << 12}, over)
 	return h
 }
 
@@ -192,8 +183,7 @@ func try(h http.Handler, method, path, host, origin string) *httptest.ResponseRe
 	if origin != "" {
 		req.Header.Set("Origin", origin)
 	}
-	a := httptest.NewRecorder()
-	h.ServeHTTP(a, req)
+	a := record(h, req)
 	return a
 }
 
@@ -221,8 +211,7 @@ func FuzzHTTP(f *testing.F) {
 		}
 		req.Host = host
 		req.Header = http.Header{"Content-Type": {kind}, "Mcp-Protocol-Version": {version}, "Mcp-Method": {mcpMethod}, "Mcp-Session-Id": {version}}
-		a := httptest.NewRecorder()
-		h.ServeHTTP(a, req)
+		a := record(h, req)
 		if a.Code >= 500 || a.Code < 200 {
 			t.Errorf("got %d, %s", a.Code, a.Body)
 		}

@@ -3,7 +3,6 @@ package server_test
 import (
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -20,7 +19,7 @@ import (
 func FuzzHeaders(f *testing.F) {
 	const secret = "Bearer p4ssw0rd"
 	var log strings.Builder
-	s, err := server.New(server.Options{Name: "test", Tools: fakeTools(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s, err := server.New(server.Options{Name: "test", Tools: fakeTools(), Log: logTo(&log)})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -59,8 +58,7 @@ func FuzzHeaders(f *testing.F) {
 		if origin != "" {
 			req.Header.Set("Origin", origin)
 		}
-		a := httptest.NewRecorder()
-		h.ServeHTTP(a, req)
+		a := record(h, req)
 
 		if strings.Contains(a.Body.String(), `"result"`) && (authorization != secret || req.URL.Path != "/mcp") {
 			t.Errorf("it was served: %s", a.Body)
@@ -96,7 +94,7 @@ func FuzzStreamMessage(f *testing.F) {
 		if strings.ContainsFunc(kind, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Skip("no header")
 		}
-		inBubble(t, server.Options{MaxMessage: 1 << 12}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+		inBubble(t, server.Options{MaxMessage: 1 << 12}, func(t *testing.T, r *remote) {
 			s := r.openStream()
 			s.say(initialize)
 			s.next()
@@ -113,7 +111,6 @@ func FuzzStreamMessage(f *testing.F) {
 				}
 				alive = strings.Contains(e.data, `"last"`)
 			}
-			s.resp.Body.Close()
 		})
 	})
 }

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/mark3labs/mcp-go/mcp"
-	mcpserver "github.com/mark3labs/mcp-go/server"
 	"golang.org/x/sys/unix"
 
 	"ollama-mcp/server"
@@ -34,18 +33,13 @@ func TestClientThatDiesIsNoticedWithoutWritingToIt(t *testing.T) {
 			in := input(t)
 			fromServer, out := pipe(t)
 			asked, cause := make(chan struct{}), make(chan error, 1)
-			hold := mcpserver.ServerTool{
-				Tool: mcp.NewTool("hold"),
-				Handler: func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-					close(asked)
-					<-ctx.Done()
-					cause <- context.Cause(ctx)
-					return mcp.NewToolResultText("too late"), nil
-				},
-			}
-			s := newServer(t, server.Options{Tools: []mcpserver.ServerTool{hold}})
-			served := make(chan error, 1)
-			go func() { served <- s.ServeStdio(t.Context(), in, out) }()
+			hold := says("hold", func(ctx context.Context, _ mcp.CallToolRequest) string {
+				close(asked)
+				<-ctx.Done()
+				cause <- context.Cause(ctx)
+				return "too late"
+			})
+			served := startStdio(t.Context(), t, with(hold), in, out)
 			<-asked
 			fromServer.Close()
 			if err := <-served; !errors.Is(err, server.ErrClientGone) {
@@ -70,9 +64,7 @@ func TestClientThatOnlyStopsSendingIsNotTakenForDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	in, toServer := pipe(t)
-	served := make(chan error, 1)
-	s := newServer(t, server.Options{})
-	go func() { served <- s.ServeStdio(t.Context(), in, out) }()
+	served := startStdio(t.Context(), t, server.Options{}, in, out)
 	answers := bufio.NewReader(ours)
 	for range 3 {
 		if _, err := io.WriteString(toServer, `{"jsonrpc":"2.0","id":1,"method":"ping"}`+"\n"); err != nil {
@@ -92,9 +84,7 @@ func TestReadOfAPipeIsWokenWhenTheServerStops(t *testing.T) {
 	in, _ := pipe(t)
 	fromServer, out := pipe(t)
 	ctx, stop := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	s := newServer(t, server.Options{})
-	go func() { served <- s.ServeStdio(ctx, in, out) }()
+	served := startStdio(ctx, t, server.Options{}, in, out)
 	stop()
 	if err := <-served; err != nil {
 		t.Errorf("ServeStdio returned %v", err)

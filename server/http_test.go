@@ -27,8 +27,8 @@ func TestStoppingLetsHTTPRequestsEndForAWhile(t *testing.T) {
 		s.say(call("2", "sleep", `{"seconds":60}`))
 		late, inTime := make(chan string, 1), make(chan string, 1)
 		session := r.initialize()
-		go func() { late <- r.post(call("1", "sleep", `{"seconds":60}`), "Mcp-Session-Id", session).body }()
-		go func() { inTime <- r.post(call("2", "sleep", `{"seconds":9}`), "Mcp-Session-Id", session).body }()
+		go func() { late <- r.postIn(session, call("1", "sleep", `{"seconds":60}`)).body }()
+		go func() { inTime <- r.postIn(session, call("2", "sleep", `{"seconds":9}`)).body }()
 		synctest.Wait()
 
 		began := time.Now()
@@ -36,20 +36,15 @@ func TestStoppingLetsHTTPRequestsEndForAWhile(t *testing.T) {
 		if got := <-inTime; !strings.Contains(got, "slept") || time.Since(began) > 9*time.Second {
 			t.Errorf("in time: %s", got)
 		}
-		if m, _ := s.next(); m.text() != "slept" {
-			t.Errorf("in time, on the stream: %s", m.line)
-		}
+		s.next().want(t, "in time, on the stream", "", "slept")
 		if got := <-late; !strings.Contains(got, "the server is stopping") || time.Since(began) != 10*time.Second {
 			t.Errorf("too late, after %v: %s", time.Since(began), got)
 		}
-		if m, _ := s.next(); m.text() != "the server is stopping" {
-			t.Errorf("too late, on the stream: %s", m.line)
-		}
+		s.next().want(t, "too late, on the stream", "", "the server is stopping")
 		r.end()
 		if took := time.Since(began); took > 11*time.Second {
 			t.Errorf("Serve returned after %v", took)
 		}
-		s.resp.Body.Close()
 	})
 }
 
@@ -66,23 +61,19 @@ func TestStoppingWaitsForNoIdleClient(t *testing.T) {
 		if e, ok := <-s.events; ok {
 			t.Errorf("the stream goes on with %v", e)
 		}
-		s.resp.Body.Close()
 	})
 }
 
 func TestServerThatStopsTakesNothingMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := serveInBubble(t, server.Options{}, server.HTTPOptions{})
-		h, err := server.NewHTTP(newServer(t, server.Options{}), server.HTTPOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		h := newHTTP(t, server.Options{}, server.HTTPOptions{})
 		if a := try(h, "GET", "/readyz", "localhost", ""); a.Code != 200 {
 			t.Errorf("before: %d", a.Code)
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		stop()
-		if err := h.Serve(ctx, &pipes{closed: make(chan struct{})}); err != nil {
+		if err := h.Serve(ctx, newPipes()); err != nil {
 			t.Error(err)
 		}
 		for path, want := range map[string]int{"/readyz": 503, "/sse": 503, "/healthz": 200} {
@@ -90,8 +81,9 @@ func TestServerThatStopsTakesNothingMore(t *testing.T) {
 				t.Errorf("%s: got %d, want %d", path, a.Code, want)
 			}
 		}
-		for _, path := range []string{"/mcp", "/message"} {
-			if a := try(h, "POST", path, "localhost", ""); a.Code != 503 || !strings.Contains(a.Body.String(), "stopping") {
+		for path, id := range map[string]string{"/mcp": `"init"`, "/message": "null"} {
+			a := tryPost(h, path, initialize)
+			if m := parse(t, a.Body.String()); a.Code != 503 || m.Error.Message != "the server is stopping" || string(m.ID) != id {
 				t.Errorf("%s: got %d, %s", path, a.Code, a.Body)
 			}
 		}
@@ -105,13 +97,10 @@ func TestServerThatStopsTakesNothingMore(t *testing.T) {
 func TestToolThatDoesNotEndIsAnErrorOverHTTPToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		deaf := mcpserver.ServerTool{
-			Tool: mcp.NewTool("deaf"),
-			Handler: func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-				<-release
-				return mcp.NewToolResultText("at last"), nil
-			},
-		}
+		deaf := says("deaf", func(context.Context, mcp.CallToolRequest) string {
+			<-release
+			return "at last"
+		})
 		r := serveInBubble(t, server.Options{Drain: time.Second, Tools: []mcpserver.ServerTool{deaf}}, server.HTTPOptions{})
 		asked := make(chan error)
 		go func() {
@@ -135,11 +124,8 @@ func TestToolThatDoesNotEndIsAnErrorOverHTTPToo(t *testing.T) {
 
 func TestListenerThatFailsEndsTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, err := server.NewHTTP(newServer(t, server.Options{}), server.HTTPOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		good, broken := &pipes{closed: make(chan struct{})}, &pipes{closed: make(chan struct{})}
+		h := newHTTP(t, server.Options{}, server.HTTPOptions{})
+		good, broken := newPipes(), newPipes()
 		broken.Close()
 		if err := h.Serve(t.Context(), good, broken); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("got %v", err)
@@ -183,10 +169,7 @@ func TestAddressesAreListenedAtOrRefused(t *testing.T) {
 		{"no port", server.HTTPOptions{Listen: []string{"127.0.0.1"}}, "missing port"},
 		{"nothing", server.HTTPOptions{}, "no address"},
 	} {
-		h, err := server.NewHTTP(newServer(t, server.Options{}), tt.over)
-		if err != nil {
-			t.Fatal(err)
-		}
+		h := newHTTP(t, server.Options{}, tt.over)
 		ctx, stop := context.WithCancel(t.Context())
 		stop()
 		err = h.ListenAndServe(ctx)
@@ -198,10 +181,7 @@ func TestAddressesAreListenedAtOrRefused(t *testing.T) {
 
 func TestSocketIsItsOwnersAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	h, err := server.NewHTTP(newServer(t, server.Options{}), server.HTTPOptions{Listen: []string{"unix:" + path}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := newHTTP(t, server.Options{}, server.HTTPOptions{Listen: []string{"unix:" + path}})
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- h.ListenAndServe(ctx) }()

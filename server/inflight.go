@@ -49,9 +49,10 @@ func (f *inflight) cancelRequest(notification []byte) {
 	if json.Unmarshal(notification, &n) != nil {
 		return
 	}
+	id := string(inUTF8(n.Params.RequestID))
 	f.inflightMu.Lock()
-	r := f.requests[string(n.Params.RequestID)]
-	delete(f.requests, string(n.Params.RequestID))
+	r := f.requests[id]
+	delete(f.requests, id)
 	f.inflightMu.Unlock()
 	if r != nil {
 		r.cancel(errCancelled)

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"testing"
 
-	mcpserver "github.com/mark3labs/mcp-go/server"
-
 	"ollama-mcp/server"
 )
 
@@ -51,24 +49,24 @@ func together(f func(client string, id int)) {
 }
 
 func TestSessionsWithEqualIDsGetTheirOwn(t *testing.T) {
-	r := serveOnSocket(t, server.Options{Tools: []mcpserver.ServerTool{own()}}, server.HTTPOptions{})
+	r := serveOnSocket(t, with(own()), server.HTTPOptions{})
 	sessions := map[string]string{"a": r.initialize(), "b": r.initialize()}
 	together(func(client string, id int) {
-		a := r.post(owned(client, id), "Mcp-Session-Id", sessions[client])
-		checkOwned(t, client, id, a.messages(t))
+		a := r.postIn(sessions[client], owned(client, id))
+		checkOwned(t, client, id, a.messages())
 	})
 }
 
 func TestRequestsWithoutSessionsAndWithEqualIDsGetTheirOwn(t *testing.T) {
-	r := serveOnSocket(t, server.Options{Tools: []mcpserver.ServerTool{own()}}, server.HTTPOptions{})
+	r := serveOnSocket(t, with(own()), server.HTTPOptions{})
 	together(func(client string, id int) {
 		a := r.post(modern(owned(client, id)), modernHeader("tools/call", "own")...)
-		checkOwned(t, client, id, a.messages(t))
+		checkOwned(t, client, id, a.messages())
 	})
 }
 
 func TestStreamsWithEqualIDsGetTheirOwn(t *testing.T) {
-	r := serveOnSocket(t, server.Options{Tools: []mcpserver.ServerTool{own()}}, server.HTTPOptions{})
+	r := serveOnSocket(t, with(own()), server.HTTPOptions{})
 	streams := map[string]*stream{"a": r.openStream(), "b": r.openStream()}
 	for _, s := range streams {
 		s.say(initialize)
@@ -78,7 +76,7 @@ func TestStreamsWithEqualIDsGetTheirOwn(t *testing.T) {
 	for client, s := range streams {
 		got := make(map[string][]message) // by id or token
 		for range crowd * (reports + 1) {
-			m, _ := s.next()
+			m := s.next()
 			id := string(m.ID)
 			if m.Method != "" {
 				id = fmt.Sprint(m.Params.ProgressToken)
@@ -88,6 +86,6 @@ func TestStreamsWithEqualIDsGetTheirOwn(t *testing.T) {
 		for id := range crowd {
 			checkOwned(t, client, id, got[fmt.Sprint(id)])
 		}
-		s.resp.Body.Close()
+		s.close()
 	}
 }

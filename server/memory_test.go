@@ -29,10 +29,7 @@ func TestIdleSessionTakesLessThanFourKilobytes(t *testing.T) {
 
 func TestSessionKeepsLittleOfWhatItsClientSaysOfItself(t *testing.T) {
 	const sessions = 20
-	h, err := server.NewHTTP(newServer(t, server.Options{}), server.HTTPOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := newHTTP(t, server.Options{}, server.HTTPOptions{})
 	tryPost(h, "/mcp", stuffed())
 	before := inUse()
 	for range sessions {
@@ -83,6 +80,15 @@ func TestStreamThatHadManyCallsAtOnceTakesNoMore(t *testing.T) {
 	wantEach(t, streams, before, 64<<10)
 }
 
+// allocated is how many bytes f takes in all, for however short a time.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
 // inUse is the memory that goroutines take, and all that they can still reach.
 func inUse() int64 {
 	for range 3 { // what pools let go of, and stacks that shrink by half each time
@@ -107,10 +113,7 @@ func wantEach(t *testing.T, number, before, limit int64) {
 // where to send messages.
 func (r *remote) openThin() (conn net.Conn, path string) {
 	r.t.Helper()
-	conn, err := r.http1.DialContext(r.t.Context(), "tcp", "")
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	conn = r.dial()
 	io.WriteString(conn, "GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	in := bufio.NewReader(conn)
 	path = nextData(r.t, in)
@@ -137,7 +140,6 @@ func nextData(t testing.TB, in *bufio.Reader) string {
 func tryPost(h http.Handler, path, body string) *httptest.ResponseRecorder {
 	req := httptest.NewRequest("POST", path, strings.NewReader(body))
 	req.Host, req.Header = "localhost", header()
-	a := httptest.NewRecorder()
-	h.ServeHTTP(a, req)
+	a := record(h, req)
 	return a
 }

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/mark3labs/mcp-go/mcp"
 
@@ -109,6 +109,20 @@ func TestIDComesBackAsItWasSent(t *testing.T) {
 	}
 }
 
+func TestIDThatIsNotInUTF8IsMadeSo(t *testing.T) {
+	const sent, told = "\"a\xffb\xc3\xa9\xc3\"", "\"a\ufffdbé\ufffd\""
+	for _, line := range []string{call(sent, "echo", "{}"), call(sent, "ecko", "{}"), `{"jsonrpc":"2.0","id":` + sent + `}`} {
+		if got := talk(t, server.Options{}, strings.NewReader(line)); len(got) != 1 || string(got[0].ID) != told || !utf8.ValidString(got[0].line) {
+			t.Errorf("%q got %v", line, got)
+		}
+	}
+	var ended collector
+	opts := with(ended.waiting())
+	if got := talk(t, opts, strings.NewReader(call(sent, "wait", "{}")+"\n"+cancel(sent))); len(got) > 0 || len(ended.causes) != 1 {
+		t.Errorf("its cancel got %v, and the calls ended with %q", got, ended.causes)
+	}
+}
+
 func TestMessageThatIsTooLargeIsRefusedUnderItsID(t *testing.T) {
 	big := strings.Repeat(`quite {large} [and] \"odd\": \\`, 1<<16)
 	tests := []struct{ name, line, id string }{
@@ -149,6 +163,39 @@ func TestMessageThatIsTooLargeIsRefusedUnderItsID(t *testing.T) {
 	}
 }
 
+// deep is JSON with so many arrays inside each other.
+func deep(levels int) string { return strings.Repeat("[", levels) + strings.Repeat("]", levels) }
+
+func TestMessageThatIsNestedTooDeepIsRefusedUnderItsID(t *testing.T) {
+	const most = 10_000 // of encoding/json, the message itself included
+	for name, tt := range map[string]struct{ line, id string }{
+		"params":            {`{"jsonrpc":"2.0","id":1,"method":"ping","params":` + deep(most) + `}`, "1"},
+		"id last":           {`{"jsonrpc":"2.0","method":"ping","params":` + deep(most) + `,"id":"abc"}`, `"abc"`},
+		"arguments":         {call("1", "echo", deep(most+1)), "1"},
+		"no id that is one": {`{"jsonrpc":"2.0","id":` + deep(most) + `,"method":"ping"}`, "null"},
+		"a batch":           {deep(most + 1), "null"},
+		"a notification":    {`{"jsonrpc":"2.0","method":"notifications/cancelled","params":` + deep(most) + `}`, ""},
+		"a reply":           {`{"jsonrpc":"2.0","id":1,"result":` + deep(most) + `}`, ""},
+	} {
+		got := talk(t, server.Options{}, strings.NewReader(tt.line))
+		if tt.id == "" && len(got) == 0 {
+			continue
+		}
+		if len(got) != 1 || string(got[0].ID) != tt.id || got[0].Error == nil || got[0].Error.Code != mcp.INVALID_REQUEST ||
+			!strings.Contains(got[0].Error.Message, "nested more than 10000 deep") || *got[0].Error.Data.Retryable {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+	for _, line := range []string{
+		`{"jsonrpc":"2.0","id":1,"method":"ping","params":` + strings.Repeat(`{"a":`, most-1) + "1" + strings.Repeat("}", most-1) + `}`,
+		call("1", "echo", `{"text":"`+strings.Repeat("[", most+1)+`"}`),
+	} {
+		if got := talk(t, server.Options{}, strings.NewReader(line)); len(got) != 1 || got[0].Error != nil {
+			t.Errorf("%.80s is not too deep, and got %v", line, got)
+		}
+	}
+}
+
 // repeated is a reader of n bytes that takes no memory.
 type repeated struct{ n int }
 
@@ -166,14 +213,12 @@ func (r *repeated) Read(p []byte) (int, error) {
 func TestMessageThatIsTooLargeTakesLittleMemory(t *testing.T) {
 	const size, limit = 128 << 20, 1 << 20
 	in := io.MultiReader(strings.NewReader(`{"id":1,"method":"`), &repeated{size}, strings.NewReader(`"}`))
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	got := talk(t, server.Options{MaxMessage: limit}, in)
-	runtime.ReadMemStats(&after)
+	var got []message
+	used := allocated(func() { got = talk(t, server.Options{MaxMessage: limit}, in) })
 	if len(got) != 1 || string(got[0].ID) != "1" {
 		t.Errorf("got %v", got)
 	}
-	if used := after.TotalAlloc - before.TotalAlloc; used > 16*limit {
+	if used > 16*limit {
 		t.Errorf("%d bytes were allocated for a message of %d", used, size)
 	}
 }

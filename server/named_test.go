@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"context"
-	"log/slog"
 	"strings"
 	"testing"
 
@@ -14,16 +13,13 @@ import (
 
 // named is a tool that says how its request is called.
 func named() mcpserver.ServerTool {
-	return mcpserver.ServerTool{
-		Tool: mcp.NewTool("named"),
-		Handler: func(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			return mcp.NewToolResultText(r.Header.Get("X-Request-Id") + " " + r.Header.Get("Traceparent")), nil
-		},
-	}
+	return says("named", func(_ context.Context, r mcp.CallToolRequest) string {
+		return r.Header.Get("X-Request-Id") + " " + r.Header.Get("Traceparent")
+	})
 }
 
 func TestRequestIsNamedToToolAndClientAlike(t *testing.T) {
-	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{named()}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, with(named()), func(t *testing.T, r *remote) {
 		for _, tt := range []struct {
 			sent  string
 			kept  bool
@@ -42,7 +38,7 @@ func TestRequestIsNamedToToolAndClientAlike(t *testing.T) {
 			if id == "" || (id == tt.sent) != tt.kept {
 				t.Errorf("%q: the client is told %q", tt.sent, id)
 			}
-			if got := a.messages(t)[0].text(); got != id+" "+tt.trace {
+			if got := a.text(); got != id+" "+tt.trace {
 				t.Errorf("%q: the tool is told %q", tt.sent, got)
 			}
 		}
@@ -51,7 +47,7 @@ func TestRequestIsNamedToToolAndClientAlike(t *testing.T) {
 
 func TestRequestThatIsRefusedIsNamedInTheLog(t *testing.T) {
 	var log strings.Builder
-	inBubble(t, server.Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, aliceAndBob(), func(t *testing.T, r *remote) {
+	inBubbleWith(t, server.Options{Log: logTo(&log)}, aliceAndBob(), func(t *testing.T, r *remote) {
 		r.post(initialize, "X-Request-Id", "b7c1", "Authorization", "Bearer nobody")
 	})
 	if !strings.Contains(log.String(), "request=b7c1") {

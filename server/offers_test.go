@@ -28,7 +28,7 @@ func TestWhatAServerOffersBesideToolsIsServed(t *testing.T) {
 		}},
 		Extra: []mcpserver.ServerOption{mcpserver.WithLogging(), mcpserver.WithCompletions()},
 	}
-	inBubble(t, opts, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, opts, func(t *testing.T, r *remote) {
 		a := r.post(initialize)
 		for _, want := range []string{`"completions":{}`, `"logging":{}`, `"prompts":{}`, `"resources":{}`} {
 			if !strings.Contains(a.body, want) {
@@ -42,7 +42,7 @@ func TestWhatAServerOffersBesideToolsIsServed(t *testing.T) {
 			`{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"debug"}}`:    `"result":{}`,
 			`{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"test://other"}}`: `"code":-32002,"message":"there is no resource \"test://other\"","data":{"uri":"test://other"}`,
 		} {
-			if a := r.post(body, "Mcp-Session-Id", session); !strings.Contains(a.body, want) {
+			if a := r.postIn(session, body); !strings.Contains(a.body, want) {
 				t.Errorf("%s got %s, want %s", body, a.body, want)
 			}
 		}
@@ -61,15 +61,15 @@ func lost() mcpserver.ServerResourceTemplate {
 
 func TestResourceThatIsNotFoundIsNamedInBothEras(t *testing.T) {
 	opts := server.Options{ResourceTemplates: []mcpserver.ServerResourceTemplate{lost()}}
-	inBubble(t, opts, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, opts, func(t *testing.T, r *remote) {
 		session := r.initialize()
 		for uri, says := range map[string]string{"lost://1": "lost://1 has expired", "other://1": "there is no resource"} {
 			read := `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"` + uri + `","_meta":{"progressToken":1}}}`
 			for code, a := range map[int]reply{
-				mcp.RESOURCE_NOT_FOUND: r.post(read, "Mcp-Session-Id", session),
+				mcp.RESOURCE_NOT_FOUND: r.postIn(session, read),
 				mcp.INVALID_PARAMS:     r.post(modern(read), modernHeader("resources/read", uri)...),
 			} {
-				m := a.messages(t)[0]
+				m := a.message()
 				if m.Error == nil || m.Error.Code != code || !strings.Contains(m.Error.Message, says) ||
 					!strings.Contains(a.body, `"data":{"uri":"`+uri+`"}`) {
 					t.Errorf("%s, want code %d: got %s", uri, code, a.body)

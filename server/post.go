@@ -20,6 +20,9 @@ func (h *HTTP) post(w http.ResponseWriter, req *http.Request, from caller.Caller
 	}
 	defer h.server.room.give(m.held)
 	if m.kind == kindRequest { // and not what ends one, or lets it go on
+		if h.refuseLate(w, m.id) {
+			return
+		}
 		limit := h.server.opts.MaxInFlight
 		defer h.inWork.Add(-1)
 		if h.inWork.Add(1) > int64(limit) {
@@ -33,7 +36,7 @@ func (h *HTTP) post(w http.ResponseWriter, req *http.Request, from caller.Caller
 	inHeader := req.Header.Get(headerVersion)
 	switch {
 	case err != nil || m.kind == kindMalformed:
-		refuse(w, http.StatusBadRequest, malformed(m.id, m.line))
+		refuse(w, http.StatusBadRequest, malformed(m))
 	case isModern(inHeader) || isModern(version):
 		h.postModern(w, req, m, raw, version)
 	case m.kind == kindRequest && m.method == "initialize":
@@ -53,7 +56,7 @@ func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, 
 		w.WriteHeader(http.StatusAccepted)
 		return
 	case kindReply:
-		refuse(w, http.StatusBadRequest, malformed(m.id, m.line))
+		refuse(w, http.StatusBadRequest, malformed(m))
 		return
 	}
 	if e := h.server.checkModern(req.Header, m, raw, version); e != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,42 +17,32 @@ import (
 	"ollama-mcp/server"
 )
 
-// inBubble runs a test with a server in a bubble, which must end without a trace.
-func inBubble(t *testing.T, opts server.Options, over server.HTTPOptions, f func(*testing.T, *remote)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		r := serveInBubble(t, opts, over)
-		f(t, r)
-		r.end()
-	})
-}
-
 func TestBothErasAreServedAtOneAddress(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		session := r.initialize()
-		a := r.post(call("1", "echo", `{"text":"old"}`), "Mcp-Session-Id", session, "MCP-Protocol-Version", "2025-11-25")
-		if a.StatusCode != 200 || a.Header.Get("Content-Type") != "application/json" || a.messages(t)[0].text() != "old" {
+		a := r.postIn(session, call("1", "echo", `{"text":"old"}`), "MCP-Protocol-Version", "2025-11-25")
+		if a.StatusCode != 200 || a.Header.Get("Content-Type") != "application/json" || a.text() != "old" {
 			t.Errorf("legacy: %d, %s", a.StatusCode, a.body)
 		}
-		a = r.post(modern(call("1", "echo", `{"text":"new"}`)), modernHeader("tools/call", "echo")...)
-		if a.StatusCode != 200 || a.Header.Get("Mcp-Session-Id") != "" || a.messages(t)[0].text() != "new" {
+		a = r.call("echo", `{"text":"new"}`)
+		if a.StatusCode != 200 || a.Header.Get("Mcp-Session-Id") != "" || a.text() != "new" {
 			t.Errorf("modern: %d, %s", a.StatusCode, a.body)
 		}
 	})
 }
 
 func TestResponseBecomesAStreamWithTheFirstProgress(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		session := r.initialize()
 		for _, a := range []reply{
-			r.post(call("1", "progress", `{"reports":50}`), "Mcp-Session-Id", session),
-			r.post(modern(call("1", "progress", `{"reports":50}`)), modernHeader("tools/call", "progress")...),
+			r.postIn(session, call("1", "progress", `{"reports":50}`)),
+			r.call("progress", `{"reports":50}`),
 		} {
 			if a.Header.Get("Content-Type") != "text/event-stream" || a.Header.Get("X-Accel-Buffering") != "no" ||
 				a.Header.Get("Cache-Control") != "no-store" {
 				t.Errorf("headers: %v", a.Header)
 			}
-			all := a.messages(t)
+			all := a.messages()
 			if len(all) != 51 || all[50].text() != "done" {
 				t.Fatalf("%d messages: %s", len(all), a.body)
 			}
@@ -67,26 +56,26 @@ func TestResponseBecomesAStreamWithTheFirstProgress(t *testing.T) {
 }
 
 func TestClientThatTakesNoStreamGetsJSON(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		session := r.initialize()
 		for _, args := range []string{`{"reports":3}`, `{"reports":0}`} {
-			a := r.post(call("1", "progress", args), "Mcp-Session-Id", session, "Accept", "application/json")
-			if a.Header.Get("Content-Type") != "application/json" || a.messages(t)[0].text() != "done" {
+			a := r.postIn(session, call("1", "progress", args), "Accept", "application/json")
+			if a.Header.Get("Content-Type") != "application/json" || a.text() != "done" {
 				t.Errorf("%s got %v, %s", args, a.Header, a.body)
 			}
 		}
-		a := r.post(call("1", "sleep", `{"seconds":100}`), "Mcp-Session-Id", session, "Accept", "application/json")
-		if a.messages(t)[0].text() != "slept" {
+		a := r.postIn(session, call("1", "sleep", `{"seconds":100}`), "Accept", "application/json")
+		if a.text() != "slept" {
 			t.Errorf("a long call got %s", a.body)
 		}
 	})
 }
 
 func TestSilentResponseIsKeptAlive(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		began := time.Now()
-		a := r.post(modern(call("1", "sleep", `{"seconds":50}`)), modernHeader("tools/call", "sleep")...)
-		if n := strings.Count(a.body, ": still here\n\n"); n != 3 || a.messages(t)[0].text() != "slept" || time.Since(began) != 50*time.Second {
+		a := r.call("sleep", `{"seconds":50}`)
+		if n := strings.Count(a.body, ": still here\n\n"); n != 3 || a.text() != "slept" || time.Since(began) != 50*time.Second {
 			t.Errorf("after %v: %s", time.Since(began), a.body)
 		}
 	})
@@ -113,6 +102,7 @@ func TestPostsAreRefusedByWhatIsWrongWithThem(t *testing.T) {
 		{"no JSON", "hello", nil, 400, mcp.PARSE_ERROR},
 		{"a broken request", list[:len(list)-1], nil, 400, mcp.PARSE_ERROR},
 		{"a batch", "[" + list + "]", nil, 400, mcp.INVALID_REQUEST},
+		{"nested too deep", strings.Replace(list, "}", `,"params":`+deep(10_000)+"}", 1), nil, 400, mcp.INVALID_REQUEST},
 		{"no method", `{"jsonrpc":"2.0","id":1}`, nil, 400, mcp.INVALID_REQUEST},
 		{"no session", list, nil, 400, mcp.INVALID_REQUEST},
 		{"a session that is not", list, []string{"Mcp-Session-Id", "guess"}, 404, 0},
@@ -144,7 +134,7 @@ func TestPostsAreRefusedByWhatIsWrongWithThem(t *testing.T) {
 			return mcp.NewToolResultText("ok"), nil
 		},
 	}
-	inBubble(t, server.Options{MaxMessage: 1 << 16, Tools: []mcpserver.ServerTool{mirror}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{MaxMessage: 1 << 16, Tools: []mcpserver.ServerTool{mirror}}, func(t *testing.T, r *remote) {
 		for _, tt := range tests {
 			a := r.post(tt.body, tt.header...)
 			code := 0
@@ -161,7 +151,7 @@ func TestPostsAreRefusedByWhatIsWrongWithThem(t *testing.T) {
 }
 
 func TestSessionIsKnownFromInitializeUntilItIsDeleted(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		one, two := r.initialize(), r.initialize()
 		if one == two {
 			t.Fatal("two sessions have one id")
@@ -170,7 +160,7 @@ func TestSessionIsKnownFromInitializeUntilItIsDeleted(t *testing.T) {
 			`{"jsonrpc":"2.0","method":"notifications/initialized"}`,
 			`{"jsonrpc":"2.0","id":9,"result":{}}`,
 		} {
-			if a := r.post(body, "Mcp-Session-Id", one); a.StatusCode != 202 || a.body != "" {
+			if a := r.postIn(one, body); a.StatusCode != 202 || a.body != "" {
 				t.Errorf("%s got %d, %q", body, a.StatusCode, a.body)
 			}
 		}
@@ -188,32 +178,27 @@ func TestSessionIsKnownFromInitializeUntilItIsDeleted(t *testing.T) {
 		if got := r.send("DELETE", "/mcp", "", header()).StatusCode; got != 400 {
 			t.Errorf("deleting nothing: %d", got)
 		}
-		if a := r.post(call("1", "echo", "{}"), "Mcp-Session-Id", one); a.StatusCode != 404 {
-			t.Errorf("a deleted session got %d", a.StatusCode)
-		}
-		if a := r.post(call("1", "echo", "{}"), "Mcp-Session-Id", two); a.StatusCode != 200 {
-			t.Errorf("the other session got %d", a.StatusCode)
-		}
+		r.postIn(one, call("1", "echo", "{}")).wantStatus("a deleted session", 404)
+		r.postIn(two, call("1", "echo", "{}")).wantStatus("the other session", 200)
 	})
 }
 
 func TestDeletingASessionEndsItsRequests(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		session := r.initialize()
-		done := make(chan reply)
-		go func() { done <- r.post(call("1", "sleep", `{"seconds":60}`), "Mcp-Session-Id", session) }()
+		done := later(func() reply { return r.postIn(session, call("1", "sleep", `{"seconds":60}`)) })
 		time.Sleep(time.Second)
 		r.send("DELETE", "/mcp", "", header("Mcp-Session-Id", session))
-		if a := <-done; a.messages(t)[0].text() != server.ErrClientGone.Error() {
+		if a := <-done; a.text() != server.ErrClientGone.Error() {
 			t.Errorf("got %s", a.body)
 		}
 	})
 }
 
 func TestInitializeThatFailsBeginsNoSession(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		a := r.post(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":7}`)
-		if a.Header.Get("Mcp-Session-Id") != "" || a.messages(t)[0].Error == nil {
+		if a.Header.Get("Mcp-Session-Id") != "" || a.message().Error == nil {
 			t.Errorf("got %v, %s", a.Header, a.body)
 		}
 	})
@@ -222,20 +207,17 @@ func TestInitializeThatFailsBeginsNoSession(t *testing.T) {
 func TestSessionRemembersItsClient(t *testing.T) {
 	var seen mcp.Implementation
 	var version string
-	look := mcpserver.ServerTool{
-		Tool: mcp.NewTool("look"),
-		Handler: func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			seen = mcpserver.ClientSessionFromContext(ctx).(mcpserver.SessionWithClientInfo).GetClientInfo()
-			version = mcpserver.RequestProtocolVersion(ctx)
-			return mcp.NewToolResultText(""), nil
-		},
-	}
-	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{look}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
-		r.post(call("1", "look", "{}"), "Mcp-Session-Id", r.initialize())
+	look := says("look", func(ctx context.Context, _ mcp.CallToolRequest) string {
+		seen = mcpserver.ClientSessionFromContext(ctx).(mcpserver.SessionWithClientInfo).GetClientInfo()
+		version = mcpserver.RequestProtocolVersion(ctx)
+		return ""
+	})
+	inBubble(t, with(look), func(t *testing.T, r *remote) {
+		r.postIn(r.initialize(), call("1", "look", "{}"))
 		if seen.Name != "t" || version != "2025-11-25" {
 			t.Errorf("legacy: %v, %s", seen, version)
 		}
-		r.post(modern(call("1", "look", "{}")), modernHeader("tools/call", "look")...)
+		r.call("look", "{}")
 		if seen.Name != "t" || version != "2026-07-28" {
 			t.Errorf("modern: %v, %s", seen, version)
 		}
@@ -244,13 +226,13 @@ func TestSessionRemembersItsClient(t *testing.T) {
 
 func TestSessionsAreForgottenWhenIdleOrTooManyButNotInUse(t *testing.T) {
 	over := server.HTTPOptions{MaxSessions: 2, SessionIdle: time.Minute}
-	inBubble(t, server.Options{}, over, func(t *testing.T, r *remote) {
+	inBubbleWith(t, server.Options{}, over, func(t *testing.T, r *remote) {
 		known := func(session string) bool {
-			return r.post(`{"jsonrpc":"2.0","id":"p","method":"ping"}`, "Mcp-Session-Id", session).StatusCode == 200
+			return r.postIn(session, `{"jsonrpc":"2.0","id":"p","method":"ping"}`).StatusCode == 200
 		}
 		busy := r.initialize()
 		done := make(chan string)
-		go func() { done <- r.post(call("1", "sleep", `{"seconds":150}`), "Mcp-Session-Id", busy).body }()
+		go func() { done <- r.postIn(busy, call("1", "sleep", `{"seconds":150}`)).body }()
 		time.Sleep(2 * time.Minute)
 		second := r.initialize()
 		third := r.initialize() // in the place of the second, which is not busy
@@ -274,20 +256,19 @@ func TestSessionsAreForgottenWhenIdleOrTooManyButNotInUse(t *testing.T) {
 func TestIntroductionThatTakesLongBeginsASessionToo(t *testing.T) {
 	var hooks mcpserver.Hooks
 	hooks.AddBeforeInitialize(func(context.Context, any, *mcp.InitializeRequest) { time.Sleep(time.Minute) })
-	inBubble(t, server.Options{Extra: []mcpserver.ServerOption{mcpserver.WithHooks(&hooks)}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
-		if a := r.post(initialize); a.Header.Get("Mcp-Session-Id") == "" || len(a.messages(t)) != 1 {
+	inBubble(t, server.Options{Extra: []mcpserver.ServerOption{mcpserver.WithHooks(&hooks)}}, func(t *testing.T, r *remote) {
+		if a := r.post(initialize); a.Header.Get("Mcp-Session-Id") == "" || len(a.messages()) != 1 {
 			t.Errorf("got %v, %s", a.Header, a.body)
 		}
 	})
 }
 
 func TestNoSessionBeginsWhileAllAreInUse(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{MaxSessions: 1}, func(t *testing.T, r *remote) {
+	inBubbleWith(t, server.Options{}, server.HTTPOptions{MaxSessions: 1}, func(t *testing.T, r *remote) {
 		busy := r.initialize()
-		done := make(chan reply)
-		go func() { done <- r.post(call("1", "sleep", `{"seconds":5}`), "Mcp-Session-Id", busy) }()
+		done := later(func() reply { return r.postIn(busy, call("1", "sleep", `{"seconds":5}`)) })
 		synctest.Wait()
-		if a := r.post(initialize); a.StatusCode != 503 || a.messages(t)[0].Error.Data.Code != "overloaded" {
+		if a := r.post(initialize); a.StatusCode != 503 || a.message().Error.Data.Code != "overloaded" {
 			t.Errorf("got %d, %s", a.StatusCode, a.body)
 		}
 		<-done
@@ -298,9 +279,9 @@ func TestNoSessionBeginsWhileAllAreInUse(t *testing.T) {
 func TestCallerWhoBeginsManySessionsTakesThePlaceOfNobodyElse(t *testing.T) {
 	opts := aliceAndBob()
 	opts.MaxSessions = 3
-	inBubble(t, server.Options{}, opts, func(t *testing.T, r *remote) {
+	inBubbleWith(t, server.Options{}, opts, func(t *testing.T, r *remote) {
 		known := func(name, session string) bool {
-			return r.post(`{"jsonrpc":"2.0","id":"p","method":"ping"}`, append(as(name), "Mcp-Session-Id", session)...).StatusCode == 200
+			return r.postIn(session, `{"jsonrpc":"2.0","id":"p","method":"ping"}`, as(name)...).StatusCode == 200
 		}
 		alice := r.initialize(as("alice")...)
 		var bob []string
@@ -315,7 +296,7 @@ func TestCallerWhoBeginsManySessionsTakesThePlaceOfNobodyElse(t *testing.T) {
 
 func TestClosingTheResponseCancelsItsRequest(t *testing.T) {
 	var ended collector
-	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, with(ended.waiting()), func(t *testing.T, r *remote) {
 		session := r.initialize()
 		for name, h := range map[string]http.Header{
 			modern(call("1", "wait", "{}")): header(modernHeader("tools/call", "wait")...),
@@ -328,63 +309,47 @@ func TestClosingTheResponseCancelsItsRequest(t *testing.T) {
 			leave()
 			synctest.Wait()
 		}
-		if len(ended.causes) != 2 || !strings.HasPrefix(ended.causes[0], server.ErrClientGone.Error()) {
-			t.Errorf("requests ended with %q", ended.causes)
-		}
+		ended.want(t, gone, gone)
 	})
 }
 
 func TestClosingAStreamCancelsItsRequest(t *testing.T) {
 	var ended collector
-	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
-		resp, err := r.do(t.Context(), "POST", "/mcp", modern(call("1", "wait", "{}")), header(modernHeader("tools/call", "wait")...))
-		if err != nil {
-			t.Fatal(err)
-		}
+	inBubble(t, with(ended.waiting()), func(t *testing.T, r *remote) {
+		resp := r.open("wait", "{}")
 		// It is a stream by now, having been silent.
 		resp.Body.Close()
 		synctest.Wait()
-		if len(ended.causes) != 1 {
-			t.Errorf("requests ended with %q", ended.causes)
-		}
+		ended.want(t, gone)
 	})
 }
 
 func TestCancelReachesNoOtherSession(t *testing.T) {
 	var ended collector
-	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, with(ended.waiting()), func(t *testing.T, r *remote) {
 		mine, other := r.initialize(), r.initialize()
 		done := make(chan reply, 2)
-		go func() { done <- r.post(call("1", "wait", "{}"), "Mcp-Session-Id", mine) }()
+		go func() { done <- r.postIn(mine, call("1", "wait", "{}")) }()
 		synctest.Wait()
-		if a := r.post(cancel("1"), "Mcp-Session-Id", other); a.StatusCode != 202 {
-			t.Errorf("a foreign cancel got %d", a.StatusCode)
-		}
+		r.postIn(other, cancel("1")).wantStatus("a foreign cancel", 202)
 		r.post(cancel("1"), modernHeader("notifications/cancelled", "")...)
-		r.post(cancel(`"1"`), "Mcp-Session-Id", mine)
+		r.postIn(mine, cancel(`"1"`))
 		synctest.Wait()
-		if len(ended.causes) > 0 {
-			t.Fatal("it hit")
-		}
-		if a := r.post(cancel("1"), "Mcp-Session-Id", mine); a.StatusCode != 202 {
-			t.Errorf("the cancel got %d", a.StatusCode)
-		}
+		ended.want(t) // nothing yet
+		r.postIn(mine, cancel("1")).wantStatus("the cancel", 202)
 		if a := <-done; a.StatusCode != 202 || a.body != "" {
 			t.Errorf("the request that was cancelled got %d, %s", a.StatusCode, a.body)
 		}
-		if !slices.Equal(ended.causes, []string{"cancelled by the client"}) {
-			t.Errorf("requests ended with %q", ended.causes)
-		}
+		ended.want(t, "cancelled by the client")
 	})
 }
 
 func TestCancelledStreamEndsWithoutAnAnswer(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		session := r.initialize()
-		done := make(chan reply)
-		go func() { done <- r.post(call("1", "sleep", `{"seconds":60}`), "Mcp-Session-Id", session) }()
+		done := later(func() reply { return r.postIn(session, call("1", "sleep", `{"seconds":60}`)) })
 		time.Sleep(20 * time.Second)
-		r.post(cancel("1"), "Mcp-Session-Id", session)
+		r.postIn(session, cancel("1"))
 		if a := <-done; a.body != ": still here\n\n" {
 			t.Errorf("got %q", a.body)
 		}
@@ -392,83 +357,64 @@ func TestCancelledStreamEndsWithoutAnAnswer(t *testing.T) {
 }
 
 func TestRequestWhoseIDIsInUseInItsSessionIsRefused(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		one, two := r.initialize(), r.initialize()
-		done := make(chan reply)
-		go func() { done <- r.post(call("1", "sleep", `{"seconds":5}`), "Mcp-Session-Id", one) }()
+		done := later(func() reply { return r.postIn(one, call("1", "sleep", `{"seconds":5}`)) })
 		synctest.Wait()
-		if a := r.post(call("1", "echo", "{}"), "Mcp-Session-Id", one); a.messages(t)[0].Error == nil {
+		if a := r.postIn(one, call("1", "echo", "{}")); a.message().Error == nil {
 			t.Errorf("the second got %s", a.body)
 		}
-		if a := r.post(call("1", "echo", `{"text":"mine"}`), "Mcp-Session-Id", two); a.messages(t)[0].text() != "mine" {
-			t.Errorf("the other session got %s", a.body)
-		}
-		if a := <-done; a.messages(t)[0].text() != "slept" {
-			t.Errorf("the first got %s", a.body)
-		}
+		r.postIn(two, call("1", "echo", `{"text":"mine"}`)).want("the other session", "mine")
+		(<-done).want("the first", "slept")
 	})
 }
 
 func TestOneRequestTooManyIsRefused(t *testing.T) {
-	inBubble(t, server.Options{MaxInFlight: 2}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{MaxInFlight: 2}, func(t *testing.T, r *remote) {
 		done := make(chan reply)
 		for range 2 {
 			go func() {
-				done <- r.post(modern(call("1", "sleep", `{"seconds":5}`)), modernHeader("tools/call", "sleep")...)
+				done <- r.call("sleep", `{"seconds":5}`)
 			}()
 		}
 		synctest.Wait()
-		a := r.post(modern(call("1", "echo", "{}")), modernHeader("tools/call", "echo")...)
-		if a.StatusCode != 503 || a.Header.Get("Retry-After") == "" || !*a.messages(t)[0].Error.Data.Retryable {
+		a := r.call("echo", "{}")
+		if a.StatusCode != 503 || a.Header.Get("Retry-After") == "" || !*a.message().Error.Data.Retryable {
 			t.Errorf("one more got %d, %s", a.StatusCode, a.body)
 		}
 		<-done
 		<-done
-		if a := r.post(modern(call("1", "echo", "{}")), modernHeader("tools/call", "echo")...); a.StatusCode != 200 {
-			t.Errorf("afterwards: %d", a.StatusCode)
-		}
+		r.call("echo", "{}").wantStatus("afterwards", 200)
 	})
 }
 
 func TestClientThatStopsReadingIsDropped(t *testing.T) {
 	var ended collector
-	flood := mcpserver.ServerTool{
-		Tool: mcp.NewTool("flood"),
-		Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			for i := 1; ctx.Err() == nil; i++ {
-				_ = notify(ctx, r, i)
-				time.Sleep(time.Millisecond)
-			}
-			ended.mu.Lock()
-			defer ended.mu.Unlock()
-			ended.causes = append(ended.causes, context.Cause(ctx).Error())
-			return mcp.NewToolResultText(""), nil
-		},
-	}
-	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{flood}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
-		resp, err := r.do(t.Context(), "POST", "/mcp", modern(call("1", "flood", "{}")), header(modernHeader("tools/call", "flood")...))
-		if err != nil {
-			t.Fatal(err)
+	flood := says("flood", func(ctx context.Context, r mcp.CallToolRequest) string {
+		for i := 1; ctx.Err() == nil; i++ {
+			_ = notify(ctx, r, i)
+			time.Sleep(time.Millisecond)
 		}
+		ended.add(context.Cause(ctx))
+		return ""
+	})
+	inBubble(t, with(flood), func(t *testing.T, r *remote) {
+		resp := r.open("flood", "{}")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if len(ended.causes) != 1 || !strings.HasPrefix(ended.causes[0], server.ErrClientGone.Error()) {
-			t.Errorf("after a minute, requests ended with %q", ended.causes)
-		}
+		ended.want(t, gone)
 		resp.Body.Close()
 	})
 }
 
 func TestClientThatReadsSlowlyGetsAllOfIt(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		text := strings.Repeat("0123456789abcdef", 1<<16)
-		resp, err := r.do(t.Context(), "POST", "/mcp", modern(call("1", "echo", `{"text":"`+text+`"}`)), header(modernHeader("tools/call", "echo")...))
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := r.open("echo", `{"text":"`+text+`"}`)
 		defer resp.Body.Close()
 		began := time.Now()
 		body, piece := "", make([]byte, 32<<10)
+		var err error
 		for err == nil {
 			var n int
 			n, err = io.ReadFull(resp.Body, piece)
@@ -482,11 +428,8 @@ func TestClientThatReadsSlowlyGetsAllOfIt(t *testing.T) {
 }
 
 func TestBodyThatDoesNotComeIsNotWaitedForForEver(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
-		conn, err := r.http1.DialContext(t.Context(), "tcp", "")
-		if err != nil {
-			t.Fatal(err)
-		}
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
+		conn := r.dial()
 		defer conn.Close()
 		began := time.Now()
 		fmt.Fprint(conn, "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
@@ -498,11 +441,11 @@ func TestBodyThatDoesNotComeIsNotWaitedForForEver(t *testing.T) {
 }
 
 func TestLongCallOutlastsTheTimeForItsBody(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		session := r.initialize()
 		for range 2 { // on one connection
-			a := r.post(call("1", "sleep", `{"seconds":600}`), "Mcp-Session-Id", session)
-			if a.messages(t)[0].text() != "slept" {
+			a := r.postIn(session, call("1", "sleep", `{"seconds":600}`))
+			if a.text() != "slept" {
 				t.Errorf("got %s", a.body)
 			}
 		}
@@ -510,7 +453,7 @@ func TestLongCallOutlastsTheTimeForItsBody(t *testing.T) {
 }
 
 func TestBodyOfUnknownLengthIsLimitedToo(t *testing.T) {
-	inBubble(t, server.Options{MaxMessage: 1000}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{MaxMessage: 1000}, func(t *testing.T, r *remote) {
 		req, err := http.NewRequestWithContext(t.Context(), "POST", r.url+"/mcp", io.MultiReader(strings.NewReader(`{"a":"`), &repeated{1 << 20}))
 		if err != nil {
 			t.Fatal(err)

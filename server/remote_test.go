@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"ollama-mcp/server"
 )
@@ -21,12 +23,32 @@ type remote struct {
 	http1  *http.Transport
 	stop   context.CancelFunc
 	served chan error
+	opened []*stream
+}
+
+// inBubble runs a test with a server in a bubble, which must end without a trace.
+func inBubble(t *testing.T, opts server.Options, f func(*testing.T, *remote)) {
+	t.Helper()
+	inBubbleWith(t, opts, server.HTTPOptions{}, f)
+}
+
+func inBubbleWith(t *testing.T, opts server.Options, over server.HTTPOptions, f func(*testing.T, *remote)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := serveInBubble(t, opts, over)
+		f(t, r)
+		r.end()
+	})
 }
 
 // pipes is a listener of connections that take no network, for tests in a bubble.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
+}
+
+func newPipes() *pipes {
+	return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
 func (p *pipes) Accept() (net.Conn, error) {
@@ -64,7 +86,7 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 // serveInBubble starts a server that is stopped by remote.end.
 func serveInBubble(t testing.TB, opts server.Options, over server.HTTPOptions) *remote {
 	t.Helper()
-	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	p := newPipes()
 	return serveOn(t, p, p.dial, newServer(t, opts), over)
 }
 
@@ -99,15 +121,44 @@ func serveOn(t testing.TB, l net.Listener, dial func(context.Context, string, st
 	return r
 }
 
-// end stops the server, which must have nothing to complain about.
+func newHTTP(t testing.TB, opts server.Options, over server.HTTPOptions) *server.HTTP {
+	t.Helper()
+	h, err := server.NewHTTP(newServer(t, opts), over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// record serves a request without a connection.
+func record(h http.Handler, req *http.Request) *httptest.ResponseRecorder {
+	a := httptest.NewRecorder()
+	h.ServeHTTP(a, req)
+	return a
+}
+
+// end closes all streams and stops the server, which must have nothing to complain about.
 func (r *remote) end() {
 	r.t.Helper()
+	for _, s := range r.opened {
+		s.close()
+	}
 	r.http1.CloseIdleConnections() // net/http waits five seconds for those that were never used
 	r.stop()
 	if err := <-r.served; err != nil {
 		r.t.Errorf("Serve: %v", err)
 	}
 	r.http1.CloseIdleConnections()
+}
+
+// open calls a tool, and leaves what comes of it unread.
+func (r *remote) open(tool, args string) *http.Response {
+	r.t.Helper()
+	resp, err := r.do(r.t.Context(), "POST", "/mcp", modern(call("1", tool, args)), header(modernHeader("tools/call", tool)...))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp
 }
 
 // header is what every POST of ours brings, and more, as names and values by turns.
@@ -132,9 +183,20 @@ func (r *remote) do(ctx context.Context, method, path, body string, h http.Heade
 	return r.http.Do(req)
 }
 
+// dial makes a connection that is not the HTTP client's.
+func (r *remote) dial() net.Conn {
+	r.t.Helper()
+	conn, err := r.http1.DialContext(r.t.Context(), "tcp", "")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return conn
+}
+
 // reply is a response that has been read.
 type reply struct {
 	*http.Response
+	t    testing.TB
 	body string
 }
 
@@ -149,12 +211,31 @@ func (r *remote) send(method, path, body string, h http.Header) reply {
 	if err != nil {
 		r.t.Errorf("%s %s: %v", method, path, err)
 	}
-	return reply{resp, string(all)}
+	return reply{resp, r.t, string(all)}
 }
 
 func (r *remote) post(body string, more ...string) reply {
 	r.t.Helper()
 	return r.send("POST", "/mcp", body, header(more...))
+}
+
+// postIn posts a message of a session.
+func (r *remote) postIn(session, body string, more ...string) reply {
+	r.t.Helper()
+	return r.post(body, append(more, "Mcp-Session-Id", session)...)
+}
+
+// call calls a tool by the protocol since 2026-07-28.
+func (r *remote) call(tool, args string, more ...string) reply {
+	r.t.Helper()
+	return r.post(modern(call("1", tool, args)), append(modernHeader("tools/call", tool), more...)...)
+}
+
+// later is what a request gets that is made meanwhile.
+func later(request func() reply) <-chan reply {
+	got := make(chan reply, 1)
+	go func() { got <- request() }()
+	return got
 }
 
 // initialize begins a session and returns its id.
@@ -169,10 +250,10 @@ func (r *remote) initialize(more ...string) string {
 }
 
 // messages are those of a response, be it JSON or a stream.
-func (a reply) messages(t testing.TB) (all []message) {
-	t.Helper()
+func (a reply) messages() (all []message) {
+	a.t.Helper()
 	if a.Header.Get("Content-Type") == "application/json" {
-		return []message{parse(t, a.body)}
+		return []message{parse(a.t, a.body)}
 	}
 	events := bufio.NewReader(strings.NewReader(a.body))
 	for {
@@ -181,9 +262,37 @@ func (a reply) messages(t testing.TB) (all []message) {
 			return all
 		}
 		if name == "message" {
-			all = append(all, parse(t, data))
+			all = append(all, parse(a.t, data))
 		}
 	}
+}
+
+// message is the first of them.
+func (a reply) message() message {
+	a.t.Helper()
+	all := a.messages()
+	if len(all) == 0 {
+		a.t.Fatalf("got %d and no message: %s", a.StatusCode, a.body)
+	}
+	return all[0]
+}
+
+// want checks what the first of them says.
+func (a reply) want(what, text string) {
+	a.t.Helper()
+	a.message().want(a.t, what, "", text)
+}
+
+func (a reply) wantStatus(what string, status int) {
+	a.t.Helper()
+	if a.StatusCode != status {
+		a.t.Errorf("%s got %d, want %d: %s", what, a.StatusCode, status, a.body)
+	}
+}
+
+func (a reply) text() string {
+	a.t.Helper()
+	return a.message().text()
 }
 
 // nextEvent reads an event of a stream; a comment has no name.

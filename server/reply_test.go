@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -47,7 +46,7 @@ func TestReplyThatIsNoneIsAnErrorOfTheTool(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%.50s", tt.reply), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				a, end := askedOverStdio(t, server.Options{Tools: []mcpserver.ServerTool{ask()}}, everything)
+				a, end := askedOverStdio(t, with(ask()), everything)
 				a.send(callAsk("1", tt.what))
 				a.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,%s}`, a.question().ID, tt.reply))
 				if got := a.next(); !strings.Contains(got.text(), tt.heard) || len(got.text()) > 300 || !got.Result.IsError {
@@ -78,16 +77,14 @@ func TestReplyOfAnotherSessionIsNotHeard(t *testing.T) {
 		"SSE":  func(r *remote, t *testing.T) *asked { return r.askedOverSSE(t, everything) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, server.Options{Tools: []mcpserver.ServerTool{ask()}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+			inBubble(t, with(ask()), func(t *testing.T, r *remote) {
 				a, other := connect(r, t), connect(r, t)
 				a.send(callAsk("1", "form"))
 				q := a.question()
 				other.reply(q, `{"action":"cancel"}`)
 				a.quiet()
 				a.reply(q, accepted)
-				if got := a.next(); got.text() != "accept map[name:Ada]" {
-					t.Errorf("got %s", got.line)
-				}
+				a.next().want(t, "the call", "1", "accept map[name:Ada]")
 				a.leave()
 				other.leave()
 			})
@@ -96,7 +93,7 @@ func TestReplyOfAnotherSessionIsNotHeard(t *testing.T) {
 }
 
 func TestAnotherCallersReplyIsNotHeard(t *testing.T) {
-	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{ask()}}, aliceAndBob(), func(t *testing.T, r *remote) {
+	inBubbleWith(t, with(ask()), aliceAndBob(), func(t *testing.T, r *remote) {
 		begun := r.post(introducing(everything), as("alice")...)
 		session := []string{"Mcp-Session-Id", begun.Header.Get("Mcp-Session-Id")}
 		alice := &asked{t: t, messages: make(chan message, 100)}
@@ -104,36 +101,22 @@ func TestAnotherCallersReplyIsNotHeard(t *testing.T) {
 			return r.do(t.Context(), "POST", "/mcp", callAsk("1", "form"), header(append(session, as("alice")...)...))
 		})
 		reply := fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":%s}`, alice.question().ID, accepted)
-		if a := r.post(reply, append(session, as("bob")...)...); a.StatusCode != http.StatusNotFound {
-			t.Errorf("bob got %d, %s", a.StatusCode, a.body)
-		}
+		r.post(reply, append(session, as("bob")...)...).wantStatus("bob", http.StatusNotFound)
 		alice.quiet()
-		if a := r.post(reply, append(session, as("alice")...)...); a.StatusCode != http.StatusAccepted {
-			t.Errorf("alice got %d, %s", a.StatusCode, a.body)
-		}
-		if got := alice.next(); got.text() != "accept map[name:Ada]" {
-			t.Errorf("got %s", got.line)
-		}
+		r.post(reply, append(session, as("alice")...)...).wantStatus("alice", http.StatusAccepted)
+		alice.next().want(t, "the call", "1", "accept map[name:Ada]")
 	})
 }
 
 func TestReplyIsTakenWhileTheServerDrains(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithCancel(t.Context())
-		c := connect(ctx, t, server.Options{Tools: []mcpserver.ServerTool{ask()}})
-		c.send(introducing(everything))
-		c.next()
-		c.send(callAsk("1", "form"))
-		q := c.next()
-		stop()
+	onEachTransport(t, server.Options{}, everything, func(t *testing.T, a *asked) {
+		a.send(callAsk("1", "form"))
+		q := a.question()
+		a.stop()
 		synctest.Wait()
-		c.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":%s}`, q.ID, accepted))
-		if got := c.next(); got.text() != "accept map[name:Ada]" {
-			t.Errorf("got %s", got.line)
-		}
-		if rest, err := c.hangUp(); err != nil || len(rest) > 0 {
-			t.Errorf("then came %v, %v", rest, err)
-		}
+		a.reply(q, accepted)
+		a.next().want(t, "the call", "1", "accept map[name:Ada]")
+		a.quiet()
 	})
 }
 
@@ -141,8 +124,6 @@ func TestReplyIsTakenHoweverManyRequestsAreInFlight(t *testing.T) {
 	onEachTransport(t, server.Options{MaxInFlight: 1}, everything, func(t *testing.T, a *asked) {
 		a.send(callAsk("1", "form"))
 		a.reply(a.question(), accepted)
-		if got := a.next(); got.text() != "accept map[name:Ada]" {
-			t.Errorf("got %s", got.line)
-		}
+		a.next().want(t, "the call", "1", "accept map[name:Ada]")
 	})
 }

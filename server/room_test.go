@@ -20,16 +20,15 @@ func large(id string, seconds int) string {
 }
 
 func TestMessagesInFlightAreBoundInSizeTogether(t *testing.T) {
-	inBubble(t, tight, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, tight, func(t *testing.T, r *remote) {
 		sleep := modernHeader("tools/call", "sleep")
-		first := make(chan reply)
-		go func() { first <- r.post(modern(large("1", 60)), sleep...) }()
+		first := later(func() reply { return r.post(modern(large("1", 60)), sleep...) })
 		synctest.Wait()
 		session := r.initialize() // small ones have room
 		s := r.openStream()
 		for name, a := range map[string]reply{
 			"modern": r.post(modern(large("2", 0)), sleep...),
-			"legacy": r.post(large("2", 0), "Mcp-Session-Id", session),
+			"legacy": r.postIn(session, large("2", 0)),
 			"SSE":    r.send("POST", s.path, large("2", 0), header()),
 		} {
 			if a.StatusCode != 503 || a.Header.Get("Retry-After") != "1" || !strings.Contains(a.body, "more than 0.09375 MiB are in flight") {
@@ -44,21 +43,16 @@ func TestMessagesInFlightAreBoundInSizeTogether(t *testing.T) {
 		}
 
 		s.say(large("4", 60)) // held though its POST has been answered
-		if a := r.post(modern(large("5", 0)), sleep...); a.StatusCode != 503 {
-			t.Errorf("beside one of a stream: got %d", a.StatusCode)
-		}
+		r.post(modern(large("5", 0)), sleep...).wantStatus("beside one of a stream:", 503)
 		s.say(cancel("4"))
 		synctest.Wait()
 		s.say(large("6", 0))
-		if m, _ := s.next(); m.text() != "slept" {
-			t.Errorf("after a cancel: %s", m.line)
-		}
-		s.resp.Body.Close()
+		s.next().want(t, "after a cancel", "", "slept")
 	})
 }
 
 func TestMessagesThatAreNotHandledLeaveNoRoomTaken(t *testing.T) {
-	inBubble(t, tight, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, tight, func(t *testing.T, r *remote) {
 		s := r.openStream()
 		spaces := strings.Repeat(" ", 1<<16-1000)
 		for range 3 {
@@ -70,7 +64,7 @@ func TestMessagesThatAreNotHandledLeaveNoRoomTaken(t *testing.T) {
 			s.say(spaces + cancel("1"))
 			s.say(spaces + `{"jsonrpc":"2.0","id":1,"result":{}}`)
 			s.say(spaces)
-			if m, _ := s.next(); m.Error == nil {
+			if m := s.next(); m.Error == nil {
 				t.Errorf("got %s", m.line)
 			}
 		}
@@ -80,12 +74,11 @@ func TestMessagesThatAreNotHandledLeaveNoRoomTaken(t *testing.T) {
 		if a := r.post(modern(large("1", 0)), modernHeader("tools/call", "sleep")...); !strings.Contains(a.body, "slept") {
 			t.Errorf("got %d, %s", a.StatusCode, a.body)
 		}
-		s.resp.Body.Close()
 	})
 }
 
 func TestMessageThatBreaksOffLeavesNoRoomTaken(t *testing.T) {
-	inBubble(t, tight, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, tight, func(t *testing.T, r *remote) {
 		body, half := io.Pipe()
 		broken := make(chan error)
 		go func() {
@@ -101,9 +94,7 @@ func TestMessageThatBreaksOffLeavesNoRoomTaken(t *testing.T) {
 		}
 		synctest.Wait()
 		sleep := modernHeader("tools/call", "sleep")
-		if a := r.post(modern(large("1", 0)), sleep...); a.StatusCode != 503 {
-			t.Errorf("beside half a message: got %d", a.StatusCode)
-		}
+		r.post(modern(large("1", 0)), sleep...).wantStatus("beside half a message:", 503)
 		half.CloseWithError(io.ErrUnexpectedEOF)
 		if err := <-broken; err == nil {
 			t.Error("half a message was answered")
@@ -116,8 +107,7 @@ func TestMessageThatBreaksOffLeavesNoRoomTaken(t *testing.T) {
 }
 
 func TestMessagesOfStdioAreBoundInSizeTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := connect(t.Context(), t, tight)
+	overStdio(t, tight, func(t *testing.T, c *client) {
 		c.send(large("1", 60), large("2", 0))
 		if m := c.next(); string(m.ID) != "2" || m.Error == nil || !strings.Contains(m.Error.Message, "0.09375 MiB") {
 			t.Errorf("the second got %s", m.line)
@@ -125,11 +115,6 @@ func TestMessagesOfStdioAreBoundInSizeTogether(t *testing.T) {
 		c.send(strings.Repeat(" ", 1<<16-1000) + cancel("1")) // needs no room: it makes some
 		synctest.Wait()
 		c.send(large("3", 0))
-		if m := c.next(); string(m.ID) != "3" || m.text() != "slept" {
-			t.Errorf("after a cancel: %s", m.line)
-		}
-		if _, err := c.hangUp(); err != nil {
-			t.Error(err)
-		}
+		c.next().want(t, "after a cancel", "3", "slept")
 	})
 }

@@ -29,15 +29,20 @@ func retry(code string, retryable bool) any {
 }
 
 // malformed says what is wrong with a message that is no proper request. Its id
-// is only to be trusted if the message is JSON.
-func malformed(id json.RawMessage, message []byte) mcp.JSONRPCError {
+// is only to be trusted if the message is JSON, which nobody can tell of one that is
+// nested too deep: that is answered all the same, as one that is too long is.
+func malformed(m incoming) mcp.JSONRPCError {
 	switch {
-	case !json.Valid(message):
+	case m.isDeep:
+		return rpcError(m.id, mcp.INVALID_REQUEST,
+			fmt.Sprintf("the message is nested more than %d deep, the most that this server takes", depthMax),
+			retry("invalid_argument", false))
+	case !json.Valid(m.line):
 		return rpcError(nil, mcp.PARSE_ERROR, "the message is not JSON", nil)
-	case message[0] == '[':
+	case m.line[0] == '[':
 		return rpcError(nil, mcp.INVALID_REQUEST, "batches are not supported: send one message at a time", nil)
 	}
-	return rpcError(id, mcp.INVALID_REQUEST, fmt.Sprintf(`not a JSON-RPC request: it needs "jsonrpc": "2.0", a method, `+
+	return rpcError(m.id, mcp.INVALID_REQUEST, fmt.Sprintf(`not a JSON-RPC request: it needs "jsonrpc": "2.0", a method, `+
 		"and an id that is a string or a number of at most %d bytes", tokenMax), nil)
 }
 

@@ -55,8 +55,8 @@ func (h *HTTP) secret(l net.Listener) bool {
 // and closes them. It may be called once.
 //
 // When ctx ends, /readyz says so, no more requests for anything else are taken, and
-// those in flight get Options.Drain to end before they are cancelled. All that
-// Serve started has ended when it returns, but for requests that have not ended
+// those in flight get Options.Drain to end, or to be cancelled by their clients, before
+// they are cancelled. All that Serve started has ended when it returns, but for requests that have not ended
 // soon after they were cancelled, which is an error.
 func (h *HTTP) Serve(ctx context.Context, listeners ...net.Listener) error {
 	if len(listeners) == 0 {

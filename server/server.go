@@ -164,7 +164,7 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 		case a.Error.Code == mcp.INTERNAL_ERROR && r.lacks != "":
 			nameCapability(&a.Error, r.lacks)
 		case a.Error.Code == mcp.PARSE_ERROR:
-			return malformed(r.id, r.line)
+			return malformed(r.incoming)
 		case strings.HasPrefix(a.Error.Message, "unparsable "): // and then Go's words
 			a.Error.Message = "the request cannot be read: a value in it is of the wrong type, or out of range"
 		case a.Error.Code == mcp.INVALID_PARAMS && r.method == "tools/call":
@@ -175,7 +175,7 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 		return a
 	}
 	// To mcp-go it was not a request: it had a result too, say.
-	return malformed(r.id, r.line)
+	return malformed(r.incoming)
 }
 
 // nameTools tells a caller who asked for a tool that does not exist which ones do,

@@ -29,11 +29,8 @@ func TestClientThatIsSlowIsCutOff(t *testing.T) {
 		{"is slow with its second request", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET ", 10 * time.Second, http.StatusOK},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
-				conn, err := r.http1.DialContext(t.Context(), "tcp", "")
-				if err != nil {
-					t.Fatal(err)
-				}
+			inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
+				conn := r.dial()
 				var dripping sync.WaitGroup
 				defer dripping.Wait()
 				defer conn.Close()
@@ -64,11 +61,8 @@ func drip(conn net.Conn, text string) {
 }
 
 func TestConnectionThatIsNotUsedIsClosed(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
-		conn, err := r.http1.DialContext(t.Context(), "tcp", "")
-		if err != nil {
-			t.Fatal(err)
-		}
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
+		conn := r.dial()
 		defer conn.Close()
 		began := time.Now()
 		go io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -73,6 +73,9 @@ func (h *HTTP) openStream(w http.ResponseWriter, req *http.Request, from caller.
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
+	if h.refuseLate(w, nil) {
+		return
+	}
 	out := newEvents(w, false)
 	defer out.end()
 	legacy := mcpserver.WithSupportedProtocolVersions(h.life, mcp.LegacyProtocolVersions())
@@ -111,7 +114,9 @@ func (w eventWriter) Write(line []byte) (int, error) {
 func (h *HTTP) streamMessage(w http.ResponseWriter, req *http.Request, from caller.Caller) {
 	c, ok := h.streams.get(req.URL.Query().Get("sessionId"), from)
 	if !ok {
-		http.Error(w, "there is no such session: begin with GET /sse", http.StatusNotFound)
+		if !h.refuseLate(w, nil) {
+			http.Error(w, "there is no such session: begin with GET /sse", http.StatusNotFound)
+		}
 		return
 	}
 	m, ok := h.receive(w, req, from)
@@ -119,13 +124,21 @@ func (h *HTTP) streamMessage(w http.ResponseWriter, req *http.Request, from call
 		return
 	}
 	m.from = called(m.from, c.session.name())
-	if !c.enter() {
+	switch {
+	case c.enter():
+		defer c.leave()
+		c.take(m)
+	case c.join():
+		defer c.leave()
+		defer h.server.room.give(m.held)
+		c.takeLate(m)
+	default:
 		h.server.room.give(m.held)
-		http.Error(w, "the stream has ended", http.StatusNotFound)
+		if !h.refuseLate(w, m.id) {
+			http.Error(w, "the stream has ended", http.StatusNotFound)
+		}
 		return
 	}
-	defer c.leave()
-	c.take(m)
 	extend(http.NewResponseController(w))
 	w.WriteHeader(http.StatusAccepted)
 	fmt.Fprintln(w, "accepted")

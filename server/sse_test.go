@@ -9,8 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	mcpserver "github.com/mark3labs/mcp-go/server"
-
 	"ollama-mcp/server"
 )
 
@@ -20,6 +18,8 @@ type stream struct {
 	resp   *http.Response
 	path   string     // where to send messages
 	events chan event // that came; closed at the end
+
+	comments int // before the last message
 }
 
 type event struct{ name, data string }
@@ -41,6 +41,8 @@ func (r *remote) openStream(more ...string) *stream {
 	return s
 }
 
+func (s *stream) close() { s.resp.Body.Close() }
+
 // openUnread opens a stream, and is told where to send messages.
 func (r *remote) openUnread(more ...string) (*stream, *bufio.Reader) {
 	r.t.Helper()
@@ -53,7 +55,23 @@ func (r *remote) openUnread(more ...string) (*stream, *bufio.Reader) {
 	if err != nil || name != "endpoint" || resp.Header.Get("Content-Type") != "text/event-stream" {
 		r.t.Fatalf("the stream begins with %s %q, %v", name, path, err)
 	}
-	return &stream{remote: r, resp: resp, path: path, events: make(chan event, 1<<12)}, in
+	s := &stream{remote: r, resp: resp, path: path, events: make(chan event, 1<<12)}
+	r.opened = append(r.opened, s)
+	return s, in
+}
+
+// openAndLeaveUnread opens a stream, has a call wait and others answered, and reads none of
+// it for a minute.
+func (r *remote) openAndLeaveUnread(answers int) *stream {
+	r.t.Helper()
+	s, _ := r.openUnread()
+	s.say(call(`"w"`, "wait", "{}"))
+	for i := range answers {
+		s.say(call(fmt.Sprint(i), "echo", `{"text":"`+strings.Repeat("x", 1<<12)+`"}`))
+	}
+	time.Sleep(time.Minute)
+	synctest.Wait()
+	return s
 }
 
 // say sends a message, which is accepted.
@@ -64,66 +82,62 @@ func (s *stream) say(body string, more ...string) {
 	}
 }
 
-// next is the next message, and how many comments came before it.
-func (s *stream) next() (m message, comments int) {
+// next is the next message.
+func (s *stream) next() message {
 	s.t.Helper()
+	s.comments = 0
 	for e := range s.events {
 		if e.name == "message" {
-			return parse(s.t, e.data), comments
+			return parse(s.t, e.data)
 		}
-		comments++
+		s.comments++
 	}
 	s.t.Fatal("the stream has ended")
-	return m, 0
+	return message{}
 }
 
 func TestStreamAnswersWhatIsPostedInOrder(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		s, other := r.openStream(), r.openStream()
 		if s.path == other.path || len(s.path) < len("/message?sessionId=")+26 {
 			t.Errorf("sessions at %s and %s", s.path, other.path)
 		}
 		s.say(initialize)
-		if m, _ := s.next(); string(m.ID) != `"init"` || m.Error != nil {
+		if m := s.next(); string(m.ID) != `"init"` || m.Error != nil {
 			t.Errorf("initialize got %s", m.line)
 		}
 		s.say(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 		s.say(call("1", "progress", `{"reports":50}`))
 		for i := range 50 {
-			if m, _ := s.next(); int(m.Params.Progress) != i+1 {
+			if m := s.next(); int(m.Params.Progress) != i+1 {
 				t.Errorf("message %d is %s", i, m.line)
 			}
 		}
-		if m, _ := s.next(); m.text() != "done" {
-			t.Errorf("then came %s", m.line)
-		}
+		s.next().want(t, "then", "", "done")
 		s.say("no JSON")
-		if m, _ := s.next(); m.Error == nil || m.Error.Code != -32700 {
+		if m := s.next(); m.Error == nil || m.Error.Code != -32700 {
 			t.Errorf("then came %s", m.line)
 		}
-		s.resp.Body.Close()
-		other.resp.Body.Close()
 	})
 }
 
 func TestStreamOffersOnlyWhatItCanServe(t *testing.T) {
-	inBubble(t, server.Options{}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		s := r.openStream()
 		a := s.send("POST", s.path, `{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`,
 			header("MCP-Protocol-Version", "2026-07-28"))
 		if a.StatusCode != 202 {
 			t.Errorf("got %d", a.StatusCode)
 		}
-		m, _ := s.next()
+		m := s.next()
 		if !strings.Contains(m.line, `"supportedVersions":["2025-11-25","2025-06-18","2025-03-26","2024-11-05"]`) {
 			t.Errorf("got %s", m.line)
 		}
-		s.resp.Body.Close()
 	})
 }
 
 func TestPostsToNoStreamAreRefused(t *testing.T) {
-	inBubble(t, server.Options{MaxMessage: 1000}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, server.Options{MaxMessage: 1000}, func(t *testing.T, r *remote) {
 		s := r.openStream()
 		for _, tt := range []struct {
 			path, body string
@@ -139,17 +153,15 @@ func TestPostsToNoStreamAreRefused(t *testing.T) {
 				t.Errorf("%s: got %d, want %d", tt.path, a.StatusCode, tt.status)
 			}
 		}
-		s.resp.Body.Close()
+		s.close()
 		synctest.Wait()
-		if a := r.send("POST", s.path, initialize, header()); a.StatusCode != 404 {
-			t.Errorf("a stream that is closed: %d", a.StatusCode)
-		}
+		r.send("POST", s.path, initialize, header()).wantStatus("a stream that is closed", 404)
 	})
 }
 
 func TestClosingAStreamOfSSECancelsItsRequestsAlone(t *testing.T) {
 	var ended collector
-	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+	inBubble(t, with(ended.waiting()), func(t *testing.T, r *remote) {
 		leaves, stays := r.openStream(), r.openStream()
 		for range 3 {
 			leaves.say(call(fmt.Sprint(len(ended.causes)), "wait", "{}"))
@@ -159,71 +171,53 @@ func TestClosingAStreamOfSSECancelsItsRequestsAlone(t *testing.T) {
 		stays.say(call("1", "sleep", `{"seconds":40}`))
 		stays.say(cancel("0")) // which is none of its own
 		synctest.Wait()
-		if len(ended.causes) > 0 {
-			t.Errorf("a foreign cancel hit: %q", ended.causes)
-		}
+		ended.want(t) // nothing yet
 		leaves.say(cancel("0"))
 		synctest.Wait()
-		leaves.resp.Body.Close()
+		leaves.close()
 		synctest.Wait()
 		if len(ended.causes) != 3 || ended.causes[0] != "cancelled by the client" || !strings.HasPrefix(ended.causes[2], server.ErrClientGone.Error()) {
 			t.Errorf("requests ended with %q", ended.causes)
 		}
-		if m, comments := stays.next(); m.text() != "slept" || comments != 2 {
-			t.Errorf("the other got %s, after %d comments", m.line, comments)
+		if m := stays.next(); m.text() != "slept" || stays.comments != 2 {
+			t.Errorf("the other got %s, after %d comments", m.line, stays.comments)
 		}
-		stays.resp.Body.Close()
 	})
 }
 
 func TestStreamOfSSEIsBoundInRequestsAndNumber(t *testing.T) {
-	inBubble(t, server.Options{MaxInFlight: 2}, server.HTTPOptions{MaxSessions: 1}, func(t *testing.T, r *remote) {
+	inBubbleWith(t, server.Options{MaxInFlight: 2}, server.HTTPOptions{MaxSessions: 1}, func(t *testing.T, r *remote) {
 		s := r.openStream()
-		if a := r.send("GET", "/sse", "", http.Header{}); a.StatusCode != 503 {
-			t.Errorf("a second stream got %d", a.StatusCode)
-		}
+		r.send("GET", "/sse", "", http.Header{}).wantStatus("a second stream", 503)
 		for i := range 3 {
 			s.say(call(fmt.Sprint(i), "sleep", `{"seconds":5}`))
 		}
-		if m, _ := s.next(); string(m.ID) != "2" || m.Error == nil || m.Error.Data.Code != "overloaded" {
+		if m := s.next(); string(m.ID) != "2" || m.Error == nil || m.Error.Data.Code != "overloaded" {
 			t.Errorf("one more got %s", m.line)
 		}
-		s.resp.Body.Close()
+		s.close()
 		synctest.Wait()
-		r.openStream().resp.Body.Close()
+		r.openStream().close()
 	})
 }
 
 func TestCallerOpensAQuarterOfTheStreamsAtMost(t *testing.T) {
 	opts := aliceAndBob()
 	opts.MaxSessions = 8
-	inBubble(t, server.Options{}, opts, func(t *testing.T, r *remote) {
+	inBubbleWith(t, server.Options{}, opts, func(t *testing.T, r *remote) {
 		open := []*stream{r.openStream(as("alice")...), r.openStream(as("alice")...)}
-		if a := r.send("GET", "/sse", "", http.Header{"Authorization": {"Bearer alice"}}); a.StatusCode != 503 {
-			t.Errorf("a third stream got %d", a.StatusCode)
-		}
+		r.send("GET", "/sse", "", http.Header{"Authorization": {"Bearer alice"}}).wantStatus("a third stream", 503)
 		for _, s := range append(open, r.openStream(as("bob")...)) {
-			s.resp.Body.Close()
+			s.close()
 		}
 	})
 }
 
 func TestStreamThatIsNotReadIsDropped(t *testing.T) {
 	var ended collector
-	inBubble(t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}}, server.HTTPOptions{}, func(t *testing.T, r *remote) {
-		s, _ := r.openUnread()
-		s.say(call(`"w"`, "wait", "{}"))
-		for i := range 100 {
-			s.say(call(fmt.Sprint(i), "echo", `{"text":"`+strings.Repeat("x", 1<<12)+`"}`))
-		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if len(ended.causes) != 1 || !strings.HasPrefix(ended.causes[0], server.ErrClientGone.Error()) {
-			t.Errorf("after a minute, requests ended with %q", ended.causes)
-		}
-		if a := r.send("POST", s.path, initialize, header()); a.StatusCode != 404 {
-			t.Errorf("its session is there: %d", a.StatusCode)
-		}
-		s.resp.Body.Close()
+	inBubble(t, with(ended.waiting()), func(t *testing.T, r *remote) {
+		s := r.openAndLeaveUnread(100)
+		ended.want(t, gone)
+		r.send("POST", s.path, initialize, header()).wantStatus("its session is there", 404)
 	})
 }

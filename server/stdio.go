@@ -171,7 +171,7 @@ func (c *conn) take(m incoming) {
 			c.server.opts.Log.Debug("dropped a reply to a question that is not open")
 		}
 	default:
-		c.refuse(malformed(m.id, m.line))
+		c.refuse(malformed(m))
 	}
 }
 
@@ -197,7 +197,7 @@ func (c *conn) start(r *request) {
 func (c *conn) refuseRequest(r *request, e mcp.JSONRPCError) {
 	defer c.end(r)
 	if !json.Valid(r.line) {
-		e = malformed(r.id, r.line)
+		e = malformed(r.incoming)
 	}
 	c.refuse(e)
 }

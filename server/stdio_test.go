@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -21,8 +20,7 @@ import (
 
 func TestProgressComesBeforeItsAnswer(t *testing.T) {
 	const rounds, calls, reports = 30, 16, 50
-	synctest.Test(t, func(t *testing.T) {
-		c := connect(t.Context(), t, server.Options{})
+	overStdio(t, server.Options{}, func(t *testing.T, c *client) {
 		c.initialize()
 		for range rounds {
 			seen := make(map[string]int)
@@ -44,127 +42,88 @@ func TestProgressComesBeforeItsAnswer(t *testing.T) {
 				}
 			}
 		}
-		if rest, err := c.hangUp(); err != nil || len(rest) > 0 {
-			t.Errorf("at the end: %v, %v", rest, err)
-		}
 	})
 }
 
 func TestNothingFollowsTheAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var late, tooLate error
-		returned := make(chan struct{})
-		straggler := mcpserver.ServerTool{
-			Tool: mcp.NewTool("straggler"),
-			Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-				channel := mcpserver.ClientSessionFromContext(ctx).NotificationChannel()
-				go func() {
-					defer close(returned)
-					time.Sleep(time.Second)
-					channel <- mcp.JSONRPCNotification{} // taken before the answer, used after it
-					tooLate = notify(ctx, r, 1)
-				}()
-				late = notify(ctx, r, 0)
-				return mcp.NewToolResultText("done"), nil
-			},
-		}
-		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{straggler}})
+	var late, tooLate error
+	var returned chan struct{} // made in the bubble
+	straggler := says("straggler", func(ctx context.Context, r mcp.CallToolRequest) string {
+		channel := mcpserver.ClientSessionFromContext(ctx).NotificationChannel()
+		go func() {
+			defer close(returned)
+			time.Sleep(time.Second)
+			channel <- mcp.JSONRPCNotification{} // taken before the answer, used after it
+			tooLate = notify(ctx, r, 1)
+		}()
+		late = notify(ctx, r, 0)
+		return "done"
+	})
+	overStdio(t, with(straggler), func(t *testing.T, c *client) {
+		returned = make(chan struct{})
 		c.initialize()
 		c.send(call("1", "straggler", "{}"))
 		if m := c.next(); m.Method != "notifications/progress" {
 			t.Errorf("first came %s", m.line)
 		}
-		if m := c.next(); m.text() != "done" {
-			t.Errorf("then came %s", m.line)
-		}
+		c.next().want(t, "then", "", "done")
 		<-returned
 		if late != nil || !errors.Is(tooLate, mcpserver.ErrNotificationChannelBlocked) {
 			t.Errorf("before the return: %v; after it: %v, want it refused", late, tooLate)
-		}
-		if rest, err := c.hangUp(); err != nil || len(rest) > 0 {
-			t.Errorf("after the answer: %v, %v", rest, err)
 		}
 	})
 }
 
 func TestCancelHitsHoweverEarlyItComes(t *testing.T) {
 	const times = 100
-	synctest.Test(t, func(t *testing.T) {
-		var ended collector
-		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}})
+	var ended collector
+	overStdio(t, with(ended.waiting()), func(_ *testing.T, c *client) {
 		for i := range times {
 			c.send(call(fmt.Sprint(i), "wait", "{}"), cancel(fmt.Sprint(i)))
 		}
-		if rest, err := c.hangUp(); err != nil || len(rest) > 0 {
-			t.Errorf("got %v, %v; want no answers", rest, err)
-		}
-		want := slices.Repeat([]string{"cancelled by the client"}, times)
-		if !slices.Equal(ended.causes, want) {
-			t.Errorf("%d of %d were cancelled: %q", len(ended.causes), times, ended.causes)
-		}
 	})
+	ended.want(t, slices.Repeat([]string{"cancelled by the client"}, times)...)
 }
 
 func TestCancelEndsOnlyTheRequestWithThatVeryID(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var ended collector
-		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}})
+	var ended collector
+	overStdio(t, with(ended.waiting()), func(t *testing.T, c *client) {
 		c.send(call("1", "wait", "{}"), call(`"1"`, "wait", "{}"), cancel("2"), cancel("null"),
 			`{"jsonrpc":"2.0","method":"notifications/cancelled"}`, cancel("1"))
 		synctest.Wait()
-		if len(ended.causes) != 1 {
-			t.Errorf("%d requests ended, want 1", len(ended.causes))
-		}
+		ended.want(t, "cancelled by the client")
 		// The id is free at once.
 		c.send(call("1", "echo", `{"text":"again"}`))
-		if m := c.next(); m.text() != "again" {
-			t.Errorf("got %s", m.line)
-		}
+		c.next().want(t, "the call", "1", "again")
 		c.send(cancel(`"1"`))
-		if rest, err := c.hangUp(); err != nil || len(rest) > 0 || len(ended.causes) != 2 {
-			t.Errorf("got %v, %v, %d ended", rest, err, len(ended.causes))
-		}
 	})
+	ended.want(t, "cancelled by the client", "cancelled by the client")
 }
 
 func TestNoProgressFollowsACancel(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dogged := mcpserver.ServerTool{
-			Tool: mcp.NewTool("dogged"),
-			Handler: func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-				<-ctx.Done()
-				return mcp.NewToolResultText("done"), notify(ctx, r, 1)
-			},
-		}
-		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{dogged}})
+	dogged := tool("dogged", func(ctx context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		<-ctx.Done()
+		return mcp.NewToolResultText("done"), notify(ctx, r, 1)
+	})
+	overStdio(t, with(dogged), func(_ *testing.T, c *client) {
 		c.initialize()
 		c.send(call("1", "dogged", "{}"), cancel("1"))
-		if rest, err := c.hangUp(); err != nil || len(rest) > 0 {
-			t.Errorf("got %v, %v", rest, err)
-		}
 	})
 }
 
 func TestRequestWhoseIDIsInUseIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := connect(t.Context(), t, server.Options{})
+	overStdio(t, server.Options{}, func(t *testing.T, c *client) {
 		c.send(call("7", "sleep", `{"seconds":60}`), call("7", "echo", `{"text":"second"}`))
 		if m := c.next(); string(m.ID) != "7" || m.Error == nil || m.Error.Code != mcp.INVALID_REQUEST {
 			t.Errorf("the second got %s", m.line)
 		}
-		if m := c.next(); string(m.ID) != "7" || m.text() != "slept" {
-			t.Errorf("the first got %s", m.line)
-		}
-		if _, err := c.hangUp(); err != nil {
-			t.Error(err)
-		}
+		c.next().want(t, "the first", "7", "slept")
 	})
 }
 
 func TestAThousandRequestsRunAtOnceAndOneMoreIsRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var ended collector
-		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}})
+	var ended collector
+	overStdio(t, with(ended.waiting()), func(t *testing.T, c *client) {
 		for i := range 1000 {
 			c.send(call(fmt.Sprint(i), "wait", "{}"))
 		}
@@ -179,28 +138,21 @@ func TestAThousandRequestsRunAtOnceAndOneMoreIsRefused(t *testing.T) {
 		c.send(cancel("500"))
 		synctest.Wait()
 		c.send(call(`"more"`, "echo", `{"text":"room"}`))
-		if m := c.next(); m.text() != "room" {
-			t.Errorf("after a cancel: %s", m.line)
-		}
+		c.next().want(t, "after a cancel", "", "room")
 		for i := range 1000 {
 			c.send(cancel(fmt.Sprint(i)))
 		}
-		if rest, err := c.hangUp(); err != nil || len(rest) > 0 || len(ended.causes) != 1000 {
-			t.Errorf("got %v, %v, %d ended", rest, err, len(ended.causes))
-		}
 	})
+	if len(ended.causes) != 1000 {
+		t.Errorf("%d ended", len(ended.causes))
+	}
 }
 
 func TestClientThatReadsNothingIsHeldUpButNotForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, toServer := io.Pipe()
 		fromServer, out := io.Pipe()
-		served := make(chan error, 1)
-		s := newServer(t, server.Options{MaxInFlight: 2})
-		go func() {
-			served <- s.ServeStdio(t.Context(), in, out)
-			out.Close()
-		}()
+		served := startStdio(t.Context(), t, server.Options{MaxInFlight: 2}, in, out)
 		sent := 0
 		go func() {
 			defer toServer.Close()
@@ -224,7 +176,7 @@ func TestClientThatReadsNothingIsHeldUpButNotForgotten(t *testing.T) {
 
 func TestRequestsInFlightAreAnsweredAfterTheEndOfInput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := connect(t.Context(), t, server.Options{})
+		c := connect(t, server.Options{})
 		c.send(call("1", "sleep", `{"seconds":300}`))
 		io.WriteString(c.in, call("2", "sleep", `{"seconds":200}`)) // a last line without an end
 		rest, err := c.hangUp()
@@ -237,33 +189,26 @@ func TestRequestsInFlightAreAnsweredAfterTheEndOfInput(t *testing.T) {
 func TestRequestsAreCancelledWhenTheirAnswersCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ended collector
-		c := connect(t.Context(), t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}})
+		c := connect(t, with(ended.waiting()))
 		c.send(call("1", "wait", "{}"), call("2", "wait", "{}"))
 		c.out.Close()
 		c.send(`{"jsonrpc":"2.0","id":3,"method":"ping"}`)
 		if err := <-c.served; !errors.Is(err, server.ErrClientGone) {
 			t.Errorf("ServeStdio returned %v", err)
 		}
-		if len(ended.causes) != 2 || !strings.HasPrefix(ended.causes[0], "the client is gone") {
-			t.Errorf("calls ended with %q", ended.causes)
-		}
+		ended.want(t, gone, gone)
 	})
 }
 
 func TestStoppingLetsRequestsEndForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithCancel(t.Context())
-		c := connect(ctx, t, server.Options{Drain: 10 * time.Second})
+		c := connect(t, server.Options{Drain: 10 * time.Second})
 		c.send(call("1", "sleep", `{"seconds":9}`), call("2", "sleep", `{"seconds":11}`))
 		synctest.Wait()
 		began := time.Now()
-		stop()
-		if m := c.next(); string(m.ID) != "1" || m.text() != "slept" {
-			t.Errorf("in time: %s", m.line)
-		}
-		if m := c.next(); string(m.ID) != "2" || m.text() != "the server is stopping" {
-			t.Errorf("too late: %s", m.line)
-		}
+		c.stop()
+		c.next().want(t, "in time", "1", "slept")
+		c.next().want(t, "too late", "2", "the server is stopping")
 		if err := <-c.served; err != nil || time.Since(began) != 10*time.Second {
 			t.Errorf("ServeStdio returned %v after %v", err, time.Since(began))
 		}
@@ -272,10 +217,9 @@ func TestStoppingLetsRequestsEndForAWhile(t *testing.T) {
 
 func TestStoppingEndsTheWaitForAnswersAfterTheEndOfInput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithCancel(t.Context())
-		c := connect(ctx, t, server.Options{Drain: time.Second})
+		c := connect(t, server.Options{Drain: time.Second})
 		c.send(call("1", "sleep", `{"seconds":300}`))
-		time.AfterFunc(5*time.Second, stop)
+		time.AfterFunc(5*time.Second, c.stop)
 		began := time.Now()
 		rest, err := c.hangUp()
 		if err != nil || len(rest) != 1 || rest[0].text() != "the server is stopping" || time.Since(began) != 6*time.Second {
@@ -287,18 +231,14 @@ func TestStoppingEndsTheWaitForAnswersAfterTheEndOfInput(t *testing.T) {
 func TestToolThatDoesNotEndIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		deaf := mcpserver.ServerTool{
-			Tool: mcp.NewTool("deaf"),
-			Handler: func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-				<-release
-				return mcp.NewToolResultText("at last"), nil
-			},
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		c := connect(ctx, t, server.Options{Drain: time.Second, Tools: []mcpserver.ServerTool{deaf}})
+		deaf := says("deaf", func(context.Context, mcp.CallToolRequest) string {
+			<-release
+			return "at last"
+		})
+		c := connect(t, server.Options{Drain: time.Second, Tools: []mcpserver.ServerTool{deaf}})
 		c.send(call("1", "deaf", "{}"))
 		synctest.Wait()
-		stop()
+		c.stop()
 		if err := <-c.served; err == nil || !strings.Contains(err.Error(), "1 requests did not end") {
 			t.Errorf("ServeStdio returned %v", err)
 		}
@@ -323,9 +263,7 @@ func TestReadThatCannotBeWokenDoesNotHoldUpTheEnd(t *testing.T) {
 		in := stuck{make(chan string)}
 		var out bytes.Buffer
 		ctx, stop := context.WithCancel(t.Context())
-		served := make(chan error, 1)
-		s := newServer(t, server.Options{})
-		go func() { served <- s.ServeStdio(ctx, in, &out) }()
+		served := startStdio(ctx, t, server.Options{}, in, &out)
 		synctest.Wait()
 		stop()
 		if err := <-served; err != nil {
@@ -359,7 +297,7 @@ func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }
 
 func TestPanicIsToldToTheLogAndNotToTheClient(t *testing.T) {
 	var log bytes.Buffer
-	s := newServer(t, server.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s := newServer(t, server.Options{Log: logTo(&log)})
 	var out bytes.Buffer
 	if err := s.ServeStdio(t.Context(), strings.NewReader(call("1", "panic", "{}")), &out); err != nil {
 		t.Fatal(err)
@@ -376,10 +314,9 @@ func TestPanicIsToldToTheLogAndNotToTheClient(t *testing.T) {
 
 func TestReadThatCanBeWokenIsWoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithCancel(t.Context())
-		c := connect(ctx, t, server.Options{})
+		c := connect(t, server.Options{})
 		synctest.Wait()
-		stop()
+		c.stop()
 		if err := <-c.served; err != nil { // the bubble sees to it that the reader has ended too
 			t.Error(err)
 		}

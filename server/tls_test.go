@@ -10,9 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"io"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -22,8 +20,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/server"
@@ -118,7 +114,7 @@ func (ca *authority) trusting() *tls.Config {
 // over one connection, unless it is to speak HTTP/1.1.
 func serveTLS(t testing.TB, opts server.Options, over server.HTTPOptions, config *tls.Config, version1 bool) *remote {
 	t.Helper()
-	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	p := newPipes()
 	r := serveOn(t, p, p.dial, newServer(t, opts), over)
 	r.url = "https://localhost"
 	r.http1.TLSClientConfig = config
@@ -146,19 +142,19 @@ func TestBothVersionsOfHTTPAreSpokenOverTLS(t *testing.T) {
 			r := serveTLS(t, server.Options{}, server.HTTPOptions{TLS: ca.files(t)}, ca.trusting(), old)
 			session := r.initialize()
 			for _, a := range []reply{
-				r.post(call("1", "progress", `{"reports":50}`), "Mcp-Session-Id", session),
-				r.post(modern(call("1", "progress", `{"reports":50}`)), modernHeader("tools/call", "progress")...),
+				r.postIn(session, call("1", "progress", `{"reports":50}`)),
+				r.call("progress", `{"reports":50}`),
 			} {
-				if all := a.messages(t); a.ProtoMajor != version || len(all) != 51 || all[50].text() != "done" {
+				if all := a.messages(); a.ProtoMajor != version || len(all) != 51 || all[50].text() != "done" {
 					t.Errorf("HTTP/%d: %d messages: %s", a.ProtoMajor, len(all), a.body)
 				}
 			}
 			s := r.openStream()
 			s.say(call("1", "echo", `{"text":"streamed"}`))
-			if m, _ := s.next(); m.text() != "streamed" || s.resp.ProtoMajor != version {
+			if m := s.next(); m.text() != "streamed" || s.resp.ProtoMajor != version {
 				t.Errorf("HTTP/%d: the stream brought %s", s.resp.ProtoMajor, m.line)
 			}
-			s.resp.Body.Close()
+			s.close()
 			r.end()
 		})
 	}
@@ -166,32 +162,25 @@ func TestBothVersionsOfHTTPAreSpokenOverTLS(t *testing.T) {
 
 func TestLeavingAStreamOfHTTP2CancelsItsRequestAlone(t *testing.T) {
 	var ended collector
-	inTLSBubble(t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}}, func(t *testing.T, r *remote) {
+	inTLSBubble(t, with(ended.waiting()), func(t *testing.T, r *remote) {
 		ctx, leave := context.WithCancel(t.Context())
 		left := make(chan error)
 		go func() {
 			_, err := r.do(ctx, "POST", "/mcp", modern(call("1", "wait", "{}")), header(modernHeader("tools/call", "wait")...))
 			left <- err
 		}()
-		other := make(chan reply)
-		go func() {
-			other <- r.post(modern(call("2", "sleep", `{"seconds":40}`)), modernHeader("tools/call", "sleep")...)
-		}()
+		other := later(func() reply { return r.call("sleep", `{"seconds":40}`) })
 		s := r.openStream()
 		s.say(call("3", "wait", "{}"))
 		synctest.Wait()
 		leave()
 		<-left
 		synctest.Wait()
-		if len(ended.causes) != 1 || !strings.HasPrefix(ended.causes[0], server.ErrClientGone.Error()) {
-			t.Errorf("requests ended with %q, when one had left", ended.causes)
-		}
-		s.resp.Body.Close()
+		ended.want(t, gone)
+		s.close()
 		synctest.Wait()
-		if len(ended.causes) != 2 || !strings.HasPrefix(ended.causes[1], server.ErrClientGone.Error()) {
-			t.Errorf("requests ended with %q, when the stream was closed", ended.causes)
-		}
-		if a := <-other; a.messages(t)[0].text() != "slept" || strings.Count(a.body, ": still here") != 2 {
+		ended.want(t, gone, gone)
+		if a := <-other; a.text() != "slept" || strings.Count(a.body, ": still here") != 2 {
 			t.Errorf("the other got %s", a.body)
 		}
 	})
@@ -199,21 +188,10 @@ func TestLeavingAStreamOfHTTP2CancelsItsRequestAlone(t *testing.T) {
 
 func TestStreamOfHTTP2ThatIsNotReadIsDropped(t *testing.T) {
 	var ended collector
-	inTLSBubble(t, server.Options{Tools: []mcpserver.ServerTool{ended.waiting()}}, func(t *testing.T, r *remote) {
-		s, _ := r.openUnread()
-		s.say(call(`"w"`, "wait", "{}"))
-		for i := range 50 {
-			s.say(call(fmt.Sprint(i), "echo", `{"text":"`+strings.Repeat("x", 1<<12)+`"}`))
-		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if len(ended.causes) != 1 || !strings.HasPrefix(ended.causes[0], server.ErrClientGone.Error()) {
-			t.Errorf("after a minute, requests ended with %q", ended.causes)
-		}
-		if a := r.post(modern(call("1", "echo", `{"text":"well"}`)), modernHeader("tools/call", "echo")...); a.messages(t)[0].text() != "well" {
-			t.Errorf("the connection is of no more use: %s", a.body)
-		}
-		s.resp.Body.Close()
+	inTLSBubble(t, with(ended.waiting()), func(t *testing.T, r *remote) {
+		r.openAndLeaveUnread(50)
+		ended.want(t, gone)
+		r.call("echo", `{"text":"well"}`).want("the next call of the connection", "well")
 	})
 }
 
@@ -241,7 +219,7 @@ func TestBodyThatDoesNotArriveOverHTTP2IsGivenUp(t *testing.T) {
 func TestClientOfHTTP2ThatTakesNoStreamWaitsAsLongAsItTakes(t *testing.T) {
 	inTLSBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		a := r.post(modern(call("1", "sleep", `{"seconds":100}`)), append(modernHeader("tools/call", "sleep"), "Accept", "application/json")...)
-		if a.Header.Get("Content-Type") != "application/json" || a.messages(t)[0].text() != "slept" {
+		if a.Header.Get("Content-Type") != "application/json" || a.text() != "slept" {
 			t.Errorf("got %v, %s", a.Header, a.body)
 		}
 	})
@@ -263,7 +241,7 @@ func TestCertificatesThatChangeAreTakenAndBrokenOnesAreNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		files := ca.files(t)
 		var log bytes.Buffer
-		r := serveTLS(t, server.Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, server.HTTPOptions{TLS: files}, ca.trusting(), true)
+		r := serveTLS(t, server.Options{Log: logTo(&log)}, server.HTTPOptions{TLS: files}, ca.trusting(), true)
 		expect := func(when string, want int64) {
 			t.Helper()
 			time.Sleep(time.Second)
@@ -350,9 +328,7 @@ func TestOldTLSAndPlainHTTPAreRefused(t *testing.T) {
 			t.Error("TLS 1.1 was spoken")
 		}
 		r.url = "http://localhost"
-		if a := r.send("GET", "/readyz", "", header()); a.StatusCode != 400 {
-			t.Errorf("plain HTTP got %d", a.StatusCode)
-		}
+		r.send("GET", "/readyz", "", header()).wantStatus("plain HTTP", 400)
 		r.end()
 	})
 }

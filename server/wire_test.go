@@ -48,7 +48,7 @@ func TestConversationsAreAsRecorded(t *testing.T) {
 // converse says what the client says in script, and returns script with what the
 // server says to that.
 func converse(t *testing.T, script []byte) []byte {
-	c := connect(t.Context(), t, server.Options{
+	c := connect(t, server.Options{
 		Instructions: "Ask for little.",
 		ResourceTemplates: []mcpserver.ServerResourceTemplate{{
 			Template: mcp.NewResourceTemplate("test://{id}", "thing", mcp.WithTemplateMIMEType("text/plain")),
@@ -86,18 +86,15 @@ func TestToolsKnowTheirClient(t *testing.T) {
 		level   mcp.LoggingLevel
 	}
 	var seen client
-	look := mcpserver.ServerTool{
-		Tool: mcp.NewTool("look"),
-		Handler: func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-			session := mcpserver.ClientSessionFromContext(ctx)
-			seen = client{
-				session.(mcpserver.SessionWithClientInfo).GetClientInfo(),
-				mcpserver.RequestProtocolVersion(ctx),
-				session.(mcpserver.SessionWithLogging).GetLogLevel(),
-			}
-			return mcp.NewToolResultText(""), nil
-		},
-	}
+	look := says("look", func(ctx context.Context, _ mcp.CallToolRequest) string {
+		session := mcpserver.ClientSessionFromContext(ctx)
+		seen = client{
+			session.(mcpserver.SessionWithClientInfo).GetClientInfo(),
+			mcpserver.RequestProtocolVersion(ctx),
+			session.(mcpserver.SessionWithLogging).GetLogLevel(),
+		}
+		return ""
+	})
 	me := mcp.Implementation{Name: "t", Version: "1"}
 	for name, tt := range map[string]struct {
 		in   string
@@ -108,7 +105,7 @@ func TestToolsKnowTheirClient(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			seen = client{}
-			talk(t, server.Options{Tools: []mcpserver.ServerTool{look}}, strings.NewReader(tt.in))
+			talk(t, with(look), strings.NewReader(tt.in))
 			got, _ := json.Marshal(seen.info)
 			want, _ := json.Marshal(tt.want.info)
 			if !bytes.Equal(got, want) || seen.version != tt.want.version || seen.level != tt.want.level {

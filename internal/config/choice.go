@@ -12,11 +12,19 @@ type choice struct {
 	from  []string
 }
 
-// oneOf declares an option whose value is one of a few, the first unless another
-// is set.
+// oneOf declares an option whose value is one of a few words, the first unless another
+// is set. Behind each, or behind none, stands a colon and what it means.
 func oneOf(fs *FlagSet, value *string, name, usage string, from ...string) {
-	*value = from[0]
-	fs.Var(choice{value, from}, name, usage+": "+alternatives(from))
+	words, explained := make([]string, len(from)), false
+	for i, line := range from {
+		words[i], _, explained = strings.Cut(line, ": ")
+	}
+	list := " " + alternatives(words)
+	if explained {
+		list = "\n" + strings.Join(from, "\n")
+	}
+	*value = words[0]
+	fs.Var(choice{value, words}, name, usage+":"+list)
 }
 
 // Set implements pflag.Value.

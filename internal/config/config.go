@@ -8,8 +8,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -93,7 +95,11 @@ func declare(fs *FlagSet, c *Config) {
 	fs.IntVar(&c.MaxInFlight, "max-in-flight", 0, "how many requests all hosts together are given at once; 0 = no limit")
 	fs.IntVar(&c.Queue, "queue", 256, "how many requests may wait for a slot; one more is refused at once")
 	fs.DurationVar(&c.MaxPassedOver, "max-passed-over", 10*time.Second, "how long a request may be passed over for others whose model is loaded already")
-	oneOf(fs, &c.Route, "route", "`policy` that orders the hosts for a request", "warmest", "least-busy", "fastest", "round-robin")
+	oneOf(fs, &c.Route, "route", "`policy` that says which host is asked first",
+		"warmest: holds the model in memory; then least busy",
+		"least-busy: the smallest part of its slots is taken",
+		"fastest: the least latency times calls in progress",
+		"round-robin: its last call began longest ago")
 	oneOf(fs, &c.RunnerOptions, "runner-options", "`source` of num_ctx and the other options that make Ollama load a model anew", "pinned", "caller")
 	fs.DurationVar(&c.FallbackAfter, "fallback-after", 0, "how long a call waits for a slot before the next model of its ladder is tried; 0 = while its time lasts")
 	fs.DurationVar(&c.HedgeAfter, "hedge-after", 0, "how long a host may take to begin an answer before another that is free is asked too; 0 = never")
@@ -104,7 +110,8 @@ func declare(fs *FlagSet, c *Config) {
 	oneOf(fs, &c.Cache, "cache", "`answers` that are kept and given again", "all", "deterministic", "off")
 	fs.IntVar(&c.CacheSize, "cache-size", 256, "memory for kept answers, in `MiB`")
 	fs.DurationVar(&c.CacheTTL, "cache-ttl", 10*time.Minute, "how long an answer is kept")
-	oneOf(fs, &c.SemanticCache, "semantic-cache", "whether a question that `means` the same is given the answer that is kept: off; shadow, which only counts; or on", "off", "shadow", "on")
+	oneOf(fs, &c.SemanticCache, "semantic-cache", "`use` of an answer that is kept for a question in other words",
+		"off: none", "shadow: count how often it could be given", "on: give it where the questions mean the same")
 	fs.StringVar(&c.SemanticModel, "semantic-model", "nomic-embed-text", "embedding `model` that questions are compared by")
 	fs.Float64Var(&c.SemanticAlike, "semantic-threshold", 0.95, "least `similarity` of questions that share an answer, to 1; what is right depends on the embedding model")
 	fs.Var((*ruleLines)(&c.Filter), "output-filter", "`rule` that answers are held against before they leave: mask:REGEX removes what is found, refuse:REGEX withholds the answer; may be given more than once")
@@ -119,7 +126,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.StringVar(&c.TokenFile, "token-file", "", "YAML `file` of the keys that clients may call with: a list like keys in the configuration file")
 	fs.StringVar(&c.OAuthIssuer, "oauth-issuer", "", "`URL` of the authorization server whose access tokens are accepted")
 	fs.StringVar(&c.OAuthAudience, "oauth-audience", "", "`name` of this server that access tokens must have been issued for, mostly its URL")
-	fs.StringVar(&c.OAuthResource, "oauth-resource", "", "`URL` of this server as clients know it, where oauth-audience is none")
+	fs.StringVar(&c.OAuthResource, "oauth-resource", "", "`URL` of this server as clients know it; needed where oauth-audience is a name and not that URL")
 	fs.BoolVar(&c.Insecure, "insecure", false, "allow to listen where other machines can connect, and use the models unasked")
 	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "least `level` that is logged to stderr: debug, info, warn or error")
 }
@@ -127,7 +134,10 @@ func declare(fs *FlagSet, c *Config) {
 // mostSlots is as many as the pool allows a host.
 const mostSlots = 4096
 
-var errTooManySlots = fmt.Errorf("must be 0 to %d", mostSlots)
+var (
+	errTooManySlots = fmt.Errorf("must be 0 to %d", mostSlots)
+	errNegative     = errors.New("must be 0 or more")
+)
 
 // check refuses what no value of its type can say by itself.
 func (c *Config) check(fs *FlagSet) error {
@@ -137,19 +147,20 @@ func (c *Config) check(fs *FlagSet) error {
 		want string
 	}{
 		{"slots", c.Slots < 0 || c.Slots > mostSlots, errTooManySlots.Error()},
-		{"max-in-flight", c.MaxInFlight < 0, "must be 0 or more"},
+		{"max-in-flight", c.MaxInFlight < 0, errNegative.Error()},
 		{"queue", c.Queue < 1, "must be at least 1"},
-		{"max-passed-over", c.MaxPassedOver < 0, "must be 0 or more"},
-		{"fallback-after", c.FallbackAfter < 0, "must be 0 or more"},
-		{"hedge-after", c.HedgeAfter < 0, "must be 0 or more"},
-		{"timeout", c.Timeout < 0, "must be 0 or more"},
+		{"max-passed-over", c.MaxPassedOver < 0, errNegative.Error()},
+		{"fallback-after", c.FallbackAfter < 0, errNegative.Error()},
+		{"hedge-after", c.HedgeAfter < 0, errNegative.Error()},
+		{"timeout", c.Timeout < 0, errNegative.Error()},
 		{"drain-timeout", c.DrainTimeout <= 0, "must be more than 0"},
 		{"cache-size", c.CacheSize < 1 || c.CacheSize > 1<<20, "must be 1 to 1048576"},
 		{"cache-ttl", c.CacheTTL <= 0, "must be more than 0"},
 		{"semantic-model", c.SemanticModel == "", "must name a model"},
 		{"semantic-threshold", !(c.SemanticAlike > 0.5 && c.SemanticAlike <= 1), "must be more than 0.5, and at most 1"},
-		{"inline-bytes", c.InlineBytes < 0, "must be 0 or more"},
+		{"inline-bytes", c.InlineBytes < 0, errNegative.Error()},
 		{"max-message", c.MaxMessage < 1 || c.MaxMessage > 1024, "must be 1 to 1024"},
+		{"allowed-origin", slices.ContainsFunc(c.AllowedOrigins, isNoOrigin), "must be of the form https://example.com, without a path or *"},
 		{"tls-cert", c.TLSCert != "" && c.TLSKey == "", "needs tls-key"},
 		{"tls-key", c.TLSKey != "" && c.TLSCert == "", "needs tls-cert"},
 		{"tls-client-ca", c.TLSClientCA != "" && c.TLSCert == "", "needs tls-cert"},

@@ -120,7 +120,12 @@ func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 		{"models: {a: {num_ctx: 0}}", "config.yaml:1: num_ctx: must be a whole number, at least 1"},
 		{"models: {a: {num_ctx: 1e99}}", "config.yaml:1: num_ctx: must be a whole number, at least 1"},
 		{"models: {a: {use_mmap: 2}}", "config.yaml:1: use_mmap: must be true or false"},
-		{"models: {a: {hedge_after: -1s}}", "config.yaml:1: hedge_after: must be a time such as 5s, or 0"},
+		{"models: {a: {hedge_after: -1s}}", "config.yaml:1: hedge_after: must be 0 or more"},
+		{"models: {a: {hedge_after: 5}}", "config.yaml:1: hedge_after: must be a time with its unit, such as 500ms, 30s or 1h30m"},
+		{"timeout: 5", `config.yaml:1: timeout: "5": must be a time with its unit, such as 500ms, 30s or 1h30m`},
+		{"host: 1", "config.yaml:1: host: a number is no address; a port of this machine is written as :1"},
+		{"hosts: [{url: 'https://'}]", "config.yaml:1: item 1: the address names no host"},
+		{"queue: 3\nallowed-origin: [https://a.example, foo]", "config.yaml:2: allowed-origin: must be of the form https://example.com, without a path or *"},
 		{"models:\n a: {hedge_after: 1s, try: [b]}", "config.yaml:2: a:latest: has options, and is an alias that does not try the model of that name"},
 		{"models: {a: {keep_alive: long}}", "config.yaml:1: keep_alive: must be a time such as 30m, or seconds; 0 = not at all, -1 = for ever"},
 		{"models:\n a: {num_ctx: 1}\n a:latest: {num_ctx: 2}", "config.yaml:3: a:latest: is there already: it is the model a:latest"},
@@ -341,4 +346,18 @@ func text(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+func TestModelsOfAKeyAreSpelledAsRequestsAre(t *testing.T) {
+	const file = `
+providers: {p: {kind: openai, url: https://a}}
+keys: [{name: a, sha256: ` + "f509bb6c8ebb77df9797f57f524921a02f51745362794532887af717621a1a0e" + `, models: [Qwen3, "hf.co/Someone/*", "p/Large", "p/X*"]}]`
+	c, err := parseFile(t, file, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"qwen3:latest", "hf.co/someone/*", "p/Large", "p/X*"}
+	if got := c.Keys[0].Caller.Models; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ollama-mcp/internal/backend/ollama"
@@ -76,7 +77,20 @@ func parseHost(address string) (*url.URL, error) {
 	if behindDNS && !strings.Contains(rest, "://") {
 		return nil, errors.New("after dns+ comes http:// or https://")
 	}
+	_, behind, isURL := strings.Cut(rest, "://")
+	if isURL && (behind == "" || behind[0] == '/') { // which for Ollama is this machine
+		return nil, errors.New("the address names no host")
+	}
+	if _, err := strconv.Atoi(rest); err == nil {
+		return nil, errors.New("a number is no address; a port of this machine is written as :" + rest)
+	}
 	return ollama.ParseHost(rest)
+}
+
+// isNoOrigin reports whether no browser says s of a page, as it does https://example.com.
+func isNoOrigin(s string) bool {
+	u, err := url.Parse(s)
+	return err != nil || u.Host == "" || strings.Contains(u.Host, "*") || u.Scheme+"://"+u.Host != s
 }
 
 // isWebAddress reports whether s is a URL that a path can be added to, and that

@@ -25,7 +25,7 @@ func Page() string {
 		if def = "`" + def + "`"; def == "``" {
 			def = "none"
 		}
-		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s | %s |\n", f.Name, Variable(f.Name), cmp.Or(kind, f.Value.Type()), def, usage)
+		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s | %s |\n", f.Name, Variable(f.Name), cmp.Or(kind, f.Value.Type()), def, strings.ReplaceAll(usage, "\n", "<br>"))
 	})
 	b.WriteString(pageTail)
 	fmt.Fprintf(&b, "```yaml\n%s```\n", example)

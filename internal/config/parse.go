@@ -85,5 +85,8 @@ func invalid(f *pflag.Flag, value string, err error) error {
 	if _, isList := f.Value.(pflag.SliceValue); isList {
 		return errors.New("must be a list separated by commas")
 	}
+	if f.Value.Type() == "duration" {
+		err = errNoDuration
+	}
 	return fmt.Errorf("%q: %w", value, err)
 }

@@ -133,7 +133,11 @@ func (r *reader) canonical(models []string) {
 	for i, name := range models {
 		provider, _, _ := strings.Cut(name, "/")
 		_, cloud := r.c.Providers[provider]
-		if !cloud && !strings.HasSuffix(name, "*") {
+		switch {
+		case cloud:
+		case strings.HasSuffix(name, "*"):
+			models[i] = strings.ToLower(name) // as canonical names are
+		default:
 			models[i] = backend.CanonicalModel(name)
 		}
 	}

@@ -109,12 +109,17 @@ func keepAlive(p **time.Duration) value {
 	})
 }
 
+var errNoDuration = errors.New("must be a time with its unit, such as 500ms, 30s or 1h30m")
+
 // duration is one of 0 or more.
 func duration(p **time.Duration) value {
 	return scalar(func(s string) error {
 		d, err := time.ParseDuration(s)
-		if err != nil || d < 0 {
-			return errors.New("must be a time such as 5s, or 0")
+		switch {
+		case err != nil:
+			return errNoDuration
+		case d < 0:
+			return errNegative
 		}
 		*p = &d
 		return nil

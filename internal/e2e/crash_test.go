@@ -25,7 +25,7 @@ func TestModelThatCrashesLosesNoneOfItsCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	const callers, each, crashes = 12, 3, 3
+	const callers, each, crashes = 12, 2, 3
 	var calls sync.WaitGroup
 	var retried, left atomic.Int64
 	left.Store(callers * each)

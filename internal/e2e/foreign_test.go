@@ -2,10 +2,10 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -93,6 +93,7 @@ func ways(t *testing.T) (all []way) {
 func TestEveryClientCanUseTheTools(t *testing.T) {
 	for _, w := range ways(t) {
 		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
 			c := w.connect(t)
 			if got := c.protocol(); got != w.protocol {
 				t.Errorf("it speaks %q, want %q", got, w.protocol)
@@ -142,27 +143,25 @@ func vectors(t *testing.T, a answer) [][]float32 {
 // progress after the answer the TypeScript SDKs complain.
 func TestProgressComesToTheClientThatItIsForInOrderAndBeforeTheAnswer(t *testing.T) {
 	for together := range slices.Chunk(ways(t), len(sdks)) { // as many calls as Ollama answers at once
-		var callers sync.WaitGroup
-		for _, w := range together {
-			c := w.connect(t)
-			callers.Go(func() {
-				for limit, reports := range map[string]int{"3.5": 2, "1.5": 1} {
-					p := c.start("generate", `{"model":"tiny-loops","prompt":"hi","timeout_seconds":`+limit+`}`)
-					if a := p.result(); a.Meta.Served.DoneReason != "timeout" {
-						t.Errorf("%s: got %.300s, %+v", w.name, a.text(), a.Meta.Served)
-					}
-					close(p.progress)
-					var values []float64
-					for note := range p.progress {
-						values = append(values, note.Progress)
-					}
-					if len(values) != reports || !slices.IsSorted(values) {
-						t.Errorf("%s: in %s s progress was %v, want %d rising values", w.name, limit, values, reports)
-					}
-				}
-			})
+		calls := make([]*pending, len(together))
+		limits, reports := []string{"3", "1.5"}, []int{2, 1} // by turns
+		for i, w := range together {
+			calls[i] = w.connect(t).start("generate", `{"model":"tiny-loops","prompt":"hi","timeout_seconds":`+limits[i%2]+`}`)
 		}
-		callers.Wait()
+		for i, p := range calls {
+			name, want := together[i].name, reports[i%2]
+			if a := p.result(); a.Meta.Served.DoneReason != "timeout" {
+				t.Errorf("%s: got %.300s, %+v", name, a.text(), a.Meta.Served)
+			}
+			close(p.progress)
+			var values []float64
+			for note := range p.progress {
+				values = append(values, note.Progress)
+			}
+			if len(values) != want || !slices.IsSorted(values) {
+				t.Errorf("%s: in %s s progress was %v, want %d rising values", name, limits[i%2], values, want)
+			}
+		}
 	}
 }
 
@@ -176,8 +175,11 @@ func TestEveryReportOfProgressComesInOrderAndBeforeTheAnswer(t *testing.T) {
 			t.Run(sdk.name+" over "+at.transport, func(t *testing.T) {
 				t.Parallel()
 				c := sdk.connect(t, at)
-				for range 25 {
-					p := c.start("test_tool_with_progress", `{}`)
+				calls := make([]*pending, 25)
+				for i := range calls {
+					calls[i] = c.start("test_tool_with_progress", `{}`)
+				}
+				for _, p := range calls {
 					p.result()
 					// The Go SDK may hand over the answer before it has handed over a report.
 					eventually(t, "the reports have come", func() bool { return len(p.progress) == 3 })
@@ -193,21 +195,28 @@ func TestEveryReportOfProgressComesInOrderAndBeforeTheAnswer(t *testing.T) {
 }
 
 func TestEveryClientCanCancelAndOllamaStops(t *testing.T) {
-	for _, w := range ways(t) {
-		t.Run(w.name, func(t *testing.T) {
-			c := w.connect(t)
-			p := c.start("generate", `{"model":"tiny-loops","prompt":"hi"}`)
+	for together := range slices.Chunk(ways(t), len(sdks)) { // as many calls as Ollama answers at once
+		calling, calls := make([]client, len(together)), make([]*pending, len(together))
+		for i, w := range together {
+			calling[i] = w.connect(t)
+			calls[i] = calling[i].start("generate", fmt.Sprintf(`{"model":"tiny-loops","prompt":"%d"}`, i)) // or they share an answer
+		}
+		for _, p := range calls {
 			p.until(" tokens, ")
+		}
+		for i, p := range calls {
 			before := ended(shared, "/api/generate")
 			p.cancel()
 			<-p.done
 			if p.err == nil {
-				t.Errorf("got %.300s, want that it was cancelled", p.answer.text())
+				t.Errorf("%s: got %.300s, want that it was cancelled", together[i].name, p.answer.text())
 			}
-			eventually(t, "Ollama has stopped", func() bool { return ended(shared, "/api/generate") == before+1 })
+			eventually(t, "Ollama has stopped for "+together[i].name, func() bool { return ended(shared, "/api/generate") == before+1 })
+		}
+		for i, c := range calling {
 			if a := c.start("generate", `{`+hi+`}`).result(); a.text() != tinymodels.Says.Answer {
-				t.Errorf("the call after it: got %+v", a)
+				t.Errorf("%s, the call after it: got %+v", together[i].name, a)
 			}
-		})
+		}
 	}
 }

@@ -25,11 +25,12 @@ func TestInspectorIsContentInBothErasOfTheProtocolOverEveryTransport(t *testing.
 		{"http, modern", "modern", http},
 		{"sse", "legacy", sse},
 	} {
-		inspect := func(args ...string) clients.Result {
+		inspect := func(t *testing.T, args ...string) clients.Result {
 			return clients.Inspector(t, slices.Concat(w.args, []string{"--protocol-era", w.era}, args)...)
 		}
 		t.Run(w.name+", tools/list --strict", func(t *testing.T) {
-			got := inspect("--method", "tools/list", "--strict")
+			t.Parallel()
+			got := inspect(t, "--method", "tools/list", "--strict")
 			var list struct{ Tools []struct{ Name string } }
 			if err := json.Unmarshal([]byte(got.Stdout), &list); err != nil || len(list.Tools) != len(toolNames) {
 				t.Errorf("%d tools are listed (%v), want %d", len(list.Tools), err, len(toolNames))
@@ -39,7 +40,8 @@ func TestInspectorIsContentInBothErasOfTheProtocolOverEveryTransport(t *testing.
 			}
 		})
 		t.Run(w.name+", tools/call", func(t *testing.T) {
-			got := inspect("--method", "tools/call", "--tool-name", "generate",
+			t.Parallel()
+			got := inspect(t, "--method", "tools/call", "--tool-name", "generate",
 				"--tool-arg", "model=tiny-says", "--tool-arg", "prompt=hi", "--tool-arg", `options={"seed":1}`)
 			var a answer
 			if err := json.Unmarshal([]byte(got.Stdout), &a); err != nil || got.Exit != 0 || a.text() != tinymodels.Says.Answer {
@@ -47,7 +49,8 @@ func TestInspectorIsContentInBothErasOfTheProtocolOverEveryTransport(t *testing.
 			}
 		})
 		t.Run(w.name+", tools/call with a mistake", func(t *testing.T) {
-			got := inspect("--method", "tools/call", "--tool-name", "generate", "--tool-arg", "model=tiny-says")
+			t.Parallel()
+			got := inspect(t, "--method", "tools/call", "--tool-name", "generate", "--tool-arg", "model=tiny-says")
 			if got.Exit != 5 || !strings.Contains(got.Stdout+got.Stderr, `"prompt\" is missing`) {
 				t.Errorf("exit status %d, want 5\n%s\n%s", got.Exit, got.Stdout, got.Stderr)
 			}

@@ -48,7 +48,7 @@ func TestMistakesAreAnsweredWithTheirCauseAndLeaveNothingBehind(t *testing.T) {
 		{"suffix for a model that cannot insert", "generate", `{` + hi + `,"suffix":"x"}`, []string{"does not support insert"}},
 		{"model that cannot answer", "generate", `{"model":"tiny-words","prompt":"hi"}`, []string{"does not support generate"}},
 		{"schema that does not compile", "generate", `{` + hi + `,"format":{"type":"nonsense"}}`, []string{`"format" is not a valid JSON schema`}},
-		{"schema from elsewhere", "generate", `{` + hi + `,"format":{"$ref":"` + nobody + `/schema.json"}}`, []string{"references to other documents are not followed"}},
+		{"schema from elsewhere", "generate", `{` + hi + `,"format":{"$ref":"` + nobody + `/schema.json"}}`, []string{"only references within the schema are followed"}},
 		{"unknown format", "generate", `{` + hi + `,"format":"xml"}`, []string{`"format" must be "json" or an object`}},
 		{"no messages", "chat", `{"model":"tiny-says","messages":[]}`, []string{`"messages" must not be empty`}},
 		{"unknown role", "chat", `{"model":"tiny-says","messages":[{"role":"robot","content":"hi"}]}`, []string{`"messages[0].role" must be`}},

@@ -15,13 +15,14 @@ func TestSessionOutlivesAnOllamaThatIsDown(t *testing.T) {
 
 	ollama.Kill()
 	name := strings.TrimPrefix(ollama.URL(), "http://")
-	for tool, args := range map[string]string{
-		"generate":    `{"model":"tiny-says","prompt":"hi"}`,
-		"chat":        `{"model":"tiny-says","messages":[{"role":"user","content":"hi"}]}`,
-		"embed":       `{"model":"tiny-words","input":"hi"}`,
-		"list-models": `{}`,
+	for tool, call := range map[string]*pending{ // each is tried again for a while
+		"generate":    s.start("generate", `{"model":"tiny-says","prompt":"hi"}`),
+		"chat":        s.start("chat", `{"model":"tiny-says","messages":[{"role":"user","content":"hi"}]}`),
+		"embed":       s.start("embed", `{"model":"tiny-words","input":"hi"}`),
+		"list-models": s.start("list-models", `{}`),
 	} {
-		a := s.fails(tool, args, "no_host", name, "ollama serve", "doctor")
+		a := call.result()
+		wantError(t, a, "no_host", name, "ollama serve", "doctor")
 		if a.StructuredContent["retryable"] != true {
 			t.Errorf("%s: not called retryable: %+v", tool, a)
 		}
