@@ -28,8 +28,9 @@ func TestCallThatWouldWaitPastItsDeadlineIsToldAtOnce(t *testing.T) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		if err := p.With(ctx, route.Need{}, hold(0)); !errors.Is(err, pool.ErrQueueTimeout) {
-			t.Errorf("with 40 s before it and 30 s to go: got %v, want ErrQueueTimeout", err)
+		err := p.With(ctx, route.Need{}, hold(0))
+		if late, ok := errors.AsType[*pool.QueueTimeoutError](err); !ok || late.RetryAfter != 40*time.Second || !errors.Is(err, pool.ErrQueueTimeout) {
+			t.Errorf("with 40 s before it and 30 s to go: got %v, want a QueueTimeoutError of 40 s", err)
 		}
 		if time.Since(began) != 0 {
 			t.Error("it was told late")

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -61,4 +62,26 @@ func causeOf(ctx context.Context, err error) error {
 		return cause
 	}
 	return err
+}
+
+// mostCrashes is how many models may crash under a request before it is given up.
+const mostCrashes = 2
+
+// crashes is how many models have died under a request before anything had come of its
+// answer: those that it may be to blame for. Beside one that is, others that had just
+// begun are told the same, so hosts try such suspects one at a time. Then the second crash
+// is that of whoever is to blame, and the others are answered.
+func crashes(failed []Failure) (n int) {
+	for _, f := range failed {
+		if f.crashed {
+			n++
+		}
+	}
+	return n
+}
+
+// triesSuspect reports whether a call under which a model has crashed is on the host, and
+// nothing has come of it yet.
+func (h *host) triesSuspect() bool {
+	return slices.ContainsFunc(h.lent, func(l *Lease) bool { return l.ticket.group.suspect && !l.seen.pieces })
 }

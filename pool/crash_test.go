@@ -18,8 +18,9 @@ import (
 	"ollama-mcp/pool"
 )
 
-// frail is a host whose models crash as Ollama's do: one call is told, the others hang,
-// and none begins while they do. A call takes ten seconds, one to its first piece.
+// frail is a host whose models crash as Ollama's do: those that have not begun to answer
+// are told, and one of the others; the rest hang, and none begins while they do. A call
+// takes ten seconds, one to its first piece. Under a poison its model crashes at once.
 type frail struct {
 	backend.Backend
 	name string
@@ -30,6 +31,8 @@ type frail struct {
 	hung   int        // of them
 	died   string     // the model that crashed last, until it is loaded again
 }
+
+const poison = "poison"
 
 // run is a call under way.
 type run struct {
@@ -52,14 +55,17 @@ func (f *frail) crash(model string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.died = model
-	var tell error = &backend.Error{Host: f.name, Class: backend.Crashed, Message: "out of memory"}
+	told := false // one that had begun to answer
 	for _, r := range f.runs {
-		if r.model == model && time.Until(r.ends) > 100*time.Millisecond {
-			r.crashed <- tell
-			if tell == nil {
-				f.hung++
-			}
-			tell = nil
+		left := time.Until(r.ends)
+		switch {
+		case r.model != model || left <= 100*time.Millisecond:
+		case left > 9*time.Second || !told:
+			told = told || left <= 9*time.Second
+			r.crashed <- &backend.Error{Host: f.name, Class: backend.Crashed, Message: "out of memory"}
+		default:
+			f.hung++
+			r.crashed <- nil
 		}
 	}
 }
@@ -69,8 +75,14 @@ func (f *frail) Generate(ctx context.Context, req *backend.GenerateRequest, onPi
 	hangs := false
 	defer func() { f.end(r, hangs) }()
 	piece, end := time.After(time.Second), time.After(10*time.Second)
+	var fatal <-chan time.Time
+	if req.Prompt == poison {
+		fatal = time.After(50 * time.Millisecond)
+	}
 	for {
 		select {
+		case <-fatal:
+			f.crash(req.Model)
 		case <-piece:
 			onPiece(backend.Piece{Text: "x"})
 		case <-end:
@@ -233,6 +245,69 @@ func TestEachCrashIsNoticedWhoeverIsTold(t *testing.T) {
 		}
 		if slowest := slices.Max(took); slowest > time.Minute {
 			t.Errorf("a call took %v", slowest)
+		}
+	})
+}
+
+func TestRequestUnderWhichModelsCrashIsGivenUpAndItsNeighboursAreAnswered(t *testing.T) {
+	for _, hosts := range []int{1, 2} {
+		t.Run(fmt.Sprint(hosts, " hosts"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				backends := []backend.Backend{newFrail("gpu-1"), newFrail("gpu-2")}[:hosts]
+				p := newPool(t, pool.Options{Hosts: backends, Slots: 8, Log: slog.New(slog.NewTextHandler(&log, nil))})
+				for _, b := range backends {
+					p.Know(b.Name(), pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "m:latest"}}})
+				}
+				need := route.Need{Model: "m:latest"}
+				early, _ := askFrail(t, p, need, 4*hosts)
+				time.Sleep(5 * time.Second)
+				late, took := askFrail(t, p, need, 2*hosts) // they have not begun to answer when the first model crashes
+				time.Sleep(time.Second / 10)
+				tries := 0
+				err := p.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {
+					tries++
+					_, err := l.Host.Generate(ctx, &backend.GenerateRequest{Model: need.Model, Prompt: poison}, func(backend.Piece) {})
+					return err
+				})
+				if !errors.Is(err, pool.ErrCrashes) || !errors.Is(err, backend.Crashed) || errors.Is(err, pool.ErrNoHost) || tries != 2 {
+					t.Errorf("after %d tries: %v, want after 2 that models crash under it", tries, err)
+				}
+				early.Wait()
+				late.Wait()
+				synctest.Wait()
+				if n := strings.Count(log.String(), `msg="model crashed"`); n != 2 {
+					t.Errorf("%d crashes, want 2:\n%s", n, log.String())
+				}
+				if slowest := slices.Max(took); slowest > 30*time.Second {
+					t.Errorf("a neighbour took %v", slowest)
+				}
+				assertAllSlots(t, p, 8*hosts)
+			})
+		})
+	}
+}
+
+// Two that had just begun are told of the same crash. Neither is to blame for the next.
+func TestRequestsThatBeganWhenAModelCrashedAreTriedOneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gpu := newFrail("gpu")
+		p := newPool(t, pool.Options{Hosts: []backend.Backend{gpu}, Slots: 8})
+		know := func() { p.Know("gpu", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "m:latest"}}}) }
+		know()
+		ended, took := askFrail(t, p, route.Need{Model: "m:latest"}, 3)
+		time.Sleep(time.Second / 2)
+		gpu.crash("m:latest")
+		know() // loaded anew, so that nothing else holds them back
+		synctest.Wait()
+		time.Sleep(600 * time.Millisecond)
+		if busy := p.Stats().InFlight; busy != 1 {
+			t.Errorf("%d suspects at once, want 1", busy)
+		}
+		ended.Wait()
+		slices.Sort(took)
+		if between := took[2] - took[0]; between > 3*time.Second {
+			t.Errorf("they took %v, want each to begin with the first piece of the one before", took)
 		}
 	})
 }

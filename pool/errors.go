@@ -12,7 +12,7 @@ import (
 )
 
 // ErrQueueTimeout means that a request's time was over before a slot came free,
-// or would have been before there was an answer.
+// or would have been before there was an answer; see QueueTimeoutError.
 var ErrQueueTimeout = errors.New("no slot came free in time")
 
 // ErrNoHost means that no host could serve a request; see NoHostError.
@@ -22,6 +22,10 @@ var ErrNoHost = errors.New("no host available")
 // begun to answer in time. Unlike a caller who left, it may count against the host: when
 // nothing had come in ten seconds of a model that was in memory.
 var ErrTooSlow = errors.New("too slow")
+
+// ErrCrashes means that a request is not tried again because models crash under it. The
+// error is that of the last crash, too.
+var ErrCrashes = errors.New("models crash under this request")
 
 // FullError refuses a request at once, because too many are waiting.
 type FullError struct {
@@ -37,10 +41,28 @@ func (e *FullError) Error() string {
 	return fmt.Sprintf("the queue is full (%d waiting)", e.Waiting)
 }
 
+// QueueTimeoutError ends the wait of a request whose time does not reach for it. It is
+// ErrQueueTimeout.
+type QueueTimeoutError struct {
+	RetryAfter time.Duration // that one which comes now waits for a slot; 0 if not known
+}
+
+func (e *QueueTimeoutError) Error() string {
+	if e.RetryAfter == 0 {
+		return ErrQueueTimeout.Error()
+	}
+	return fmt.Sprintf("%v: the wait is about %v", ErrQueueTimeout, roundUp(e.RetryAfter))
+}
+
+// Unwrap makes errors.Is see ErrQueueTimeout.
+func (*QueueTimeoutError) Unwrap() error { return ErrQueueTimeout }
+
 // Failure is a try of a request that failed.
 type Failure struct {
 	Host string
 	Err  error
+
+	crashed bool // the model died, and this request may be why
 }
 
 // NoHostError says of each host why it did not serve a request. It is ErrNoHost
@@ -76,7 +98,10 @@ func (e *NoHostError) Unwrap() []error {
 // sum is what a request that was tried and given up has failed of.
 func sum(failed []Failure) error {
 	last := failed[len(failed)-1]
-	if !hostsFault(last.Err) && !isLack(last.Err) {
+	switch {
+	case crashes(failed) >= mostCrashes:
+		return fmt.Errorf("%w: %w", ErrCrashes, last.Err)
+	case !hostsFault(last.Err) && !isLack(last.Err):
 		return last.Err
 	}
 	byHost := make([]Failure, 0, len(failed)) // the last of each
@@ -88,10 +113,20 @@ func sum(failed []Failure) error {
 	if len(byHost) == 1 {
 		return last.Err
 	}
-	if slices.ContainsFunc(byHost, func(f Failure) bool { return hostsFault(f.Err) }) {
+	faults := slices.DeleteFunc(slices.Clone(byHost), func(f Failure) bool { return isLack(f.Err) })
+	switch {
+	case len(faults) == 0:
+		return lack(byHost)
+	case slices.ContainsFunc(faults, func(f Failure) bool { return !hasAnswered(f.Err) }):
 		return &NoHostError{Hosts: byHost}
 	}
-	return lack(byHost)
+	return faults[len(faults)-1].Err
+}
+
+// hasAnswered reports whether a host that failed is there all the same.
+func hasAnswered(err error) bool {
+	class := backend.ClassOf(err)
+	return class == backend.Server || class == backend.Crashed
 }
 
 // lack is the failure of hosts that lack what a request takes. That of those which have
@@ -127,10 +162,10 @@ func hostsFault(err error) bool {
 	return false
 }
 
-// gaveUp is why a wait ended before its time.
-func gaveUp(ctx context.Context) error {
+// gaveUp is why a wait ended before its time, which for one that comes now would be so long.
+func gaveUp(ctx context.Context, wait time.Duration) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return ErrQueueTimeout
+		return &QueueTimeoutError{RetryAfter: wait}
 	}
 	return ctx.Err()
 }

@@ -11,6 +11,8 @@ type groupKey struct {
 	model modelKey
 	host  string // the only one that may serve them; "" for any
 	tried string // names of those that have failed, each ending in a NUL
+
+	suspect bool // models may crash because of them; see crashes
 }
 
 // allows reports whether a host is one of those that may serve the calls.

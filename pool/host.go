@@ -41,7 +41,9 @@ type host struct {
 	lent    []*Lease         // that are out, one for each permit taken
 
 	breaker *breaker.Breaker
-	latency route.EWMA
+	latency route.EWMA        // for the policies
+	took    pace              // by answered calls, less the time for loading
+	full    pace              // by those of them that ended while all slots were taken
 	habits  map[string]*habit // by model
 	turn    int               // of its last call
 	rest    time.Time         // until when it asked to be left alone
@@ -50,7 +52,7 @@ type host struct {
 
 	down      bool // by the last check
 	version   string
-	installed map[string]bool // canonical models; nil if not known
+	installed map[string]bool // canonical models, by the last list of them; nil if not known
 	loaded    []Loaded        // by the last check
 	memory    memory
 	noRoom    map[modelKey]refusal

@@ -83,23 +83,18 @@ func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after
 	l.outcome = l.judge(ctx, err, now)
 	switch l.outcome {
 	case breaker.Success:
-		p.totals.Served++
-		p.rates.served.add(now, 1)
 		h.trouble, h.down = nil, false
 		p.learnTime(l, now)
 	case breaker.Failure, breaker.Slow, breaker.Soft:
-		p.countFailed(now)
+		p.totals.TriesFailed++
 		h.failed(l, err, now)
 	case breaker.Undecided:
 		if hostsFault(err) { // of a crash that has been counted
-			p.countFailed(now)
+			p.totals.TriesFailed++
 		}
 	}
 	if l.outcome != breaker.Undecided && errors.Is(err, backend.Crashed) {
 		p.crashed(l, err, now)
-	}
-	if errors.Is(err, backend.ModelMissing) {
-		delete(h.installed, l.key().model)
 	}
 	if errors.Is(err, backend.NoRoom) {
 		h.refuse(l.key(), err, now)
@@ -108,11 +103,6 @@ func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after
 	p.learnLimit(l, errors.Is(err, backend.Overload), now)
 	p.release(l)
 	return before, h.breaker.State(now)
-}
-
-func (p *Pool) countFailed(now time.Time) {
-	p.totals.Failed++
-	p.rates.failed.add(now, 1)
 }
 
 // learnLimit takes in what a lease says about how many calls at once pay.
@@ -127,13 +117,14 @@ func (p *Pool) learnLimit(l *Lease, overload bool, now time.Time) {
 	})
 }
 
-// ownTime is how long an answered lease held its slot beside the host's work: with short
-// answers that is much of it, and more slots make up for it.
+// ownTime is how long an answered lease held its slot beside the host's work, by the host's
+// account of that: with short answers that is much of it, and more slots make up for it.
 func (l *Lease) ownTime(now time.Time) time.Duration {
-	if l.seen.total == 0 {
+	if l.seen.vectors {
 		return 0
 	}
-	return max(0, now.Sub(l.began)-l.seen.total)
+	work := l.seen.load + l.seen.firstToken + time.Duration(l.seen.tokens)*l.seen.perToken
+	return max(0, now.Sub(l.began)-work)
 }
 
 // failed takes in a failure that was the host's fault.
@@ -156,6 +147,10 @@ func (h *host) failed(l *Lease, err error, now time.Time) {
 func (p *Pool) learnTime(l *Lease, now time.Time) {
 	h, held := l.host, max(0, now.Sub(l.began)-l.seen.load)
 	p.pace.observe(held + l.seen.load)
+	h.took.observe(held)
+	if len(h.lent) >= h.slots() {
+		h.full.observe(held)
+	}
 	if model := l.key().model; model != "" {
 		own := habitOf(h.habits, model)
 		own.held.observe(held)

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"time"
 
@@ -49,11 +50,12 @@ func (l *Lease) key() modelKey { return l.ticket.group.model }
 type sight struct {
 	answered   bool // with a whole answer
 	pieces     bool // something has come, whole or not
+	crashed    bool // the host has told that the model died before anything came
 	load       time.Duration
 	firstToken time.Duration // less the time for loading
 	perToken   time.Duration
 	tokens     int
-	total      time.Duration // of the answer, from request to end; 0 for vectors
+	vectors    bool // not text: firstToken is the time for each
 }
 
 // measured is a host that is watched.
@@ -88,10 +90,12 @@ func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backe
 	sent := *req
 	sent.Options = m.options(req.Options)
 	got, err := m.Backend.Embed(ctx, &sent)
-	if err == nil {
+	if err != nil {
+		m.pool.saw(m.lease, sight{crashed: errors.Is(err, backend.Crashed)})
+	} else {
 		texts := max(1, len(got.Embeddings))
 		m.pool.saw(m.lease, sight{
-			answered: true, pieces: true, load: got.LoadDuration,
+			answered: true, pieces: true, vectors: true, load: got.LoadDuration,
 			firstToken: max(0, time.Since(began)-got.LoadDuration) / time.Duration(texts),
 		})
 	}
@@ -131,10 +135,10 @@ func (m *measured) first(onPiece func(backend.Piece)) func(backend.Piece) {
 
 func (m *measured) answered(a *backend.Answer, err error) {
 	if a == nil {
-		m.pool.saw(m.lease, sight{})
+		m.pool.saw(m.lease, sight{crashed: errors.Is(err, backend.Crashed)})
 		return
 	}
-	s := sight{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens, total: a.Total}
+	s := sight{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens}
 	if err == nil {
 		s.firstToken = max(0, a.FirstPiece-a.Load)
 	}

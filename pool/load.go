@@ -167,7 +167,7 @@ func (p *Pool) saw(l *Lease, s sight) {
 	defer p.mu.Unlock()
 	h, k := l.host, l.key()
 	began := s.pieces && !l.seen.pieces
-	if l.loading && (began || l.over) {
+	if l.loading && (began || l.over) || began && l.ticket.group.suspect {
 		defer p.match() // others have waited for that
 	}
 	if began && k.model != "" && !p.opts.InMemory && (l.loading || !h.memory.holds(k)) {
@@ -177,6 +177,7 @@ func (p *Pool) saw(l *Lease, s sight) {
 		l.loadsNoMore()
 	}
 	if !s.answered && s.load == 0 {
+		l.seen.crashed = s.crashed && !l.seen.pieces
 		l.seen.pieces = l.seen.pieces || s.pieces
 		return
 	}

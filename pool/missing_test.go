@@ -1,6 +1,7 @@
 package pool_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -63,23 +64,22 @@ func TestModelThatNoHostHasIsRefusedBeforeAnyIsAsked(t *testing.T) {
 	}
 }
 
-func TestModelThatAHostTurnsOutToLackIsNotAskedOfItAgain(t *testing.T) {
-	p := newPool(t, pool.Options{Hosts: named("gpu-1", "gpu-2"), Slots: 1})
-	for _, name := range []string{"gpu-1", "gpu-2"} {
-		p.Know(name, pool.Facts{Up: true, Installed: []string{"a:latest"}})
+// Whoever spells a model as no host knows it is told so, and nobody else.
+func TestHostThatSaysItLacksAModelIsBelievedByNoOtherCall(t *testing.T) {
+	p := newPool(t, pool.Options{Slots: 1})
+	p.Know("gpu-1", pool.Facts{Up: true, Installed: []string{"a:latest"}})
+	ask := func(said error) error {
+		return p.With(t.Context(), route.Need{Model: "a:latest"}, func(context.Context, *pool.Lease) error { return said })
 	}
-	missing := map[string]error{"gpu-1": failure(backend.ModelMissing, "not found")}
-	for range 4 {
-		var asked []string
-		if err := p.With(t.Context(), route.Need{Model: "a:latest"}, onHosts(&asked, missing)); err != nil {
-			t.Fatal(err)
-		}
-		if len(asked) == 2 && !slices.Contains(asked, "gpu-2") {
-			t.Errorf("asked %v", asked)
-		}
+	if err := ask(failure(backend.ModelMissing, "not found")); !errors.Is(err, backend.ModelMissing) {
+		t.Errorf("got %v, want what the host said", err)
 	}
-	if s := p.Stats(); s.Hosts[0].Installed != 0 || s.Hosts[1].Installed != 1 {
-		t.Errorf("installed: %d and %d, want 0 and 1", s.Hosts[0].Installed, s.Hosts[1].Installed)
+	if err := ask(nil); err != nil {
+		t.Errorf("the next call: %v", err)
+	}
+	p.Know("gpu-1", pool.Facts{Up: true, Installed: []string{"b:latest"}})
+	if err := ask(nil); !errors.Is(err, backend.ModelMissing) {
+		t.Errorf("got %v of a model that the host lists no more", err)
 	}
 }
 

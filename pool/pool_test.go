@@ -206,8 +206,9 @@ func TestDeadlineInTheQueueIsAQueueTimeout(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		began := time.Now()
-		if err := p.With(ctx, route.Need{}, hold(0)); !errors.Is(err, pool.ErrQueueTimeout) {
-			t.Errorf("got %v, want ErrQueueTimeout", err)
+		err := p.With(ctx, route.Need{}, hold(0))
+		if late, ok := errors.AsType[*pool.QueueTimeoutError](err); !ok || late.RetryAfter != 0 || err.Error() != "no slot came free in time" {
+			t.Errorf("got %v, want a QueueTimeoutError that knows no better", err)
 		}
 		if waited := time.Since(began); waited != 5*time.Second {
 			t.Errorf("waited %v, want 5s", waited)
@@ -275,6 +276,7 @@ func TestNoSlotIsLostOrLentTwice(t *testing.T) {
 				})
 			}
 			all.Wait()
+			assertEachIsCountedOnce(t, p.Stats())
 			assertAllSlots(t, p, slots*len(hosts))
 		})
 	})

@@ -40,8 +40,8 @@ func TestModelThatAHostHasNoRoomForIsAskedOfTheOthersAndNotOfItForAMinute(t *tes
 			}
 		}
 		s := p.Stats()
-		if s.Retried != 0 || s.Failed != 0 || s.Hosts[0].Latency != 0 || !s.Hosts[0].Well {
-			t.Errorf("%d retries, %d failures, %+v: want no trace of it", s.Retried, s.Failed, s.Hosts[0])
+		if s.Retried != 0 || s.TriesFailed != 0 || s.Hosts[0].Latency != 0 || !s.Hosts[0].Well {
+			t.Errorf("%d retries, %d failures, %+v: want no trace of it", s.Retried, s.TriesFailed, s.Hosts[0])
 		}
 	})
 }

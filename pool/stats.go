@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"time"
@@ -16,29 +17,55 @@ type Stats struct {
 	Totals
 	RetriesLeft int           // that the budget allows now
 	Pace        time.Duration // for which a call holds a slot, of late; 0 if nothing is known
-	PerSecond   float64       // calls that all slots could serve at that pace
+	PerSecond   float64       // calls that the hosts which are well have served of late while all their slots were taken; 0 if not known
 	Rates       Rates
 }
 
 // Rates are how often things have happened, per second, in about the last minute.
 type Rates struct {
 	Calls  float64 // requests that came
-	Served float64 // tries that were answered
-	Failed float64 // tries that failed by a host's fault
+	Served float64 // requests that were answered
+	Failed float64 // requests that failed
 	Growth float64 // of the queue, in calls; less than 0 while it shrinks
 }
 
 // Totals count since the pool was made.
 type Totals struct {
-	Calls     uint64 // requests that came
-	Served    uint64 // tries that were answered
-	Failed    uint64 // tries that failed by a host's fault
-	Retried   uint64 // tries beyond the first, less hedges
-	Hedged    uint64 // tries at a second host, beside one that was late
-	HedgesWon uint64 // those of them that answered first
+	Calls     uint64 // requests that came: the sum of the next six
+	Served    uint64 // requests that were answered
+	Failed    uint64 // requests that failed on all hosts asked, or that no host could have answered
+	Cancelled uint64 // requests whose caller left, or whose time was over, after they had a slot
+	GaveUp    uint64 // the same, before they had one
 	Refused   uint64 // requests turned away at once, or for want of hosts
-	GaveUp    uint64 // requests whose caller left, or whose time was over, before they had a slot
-	InFlight  int    // on all hosts now
+	Open      uint64 // requests that wait, are on a host, or pause between tries now
+
+	TriesFailed uint64 // tries that failed by a host's fault
+	Retried     uint64 // tries beyond the first, less hedges
+	Hedged      uint64 // tries at a second host, beside one that was late
+	HedgesWon   uint64 // those of them that answered first
+	InFlight    int    // tries on all hosts now
+}
+
+// ended counts a request that is over. It may have been lent a host.
+func (p *Pool) ended(ctx context.Context, lent bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.totals.Open--
+	now := time.Now()
+	switch {
+	case err == nil:
+		p.totals.Served++
+		p.rates.served.add(now, 1)
+	case ctx.Err() != nil && lent:
+		p.totals.Cancelled++
+	case ctx.Err() != nil:
+		p.totals.GaveUp++
+	case lent:
+		p.totals.Failed++
+		p.rates.failed.add(now, 1)
+	default:
+		p.totals.Refused++
+	}
 }
 
 // HostStats are how a host does.
@@ -55,7 +82,7 @@ type HostStats struct {
 
 	Breaker   string        // "closed", "open" or "half-open"
 	Until     time.Time     // when an open breaker lets a call try; the zero Time when closed
-	Latency   time.Duration // of a typical answer, failures counted as very long; 0 if not known
+	Latency   time.Duration // of the calls answered of late, loading not counted; 0 if there were none
 	Installed int           // models; -1 if not known
 	Loaded    []string      // models that are believed to be in memory
 	Checked   []Loaded      // models that the last check found there
@@ -66,7 +93,7 @@ type QueueStats struct {
 	Waiting            int
 	Bytes              int64
 	Interactive, Batch int
-	Callers            map[string]int // calls that wait, by caller
+	Callers            map[string]int // calls that wait, by caller; those without a name are left out
 }
 
 // Stats tell how the pool does. They share nothing with it.
@@ -78,15 +105,19 @@ func (p *Pool) Stats() Stats {
 		Totals: p.totals, RetriesLeft: p.budget.Left(now), Pace: p.pace.mean,
 		Queue: p.queue.stats(), Rates: p.rates.stats(now),
 	}
-	slots := 0
 	for _, h := range p.hosts {
-		s.Hosts = append(s.Hosts, h.stats(now))
-		if h.well(now) {
-			slots += h.slots()
+		s.Hosts = append(s.Hosts, p.hostStats(h, now))
+		if h.well(now) && h.full.samples >= wellKnown && h.full.mean > 0 {
+			s.PerSecond += float64(h.slots()) / h.full.mean.Seconds()
 		}
 	}
-	if p.pace.mean > 0 {
-		s.PerSecond = float64(slots) / p.pace.mean.Seconds()
+	return s
+}
+
+func (p *Pool) hostStats(h *host, now time.Time) HostStats {
+	s := h.stats(now)
+	if !s.Well && p.serves(h, groupKey{}, now) {
+		s.Why += "; asked all the same, for want of others"
 	}
 	return s
 }
@@ -95,7 +126,7 @@ func (h *host) stats(now time.Time) HostStats {
 	s := HostStats{
 		Name: h.name, Well: h.well(now), Version: h.version,
 		Busy: len(h.lent), Slots: h.slots(), Learned: h.limit != nil, Fewest: h.most, Most: h.most,
-		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Latency: h.latency.Value(now),
+		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Latency: h.took.mean,
 		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded),
 	}
 	if why := h.why(now); why != nil {
@@ -119,7 +150,7 @@ func (q *queue) stats() QueueStats {
 	}
 	for i := range q.classes {
 		for name, share := range q.classes[i].shares {
-			if share.waiting > 0 {
+			if share.waiting > 0 && name != "" {
 				s.Callers[name] += share.waiting
 			}
 		}

@@ -1,6 +1,7 @@
 package pool_test
 
 import (
+	"context"
 	"errors"
 	"math"
 	"slices"
@@ -109,6 +110,9 @@ func TestStatsTellWhyAHostHasToProveThatItIsWell(t *testing.T) {
 			}
 		}
 		expect(false, "open", "ejected for ")
+		if why := p.Stats().Hosts[0].Why; !strings.HasSuffix(why, "; asked all the same, for want of others") {
+			t.Errorf("the only host gets calls though it is ejected, and that is said: %q", why)
+		}
 		time.Sleep(15 * time.Second)
 		expect(true, "half-open", "being tried again after")
 		hosts[0].fails = nil
@@ -118,5 +122,131 @@ func TestStatsTellWhyAHostHasToProveThatItIsWell(t *testing.T) {
 		expect(false, "half-open", "being tried again after")
 		probe.Wait()
 		expect(true, "closed", "")
+	})
+}
+
+func assertEachIsCountedOnce(t *testing.T, s pool.Stats) {
+	t.Helper()
+	if sum := s.Served + s.Failed + s.Cancelled + s.GaveUp + s.Refused + s.Open; sum != s.Calls {
+		t.Errorf("%d requests came, and %d are counted: %+v", s.Calls, sum, s.Totals)
+	}
+}
+
+func TestEachRequestIsCountedByHowItEnds(t *testing.T) {
+	broken := failure(backend.Server, "broken")
+	for name, tc := range map[string]struct {
+		use  func(context.Context, *pool.Lease) error
+		want pool.Totals
+	}{
+		"answered": {hold(0), pool.Totals{Calls: 1, Served: 1}},
+		"answered by the second try": {func(_ context.Context, l *pool.Lease) error {
+			if l.Attempt == 1 {
+				return broken
+			}
+			return nil
+		}, pool.Totals{Calls: 1, Served: 1, TriesFailed: 1, Retried: 1}},
+		"never answered": {
+			func(context.Context, *pool.Lease) error { return broken },
+			pool.Totals{Calls: 1, Failed: 1, TriesFailed: 4, Retried: 3},
+		},
+		"its own fault": {
+			func(context.Context, *pool.Lease) error { return failure(backend.Request, "bad option") },
+			pool.Totals{Calls: 1, Failed: 1},
+		},
+		"too late on a host": {
+			func(ctx context.Context, _ *pool.Lease) error { return after(ctx, time.Hour, nil) },
+			pool.Totals{Calls: 1, Cancelled: 1},
+		},
+		"the borrower panics": {
+			func(context.Context, *pool.Lease) error { panic("borrower") },
+			pool.Totals{Calls: 1, Failed: 1},
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, pool.Options{Slots: 1})
+			func() {
+				defer func() { _ = recover() }()
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				_ = p.With(ctx, route.Need{}, tc.use)
+			}()
+			if got := p.Stats(); got.Totals != tc.want {
+				t.Errorf("%s: counted %+v, want %+v", name, got.Totals, tc.want)
+			}
+		})
+	}
+}
+
+func TestRequestsThatGetNoSlotAreCountedApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 1, Queue: 1, PerCaller: 1})
+		p.Know("gpu-1", pool.Facts{Up: true, Installed: []string{"a:latest"}})
+		var all sync.WaitGroup
+		all.Go(func() { _ = p.With(t.Context(), route.Need{}, hold(time.Minute)) })
+		synctest.Wait()
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			_ = p.With(ctx, route.Need{}, hold(0))
+		})
+		synctest.Wait()
+		_ = p.With(t.Context(), route.Need{}, hold(0))
+		_ = p.With(t.Context(), route.Need{Model: "b:latest"}, hold(0))
+		if got, want := p.Stats().Totals, (pool.Totals{Calls: 4, Refused: 2, Open: 2, InFlight: 1}); got != want {
+			t.Errorf("counted %+v, want %+v", got, want)
+		}
+		all.Wait()
+		if got, want := p.Stats().Totals, (pool.Totals{Calls: 4, Served: 1, GaveUp: 1, Refused: 2}); got != want {
+			t.Errorf("in the end counted %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestLatencyAndCapacityAreOfCallsThatWereAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 2, Retries: -1})
+		_ = p.With(t.Context(), route.Need{}, func(context.Context, *pool.Lease) error { return failure(backend.Server, "broken") })
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 100 {
+			_ = p.With(ctx, route.Need{}, hold(0))
+		}
+		if err := p.With(t.Context(), route.Need{}, hold(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if s := p.Stats(); s.Hosts[0].Latency != time.Second || s.PerSecond != 0 {
+			t.Errorf("a latency of %v and %v calls a second, want that of the one answered, and no guess", s.Hosts[0].Latency, s.PerSecond)
+		}
+		var all sync.WaitGroup
+		for range 40 {
+			all.Go(func() { _ = p.With(t.Context(), route.Need{}, hold(2*time.Second)) })
+		}
+		all.Wait()
+		time.Sleep(time.Hour)
+		if s := p.Stats(); s.Hosts[0].Latency.Round(time.Second/10) != 2*time.Second || math.Abs(s.PerSecond-1) > 0.01 {
+			t.Errorf("a latency of %v and %v calls a second, want 2s and 1", s.Hosts[0].Latency, s.PerSecond)
+		}
+		for range 1000 {
+			all.Go(func() { _ = p.With(t.Context(), route.Need{}, hold(0)) })
+		}
+		all.Wait()
+		if s := p.Stats(); math.IsInf(s.PerSecond, 0) {
+			t.Error("calls that take no time make a capacity without end")
+		}
+	})
+}
+
+func TestCallersWithoutANameAreNotListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 1})
+		var all sync.WaitGroup
+		for _, who := range []string{"", "", "ci"} {
+			all.Go(func() { _ = p.With(t.Context(), route.Need{Caller: who}, hold(time.Second)) })
+			synctest.Wait()
+		}
+		if q := p.Stats().Queue; q.Waiting != 2 || len(q.Callers) != 1 || q.Callers["ci"] != 1 {
+			t.Errorf("the queue: %+v, want 2 that wait, and ci's alone by name", q)
+		}
+		all.Wait()
 	})
 }

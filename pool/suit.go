@@ -65,7 +65,7 @@ type freeSlot struct {
 
 func (f *freeSlot) suits(k groupKey) suit {
 	switch {
-	case !f.pool.serves(f.host, k, f.now):
+	case !f.pool.serves(f.host, k, f.now) || k.suspect && f.host.triesSuspect():
 		return never
 	case k.model.model == "" || f.pool.opts.InMemory:
 		return warm

@@ -93,12 +93,10 @@ func trouble(random *rand.Rand) func(time.Time) *fault {
 func assertAllIsWellAfter(t *testing.T, p *pool.Pool, ms []*machine) {
 	t.Helper()
 	s := p.Stats()
-	if s.InFlight != 0 || s.Queue.Waiting != 0 || s.Queue.Bytes != 0 {
+	if s.InFlight != 0 || s.Open != 0 || s.Queue.Waiting != 0 || s.Queue.Bytes != 0 {
 		t.Errorf("after all is over: %+v", s)
 	}
-	if ended := s.Served + s.Refused + s.GaveUp; ended > s.Calls+s.Hedged {
-		t.Errorf("%d calls and %d hedges ended %d times", s.Calls, s.Hedged, ended)
-	}
+	assertEachIsCountedOnce(t, s)
 	for _, m := range ms {
 		m.fails = nil
 		if m.mostAtOnce > 2 {

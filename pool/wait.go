@@ -15,7 +15,7 @@ func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (
 	l := &Lease{Attempt: len(failed) + 1, Failed: failed}
 	l.Runner, l.Overridden = settle(need, p.pins(need))
 	l.ticket = ticket{
-		group:    groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, tried: names(failed)},
+		group:    groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, tried: names(failed), suspect: crashes(failed) > 0},
 		priority: need.Priority, caller: need.Caller, bytes: need.Bytes, lease: l,
 	}
 	if err := p.enter(ctx, need, l); err != nil {
@@ -42,14 +42,13 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	if l.Attempt == 1 {
 		p.budget.Call(now)
 		p.totals.Calls++
+		p.totals.Open++
 		p.rates.calls.add(now, 1)
 	}
 	if ctx.Err() != nil {
-		p.totals.GaveUp++
-		return gaveUp(ctx)
+		return gaveUp(ctx, p.waitOf(&l.ticket))
 	}
 	if err := p.cannot(l.ticket.group, now); err != nil {
-		p.totals.Refused++
 		return err
 	}
 	h := p.bestIdle(need, l.ticket.group, now)
@@ -59,7 +58,6 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	}
 	if h == nil && l.Attempt == 1 { // who was let in once is not turned away
 		if err := p.admit(ctx, &l.ticket, now); err != nil {
-			p.totals.Refused++
 			return err
 		}
 	}
@@ -85,8 +83,7 @@ func (p *Pool) arrive(ctx context.Context, l *Lease) error {
 		p.queue.remove(&l.ticket)
 		p.rates.growth.add(time.Now(), -1)
 	}
-	p.totals.GaveUp++
-	return gaveUp(ctx)
+	return gaveUp(ctx, p.waitOf(&l.ticket))
 }
 
 // cannot says why no host could serve a group, whatever happens; nil if one could.
@@ -103,7 +100,7 @@ func (p *Pool) cannot(k groupKey, now time.Time) error {
 		if err == nil {
 			err = &backend.Error{Class: backend.ModelMissing, Message: fmt.Sprintf("model %q is not installed", k.model.model)}
 		}
-		refused = append(refused, Failure{h.name, err})
+		refused = append(refused, Failure{Host: h.name, Err: err})
 	}
 	switch {
 	case len(refused) > 0:
@@ -121,7 +118,6 @@ func (p *Pool) turnAway() {
 		for _, t := range p.queue.classes[i].stranded(func(k groupKey) bool { return p.cannot(k, now) != nil }) {
 			p.queue.remove(t)
 			p.rates.growth.add(now, -1)
-			p.totals.Refused++
 			t.lease.refused = p.cannot(t.group, now)
 			close(t.lease.ready)
 		}
@@ -145,12 +141,18 @@ func (p *Pool) admit(ctx context.Context, t *ticket, now time.Time) error {
 	if !limited || p.pace.samples < wellKnown {
 		return nil
 	}
-	wait := p.wait(p.ahead(t, mine)+1, t.group)
+	wait := p.waitOf(t)
 	// Half of what a call takes is a margin for short ones.
 	if now.Add(wait + p.expected(t.group.model)/2).After(deadline) {
-		return fmt.Errorf("%w: the wait is about %v", ErrQueueTimeout, roundUp(wait))
+		return &QueueTimeoutError{RetryAfter: wait}
 	}
 	return nil
+}
+
+// waitOf is how long a call that comes now waits; 0 if nothing is known.
+func (p *Pool) waitOf(t *ticket) time.Duration {
+	mine := p.queue.classes[t.priority].waitingOf(t.caller)
+	return p.wait(p.ahead(t, mine)+1, t.group)
 }
 
 // ahead is how many calls are likely to go before one that comes now, of whose

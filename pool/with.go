@@ -23,18 +23,23 @@ var errPanicked = errors.New("the borrower panicked")
 // wins, and the context of the other ends with a cause that is ErrTooSlow. With returns
 // when both have returned.
 //
-// With returns what use returned last, or a *NoHostError if several hosts failed.
+// With returns what use returned last, or a *NoHostError if several hosts failed and one of
+// them is not there. What models crash under is ErrCrashes too, and not tried a third time.
 // Without having called use it returns *FullError if too many wait already;
-// ErrQueueTimeout if ctx's deadline passed during the wait, or would; ctx's error if it
+// *QueueTimeoutError if ctx's deadline passed during the wait, or would; ctx's error if it
 // was cancelled; a *backend.Error of class ModelMissing if no host has the model, or NoRoom
 // if none that has it has room for it; and *NoHostError if there is no host.
-func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Context, *Lease) error) error {
+func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Context, *Lease) error) (err error) {
 	var failed []Failure
+	lent := false
+	err = errPanicked // unless use returns
+	defer func() { p.ended(ctx, lent, err) }()
 	for {
 		l, err := p.acquire(ctx, need, failed)
 		if err != nil {
 			return p.noLease(ctx, failed, err)
 		}
+		lent = true
 		lost := p.try(ctx, need, l, use)
 		if lost == nil {
 			return nil
@@ -49,7 +54,7 @@ func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Conte
 			need.OnRetry(route.Retry{Host: last.Host, Err: last.Err, In: pause})
 		}
 		if !sleep(ctx, pause) {
-			return p.noLease(ctx, failed, gaveUp(ctx))
+			return p.noLease(ctx, failed, gaveUp(ctx, 0))
 		}
 	}
 }
@@ -75,7 +80,9 @@ func (p *Pool) try(ctx context.Context, need route.Need, l *Lease, use func(cont
 	return nil
 }
 
-func (l *Lease) failure(err error) Failure { return Failure{Host: l.measured.Name(), Err: err} }
+func (l *Lease) failure(err error) Failure {
+	return Failure{Host: l.measured.Name(), Err: err, crashed: l.seen.crashed}
+}
 
 // lend calls use, and takes the slot back.
 func (p *Pool) lend(ctx context.Context, l *Lease, use func(context.Context, *Lease) error) (err error) {
@@ -98,7 +105,7 @@ func (p *Pool) again(ctx context.Context, k groupKey, failed []Failure) (pause t
 		// While the others are not well the same host may be asked again, but not for ever.
 		return 0, left && len(failed) <= len(p.hosts)
 	}
-	if !hostsFault(last) || len(failed) > p.opts.Retries {
+	if !hostsFault(last) || len(failed) > p.opts.Retries || crashes(failed) >= mostCrashes {
 		return 0, false
 	}
 	pause = p.backoff(len(failed), last, well)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ollama/ollama/api"
+	"github.com/ollama/ollama/types/model"
 )
 
 // Backend is one host. All methods may be called from many goroutines, give up
@@ -97,13 +98,14 @@ func CanonicalNames(models []Model) []string {
 	return names
 }
 
-// CanonicalModel gives a model the one name under which it is queued, cached
-// and counted: to Ollama "x", "x:latest" and "library/x" are the same model.
+// CanonicalModel gives a model the one name under which it is queued, cached and
+// counted: two names have the same if Ollama takes them for one model, as it does "x",
+// "X:latest" and "registry.ollama.ai/library/x". It compares names without regard to
+// case. What it takes for no name stays as it is, and so is nobody else's.
 func CanonicalModel(name string) string {
-	name = strings.TrimPrefix(strings.TrimSpace(name), "registry.ollama.ai/")
-	name = strings.TrimPrefix(name, "library/")
-	if base := name[strings.LastIndex(name, "/")+1:]; base == "" || strings.Contains(base, ":") {
+	n := model.ParseName(name)
+	if !n.IsValid() {
 		return name
 	}
-	return name + ":latest"
+	return strings.ToLower(n.DisplayShortest())
 }

@@ -33,10 +33,15 @@ const (
 	// How much of a change of the limit has to show in the rate of a host. Less cannot be
 	// told from noise, or is not worth the wait on the host: twice as many calls at once
 	// must bring a quarter more, half as many again a twentieth, and a third fewer may cost
-	// a thirtieth. The latter two are little, so they have to show in two rounds.
+	// a thirtieth. The latter two are little, so they have to show in two rounds. Where
+	// calls are brief it is less in proportion, since then so is the wait.
 	double = 0.25
 	more   = 0.10
 	fewer  = 0.10
+	// brief is how long calls take whose wait on the host is still worth looking at. Shorter
+	// ones gain more by it: a call more than the host works on closes the gap between an
+	// answer and the next request.
+	brief = 100 * time.Millisecond
 	// slower is the part of its former rate below which a host has changed.
 	slower = 0.5
 	// mostPause is how many rounds lie between trials when none has paid of late.
@@ -60,8 +65,9 @@ type Limiter struct {
 	idled int       // the limit before the host was idle; 0 if that has not lowered it
 
 	models map[string]*usual
-	skip   int   // samples to leave out: their calls began under another limit
-	round  round // samples at the present limit
+	took   time.Duration // by a call of late, of any model; 0 if there were none
+	skip   int           // samples to leave out: their calls began under another limit
+	round  round         // samples at the present limit
 
 	base  speed // at the limit that is not on trial; of no rounds if unknown
 	first speed // of the first round of a trial that has a second; else of no rounds
@@ -121,6 +127,10 @@ func (l *Limiter) Observe(now time.Time, s Sample) {
 	if model.samples < known {
 		return
 	}
+	if l.took == 0 {
+		l.took = s.took()
+	}
+	l.took += (s.took() - l.took) / memory
 	if l.round.add(model.slowness(s)); l.round.full(l.limit) {
 		l.decide(speed{l.limit, l.round.end(), 1})
 	}

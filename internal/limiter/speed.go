@@ -1,6 +1,9 @@
 package limiter
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // usual is how long calls of one model take at the limit that is not on trial: what
 // samples are measured by, so that fast and slow models can be told in one number.
@@ -29,6 +32,9 @@ func (u *usual) learn(s Sample) {
 	}
 	u.tokens += weight * (tokens - u.tokens)
 }
+
+// took is how long the call had its slot.
+func (s Sample) took() time.Duration { return s.FirstToken + time.Duration(s.Tokens)*s.PerToken }
 
 // slowness is the time that a call of usual length would have taken at the pace of a
 // sample, as a part of the usual time.

@@ -16,13 +16,24 @@ func (l *Limiter) decide(got speed) {
 		l.first = got // by chance, perhaps
 		return
 	default:
-		l.first, l.base, l.trial, l.pause = speed{}, got, false, l.pause/2
+		l.first, l.trial, l.pause = speed{}, false, l.pause/2
+		l.adopt(got)
 	}
 	if l.rest > 0 {
 		l.rest--
 		return
 	}
 	l.try()
+}
+
+// adopt makes the limit on trial the one that others are measured by. What is usual is what
+// was seen at it, or the next trial would be measured by one and its base by another.
+func (l *Limiter) adopt(got speed) {
+	for _, model := range l.models {
+		model.first *= got.slowness
+		model.per *= got.slowness
+	}
+	l.base = speed{got.limit, 1, got.rounds}
 }
 
 // settle takes in a round between trials.
@@ -46,6 +57,7 @@ func (l *Limiter) pays(got speed) bool {
 	case l.down:
 		share = fewer
 	}
+	share *= min(1, l.took.Seconds()/brief.Seconds())
 	return got.rate()/l.base.rate()-1 >= share*atBest
 }
 
