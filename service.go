@@ -80,7 +80,7 @@ func (s *service) settle(c config.Config) error {
 		if m.Try != nil {
 			aliases[name] = m.Try
 		}
-		settings.Models[name] = tools.ForModel{KeepAlive: m.KeepAlive, HedgeAfter: m.HedgeAfter, Semantic: m.Semantic}
+		settings.Models[name] = tools.ForModel{KeepAlive: m.KeepAlive, HedgeAfter: m.HedgeAfter, Semantic: m.Semantic, Try: m.Try}
 	}
 	for name, p := range c.Providers {
 		clouds[name] = !p.Local

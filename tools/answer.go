@@ -27,14 +27,14 @@ type served struct {
 	Similarity      float64  `json:"similarity,omitempty"`  // of the question that it was given to
 	Rung            int      `json:"rung,omitempty"`        // of the model's ladder, from 1
 	Passed          []string `json:"passed,omitempty"`      // the rungs before, and why they did not answer
-	TokensIn        int      `json:"tokens_in"`
+	TokensIn        int      `json:"tokens_in,omitempty"`   // 0 if not known, as of an answer that was cut
 	TokensOut       int      `json:"tokens_out"`
-	TokensPerSecond float64  `json:"tokens_per_second"`
+	TokensPerSecond float64  `json:"tokens_per_second,omitempty"` // 0 if not known
 	Retries         int      `json:"retries,omitempty"`
 	Hedged          bool     `json:"hedged,omitempty"` // the host was asked since another was late
 	Overridden      []string `json:"overridden_options,omitempty"`
 	Queue           int64    `json:"queue_ms"`
-	Load            int64    `json:"load_ms"`
+	Load            *int64   `json:"load_ms,omitempty"` // nil if not known, as of an answer that was cut
 	FirstToken      int64    `json:"first_token_ms"`
 	Total           int64    `json:"total_ms"`
 	DoneReason      string   `json:"done_reason,omitempty"`
@@ -49,15 +49,19 @@ func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) 
 	if err != nil {
 		return nil, err
 	}
+	for i, name := range q.args.Fallback {
+		if err := checkName(fmt.Sprintf("fallback_models[%d]", i), name); err != nil {
+			return nil, err
+		}
+	}
 	if q.wanted, err = q.args.Format.compile(); err != nil {
 		return nil, err
 	}
-	limit := q.args.timeout(d.Timeout)
-	if limit > 0 {
-		q.until = time.Now().Add(limit)
+	if q.limit = q.args.timeout(d.Timeout); q.limit > 0 {
+		q.until = time.Now().Add(q.limit)
 	}
 	q.who = caller.FromContext(ctx)
-	r, err := d.compose(ctx, c, q, limit)
+	r, err := d.compose(ctx, c, q)
 	if err != nil {
 		return nil, d.screenError(err)
 	}
@@ -65,15 +69,15 @@ func (d Deps) answer(ctx context.Context, c *call, q question) (*result, error) 
 }
 
 // compose makes a result of the outcome of a question.
-func (d Deps) compose(ctx context.Context, c *call, q question, limit time.Duration) (*result, error) {
+func (d Deps) compose(ctx context.Context, c *call, q question) (*result, error) {
 	got, err := d.fetch(ctx, c, q)
 	if err != nil {
 		return nil, err
 	}
 	got.served.Trace = c.trace
 	got.served.count(got.answer)
-	r := &result{text: got.answer.Text, served: &got.served, notes: d.notes(q, got, limit)}
-	if q.args.Think != nil && q.args.Think.Bool() {
+	r := &result{text: got.answer.Text, served: &got.served, notes: d.notes(q, got)}
+	if q.wantsThoughts() {
 		r.thinking = got.answer.Thinking
 	}
 	if len(got.answer.ToolCalls) > 0 {
@@ -88,12 +92,12 @@ func (d Deps) compose(ctx context.Context, c *call, q question, limit time.Durat
 
 // explainAnswer says why a rung did not answer.
 func (d Deps) explainAnswer(ctx context.Context, m miss) *Error {
-	e := explain(m.rung.String(), m.why)
+	e := explain(m.asked(), m.why)
 	switch {
 	case m.rung.Provider != "":
 		e.ofProvider(m.rung)
 	case e.Code == ModelNotFound:
-		d.explainMissing(ctx, m.rung.String(), e)
+		d.explainMissing(ctx, m.asked(), e)
 	default:
 		e.Message = m.rung.String() + ": " + e.Message
 	}
@@ -105,7 +109,10 @@ func (d Deps) explainAnswer(ctx context.Context, m miss) *Error {
 
 func (s *served) count(a *backend.Answer) {
 	s.TokensIn, s.TokensOut, s.DoneReason = a.PromptTokens, a.Tokens, a.DoneReason
-	s.Load, s.FirstToken = a.Load.Milliseconds(), a.FirstPiece.Milliseconds()
+	s.FirstToken = a.FirstPiece.Milliseconds()
+	if a.DoneReason != doneTimeout { // hosts tell at the end
+		s.Load = new(a.Load.Milliseconds())
+	}
 	if a.Eval > 0 {
 		s.TokensPerSecond = math.Round(float64(a.Tokens)/a.Eval.Seconds()*10) / 10
 	}
@@ -115,7 +122,7 @@ func (s *served) count(a *backend.Answer) {
 const doneTimeout = "timeout"
 
 // notes are what the model that reads an answer must know about it.
-func (d Deps) notes(q question, got *outcome, limit time.Duration) []string {
+func (d Deps) notes(q question, got *outcome) []string {
 	a, ratio := got.answer, d.tokens.of(got.served.Model)
 	var notes []string
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
@@ -132,15 +139,15 @@ func (d Deps) notes(q question, got *outcome, limit time.Duration) []string {
 	if got.served.Hedged {
 		add("Answered by %s, which was asked too since another host was late.", got.served.Host)
 	}
-	for _, note := range []string{got.pinned, got.mended} {
+	for _, note := range []string{got.pinned, got.clamped, got.mended} {
 		if note != "" {
 			notes = append(notes, note)
 		}
 	}
 	switch {
-	case got.cut:
-		add("The prompt (about %d tokens) did not fit the model's context: its oldest part was cut and only %d tokens were read. Send less, or raise options.num_ctx.",
-			ratio.count(q.text), a.PromptTokens)
+	case got.cut != nil:
+		add("The prompt (about %d tokens) did not fit the model's context: its oldest part was cut and only %d tokens were read. To be read as a whole: %s.",
+			got.cut.prompt, a.PromptTokens, got.cut.remedy())
 	case ratio.looksCut(q.text, a.PromptTokens):
 		add("The prompt (about %d tokens) may have been cut: the host says that only %d tokens were read. Send less, or raise options.num_ctx.",
 			ratio.count(q.text), a.PromptTokens)
@@ -151,7 +158,7 @@ func (d Deps) notes(q question, got *outcome, limit time.Duration) []string {
 	empty := isEmpty(a)
 	switch {
 	case a.DoneReason == doneTimeout:
-		add("The answer was cut by the time limit of %v. Allow more with timeout_seconds.", limit)
+		add("The answer was cut by the time limit of %v. Allow more with timeout_seconds.", q.limit)
 	case a.DoneReason == "load":
 		add("The prompt was empty: the model was loaded and asked nothing.")
 	case empty && a.Thinking != "":

@@ -162,6 +162,15 @@ func withHashes(messages []backend.Message) []backend.Message {
 	return messages
 }
 
+// sizeOfJSON is about what functions take of a prompt: models read them as JSON, or much
+// like it.
+func sizeOfJSON[T any](functions []T) int {
+	if len(functions) == 0 {
+		return 0
+	}
+	return len(mustMarshal(functions))
+}
+
 func sizeOf(images []backend.ImageData) (n int) {
 	for _, image := range images {
 		n += len(image)

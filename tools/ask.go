@@ -26,8 +26,9 @@ type question struct {
 	// What follows is set by answer.
 
 	who    caller.Caller
-	wanted *shape    // what the answer must look like; nil if text will do
-	until  time.Time // when the call has to be answered; the zero Time if ever
+	wanted *shape        // what the answer must look like; nil if text will do
+	limit  time.Duration // that the call may take; 0 for none
+	until  time.Time     // when that is over; the zero Time if never
 }
 
 // limited ends a context when the question has to be answered. What is kept is given out
@@ -39,27 +40,30 @@ func (q question) limited(ctx context.Context) (context.Context, context.CancelF
 	return context.WithDeadline(ctx, q.until)
 }
 
+// wantsThoughts reports whether what the model thinks is to be returned.
+func (q question) wantsThoughts() bool { return q.args.Think != nil && q.args.Think.Bool() }
+
 // outcome is what came of a question.
 type outcome struct {
-	answer *backend.Answer // nil if nothing came
-	served served
-	cut    bool   // the host has cut the prompt
-	pinned string // which options of the caller's were overridden; "" if none
-	mended string // why the model was asked once more; "" if it was not
-	like   string // the question that it was given to; "" for this one
+	answer  *backend.Answer // nil if nothing came
+	served  served
+	cut     *promptTooLong // for which the host has cut the prompt; nil if it has not
+	clamped string         // that the caller asked for more context than the model can have; "" if not
+	pinned  string         // which options of the caller's were overridden; "" if none
+	mended  string         // why the model was asked once more; "" if it was not
+	like    string         // the question that it was given to; "" for this one
 }
 
 // askRung has a question answered by a model of ours or a provider's. What it returns
 // is never nil. The model has to begin its answer in time, if patience is not 0.
 func (d Deps) askRung(ctx context.Context, a *asking, q question, rung route.Rung, patience time.Duration) (*outcome, error) {
 	began := time.Now()
-	a.forget()
 	blank := outcome{served: served{Requested: q.model, Model: rung.String(), Source: sourceOf(rung)}}
 	all := outcomes{best: &blank}
 	ctx, timers := d.impatient(ctx, patience, q.until)
 	defer timers.stop()
 	need := d.need(q.who, a.progress, rung.Model, q.args.modelArgs, q.text+q.see)
-	need.OnWait = timers.watch(a.progress.queued)
+	need.OnWait = timers.watch(a.queued)
 	need.HedgeAfter = d.hedgeAfter(rung, need)
 	err := d.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		timers.lent()
@@ -70,7 +74,7 @@ func (d Deps) askRung(ctx context.Context, a *asking, q question, rung route.Run
 		return err
 	})
 	if why := context.Cause(ctx); errors.Is(why, errTooLate) {
-		if come, w := a.partial(); come.Tokens == 0 && w.host != nil {
+		if come, w := a.partial(); come.answer.Tokens == 0 && w.host != nil {
 			d.finishLoading(w) // for the next call
 		}
 		err = why
@@ -81,17 +85,17 @@ func (d Deps) askRung(ctx context.Context, a *asking, q question, rung route.Run
 
 // askHost asks the host of a lease.
 func (d Deps) askHost(ctx context.Context, a *asking, q question, rung route.Rung, lease *pool.Lease, got *outcome, onFirst func()) error {
-	if err := d.fits(q, rung, lease); err != nil {
+	w := work{lease.Host, rung, d.mannerOf(q, rung, lease)}
+	if err := d.fits(ctx, q, w); err != nil {
 		return err
 	}
-	w := work{lease.Host, rung, d.mannerOf(q, rung, lease)}
 	if rung.Provider == "" {
 		got.served.Model = w.m.model
 	}
-	t := a.begins(w, d.doing(w), lease.Hedge)
+	t := a.begins(w, *got, d.doing(w), lease.Hedge)
 	err := d.askTry(ctx, q, t, got, onFirst)
 	if err != nil {
-		t.failed(ctx)
+		t.failed(ctx, err)
 	}
 	return err
 }
@@ -100,7 +104,7 @@ func (d Deps) askHost(ctx context.Context, a *asking, q question, rung route.Run
 func (d Deps) askTry(ctx context.Context, q question, t *try, got *outcome, onFirst func()) error {
 	host, rung := t.host, t.rung
 	if q.see > 0 {
-		if err := canSee(ctx, host, rung.Model); err != nil {
+		if err := d.canSee(ctx, host, rung.Model); err != nil {
 			return err
 		}
 	}
@@ -108,14 +112,15 @@ func (d Deps) askTry(ctx context.Context, q question, t *try, got *outcome, onFi
 		return err
 	}
 	var err error
-	got.answer, got.cut, err = d.askWhole(ctx, host, q, t.m, t.answering(onFirst))
+	got.answer, got.cut, err = d.askWhole(ctx, q, t.work, t.answering(onFirst))
 	if err != nil {
 		return err
 	}
 	d.warm.answered(host.Name(), rung.Model)
-	if !got.cut && !t.m.mayCut && q.see == 0 {
+	if got.cut == nil && !t.m.mayCut && q.see == 0 {
 		d.tokens.learn(rung.String(), q.text, got.answer.PromptTokens)
 	}
+	got.clamped = d.clamped(ctx, q, t.work)
 	d.mend(ctx, q, t, got)
 	if rung.Provider != "" && q.args.KeepAlive != nil {
 		got.answer.Dropped = append(got.answer.Dropped, "keep_alive") // nothing of a provider's memory is ours
@@ -152,34 +157,34 @@ func (got *outcome) lent(lease *pool.Lease, began time.Time) {
 // left to itself Ollama drops the oldest part and says nothing. So it is told
 // not to cut, and only when it refuses is it asked again and allowed to, if that is
 // wanted.
-func (d Deps) askWhole(ctx context.Context, host backend.Backend, q question, m manner, onPiece func(backend.Piece)) (answer *backend.Answer, cut bool, err error) {
+func (d Deps) askWhole(ctx context.Context, q question, w work, onPiece func(backend.Piece)) (answer *backend.Answer, cut *promptTooLong, err error) {
 	began := time.Now()
-	answer, err = q.ask(ctx, host, m, onPiece)
-	if !errors.Is(err, backend.TooLong) || !d.mayCut(q.args.modelArgs) {
-		return answer, false, err
+	answer, err = q.ask(ctx, w.host, w.m, onPiece)
+	if !errors.Is(err, backend.TooLong) {
+		return answer, nil, err
+	}
+	cut = d.tooLong(ctx, w, q.text, err)
+	if !d.mayCut(q.args.modelArgs) {
+		return answer, nil, cut
 	}
 	refused := time.Since(began)
-	m.mayCut = true
-	answer, err = q.ask(ctx, host, m, onPiece)
+	w.m.mayCut = true
+	answer, err = q.ask(ctx, w.host, w.m, onPiece)
 	if answer != nil {
 		answer.FirstPiece += refused
 	}
-	return answer, true, err
+	return answer, cut, err
 }
 
 // canSee refuses images for a model without vision: Ollama would drop them
 // without a word, and the model invent what it cannot see.
-func canSee(ctx context.Context, host backend.Backend, model string) error {
-	info, err := host.Show(ctx, model)
+func (d Deps) canSee(ctx context.Context, host backend.Backend, model string) error {
+	about, err := d.detail(ctx, host, model)
 	if err != nil {
 		return err
 	}
-	can := detailOf(info).capabilities
-	if len(can) > 0 && !slices.Contains(can, "vision") {
-		return &Error{
-			Code: InvalidArgument, Message: "the model cannot see images",
-			Hint: `list-models with capability "vision" names those that can`,
-		}
+	if can := about.capabilities; len(can) > 0 && !slices.Contains(can, "vision") {
+		return lacking("see images", "vision")
 	}
 	return nil
 }

@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
 )
 
 // asking is how far the asking of a question has come. All whose calls wait for the
@@ -16,14 +18,21 @@ import (
 type asking struct {
 	progress *progress // is looked at, and reports to nobody itself
 
-	mu    sync.Mutex // guards tries; nothing is asked under it
-	tries []*try     // under way, two at most
+	mu      sync.Mutex // guards what follows; nothing is asked under it
+	rung    int        // that is asked, from 1; 0 before the first
+	passed  []string   // the rungs before, and why they did not answer
+	waits   bool       // for a slot
+	due     time.Time  // when the wait should be over; the zero Time if not known
+	failure error      // of the last try that has failed; nil if none has
+	tries   []*try     // under way, two at most
 }
 
 // try is a host's work on a question, and how far it has come.
 type try struct {
 	work
 	asking   *asking
+	began    time.Time
+	known    outcome        // all that is known of what will come of it but the answer
 	progress *progress      // of this try alone; reports to nobody
 	come     backend.Answer // the pieces that have come, Tokens counting them; guarded by the asking's mutex
 }
@@ -37,11 +46,31 @@ type work struct {
 
 func newAsking() *asking { return &asking{progress: newProgress(nil)} }
 
+// climbs: a rung is asked from now on, and what there was of another is forgotten.
+func (a *asking) climbs(rung int, missed []miss) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rung, a.passed, a.tries = rung+1, passed(missed), nil
+}
+
+// queued: the question waits for a slot.
+func (a *asking) queued(standing func() route.Standing) {
+	a.progress.queued(standing)
+	expect := standing().Expect
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waits, a.due = true, time.Time{}
+	if expect > 0 {
+		a.due = time.Now().Add(expect)
+	}
+}
+
 // begins: a host works on the question from now on, a hedge beside the one that does
 // so already. Progress tells what the host is doing until the first piece comes.
-func (a *asking) begins(w work, doing string, hedge bool) *try {
-	t := &try{work: w, asking: a, progress: newProgress(nil)}
+func (a *asking) begins(w work, known outcome, doing string, hedge bool) *try {
+	t := &try{work: w, asking: a, began: time.Now(), known: known, progress: newProgress(nil)}
 	a.mu.Lock()
+	a.waits = false
 	if hedge && len(a.tries) > 0 {
 		doing = fmt.Sprintf("asking %s too, since %s is late", w.host.Name(), a.tries[0].host.Name())
 	}
@@ -54,20 +83,14 @@ func (a *asking) begins(w work, doing string, hedge bool) *try {
 
 // failed: the host does not work on it any more. What it was doing when the time for
 // all of it was over is left to be seen.
-func (t *try) failed(ctx context.Context) {
+func (t *try) failed(ctx context.Context, why error) {
 	a := t.asking
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if ctx.Err() == nil {
+		a.failure = why
 		a.tries = slices.DeleteFunc(a.tries, func(other *try) bool { return other == t })
 	}
-}
-
-// forget makes room for the tries of another rung.
-func (a *asking) forget() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.tries = nil
 }
 
 // answering takes in the pieces of an answer as they come. onFirst is called before
@@ -83,6 +106,9 @@ func (t *try) answering(onFirst func()) func(backend.Piece) {
 		t.come.Text, t.come.Thinking = text.String(), thinking.String()
 		t.come.Tokens++
 		first := t.come.Tokens == 1
+		if first {
+			t.come.FirstPiece = time.Since(t.began)
+		}
 		t.asking.mu.Unlock()
 		if first {
 			onFirst()
@@ -90,16 +116,36 @@ func (t *try) answering(onFirst func()) func(backend.Piece) {
 	}
 }
 
-// partial is the answer as far as it has come, and the work on it: the zero work while
-// the question waits for a host.
-func (a *asking) partial() (come backend.Answer, w work) {
+// partial is the outcome as far as it has come, and the work on it: the zero work while
+// no host is at work.
+func (a *asking) partial() (*outcome, work) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.tries) == 0 {
-		return come, w
+		return &outcome{answer: new(backend.Answer)}, work{}
 	}
 	t := a.foremost()
-	return t.come, t.work
+	got, come := t.known, t.come
+	if come.Tokens > 0 {
+		come.Eval = time.Since(t.began) - come.FirstPiece
+	}
+	got.answer = &come
+	got.served.Rung, got.served.Passed = a.rung, a.passed
+	return &got, t.work
+}
+
+// held is what keeps a question from a host, or has done last: the wait for a slot, or
+// the failure of a host; nil if nothing has.
+func (a *asking) held() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.waits {
+		return a.failure
+	}
+	if a.due.IsZero() {
+		return new(pool.QueueTimeoutError)
+	}
+	return &pool.QueueTimeoutError{RetryAfter: max(time.Until(a.due), time.Second)}
 }
 
 // foremost is the try that has come farthest; the first of equals. The mutex is held,

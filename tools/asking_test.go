@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"errors"
 	"reflect"
 	"testing"
 	"testing/synctest"
@@ -18,10 +19,10 @@ func TestProgressTellsOfTheTryThatIsFurtherOn(t *testing.T) {
 		says := func() { said = append(said, a.progress.say()) }
 		nothing := func() {}
 
-		first := a.begins(work{host: one}, "loading m on gpu-1", false)
+		first := a.begins(work{host: one}, outcome{}, "loading m on gpu-1", false)
 		time.Sleep(2 * time.Second)
 		says()
-		second := a.begins(work{host: two}, "reading the prompt on gpu-2", true)
+		second := a.begins(work{host: two}, outcome{}, "reading the prompt on gpu-2", true)
 		time.Sleep(time.Second)
 		says()
 		late, quick := first.answering(nothing), second.answering(nothing)
@@ -32,15 +33,15 @@ func TestProgressTellsOfTheTryThatIsFurtherOn(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		says()
-		if come, w := a.partial(); come.Text != "bbb" || w.host != two {
-			t.Errorf("come is %+v of %v", come, w.host)
+		if come, w := a.partial(); come.answer.Text != "bbb" || w.host != two {
+			t.Errorf("come is %+v of %v", come.answer, w.host)
 		}
-		second.failed(t.Context())
+		second.failed(t.Context(), errors.New("gone"))
 		says()
-		if come, w := a.partial(); come.Text != "a" || w.host != one {
-			t.Errorf("after gpu-2 has failed: come is %+v of %v", come, w.host)
+		if come, w := a.partial(); come.answer.Text != "a" || w.host != one {
+			t.Errorf("after gpu-2 has failed: come is %+v of %v", come.answer, w.host)
 		}
-		first.failed(t.Context())
+		first.failed(t.Context(), errors.New("gone"))
 		says()
 		if _, w := a.partial(); w.host != nil {
 			t.Errorf("both have failed, and %v is said to work", w.host)

@@ -48,9 +48,10 @@ func chat(d Deps) mcpserver.ServerTool {
 				Role: string(m.Role), Content: m.Content, Thinking: m.Thinking, Images: images,
 				ToolCalls: m.ToolCalls, ToolName: m.ToolName, ToolCallID: m.ToolCallID,
 			})
-			q.text += len(m.Content)
+			q.text += len(m.Content) + sizeOfJSON(m.ToolCalls)
 			q.see += sizeOf(images)
 		}
+		q.text += sizeOfJSON(in.Tools)
 		q.request = []any{withHashes(req.Messages), in.Tools}
 		q.wording = wordingOf(req.Messages, len(in.Tools) > 0)
 		q.ask = func(ctx context.Context, host backend.Backend, m manner, onPiece func(backend.Piece)) (*backend.Answer, error) {

@@ -32,6 +32,9 @@ func clearCache(d Deps) mcpserver.ServerTool {
 				Hint: "ask whoever runs this server for a key with admin: true",
 			}
 		}
+		if err := checkName("model", in.Model); err != nil {
+			return nil, err
+		}
 		model := backend.CanonicalModel(in.Model)
 		removed := d.Answers.Delete(func(s cache.Scope) bool { return in.Model == "" || s.Model == model })
 		if d.Likeness != nil {

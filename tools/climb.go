@@ -54,6 +54,7 @@ func (d Deps) climb(ctx context.Context, a *asking, q question) (*outcome, error
 		}
 		got := &outcome{}
 		if why == nil {
+			a.climbs(i, missed[:i])
 			got, why = d.askNext(ctx, a, q, ladder, rungs[i:])
 		}
 		if why == nil {
@@ -78,6 +79,7 @@ func (d Deps) askAgain(ctx context.Context, a *asking, q question, ladder *ladde
 		if len(left) == 0 || left[0] != missed[i].rung {
 			continue
 		}
+		a.climbs(i, missed[:i])
 		got, why := d.askNext(ctx, a, q, ladder, left)
 		if why == nil {
 			return got.climbed(i, missed[:i]), nil
@@ -130,6 +132,14 @@ func (m miss) mayHavePassed() bool {
 	return errors.Is(m.why, errTooLate) || errors.Is(m.why, errLeftAlone) || m.hope() == mostHope && time.Since(m.at) > oldNews
 }
 
+// asked is the model of the rung, as its caller calls it where it is the one that was asked for.
+func (m miss) asked() string {
+	if name := m.got.served.Requested; m.rung.Provider == "" && backend.CanonicalModel(name) == m.rung.Model {
+		return name
+	}
+	return m.rung.String()
+}
+
 func (m miss) String() string { return fmt.Sprintf("%s (%v)", m.rung, m.why) }
 
 // share is what a rung may take to begin its answer, so that each of the others has
@@ -156,11 +166,16 @@ func curable(err error) bool {
 
 // climbed notes the rungs that did not answer before the one that did.
 func (got *outcome) climbed(rung int, missed []miss) *outcome {
-	got.served.Rung = rung + 1
-	for _, m := range missed {
-		got.served.Passed = append(got.served.Passed, m.String())
-	}
+	got.served.Rung, got.served.Passed = rung+1, passed(missed)
 	return got
+}
+
+// passed are rungs that did not answer, and why.
+func passed(missed []miss) (all []string) {
+	for _, m := range missed {
+		all = append(all, m.String())
+	}
+	return all
 }
 
 // unanswered says why no rung has answered. What could be done about it goes by the

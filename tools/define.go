@@ -175,17 +175,23 @@ func succeeded(r *result) *mcp.CallToolResult {
 	if r.link != nil {
 		res.Content = append(res.Content, *r.link)
 	}
-	meta := map[string]any{}
-	if r.served != nil {
-		meta["ollama-mcp/served"] = r.served
-	}
-	if r.thinking != "" {
-		meta["ollama-mcp/thinking"] = r.thinking
-	}
-	if len(meta) > 0 {
-		res.Meta = &mcp.Meta{AdditionalFields: meta}
-	}
+	res.Meta = meta(r.served, r.thinking)
 	return res
+}
+
+// meta is what a result says about its answer; nil for nothing.
+func meta(s *served, thinking string) *mcp.Meta {
+	fields := map[string]any{}
+	if s != nil {
+		fields["ollama-mcp/served"] = s
+	}
+	if thinking != "" {
+		fields["ollama-mcp/thinking"] = thinking
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	return &mcp.Meta{AdditionalFields: fields}
 }
 
 func failed(e *Error) *mcp.CallToolResult {
@@ -193,6 +199,7 @@ func failed(e *Error) *mcp.CallToolResult {
 		IsError:           true,
 		Content:           []mcp.Content{mcp.NewTextContent(e.Error())},
 		StructuredContent: e,
+		Result:            mcp.Result{Meta: meta(nil, e.Thinking)},
 	}
 	if e.Partial != "" {
 		res.Content = append(res.Content, mcp.NewTextContent(e.Partial))

@@ -13,6 +13,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
+	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/route"
@@ -58,7 +59,7 @@ func embed(d Deps) mcpserver.ServerTool {
 			Trace: c.trace, Requested: string(in.Model), Model: string(in.Model), Source: "local",
 		}}
 		if err := d.embedAll(ctx, c, e); err != nil {
-			return nil, d.explainAnswer(ctx, miss{rung: route.Rung{Model: string(in.Model)}, got: &outcome{}, why: err})
+			return nil, d.explainEmbed(ctx, e, err)
 		}
 		return d.present(ctx, e)
 	})
@@ -72,13 +73,15 @@ type embedding struct {
 	sent    options     // with the requests to the host at hand
 	pinned  string      // which options of the caller's were overridden; "" if none
 	cut     map[int]bool
-	kept    int // vectors that were kept from earlier calls
+	keys    []cache.Key   // by which the vectors are kept; nil if they are not
+	kept    int           // vectors that were kept from earlier calls
+	load    time.Duration // spent by hosts to load the model
 	served  served
 }
 
 func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 	began := time.Now()
-	keys := d.recallVectors(e)
+	e.keys = d.recallVectors(e)
 	for batch := range slices.Chunk(e.missing(), embedBatch) {
 		bytes := 0
 		for _, i := range batch {
@@ -94,12 +97,12 @@ func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 		if err != nil {
 			return err
 		}
-		d.keepVectors(e, keys, batch)
+		d.keepVectors(e, batch)
 	}
 	if e.kept == len(e.in.Input) {
 		e.served.Source = "cache"
 	}
-	e.served.Total = time.Since(began).Milliseconds()
+	e.served.Total, e.served.Load = time.Since(began).Milliseconds(), new(e.load.Milliseconds())
 	return nil
 }
 
@@ -131,7 +134,11 @@ func (e *embedding) lent(lease *pool.Lease, asked time.Time) {
 // only when the host is asked to, so that the caller can be told.
 func (d Deps) embedBatch(ctx context.Context, host backend.Backend, e *embedding, batch []int) error {
 	err := d.askVectors(ctx, host, e, batch, false)
-	refused := errors.Is(err, backend.TooLong) || errors.Is(err, backend.Request)
+	tooLong := errors.Is(err, backend.TooLong)
+	refused := tooLong || errors.Is(err, backend.Request)
+	if tooLong && len(batch) == 1 {
+		err = d.tooLongToEmbed(ctx, host, e, batch[0], err)
+	}
 	switch {
 	case refused && len(batch) > 1:
 		for i := range batch {
@@ -140,7 +147,7 @@ func (d Deps) embedBatch(ctx context.Context, host backend.Backend, e *embedding
 			}
 		}
 		return nil
-	case errors.Is(err, backend.TooLong) && d.mayCut(e.in.modelArgs):
+	case tooLong && d.mayCut(e.in.modelArgs):
 		if e.cut == nil {
 			e.cut = make(map[int]bool)
 		}
@@ -150,6 +157,14 @@ func (d Deps) embedBatch(ctx context.Context, host backend.Backend, e *embedding
 		return fmt.Errorf("input[%d]: %w", batch[0], err)
 	}
 	return err
+}
+
+// tooLongToEmbed tells what is known of an input that a host has refused for its length.
+func (d Deps) tooLongToEmbed(ctx context.Context, host backend.Backend, e *embedding, input int, err error) *promptTooLong {
+	w := work{host, route.Rung{Model: backend.CanonicalModel(string(e.in.Model))}, manner{options: e.sent}}
+	long := d.tooLong(ctx, w, len(e.in.Input[input]), err)
+	long.ofEmbed = true
+	return long
 }
 
 func (d Deps) askVectors(ctx context.Context, host backend.Backend, e *embedding, batch []int, truncate bool) error {
@@ -168,7 +183,7 @@ func (d Deps) askVectors(ctx context.Context, host backend.Backend, e *embedding
 		e.vectors[i] = got.Embeddings[at]
 	}
 	e.served.TokensIn += got.PromptEvalCount
-	e.served.Load += got.LoadDuration.Milliseconds()
+	e.load += got.LoadDuration
 	return nil
 }
 

@@ -48,9 +48,11 @@ type Error struct {
 	Retryable  bool    `json:"retryable"`                     // the same call may succeed later
 	RetryAfter float64 `json:"retry_after_seconds,omitempty"` // when, if known
 
-	// Partial is what the model had answered when the call failed. It is sent
-	// beside the error, so that nothing is lost.
-	Partial string `json:"-"`
+	// Partial is what the model had answered when the call failed, and Thinking what it
+	// had thought, if that was asked for. They are sent beside the error, so that nothing
+	// is lost.
+	Partial  string `json:"-"`
+	Thinking string `json:"-"`
 }
 
 // Error is the message and the hint in one line.
@@ -80,39 +82,33 @@ func explain(model string, err error) *Error {
 			Retryable: true, RetryAfter: seconds(full.RetryAfter),
 		}
 	}
+	if late, ok := errors.AsType[*pool.QueueTimeoutError](err); ok {
+		return longWait(err, late.RetryAfter)
+	}
 	switch {
 	case errors.Is(err, errTooLate):
 		return &Error{Code: Timeout, Message: err.Error(), Retryable: true, Hint: "try again later, or allow more with timeout_seconds"}
-	case errors.Is(err, pool.ErrQueueTimeout):
-		return &Error{
-			Code: QueueTimeout, Message: err.Error(), Retryable: true,
-			Hint: "all slots are busy: try again later, or allow more with timeout_seconds",
-		}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{
 			Code: Timeout, Message: "the time limit of this call was reached before there was an answer", Retryable: true,
-			Hint: "allow more with timeout_seconds; a model that was not in memory takes longer the first time",
+			Hint: "allow more with timeout_seconds",
 		}
 	case errors.Is(err, context.Canceled):
 		return &Error{Code: Cancelled, Message: "the call was cancelled"}
 	}
+	if errors.Is(err, pool.ErrCrashes) {
+		return &Error{Code: Upstream, Message: err.Error(), Hint: "ask otherwise, with a simpler format, fewer options or less text, or another model"}
+	}
 	if errors.Is(err, pool.ErrNoHost) {
 		return &Error{Code: NoHost, Message: err.Error(), Hint: startOllama, Retryable: true}
+	}
+	if long, ok := errors.AsType[*promptTooLong](err); ok {
+		return &Error{Code: ContextTooLong, Message: err.Error(), Hint: long.hint()}
 	}
 	if failed, ok := errors.AsType[*backend.Error](err); ok {
 		return explainHost(model, err, failed)
 	}
 	return &Error{Code: Internal, Message: err.Error()}
-}
-
-// cancelled is the error of a call that was ended, by its client or by the server.
-func cancelled(ctx context.Context) *Error {
-	e := explain("", context.Canceled)
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		e.Message += ": " + cause.Error()
-		e.Hint, e.Retryable = "call again when the server is back", true
-	}
-	return e
 }
 
 const startOllama = "start Ollama there (ollama serve) or point OLLAMA_HOST to where it runs; `ollama-mcp doctor` tells more"
@@ -134,15 +130,16 @@ func explainHost(model string, err error, failed *backend.Error) *Error {
 	case backend.ModelMissing:
 		e.Code = ModelNotFound
 		e.Message = fmt.Sprintf("%s: model %q is not installed", failed.Host, model)
-		e.Hint = fmt.Sprintf("install it with `ollama pull %s`", model)
-	case backend.TooLong:
-		e.Code = ContextTooLong
-		e.Hint = "send less, raise options.num_ctx, or set truncate to true to have the oldest part cut"
+		e.Hint = "list-models names those that are"
+		if pullable.MatchString(model) {
+			e.Hint = fmt.Sprintf("install it with `ollama pull %s`", model)
+		}
 	case backend.Unauthorized:
 		e.Code = Unauthorized
 		e.Hint = "set OLLAMA_API_KEY to a key that this host accepts"
 	case backend.Request:
 		e.Code = InvalidArgument
+		e.explainRefusal(failed.Message)
 	default:
 		e.Code, e.Retryable = Upstream, true
 		e.Hint = "try again; if it happens again, Ollama's own log says why"
@@ -166,13 +163,16 @@ func (e *Error) ofProvider(rung route.Rung) {
 	e.Message = rung.String() + ": " + e.Message
 }
 
-// explainMissing adds to a model_not_found the names of installed models that
-// the caller may have meant. It asks the hosts, and does without if they are slow.
+// explainMissing adds to a model_not_found the names of installed models, and of aliases,
+// that the caller may have meant. It asks the hosts, and does without if they are slow.
 func (d Deps) explainMissing(ctx context.Context, model string, e *Error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	who := caller.FromContext(ctx)
-	var installed []string
+	var known []string
+	for _, alias := range d.settings().aliases(who, "") {
+		known = append(known, strings.TrimSuffix(alias, ":latest"))
+	}
 	for _, host := range d.Hosts.Hosts() {
 		models, err := host.Models(ctx)
 		if err != nil {
@@ -180,17 +180,17 @@ func (d Deps) explainMissing(ctx context.Context, model string, e *Error) {
 		}
 		for _, m := range models {
 			if who.MayUse(backend.CanonicalModel(m.Name)) {
-				installed = append(installed, strings.TrimSuffix(m.Name, ":latest"))
+				known = append(known, strings.TrimSuffix(m.Name, ":latest"))
 			}
 		}
 	}
-	slices.Sort(installed)
+	slices.Sort(known)
 	const most = 5
-	switch near := nearest.Names(model, installed, most); {
+	switch near := nearest.Names(model, known, most); {
 	case len(near) > 0:
 		e.Hint += "; or did you mean " + strings.Join(quoted(near), " or ") + "?"
-	case len(installed) > 0:
-		e.Hint += "; installed are " + strings.Join(quoted(installed[:min(len(installed), most)]), ", ")
+	case len(known) > 0:
+		e.Hint += "; known are " + strings.Join(quoted(known[:min(len(known), most)]), ", ")
 	}
 }
 

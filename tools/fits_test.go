@@ -1,6 +1,7 @@
 package tools_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -47,4 +48,72 @@ func TestPromptFarBeyondAPinnedContextGoesToTheNextRungUnsent(t *testing.T) {
 			t.Errorf("asked were %+v, want small alone", calls)
 		}
 	})
+}
+
+func TestPromptFarBeyondAllThatItsModelCanTakeIsNotSent(t *testing.T) {
+	for context, sent := range map[int]int{4096: 0, 131072: 1} {
+		story(t, func(t *testing.T, c *client) {
+			host := c.use(backendtest.New("gpu-1").Answer("yes").Install(backendtest.Model{Name: "big", Context: context}))
+			a := c.call(t.Context(), "generate", `{"model":"big","prompt":"`+strings.Repeat("word ", 20_000)+`"}`)
+			if n := len(host.Calls()); n != sent || a.IsError != (sent == 0) {
+				t.Errorf("a context of %d: sent %d times, want %d: %+v", context, n, sent, a)
+			}
+			if sent == 0 && !strings.Contains(a.Content[0].Text, "about 25000 tokens, and the context 4096; send less, since the model takes no more than 4096 tokens") {
+				t.Errorf("got %+v", a.Content)
+			}
+		})
+	}
+}
+
+func TestRefusedPromptIsToldWhatItMayBeAndWhetherMoreContextHelps(t *testing.T) {
+	long := strings.Repeat("word ", 1000) // 1,250 tokens to us, and 1,000 to the host
+	for name, tc := range map[string]struct {
+		most       int
+		args, want string
+	}{
+		"the context was left open":       {800, ``, "about 1250 tokens, and the context 800; send less, since the model takes no more than 800 tokens"},
+		"more may be asked for":           {4096, `,"options":{"num_ctx":900}`, "about 1250 tokens, and the context 900; send less, or raise options.num_ctx, which may be up to 4096, or set truncate"},
+		"more is asked for than there is": {800, `,"options":{"num_ctx":100000}`, "about 1250 tokens, and the context 800; send less, since the model takes no more than 800 tokens"},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "big", Context: tc.most}).FailWhen(func(call backendtest.Call) backendtest.Fault {
+				if call.Options["num_ctx"] == 100_000.0 { // of which Ollama gives no more than there is
+					return backendtest.Refuse(400, "the input length exceeds the context length")
+				}
+				return nil
+			}))
+			a := c.call(t.Context(), "generate", `{"model":"big","prompt":"`+long+`"`+tc.args+`}`)
+			if a.StructuredContent["code"] != "context_too_long" || !strings.Contains(a.Content[0].Text, tc.want) {
+				t.Errorf("%s: got %+v", name, a)
+			}
+		})
+	}
+}
+
+func TestFunctionsCountAsPartOfThePrompt(t *testing.T) {
+	functions := `[{"type":"function","function":{"name":"f","description":"` + strings.Repeat("word ", 2000) + `","parameters":{"type":"object","properties":{}}}}]`
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").FailWhen(func(call backendtest.Call) backendtest.Fault {
+			if call.Chat.Truncate != nil && !*call.Chat.Truncate {
+				return backendtest.Refuse(400, "the input length exceeds the context length")
+			}
+			return nil
+		}))
+		a := c.succeeds("chat", `{"model":"tiny","messages":[{"role":"user","content":"hi"}],"truncate":true,"tools":`+functions+`}`)
+		if len(host.Calls()) != 2 || len(a.Content) != 2 || !strings.Contains(a.Content[1].Text, "The prompt (about 25") {
+			t.Errorf("got %+v", a.Content)
+		}
+	})
+}
+
+func TestMoreContextThanTheModelCanHaveIsSaid(t *testing.T) {
+	for numCtx, said := range map[int]bool{4096: false, 100_000: true} {
+		story(t, func(t *testing.T, c *client) {
+			c.use(backendtest.New("gpu-1").Answer("yes"))
+			a := c.succeeds("generate", fmt.Sprintf(`{"model":"tiny","prompt":"?","options":{"num_ctx":%d}}`, numCtx))
+			if got := len(a.Content) == 2 && strings.Contains(a.Content[1].Text, "num_ctx 100000 is more than the model can have: it was given 4096."); got != said {
+				t.Errorf("num_ctx %d: got %+v", numCtx, a.Content)
+			}
+		})
+	}
 }

@@ -30,6 +30,9 @@ func (f format) compile() (*shape, error) {
 	if err != nil {
 		return nil, invalid(`argument "format" is not a valid JSON schema: %s`, innermost(err))
 	}
+	if err := crashes(schema); err != nil {
+		return nil, err
+	}
 	return &shape{schema}, nil
 }
 

@@ -3,15 +3,14 @@ package tools
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
-	"golang.org/x/sync/errgroup"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
@@ -28,6 +27,7 @@ type capability string
 
 type listModelsOut struct {
 	Models      []listedModel     `json:"models"`
+	Aliases     []listedAlias     `json:"aliases,omitempty" jsonschema:"names of this server's that stand for models"`
 	Unreachable map[string]string `json:"unreachable,omitempty" jsonschema:"hosts that did not answer, and why"`
 }
 
@@ -43,11 +43,15 @@ type listedModel struct {
 	Loaded       []string `json:"loaded,omitempty" jsonschema:"hosts that have it in memory"`
 }
 
+type listedAlias struct {
+	Name      string   `json:"name"`
+	StandsFor []string `json:"stands_for" jsonschema:"asked in this order until one answers"`
+}
+
 // listLimit bounds the time that hosts are given to list their models.
 const listLimit = 10 * time.Second
 
 func listModels(d Deps) mcpserver.ServerTool {
-	var known details
 	return define(d, about{
 		name: "list-models", title: "List local models", hints: hints{readOnly: true, idempotent: true},
 		text:   "List the models that are installed, what each can do and whether it is in memory.",
@@ -57,24 +61,16 @@ func listModels(d Deps) mcpserver.ServerTool {
 		if err != nil {
 			return nil, err
 		}
-		ctx, cancel := context.WithTimeout(ctx, listLimit)
-		defer cancel()
-		out := listModelsOut{Models: []listedModel{}}
-		byName := map[string]int{} // index into out.Models
-		for _, host := range hosts {
-			if listErr := known.list(ctx, host, in, &out, byName); listErr != nil {
-				if out.Unreachable == nil {
-					out.Unreachable = map[string]string{}
-				}
-				out.Unreachable[host.Name()], err = listErr.Error(), listErr
-			}
+		who := caller.FromContext(ctx)
+		aliases := d.settings().aliases(who, in.Query)
+		all := d.listings(ctx, hosts, func(model string) bool { return in.shows(who, model) || d.settings().standsFor(aliases, model) })
+		out := listModelsOut{Models: in.models(who, all), Unreachable: unreachable(all)}
+		if len(out.Unreachable) == len(hosts) && len(hosts) > 0 {
+			return nil, unlisted(all)
 		}
-		if len(out.Unreachable) == len(hosts) {
-			return nil, err
-		}
-		slices.SortFunc(out.Models, func(a, b listedModel) int { return cmp.Compare(a.Name, b.Name) })
+		out.Aliases = d.listAliases(in, aliases, all)
 		r := &result{data: out}
-		if len(out.Models) == 0 {
+		if len(out.Models)+len(out.Aliases) == 0 {
 			r.notes = append(r.notes, "No such model is installed. `ollama pull MODEL` installs one.")
 		}
 		return r, nil
@@ -96,84 +92,74 @@ func named(hosts []backend.Backend, name string) ([]backend.Backend, error) {
 	return nil, invalid("unknown host %q; known are %s", name, strings.Join(names, ", "))
 }
 
-// details remembers what a model can do. It follows from the model's digest, so
-// it is asked for once.
-type details struct{ byDigest sync.Map } // string → detail
-
-type detail struct {
-	capabilities []string
-	context      int
+// shows reports whether a model is asked for by its name, and its caller may know of it.
+func (in listModelsIn) shows(who caller.Caller, model string) bool {
+	return who.MayUse(backend.CanonicalModel(model)) && matches(model, in.Query)
 }
 
-// list adds a host's models to out, as far as they are asked for.
-func (k *details) list(ctx context.Context, host backend.Backend, in listModelsIn, out *listModelsOut, byName map[string]int) error {
-	installed, err := host.Models(ctx)
-	if err != nil {
-		return err
-	}
-	running, err := host.Running(ctx)
-	if err != nil {
-		return err
-	}
-	who := caller.FromContext(ctx)
-	installed = slices.DeleteFunc(installed, func(m backend.Model) bool {
-		return !who.MayUse(backend.CanonicalModel(m.Name)) || !strings.Contains(strings.ToLower(m.Name), strings.ToLower(in.Query))
-	})
-	about := k.of(ctx, host, installed)
-	for i, m := range installed {
-		if in.Capability != "" && !slices.Contains(about[i].capabilities, string(in.Capability)) {
-			continue
-		}
-		at, ok := byName[m.Name]
-		if !ok {
-			at = len(out.Models)
-			byName[m.Name] = at
-			out.Models = append(out.Models, listedModel{
-				Name: m.Name, Size: m.Size, Parameters: m.Details.ParameterSize,
-				Family: m.Details.Family, Quantization: m.Details.QuantizationLevel,
-				Context: about[i].context, Capabilities: about[i].capabilities,
-			})
-		}
-		out.Models[at].Hosts = append(out.Models[at].Hosts, host.Name())
-		if slices.ContainsFunc(running, func(r backend.RunningModel) bool { return r.Name == m.Name }) {
-			out.Models[at].Loaded = append(out.Models[at].Loaded, host.Name())
-		}
-	}
-	return nil
+func matches(name, query string) bool {
+	return strings.Contains(strings.ToLower(name), strings.ToLower(query))
 }
 
-// of are the details of models, a few asked for at a time. Those of a model
-// that the host cannot show are empty.
-func (k *details) of(ctx context.Context, host backend.Backend, models []backend.Model) []detail {
-	all := make([]detail, len(models))
-	var group errgroup.Group
-	group.SetLimit(8)
-	for i, m := range models {
-		if d, ok := k.byDigest.Load(m.Digest); ok {
-			all[i] = d.(detail)
-			continue
-		}
-		group.Go(func() error {
-			info, err := host.Show(ctx, m.Name)
-			if err != nil {
-				return nil // listed without
+// models are those of all hosts that are asked for, by name.
+func (in listModelsIn) models(who caller.Caller, all []listing) []listedModel {
+	models := []listedModel{}
+	byName := map[string]int{} // index into models
+	for _, on := range all {
+		for i, m := range on.models {
+			if !in.shows(who, m.Name) || !on.details[i].can(in.Capability) {
+				continue
 			}
-			all[i] = detailOf(info)
-			k.byDigest.Store(m.Digest, all[i])
-			return nil
-		})
+			at, ok := byName[m.Name]
+			if !ok {
+				at = len(models)
+				byName[m.Name] = at
+				models = append(models, listed(m, on.details[i]))
+			}
+			models[at].Hosts = append(models[at].Hosts, on.host)
+			if on.loaded[m.Name] {
+				models[at].Loaded = append(models[at].Loaded, on.host)
+			}
+		}
 	}
-	_ = group.Wait()
-	return all
+	slices.SortFunc(models, func(a, b listedModel) int { return cmp.Compare(a.Name, b.Name) })
+	return models
 }
 
-func detailOf(info *backend.ModelInfo) detail {
-	var d detail
-	for _, c := range info.Capabilities {
-		d.capabilities = append(d.capabilities, string(c))
+func listed(m backend.Model, about detail) listedModel {
+	return listedModel{
+		Name: m.Name, Size: m.Size, Parameters: m.Details.ParameterSize,
+		Family: m.Details.Family, Quantization: m.Details.QuantizationLevel,
+		Context: about.context, Capabilities: about.capabilities,
 	}
-	if length, ok := info.ModelInfo[fmt.Sprintf("%v.context_length", info.ModelInfo["general.architecture"])].(float64); ok {
-		d.context = int(length)
+}
+
+// unreachable are the hosts that did not answer, and why; nil for none.
+func unreachable(all []listing) map[string]string {
+	var hosts map[string]string
+	for _, on := range all {
+		if on.err == nil {
+			continue
+		}
+		if hosts == nil {
+			hosts = make(map[string]string)
+		}
+		hosts[on.host] = on.err.Error()
+		if errors.Is(on.err, context.DeadlineExceeded) {
+			hosts[on.host] = fmt.Sprintf("no answer within %v", listLimit)
+		}
 	}
-	return d
+	return hosts
+}
+
+// unlisted is the error of a call that no host has answered.
+func unlisted(all []listing) error {
+	last := all[len(all)-1].err
+	if !errors.Is(last, context.DeadlineExceeded) {
+		return last
+	}
+	return &Error{
+		Code: Timeout, Message: fmt.Sprintf("no host has listed its models within %v", listLimit), Retryable: true,
+		Hint: "try again; if it happens again, `ollama-mcp doctor` tells more",
+	}
 }

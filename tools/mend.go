@@ -31,7 +31,7 @@ func (d Deps) mend(ctx context.Context, q question, t *try, got *outcome) {
 	}
 	again.model, again.options, again.keepAlive = t.m.model, t.m.options, t.m.keepAlive
 	t.progress.asked("asking again on " + t.host.Name())
-	answer, cut, err := d.askWhole(ctx, t.host, q, again, t.progress.answering())
+	answer, cut, err := d.askWhole(ctx, q, work{t.host, t.rung, again}, t.progress.answering())
 	if err != nil {
 		return
 	}

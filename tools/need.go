@@ -89,11 +89,12 @@ func leased(asked options, lease *pool.Lease) options {
 	return sent
 }
 
-// overridden says which options of the caller's were pinned to other values.
+// overridden says which options of the caller's have other values: those that are pinned,
+// or those that the model is loaded with.
 func overridden(lease *pool.Lease) string {
 	pinned := make([]string, 0, len(lease.Overridden))
 	for _, name := range slices.Sorted(slices.Values(lease.Overridden)) {
-		pinned = append(pinned, fmt.Sprintf("%s is %v", name, lease.Runner[name]))
+		pinned = append(pinned, fmt.Sprintf("%s %v", name, lease.Runner[name]))
 	}
-	return "This server pins options of the model, so that it is not loaded anew for each caller: " + strings.Join(pinned, ", ") + "."
+	return "The model runs with " + strings.Join(pinned, ", ") + " for all callers, so that it is not loaded anew for each."
 }

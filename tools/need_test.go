@@ -14,7 +14,7 @@ import (
 
 func TestOptionThatIsPinnedIsOverriddenAndSaid(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
-		host := backendtest.New("gpu-1").Answer("yes")
+		host := backendtest.New("gpu-1").Answer("yes").Install(backendtest.Model{Name: "tiny", Context: 32768})
 		c.useAll(pool.Options{Runner: map[string]map[string]any{"tiny:latest": {"num_ctx": 16384}}}, host)
 		const args = `{"model":"tiny","prompt":"?","options":{"num_ctx":2048,"num_thread":2,"seed":7}}`
 		a := c.succeeds("generate", args)
@@ -25,15 +25,29 @@ func TestOptionThatIsPinnedIsOverriddenAndSaid(t *testing.T) {
 		if over, _ := a.Meta.Served["overridden_options"].([]any); len(over) != 1 || over[0] != "num_ctx" {
 			t.Errorf("overridden are %v, want num_ctx", a.Meta.Served["overridden_options"])
 		}
-		if len(a.Content) != 2 || !strings.Contains(a.Content[1].Text, "num_ctx is 16384") {
+		if len(a.Content) != 2 || !strings.Contains(a.Content[1].Text, "The model runs with num_ctx 16384 for all callers") {
 			t.Errorf("the reader is not told: %+v", a.Content)
 		}
 		if a := c.succeeds("generate", `{"model":"tiny","prompt":"?","options":{"num_ctx":16384}}`); len(a.Content) != 1 {
 			t.Errorf("the pinned value itself: %+v", a.Content)
 		}
 		e := c.succeeds("embed", `{"model":"tiny","input":"?","options":{"num_ctx":2048}}`)
-		if host.Calls()[2].Options["num_ctx"] != 16384.0 || !strings.Contains(e.Content[1].Text, "num_ctx is 16384") {
+		if host.Calls()[2].Options["num_ctx"] != 16384.0 || !strings.Contains(e.Content[1].Text, "The model runs with num_ctx 16384 for all callers") {
 			t.Errorf("embed: sent %v, said %+v", host.Calls()[2].Options, e.Content)
+		}
+	})
+}
+
+func TestSmallerContextThanIsLoadedIsNotSaidToBePinned(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Answer("yes"))
+		c.succeeds("generate", `{"model":"tiny","prompt":"?","options":{"num_ctx":4096}}`)
+		a := c.succeeds("generate", `{"model":"tiny","prompt":"?","options":{"num_ctx":2048}}`)
+		if len(a.Content) != 2 || strings.Contains(a.Content[1].Text, "pin") || !strings.Contains(a.Content[1].Text, "runs with num_ctx 4096") {
+			t.Errorf("got %+v", a.Content)
+		}
+		if host.Stats().Loads != 1 {
+			t.Errorf("loaded %d times", host.Stats().Loads)
 		}
 	})
 }

@@ -22,6 +22,20 @@ func (e *hostTooLate) Error() string { return errTooLate.Error() + ": " + e.why 
 // Is implements what errors.Is looks for.
 func (e *hostTooLate) Is(target error) bool { return target == errTooLate || target == pool.ErrTooSlow }
 
+// noSlot is an errTooLate of a rung that was given no slot.
+type noSlot struct {
+	wait time.Duration // that was expected; 0 if not known
+	why  string
+}
+
+func (e *noSlot) Error() string { return e.why }
+
+// Is implements what errors.Is looks for.
+func (e *noSlot) Is(target error) bool { return target == errTooLate }
+
+// Unwrap makes it what the pool says of a wait that is over.
+func (e *noSlot) Unwrap() error { return &pool.QueueTimeoutError{RetryAfter: e.wait} }
+
 // patience is the time that a rung has: to be given a slot, and to begin its answer.
 // Once it has begun, it may take as long as the call.
 type patience struct {
@@ -46,7 +60,7 @@ func (d Deps) impatient(ctx context.Context, limit time.Duration, until time.Tim
 	p.longestWait = limit
 	if d.FallbackAfter > 0 && d.FallbackAfter < limit {
 		p.wait = time.AfterFunc(d.FallbackAfter, func() {
-			cancel(fmt.Errorf("%w: no slot came free within %v", errTooLate, d.FallbackAfter.Round(time.Millisecond)))
+			cancel(&noSlot{why: fmt.Sprintf("no slot came free within %v", d.FallbackAfter.Round(time.Millisecond))})
 		})
 		p.longestWait = d.FallbackAfter
 	}
@@ -58,7 +72,7 @@ func (p *patience) watch(onWait func(func() route.Standing)) func(func() route.S
 	return func(standing func() route.Standing) {
 		onWait(standing)
 		if wait := standing().Expect; p.longestWait > 0 && wait > p.longestWait {
-			p.cancel(fmt.Errorf("%w: the wait would be about %v", errTooLate, wait.Round(time.Second)))
+			p.cancel(&noSlot{wait, fmt.Sprintf("no slot would come free in time: the wait is about %.0f s, and there are %v", seconds(wait), p.longestWait.Round(time.Millisecond))})
 		}
 	}
 }

@@ -30,8 +30,12 @@ func (d Deps) admit(ctx context.Context, tool string) (end func(), err error) {
 	return end, err
 }
 
-// permit refuses a model that the caller may not use, and a host that there is not.
+// permit refuses what is no model's name, a model that the caller may not use, and a host
+// that there is not.
 func (d Deps) permit(ctx context.Context, model string, args modelArgs) error {
+	if err := checkName("model", model); err != nil {
+		return err
+	}
 	if _, err := named(d.Hosts.Hosts(), args.Host); err != nil {
 		return err
 	}

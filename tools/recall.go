@@ -4,15 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
-	"ollama-mcp/pool"
 )
 
 // Answers are kept answers, and those that are in the making.
@@ -51,7 +48,7 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 	}
 	entry, source, err := d.Answers.Fetch(ctx, key, policy, look, f.fill)
 	if err != nil {
-		return d.missed(ctx, q, f.last, err)
+		return f.missed(ctx, err)
 	}
 	shared := entry.Value.(*outcome)
 	if source == cache.Miss && f.remember != nil { // only now is the answer found under its key
@@ -184,40 +181,4 @@ func (got *outcome) isOld(source string, entry cache.Entry) {
 	got.served.Source, got.served.Queue, got.served.Hedged = source, 0, false
 	got.served.Age = rounded(time.Since(entry.Stored).Seconds())
 	got.answer.Load, got.answer.FirstPiece = 0, 0
-}
-
-// missed is what there is for a call that gets no answer: as much of one as had come
-// when its time was over, or the reason.
-func (d Deps) missed(ctx context.Context, q question, a *asking, err error) (*outcome, error) {
-	got := &outcome{served: served{Requested: q.model, Model: q.model}}
-	if p, ok := errors.AsType[*cache.PanicError](err); ok {
-		panic(fmt.Sprintf("%v\n%s", p.Value, p.Stack)) // as if it had happened here
-	}
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-		return got, cancelled(ctx)
-	case ctx.Err() == nil:
-		return got, explain(q.model, err)
-	}
-	come, working := backend.Answer{}, work{}
-	if a != nil {
-		come, working = a.partial()
-	}
-	if q.wanted == nil && come.Text != "" {
-		come.DoneReason = doneTimeout
-		got.answer = &come // what there is beats nothing
-		got.clean()
-		got.served.Model, got.served.Host, got.served.Source = working.rung.String(), working.host.Name(), sourceOf(working.rung)
-		return got, nil
-	}
-	loading := d.warm.isLoading(backend.CanonicalModel(q.model))
-	if working.host == nil && !loading {
-		return got, explain(q.model, pool.ErrQueueTimeout)
-	}
-	e := explain(q.model, context.DeadlineExceeded)
-	e.Message = q.model + ": " + e.Message
-	if loading || come.Tokens == 0 && d.finishLoading(working) {
-		e.Hint = "the model was not in memory yet; it is being loaded on, so call again in a minute"
-	}
-	return got, e
 }

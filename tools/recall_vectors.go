@@ -33,13 +33,13 @@ func (d Deps) recallVectors(e *embedding) []cache.Key {
 }
 
 // keepVectors keeps those of a batch that are of the whole text.
-func (d Deps) keepVectors(e *embedding, keys []cache.Key, batch []int) {
-	if keys == nil {
+func (d Deps) keepVectors(e *embedding, batch []int) {
+	if e.keys == nil {
 		return
 	}
 	for _, i := range batch {
 		if !e.cut[i] {
-			d.Answers.Set(keys[i], cache.Entry{Value: vector(slices.Clone(e.vectors[i]))})
+			d.Answers.Set(e.keys[i], cache.Entry{Value: vector(slices.Clone(e.vectors[i]))})
 		}
 	}
 }

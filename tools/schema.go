@@ -1,8 +1,6 @@
 package tools
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -51,32 +49,6 @@ func simplify(s *jsonschema.Schema) {
 		simplify(p)
 	}
 	simplify(s.Items)
-}
-
-// compileSchema compiles a schema that may come from outside: it never follows
-// a reference to a file or to the network.
-func compileSchema(raw json.RawMessage) (*validate.Schema, error) {
-	doc, err := validate.UnmarshalJSON(bytes.NewReader(raw))
-	if err != nil {
-		return nil, err
-	}
-	const name = "schema:/" // absolute, or it would become a path on this machine
-	c := validate.NewCompiler()
-	c.UseLoader(noLoader{})
-	if err := c.AddResource(name, doc); err != nil {
-		return nil, err
-	}
-	compiled, err := c.Compile(name)
-	if err != nil {
-		return nil, err
-	}
-	return compiled, nil
-}
-
-type noLoader struct{}
-
-func (noLoader) Load(string) (any, error) {
-	return nil, errors.New("references to other documents are not followed")
 }
 
 // typeSchemas describe the types whose JSON is not what their Go type suggests.
@@ -187,6 +159,9 @@ func (s *schema) unknownName(at []string, unknown string) error {
 	path := join(location(at), unknown)
 	if near := nearest.Names(unknown, object.PropertyOrder, 1); len(near) > 0 {
 		return fmt.Errorf("unknown argument %q; did you mean %q?", path, near[0])
+	}
+	if len(object.PropertyOrder) == 0 {
+		return fmt.Errorf("unknown argument %q; there are none", path)
 	}
 	return fmt.Errorf("unknown argument %q; known are %s", path, strings.Join(object.PropertyOrder, ", "))
 }

@@ -60,9 +60,10 @@ func (d Deps) screenError(err error) error {
 	}
 	m := &masking{Filter: f, found: make(map[string]bool)}
 	e = new(*e) // it may be the error of other calls too
-	e.Message, e.Hint, e.Partial = m.text(e.Message), m.text(e.Hint), m.text(e.Partial)
+	e.Message, e.Hint = m.text(e.Message), m.text(e.Hint)
+	e.Partial, e.Thinking = m.text(e.Partial), m.text(e.Thinking)
 	if m.refused || f.guard != nil { // which is not asked of a call that has failed
-		e.Partial = ""
+		e.Partial, e.Thinking = "", ""
 	}
 	return e
 }

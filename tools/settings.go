@@ -18,6 +18,7 @@ type Settings struct {
 
 // ForModel is what is set for a model. What is nil is as for all models.
 type ForModel struct {
+	Try        []string       // what the name stands for, as an alias; nil if it is none
 	KeepAlive  *time.Duration // how long it stays in memory; below 0 is for ever, and nil leaves it to the host
 	HedgeAfter *time.Duration // instead of that of Deps
 	Semantic   *float64       // how alike questions to it must be to share an answer; 0: none do

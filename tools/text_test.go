@@ -14,7 +14,7 @@ func TestNotesSayWhatAReaderOfTheAnswerMustKnow(t *testing.T) {
 	for name, tc := range map[string]struct {
 		q    question
 		a    backend.Answer
-		cut  bool
+		cut  *promptTooLong
 		want []string // beginnings
 	}{
 		"a plain answer": {
@@ -44,7 +44,7 @@ func TestNotesSayWhatAReaderOfTheAnswerMustKnow(t *testing.T) {
 			want: []string{"The answer was cut by the time limit of 55s."},
 		},
 		"a prompt that the host refused whole": {
-			q: question{text: 40_000}, cut: true,
+			q: question{text: 40_000}, cut: &promptTooLong{prompt: 10_000, context: 2048},
 			a:    backend.Answer{Text: "yes", DoneReason: "stop", PromptTokens: 2048},
 			want: []string{"The prompt (about 10000 tokens) did not fit the model's context: its oldest part was cut and only 2048 tokens were read."},
 		},
@@ -58,7 +58,8 @@ func TestNotesSayWhatAReaderOfTheAnswerMustKnow(t *testing.T) {
 			a: backend.Answer{Text: "yes", DoneReason: "stop"},
 		},
 	} {
-		got := Deps{tokens: new(tokens)}.notes(tc.q, &outcome{answer: &tc.a, cut: tc.cut}, 55*time.Second)
+		tc.q.limit = 55 * time.Second
+		got := Deps{tokens: new(tokens)}.notes(tc.q, &outcome{answer: &tc.a, cut: tc.cut})
 		if len(got) != len(tc.want) {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)
 			continue

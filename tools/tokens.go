@@ -1,12 +1,9 @@
 package tools
 
 import (
-	"fmt"
 	"sync"
 
 	"ollama-mcp/internal/backend"
-	"ollama-mcp/internal/route"
-	"ollama-mcp/pool"
 )
 
 // tokens learns from answers how many bytes of text a token stands for, model by
@@ -77,26 +74,6 @@ func (r ratio) leastCount(bytes int) int {
 // the host cut it after all, as servers do that are too old to be told not to.
 func (r ratio) looksCut(bytes, counted int) bool {
 	return counted > 0 && bytes > 4096 && float64(bytes)/float64(counted) > 3*max(r.mean, bytesPerToken)
-}
-
-// clearly is by how much an estimate has to exceed the context, so that it is believed.
-const clearly = 1.5
-
-// fits refuses a prompt that is far beyond the context that the model is loaded with,
-// where the host would only be asked to refuse it, and perhaps load the model for that.
-func (d Deps) fits(q question, rung route.Rung, lease *pool.Lease) error {
-	context := wholeNumber(lease.Runner["num_ctx"])
-	if context == 0 || rung.Provider != "" || d.mayCut(q.args.modelArgs) {
-		return nil
-	}
-	r := d.tokens.of(rung.String())
-	if float64(r.leastCount(q.text)) <= clearly*float64(context) {
-		return nil
-	}
-	return &backend.Error{
-		Host: lease.Host.Name(), Class: backend.TooLong,
-		Message: fmt.Sprintf("the prompt has about %d tokens, and the context %d", r.count(q.text), context),
-	}
 }
 
 // wholeNumber is an option's value, from JSON or from YAML; 0 if it is no number.

@@ -83,6 +83,7 @@ type Deps struct {
 	// context that it is given ends with the program. nil: there is no such work.
 	Background func(work func(context.Context))
 
+	details *details
 	warm    *warmth
 	ladders *ladders
 	tokens  *tokens
@@ -91,7 +92,7 @@ type Deps struct {
 
 // All are the tools, in the order of the documentation.
 func All(d Deps) []mcpserver.ServerTool {
-	d.warm, d.ladders, d.tokens, d.quota = new(warmth), new(ladders), new(tokens), new(quota.Quota)
+	d.details, d.warm, d.ladders, d.tokens, d.quota = new(details), new(warmth), new(ladders), new(tokens), new(quota.Quota)
 	return []mcpserver.ServerTool{
 		generate(d),
 		chat(d),

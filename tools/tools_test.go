@@ -260,7 +260,7 @@ func TestPromptThatDoesNotFitIsRefusedOrCutAsIsWishedAndNeverInSilence(t *testin
 			c.use(backendtest.New("gpu-1").Answer("yes").Install(backendtest.Model{Name: "small", Context: 256}))
 			args := `{"model":"small","prompt":"` + long + `"` + tc.args + `}`
 			if !strings.HasPrefix(tc.want, "Note") {
-				c.fails("generate", args, tc.want, "num_ctx", "truncate")
+				c.fails("generate", args, tc.want, "about 2500 tokens, and the context 256", "send less, since the model takes no more than 256 tokens", "truncate")
 				return
 			}
 			a := c.succeeds("generate", args)
@@ -400,7 +400,7 @@ func TestMissingModelIsAnsweredWithTheNamesThatAreMeant(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "llama3.2:3b"}, backendtest.Model{Name: "qwen3"}))
 		c.fails("generate", `{"model":"lama3.2:3b","prompt":"?"}`, "model_not_found", `did you mean "llama3.2:3b"?`, "ollama pull lama3.2:3b")
-		c.fails("chat", `{"model":"mistral","messages":[{"role":"user"}]}`, "model_not_found", "installed are", `"qwen3"`)
+		c.fails("chat", `{"model":"mistral","messages":[{"role":"user"}]}`, "model_not_found", "known are", `"qwen3"`)
 		c.fails("embed", `{"model":"qwen4","input":"x"}`, "model_not_found", `did you mean "qwen3"?`)
 	})
 }
@@ -451,7 +451,7 @@ func TestEmbedNamesTheInputThatIsAtFault(t *testing.T) {
 		if a.StructuredContent["count"] != 3.0 || !strings.Contains(a.Content[1].Text, "input[1]") {
 			t.Errorf("got %+v, want three vectors and a note about input[1]", a)
 		}
-		c.fails("embed", args+`,"truncate":false}`, "context_too_long", "input[1]")
+		c.fails("embed", args+`,"truncate":false}`, "context_too_long", "input[1]", "about 125 tokens, and the context 16", "to have its end cut")
 	})
 }
 

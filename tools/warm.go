@@ -3,10 +3,12 @@ package tools
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/pool"
 )
 
 // warmth remembers which models have answered of late, so that a wait for the
@@ -47,7 +49,7 @@ const longestLoad = time.Hour
 // whether the model is being loaded.
 func (d Deps) finishLoading(w work) bool {
 	host, model := w.host, w.rung.Model
-	if d.Background == nil || w.rung.Provider != "" || d.warm.is(host.Name(), model) {
+	if d.Background == nil || w.rung.Provider != "" || d.isLoaded(host.Name(), model) {
 		return false
 	}
 	key, loaded := [2]string{host.Name(), model}, make(chan struct{})
@@ -70,6 +72,14 @@ func (d Deps) finishLoading(w work) bool {
 		d.warm.answered(host.Name(), model)
 	})
 	return true
+}
+
+// isLoaded reports whether a model is believed to be in a host's memory. It takes longer
+// than to ask warmth alone.
+func (d Deps) isLoaded(host, model string) bool {
+	return d.warm.is(host, model) || slices.ContainsFunc(d.Hosts.Stats().Hosts, func(h pool.HostStats) bool {
+		return h.Name == host && slices.Contains(h.Loaded, model)
+	})
 }
 
 // isLoading reports whether finishLoading is at work on a model, on any host.

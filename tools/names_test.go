@@ -1,0 +1,109 @@
+package tools_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/pool"
+	"ollama-mcp/tools"
+)
+
+func TestWhatCannotBeAModelsNameIsRefusedAtTheDoorAndNotRepeated(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1"))
+		for _, name := range []string{" tiny", "tiny ", "tiny\n", "ti\u202eny", "ti\x00ny", "ti\nny", "ti\u200bny", strings.Repeat("x", 5000)} {
+			for args, tool := range map[string]string{
+				`{"model":%q,"prompt":"?"}`:                                "generate",
+				`{"model":%q,"messages":[{"role":"user","content":"?"}]}`:  "chat",
+				`{"model":%q,"input":"?"}`:                                 "embed",
+				`{"model":"tiny","prompt":"?","fallback_models":["x",%q]}`: "generate",
+				`{"model":%q}`: "clear-cache",
+			} {
+				argument := `"model"`
+				if strings.Contains(args, "fallback") {
+					argument = `"fallback_models[1]"`
+				}
+				raw := strings.ReplaceAll(fmt.Sprintf(args, name), `\x00`, `\u0000`)
+				a := c.as(caller.Caller{Admin: true}).fails(tool, raw, "invalid_argument", "argument "+argument, "list-models")
+				if line := a.Content[0].Text; len(line) > 200 || strings.Contains(line, "\u202e") {
+					t.Errorf("%s of %q: %q", tool, name, line)
+				}
+			}
+		}
+		if calls := host.Calls(); len(calls) != 0 {
+			t.Errorf("the host was asked: %+v", calls)
+		}
+	})
+}
+
+func TestNameIsSaidToBePulledOnlyIfItMayBe(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1"))
+		for name, pull := range map[string]bool{
+			"qwen3": true, "qwen3:8b": true, "hf.co/Some/Model-GGUF:Q4_K_M": true, "registry.example:5000/me/x": true,
+			"../../etc": false, "x/../../etc": false, "a; rm -rf b": false, "$(reboot)": false, "-x": false, "größe": false,
+		} {
+			a := c.fails("generate", `{"model":"`+name+`","prompt":"?"}`, "model_not_found")
+			hint, _ := a.StructuredContent["hint"].(string)
+			if strings.Contains(hint, "ollama pull "+name+"`") != pull || !pull && strings.Contains(hint, name) || !utf8.ValidString(hint) {
+				t.Errorf("%s: the hint is %q", name, hint)
+			}
+		}
+	})
+}
+
+func TestToolWithoutArgumentsSaysSo(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1"))
+		c.fails("status", `{"x":1}`, "invalid_argument", `unknown argument "x"; there are none`)
+	})
+}
+
+// aliased are the hosts and settings of a client with aliases.
+func aliased(c *client) {
+	host, _ := c.ladder()
+	settings := *c.deps.Settings()
+	settings.Models = map[string]tools.ForModel{
+		"pro:latest": {Try: []string{"big:latest", "small:latest", "openai/gpt"}}, "afar:latest": {Try: []string{"openai/gpt"}}, "big:latest": {},
+	}
+	c.deps.Settings = func() *tools.Settings { return &settings }
+	c.useAll(pool.Options{}, host)
+}
+
+func TestAliasesAreListedAndSuggested(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		aliased(c)
+		for args, want := range map[string]string{
+			`{}`:                          "[map[name:afar stands_for:[openai/gpt]] map[name:pro stands_for:[big small openai/gpt]]]",
+			`{"query":"PR"}`:              "[map[name:pro stands_for:[big small openai/gpt]]]",
+			`{"capability":"tools"}`:      "[map[name:pro stands_for:[big small openai/gpt]]]",
+			`{"capability":"vision"}`:     "<nil>",
+			`{"host":"gpu-1"}`:            "[map[name:pro stands_for:[big small openai/gpt]]]",
+			`{"query":"nothing like it"}`: "<nil>",
+		} {
+			if got := fmt.Sprint(c.succeeds("list-models", args).StructuredContent["aliases"]); got != want {
+				t.Errorf("%s: got %s, want %s", args, got, want)
+			}
+		}
+		c.fails("generate", `{"model":"prop","prompt":"?"}`, "model_not_found", `did you mean "pro"?`)
+	})
+}
+
+func TestAliasIsListedForThoseAloneWhoMayUseIt(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		aliased(c)
+		for want, who := range map[string]caller.Caller{
+			"[map[name:pro stands_for:[big small openai/gpt]]]": {Models: []string{"pro:latest"}},
+			"<nil>": {Models: []string{"big:latest"}},
+		} {
+			got := c.as(who).succeeds("list-models", `{"capability":"completion"}`).StructuredContent
+			if fmt.Sprint(got["aliases"]) != want || len(got["models"].([]any)) != strings.Count(want, "nil") {
+				t.Errorf("%v: got %v, want the aliases %s", who.Models, got, want)
+			}
+		}
+	})
+}
