@@ -41,10 +41,10 @@ func (o *Options) transport(stderr io.Writer) (transport.Interface, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	switch {
 	case o.URL != "" && o.Key != "":
-		return transport.NewStreamableHTTP(o.URL, transport.WithLogger(quiet),
+		return transport.NewStreamableHTTP(o.URL, transport.WithHTTPLogger(quiet),
 			transport.WithHTTPHeaders(map[string]string{"Authorization": "Bearer " + o.Key}))
 	case o.URL != "":
-		return transport.NewStreamableHTTP(o.URL, transport.WithLogger(quiet))
+		return transport.NewStreamableHTTP(o.URL, transport.WithHTTPLogger(quiet))
 	case len(o.Server) == 0:
 		return nil, errors.New("no command to start the server")
 	}

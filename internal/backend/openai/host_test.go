@@ -49,7 +49,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		{openai.Options{URL: "https://user:secret@a b/v1"}, "URL: does not read https://HOST/PATH"},
 		{openai.Options{URL: "https://a/v1?key=secret"}, "URL: has a query or a fragment"},
 		{openai.Options{URL: "http://gpu.example.com/v1", Key: "k"}, "URL: a key is sent over http to local addresses only; use https"},
-		{openai.Options{URL: "http://a/v1", Conns: -1}, "Conns, DialTimeout and MaxLine cannot be negative"},
+		{openai.Options{URL: "http://a/v1", Conns: -1}, "negative Conns, DialTimeout or MaxLine"},
 		{openai.Options{URL: "http://a/v1", CAFile: "no such file"}, "CA file: open no such file"},
 	} {
 		if _, err := openai.New(c.o); err == nil || !strings.HasPrefix(err.Error(), c.want) {

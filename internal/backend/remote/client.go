@@ -58,7 +58,7 @@ type Client struct {
 // negative or the CA file holds no certificate.
 func New(o Options) (*Client, error) {
 	if o.Conns < 0 || o.DialTimeout < 0 || o.MaxLine < 0 {
-		return nil, errors.New("Conns, DialTimeout and MaxLine cannot be negative")
+		return nil, errors.New("negative Conns, DialTimeout or MaxLine")
 	}
 	o.Conns = cmp.Or(o.Conns, 4)
 	o.DialTimeout = cmp.Or(o.DialTimeout, 5*time.Second)
