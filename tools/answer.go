@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -85,6 +86,9 @@ func (d Deps) compose(ctx context.Context, c *call, q question) (*result, error)
 		return r, nil
 	}
 	if r.data, err = q.wanted.read(got.answer); err != nil {
+		if misfit, ok := errors.AsType[*Error](err); ok {
+			misfit.Thinking = r.thinking
+		}
 		return nil, err
 	}
 	return r, nil

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -49,6 +50,7 @@ type (
 	format     struct{ json.RawMessage }
 	keepAlive  struct{ backend.Duration }
 	texts      []string
+	functions  []backend.Tool
 )
 
 // IsZero reports that no format is wanted.
@@ -84,6 +86,25 @@ func (k *keepAlive) value() *backend.Duration {
 		return nil
 	}
 	return &k.Duration
+}
+
+// UnmarshalJSON names the function that is no such thing.
+func (f *functions) UnmarshalJSON(raw []byte) error {
+	var all []json.RawMessage
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return err
+	}
+	*f = make(functions, len(all))
+	for i := range all {
+		err := json.Unmarshal(all[i], &(*f)[i])
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return fmt.Errorf(`argument "%s" cannot be a %s`, join(fmt.Sprintf("tools[%d]", i), wrong.Field), wrong.Value)
+		}
+		if err != nil {
+			return fmt.Errorf(`argument "tools[%d]" cannot be read: %w`, i, err)
+		}
+	}
+	return nil
 }
 
 // UnmarshalJSON takes one text or a list of them.

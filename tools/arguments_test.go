@@ -34,6 +34,7 @@ func TestWrongArgumentIsNamedWithWhatItShouldBe(t *testing.T) {
 		{`{"model":"m","prompt":"hi","options":{"num_ctx":0}}`, `argument "options.num_ctx" must be at least 1`},
 		{`{"model":"m","prompt":"hi","options":{"num_ctx":1.5}}`, `argument "options.num_ctx" must be a whole number`},
 		{`{"model":"m","prompt":"hi","options":{"stop":["a",null]}}`, `argument "options.stop[1]" is null; leave it out instead`},
+		{`{"model":"m","prompt":"hi","options":{"num_thread":513}}`, `argument "options.num_thread" must be at most 512`},
 		{`{"model":"m","prompt":"hi","keep_alive":true}`, `argument "keep_alive" must be a text or a number`},
 		{`{"model":"m","prompt":"hi","keep_alive":"soon"}`, `argument "keep_alive" must be a time such as "5m", or seconds, not "soon"`},
 	} {
@@ -46,6 +47,10 @@ func TestWrongArgumentIsNamedWithWhatItShouldBe(t *testing.T) {
 		{`{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"boss"}]}`, `argument "messages[1].role" must be "system" or "user" or "assistant" or "tool"`},
 		{`{"model":"m","messages":[{"role":"user"}],"tools":[{"function":7}]}`, `argument "tools[0].function" must be an object`},
 		{`{"model":"m","messages":[{"role":"user"}],"tools":[{"function":{}}]}`, `argument "tools[0].function.name" is missing`},
+		{
+			`{"model":"m","messages":[{"role":"user"}],"tools":[{"function":{"name":"f"}},{"function":{"name":"g","parameters":{"type":7}}}]}`,
+			`argument "tools[1].function.parameters.type" cannot be a number`,
+		},
 		{
 			`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}]}`,
 			`argument "messages[0].tool_calls[0].function.arguments" must be an object`,

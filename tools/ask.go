@@ -163,7 +163,7 @@ func (d Deps) askWhole(ctx context.Context, q question, w work, onPiece func(bac
 	if !errors.Is(err, backend.TooLong) {
 		return answer, nil, err
 	}
-	cut = d.tooLong(ctx, w, q.text, err)
+	cut = d.tooLong(ctx, w, q.args.Options, q.text, err)
 	if !d.mayCut(q.args.modelArgs) {
 		return answer, nil, cut
 	}
@@ -184,7 +184,7 @@ func (d Deps) canSee(ctx context.Context, host backend.Backend, model string) er
 		return err
 	}
 	if can := about.capabilities; len(can) > 0 && !slices.Contains(can, "vision") {
-		return lacking("see images", "vision")
+		return lacking("the model cannot see images", "vision")
 	}
 	return nil
 }

@@ -11,9 +11,9 @@ import (
 )
 
 type chatIn struct {
-	Model    modelName      `json:"model" jsonschema:"model to ask, by a name from list-models"`
-	Messages []message      `json:"messages" jsonschema:"the conversation so far, oldest first"`
-	Tools    []backend.Tool `json:"tools,omitempty" jsonschema:"functions the model may call: {\"type\":\"function\",\"function\":{\"name\",\"description\",\"parameters\"}}"`
+	Model    modelName `json:"model" jsonschema:"model to ask, by a name from list-models"`
+	Messages []message `json:"messages" jsonschema:"the conversation so far, oldest first"`
+	Tools    functions `json:"tools,omitempty" jsonschema:"functions the model may call: {\"type\":\"function\",\"function\":{\"name\",\"description\",\"parameters\"}}"`
 	textArgs
 }
 
@@ -33,7 +33,7 @@ func chat(d Deps) mcpserver.ServerTool {
 		text: "Ask a local model for the next message of a conversation. With tools the answer may be tool_calls, for you to carry out and send back as messages of role tool.",
 	}, func(ctx context.Context, in chatIn, c *call) (*result, error) {
 		req := backend.ChatRequest{
-			Tools: in.Tools, Format: in.Format.RawMessage,
+			Tools: []backend.Tool(in.Tools), Format: in.Format.RawMessage,
 		}
 		q := question{tool: "chat", model: string(in.Model), args: in.textArgs}
 		if len(in.Messages) == 0 {

@@ -72,6 +72,7 @@ type embedding struct {
 	vectors [][]float32 // one per input; nil while there is none
 	sent    options     // with the requests to the host at hand
 	pinned  string      // which options of the caller's were overridden; "" if none
+	waited  bool        // for a slot
 	cut     map[int]bool
 	keys    []cache.Key   // by which the vectors are kept; nil if they are not
 	kept    int           // vectors that were kept from earlier calls
@@ -88,6 +89,10 @@ func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 			bytes += len(e.in.Input[i])
 		}
 		need := d.need(e.who, c.progress, string(e.in.Model), e.in.modelArgs, bytes)
+		need.OnWait = func(standing func() route.Standing) {
+			e.waited = true
+			c.progress.queued(standing)
+		}
 		asked := time.Now()
 		err := d.Hosts.With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 			e.lent(lease, asked)
@@ -162,7 +167,7 @@ func (d Deps) embedBatch(ctx context.Context, host backend.Backend, e *embedding
 // tooLongToEmbed tells what is known of an input that a host has refused for its length.
 func (d Deps) tooLongToEmbed(ctx context.Context, host backend.Backend, e *embedding, input int, err error) *promptTooLong {
 	w := work{host, route.Rung{Model: backend.CanonicalModel(string(e.in.Model))}, manner{options: e.sent}}
-	long := d.tooLong(ctx, w, len(e.in.Input[input]), err)
+	long := d.tooLong(ctx, w, e.in.Options, len(e.in.Input[input]), err)
 	long.ofEmbed = true
 	return long
 }

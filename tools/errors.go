@@ -157,6 +157,10 @@ func (e *Error) ofProvider(rung route.Rung) {
 		e.Hint = "try again later, or use another model"
 	case Unauthorized:
 		e.Hint = "this server's key for " + rung.Provider + " is not accepted: ask whoever runs the server"
+	case ContextTooLong:
+		e.Hint = "send less, or use another model"
+	case InvalidArgument:
+		e.Hint = "change what it objects to, or use another model"
 	case Upstream:
 		e.Hint = "try again, or use another model"
 	}

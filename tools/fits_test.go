@@ -47,6 +47,9 @@ func TestPromptFarBeyondAPinnedContextGoesToTheNextRungUnsent(t *testing.T) {
 		if calls := host.Calls(); len(calls) != 1 || calls[0].Model != "small:latest" {
 			t.Errorf("asked were %+v, want small alone", calls)
 		}
+		c.useAll(pool.Options{Runner: map[string]map[string]any{"small:latest": {"num_ctx": 256}}}, host)
+		c.fails("generate", `{"model":"small","prompt":"`+strings.Repeat("word ", 1000)+`","options":{"num_ctx":4096}}`, "context_too_long",
+			"send less, since this server has the model run with num_ctx 256 for all callers")
 	})
 }
 

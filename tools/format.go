@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	validate "github.com/santhosh-tekuri/jsonschema/v6"
@@ -102,8 +103,15 @@ func misfit(a *backend.Answer, err error) *Error {
 		Code: Upstream, Message: "the answer does not fit the format: " + innermost(err), Retryable: true,
 		Hint: "try again, ask for less, or use a simpler schema", Partial: a.Text,
 	}
-	if a.DoneReason == "length" {
-		e.Hint = "the answer was cut: raise options.num_predict"
+	switch cut := a.DoneReason == "length"; {
+	case cut && isEmpty(a) && a.Thinking != "":
+		e.Message = fmt.Sprintf("the model spent all its %d tokens on thinking and answered nothing", a.Tokens)
+		e.Hint = "raise options.num_predict, or set think to false"
+	case cut:
+		e.Message = fmt.Sprintf("the answer does not fit the format, since it was cut after %d tokens", a.Tokens)
+		e.Hint = "raise options.num_predict, or options.num_ctx if the context is full"
+	case isEmpty(a):
+		e.Message = "the answer does not fit the format: it is empty"
 	}
 	return e
 }

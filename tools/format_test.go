@@ -103,20 +103,22 @@ func TestFormatThatRepeatsMoreThanOllamaCanIsRefused(t *testing.T) {
 
 func TestAnswerIsHeldAgainstTheFormat(t *testing.T) {
 	schema := `{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`
-	for _, tc := range []struct{ format, answer, want string }{
-		{schema, `{"n":1}`, ""},
-		{schema, `{"n":"one"}`, "/n"},
-		{schema, `{}`, "missing"},
-		{schema, `{"n":`, "does not fit the format"},
-		{`"json"`, `{"anything":true}`, ""},
-		{`"json"`, `[1]`, "want object"},
-		{`{"type":"array"}`, `[1]`, ""},
+	for _, tc := range []struct{ format, answer, want, done string }{
+		{schema, `{"n":1}`, "", "stop"},
+		{schema, `{"n":"one"}`, "/n", "stop"},
+		{schema, `{}`, "missing", "stop"},
+		{schema, `{"n":`, "does not fit the format: unexpected EOF; try again", "stop"},
+		{schema, `{"n":`, "since it was cut after 0 tokens; raise options.num_predict", "length"},
+		{schema, ` `, "does not fit the format: it is empty; try again", "stop"},
+		{`"json"`, `{"anything":true}`, "", "stop"},
+		{`"json"`, `[1]`, "want object", "stop"},
+		{`{"type":"array"}`, `[1]`, "", "stop"},
 	} {
 		s, err := format{json.RawMessage(tc.format)}.compile()
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.read(&backend.Answer{Text: tc.answer})
+		_, err = s.read(&backend.Answer{Text: tc.answer, DoneReason: tc.done})
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s for %s: got %v, want %q", tc.answer, tc.format, err, tc.want)
 		}

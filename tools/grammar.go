@@ -17,7 +17,7 @@ type grammar struct {
 type visit int
 
 const (
-	never visit = iota
+	unseen visit = iota
 	begun
 	done
 )

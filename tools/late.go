@@ -93,13 +93,14 @@ func (f *fetching) notAsked(a *asking) *Error {
 func (f *fetching) isLoading() *Error {
 	return &Error{
 		Code: Timeout, Message: fmt.Sprintf("the time limit of %v was reached before there was an answer", f.limit), Retryable: true,
-		Hint: "the model was not in memory yet; it is being loaded on, so call again in a minute",
+		Hint: "as far as is known the model was not in memory; it is being loaded on, so call again in a minute",
 	}
 }
 
 // explainEmbed says why texts were not embedded, or not all.
 func (d Deps) explainEmbed(ctx context.Context, e *embedding, err error) error {
-	_, queued := errors.AsType[*pool.QueueTimeoutError](err)
+	long, ok := errors.AsType[*pool.QueueTimeoutError](err)
+	queued := ok && (e.waited || long.RetryAfter > 0)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return cancelled(ctx)

@@ -188,6 +188,8 @@ func TestEmbedThatRunsOutOfTimeSaysHowFarItCameAndGoesOnFromThere(t *testing.T) 
 			t.Errorf("after %d more calls: %+v", len(host.Calls())-asked, a.Content[1:])
 		}
 		host.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Hang })
+		c.fails("embed", `{"model":"tiny","input":"new","timeout_seconds":1e-9}`, "timeout", "0 of 1 texts")
+		c.fails("generate", `{"model":"tiny","prompt":"?","timeout_seconds":1e-9}`, "timeout", "the time limit of 1ns was reached")
 		c.fails("embed", `{"model":"tiny","input":"new","cache":"off"}`, "timeout", "0 of 1 texts were embedded when the time limit of 55s was reached")
 	})
 }

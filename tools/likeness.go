@@ -54,7 +54,7 @@ const lookTime = 500 * time.Millisecond
 // Reasons of ours for not answering from a like question.
 const (
 	noVector semantic.Reason = "embedding" // could not be had in time
-	disabled semantic.Reason = "disabled"  // for the model, or by the caller's key
+	disabled semantic.Reason = "disabled"  // for the model, by the caller's key, or by the call
 )
 
 // like looks for the answer to a question that means the same. If there is none,
@@ -109,7 +109,8 @@ func (d Deps) likeThreshold(q question) (threshold float64, refused semantic.Rea
 	if own := cmp.Or(asked.Semantic, embedder.Semantic); own != nil {
 		threshold = *own
 	}
-	if q.who.ExactOnly || threshold == 0 {
+	exact := q.args.Alike == 1 // since the vectors of two questions may be the same
+	if q.who.ExactOnly || threshold == 0 || exact {
 		return 0, disabled
 	}
 	return max(threshold, float64(q.args.Alike)), ""

@@ -113,6 +113,19 @@ func TestQuestionThatDiffersIsAskedThoughItIsNear(t *testing.T) {
 	}
 }
 
+func TestQuestionWithTheSameVectorIsNotTheSameQuestion(t *testing.T) {
+	for args, calls := range map[string]int{`}`: 1, `,"min_similarity":1}`: 2} {
+		story(t, func(t *testing.T, c *client) {
+			host := c.comparing(tools.LikenessOptions{})
+			c.succeeds("generate", ask("what is the capital of France ?"))
+			c.succeeds("generate", `{"model":"tiny","prompt":"what  is the capital of France ?"`+args)
+			if n := answered(host); n != calls {
+				t.Errorf("%s: %d calls, want %d", args, n, calls)
+			}
+		})
+	}
+}
+
 func TestThresholdIsTheModelsOwnOrTheEmbeddingModelsAndCallersMayOnlyTightenIt(t *testing.T) {
 	const impossible = 0.99 // for these two
 	for name, tc := range map[string]struct {

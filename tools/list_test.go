@@ -55,7 +55,7 @@ func TestDescriptionsAreSoundForEveryClient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		size += len(raw)
+		size += len(raw) - len(tool.Tool.RawOutputSchema) // no model is shown what hosts check results with
 		var shown struct {
 			Annotations map[string]any
 			InputSchema map[string]any
@@ -77,7 +77,7 @@ func TestDescriptionsAreSoundForEveryClient(t *testing.T) {
 			t.Errorf("%s: a list of types makes some clients drop the tool", name)
 		}
 	}
-	const budget = 4 * 4000 // a token is some four bytes
+	const budget = 4 * 3000 // a token is some four bytes
 	if size > budget {
 		t.Errorf("the tools take %d bytes of every client's context, more than %d", size, budget)
 	}

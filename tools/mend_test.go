@@ -51,6 +51,19 @@ func TestModelThatMayNotThinkLongerIsNotAskedAgain(t *testing.T) {
 	})
 }
 
+func TestThoughtsThatLeaveNoRoomForAFormatAreNotCalledAMisfit(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply {
+			return backendtest.Reply{Thinking: "let me see", DoneReason: "length"}
+		}))
+		a := c.fails("generate", `{"model":"tiny","prompt":"?","think":true,`+wantsNumber+`}`, "upstream",
+			"the model spent all its 3 tokens on thinking and answered nothing; raise options.num_predict, or set think to false")
+		if a.Meta.Thinking != "let me see" || strings.Contains(a.Content[0].Text, "EOF") {
+			t.Errorf("got %+v", a)
+		}
+	})
+}
+
 const wantsNumber = `"format":{"type":"object","properties":{"answer":{"type":"integer"}},"required":["answer"]}`
 
 func TestAnswerThatDoesNotFitIsDoneAgainWithTheValidatorsWords(t *testing.T) {

@@ -5,23 +5,24 @@ import (
 	"strings"
 )
 
-// abilities are what models may lack: as Ollama ends its refusal, in words, and as
-// list-models calls it.
-var abilities = []struct{ refused, words, capability string }{
-	{"does not support tools", "call tools", "tools"},
-	{"does not support thinking", "think", "thinking"},
-	{"does not support insert", "fill in before a suffix", "insert"},
-	{"does not support vision", "see images", "vision"},
-	{"does not support generate", "answer with text", "completion"},
-	{"does not support chat", "answer with text", "completion"},
-	{"does not support embeddings", "embed", "embedding"},
+// abilities are what models may lack: as Ollama calls it when it refuses a request, and
+// as list-models does.
+var abilities = []struct{ refused, capability string }{
+	{"tools", "tools"},
+	{"thinking", "thinking"},
+	{"insert", "insert"},
+	{"vision", "vision"},
+	{"generate", "completion"},
+	{"chat", "completion"},
+	{"embeddings", "embedding"},
 }
 
 // explainRefusal says what to do about a request that a host has refused with those words.
 func (e *Error) explainRefusal(said string) {
 	for _, a := range abilities {
-		if strings.HasSuffix(said, a.refused) {
-			*e = *lacking(a.words, a.capability)
+		lack := "does not support " + a.refused
+		if strings.HasSuffix(said, lack) {
+			*e = *lacking("the model "+lack, a.capability)
 			return
 		}
 	}
@@ -32,9 +33,9 @@ func (e *Error) explainRefusal(said string) {
 }
 
 // lacking is the error of a model that cannot do what is asked of it.
-func lacking(words, capability string) *Error {
+func lacking(what, capability string) *Error {
 	return &Error{
-		Code: InvalidArgument, Message: "the model cannot " + words,
-		Hint: fmt.Sprintf("list-models with capability %q names those that can", capability),
+		Code: InvalidArgument, Message: what,
+		Hint: fmt.Sprintf("list-models with capability %q names those that have it", capability),
 	}
 }

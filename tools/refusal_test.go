@@ -7,23 +7,35 @@ import (
 	"ollama-mcp/internal/backend/backendtest"
 )
 
+func TestRequestUnderWhichModelsCrashIsNotToBeSentAgain(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").FailWhen(func(backendtest.Call) backendtest.Fault {
+			return backendtest.Refuse(500, "model runner has unexpectedly stopped")
+		}))
+		a := c.fails("generate", `{"model":"tiny","prompt":"?"}`, "upstream", "models crash under this request", "ask otherwise")
+		if a.StructuredContent["retryable"] != false {
+			t.Errorf("got %+v", a.StructuredContent)
+		}
+	})
+}
+
 func TestRefusalByAHostNamesTheNextStep(t *testing.T) {
 	const chat, generate = `{"model":"tiny","messages":[{"role":"user","content":"?"}]}`, `{"model":"tiny","prompt":"?"}`
 	for said, tc := range map[string]struct{ tool, args, want string }{
 		"registry.ollama.ai/library/tiny:latest does not support tools": {
-			"chat", chat, `chat: tiny: the model cannot call tools; list-models with capability "tools" names those that can`,
+			"chat", chat, `chat: tiny: the model does not support tools; list-models with capability "tools" names those that have it`,
 		},
 		`"tiny" does not support thinking`: {
-			"generate", generate, `generate: tiny: the model cannot think; list-models with capability "thinking" names those that can`,
+			"generate", generate, `generate: tiny: the model does not support thinking; list-models with capability "thinking" names those that have it`,
 		},
 		"registry.ollama.ai/library/tiny:latest does not support insert": {
-			"generate", generate, `generate: tiny: the model cannot fill in before a suffix; list-models with capability "insert" names those that can`,
+			"generate", generate, `generate: tiny: the model does not support insert; list-models with capability "insert" names those that have it`,
 		},
 		`"tiny" does not support generate`: {
-			"generate", generate, `generate: tiny: the model cannot answer with text; list-models with capability "completion" names those that can`,
+			"generate", generate, `generate: tiny: the model does not support generate; list-models with capability "completion" names those that have it`,
 		},
 		"this model does not support embeddings": {
-			"embed", `{"model":"tiny","input":"?"}`, `embed: tiny: the model cannot embed; list-models with capability "embedding" names those that can`,
+			"embed", `{"model":"tiny","input":"?"}`, `embed: tiny: the model does not support embeddings; list-models with capability "embedding" names those that have it`,
 		},
 		"invalid JSON schema in format": {
 			"generate", generate, `invalid JSON schema in format (HTTP 400); Ollama knows a part of JSON schema only: use a simpler one`,

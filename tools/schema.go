@@ -83,6 +83,8 @@ func optionsSchema() *jsonschema.Schema {
 	for _, name := range []string{"num_ctx", "num_batch"} {
 		s.Properties[name].Minimum = new(1.0) // 0 makes Ollama's runner crash
 	}
+	const mostThreads = 512 // GGML_MAX_N_THREADS; with more the runner hangs or crashes
+	s.Properties["num_thread"].Maximum = new(float64(mostThreads))
 	simplify(s)
 	return s
 }

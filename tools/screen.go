@@ -85,7 +85,7 @@ func (d Deps) askGuard(ctx context.Context, c *call, q question, r *result) erro
 	}
 	asks := question{
 		tool: "guard", model: guard.Model, request: []any{guard.Prompt, text}, text: len(guard.Prompt) + len(text),
-		who: q.who, until: q.until,
+		who: q.who, limit: q.limit, until: q.until,
 	}
 	asks.who.Models = nil // the guard is the server's choice
 	asks.args.LocalOnly, asks.args.Format = q.args.LocalOnly, format{verdictSchema}

@@ -19,95 +19,6 @@ import (
 	"ollama-mcp/pool"
 )
 
-type statusIn struct{}
-
-// statusOut has no descriptions but its names: each word of a schema costs every
-// client.
-type statusOut struct {
-	Hosts []hostStatus `json:"hosts"`
-	Queue queueStatus  `json:"queue"`
-	Calls callStatus   `json:"calls"`
-
-	Cache   cacheStatus    `json:"cache"`
-	Ladders []ladderStatus `json:"ladders,omitempty"` // those that are not normal
-}
-
-type hostStatus struct {
-	Name      string         `json:"name"`
-	Well      bool           `json:"well"`
-	Why       string         `json:"why,omitempty"` // it is not well
-	Version   string         `json:"version,omitempty"`
-	Busy      int            `json:"busy"`
-	Slots     int            `json:"slots"`
-	Learned   bool           `json:"slots_learned"`
-	Reason    string         `json:"slots_reason,omitempty"`
-	Breaker   string         `json:"breaker"`
-	Until     string         `json:"ejected_until,omitempty"`
-	Latency   float64        `json:"latency_seconds,omitempty"`
-	Installed int            `json:"models_installed,omitempty"`
-	Loaded    []loadedStatus `json:"models_loaded,omitempty"`
-}
-
-type loadedStatus struct {
-	Model   string  `json:"model"`
-	Context int     `json:"context,omitempty"`
-	VRAM    float64 `json:"vram_share"`
-}
-
-type queueStatus struct {
-	Waiting     int            `json:"waiting"`
-	Interactive int            `json:"interactive"`
-	Batch       int            `json:"batch"`
-	Bytes       int64          `json:"bytes"`
-	Callers     map[string]int `json:"callers,omitempty"` // how many calls of each wait
-}
-
-type callStatus struct {
-	Calls       uint64  `json:"calls"`
-	InFlight    int     `json:"in_flight"`
-	Served      uint64  `json:"served"`
-	Failed      uint64  `json:"failed"`
-	Retried     uint64  `json:"retried"`
-	RetriesLeft int     `json:"retries_left"`
-	Hedged      uint64  `json:"hedged"`
-	HedgesWon   uint64  `json:"hedges_won"`
-	Refused     uint64  `json:"refused"`
-	GaveUp      uint64  `json:"gave_up"`
-	PerSecond   float64 `json:"capacity_per_second,omitempty"`
-}
-
-type cacheStatus struct {
-	Entries   int64   `json:"entries"`
-	Bytes     int64   `json:"bytes"`
-	Hits      uint64  `json:"hits"`
-	Misses    uint64  `json:"misses"`
-	Coalesced uint64  `json:"coalesced"`
-	Refused   uint64  `json:"refused"` // too large, or crowded out by what is read more often
-	Evicted   uint64  `json:"evicted"`
-	Expired   uint64  `json:"expired"`
-	Saved     float64 `json:"seconds_saved"`
-
-	Semantic *semanticStatus `json:"semantic,omitempty"`
-}
-
-type semanticStatus struct {
-	Entries int            `json:"entries"`
-	Bytes   int64          `json:"bytes"`
-	Hits    uint64         `json:"hits"`
-	Shadow  uint64         `json:"would_be_hits"`
-	Kept    uint64         `json:"vectors_kept"`  // of questions, that were not asked for again
-	Asked   uint64         `json:"vectors_asked"` // for, of an embedding model
-	Refused map[string]int `json:"refused"`       // look-ups, by the reason why they found nothing
-	Nearest map[string]int `json:"similarity"`    // look-ups, by how near the nearest question was, at most
-}
-
-type ladderStatus struct {
-	Model  string `json:"model"`
-	State  string `json:"state"`
-	Since  string `json:"since"`
-	Reason string `json:"reason"`
-}
-
 func status(d Deps) mcpserver.ServerTool {
 	return define(d, about{
 		name: "status", title: "Status of hosts, queue and cache", hints: hints{readOnly: true, idempotent: true},
@@ -115,10 +26,10 @@ func status(d Deps) mcpserver.ServerTool {
 		output: reflect.TypeFor[statusOut](),
 	}, func(ctx context.Context, _ statusIn, _ *call) (*result, error) {
 		s := d.Hosts.Stats()
-		out := statusOut{Hosts: []hostStatus{}, Queue: queueStatusOf(s.Queue, caller.FromContext(ctx)), Calls: callStatus{
-			Calls: s.Calls, InFlight: s.InFlight, Served: s.Served, Failed: s.Failed, Retried: s.Retried,
-			RetriesLeft: s.RetriesLeft, Hedged: s.Hedged, HedgesWon: s.HedgesWon, Refused: s.Refused, GaveUp: s.GaveUp, PerSecond: rounded(s.PerSecond),
-		}}
+		out := statusOut{
+			Hosts: []hostStatus{}, Queue: queueStatusOf(s.Queue, caller.FromContext(ctx)), Calls: callStatusOf(s),
+			Rates: rateStatus{rounded(s.Rates.Calls), rounded(s.Rates.Served), rounded(s.Rates.Failed), rounded(s.Rates.Growth)},
+		}
 		for _, h := range s.Hosts {
 			out.Hosts = append(out.Hosts, hostStatusOf(h))
 		}
@@ -132,16 +43,32 @@ func status(d Deps) mcpserver.ServerTool {
 func hostStatusOf(h pool.HostStats) hostStatus {
 	out := hostStatus{
 		Name: h.Name, Well: h.Well, Why: h.Why, Version: h.Version,
-		Busy: h.Busy, Slots: h.Slots, Learned: h.Learned, Reason: h.Reason,
+		Busy: h.Busy, Slots: h.Slots, Learned: h.Learned, Fewest: h.Fewest, Most: h.Most, Reason: h.Reason,
 		Breaker: h.Breaker, Latency: rounded(h.Latency.Seconds()), Installed: max(h.Installed, 0),
 	}
 	if !h.Until.IsZero() {
 		out.Until = h.Until.UTC().Format(time.RFC3339)
 	}
 	for _, m := range h.Checked {
-		out.Loaded = append(out.Loaded, loadedStatus{m.Model, m.NumCtx, rounded(m.VRAM)})
+		loaded := loadedStatus{Model: m.Model, Context: m.NumCtx, VRAM: rounded(m.VRAM)}
+		if in := time.Until(m.Expires); !m.Expires.IsZero() && in < never {
+			loaded.Expires = m.Expires.UTC().Format(time.RFC3339)
+		}
+		out.Loaded = append(out.Loaded, loaded)
 	}
 	return out
+}
+
+// never is how long Ollama keeps what it is to keep for ever, at least: it says some 290
+// years.
+const never = 100 * 365 * 24 * time.Hour
+
+func callStatusOf(s pool.Stats) callStatus {
+	return callStatus{
+		Calls: s.Calls, Served: s.Served, Failed: s.Failed, Cancelled: s.Cancelled, GaveUp: s.GaveUp, Refused: s.Refused, Open: s.Open,
+		TriesFailed: s.TriesFailed, Retried: s.Retried, RetriesLeft: s.RetriesLeft, Hedged: s.Hedged, HedgesWon: s.HedgesWon,
+		InFlight: s.InFlight, Pace: rounded(s.Pace.Seconds()), PerSecond: rounded(s.PerSecond),
+	}
 }
 
 // queueStatusOf shows a caller nothing of others that could be told apart.

@@ -15,6 +15,7 @@ type promptTooLong struct {
 	err     *backend.Error // of class backend.TooLong, of the host or in its place
 	prompt  int            // tokens of the prompt, about
 	context int            // tokens of the context that the model is loaded with; 0 if not known
+	wanted  int            // num_ctx that the caller asked for; 0 for none
 	most    int            // tokens of the largest context that it can have; 0 if not known
 	ofEmbed bool           // of which the end is cut where it may be, and not the beginning
 }
@@ -45,13 +46,15 @@ func (e *promptTooLong) remedy() string {
 		return "send less, or raise options.num_ctx"
 	case e.context >= e.most || e.prompt > e.most:
 		return fmt.Sprintf("send less, since the model takes no more than %d tokens", e.most)
+	case e.context > 0 && e.wanted > e.context: // and did not get it
+		return fmt.Sprintf("send less, since this server has the model run with num_ctx %d for all callers", e.context)
 	}
 	return fmt.Sprintf("send less, or raise options.num_ctx, which may be up to %d", e.most)
 }
 
 // tooLong tells what is known of a prompt that a host has refused for its length.
-func (d Deps) tooLong(ctx context.Context, w work, bytes int, err error) *promptTooLong {
-	e := d.sizes(w, bytes)
+func (d Deps) tooLong(ctx context.Context, w work, asked options, bytes int, err error) *promptTooLong {
+	e := d.sizes(w, asked, bytes)
 	if refused, ok := errors.AsType[*backend.Error](err); ok {
 		e.err = refused
 	}
@@ -85,10 +88,10 @@ func (d Deps) clamped(ctx context.Context, q question, w work) string {
 }
 
 // sizes are a prompt and the context as far as they are known without asking the host.
-func (d Deps) sizes(w work, bytes int) *promptTooLong {
+func (d Deps) sizes(w work, asked options, bytes int) *promptTooLong {
 	return &promptTooLong{
 		err:    &backend.Error{Host: w.host.Name(), Class: backend.TooLong},
-		prompt: d.tokens.of(w.rung.String()).count(bytes), context: wholeNumber(w.m.options["num_ctx"]),
+		prompt: d.tokens.of(w.rung.String()).count(bytes), context: wholeNumber(w.m.options["num_ctx"]), wanted: wholeNumber(asked["num_ctx"]),
 	}
 }
 
@@ -120,7 +123,7 @@ func (d Deps) fits(ctx context.Context, q question, w work) error {
 	if w.rung.Provider != "" || d.mayCut(q.args.modelArgs) {
 		return nil
 	}
-	e, least := d.sizes(w, q.text), float64(d.tokens.of(w.rung.String()).leastCount(q.text))
+	e, least := d.sizes(w, q.args.Options, q.text), float64(d.tokens.of(w.rung.String()).leastCount(q.text))
 	if q.text >= large || e.context > 0 && least > clearly*float64(e.context) {
 		about, err := d.detail(ctx, w.host, w.rung.Model)
 		if err == nil && about.context > 0 {

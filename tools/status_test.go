@@ -1,0 +1,92 @@
+package tools_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/pool"
+	"ollama-mcp/tools"
+)
+
+// telling is a pool that tells other numbers than its own.
+type telling struct {
+	*pool.Pool
+	stats pool.Stats
+}
+
+func (t *telling) Stats() pool.Stats { return t.stats }
+
+func TestStatusTellsWhatThePoolDoes(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		now := time.Now().UTC()
+		c.useHosts(&telling{c.pool(pool.Options{}, backendtest.New("gpu-1")), pool.Stats{
+			Hosts: []pool.HostStats{{Name: "gpu-1", Slots: 4, Fewest: 1, Most: 16, Checked: []pool.Loaded{
+				{Model: "soon:latest", NumCtx: 4096, Expires: now.Add(5 * time.Minute)},
+				{Model: "for-ever:latest", Expires: now.Add(math.MaxInt64)},
+				{Model: "unsaid:latest"},
+			}}},
+			Totals: pool.Totals{Calls: 21, Served: 1, Failed: 2, Cancelled: 3, GaveUp: 4, Refused: 5, Open: 6, TriesFailed: 7},
+			Pace:   1500 * time.Millisecond,
+			Rates:  pool.Rates{Calls: 2.5, Served: 1.5, Failed: 0.5, Growth: -0.25},
+		}})
+		got := c.succeeds("status", `{}`).StructuredContent
+		for part, want := range map[string]string{
+			"rates": "map[calls:2.5 failed:0.5 queue_growth:-0.25 served:1.5]",
+			"calls": "map[calls:21 cancelled:3 failed:2 gave_up:4 hedged:0 hedges_won:0 in_flight:0 open:6 refused:5 retried:0 retries_left:0 seconds_per_call:1.5 served:1 tries_failed:7]",
+		} {
+			if said := fmt.Sprint(got[part]); said != want {
+				t.Errorf("%s: got  %s\nwant %s", part, said, want)
+			}
+		}
+		host := got["hosts"].([]any)[0].(map[string]any)
+		if host["slots_fewest"] != 1.0 || host["slots_most"] != 16.0 {
+			t.Errorf("slots: %v", host)
+		}
+		var expires []any
+		for _, m := range host["models_loaded"].([]any) {
+			expires = append(expires, m.(map[string]any)["expires_at"])
+		}
+		if want := []any{now.Add(5 * time.Minute).Format(time.RFC3339), nil, nil}; fmt.Sprint(expires) != fmt.Sprint(want) {
+			t.Errorf("models are unloaded at %v, want %v", expires, want)
+		}
+	})
+}
+
+func TestWhatStatusTellsIsExplained(t *testing.T) {
+	plain := strings.Fields("hosts name version models_installed model waiting entries bytes expired served failed since reason hits")
+	for _, tool := range tools.All(tools.Deps{}) {
+		if tool.Tool.Name != "status" {
+			continue
+		}
+		var doc any
+		if err := json.Unmarshal(tool.Tool.RawOutputSchema, &doc); err != nil {
+			t.Fatal(err)
+		}
+		for _, field := range unexplained(doc) {
+			if !strings.Contains(" "+strings.Join(plain, " ")+" ", " "+field+" ") {
+				t.Errorf("%s is explained nowhere", field)
+			}
+		}
+	}
+}
+
+// unexplained are the fields in a schema that have no description.
+func unexplained(schema any) (fields []string) {
+	switch s := schema.(type) {
+	case map[string]any:
+		properties, _ := s["properties"].(map[string]any)
+		for name, field := range properties {
+			if field.(map[string]any)["description"] == nil {
+				fields = append(fields, name)
+			}
+			fields = append(fields, unexplained(field)...)
+		}
+		fields = append(fields, unexplained(s["items"])...)
+	}
+	return fields
+}
