@@ -94,10 +94,8 @@ func New[P any](o Options) (*Cache[P], error) {
 
 // Get finds what is kept under a key.
 func (c *Cache[P]) Get(key Key) (Entry, bool) {
-	e, ok := c.kept.get(key)
-	if ok {
-		c.count(Hit, e)
-	} else {
+	e, ok := c.Find(key)
+	if !ok {
 		c.count(Miss, e)
 	}
 	return e, ok

@@ -14,6 +14,9 @@ const (
 
 	// writeTimeout is how long a client may leave unread what is sent to it.
 	writeTimeout = 30 * time.Second
+
+	// pieceSize is how much is written at a time, in bytes.
+	pieceSize = 64 << 10
 )
 
 // events is a response that becomes a stream of events when there is one to send,
@@ -21,7 +24,8 @@ const (
 type events struct {
 	w     http.ResponseWriter
 	flow  *http.ResponseController
-	plain bool // the client takes no stream
+	conn  *gatheringConn // of the response; nil if it cannot gather
+	plain bool           // the client takes no stream
 
 	// turn holds who uses what follows. It is not a mutex, since writing may take
 	// until writeTimeout.
@@ -94,7 +98,7 @@ func (e *events) write(text []byte) {
 // send writes in pieces, so that a client that reads, however slowly, is not
 // taken for one that does not.
 func (e *events) send(text []byte) error {
-	for piece := range slices.Chunk(text, 64<<10) {
+	for piece := range slices.Chunk(text, pieceSize) {
 		extend(e.flow)
 		if _, err := e.w.Write(piece); err != nil {
 			return err
@@ -124,10 +128,23 @@ func (e *events) answer(status int, message []byte) {
 	case e.begun:
 		e.write(event("message", message))
 	default:
-		beginJSON(e.w, status, len(message))
-		_ = e.send(message) // nobody is left to be told
+		e.json(status, message)
 	}
 	e.close()
+}
+
+// json sends a message that is all of the response. If it cannot, nobody is left to be told.
+func (e *events) json(status int, message []byte) {
+	if len(message) > pieceSize {
+		beginJSON(e.w, status, len(message))
+		_ = e.send(message)
+		return
+	}
+	e.conn.gather(func() {
+		beginJSON(e.w, status, len(message))
+		_ = e.send(message)
+		_ = e.flow.Flush()
+	})
 }
 
 // nothing ends the response to a request that is not answered.

@@ -139,6 +139,7 @@ func (h *HTTP) serveLegacy(w http.ResponseWriter, req *http.Request, c *client, 
 func (h *HTTP) begin(w http.ResponseWriter, req *http.Request, client *session, m incoming) (r *request, out *events, end func()) {
 	// The id of a session belongs in the head of the answer, which a stream would have sent.
 	out = newEvents(w, m.method == string(mcp.MethodInitialize) || !takesEvents(req.Header))
+	out.conn = gathering(req)
 	r = h.server.newRequest(h.life, client, m, out.message)
 	r.onlyAnswer = out.plain
 	if req.ProtoMajor == 1 { // HTTP/2 may still be reading an answer when Write has returned

@@ -66,6 +66,7 @@ func (h *HTTP) Serve(ctx context.Context, listeners ...net.Listener) error {
 	failed := make(chan error, len(listeners))
 	var accepting sync.WaitGroup
 	for _, l := range listeners {
+		l = gatheringListener{l, &h.server.buffers}
 		accepting.Go(func() {
 			if h.secret(l) {
 				failed <- srv.ServeTLS(l, "", "")
@@ -88,8 +89,9 @@ func (h *HTTP) Serve(ctx context.Context, listeners ...net.Listener) error {
 func (h *HTTP) httpServer() *http.Server {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		HTTP2:    &http.HTTP2Config{WriteByteTimeout: writeTimeout}, // the streams' own do not end their connection
-		ErrorLog: slog.NewLogLogger(h.server.opts.Log.Handler(), slog.LevelWarn),
+		HTTP2:       &http.HTTP2Config{WriteByteTimeout: writeTimeout}, // the streams' own do not end their connection
+		ErrorLog:    slog.NewLogLogger(h.server.opts.Log.Handler(), slog.LevelWarn),
+		ConnContext: withConn,
 		// Until they prove to be somebody, all who can only be on this machine are its user.
 		BaseContext: func(l net.Listener) context.Context {
 			return caller.NewContext(context.Background(), caller.Caller{Admin: isLocal(l.Addr())})

@@ -25,22 +25,10 @@ func (d detail) can(c capability) bool {
 	return c == "" || slices.Contains(d.capabilities, string(c))
 }
 
-// detail is what is known of a model. The host is asked only for one that nobody has
-// asked for yet.
+// detail is what a model can do. The host is asked only for one that nobody has asked for
+// yet.
 func (d Deps) detail(ctx context.Context, host backend.Backend, model string) (detail, error) {
-	digest := d.digest(backend.CanonicalModel(model))
-	if known, ok := d.details.byDigest.Load(digest); ok && digest != "" {
-		return known.(detail), nil
-	}
-	info, err := host.Show(ctx, model)
-	if err != nil {
-		return detail{}, err
-	}
-	found := detailOf(info)
-	if digest != "" {
-		d.details.byDigest.Store(digest, found)
-	}
-	return found, nil
+	return d.details.show(ctx, host, model, d.digest(backend.CanonicalModel(model)))
 }
 
 // of are the details of models, a few asked for at a time. Those of a model
@@ -50,22 +38,29 @@ func (k *details) of(ctx context.Context, host backend.Backend, models []backend
 	var group errgroup.Group
 	group.SetLimit(8)
 	for i, m := range models {
-		if d, ok := k.byDigest.Load(m.Digest); ok {
-			all[i] = d.(detail)
-			continue
-		}
 		group.Go(func() error {
-			info, err := host.Show(ctx, m.Name)
-			if err != nil {
-				return nil // listed without
-			}
-			all[i] = detailOf(info)
-			k.byDigest.Store(m.Digest, all[i])
+			all[i], _ = k.show(ctx, host, m.Name, m.Digest) // listed without
 			return nil
 		})
 	}
 	_ = group.Wait()
 	return all
+}
+
+// show asks the host for a model, unless it is known. One without a digest never is.
+func (k *details) show(ctx context.Context, host backend.Backend, model, digest string) (detail, error) {
+	if known, ok := k.byDigest.Load(digest); ok {
+		return known.(detail), nil
+	}
+	info, err := host.Show(ctx, model)
+	if err != nil {
+		return detail{}, err
+	}
+	found := detailOf(info)
+	if digest != "" {
+		k.byDigest.Store(digest, found)
+	}
+	return found, nil
 }
 
 func detailOf(info *backend.ModelInfo) detail {
