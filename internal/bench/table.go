@@ -18,11 +18,14 @@ func newRow(name string, callers int) row {
 
 func (r *row) add(who int, value float64) { r.values[who] = append(r.values[who], value) }
 
-// ratio is what we have for one of the control's, taken round by round.
-func (r *row) ratio() float64 {
-	ratios := make([]float64, len(r.values[ours]))
+// ratio is what we have for one of the control's.
+func (r *row) ratio() float64 { return medianRatio(r.values[ours], r.values[control]) }
+
+// medianRatio compares values round by round.
+func medianRatio(values, with []float64) float64 {
+	ratios := make([]float64, len(values))
 	for i := range ratios {
-		ratios[i] = r.values[ours][i] / r.values[control][i]
+		ratios[i] = values[i] / with[i]
 	}
 	return median(ratios)
 }
