@@ -92,6 +92,28 @@ func TestRefusedCallsHalveTheLimitOncePerBurst(t *testing.T) {
 	}
 }
 
+func TestLimitIsLeftAloneForAWhileAfterCallsWereRefused(t *testing.T) {
+	l := limiter.New(limiter.Options{Initial: 16})
+	feed(l, 1, limiter.Sample{Overload: true})
+	feed(l, 100, fast)
+	if got := l.Limit(); got != 8 {
+		t.Errorf("limit %d after 100 calls, want 8 still (%s)", got, l.Reason())
+	}
+	feed(l, 200, fast)
+	if got := l.Limit(); got <= 8 {
+		t.Errorf("limit %d after 300 calls, want more than 8 tried (%s)", got, l.Reason())
+	}
+}
+
+func TestCallsBeyondTheLimitSayNothingAboutIt(t *testing.T) {
+	l, s := limiter.New(limiter.Options{}), fast
+	s.InFlight = 5
+	feed(l, 1000, s)
+	if got := l.Limit(); got != 4 {
+		t.Errorf("limit %d by calls of a time when there were more, want 4 as in the beginning", got)
+	}
+}
+
 func TestLimitOfAnIdleHostIsHalvedEachMinuteDownToWhereItBegan(t *testing.T) {
 	l := limiter.New(limiter.Options{})
 	feed(l, 1000, fast)
@@ -139,6 +161,20 @@ func TestWhatIdlenessHasLoweredIsThereAgainWhenItIsWanted(t *testing.T) {
 	l.Wanted()
 	if got := l.Limit(); got != 2 {
 		t.Errorf("limit %d of a host that has refused calls since, want 2", got)
+	}
+}
+
+func TestWhatWasMeasuredBeforeAnIdleMinuteCountsNoMore(t *testing.T) {
+	calls := 0 // until the limit changes
+	for l := limiter.New(limiter.Options{}); l.Limit() == 4; calls++ {
+		feed(l, 1, fast)
+	}
+	l := limiter.New(limiter.Options{})
+	feed(l, calls-1, fast)
+	l.Idle(start.Add(time.Minute))
+	feed(l, 1, fast)
+	if got := l.Limit(); got != 4 {
+		t.Errorf("limit %d after a call, want a whole round before it changes (%s)", got, l.Reason())
 	}
 }
 

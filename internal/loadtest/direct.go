@@ -81,7 +81,7 @@ func (d *direct) ask(ctx context.Context, q Question) (Answer, error) {
 }
 
 func newRequest(ctx context.Context, host Target, q Question) (*http.Request, error) {
-	path, body := "/api/generate", map[string]any{"model": q.Model}
+	path, body := "/api/generate", map[string]any{"model": q.Model, "truncate": false}
 	if q.Kind == Embed {
 		path, body["input"] = "/api/embed", q.Prompt
 	} else {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -108,10 +109,25 @@ func TestEveryWayToAskAsksTheSame(t *testing.T) {
 		if call.Prompt != "one two three four" {
 			t.Errorf("%s: the host was asked %q", call.Path, call.Prompt)
 		}
+		if !strings.Contains(string(call.Body), `"truncate":false`) {
+			t.Errorf("%s: a prompt that is too long would be cut, and measured", call.Path)
+		}
 	}
 	if got := host.Calls()[len(host.Calls())-1]; got.Model != backendtest.Tiny {
 		t.Errorf("the host was asked for %q", got.Model)
 	}
+}
+
+func TestFirstTokenIsTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := backendtest.New("a").Answer("1 2 3").TokenTime(time.Second)
+		q := question(loadtest.Generate)
+		q.Asked = time.Now().Add(-time.Minute) // by a caller who had to wait
+		got, err := q.On(t.Context(), host.Open(t), nil)
+		if want := time.Minute + time.Second; err != nil || got.FirstToken != want {
+			t.Errorf("the first token came after %v (%v), want %v", got.FirstToken, err, want)
+		}
+	})
 }
 
 func TestRunnerOptionsAreSentAlongAndKept(t *testing.T) {

@@ -124,7 +124,10 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	r := &run{Options: o, nonce: rand.Uint32(), line: terminal{w: o.Progress}}
+	r := &run{
+		Options: o, nonce: rand.Uint32(), line: terminal{w: o.Progress},
+		turns: len(o.Callers) * len(o.Contestants) * o.Rounds,
+	}
 	defer r.line.erase()
 	report := &Report{
 		Kind: o.Kind, Models: o.Models, PromptTokens: o.PromptTokens,

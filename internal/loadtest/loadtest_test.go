@@ -106,14 +106,16 @@ func TestRateStopsRisingWhereTheSlotsAreFullAndLatencyBegins(t *testing.T) {
 }
 
 func TestRowEndsWithItsDurationAndWaitsForCallsUnderWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		report := measure(t, loadtest.Options{
-			Contestants: []loadtest.Contestant{slots(2)}, Callers: []int{2}, Duration: 2500 * time.Millisecond,
+	for rounds, want := range map[int]int{1: 3, 2: 4} { // seconds: with two rounds it waits twice
+		synctest.Test(t, func(t *testing.T) {
+			report := measure(t, loadtest.Options{
+				Contestants: []loadtest.Contestant{slots(2)}, Callers: []int{2}, Duration: 2500 * time.Millisecond, Rounds: rounds,
+			})
+			if got := report.Rows[0]; got.Answered != 2*want || got.Seconds != float64(want) {
+				t.Errorf("%d rounds: got %d answers in %v s, want %d in %d s", rounds, got.Answered, got.Seconds, 2*want, want)
+			}
 		})
-		if got := report.Rows[0]; got.Answered != 6 || got.Seconds != 3 {
-			t.Errorf("got %d answers in %v s, want 6 in 3 s", got.Answered, got.Seconds)
-		}
-	})
+	}
 }
 
 func TestRunThatIsStoppedReportsWhatThereIs(t *testing.T) {
@@ -156,8 +158,8 @@ func TestFailuresAreCountedByCodeAndPausedAfter(t *testing.T) {
 			})}, Callers: []int{1}, Calls: 10,
 		})
 		row := report.Rows[0]
-		if row.Answered != 6 || row.Failed != 4 {
-			t.Fatalf("got %d answers and %d failures, want 6 and 4", row.Answered, row.Failed)
+		if row.Answered != 6 || row.Failed != 4 || row.Requests != 15 {
+			t.Fatalf("got %d answers and %d failures, %v answers a second, want 6 and 4, and 15 a second", row.Answered, row.Failed, row.Requests)
 		}
 		if got := row.Errors["overloaded"]; got == nil || got.Count != 3 || got.Example != "gpu-1: overloaded: busy[2J" {
 			t.Errorf("overloaded: got %+v, want 3 and the words without control characters", got)
@@ -280,10 +282,10 @@ func TestProgressIsOneLineThatIsErased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var terminal bytes.Buffer
 		measure(t, loadtest.Options{
-			Contestants: []loadtest.Contestant{slots(4)}, Callers: []int{4}, Duration: 3 * time.Second, Progress: &terminal,
+			Contestants: []loadtest.Contestant{slots(4)}, Callers: []int{1, 4}, Rounds: 2, Duration: 6 * time.Second, Progress: &terminal,
 		})
 		shown := terminal.String()
-		for _, want := range []string{"\rslots: loading tiny", "slots, callers: 4, 2 s of 3, 8 answers, 3.56 a second"} {
+		for _, want := range []string{"\rslots: loading tiny", "4/4 slots, callers: 4, 5 s of 6, 20 answers, 3.81/s"} {
 			if !strings.Contains(shown, want) {
 				t.Errorf("no %q in %q", want, shown)
 			}

@@ -43,9 +43,10 @@ func (r *Report) WriteSVG(w io.Writer) error {
 	p := plot{report: r}
 	p.printf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img">`+"\n",
 		plotWidth, plotHeight)
-	p.printf("<title>Rate and latency against the number of callers: %s</title>\n%s", escaped(r.title()), style)
+	p.printf("<title>Rate and latency against the number of callers: %s; %s</title>\n%s", escaped(r.title()), escaped(r.extent()), style)
 	p.printf(`<rect class="back" width="%d" height="%d"/>`+"\n", plotWidth, plotHeight)
-	p.text("title", "start", panelLeft, 30, shortened(fmt.Sprintf("%s with %s", r.Kind, strings.Join(r.Models, ", ")), 80))
+	p.text("title", "start", panelLeft, 26, shortened(r.title(), 80))
+	p.text("tick", "start", panelLeft, 46, shortened(r.extent(), 90))
 	p.legend()
 	p.panel(ratesTop, "answers a second", "", []curve{{"line", func(r Row) float64 { return r.Requests }}})
 
@@ -81,8 +82,8 @@ func (p *plot) legend() {
 	width := float64(panelWidth) / float64(max(len(names), colours))
 	for i, name := range names {
 		x := panelLeft + width*float64(i)
-		p.printf(`<rect class="f%d" x="%.1f" y="50" width="14" height="4"/>`+"\n", i%colours, x)
-		p.text("tick", "start", x+20, 56, shortened(name, max(1, int(width-20)/7))) // 7 is a wide letter
+		p.printf(`<rect class="f%d" x="%.1f" y="62" width="14" height="4"/>`+"\n", i%colours, x)
+		p.text("tick", "start", x+20, 68, shortened(name, max(1, int(width-20)/7))) // 7 is a wide letter
 	}
 }
 

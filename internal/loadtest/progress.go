@@ -63,7 +63,7 @@ func (r *run) watch(t *tally, began time.Time) (done func()) {
 // standing is how a row stands after some time.
 func (r *run) standing(t *tally, elapsed time.Duration) string {
 	answered, failed := t.counts()
-	line := fmt.Sprintf("%s, callers: %d, %.0f s", t.contestant.Name, t.callers, elapsed.Seconds())
+	line := fmt.Sprintf("%d/%d %s, callers: %d, %.0f s", r.begun, r.turns, t.contestant.Name, t.callers, elapsed.Seconds())
 	if r.Duration > 0 {
 		line += fmt.Sprintf(" of %.0f", r.Duration.Seconds())
 	}
@@ -73,7 +73,7 @@ func (r *run) standing(t *tally, elapsed time.Duration) string {
 	}
 	line += " answers"
 	if elapsed > 0 {
-		line += fmt.Sprintf(", %s a second", figure(float64(answered)/elapsed.Seconds()))
+		line += fmt.Sprintf(", %s/s", figure(float64(answered)/elapsed.Seconds()))
 	}
 	if failed > 0 {
 		line += fmt.Sprintf(", %d errors", failed)

@@ -52,7 +52,7 @@ type Contestant struct {
 // On asks a host. The runner options are sent along, those of a pool.Lease above all.
 func (q Question) On(ctx context.Context, host backend.Backend, runner map[string]any) (a Answer, err error) {
 	if q.Kind == Embed {
-		got, err := host.Embed(ctx, &backend.EmbedRequest{Model: q.Model, Input: q.Prompt, Options: runner})
+		got, err := host.Embed(ctx, &backend.EmbedRequest{Model: q.Model, Input: q.Prompt, Truncate: new(false), Options: runner})
 		if err != nil {
 			return Answer{}, err
 		}
@@ -63,7 +63,7 @@ func (q Question) On(ctx context.Context, host backend.Backend, runner map[strin
 		options = make(map[string]any)
 	}
 	options["num_predict"] = q.Tokens
-	req := &backend.GenerateRequest{Model: q.Model, Prompt: q.Prompt, Options: options}
+	req := &backend.GenerateRequest{Model: q.Model, Prompt: q.Prompt, Truncate: new(false), Options: options}
 	got, err := host.Generate(ctx, req, func(backend.Piece) {
 		a.FirstToken = cmp.Or(a.FirstToken, time.Since(q.Asked))
 	})

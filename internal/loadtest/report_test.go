@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -88,12 +89,28 @@ func TestPlotIsAsItWasReviewed(t *testing.T) {
 	golden(t, "plot.svg", out.Bytes())
 	words := checkSVG(t, out.Bytes())
 	for _, want := range []string{
-		"callers at once", "answers a second", "latency in ms: median (solid) and 95th percentile (dashed)",
+		"callers at once", "about 64, 512 tokens in, at most 64 out; 1000 calls for each number of callers", "answers a second", "latency in ms: median (solid) and 95th percentile (dashed)",
 		"pool", "one connection", "generate with llama3.2, a<b&c", "pool, callers: 8, 98.4 ms",
 	} {
 		if !strings.Contains(words, want+"\n") {
 			t.Errorf("the plot does not say %q", want)
 		}
+	}
+}
+
+func TestLineOfAPlotGoesFromFewCallersToMany(t *testing.T) {
+	var given, sorted bytes.Buffer
+	for _, out := range []*bytes.Buffer{&given, &sorted} {
+		report := example()
+		if out == &given {
+			slices.Reverse(report.Rows[:4])
+		}
+		if err := report.WriteSVG(out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if given.String() != sorted.String() {
+		t.Errorf("rows in another order make another plot:\n%s", &given)
 	}
 }
 

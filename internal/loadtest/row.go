@@ -20,6 +20,8 @@ type run struct {
 	nonce uint32
 	asked atomic.Uint64 // questions, over all rows
 	line  terminal
+	turns int // that there are in all
+	begun int // those of them that have begun, or were left out
 }
 
 // question is the next one.
@@ -59,6 +61,7 @@ func (r *run) level(ctx context.Context, callers int) []*tally {
 	for round := range r.Rounds {
 		for _, i := range rand.Perm(len(tallies)) {
 			t := tallies[i]
+			r.begun++
 			switch few := t.contestant.Calls > 0 && t.calls < callers*r.Rounds; {
 			case ctx.Err() != nil:
 				return tallies

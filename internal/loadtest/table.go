@@ -12,7 +12,7 @@ import (
 // WriteTable writes the report as a table for people.
 func (r *Report) WriteTable(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n", r.title())
+	fmt.Fprintf(&b, "%s; %s\n\n", r.title(), r.extent())
 	name := 0
 	for _, row := range r.Rows {
 		name = max(name, len([]rune(row.Contestant)))
@@ -23,34 +23,40 @@ func (r *Report) WriteTable(w io.Writer) error {
 		if !counted {
 			return ""
 		}
-		return fmt.Sprintf("%13s", text)
+		return fmt.Sprintf("%17s", text)
 	}
-	const cells = "%-*s%9s%12s%10s%10s%10s%10s%10s%13s%s  %s\n"
-	fmt.Fprintf(&b, cells, name, "", "callers", "requests/s", "tokens/s",
-		"mean", "p50", "p95", "p99", "first token", connections("connections"), "errors")
+	const cells = "%-*s%9s%9s%12s%10s%10s%10s%10s%10s%13s%s  %s\n"
+	fmt.Fprintf(&b, cells, name, "", "callers", "answers", "requests/s", "tokens/s",
+		"mean", "p50", "p95", "p99", "first token", connections("new connections"), "errors")
 	for _, row := range r.Rows {
 		opened := "–"
 		if row.Opened != nil {
 			opened = fmt.Sprint(*row.Opened)
 		}
 		l := row.Latency
-		fmt.Fprintf(&b, cells, name, row.Contestant, fmt.Sprint(row.Callers), figure(row.Requests), known(row.Tokens),
-			span(l.Mean), span(l.P50), span(l.P95), span(l.P99), span(row.FirstToken), connections(opened), row.failures())
+		fmt.Fprintf(&b, cells, name, row.Contestant, fmt.Sprint(row.Callers), fmt.Sprint(row.Answered),
+			figure(row.Requests), known(row.Tokens), span(l.Mean), span(l.P50), span(l.P95), span(l.P99), span(row.FirstToken),
+			connections(opened), row.failures())
 	}
 	r.notes(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// title says what was asked and how much.
+// title says what was asked.
 func (r *Report) title() string {
+	return fmt.Sprintf("%s with %s", r.Kind, strings.Join(r.Models, ", "))
+}
+
+// extent says how much was asked.
+func (r *Report) extent() string {
 	sizes := make([]string, len(r.PromptTokens))
 	for i, n := range r.PromptTokens {
 		sizes[i] = fmt.Sprint(n)
 	}
-	title := fmt.Sprintf("%s with %s; about %s tokens in", r.Kind, strings.Join(r.Models, ", "), strings.Join(sizes, ", "))
+	questions := fmt.Sprintf("about %s tokens in", strings.Join(sizes, ", "))
 	if r.OutputTokens > 0 {
-		title += fmt.Sprintf(", at most %d out", r.OutputTokens)
+		questions += fmt.Sprintf(", at most %d out", r.OutputTokens)
 	}
 	var bounds []string
 	if r.Calls > 0 {
@@ -59,7 +65,7 @@ func (r *Report) title() string {
 	if r.Duration > 0 {
 		bounds = append(bounds, time.Duration(r.Duration*float64(time.Second)).String())
 	}
-	return title + "; " + strings.Join(bounds, " or ") + " a row"
+	return questions + "; " + strings.Join(bounds, " or ") + " for each number of callers"
 }
 
 // notes say below the table what its figures leave out.

@@ -8,7 +8,7 @@ import (
 )
 
 // Names are at most n of the known names that are near word, the nearest first.
-// Near are names that a few letters turn into word, and those that contain it.
+// Near are names that a few slips turn into word, and those that contain it.
 // Case is ignored.
 func Names(word string, known []string, n int) []string {
 	type candidate struct {
@@ -16,14 +16,18 @@ func Names(word string, known []string, n int) []string {
 		distance int
 	}
 	word = strings.ToLower(word)
+	limit := max(1, len(word)/3)
 	var near []candidate
 	for _, name := range known {
 		lower := strings.ToLower(name)
-		d := distance(word, lower)
+		d := limit + 1
+		if difference := len(word) - len(lower); max(difference, -difference) <= limit { // or word may be endless
+			d = distance(word, lower)
+		}
 		if len(word) > 2 && strings.Contains(lower, word) {
 			d = min(d, 1) // "llama3" for "llama3.2:1b"
 		}
-		if d <= max(1, len(word)/3) {
+		if d <= limit {
 			near = append(near, candidate{name, d})
 		}
 	}
@@ -37,24 +41,28 @@ func Names(word string, known []string, n int) []string {
 	return out
 }
 
-// distance counts the letters to insert, remove or replace to get from a to b
-// (Levenshtein), by bytes, which is near enough for names.
+// distance counts the letters to insert, remove or replace, and the neighbours to swap,
+// to get from a to b (optimal string alignment), by bytes, which is near enough for names.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	var before []int // the row before last
+	last := make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
+		row := make([]int, len(b)+1)
 		row[0] = i + 1
 		for j := range len(b) {
-			cost := diagonal
+			replaced := last[j]
 			if a[i] != b[j] {
-				cost++
+				replaced++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
+			row[j+1] = min(replaced, row[j]+1, last[j+1]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
+		before, last = last, row
 	}
-	return row[len(b)]
+	return last[len(b)]
 }
