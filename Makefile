@@ -5,8 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 BINARY    := bin/ollama-mcp
-# With GOAMD64 at v2 bits are counted by an instruction, which processors have since 2009.
-GO_BUILD  := GOAMD64=v2 CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+GO_BUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 # The steps of `make test`. That docs/options.md is current is one of the tests

@@ -63,10 +63,15 @@ func TestQuestionThatMeansTheSameIsAnsweredFromWhatIsKept(t *testing.T) {
 
 func TestLookUpsOfQuestionsVectorsAreCountedApart(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
-		c.comparing(tools.LikenessOptions{})
+		host := c.comparing(tools.LikenessOptions{})
 		c.succeeds("generate", ask(first))
 		for range 2 {
 			c.succeeds("generate", ask(similar))
+		}
+		for _, call := range host.Calls() {
+			if call.Embed != nil && (call.Embed.Truncate == nil || *call.Embed.Truncate) {
+				t.Errorf("a question may be cut before it is compared: %+v", call.Embed)
+			}
 		}
 		s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)
 		if s["misses"] != 3.0 || s["hits"] != 2.0 {
@@ -152,6 +157,25 @@ func TestThresholdIsTheModelsOwnOrTheEmbeddingModelsAndCallersMayOnlyTightenIt(t
 	}
 }
 
+func TestWhatDependsOnMoreThanItsLastMessageIsNotCompared(t *testing.T) {
+	const words = `{"role":"user","content":"` + similar + `"}`
+	for reason, args := range map[string]string{
+		"messages": `"messages":[` + strings.Repeat(words+",", 3) + words + `]`,
+		"images":   `"messages":[{"role":"user","content":"` + similar + `","images":["iVBORw0KGgo="]}]`,
+		"tools":    `"messages":[` + words + `],"tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object"}}}]`,
+	} {
+		story(t, func(t *testing.T, c *client) {
+			host := c.comparing(tools.LikenessOptions{})
+			host.Install(backendtest.Model{Name: "eyes", Capabilities: []string{"completion", "vision", "tools"}})
+			c.succeeds("chat", `{"model":"eyes",`+args+`}`)
+			s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
+			if s["entries"] != 0.0 || s["refused"].(map[string]any)[reason] != 1.0 {
+				t.Errorf("%s: status: %v", reason, s)
+			}
+		})
+	}
+}
+
 func TestInShadowNothingIsServedAndAllIsCounted(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.comparing(tools.LikenessOptions{Shadow: true})
@@ -197,6 +221,10 @@ func TestAnswerThatIsKeptNoMoreIsNotGivenToAnotherQuestion(t *testing.T) {
 		time.Sleep(11 * time.Minute)
 		if c.succeeds("generate", ask(similar)); answered(host) != 2 {
 			t.Error("an answer was given whose time is over")
+		}
+		s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
+		if s["entries"] != 1.0 || s["refused"].(map[string]any)["gone"] != 1.0 {
+			t.Errorf("status: %v, want the question that was asked last alone, and one whose answer was gone", s)
 		}
 	})
 }

@@ -70,6 +70,7 @@ func TestGuardNamesWhatDiffers(t *testing.T) {
 		{"猫喜欢喝水", "狗喜欢喝水", semantic.Words},
 		{"Can you show me this?", "Tell me about that", semantic.Words},
 		{"What is entropy?", strings.Repeat("word ", 500), semantic.Length},
+		{"Why do zebras migrate south?", "Why do animals living beside wide rivers cross dry plains?", semantic.Length},
 	} {
 		if got := semantic.Guard(c.asked, c.matched); got != c.want {
 			t.Errorf("%q, %q: got %q, want %q", c.asked, c.matched, got, c.want)

@@ -130,17 +130,28 @@ func (x *Index[K]) Nearest(ns Namespace, vector []float32, k int) []Match[K] {
 	if err != nil || s == nil || len(s.sum) != len(unit) {
 		return nil
 	}
-	rows := s.view.Load().near(unit)
-	matches := make([]Match[K], 0, len(rows))
-	for _, r := range rows {
-		if !x.expired(r) {
-			matches = append(matches, Match[K]{r.Entry, min(1, float64(dot(unit, r.vector)))})
+	now := time.Now()
+	type scored struct {
+		*row[K]
+		similarity float32
+	}
+	best := make([]scored, 0, candidates)
+	for _, r := range s.view.Load().near(unit) {
+		if !x.expired(r, now) {
+			best = append(best, scored{r, dot(unit, r.vector)})
 		}
 	}
-	slices.SortFunc(matches, func(a, b Match[K]) int {
-		return cmp.Or(cmp.Compare(b.Similarity, a.Similarity), b.Stored.Compare(a.Stored))
+	slices.SortFunc(best, func(a, b scored) int {
+		if a.similarity != b.similarity {
+			return cmp.Compare(b.similarity, a.similarity)
+		}
+		return b.Stored.Compare(a.Stored)
 	})
-	return matches[:min(k, len(matches))]
+	matches := make([]Match[K], min(k, len(best)))
+	for i := range matches {
+		matches[i] = Match[K]{best[i].Entry, min(1, float64(best[i].similarity))}
+	}
+	return matches
 }
 
 // Delete removes the entry with a key, and says whether there was one.
@@ -182,10 +193,11 @@ func (x *Index[K]) makeRoom(added *row[K]) {
 	if x.space(added.namespace) == nil {
 		need += spaceSize(len(added.vector))
 	}
+	now := time.Now()
 	for e := x.oldest.Front(); e != nil; e = x.oldest.Front() {
 		r := e.Value.(*row[K])
 		full := x.options.Entries > 0 && len(x.byKey) >= x.options.Entries
-		if !full && !x.expired(r) && x.bytes.Load()+need <= x.options.Bytes {
+		if !full && !x.expired(r, now) && x.bytes.Load()+need <= x.options.Bytes {
 			return
 		}
 		x.remove(r)
@@ -206,8 +218,8 @@ func (x *Index[K]) remove(r *row[K]) {
 	x.bytes.Add(-r.size())
 }
 
-func (x *Index[K]) expired(r *row[K]) bool {
-	return x.options.TTL > 0 && time.Since(r.Stored) >= x.options.TTL
+func (x *Index[K]) expired(r *row[K], now time.Time) bool {
+	return x.options.TTL > 0 && now.Sub(r.Stored) >= x.options.TTL
 }
 
 func (x *Index[K]) space(ns Namespace) *space[K] {

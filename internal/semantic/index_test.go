@@ -64,6 +64,18 @@ func TestNearestComesFirstWithItsCosine(t *testing.T) {
 	}
 }
 
+func TestNewerComesFirstAmongEquals(t *testing.T) {
+	x, now := newIndex(t, semantic.Options{}), time.Now()
+	for key, age := range map[string]time.Duration{"middle": time.Minute, "oldest": time.Hour, "newest": time.Second} {
+		if err := x.Add(here, []float32{1, 1}, entry{Key: key, Stored: now.Add(-age)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := keys(x, here, 1, 1); !slices.Equal(got, []string{"newest", "middle", "oldest"}) {
+		t.Errorf("got %v, want the newer first", got)
+	}
+}
+
 func TestMatchNeverComesFromAnotherNamespace(t *testing.T) {
 	x := newIndex(t, semantic.Options{})
 	add(t, x, here, "mine", 1, 0)

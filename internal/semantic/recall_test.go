@@ -33,6 +33,13 @@ var clouds = []struct {
 		}
 		return clustered(rnd, n, offset)
 	}},
+	{"alike in all but the last dimensions", func(rnd *rand.Rand, n int) [][]float32 {
+		vectors := clustered(rnd, n, make([]float32, dimensions))
+		for _, v := range vectors {
+			copy(v, make([]float32, dimensions/2))
+		}
+		return vectors
+	}},
 }
 
 func gaussian(rnd *rand.Rand) []float32 {
@@ -88,6 +95,46 @@ func TestSignCodesFindWhatAnExactScanFinds(t *testing.T) {
 				t.Errorf("found %v of the best matches, want all", found)
 			}
 		})
+	}
+}
+
+func TestCodesAreRelativeToTheMeanOfAllVectors(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	offset := scale(gaussian(rnd), 2)
+	x, units := indexOf(t, scattered(rnd, 500, offset))
+	mean, spread := make([]float64, dimensions), 0.0
+	for _, v := range units {
+		for i, f := range v {
+			mean[i] += float64(f) / float64(len(units))
+		}
+	}
+	for i := range mean {
+		for _, v := range units {
+			spread += (float64(v[i]) - mean[i]) * (float64(v[i]) - mean[i]) / float64(len(units))
+		}
+	}
+	apart := 0.0
+	for i, f := range x.space(Namespace{}).view.Load().centre {
+		apart += (float64(f) - mean[i]) * (float64(f) - mean[i])
+	}
+	if math.Sqrt(apart) > 0.11*math.Sqrt(spread) {
+		t.Errorf("the centre is %.3f from the mean of vectors that are spread over %.3f, want a tenth of that", math.Sqrt(apart), math.Sqrt(spread))
+	}
+}
+
+func TestRowsAreFoundByTheirCodesWhenOthersAreDeleted(t *testing.T) {
+	const all, deleted = 1500, 500 // in whose place the last ones are put
+	rnd := rand.New(rand.NewPCG(1, 2))
+	x, units := indexOf(t, scattered(rnd, all, make([]float32, dimensions)))
+	for key := range deleted {
+		x.Delete(key)
+	}
+	for range 40 {
+		query := question(rnd, units[deleted:])
+		got, want := x.Nearest(Namespace{}, query, 1), deleted+exact(units[deleted:], query)
+		if len(got) != 1 || got[0].Key != want {
+			t.Errorf("got %+v, want number %d", got, want)
+		}
 	}
 }
 

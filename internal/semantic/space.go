@@ -2,7 +2,6 @@ package semantic
 
 import (
 	"container/list"
-	"math"
 	"slices"
 	"sync/atomic"
 )
@@ -11,6 +10,9 @@ const (
 	// candidates is how many rows, the nearest by their codes, are compared
 	// exactly. Where fewer than so many are kept, the search is exact.
 	candidates = 64
+	// shortlisted is how many rows, the nearest by their sketches, are compared by their
+	// codes: so many more that the wider error of a sketch loses none that matters.
+	shortlisted = 4 * candidates
 	// chunkRows is how many rows share an array of codes: the more, the more there
 	// is to copy when one is removed; the fewer, the more arrays there are to list.
 	chunkRows = 1024
@@ -32,7 +34,7 @@ type row[K comparable] struct {
 }
 
 func (r *row[K]) size() int64 {
-	return int64(4*len(r.vector)+8*codeLen(len(r.vector))+len(r.Question)) + rowOverhead
+	return int64(4*len(r.vector)+8*codeLen(len(r.vector))+sketchBits/8+len(r.Question)) + rowOverhead
 }
 
 // spaceSize is what a space takes without its rows: a sum and a centre.
@@ -52,11 +54,12 @@ type view[K comparable] struct {
 	chunks []chunk[K]
 }
 
-// chunk is some rows with their codes side by side, so that a scan reads little
+// chunk is some rows with their sketches side by side, so that a scan reads little
 // memory, and all of it in order. All chunks but the last are full.
 type chunk[K comparable] struct {
-	codes []uint64
-	rows  []*row[K]
+	sketches []sketch
+	codes    []uint64
+	rows     []*row[K]
 }
 
 func newSpace[K comparable](dimensions int) *space[K] {
@@ -134,6 +137,7 @@ func (v *view[K]) append(r *row[K]) {
 		v.chunks = append(v.chunks, chunk[K]{})
 	}
 	last := &v.chunks[len(v.chunks)-1]
+	last.sketches = append(last.sketches, sketchOf(r.vector, v.centre))
 	last.codes = appendCode(last.codes, r.vector, v.centre)
 	last.rows = append(last.rows, r)
 }
@@ -144,7 +148,7 @@ func (v *view[K]) pop(dimensions int) *row[K] {
 	last := &v.chunks[len(v.chunks)-1]
 	n := len(last.rows) - 1
 	r := last.rows[n]
-	last.rows = last.rows[:n:n]
+	last.rows, last.sketches = last.rows[:n:n], last.sketches[:n:n]
 	n *= codeLen(dimensions)
 	last.codes = last.codes[:n:n]
 	if n == 0 {
@@ -157,55 +161,32 @@ func (v *view[K]) pop(dimensions int) *row[K] {
 func (v *view[K]) replace(at int, r *row[K]) {
 	c := &v.chunks[at/chunkRows]
 	at %= chunkRows
-	c.rows, c.codes = slices.Clone(c.rows), slices.Clone(c.codes)
-	c.rows[at] = r
+	c.rows, c.sketches, c.codes = slices.Clone(c.rows), slices.Clone(c.sketches), slices.Clone(c.codes)
+	c.rows[at], c.sketches[at] = r, sketchOf(r.vector, v.centre)
 	n := codeLen(len(r.vector))
 	appendCode(c.codes[:at*n], r.vector, v.centre)
 }
 
 // near are the rows whose codes differ least from that of a vector.
 func (v *view[K]) near(vector []float32) []*row[K] {
-	best := make(shortlist, 0, candidates+1)
-	code := appendCode(nil, vector, v.centre)
-	var room [chunkRows]int32
+	var distances [chunkRows]int32
+	bySketch, from := newPicker(shortlisted, sketchBits), sketchOf(vector, v.centre)
 	for i, c := range v.chunks {
-		distances := room[:len(c.rows)]
-		differences(distances, c.codes, code)
-		best = best.take(distances, i*chunkRows)
+		scan(distances[:len(c.rows)], c.sketches, from)
+		bySketch.take(distances[:len(c.rows)], i*chunkRows)
 	}
-	rows := make([]*row[K], len(best))
-	for i, b := range best {
-		at := int(uint32(b))
-		rows[i] = v.chunks[at/chunkRows].rows[at%chunkRows]
+	some := bySketch.picked()
+
+	byCode, code := newPicker(candidates, len(vector)), appendCode(nil, vector, v.centre)
+	for i, p := range some {
+		codes := v.chunks[p.at/chunkRows].codes[p.at%chunkRows*len(code):]
+		distances[i] = differences(code, codes)
+	}
+	byCode.take(distances[:len(some)], 0)
+	rows := make([]*row[K], 0, candidates)
+	for _, p := range byCode.picked() {
+		at := some[p.at].at
+		rows = append(rows, v.chunks[at/chunkRows].rows[at%chunkRows])
 	}
 	return rows
-}
-
-// shortlist holds the nearest rows met so far in order, each as its distance in
-// the upper half and its position in the lower: sorting either way is one
-// comparison of integers.
-type shortlist []uint64
-
-// take keeps the nearest of some rows, the first of which is at a position.
-func (l shortlist) take(distances []int32, at int) shortlist {
-	worst := l.worst()
-	for i, distance := range distances {
-		if distance >= worst {
-			continue
-		}
-		item := uint64(distance)<<32 | uint64(at+i)
-		place, _ := slices.BinarySearch(l, item)
-		l = slices.Insert(l, place, item)
-		l = l[:min(len(l), candidates)]
-		worst = l.worst()
-	}
-	return l
-}
-
-// worst is the distance below which a row gets onto the list.
-func (l shortlist) worst() int32 {
-	if len(l) < candidates {
-		return math.MaxInt32
-	}
-	return int32(l[candidates-1] >> 32)
 }

@@ -25,27 +25,23 @@ func normalise(v []float32) ([]float32, error) {
 	return unit, nil
 }
 
-// dot is the inner product of two vectors of the same length. Eight sums at once
+// dot is the inner product of two vectors of the same length. Four sums at once
 // keep the processor from waiting for each addition to end.
 func dot(a, b []float32) float32 {
-	var s [8]float32
+	var s0, s1, s2, s3 float32
 	b = b[:len(a)]
 	for len(a) >= 8 {
 		a8, b8 := (*[8]float32)(a), (*[8]float32)(b)
-		s[0] += a8[0] * b8[0]
-		s[1] += a8[1] * b8[1]
-		s[2] += a8[2] * b8[2]
-		s[3] += a8[3] * b8[3]
-		s[4] += a8[4] * b8[4]
-		s[5] += a8[5] * b8[5]
-		s[6] += a8[6] * b8[6]
-		s[7] += a8[7] * b8[7]
+		s0 += a8[0]*b8[0] + a8[4]*b8[4]
+		s1 += a8[1]*b8[1] + a8[5]*b8[5]
+		s2 += a8[2]*b8[2] + a8[6]*b8[6]
+		s3 += a8[3]*b8[3] + a8[7]*b8[7]
 		a, b = a[8:], b[8:]
 	}
 	for i, f := range a {
-		s[0] += f * b[i]
+		s0 += f * b[i]
 	}
-	return s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7]
+	return s0 + s1 + s2 + s3
 }
 
 // codeLen is how many words of 64 bits the sign code of a vector takes.
@@ -60,8 +56,7 @@ func appendCode(codes []uint64, v, centre []float32) []uint64 {
 		n := min(64, len(v))
 		var word uint64
 		for i, f := range v[:n] {
-			// The sign bit of centre - f; a branch would be wrong half the time.
-			word |= uint64(math.Float32bits(centre[i]-f)>>31) << i
+			word |= sign(f, centre[i]) << i
 		}
 		codes = append(codes, word)
 		v, centre = v[n:], centre[n:]
@@ -69,33 +64,43 @@ func appendCode(codes []uint64, v, centre []float32) []uint64 {
 	return codes
 }
 
-// differences are the numbers of bits in which codes, side by side, differ from
-// another, one for each place in out. It does nothing else, so that what it needs
-// stays in registers.
-func differences(out []int32, codes, code []uint64) {
-	if len(code) == 12 {
-		for i := range out {
-			out[i] = differ12((*[12]uint64)(codes), (*[12]uint64)(code))
-			codes = codes[12:]
-		}
-		return
+// sign is 1 above the centre: the sign bit of centre - f. A branch would be wrong half
+// the time.
+func sign(f, centre float32) uint64 { return uint64(math.Float32bits(centre-f) >> 31) }
+
+// differences is the number of bits in which two codes differ.
+func differences(a, b []uint64) (n int32) {
+	for i, word := range a {
+		n += int32(bits.OnesCount64(word ^ b[i]))
 	}
-	for i := range out {
-		n := 0
-		row := codes[:len(code)]
-		for j, word := range code {
-			n += bits.OnesCount64(word ^ row[j])
-		}
-		out[i] = int32(n)
-		codes = codes[len(code):]
-	}
+	return n
 }
 
-// differ12 is for codes of 768 dimensions, as many embedding models have. Written
-// out it takes two thirds of the time of a loop.
-func differ12(a, b *[12]uint64) int32 {
-	return int32(bits.OnesCount64(a[0]^b[0]) + bits.OnesCount64(a[1]^b[1]) + bits.OnesCount64(a[2]^b[2]) +
-		bits.OnesCount64(a[3]^b[3]) + bits.OnesCount64(a[4]^b[4]) + bits.OnesCount64(a[5]^b[5]) +
-		bits.OnesCount64(a[6]^b[6]) + bits.OnesCount64(a[7]^b[7]) + bits.OnesCount64(a[8]^b[8]) +
-		bits.OnesCount64(a[9]^b[9]) + bits.OnesCount64(a[10]^b[10]) + bits.OnesCount64(a[11]^b[11]))
+// sketch is the part of a sign code that a scan reads. It tells rows that may be near
+// from all others, though less exactly, and takes half the time of the code of 768 dimensions,
+// which many embedding models have.
+type sketch [sketchBits / 64]uint64
+
+const sketchBits = 384
+
+// sketchOf takes the dimensions at even distances, so that it matters little if models
+// make more of some than of others.
+func sketchOf(v, centre []float32) (s sketch) {
+	step := (len(v) + sketchBits - 1) / sketchBits
+	for bit := 0; bit*step < len(v); bit++ {
+		s[bit/64] |= sign(v[bit*step], centre[bit*step]) << (bit % 64)
+	}
+	return s
+}
+
+// scan counts the bits in which sketches differ from another, one count for each place
+// in out. It does nothing else, so that what it needs stays in registers.
+func scan(out []int32, sketches []sketch, from sketch) {
+	sketches = sketches[:len(out)]
+	f0, f1, f2, f3, f4, f5 := from[0], from[1], from[2], from[3], from[4], from[5]
+	for i := range out {
+		s := &sketches[i]
+		out[i] = int32(bits.OnesCount64(s[0]^f0) + bits.OnesCount64(s[1]^f1) + bits.OnesCount64(s[2]^f2) +
+			bits.OnesCount64(s[3]^f3) + bits.OnesCount64(s[4]^f4) + bits.OnesCount64(s[5]^f5))
+	}
 }
