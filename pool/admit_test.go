@@ -35,6 +35,11 @@ func TestCallThatWouldWaitPastItsDeadlineIsToldAtOnce(t *testing.T) {
 		if time.Since(began) != 0 {
 			t.Error("it was told late")
 		}
+		short, cancel := context.WithTimeout(t.Context(), 44*time.Second)
+		defer cancel()
+		if err := p.With(short, route.Need{}, hold(0)); !errors.Is(err, pool.ErrQueueTimeout) || time.Since(began) != 0 {
+			t.Errorf("with 4 s left for a call of 10 s: got %v after %v, want a QueueTimeoutError at once", err, time.Since(began))
+		}
 		// A caller who has nothing waiting is served sooner than that.
 		if err := p.With(ctx, route.Need{Caller: "other"}, hold(0)); err != nil {
 			t.Errorf("another caller: %v", err)
@@ -46,14 +51,17 @@ func TestCallThatWouldWaitPastItsDeadlineIsToldAtOnce(t *testing.T) {
 func TestCallerCannotFillTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, pool.Options{Slots: 1, Queue: 4})
+		if err := p.With(t.Context(), route.Need{}, hold(8*time.Second)); err != nil {
+			t.Fatal(err)
+		}
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() { _ = p.With(t.Context(), route.Need{Caller: "greedy"}, hold(time.Second)) })
 		}
 		synctest.Wait()
 		err := p.With(t.Context(), route.Need{Caller: "greedy"}, hold(0))
-		if full, ok := errors.AsType[*pool.FullError](err); !ok || !full.Caller || full.Waiting != 2 {
-			t.Errorf("with half of the queue: got %v, want a FullError of the caller's own", err)
+		if full, ok := errors.AsType[*pool.FullError](err); !ok || !full.Caller || full.Waiting != 2 || full.RetryAfter != 8*time.Second {
+			t.Errorf("with half of the queue: got %+v, want a FullError of the caller's own and a place in 8s", err)
 		}
 		if err := p.With(t.Context(), route.Need{Caller: "modest"}, hold(0)); err != nil {
 			t.Errorf("another caller: %v", err)
@@ -78,5 +86,43 @@ func TestAllHostsTogetherAreBoundedToo(t *testing.T) {
 			t.Errorf("%d at once, want 3", busy)
 		}
 		all.Wait()
+	})
+}
+
+func TestCallWhoseTimeIsTooShortWhenItsTurnComesTakesNoSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 1})
+		for range 20 { // the pace is known
+			if err := p.With(t.Context(), route.Need{}, hold(10*time.Second)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		began := time.Now()
+		var all sync.WaitGroup
+		all.Go(func() { _ = p.With(t.Context(), route.Need{}, hold(28*time.Second)) })
+		synctest.Wait()
+		for name, c := range map[string]struct {
+			limit  time.Duration
+			served bool
+		}{
+			"with 2 s to go": {30 * time.Second, false},
+			"with 6 s to go": {34 * time.Second, true}, // more than half of what a call takes
+		} {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), c.limit)
+				defer cancel()
+				err := p.With(ctx, route.Need{Caller: name}, hold(0))
+				if served := err == nil; served != c.served || !served && !errors.Is(err, pool.ErrQueueTimeout) {
+					t.Errorf("%s: got %v", name, err)
+				}
+				if waited := time.Since(began); waited != 28*time.Second {
+					t.Errorf("%s: it waited %v, want 28s", name, waited)
+				}
+			})
+		}
+		all.Wait()
+		if s := p.Stats(); s.Refused != 1 || s.Queue.Waiting != 0 {
+			t.Errorf("after all is over: %+v", s)
+		}
 	})
 }

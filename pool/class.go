@@ -98,7 +98,7 @@ func (c *class) pick(now time.Time, maxPassedOver time.Duration, s slot) *ticket
 		if now.Sub(t.since) < maxPassedOver {
 			break
 		}
-		if s.suits(t.group) != never {
+		if s.suits(t.group) != never && !s.isComing(t.group) {
 			return t
 		}
 	}

@@ -10,7 +10,7 @@ import (
 type groupKey struct {
 	model modelKey
 	host  string // the only one that may serve them; "" for any
-	tried string // names of those that have failed, each ending in a NUL
+	tried string // names of those that have failed or did not answer, each ending in a NUL
 
 	suspect bool // models may crash because of them; see crashes
 }
@@ -57,7 +57,7 @@ type line struct {
 	tickets list.List
 	index   int           // in group.lines
 	turn    time.Duration // what the share had when its place in the heap was found, or less
-	number  uint64        // of the first ticket
+	number  int64         // of the first ticket
 }
 
 func (l *line) first() *ticket { return l.tickets.Front().Value.(*ticket) }

@@ -120,6 +120,120 @@ func TestLastHostIsNeverShutOut(t *testing.T) {
 	})
 }
 
+// failsOn has a host fail a number of calls.
+func failsOn(t *testing.T, p *pool.Pool, host string, calls int, err error) {
+	t.Helper()
+	for range calls {
+		got := p.With(t.Context(), route.Need{Host: host}, func(context.Context, *pool.Lease) error { return err })
+		if !errors.Is(got, err) {
+			t.Fatalf("%s: got %v, want %v", host, got, err)
+		}
+	}
+}
+
+func TestCallThatWaitsIsGivenAHostAsSoonAsItsRestIsOver(t *testing.T) {
+	broken := failure(backend.Server, "broken")
+	busy := func(after time.Duration) error { return &backend.Error{Class: backend.Overload, RetryAfter: after} }
+	for name, c := range map[string]struct {
+		calls       int
+		err         error
+		check       bool // finds the host well after a second
+		least, most time.Duration
+	}{
+		"that it asked for":           {1, busy(20 * time.Second), false, 20 * time.Second, 20 * time.Second},
+		"that it asked for, for long": {1, busy(time.Hour), false, 5 * time.Minute, 5 * time.Minute},
+		"after failures":              {5, broken, false, 8 * time.Second, 12 * time.Second},
+		"that a check has ended":      {5, broken, true, time.Second, time.Second},
+		"that no check can end":       {1, busy(20 * time.Second), true, 20 * time.Second, 20 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, pool.Options{Hosts: named("rests", "busy"), Slots: 1, Retries: -1})
+			failsOn(t, p, "rests", c.calls, c.err)
+			var all sync.WaitGroup
+			all.Go(func() { _ = p.With(t.Context(), route.Need{Host: "busy"}, hold(10*time.Minute)) })
+			synctest.Wait()
+			if c.check {
+				time.AfterFunc(time.Second, func() { p.Know("rests", pool.Facts{Up: true}) })
+			}
+			began := time.Now()
+			if err := p.With(t.Context(), route.Need{}, hold(0)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if waited := time.Since(began); waited < c.least || waited > c.most {
+				t.Errorf("%s: waited %v, want %v to %v", name, waited, c.least, c.most)
+			}
+			all.Wait()
+		})
+	}
+}
+
+func TestHostsThatFailAreAskedWhenMostDo(t *testing.T) {
+	for name, c := range map[string]struct {
+		class backend.Class
+		fail  int // of four
+		asked bool
+	}{
+		"half of them":                     {backend.Server, 2, false},
+		"more than half":                   {backend.Server, 3, true},
+		"more than half, and none answers": {backend.Transport, 3, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			hosts := []string{"gpu-1", "gpu-2", "gpu-3", "gpu-4"}
+			p := newPool(t, pool.Options{Hosts: named(hosts...), Slots: 1, Retries: -1})
+			for _, host := range hosts[:c.fail] {
+				failsOn(t, p, host, 5, failure(c.class, "broken"))
+			}
+			var all sync.WaitGroup
+			for _, host := range hosts[c.fail:] {
+				all.Go(func() { _ = p.With(t.Context(), route.Need{Host: host}, hold(time.Second)) })
+			}
+			synctest.Wait()
+			began := time.Now()
+			if err := p.With(t.Context(), route.Need{}, hold(0)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if asked := time.Since(began) == 0; asked != c.asked {
+				t.Errorf("%s: a host that fails was asked: %v, want %v", name, asked, c.asked)
+			}
+			all.Wait()
+		})
+	}
+}
+
+func TestHostThatFailedIsAskedLastForAWhile(t *testing.T) {
+	for _, c := range []struct {
+		policy string
+		later  time.Duration
+		asked  bool
+	}{
+		{"round-robin", 5 * time.Second, false}, // whatever the policy
+		{"round-robin", 15 * time.Second, true},
+		{"fastest", 15 * time.Second, false}, // to which a failure is a long call
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			policy, err := route.ByName(c.policy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := newPool(t, pool.Options{Hosts: named("fails", "well"), Slots: 1, Policy: policy, Retries: -1})
+			failsOn(t, p, "fails", 1, failure(backend.Server, "broken"))
+			time.Sleep(c.later - time.Second)
+			if err := p.With(t.Context(), route.Need{Host: "well"}, hold(time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			var asked []string
+			for range 2 {
+				if err := p.With(t.Context(), route.Need{}, onHosts(&asked, nil)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if slices.Contains(asked, "fails") != c.asked {
+				t.Errorf("%s: after %v asked %v", c.policy, c.later, asked)
+			}
+		})
+	}
+}
+
 func TestHostThatIsDownIsAskedWhenACheckFindsItUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, pool.Options{Hosts: named("gpu-1", "gpu-2"), Slots: 1})

@@ -24,6 +24,10 @@ type Lease struct {
 	Runner map[string]any
 	// Overridden names the options of the caller that have other values in Runner.
 	Overridden []string
+	// Context is what the model is loaded with, in tokens, as far as is known, where num_ctx
+	// is left to the host; 0 if it is not, or nothing is known. It is as old as the last
+	// check of the host.
+	Context int
 
 	ticket ticket
 
@@ -37,7 +41,6 @@ type Lease struct {
 	over    bool // the slot was given back
 	cold    bool // the model was not known to be in memory
 	loading bool // the host loads it for this call, as far as is known
-	open    bool // num_ctx is left out of what is sent; does not change after the grant
 	seen    sight
 	end     context.CancelCauseFunc // of the request that the host is at work on, or was; nil before the first
 
@@ -104,7 +107,7 @@ func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backe
 
 // options are those of a request, as they go to the host.
 func (m *measured) options(asked map[string]any) map[string]any {
-	if !m.lease.open {
+	if m.lease.Context == 0 {
 		return asked
 	}
 	sent := maps.Clone(asked)

@@ -85,18 +85,6 @@ func (h *host) isInUse(k modelKey) bool {
 	})
 }
 
-// wouldLose reports whether a model that has been asked for of late has to leave if the
-// host loads another, or the same with other options.
-func (h *host) wouldLose(k modelKey, now time.Time) bool {
-	for model := range h.memory {
-		own := h.habits[model]
-		if own != nil && now.Sub(own.tried) < keptFor && (model == k.model || own.fate == leaves) {
-			return true
-		}
-	}
-	return false
-}
-
 // fate is what becomes of a model in memory when another is loaded, by what was seen last.
 type fate int
 
@@ -205,6 +193,9 @@ func (l *Lease) learnFate(loaded bool) {
 		}
 	case l.cold && len(l.host.loading) == 0: // it had been taken for gone
 		own.fate = stays
+	}
+	if memory := l.host.memory; !loaded && memory.holds(l.key()) {
+		memory.hold(l.key()) // a check that found it could not tell with which options
 	}
 	own.answered = time.Now()
 }

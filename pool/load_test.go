@@ -251,6 +251,23 @@ func TestModelsThatShareAHostOfManySlotsTakeTurnsInBlocks(t *testing.T) {
 	}
 }
 
+func TestCallsWhoseTimeIsOverDuringAColdStartCountNotAgainstTheHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, backends := machines(&machine{name: "gpu", parallel: 1, perToken: time.Millisecond, load: 10 * time.Minute})
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 1})
+		for range 10 {
+			ctx, cancel := context.WithTimeout(t.Context(), 55*time.Second)
+			if err := ask(ctx, p, "m:latest", 1); !errors.Is(err, backend.Caller) {
+				t.Errorf("got %v, want that its time was over", err)
+			}
+			cancel()
+		}
+		if h := p.Stats().Hosts[0]; h.Breaker != "closed" || !h.Well || h.Why != "" {
+			t.Errorf("a host that loads for minutes is said to be %s: %q", h.Breaker, h.Why)
+		}
+	})
+}
+
 func TestLoadWithoutEndIsAFailureInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuck := coldMachine("stuck", 0)
@@ -270,6 +287,43 @@ func TestLoadWithoutEndIsAFailureInTheEnd(t *testing.T) {
 		if lost > len(calls)/100 {
 			t.Errorf("%d of %d calls were lost", lost, len(calls))
 		}
+	})
+}
+
+// A host does not change models in use for a call that another host loads its model for,
+// until that has taken longer than usual.
+func TestCallThatIsPassedOverWaitsForALoadElsewhereNoLongerThanLoadsTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, backends := machines(coldMachine("gpu-1", 1), coldMachine("gpu-2", 1))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 2})
+		var all sync.WaitGroup
+		call := func(model, host string, tokens int) {
+			err := p.With(t.Context(), route.Need{Model: model, Host: host}, func(ctx context.Context, l *pool.Lease) error {
+				return generate(ctx, l.Host, model, tokens)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		for _, model := range []string{"m:latest", "n:latest", "m:latest"} { // so that it is known that they have no room beside each other
+			call(model, "gpu-1", 1)
+		}
+		all.Go(func() { call("m:latest", "gpu-1", 30_000) }) // five minutes
+		hosts[1].load = 3 * time.Minute
+		all.Go(func() { call("n:latest", "gpu-2", 1) })
+		synctest.Wait()
+		all.Go(func() { call("n:latest", "", 1) })
+		for _, c := range []struct {
+			after time.Duration
+			busy  int
+		}{{59 * time.Second, 1}, {time.Second, 2}} {
+			time.Sleep(c.after)
+			synctest.Wait()
+			if busy := p.Stats().Hosts[0].Busy; busy != c.busy {
+				t.Errorf("%v later %d calls are on the host that has the other model, want %d", c.after, busy, c.busy)
+			}
+		}
+		all.Wait()
 	})
 }
 

@@ -21,14 +21,19 @@ func (p *Pool) match() {
 			if t == nil {
 				break
 			}
+			if p.isTooLate(t, now) { // the wait was longer than expected
+				p.refuse(t, &QueueTimeoutError{RetryAfter: p.waitOf(t)}, now)
+				continue
+			}
 			p.grant(t.lease, h, now)
 		}
 	}
 	p.setAlarm(now)
 }
 
-// setAlarm has match called again when a host has rested for long enough, or a call
-// was passed over for long enough, in case that nothing else happens till then.
+// setAlarm has match called again when a host has rested for long enough, should have
+// loaded a model, or a call was passed over for long enough, in case that nothing else
+// happens till then.
 func (p *Pool) setAlarm(now time.Time) {
 	if p.queue.waiting == 0 {
 		return
@@ -42,6 +47,9 @@ func (p *Pool) setAlarm(now time.Time) {
 	for _, h := range p.hosts {
 		earlier(h.breaker.Until())
 		earlier(h.rest)
+		for _, l := range h.loading {
+			earlier(l.began.Add(p.loadOf(l.key().model)))
+		}
 	}
 	switch {
 	case !ok || !next.After(now):
@@ -121,7 +129,7 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 	l.pass, _ = h.breaker.Allow(now) // none for a host that is asked for want of others
 	l.measured = measured{Backend: h.backend, pool: p, lease: l}
 	l.Host = &l.measured
-	l.open = h.memory.choseContext(l.key())
+	l.Context = h.memory.chosenContext(l.key())
 	p.tries(l, now)
 	if l.ready != nil {
 		p.rates.growth.add(now, -1)

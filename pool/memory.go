@@ -38,11 +38,15 @@ func (m memory) holds(key modelKey) bool {
 	return key.numCtx == r.option()
 }
 
-// choseContext reports whether a host has a model loaded with the context that a call asks
-// for because nobody had asked for any. Such a model is loaded anew for that same number
-// if it cannot take what the host gives others: Ollama compares what was asked.
-func (m memory) choseContext(key modelKey) bool {
-	return key.numCtx > 0 && m.holds(key) && m[key.model].chosen
+// chosenContext is the context that a call's model is loaded with because nobody has asked
+// for any, and that serves the call; 0 if there is none, or it is not known. Such a model is
+// loaded anew for that same number if it cannot take what the host gives others: Ollama
+// compares what was asked.
+func (m memory) chosenContext(key modelKey) int {
+	if r := m[key.model]; r.chosen && m.holds(key) {
+		return r.numCtx
+	}
+	return 0
 }
 
 // hold notes a model that a call has shown to be in memory, loaded for it or before.

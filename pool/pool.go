@@ -41,7 +41,8 @@ type Options struct {
 	// MaxInFlight bounds the calls on all hosts together; 0 means no bound.
 	MaxInFlight int
 	// MaxPassedOver is how long a call's turn may go to others because a host has
-	// their model in memory; 0 means 10 s.
+	// their model in memory; 0 means 10 s. While another host loads the call's own, it
+	// waits for that, unless that takes longer than usual.
 	MaxPassedOver time.Duration
 
 	// Policy orders the hosts that are free; nil means the first of route.Policies.

@@ -90,7 +90,7 @@ func TestNoMoreRequestsThanSlotsAtOnce(t *testing.T) {
 
 func TestRequestBeyondTheQueueIsRefusedAtOnceWithAnHonestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPool(t, pool.Options{Slots: 1, Queue: 2, PerCaller: 2})
+		p := newPool(t, pool.Options{Slots: 1, Queue: 2, PerCaller: 9})
 		if err := p.With(t.Context(), route.Need{}, hold(8*time.Second)); err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestRequestBeyondTheQueueIsRefusedAtOnceWithAnHonestWait(t *testing.T) {
 		if !ok {
 			t.Fatalf("got %v, want a FullError", err)
 		}
-		if full.Waiting != 2 || full.RetryAfter != 8*time.Second {
+		if full.Waiting != 2 || full.RetryAfter != 8*time.Second || full.Caller {
 			t.Errorf("got %+v, want 2 waiting and a place in 8s", full)
 		}
 		if time.Since(began) != 0 {
@@ -280,6 +280,19 @@ func TestNoSlotIsLostOrLentTwice(t *testing.T) {
 			assertAllSlots(t, p, slots*len(hosts))
 		})
 	})
+}
+
+func TestIdleSlotCostsAtMostTwoAllocations(t *testing.T) {
+	p := newPool(t, pool.Options{})
+	use := func(context.Context, *pool.Lease) error { return nil }
+	got := testing.AllocsPerRun(1000, func() {
+		if err := p.With(t.Context(), route.Need{}, use); err != nil {
+			t.Error(err)
+		}
+	})
+	if got > 2 {
+		t.Errorf("%v allocations to take an idle slot and give it back", got)
+	}
 }
 
 func BenchmarkTakeAndGiveBack(b *testing.B) {

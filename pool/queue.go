@@ -18,11 +18,11 @@ const batchTurn = 10
 // well form a group, so that a turn takes time in the number of groups, models
 // mostly, and never in that of the calls. The queue has no lock and no clock.
 type queue struct {
-	maxPassedOver time.Duration // how long anybody's turn may go to somebody else
+	maxPassedOver time.Duration // how long anybody's turn may go to somebody else, unless its model is coming
 	classes       [2]class      // by route.Priority
 	waiting       int
 	bytes         int64
-	arrived       uint64
+	arrived       int64
 	run           int // turns that batch work has waited for
 }
 
@@ -41,6 +41,9 @@ type slot interface {
 	// defers reports whether a group that the host could serve, and that has waited
 	// since some time, is expected to be done sooner by others, though they are busy.
 	defers(k groupKey, since time.Time) bool
+	// isComing reports whether another host loads the model of a group, and should soon
+	// have it.
+	isComing(groupKey) bool
 }
 
 // ticket is a call's place in the queue, and its part in the fair share.
@@ -49,11 +52,12 @@ type ticket struct {
 	priority route.Priority
 	caller   string
 	bytes    int64
+	deadline time.Time // the zero Time if there is none; nothing to the queue
 
 	lease *Lease // whose it is; nothing to the queue
 
 	place  int           // expected; guarded by the survey
-	number uint64        // order of arrival, or 0 for one who never waited
+	number int64         // in the order of turns; 0 for one who never waited
 	line   *line         // nil unless it waits
 	at     *list.Element // in the line
 	passed *list.Element // in the class; nil unless its turn went to somebody else
@@ -67,6 +71,9 @@ type ticket struct {
 func (q *queue) push(now time.Time, t *ticket, again bool) {
 	q.arrived++
 	t.number = q.arrived
+	if again { // in a group of its own, mostly: some hosts have been tried
+		t.number = -q.arrived
+	}
 	q.classes[t.priority].push(now, t, again)
 	q.waiting++
 	q.bytes += t.bytes
@@ -124,7 +131,7 @@ func (q *queue) nextDue() (due time.Time, ok bool) {
 	return due, ok
 }
 
-// before is the fair order: by what the callers had, then by arrival.
+// before is the fair order: by what the callers had, then by their numbers.
 func (t *ticket) before(other *ticket) bool {
 	a, b := t.line.share, other.line.share
 	if a.used != b.used {

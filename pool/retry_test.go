@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +62,31 @@ func TestFailedCallIsTriedOnAnotherHost(t *testing.T) {
 			}
 			if len(retries) != 1 || retries[0].Host != "gpu-1" || !errors.Is(retries[0].Err, class) || retries[0].In > 250*time.Millisecond {
 				t.Errorf("%v: announced %+v", class, retries)
+			}
+		})
+	}
+}
+
+func TestHostThatDidNotAnswerBeforeIsAskedOnlyForWantOfOthers(t *testing.T) {
+	down := map[string]error{"gpu-2": failure(backend.Transport, "connection refused")}
+	for name, c := range map[string]struct {
+		host  string
+		tried []string
+		errs  map[string]error
+		want  []string
+	}{
+		"never asked":            {"", nil, nil, []string{"gpu-1"}},
+		"asked before":           {"", []string{"gpu-1"}, nil, []string{"gpu-2"}},
+		"the other fails":        {"", []string{"gpu-1"}, down, []string{"gpu-2", "gpu-1"}},
+		"both were asked before": {"", []string{"gpu-2", "gpu-1"}, nil, []string{"gpu-1"}},
+		"no other is wanted":     {"gpu-1", []string{"gpu-1"}, nil, []string{"gpu-1"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var asked []string
+			p := newPool(t, pool.Options{Hosts: named("gpu-1", "gpu-2"), Slots: 1})
+			err := p.With(t.Context(), route.Need{Host: c.host, Tried: c.tried}, onHosts(&asked, c.errs))
+			if err != nil || !slices.Equal(asked, c.want) {
+				t.Errorf("%s: %v after asking %v, want %v", name, err, asked, c.want)
 			}
 		})
 	}
@@ -161,6 +187,67 @@ func TestSingleHostIsWaitedForAsLongAsItAsks(t *testing.T) {
 		})
 		if waited := time.Since(began); err != nil || waited < 7*time.Second || waited > 8*time.Second {
 			t.Errorf("got %v after %v, want an answer after 7s", err, waited)
+		}
+	})
+}
+
+func TestHostThatAsksToBeLeftAloneForLongIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 1})
+		spent := &backend.Error{Class: backend.Overload, RetryAfter: 8 * time.Hour}
+		for call := range 2 {
+			began := time.Now()
+			err := p.With(t.Context(), route.Need{}, func(context.Context, *pool.Lease) error { return spent })
+			if waited := time.Since(began); !errors.Is(err, spent) || waited > time.Minute {
+				t.Errorf("call %d: got %v after %v, want what the host said", call, err, waited)
+			}
+		}
+	})
+}
+
+func TestCallThatIsTriedAgainComesBeforeTheOthersOfItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 1})
+		var order []string
+		var all sync.WaitGroup
+		for _, name := range []string{"fails", "second", "third"} {
+			all.Go(func() {
+				err := p.With(t.Context(), route.Need{}, func(_ context.Context, l *pool.Lease) error {
+					order = append(order, name) // one slot: never at the same time
+					time.Sleep(time.Second)
+					if name == "fails" && l.Attempt == 1 {
+						return failure(backend.Server, "broken")
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		if want := []string{"fails", "second", "fails", "third"}; !slices.Equal(order, want) {
+			t.Errorf("served in the order %v, want %v", order, want)
+		}
+	})
+}
+
+func TestRetriesOnAHostThatFailsAllStayWithinTheirBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 100, Queue: 100})
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				err := p.With(t.Context(), route.Need{}, func(context.Context, *pool.Lease) error { return failure(backend.Server, "broken") })
+				if !errors.Is(err, backend.Server) {
+					t.Errorf("got %v, want the failure", err)
+				}
+			})
+		}
+		all.Wait()
+		if s := p.Stats(); s.Retried != 30 || s.RetriesLeft != 0 {
+			t.Errorf("%d of 100 calls were tried again with %d left, want ten and a fifth", s.Retried, s.RetriesLeft)
 		}
 	})
 }

@@ -170,6 +170,48 @@ func TestModelsThatShareAHostTakeTurnsInBlocks(t *testing.T) {
 	}
 }
 
+func TestCrowdedModelLeavesAHostToOneThatIsAskedForNowAndThen(t *testing.T) {
+	calls := poisson(14_000, 7.8, 100, 6) // more than three hosts can serve
+	random := rand.New(rand.NewPCG(6, 6))
+	for i := range calls {
+		calls[i].need.Caller = "crowd"
+		if random.IntN(40) == 0 { // one in five seconds
+			calls[i].need = route.Need{Model: "n:latest", Caller: "one"}
+		}
+	}
+	run := func(naively bool) (perSecond float64, wait time.Duration, loads int) {
+		synctest.Test(t, func(t *testing.T) {
+			var hosts []*machine
+			for _, name := range []string{"a", "b", "c"} {
+				hosts = append(hosts, &machine{name: name, parallel: 2, perToken: 10 * time.Millisecond, load: 20 * time.Second, holds: 1})
+			}
+			began := time.Now()
+			got := simulate(t, newLender(t, naively, pool.Options{Slots: 2}, hosts...), calls)
+			perSecond = float64(len(got)-failures(got)) / time.Since(began).Seconds()
+			var one []ending
+			for i, e := range got {
+				if calls[i].need.Caller == "one" {
+					one = append(one, e)
+				}
+			}
+			wait = quantile(one, 0.5)
+			for _, h := range hosts {
+				loads += h.loads
+			}
+		})
+		return perSecond, wait, loads
+	}
+	ours, wait, loads := run(false)
+	theirs, theirWait, theirLoads := run(true)
+	t.Logf("%.2f/s with %d loads, and %v for a call of the other model; round robin: %.2f/s with %d loads, and %v", ours, loads, wait, theirs, theirLoads, theirWait)
+	if ours < 0.8*4 { // two hosts alone serve 4/s
+		t.Errorf("%.2f/s are served, of 4/s by the two hosts that the other model leaves", ours)
+	}
+	if wait > 3*time.Second || loads > 60 {
+		t.Errorf("half the calls of the other model take longer than %v, and there are %d loads: it is driven out", wait, loads)
+	}
+}
+
 func TestCallerWhoAsksAHundredTimesAsOftenGetsNoMore(t *testing.T) {
 	const callers = 8
 	var calls []arrival

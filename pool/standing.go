@@ -25,7 +25,7 @@ type expectation struct {
 	ticket   *ticket
 	priority route.Priority
 	turn     time.Duration // on the clock of its class
-	number   uint64
+	number   int64
 }
 
 // standing tells how the wait of a lease stands.

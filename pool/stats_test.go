@@ -21,22 +21,24 @@ func TestStatsShareNothingWithThePool(t *testing.T) {
 		p := newPool(t, pool.Options{Slots: 1})
 		p.Know("gpu-1", pool.Facts{Up: true, Version: "0.17.4", Installed: []string{"m:latest"}, Loaded: []pool.Loaded{{Model: "m:latest", NumCtx: 4096}}})
 		var all sync.WaitGroup
-		for range 2 {
-			all.Go(func() { _ = p.With(t.Context(), route.Need{Caller: "ci", Bytes: 7}, hold(time.Second)) })
+		for _, priority := range []route.Priority{route.Interactive, route.Interactive, route.Batch, route.Batch} {
+			all.Go(func() {
+				_ = p.With(t.Context(), route.Need{Caller: "ci", Bytes: 7, Priority: priority}, hold(time.Second))
+			})
+			synctest.Wait()
 		}
-		synctest.Wait()
 		s := p.Stats()
 		h := s.Hosts[0]
 		if !h.Well || h.Version != "0.17.4" || h.Busy != 1 || h.Slots != 1 || h.Installed != 1 || !slices.Equal(h.Loaded, []string{"m:latest"}) {
 			t.Errorf("the host: %+v", h)
 		}
-		if s.Queue.Waiting != 1 || s.Queue.Bytes != 7 || s.Queue.Interactive != 1 || s.Queue.Callers["ci"] != 1 {
+		if s.Queue.Waiting != 3 || s.Queue.Bytes != 21 || s.Queue.Interactive != 1 || s.Queue.Batch != 2 || s.Queue.Callers["ci"] != 3 {
 			t.Errorf("the queue: %+v", s.Queue)
 		}
 		s.Queue.Callers["ci"] = 99
 		h.Loaded[0], h.Checked[0].Model = "x", "x"
 		again := p.Stats()
-		if again.Queue.Callers["ci"] != 1 || again.Hosts[0].Loaded[0] != "m:latest" || again.Hosts[0].Checked[0].Model != "m:latest" {
+		if again.Queue.Callers["ci"] != 3 || again.Hosts[0].Loaded[0] != "m:latest" || again.Hosts[0].Checked[0].Model != "m:latest" {
 			t.Errorf("writing into stats changed the pool: %+v", again)
 		}
 		all.Wait()
@@ -86,8 +88,12 @@ func TestStatsTellTheBoundsOfSlotsThatAreLearned(t *testing.T) {
 		if _, err := p.Add(host{name: "gpu"}, c.slots); err != nil {
 			t.Fatal(err)
 		}
-		if h := p.Stats().Hosts[0]; [3]int{h.Slots, h.Fewest, h.Most} != c.want {
+		h := p.Stats().Hosts[0]
+		if [3]int{h.Slots, h.Fewest, h.Most} != c.want {
 			t.Errorf("%s: %d slots, from %d to %d, want %v", name, h.Slots, h.Fewest, h.Most, c.want)
+		}
+		if learned := c.slots.Given == 0; h.Learned != learned || (h.Reason != "") != learned {
+			t.Errorf("%s: learned: %v, because of %q", name, h.Learned, h.Reason)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package pool
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // condition says how fit a host is for a call that it could serve, best first.
 type condition int
@@ -84,7 +87,8 @@ const worthwhile = 1.25
 // hosts, though they are busy, because this one is slow or would have to load the
 // model. So a slow host idles until the queue is worth its help, which is the best
 // rule for servers of unequal speed (Lin and Kumar, 1984). Nor does a host change models
-// while the one that it has is in use.
+// while the one that it has is in use or, if others serve those calls, as long after as a
+// load of it takes: models of unequal load would drive each other out all the time.
 func (f *freeSlot) defers(k groupKey, since time.Time) bool {
 	if f.host.isInUse(k.model) {
 		return true
@@ -98,7 +102,7 @@ func (f *freeSlot) defers(k groupKey, since time.Time) bool {
 		mine += f.host.load(k.model, common, f.now)
 	}
 	theirs, ok := f.byOthers(k, common, float64(mine))
-	return ok && theirs*worthwhile < float64(mine)
+	return ok && (theirs*worthwhile < float64(mine) || f.wouldLose(k.model, f.pool.loadOf))
 }
 
 // byOthers is how long the last of the calls that wait should take, in nanoseconds, if all
@@ -136,7 +140,41 @@ func (f *freeSlot) hasPaid(k modelKey, common *habit, since time.Time) bool {
 	if common.paid.After(since) {
 		since = common.paid
 	}
-	return f.now.Sub(since) >= common.load.mean && !f.host.wouldLose(k, f.now)
+	return f.now.Sub(since) >= common.load.mean && !f.wouldLose(k, func(string) time.Duration { return keptFor })
+}
+
+// wouldLose reports whether the host would have to load a model, and lose another for it,
+// or the same with other options, that has been asked for in as long as it is kept.
+func (f *freeSlot) wouldLose(k modelKey, kept func(model string) time.Duration) bool {
+	if f.host.memory.holds(k) {
+		return false
+	}
+	for model := range f.host.memory {
+		own := f.host.habits[model]
+		if own != nil && f.now.Sub(own.tried) < kept(model) && (model == k.model || own.fate == leaves) {
+			return true
+		}
+	}
+	return false
+}
+
+// isComing reports whether a group's model is being loaded by another host, which should
+// have it before this one could. Then a call that has been passed over is no reason to load
+// it here too, and drive out what others use.
+func (f *freeSlot) isComing(k groupKey) bool {
+	return slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
+		l := h.loader(k.model.model)
+		isSoon := l != nil && l.key() == k.model && f.now.Sub(l.began) < f.pool.loadOf(k.model.model)
+		return isSoon && h.could(k, f.now) && h.conditionFor(k, f.now) == well
+	})
+}
+
+// loadOf is how long a load of a model takes; 0 if it is not known.
+func (p *Pool) loadOf(model string) time.Duration {
+	if b := p.habits[model]; b != nil {
+		return b.load.mean
+	}
+	return 0
 }
 
 // cost is how long a host should take for a call, loading included.

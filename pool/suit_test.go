@@ -234,6 +234,42 @@ func TestContextThatTheHostHasChosenIsNotAskedOfIt(t *testing.T) {
 	})
 }
 
+func TestLeaseTellsTheContextThatIsLeftToTheHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, backends := machines(good("gpu"))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 1})
+		for i, step := range []struct {
+			check int // finds the model loaded with so much; 0 for no check
+			asked any
+			want  int
+		}{
+			{4096, nil, 0},    // which others may have asked for
+			{4096, nil, 4096}, // but then it would have been loaded anew
+			{0, 2048.0, 4096}, // no other number is sent, and not this one either
+			{0, 16384.0, 0},   // this one is
+			{16384, nil, 0},   // and so is what is more than enough
+			{32768, nil, 0},   // whoever has asked for that
+		} {
+			if step.check > 0 {
+				p.Know("gpu", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "m:latest", NumCtx: step.check}}})
+			}
+			need := route.Need{Model: "m:latest"}
+			if step.asked != nil {
+				need.Runner = map[string]any{"num_ctx": step.asked}
+			}
+			err := p.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {
+				if l.Context != step.want {
+					t.Errorf("step %d: got %d, want %d; sent are %v", i, l.Context, step.want, l.Runner)
+				}
+				return generate(ctx, l.Host, need.Model, 1)
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // Ollama tells the context that a model can take, and loads it anew for another num_ctx
 // than it was loaded for.
 func TestModelThatCannotTakeTheContextAskedForIsNotTakenForGone(t *testing.T) {

@@ -14,9 +14,10 @@ import (
 func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (*Lease, error) {
 	l := &Lease{Attempt: len(failed) + 1, Failed: failed}
 	l.Runner, l.Overridden = settle(need, p.pins(need))
+	deadline, _ := ctx.Deadline()
 	l.ticket = ticket{
-		group:    groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, tried: names(failed), suspect: crashes(failed) > 0},
-		priority: need.Priority, caller: need.Caller, bytes: need.Bytes, lease: l,
+		group:    groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, tried: names(need.Tried, failed), suspect: crashes(failed) > 0},
+		priority: need.Priority, caller: need.Caller, bytes: need.Bytes, lease: l, deadline: deadline,
 	}
 	if err := p.enter(ctx, need, l); err != nil {
 		return nil, err
@@ -57,7 +58,7 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 		return nil
 	}
 	if h == nil && l.Attempt == 1 { // who was let in once is not turned away
-		if err := p.admit(ctx, &l.ticket, now); err != nil {
+		if err := p.admit(&l.ticket, now); err != nil {
 			return err
 		}
 	}
@@ -116,12 +117,17 @@ func (p *Pool) turnAway() {
 	now := time.Now()
 	for i := range p.queue.classes {
 		for _, t := range p.queue.classes[i].stranded(func(k groupKey) bool { return p.cannot(k, now) != nil }) {
-			p.queue.remove(t)
-			p.rates.growth.add(now, -1)
-			t.lease.refused = p.cannot(t.group, now)
-			close(t.lease.ready)
+			p.refuse(t, p.cannot(t.group, now), now)
 		}
 	}
+}
+
+// refuse ends the wait of a call that is given no slot.
+func (p *Pool) refuse(t *ticket, err error, now time.Time) {
+	p.queue.remove(t)
+	p.rates.growth.add(now, -1)
+	t.lease.refused = err
+	close(t.lease.ready)
 }
 
 // wellKnown is how many calls must have been timed before one is refused because
@@ -129,7 +135,7 @@ func (p *Pool) turnAway() {
 const wellKnown = paceMemory
 
 // admit refuses a call that the queue has no room for, or no time.
-func (p *Pool) admit(ctx context.Context, t *ticket, now time.Time) error {
+func (p *Pool) admit(t *ticket, now time.Time) error {
 	mine := p.queue.classes[t.priority].waitingOf(t.caller)
 	switch {
 	case p.queue.waiting >= p.opts.Queue || p.queue.bytes+t.bytes > p.opts.QueueBytes:
@@ -137,16 +143,16 @@ func (p *Pool) admit(ctx context.Context, t *ticket, now time.Time) error {
 	case mine >= p.opts.PerCaller:
 		return &FullError{Waiting: mine, RetryAfter: max(p.wait(1, t.group), time.Second), Caller: true}
 	}
-	deadline, limited := ctx.Deadline()
-	if !limited || p.pace.samples < wellKnown {
-		return nil
-	}
-	wait := p.waitOf(t)
-	// Half of what a call takes is a margin for short ones.
-	if now.Add(wait + p.expected(t.group.model)/2).After(deadline) {
+	if wait := p.waitOf(t); p.isTooLate(t, now.Add(wait)) {
 		return &QueueTimeoutError{RetryAfter: wait}
 	}
 	return nil
+}
+
+// isTooLate reports whether a call that is given a slot at some time should not be done
+// before its deadline. Half of what a call takes is a margin for short ones.
+func (p *Pool) isTooLate(t *ticket, at time.Time) bool {
+	return !t.deadline.IsZero() && p.pace.samples >= wellKnown && at.Add(p.expected(t.group.model)/2).After(t.deadline)
 }
 
 // waitOf is how long a call that comes now waits; 0 if nothing is known.
@@ -166,7 +172,9 @@ func (p *Pool) ahead(t *ticket, mine int) int {
 }
 
 // wait is how long the place-th in the queue waits, by the pace of late; 0 if
-// nothing is known, as while a model is being loaded.
+// nothing is known, as while a model is being loaded. How long the calls on the hosts have
+// been there is left out: it says little of what is left of answers that differ as much in
+// length as those of models do, and nothing if their lengths are spread exponentially.
 func (p *Pool) wait(place int, k groupKey) time.Duration {
 	slots, now := 0, time.Now()
 	for _, h := range p.hosts {

@@ -10,6 +10,11 @@ import (
 	"ollama-mcp/internal/route"
 )
 
+// longestPause is how long a call is held for a host that asks to be left alone, as a
+// provider does whose budget for the day is spent. Its caller may know better than to wait
+// for longer.
+const longestPause = time.Minute
+
 // errPanicked is how a lease ends whose borrower did not return.
 var errPanicked = errors.New("the borrower panicked")
 
@@ -99,7 +104,7 @@ func (p *Pool) again(ctx context.Context, k groupKey, failed []Failure) (pause t
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last, now := failed[len(failed)-1].Err, time.Now()
-	k.tried = names(failed)
+	k.tried = names(nil, failed)
 	left, well := p.others(k, now)
 	if isLack(last) {
 		// While the others are not well the same host may be asked again, but not for ever.
@@ -108,7 +113,9 @@ func (p *Pool) again(ctx context.Context, k groupKey, failed []Failure) (pause t
 	if !hostsFault(last) || len(failed) > p.opts.Retries || crashes(failed) >= mostCrashes {
 		return 0, false
 	}
-	pause = p.backoff(len(failed), last, well)
+	if pause = p.backoff(len(failed), last, well); pause > longestPause {
+		return 0, false
+	}
 	if deadline, limited := ctx.Deadline(); limited {
 		if now.Add(pause + p.expected(k.model)).After(deadline) {
 			return 0, false
@@ -149,8 +156,12 @@ func (p *Pool) backoff(attempt int, err error, others bool) time.Duration {
 	return retry.Backoff(attempt, after, p.random)
 }
 
-func names(failed []Failure) string {
+// names are those of hosts, as in groupKey: some, and those that have failed.
+func names(some []string, failed []Failure) string {
 	all := ""
+	for _, name := range some {
+		all += name + "\x00"
+	}
 	for _, f := range failed {
 		all += f.Host + "\x00"
 	}

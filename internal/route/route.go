@@ -11,6 +11,9 @@ import "time"
 type Need struct {
 	Model string // as backend.CanonicalModel spells it; "" for any host that is up
 	Host  string // name of the only host that may serve it; "" for any
+	// Tried names hosts that did not answer it when it was asked before. They serve it
+	// only if no other can that is well; nil for none.
+	Tried []string
 
 	// Runner holds the options that the runner of a model is started with, such as
 	// num_ctx, as the caller wants them; nil for none. A host that runs the model with

@@ -119,7 +119,7 @@ func (c *Call) numCtx(m Model) int {
 	if n, ok := c.Options["num_ctx"].(float64); ok && n > 0 {
 		return int(n)
 	}
-	return m.Context
+	return m.Default
 }
 
 // keepAlive is how long the model stays in memory after the call.

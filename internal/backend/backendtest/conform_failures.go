@@ -52,7 +52,9 @@ var misleading = []failure{
 	{"model too large, called internal", Refuse(500, "model requires more system memory (476.8 GiB) than is available (21.6 GiB)"), backend.NoRoom},
 	{"crash, called internal", Refuse(500, "an error was encountered while running the model: CUDA error: out of memory"), backend.Crashed},
 	{"crash a moment ago", Refuse(500, "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error"), backend.Crashed},
-	{"runner gone, called bad", Refuse(400, "do embedding request: EOF"), backend.Server},
+	{"runner died while it embedded, called bad", Refuse(400, `do embedding request: Post "http://127.0.0.1:35795/embedding": EOF`), backend.Crashed},
+	{"runner died in its answer, called bad", Refuse(400, "error reading embed response: unexpected EOF"), backend.Crashed},
+	{"runner gone, called bad", Refuse(400, "unexpected server status: llm server error"), backend.Server},
 }
 
 // streamFailures are failures only of an answer that is streamed.

@@ -19,7 +19,8 @@ type Model struct {
 	Name         string        // with or without a tag
 	Family       string        // empty: llama
 	Size         int64         // bytes; 0: 1 GB
-	Context      int           // tokens, at most and if a request asks for none; 0: 4096
+	Context      int           // tokens, at most; 0: 4096
+	Default      int           // tokens of context if a request asks for none; 0: Context
 	Dimensions   int           // of its vectors; 0: 64
 	Capabilities []string      // as /api/show lists them; nil: completion, tools, thinking, embedding
 	LoadTime     time.Duration // 0: the host's
@@ -29,6 +30,7 @@ func (m Model) withDefaults() Model {
 	m.Family = cmp.Or(m.Family, "llama")
 	m.Size = cmp.Or(m.Size, 1e9)
 	m.Context = cmp.Or(m.Context, 4096)
+	m.Default = cmp.Or(m.Default, m.Context)
 	m.Dimensions = cmp.Or(m.Dimensions, 64)
 	if m.Capabilities == nil {
 		m.Capabilities = []string{"completion", "tools", "thinking", "embedding"}

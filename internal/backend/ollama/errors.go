@@ -72,11 +72,11 @@ var (
 		"an error was encountered while running the model", // with 200, as a rule
 		"model runner has unexpectedly stopped",
 		"llama runner process no longer running",
+		"do embedding request", // with 400, as the next: the connection to the process has ended
+		"error reading embed response",
 	}
 	noRoom     = []string{"model requires more system memory"}
 	hostsFault = []string{ // with 400: the runner is gone, or going
-		"do embedding request",
-		"error reading embed response",
 		"llama runner process",
 		"unexpected server status",
 	}
