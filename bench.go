@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/ollama"
@@ -25,7 +26,7 @@ type benchOptions struct {
 }
 
 func (o *benchOptions) flags(fs *config.FlagSet) {
-	fs.StringSliceVar(&o.Models, "model", nil, "`models` to ask in turn; the first that can if not given")
+	fs.StringSliceVar(&o.Models, "model", nil, "`models` to ask in turn; the first by name that can if not given")
 	fs.IntSliceVar(&o.Callers, "callers", []int{1, 2, 4, 8, 16}, "how `many` ask at once")
 	fs.DurationVar(&o.Duration, "duration", 0, "how long each number of callers asks (default 10s, or what --calls takes)")
 	fs.IntVar(&o.Calls, "calls", 0, "calls of each number of callers")
@@ -69,6 +70,7 @@ func bench(ctx context.Context, args []string, std stdio) int {
 	}
 	stop := hosts.watch()
 	defer stop()
+	hosts.lookAt(ctx)
 	if err := o.run(ctx, c, hosts); err != nil {
 		return fail(std, err)
 	}
@@ -124,7 +126,7 @@ func (h *hosts) ask(ctx context.Context, q loadtest.Question) (a loadtest.Answer
 func directly(c config.Config) (contestants []loadtest.Contestant, stop func(), err error) {
 	targets := make([]loadtest.Target, len(c.Hosts))
 	for i, h := range c.Hosts {
-		base, err := ollama.ParseHost(h.URL)
+		base, err := ollama.ParseHost(anyBehind(h.URL))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -134,18 +136,23 @@ func directly(c config.Config) (contestants []loadtest.Contestant, stop func(), 
 	return contestants, stop, nil
 }
 
-// firstModel is the first installed one that can do what is wanted.
+// firstModel is the first installed one, by name, that can do what is wanted.
 func (h *hosts) firstModel(ctx context.Context, embeds bool) (string, error) {
 	wanted := "completion"
 	if embeds {
 		wanted = "embedding"
 	}
+	hosts := h.Hosts()
+	if len(hosts) == 0 {
+		return "", errors.New("no host was found; `ollama-mcp doctor` says why")
+	}
 	failed := fmt.Errorf("no installed model is for %s: pull one, or name one with --model", wanted)
-	for _, host := range h.Hosts() {
+	for _, host := range hosts {
 		models, err := host.Models(ctx)
 		if err != nil {
-			failed = errors.Join(failed, err)
+			failed = err
 		}
+		slices.SortFunc(models, func(a, b backend.Model) int { return strings.Compare(a.Name, b.Name) })
 		for _, m := range models {
 			info, err := host.Show(ctx, m.Name)
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,10 +84,24 @@ func (h *hosts) With(ctx context.Context, need route.Need, use func(context.Cont
 
 // Stats tell how the hosts do. Hosts that nobody has asked for a while are asked first.
 func (h *hosts) Stats() pool.Stats {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	h.lookAt(context.Background())
+	return h.Pool.Stats()
+}
+
+// lookAt waits until all hosts were asked how they are, but for no more than a second.
+func (h *hosts) lookAt(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	_ = h.fleet.Ready(ctx) // what takes longer stays unknown
-	return h.Pool.Stats()
+}
+
+// digest is that of the fleet, which before the first call knows of no model.
+func (h *hosts) digest(ctx context.Context, model string) string {
+	if digest := h.fleet.Digest(model); digest != "" {
+		return digest
+	}
+	h.lookAt(ctx)
+	return h.fleet.Digest(model)
 }
 
 // lookEvery bounds how often calls for models that are nowhere make all hosts be asked.
@@ -140,6 +155,9 @@ func pinned(c config.Config) map[string]map[string]any {
 // mostConns is how many connections are kept open to a host whose slots are learned:
 // as many as those may come to be.
 const mostConns = 64
+
+// anyBehind is the address of one host: of any that are behind a name in DNS.
+func anyBehind(url string) string { return strings.TrimPrefix(url, "dns+") }
 
 // open makes a host. Where dial is valid, connections go there, whatever the host's
 // name stands for.

@@ -113,7 +113,8 @@ func TestLinesOnStdinAreAnsweredOnStdout(t *testing.T) {
 	host := backendtest.New("gpu-1").Answer("quick brown fox")
 	out, errs, status := program(t, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}
 {"jsonrpc":"2.0","method":"notifications/initialized"}
-{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"generate","arguments":{"model":"tiny","prompt":"hi"}}}`,
+{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"generate","arguments":{"model":"tiny","prompt":"hi"}}}
+{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"generate","arguments":{"model":"tiny","prompt":"hi"}}}`,
 		[]string{"OLLAMA_HOST=" + host.Listen(t), "OLLAMA_API_KEY=sesame"})
 	if status != 0 || errs != "" {
 		t.Errorf("status %d, stderr %q", status, errs)
@@ -132,8 +133,13 @@ func TestLinesOnStdinAreAnsweredOnStdout(t *testing.T) {
 	if !strings.Contains(answers[1], `"protocolVersion":"2025-06-18"`) || !strings.Contains(answers[1], "list-models first") {
 		t.Errorf("initialize: %s", answers[1])
 	}
-	if !strings.Contains(answers[2], "quick brown fox") {
-		t.Errorf("generate: %s", answers[2])
+	for id := 2; id <= 3; id++ {
+		if !strings.Contains(answers[id], "quick brown fox") {
+			t.Errorf("generate: %s", answers[id])
+		}
+	}
+	if n := len(host.Calls()); n != 1 {
+		t.Errorf("the host was asked %d times by the same call twice", n)
 	}
 	if key := host.Calls()[0].Header.Get("Authorization"); key != "Bearer sesame" {
 		t.Errorf("the host was sent the key %q", key)
@@ -248,6 +254,20 @@ func TestDoctorFailsWhereTheMainJobCannotRun(t *testing.T) {
 	host := backendtest.New("gpu-1")
 	if out, _, status := program(t, "", nil, "doctor", "--host="+host.Listen(t)); status != ok {
 		t.Errorf("a host with a model: status %d, %q", status, out)
+	}
+}
+
+func TestDoctorAndBenchFindAHostBehindAName(t *testing.T) {
+	host := backendtest.New("gpu-1")
+	behind := "--host=dns+" + strings.Replace(host.Listen(t), "127.0.0.1", "localhost", 1)
+	if out, errs, status := program(t, "", nil, "doctor", behind); status != ok {
+		t.Errorf("doctor: status %d\n%s%s", status, out, errs)
+	}
+	if out, errs, status := program(t, "", nil, "bench", behind, "--callers=1", "--calls=3", "--compare"); status != ok {
+		t.Errorf("bench: status %d\n%s%s", status, out, errs)
+	}
+	if _, errs, _ := program(t, "", nil, "bench", "--host=dns+http://nowhere.invalid:1"); !strings.Contains(errs, "no host was found") {
+		t.Errorf("of a name that is none: %s", errs)
 	}
 }
 

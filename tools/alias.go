@@ -20,6 +20,10 @@ func (s *Settings) aliases(who caller.Caller, query string) (names []string) {
 	return names
 }
 
+func (s *Settings) isAlias(name string) bool {
+	return len(s.Models[backend.CanonicalModel(name)].Try) > 0
+}
+
 // standsFor reports whether one of the aliases may be answered by a model of our hosts.
 func (s *Settings) standsFor(aliases []string, model string) bool {
 	rungs, err := s.ladders().Of(aliases...)

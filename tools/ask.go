@@ -52,11 +52,13 @@ type outcome struct {
 	pinned  string         // which options of the caller's were overridden; "" if none
 	mended  string         // why the model was asked once more; "" if it was not
 	like    string         // the question that it was given to; "" for this one
+	tried   []string       // hosts that were asked in vain; nil if it was answered
 }
 
-// askRung has a question answered by a model of ours or a provider's. What it returns
-// is never nil. The model has to begin its answer in time, if patience is not 0.
-func (d Deps) askRung(ctx context.Context, a *asking, q question, rung route.Rung, patience time.Duration) (*outcome, error) {
+// askRung has a question answered by a model of ours or a provider's, and rather not by the
+// hosts that were tried before. What it returns is never nil. The model has to begin its
+// answer in time, if patience is not 0.
+func (d Deps) askRung(ctx context.Context, a *asking, q question, rung route.Rung, patience time.Duration, tried []string) (*outcome, error) {
 	began := time.Now()
 	blank := outcome{served: served{Requested: q.model, Model: rung.String(), Source: sourceOf(rung)}}
 	all := outcomes{best: &blank}
@@ -64,7 +66,7 @@ func (d Deps) askRung(ctx context.Context, a *asking, q question, rung route.Run
 	defer timers.stop()
 	need := d.need(q.who, a.progress, rung.Model, q.args.modelArgs, q.text+q.see)
 	need.OnWait = timers.watch(a.queued)
-	need.HedgeAfter = d.hedgeAfter(rung, need)
+	need.HedgeAfter, need.Tried = d.hedgeAfter(rung, need), tried
 	err := d.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		timers.lent()
 		got := blank
@@ -78,6 +80,9 @@ func (d Deps) askRung(ctx context.Context, a *asking, q question, rung route.Run
 			d.finishLoading(w) // for the next call
 		}
 		err = why
+	}
+	if err != nil {
+		all.best.tried = all.tried
 	}
 	all.best.served.Total = time.Since(began).Milliseconds()
 	return all.best, err

@@ -55,7 +55,7 @@ func (d Deps) climb(ctx context.Context, a *asking, q question) (*outcome, error
 		got := &outcome{}
 		if why == nil {
 			a.climbs(i, missed[:i])
-			got, why = d.askNext(ctx, a, q, ladder, rungs[i:])
+			got, why = d.askNext(ctx, a, q, ladder, rungs[i:], nil)
 		}
 		if why == nil {
 			return got.climbed(i, missed[:i]), nil
@@ -80,7 +80,7 @@ func (d Deps) askAgain(ctx context.Context, a *asking, q question, ladder *ladde
 			continue
 		}
 		a.climbs(i, missed[:i])
-		got, why := d.askNext(ctx, a, q, ladder, left)
+		got, why := d.askNext(ctx, a, q, ladder, left, missed[i].got.tried)
 		if why == nil {
 			return got.climbed(i, missed[:i]), nil
 		}
@@ -104,9 +104,10 @@ func (q question) worthAsking(ladder *ladder, missed []miss, from int) (left []r
 	return left
 }
 
-// askNext asks the first of the rungs that are left, and takes in how it did.
-func (d Deps) askNext(ctx context.Context, a *asking, q question, ladder *ladder, left []route.Rung) (*outcome, error) {
-	got, why := d.askRung(ctx, a, q, left[0], share(q.until, len(left)-1))
+// askNext asks the first of the rungs that are left, and rather not the hosts of it that
+// were tried before, and takes in how it did.
+func (d Deps) askNext(ctx context.Context, a *asking, q question, ladder *ladder, left []route.Rung, tried []string) (*outcome, error) {
+	got, why := d.askRung(ctx, a, q, left[0], share(q.until, len(left)-1), tried)
 	if ladder != nil && left[0] == ladder.first {
 		d.tell(ladder.record(ctx, why))
 	}

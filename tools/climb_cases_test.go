@@ -10,6 +10,7 @@ import (
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
 )
 
 // Why the model big does not answer, by what ladder it is asked, and what may be done
@@ -132,6 +133,26 @@ func TestRungsThatAreAskedOnceMoreHaveTheirShareOfTheTimeToo(t *testing.T) {
 		a := c.succeeds("generate", `{"model":"pro","prompt":"?","timeout_seconds":30}`)
 		if a.Meta.Served["model"] != "small" || time.Since(began).Round(time.Second) > 26*time.Second {
 			t.Errorf("after %v: %+v", time.Since(began), a)
+		}
+	})
+}
+
+func TestRungThatIsAskedOnceMoreIsAskedOfAnotherHost(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.ladder()
+		hosts := []*backendtest.Host{backendtest.New("gpu-1"), backendtest.New("gpu-2")}
+		for _, host := range hosts {
+			host.Answer("yes").Install(backendtest.Model{Name: "big"})
+		}
+		hosts[1].FirstTokenTime(time.Second) // so that it is the second choice
+		c.useAll(pool.Options{Slots: 1}, hosts...)
+		for _, host := range hosts { // so that nothing is loaded on after a call
+			c.succeeds("generate", `{"model":"big","prompt":"?","host":"`+host.Name()+`"}`)
+		}
+		failing(hosts[0], backendtest.Hang, "big")
+		a := c.succeeds("generate", `{"model":"big","prompt":"?","timeout_seconds":12,"fallback_models":["absent"]}`)
+		if a.Meta.Served["host"] != "gpu-2" || len(askedOf(hosts[0], "big")) != 2 {
+			t.Errorf("answered by %v, and gpu-1 was asked %d times, want gpu-2 after gpu-1", a.Meta.Served["host"], len(askedOf(hosts[0], "big")))
 		}
 	})
 }

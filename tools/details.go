@@ -28,7 +28,11 @@ func (d detail) can(c capability) bool {
 // detail is what a model can do. The host is asked only for one that nobody has asked for
 // yet.
 func (d Deps) detail(ctx context.Context, host backend.Backend, model string) (detail, error) {
-	return d.details.show(ctx, host, model, d.digest(backend.CanonicalModel(model)))
+	var digest string
+	if d.Digest != nil {
+		digest = d.Digest(ctx, backend.CanonicalModel(model))
+	}
+	return d.details.show(ctx, host, model, digest)
 }
 
 // of are the details of models, a few asked for at a time. Those of a model

@@ -82,7 +82,7 @@ type embedding struct {
 
 func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 	began := time.Now()
-	e.keys = d.recallVectors(e)
+	e.keys = d.recallVectors(ctx, e)
 	for batch := range slices.Chunk(e.missing(), embedBatch) {
 		bytes := 0
 		for _, i := range batch {
@@ -96,13 +96,14 @@ func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 		asked := time.Now()
 		err := d.Hosts.With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 			e.lent(lease, asked)
-			c.progress.asked(fmt.Sprintf("embedding, %d of %d done on %s", batch[0], len(e.in.Input), lease.Host.Name()))
+			c.progress.asked(fmt.Sprintf("embedding, %d of %d done on %s", e.done(), len(e.in.Input), lease.Host.Name()))
 			return d.embedBatch(ctx, lease.Host, e, batch)
 		})
 		if err != nil {
 			return err
 		}
 		d.keepVectors(e, batch)
+		e.share()
 	}
 	if e.kept == len(e.in.Input) {
 		e.served.Source = "cache"
@@ -111,14 +112,45 @@ func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 	return nil
 }
 
-// missing are the inputs that have no vector.
+// missing are the inputs that have no vector, and of equal ones the first.
 func (e *embedding) missing() (all []int) {
-	for i, v := range e.vectors {
-		if v == nil {
+	seen := make(map[string]bool)
+	for i, text := range e.in.Input {
+		if e.vectors[i] == nil && !seen[text] {
+			seen[text] = true
 			all = append(all, i)
 		}
 	}
 	return all
+}
+
+// share gives inputs the vector of an equal one.
+func (e *embedding) share() {
+	first := make(map[string]int)
+	for i, text := range e.in.Input {
+		if e.vectors[i] != nil {
+			first[text] = i
+		}
+	}
+	for i, text := range e.in.Input {
+		from, ok := first[text]
+		if e.vectors[i] == nil && ok {
+			e.vectors[i] = e.vectors[from]
+			if e.cut[from] {
+				e.cut[i] = true
+			}
+		}
+	}
+}
+
+// done is how many inputs have a vector.
+func (e *embedding) done() (n int) {
+	for _, v := range e.vectors {
+		if v != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // lent takes in what a lease says about a part of the call, which was asked for then.

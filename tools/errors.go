@@ -111,7 +111,7 @@ func explain(model string, err error) *Error {
 	return &Error{Code: Internal, Message: err.Error()}
 }
 
-const startOllama = "start Ollama there (ollama serve) or point OLLAMA_HOST to where it runs; `ollama-mcp doctor` tells more"
+const startOllama = "start Ollama there (ollama serve), or say with --host or OLLAMA_HOST where it runs; `ollama-mcp doctor` tells more"
 
 // explainHost says what can be done about err, which came of a failure on a host.
 func explainHost(model string, err error, failed *backend.Error) *Error {

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/pool"
 )
@@ -31,6 +33,52 @@ func TestPromptFarBeyondAKnownContextIsNotSent(t *testing.T) {
 			}
 			if c.sent == 0 && (a.StructuredContent["code"] != "context_too_long" || !strings.Contains(a.Content[0].Text, "the prompt has about 1250 tokens, and the context 500")) {
 				t.Errorf("%s: got %+v", c.name, a)
+			}
+		})
+	}
+}
+
+// A host may load a model with less context than the model was trained for.
+func TestPromptFarBeyondTheContextThatTheHostHasChosenIsNotSentWhileItHasThat(t *testing.T) {
+	big := backendtest.Model{Name: "big", Context: 8192, Default: 500}
+	checked := func(_ *testing.T, _ *backendtest.Host, p *pool.Pool) {
+		p.Know("gpu-1", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "big:latest", NumCtx: 500}}})
+	}
+	for name, tc := range map[string]struct {
+		since func(*testing.T, *backendtest.Host, *pool.Pool)
+		args  string
+		sent  int
+	}{
+		"it has that":                     {checked, ``, 0},
+		"nobody has looked":               {func(*testing.T, *backendtest.Host, *pool.Pool) {}, ``, 1},
+		"more is asked for":               {checked, `,"options":{"num_ctx":4096}`, 1},
+		"it is cut where that is allowed": {checked, `,"truncate":true`, 2},
+		"the model has left since": {func(t *testing.T, host *backendtest.Host, p *pool.Pool) {
+			checked(t, host, p)
+			time.Sleep(time.Hour)
+		}, ``, 1},
+		"the host gives more since": {func(t *testing.T, host *backendtest.Host, p *pool.Pool) {
+			checked(t, host, p)
+			time.Sleep(time.Hour)
+			host.Install(backendtest.Model{Name: "big", Context: 8192, Default: 4096})
+			if _, err := p.Hosts()[0].Generate(t.Context(), &backend.GenerateRequest{Model: "big", Prompt: "?"}, nil); err != nil {
+				t.Error(err)
+			}
+		}, ``, 1},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			host := backendtest.New("gpu-1").Answer("yes").Install(big)
+			p := c.pool(pool.Options{Slots: 1}, host)
+			c.useHosts(p)
+			c.succeeds("generate", `{"model":"big","prompt":"?"}`)
+			tc.since(t, host, p)
+			before := len(host.Calls())
+			a := c.call(t.Context(), "generate", `{"model":"big","prompt":"`+strings.Repeat("word ", 1000)+`"`+tc.args+`}`)
+			if n := len(host.Calls()) - before; n != tc.sent {
+				t.Errorf("%s: sent %d times, want %d: %+v", name, n, tc.sent, a)
+			}
+			if tc.sent == 0 && !strings.Contains(a.Content[0].Text, "about 1250 tokens, and the context 500; send less, or raise options.num_ctx, which may be up to 8192") {
+				t.Errorf("%s: got %+v", name, a.Content)
 			}
 		})
 	}

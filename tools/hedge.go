@@ -9,9 +9,10 @@ import (
 
 // outcomes are those of the tries of a rung, of which a hedge makes two at the same time.
 type outcomes struct {
-	mu   sync.Mutex // guards what follows
-	best *outcome   // never nil
-	won  bool       // best is that of a try that has succeeded
+	mu    sync.Mutex // guards what follows
+	best  *outcome   // never nil
+	won   bool       // best is that of a try that has succeeded
+	tried []string   // hosts that were asked
 }
 
 // add takes in what came of a try. The first success stands. Until there is one, the
@@ -19,6 +20,7 @@ type outcomes struct {
 func (o *outcomes) add(got *outcome, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.tried = append(o.tried, got.served.Host)
 	if o.won {
 		return
 	}

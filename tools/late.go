@@ -15,8 +15,8 @@ import (
 // This file is about calls that end before their answer is whole.
 
 // missed is what there is for a call that gets no whole answer: as much of one as had
-// come when its time was over, or the reason.
-func (f *fetching) missed(ctx context.Context, err error) (*outcome, error) {
+// come when its time was over, or the reason. source is where it was to come from.
+func (f *fetching) missed(ctx context.Context, source cache.Source, err error) (*outcome, error) {
 	if p, ok := errors.AsType[*cache.PanicError](err); ok {
 		panic(fmt.Sprintf("%v\n%s", p.Value, p.Stack)) // as if it had happened here
 	}
@@ -32,6 +32,9 @@ func (f *fetching) missed(ctx context.Context, err error) (*outcome, error) {
 	isOver := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	if isOver && f.wanted == nil && got.answer.Text != "" { // what there is beats nothing
 		got.answer.DoneReason = doneTimeout
+		if source == cache.Coalesced {
+			got.served.Source = sourceShared
+		}
 		got.served.Total = time.Since(f.began).Milliseconds()
 		return got, nil
 	}
@@ -105,12 +108,16 @@ func (d Deps) explainEmbed(ctx context.Context, e *embedding, err error) error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return cancelled(ctx)
 	case ctx.Err() == nil || queued:
-		return d.explainAnswer(ctx, miss{rung: route.Rung{Model: string(e.in.Model)}, got: &outcome{}, why: err})
+		failed := d.explainAnswer(ctx, miss{rung: route.Rung{Model: string(e.in.Model)}, got: &outcome{}, why: err})
+		if failed.Code == ModelNotFound && d.settings().isAlias(string(e.in.Model)) {
+			failed.Hint = "it is an alias, which embed does not know, since the vectors of two models do not compare; name the model itself"
+		}
+		return failed
 	}
 	late := &Error{
 		Code: Timeout, Retryable: true, Hint: "allow more with timeout_seconds, or embed fewer texts in a call",
 		Message: fmt.Sprintf("%s: %d of %d texts were embedded when the time limit of %v was reached",
-			e.in.Model, len(e.in.Input)-len(e.missing()), len(e.in.Input), e.in.timeout(d.Timeout)),
+			e.in.Model, e.done(), len(e.in.Input), e.in.timeout(d.Timeout)),
 	}
 	if e.keys != nil && len(e.in.Input) > 1 {
 		late.Hint += "; the same call goes on from there, since vectors are kept"

@@ -110,7 +110,7 @@ func TestTimeoutSaysWhatWasWaitedFor(t *testing.T) {
 	t.Run("a pause after a failure", func(t *testing.T) {
 		story(t, func(t *testing.T, c *client) {
 			c.keeping().use(backendtest.New("gpu-1").FailWhen(func(backendtest.Call) backendtest.Fault {
-				return backendtest.Refuse(503, "busy", "Retry-After", "60")
+				return backendtest.Refuse(503, "busy", "Retry-After", "30")
 			}))
 			c.fails("generate", ask, "overloaded", "the time limit of 5s was reached", "busy")
 		})

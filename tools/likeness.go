@@ -77,12 +77,15 @@ func (d Deps) like(ctx context.Context, q question) (found *outcome, remember fu
 		return nil, remember
 	}
 	vector, err := d.questionVector(ctx, q)
+	var ns semantic.Namespace
+	if err == nil {
+		ns, err = d.namespace(ctx, q)
+	}
 	if err != nil {
 		count(noVector, 0)
 		l.warned.Do(func() { d.Log.Warn("questions cannot be compared", "model", l.opts.Model, "error", err) })
 		return nil, remember
 	}
-	ns := d.namespace(q)
 	verdict := semantic.Judge(q.wording.question, l.index.Nearest(ns, vector, semantic.Considered), semantic.Rules{Threshold: threshold})
 	if verdict.Refused == "" {
 		found, verdict.Refused = d.answerOf(verdict.Match)
@@ -117,16 +120,17 @@ func (d Deps) likeThreshold(q question) (threshold float64, refused semantic.Rea
 }
 
 // namespace holds the questions that differ from this one in their last words only.
-func (d Deps) namespace(q question) semantic.Namespace {
-	rest, err := d.keyOf(q, q.wording.rest)
-	if err != nil { // then the question itself has no key, and is not compared
-		return semantic.Namespace{}
+func (d Deps) namespace(ctx context.Context, q question) (ns semantic.Namespace, err error) {
+	rest, err := d.keyOf(ctx, q, q.wording.rest)
+	if err != nil {
+		return ns, err
 	}
 	embedder := backend.CanonicalModel(d.Likeness.opts.Model)
+	digest, err := d.digest(ctx, embedder)
 	return semantic.Namespace{
 		Tenant: q.who.Tenant, Model: d.settings().spell(q.model),
-		Rest: rest.String() + " " + embedder + " " + d.digest(embedder),
-	}
+		Rest: rest.String() + " " + embedder + " " + digest,
+	}, err
 }
 
 // answerOf is the kept answer to the question of a match.
@@ -148,7 +152,11 @@ const sourceLike = "cache-semantic"
 // questionVector embeds a question, or remembers its vector.
 func (d Deps) questionVector(ctx context.Context, q question) (vector, error) {
 	model := backend.CanonicalModel(d.Likeness.opts.Model)
-	key, err := cache.KeyOf(cache.Scope{Tenant: q.who.Tenant, Tool: "semantic", Model: model, Digest: d.digest(model)}, q.wording.question)
+	digest, err := d.digest(ctx, model)
+	if err != nil {
+		return nil, err
+	}
+	key, err := cache.KeyOf(cache.Scope{Tenant: q.who.Tenant, Tool: "semantic", Model: model, Digest: digest}, q.wording.question)
 	if err != nil {
 		return nil, err
 	}

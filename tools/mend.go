@@ -15,6 +15,7 @@ type manner struct {
 	model     string
 	options   options           // those of the caller as far as the pool allows
 	keepAlive *backend.Duration // nil leaves it to the host
+	context   int               // that the host is believed to have chosen for the model, in tokens; 0 if it has not
 	mayCut    bool              // the host may cut the prompt
 	noThink   bool              // the model is not to think first
 	predict   int               // tokens that it may spend

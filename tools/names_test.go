@@ -90,6 +90,7 @@ func TestAliasesAreListedAndSuggested(t *testing.T) {
 			}
 		}
 		c.fails("generate", `{"model":"prop","prompt":"?"}`, "model_not_found", `did you mean "pro"?`)
+		c.fails("embed", `{"model":"pro","input":"x"}`, "model_not_found", "it is an alias, which embed does not know")
 	})
 }
 

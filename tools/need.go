@@ -52,7 +52,7 @@ func runnerOptions(asked options) map[string]any {
 func (d Deps) mannerOf(q question, rung route.Rung, lease *pool.Lease) manner {
 	m := manner{
 		model: rung.Model, options: leased(q.args.Options, lease), keepAlive: d.keepAlive(rung.Model, q.args.modelArgs),
-		mayCut: d.ContextGuard == "off" && q.args.Truncate == nil,
+		context: lease.Context, mayCut: d.ContextGuard == "off" && q.args.Truncate == nil,
 	}
 	switch {
 	case rung.Provider != "":

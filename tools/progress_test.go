@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/route"
 )
 
@@ -52,6 +53,26 @@ func TestProgressTellsByTheClockWhatACallWaitsFor(t *testing.T) {
 		}
 		if !reflect.DeepEqual(messages, want) {
 			t.Errorf("got  %q\nwant %q", messages, want)
+		}
+	})
+}
+
+func TestFailureOfAHostIsToldAndWhenTheNextTryBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProgress(nil)
+		Deps{}.need(caller.Caller{}, p, "m", modelArgs{}, 0).OnRetry(route.Retry{Host: "gpu-1", In: 3 * time.Second})
+		for _, c := range []struct {
+			later time.Duration
+			want  string
+		}{
+			{0, "gpu-1 failed; trying again in 3 s"},
+			{2500 * time.Millisecond, "gpu-1 failed; trying again in 1 s"},
+			{500 * time.Millisecond, "gpu-1 failed; trying again"},
+		} {
+			time.Sleep(c.later)
+			if got := p.say(); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
 		}
 	})
 }

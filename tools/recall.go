@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ type fetching struct {
 // in flight, or its own. It is clean.
 func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) {
 	began := time.Now()
-	policy, key := d.policy(q)
+	policy, key := d.policy(ctx, q)
 	if policy == cache.Auto {
 		if entry, ok := d.Answers.Find(key); ok {
 			return entry.Value.(*outcome).recalled(cache.Hit, entry, time.Since(began)), nil
@@ -48,7 +49,7 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 	}
 	entry, source, err := d.Answers.Fetch(ctx, key, policy, look, f.fill)
 	if err != nil {
-		return f.missed(ctx, err)
+		return f.missed(ctx, source, err)
 	}
 	shared := entry.Value.(*outcome)
 	if source == cache.Miss && f.remember != nil { // only now is the answer found under its key
@@ -81,7 +82,7 @@ func (f *fetching) fill(ctx context.Context, report func(*asking)) (e cache.Entr
 }
 
 // policy says what a question wants of what is kept, and by which key.
-func (d Deps) policy(q question) (cache.Policy, cache.Key) {
+func (d Deps) policy(ctx context.Context, q question) (cache.Policy, cache.Key) {
 	policy := cmp.Or(cache.Policy(q.args.Cache), cache.Auto)
 	if d.CacheMode == "off" || d.CacheMode == "deterministic" && !q.args.deterministic() {
 		policy = cache.Off
@@ -89,7 +90,7 @@ func (d Deps) policy(q question) (cache.Policy, cache.Key) {
 	if policy == cache.Off {
 		return cache.Off, cache.Key{}
 	}
-	key, err := d.keyOf(q, q.request)
+	key, err := d.keyOf(ctx, q, q.request)
 	if err != nil { // cannot be told apart from others, so it is not kept
 		return cache.Off, key
 	}
@@ -98,10 +99,14 @@ func (d Deps) policy(q question) (cache.Policy, cache.Key) {
 
 // keyOf is the key for the answer to a question, or for what a part of its request has
 // in common with others.
-func (d Deps) keyOf(q question, request any) (cache.Key, error) {
+func (d Deps) keyOf(ctx context.Context, q question, request any) (cache.Key, error) {
 	model := d.settings().spell(q.model)
+	digest, err := d.digest(ctx, model)
+	if err != nil {
+		return cache.Key{}, err
+	}
 	return cache.KeyOf(
-		cache.Scope{Tenant: q.who.Tenant, Tool: q.tool, Model: model, Digest: d.digest(model)},
+		cache.Scope{Tenant: q.who.Tenant, Tool: q.tool, Model: model, Digest: digest},
 		asked{
 			Request: request, Options: q.args.Options, Format: q.args.Format.RawMessage, Think: q.args.Think,
 			MayCut: d.mayCut(q.args.modelArgs), Fallback: q.args.Fallback, LocalOnly: q.args.LocalOnly || q.who.LocalOnly, Host: q.args.Host,
@@ -127,11 +132,25 @@ func (a textArgs) deterministic() bool {
 	return seeded || given && temperature == 0
 }
 
-func (d Deps) digest(model string) string {
+// digest tells apart what has gone by the name of a model, or of an alias, for which its
+// first rung counts: no other answer is kept. What no host is known to have has none.
+func (d Deps) digest(ctx context.Context, model string) (string, error) {
 	if d.Digest == nil {
-		return ""
+		return "", nil
 	}
-	return d.Digest(model)
+	rungs, err := d.settings().ladders().Of(model)
+	if err != nil {
+		return "", err
+	}
+	first := rungs[0]
+	if first.Provider != "" {
+		return first.Provider + "/" + first.Model, nil
+	}
+	digest := d.Digest(ctx, first.Model)
+	if digest == "" {
+		err = errors.New("no host is known to have " + first.Model)
+	}
+	return digest, err
 }
 
 // Size implements cache.Value. Lists are short, and in the rest.
@@ -160,6 +179,9 @@ func (got *outcome) clean() {
 	a.Text, a.Thinking = strings.Clone(clean(a.Text)), strings.Clone(clean(a.Thinking))
 }
 
+// sourceShared is the source of an answer that was made for another call.
+const sourceShared = "coalesced"
+
 // recalled is an outcome for the call that gets it, which notes that it was made for
 // another.
 func (got *outcome) recalled(source cache.Source, entry cache.Entry, took time.Duration) *outcome {
@@ -168,7 +190,7 @@ func (got *outcome) recalled(source cache.Source, entry cache.Entry, took time.D
 	switch source {
 	case cache.Coalesced:
 		if got.served.Source != sourceLike {
-			got.served.Source = "coalesced"
+			got.served.Source = sourceShared
 		}
 	case cache.Hit:
 		got.isOld("cache", entry)

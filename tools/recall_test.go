@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ollama-mcp/cache"
+	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/pool"
@@ -34,6 +35,9 @@ func TestSameQuestionIsAnsweredFromWhatIsKept(t *testing.T) {
 		if s := again.Meta.Served; s["source"] != "cache" || s["age_seconds"] != 90.0 || s["host"] != "gpu-1" || s["trace_id"] == first.Meta.Served["trace_id"] {
 			t.Errorf("served: %v", s)
 		}
+		if s := again.Meta.Served; first.Meta.Served["first_token_ms"] == 0.0 || s["first_token_ms"] != 0.0 || s["load_ms"] != 0.0 || s["queue_ms"] != 0.0 {
+			t.Errorf("it is said to have waited as the first did: %v, and first: %v", s, first.Meta.Served)
+		}
 		if !strings.Contains(again.Content[1].Text, `kept from 90 s ago. With cache "refresh"`) {
 			t.Errorf("the reader is not told: %+v", again.Content)
 		}
@@ -48,7 +52,7 @@ func TestSameQuestionIsAnsweredFromWhatIsKept(t *testing.T) {
 func TestOtherQuestionIsNotAnsweredFromWhatIsKept(t *testing.T) {
 	digest := "one"
 	story(t, func(t *testing.T, c *client) {
-		c.deps.Digest = func(string) string { return digest }
+		c.deps.Digest = func(context.Context, string) string { return digest }
 		host := c.keeping().use(backendtest.New("gpu-1").Answer(`{"a":1}`))
 		c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
 		n := 1
@@ -68,25 +72,35 @@ func TestOtherQuestionIsNotAnsweredFromWhatIsKept(t *testing.T) {
 			`{"model":"tiny","prompt":"?","think":false}`,
 			`{"model":"tiny","prompt":"?","format":"json"}`,
 			`{"model":"tiny","prompt":"?","truncate":true}`,
+			`{"model":"tiny","prompt":"?","fallback_models":["small"]}`,
+			`{"model":"tiny","prompt":"?","local_only":true}`,
+			`{"model":"tiny","prompt":"?","host":"gpu-1"}`,
 			`{"model":"tiny","prompt":"?","cache":"off"}`,
 			`{"model":"tiny","prompt":"?","cache":"refresh"}`,
 		} {
 			asksAnew(args, c, args)
 		}
+		asksAnew("a caller of whom nothing may leave for a cloud", c.as(caller.Caller{LocalOnly: true}), `{"model":"tiny","prompt":"?","system":"be kind"}`)
+		asksAnew("a caller of whom it may", c.as(caller.Caller{}), `{"model":"tiny","prompt":"?","system":"be kind"}`)
 		asksAnew("another tenant", c.as(caller.Caller{Tenant: "b"}), `{"model":"tiny","prompt":"?"}`)
 		digest = "two"
 		asksAnew("another model of that name", c, `{"model":"tiny","prompt":"?"}`)
+		digest = ""
+		for range 2 {
+			asksAnew("a model that is not known to be installed", c, `{"model":"tiny","prompt":"?"}`)
+		}
 	})
 }
 
 func TestOnlyWholeAnswersAreKept(t *testing.T) {
 	for name, reply := range map[string]backendtest.Reply{
-		"cut": {Text: "one", DoneReason: "length"},
+		"cut":             {Text: "one", DoneReason: "length"},
+		"calls for tools": {ToolCalls: make([]backend.ToolCall, 1)},
 	} {
 		story(t, func(t *testing.T, c *client) {
 			host := c.keeping().use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply { return reply }))
 			for range 2 {
-				c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
+				c.succeeds("chat", `{"model":"tiny","messages":[{"role":"user","content":"?"}]}`)
 			}
 			if n := len(host.Calls()); n != 2 {
 				t.Errorf("%s: %d calls, want 2", name, n)
@@ -196,7 +210,7 @@ func TestCallThatLeavesTakesNothingFromThoseWhoStay(t *testing.T) {
 		})
 		all.Go(func() { // whose time is over when a part has come
 			a := c.succeeds("generate", `{"model":"tiny","prompt":"?","timeout_seconds":21.5}`)
-			if !strings.HasPrefix("one two three", a.Content[0].Text) || a.Meta.Served["done_reason"] != "timeout" {
+			if !strings.HasPrefix("one two three", a.Content[0].Text) || a.Meta.Served["done_reason"] != "timeout" || a.Meta.Served["source"] != "coalesced" {
 				t.Errorf("whose time is over: %+v", a)
 			}
 		})
@@ -250,6 +264,68 @@ func TestOnlyTextsThatAreNewAreEmbedded(t *testing.T) {
 			if fmt.Sprint(v) != fmt.Sprint(anew.StructuredContent["vectors"].([]any)[i]) {
 				t.Fatalf("vector %d is not that of its text", i)
 			}
+		}
+	})
+}
+
+func TestEqualTextsOfACallAreEmbeddedOnce(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1"))
+		texts := strings.Repeat(`"same",`, 100) + `"other",` + strings.Repeat(`"same",`, 99) + `"same"`
+		got := c.succeeds("embed", `{"model":"tiny","input":[`+texts+`],"output":"inline","cache":"off"}`).StructuredContent
+		vectors := got["vectors"].([]any)
+		if len(vectors) != 201 || len(host.Calls()) != 1 {
+			t.Fatalf("%d vectors of %d requests, want 201 of one", len(vectors), len(host.Calls()))
+		}
+		for i, v := range vectors {
+			if same := fmt.Sprint(v) == fmt.Sprint(vectors[0]); same != (i != 100) {
+				t.Errorf("vector %d: equal to the first: %v", i, same)
+			}
+		}
+	})
+}
+
+func TestTextIsEmbeddedAnewIfAnythingElseDiffers(t *testing.T) {
+	digest := "one"
+	for name, tc := range map[string]struct {
+		change func(*client)
+		args   string
+		anew   bool
+	}{
+		"nothing":           {nil, ``, false},
+		"the dimensions":    {nil, `,"dimensions":4`, true},
+		"an option":         {nil, `,"options":{"num_ctx":512}`, true},
+		"the host":          {nil, `,"host":"gpu-1"`, true},
+		"that it is off":    {nil, `,"cache":"off"`, true},
+		"that it is new":    {nil, `,"cache":"refresh"`, true},
+		"the tenant":        {func(c *client) { c.who.Tenant = "b" }, ``, true},
+		"the model's files": {func(*client) { digest = "two" }, ``, true},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			digest = "one"
+			c.deps.Digest = func(context.Context, string) string { return digest }
+			host := c.keeping().use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+			c.succeeds("embed", `{"model":"words","input":["a text"]}`)
+			if tc.change != nil {
+				tc.change(c)
+			}
+			c.succeeds("embed", `{"model":"words","input":["a text"]`+tc.args+`}`)
+			if anew := len(host.Calls()) == 2; anew != tc.anew {
+				t.Errorf("%s: embedded anew: %v, want %v", name, anew, tc.anew)
+			}
+		})
+	}
+}
+
+func TestWithTheCacheOffNoVectorsAreKept(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.deps.CacheMode = "off"
+		host := c.keeping().use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		for range 2 {
+			c.succeeds("embed", `{"model":"words","input":["a text"]}`)
+		}
+		if n := len(host.Calls()); n != 2 {
+			t.Errorf("%d calls, want 2", n)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"context"
 	"slices"
 
 	"ollama-mcp/cache"
@@ -8,12 +9,16 @@ import (
 
 // recallVectors takes the vectors of a call that are kept, and returns the keys of all
 // of them; nil if none are to be kept.
-func (d Deps) recallVectors(e *embedding) []cache.Key {
+func (d Deps) recallVectors(ctx context.Context, e *embedding) []cache.Key {
 	if e.in.Cache == "off" || d.CacheMode == "off" {
 		return nil
 	}
 	model := d.settings().spell(string(e.in.Model))
-	scope := cache.Scope{Tenant: e.who.Tenant, Tool: "embed", Model: model, Digest: d.digest(model)}
+	digest, err := d.digest(ctx, model)
+	if err != nil {
+		return nil
+	}
+	scope := cache.Scope{Tenant: e.who.Tenant, Tool: "embed", Model: model, Digest: digest}
 	keys := make([]cache.Key, len(e.in.Input))
 	for i, text := range e.in.Input {
 		key, err := cache.KeyOf(scope, []any{text, e.in.Dimensions, e.in.Options, e.in.Host})

@@ -8,15 +8,22 @@ import (
 )
 
 func TestRequestUnderWhichModelsCrashIsNotToBeSentAgain(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		c.use(backendtest.New("gpu-1").FailWhen(func(backendtest.Call) backendtest.Fault {
-			return backendtest.Refuse(500, "model runner has unexpectedly stopped")
-		}))
-		a := c.fails("generate", `{"model":"tiny","prompt":"?"}`, "upstream", "models crash under this request", "ask otherwise")
-		if a.StructuredContent["retryable"] != false {
-			t.Errorf("got %+v", a.StructuredContent)
-		}
-	})
+	for tool, tc := range map[string]struct {
+		args   string
+		status int
+		said   string
+	}{
+		"generate": {`{"model":"tiny","prompt":"?"}`, 500, "model runner has unexpectedly stopped"},
+		"embed":    {`{"model":"tiny","input":"?"}`, 400, `do embedding request: Post "http://127.0.0.1:35795/embedding": EOF`},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			host := c.use(backendtest.New("gpu-1").FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(tc.status, tc.said) }))
+			a := c.fails(tool, tc.args, "upstream", "models crash under this request", "ask otherwise")
+			if n := len(host.Calls()); a.StructuredContent["retryable"] != false || n != 2 {
+				t.Errorf("%s: got %+v after %d tries, want 2", tool, a.StructuredContent, n)
+			}
+		})
+	}
 }
 
 func TestRefusalByAHostNamesTheNextStep(t *testing.T) {

@@ -31,7 +31,7 @@ func status(d Deps) mcpserver.ServerTool {
 			Rates: rateStatus{rounded(s.Rates.Calls), rounded(s.Rates.Served), rounded(s.Rates.Failed), rounded(s.Rates.Growth)},
 		}
 		for _, h := range s.Hosts {
-			out.Hosts = append(out.Hosts, hostStatusOf(h))
+			out.Hosts = append(out.Hosts, hostStatusOf(h, caller.FromContext(ctx)))
 		}
 		out.Cache = cacheStatusOf(d.Answers.Stats())
 		out.Cache.Semantic = d.Likeness.status()
@@ -40,7 +40,8 @@ func status(d Deps) mcpserver.ServerTool {
 	})
 }
 
-func hostStatusOf(h pool.HostStats) hostStatus {
+// hostStatusOf shows a caller no models but those that it may use.
+func hostStatusOf(h pool.HostStats, who caller.Caller) hostStatus {
 	out := hostStatus{
 		Name: h.Name, Well: h.Well, Why: h.Why, Version: h.Version,
 		Busy: h.Busy, Slots: h.Slots, Learned: h.Learned, Fewest: h.Fewest, Most: h.Most, Reason: h.Reason,
@@ -50,6 +51,9 @@ func hostStatusOf(h pool.HostStats) hostStatus {
 		out.Until = h.Until.UTC().Format(time.RFC3339)
 	}
 	for _, m := range h.Checked {
+		if !who.MayUse(m.Model) {
+			continue
+		}
 		loaded := loadedStatus{Model: m.Model, Context: m.NumCtx, VRAM: rounded(m.VRAM)}
 		if in := time.Until(m.Expires); !m.Expires.IsZero() && in < never {
 			loaded.Expires = m.Expires.UTC().Format(time.RFC3339)

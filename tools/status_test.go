@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/pool"
 	"ollama-mcp/tools"
 )
@@ -53,6 +54,10 @@ func TestStatusTellsWhatThePoolDoes(t *testing.T) {
 		}
 		if want := []any{now.Add(5 * time.Minute).Format(time.RFC3339), nil, nil}; fmt.Sprint(expires) != fmt.Sprint(want) {
 			t.Errorf("models are unloaded at %v, want %v", expires, want)
+		}
+		other := c.as(caller.Caller{ID: "b", Models: []string{"soon:*"}}).succeeds("status", `{}`).StructuredContent
+		if told := fmt.Sprint(other["hosts"]); !strings.Contains(told, "soon") || strings.Contains(told, "unsaid") {
+			t.Errorf("who may use one model is told of %s", told)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"ollama-mcp/internal/backend"
 )
@@ -91,12 +92,16 @@ func (d Deps) clamped(ctx context.Context, q question, w work) string {
 func (d Deps) sizes(w work, asked options, bytes int) *promptTooLong {
 	return &promptTooLong{
 		err:    &backend.Error{Host: w.host.Name(), Class: backend.TooLong},
-		prompt: d.tokens.of(w.rung.String()).count(bytes), context: wholeNumber(w.m.options["num_ctx"]), wanted: wholeNumber(asked["num_ctx"]),
+		prompt: d.tokens.of(w.rung.String()).count(bytes), wanted: wholeNumber(asked["num_ctx"]),
+		context: cmp.Or(w.m.context, wholeNumber(w.m.options["num_ctx"])),
 	}
 }
 
-// loadedContext is the context that a host has a model loaded with; 0 if it cannot be told.
+// loadedContext is the context that a host has a model loaded with; 0 if it cannot be told,
+// as while the host loads another.
 func loadedContext(ctx context.Context, host backend.Backend, model string) int {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	running, err := host.Running(ctx)
 	if err != nil {
 		return 0
@@ -118,20 +123,24 @@ const (
 
 // fits refuses a prompt that is far beyond the context that the model is loaded with, or
 // can have, where the host would only be asked to refuse it, and perhaps load the model
-// for that.
+// for that. A host that is too old to refuse would cut it.
 func (d Deps) fits(ctx context.Context, q question, w work) error {
 	if w.rung.Provider != "" || d.mayCut(q.args.modelArgs) {
 		return nil
 	}
 	e, least := d.sizes(w, q.args.Options, q.text), float64(d.tokens.of(w.rung.String()).leastCount(q.text))
-	if q.text >= large || e.context > 0 && least > clearly*float64(e.context) {
+	isBeyond := func() bool { return e.context > 0 && least > clearly*float64(e.context) }
+	if w.m.context > 0 && isBeyond() && loadedContext(ctx, w.host, w.rung.Model) != w.m.context {
+		e.context = 0 // it is not what it was at the last check
+	}
+	if q.text >= large || isBeyond() {
 		about, err := d.detail(ctx, w.host, w.rung.Model)
 		if err == nil && about.context > 0 {
 			e.most = about.context
 			e.context = min(cmp.Or(e.context, e.most), e.most)
 		}
 	}
-	if e.context == 0 || least <= clearly*float64(e.context) {
+	if !isBeyond() {
 		return nil
 	}
 	return e

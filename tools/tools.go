@@ -76,8 +76,9 @@ type Deps struct {
 	// Likeness answers questions that mean the same as one whose answer is kept; nil
 	// compares none.
 	Likeness *Likeness
-	// Digest tells models of the same name apart; nil leaves them alike.
-	Digest func(model string) string
+	// Digest tells models of the same name apart; nil leaves them alike. Of a model for
+	// which it is "" nothing is kept.
+	Digest func(ctx context.Context, model string) string
 	Log    *slog.Logger
 	// Background runs work that outlives the call that began it, until the
 	// context that it is given ends with the program. nil: there is no such work.

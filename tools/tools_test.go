@@ -3,6 +3,7 @@ package tools_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -413,7 +414,11 @@ func TestEmbedReturnsFewVectorsInlineAndManyAsAResource(t *testing.T) {
 			t.Errorf("got %+v", a.StructuredContent)
 		}
 
-		many, err := json.Marshal(strings.Fields(strings.Repeat("word ", 100)))
+		words := make([]string, 100)
+		for i := range words {
+			words[i] = fmt.Sprint("word ", i)
+		}
+		many, err := json.Marshal(words)
 		if err != nil {
 			t.Fatal(err)
 		}

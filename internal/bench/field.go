@@ -43,7 +43,7 @@ const (
 	pooled
 	twiceTheSlots // that the host has: as many requests wait there
 	learnedSlots  // nobody has told the pool how many there are
-	firstServer // the control
+	firstServer   // the control
 )
 
 // measure has all take on the load, in turns, and prints the table.

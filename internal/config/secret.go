@@ -35,8 +35,8 @@ func (r *reader) secretInVariable(p *string) value {
 	})
 }
 
-// variableName is what the names of environment variables look like, and no key does.
-var variableName = regexp.MustCompile("^[A-Z][A-Z_]{2,39}$")
+// variableName is what the names of environment variables look like, and few keys do.
+var variableName = regexp.MustCompile("^[A-Z][A-Z0-9_]{2,39}$")
 
 // secretInFile is the name of a file. Errors do not say it either.
 func (r *reader) secretInFile(p *string) value {

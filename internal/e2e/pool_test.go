@@ -335,3 +335,26 @@ func TestHostsThatAreReplacedWhileTheProgramRunsLoseNoCall(t *testing.T) {
 	all.Wait()
 	t.Logf("calls served %v", served.all())
 }
+
+func TestModelIsNotLoadedAnewForLessContextThanItHas(t *testing.T) {
+	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
+	s := connect(t, ollama)
+	for _, c := range []struct {
+		options           string
+		loads, overridden int
+	}{
+		{`{"num_ctx":1024}`, 1, 0},
+		{`{"num_ctx":512}`, 0, 1},
+		{`{"num_ctx":1536}`, 1, 0},
+		{`{"num_ctx":1024}`, 0, 1},
+	} {
+		before := loads(ollama)
+		l, err := s.lend(`{"model":"tiny-says","prompt":"hi","cache":"off","options":` + c.options + `}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := loads(ollama) - before; n != c.loads || len(l.Overridden) != c.overridden {
+			t.Errorf("%s: %d loads, want %d; overridden: %v", c.options, n, c.loads, l.Overridden)
+		}
+	}
+}
