@@ -41,9 +41,9 @@ const (
 	oneConnection = iota
 	defaultClient
 	pooled
-	twiceTheSlots // that the host has: as many requests wait there
-	learnedSlots  // nobody has told the pool how many there are
-	firstServer   // the control
+	thriceTheSlots // that the host has: most requests wait there
+	learnedSlots   // nobody has told the pool how many there are
+	firstServer    // the control
 )
 
 // measure has all take on the load, in turns, and prints the table.
@@ -55,7 +55,7 @@ func (f field) measure(ctx context.Context, table, progress io.Writer, servers .
 	for _, p := range []struct {
 		name         string
 		slots, calls int
-	}{{"pool", f.slots, 0}, {"pool, twice the slots", 2 * f.slots, aside}, {"pool, learned slots", 0, aside}} {
+	}{{"pool", f.slots, 0}, {"pool, three times the slots", 3 * f.slots, aside}, {"pool, learned slots", 0, aside}} {
 		c, closePool, err := f.pool(p.name, p.slots)
 		if err != nil {
 			return nil, err
@@ -175,7 +175,7 @@ func measureOllama(ctx context.Context, l load, commands [contenders][]string, p
 	}
 	fmt.Fprintf(table, "\nIn parts of what the control makes, as medians of %d rounds:\n", l.rounds)
 	for _, r := range report.Rows[pooled:] {
-		fmt.Fprintf(table, "%-22s %.3f\n", r.Contestant, medianRatio(r.Turns, report.Rows[firstServer].Turns))
+		fmt.Fprintf(table, "%-27s %.3f\n", r.Contestant, medianRatio(r.Turns, report.Rows[firstServer].Turns))
 	}
 	return nil
 }

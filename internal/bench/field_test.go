@@ -35,7 +35,7 @@ func TestFieldAnswersEveryCallAndThePoolKeepsItsConnections(t *testing.T) {
 		{"one connection", 40, 0},
 		{"default client", 200, 200},
 		{"pool", 200, 3},
-		{"pool, twice the slots", 40, 7},
+		{"pool, three times the slots", 40, 11},
 		{"pool, learned slots", 40, 19},
 	} {
 		got := report.Rows[i]
@@ -122,7 +122,7 @@ func TestRealOllamaIsAskedForItsModel(t *testing.T) {
 	if got, want := host.Stats().Calls, 7+40+200+200+40+40+200+200; got != want {
 		t.Errorf("the host was asked %d times, want %d:\n%s", got, want, &table)
 	}
-	for _, want := range []string{"generate with says", "\nserver: control ", "\nserver: ours ", "as medians of 2 rounds:\npool ", "\nserver: control        1.000\n"} {
+	for _, want := range []string{"generate with says", "\nserver: control ", "\nserver: ours ", "as medians of 2 rounds:\npool ", "\nserver: control             1.000\n"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &table)
 		}
