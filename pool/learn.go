@@ -113,7 +113,7 @@ func (p *Pool) learnLimit(l *Lease, overload bool, now time.Time) {
 	}
 	h.limit.Observe(now, limiter.Sample{
 		Model: l.key().model, FirstToken: l.seen.firstToken + l.ownTime(now), PerToken: l.seen.perToken, Tokens: l.seen.tokens,
-		InFlight: len(h.lent), Backlog: p.queue.waiting > 0, Overload: overload,
+		Took: now.Sub(l.began) - l.seen.load, InFlight: len(h.lent), Backlog: p.queue.waiting > 0, Overload: overload,
 	})
 }
 

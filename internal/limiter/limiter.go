@@ -24,6 +24,7 @@ type Sample struct {
 	FirstToken time.Duration
 	PerToken   time.Duration // mean time from one token to the next; 0 if there were none
 	Tokens     int           // of the answer; 0 if there were none, or nobody counted them
+	Took       time.Duration // that the slot was held, loading aside; 0: what follows from the above
 	InFlight   int           // calls on the host when this one ended, itself included
 	Backlog    bool          // other calls waited for a slot of this host
 	Overload   bool          // the host refused for load; the times mean nothing
@@ -38,6 +39,9 @@ const (
 	double = 0.25
 	more   = 0.10
 	fewer  = 0.10
+	// lenient is what two rounds may be wrong by. Of the briefest calls, more at once get
+	// the benefit of that doubt, until they are not brief any more for waiting on the host.
+	lenient = 0.02
 	// brief is how long calls take whose wait on the host is still worth looking at. Shorter
 	// ones gain more by it: a call more than the host works on closes the gap between an
 	// answer and the next request.

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -34,7 +35,9 @@ func (u *usual) learn(s Sample) {
 }
 
 // took is how long the call had its slot.
-func (s Sample) took() time.Duration { return s.FirstToken + time.Duration(s.Tokens)*s.PerToken }
+func (s Sample) took() time.Duration {
+	return cmp.Or(s.Took, s.FirstToken+time.Duration(s.Tokens)*s.PerToken)
+}
 
 // slowness is the time that a call of usual length would have taken at the pace of a
 // sample, as a part of the usual time.

@@ -47,18 +47,18 @@ func (l *Limiter) settle(got speed) {
 
 // pays reports whether the limit on trial is better than the one before. Fewer calls at
 // once are better if the host does nearly as much: the others wait where they can be
-// seen, ordered and sent elsewhere.
+// seen, ordered and sent elsewhere. Of brief calls more are better if it does.
 func (l *Limiter) pays(got speed) bool {
 	atBest := float64(got.limit)/float64(l.base.limit) - 1 // below 0 for fewer calls
-	share := more
+	share, lean := more, lenient
 	switch {
 	case l.doubles():
 		share = double
 	case l.down:
-		share = fewer
+		share, lean = fewer, -lenient
 	}
-	share *= min(1, l.took.Seconds()/brief.Seconds())
-	return got.rate()/l.base.rate()-1 >= share*atBest
+	long := min(1, l.took.Seconds()/brief.Seconds()) // 1 for calls that are not brief
+	return got.rate()/l.base.rate()-1 >= long*share*atBest-(1-long)*lean
 }
 
 // doubles reports whether the limit doubles with the present trial, or the next: as long
