@@ -73,10 +73,10 @@ func TestMistakesAreAnsweredWithTheirCauseAndLeaveNothingBehind(t *testing.T) {
 	t.Logf("%d files open, peak memory %s", files, peakMemory(t, s.cmd.Process.Pid))
 }
 
-// stillAnswers wants the next call to work.
+// stillAnswers wants the next call to work, and to be asked of Ollama.
 func (s *session) stillAnswers(t *testing.T) {
 	t.Helper()
-	if a := s.start("generate", `{`+hi+`}`).result(); a.text() != tinymodels.Says.Answer {
+	if a := s.start("generate", `{`+hi+`,"cache":"off"}`).result(); a.text() != tinymodels.Says.Answer {
 		t.Errorf("the next call: got %+v", a)
 	}
 }

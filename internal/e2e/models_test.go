@@ -10,6 +10,7 @@ import (
 	"github.com/ollama/ollama/api"
 	"github.com/ollama/ollama/types/model"
 
+	"ollama-mcp/internal/e2e/ollamatest"
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
@@ -267,7 +268,7 @@ func TestGapBeforeASuffixIsFilled(t *testing.T) {
 }
 
 func TestPromptThatDoesNotFitIsRefusedOrCutAndSaidToBe(t *testing.T) {
-	s := connect(t, shared)
+	s := connect(t, ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}}))
 	args := `{"model":"tiny-says","prompt":"` + strings.Repeat("word ", 200) + `","options":{"num_ctx":256}`
 	a := s.succeeds("generate", args+`,"truncate":true}`)
 	if a.text() != tinymodels.Says.Answer || !strings.Contains(a.rest(), "did not fit the model's context") || a.Meta.Served.TokensIn > 256 {

@@ -16,7 +16,7 @@ func TestSessionOutlivesAnOllamaThatIsDown(t *testing.T) {
 	ollama.Kill()
 	name := strings.TrimPrefix(ollama.URL(), "http://")
 	for tool, call := range map[string]*pending{ // each is tried again for a while
-		"generate":    s.start("generate", `{"model":"tiny-says","prompt":"hi"}`),
+		"generate":    s.start("generate", `{"model":"tiny-says","prompt":"hi","cache":"off"}`),
 		"chat":        s.start("chat", `{"model":"tiny-says","messages":[{"role":"user","content":"hi"}]}`),
 		"embed":       s.start("embed", `{"model":"tiny-words","input":"hi"}`),
 		"list-models": s.start("list-models", `{}`),
