@@ -125,8 +125,9 @@ func (h *hosts) ask(ctx context.Context, q loadtest.Question) (a loadtest.Answer
 // directly are the contestants that do without a pool.
 func directly(c config.Config) (contestants []loadtest.Contestant, stop func(), err error) {
 	targets := make([]loadtest.Target, len(c.Hosts))
-	for i, h := range c.Hosts {
-		base, err := ollama.ParseHost(anyBehind(h.URL))
+	for i, h := range specs(c) {
+		h, _ = h.Fixed()
+		base, err := ollama.ParseHost(h.URL)
 		if err != nil {
 			return nil, nil, err
 		}

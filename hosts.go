@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,9 +154,6 @@ func pinned(c config.Config) map[string]map[string]any {
 // mostConns is how many connections are kept open to a host whose slots are learned:
 // as many as those may come to be.
 const mostConns = 64
-
-// anyBehind is the address of one host: of any that are behind a name in DNS.
-func anyBehind(url string) string { return strings.TrimPrefix(url, "dns+") }
 
 // open makes a host. Where dial is valid, connections go there, whatever the host's
 // name stands for.

@@ -177,7 +177,7 @@ func examine(ctx context.Context, args []string, std stdio) int {
 	}
 	var all []backend.Backend
 	for _, spec := range specs(c) {
-		spec.URL = anyBehind(spec.URL)
+		spec, _ = spec.Fixed()
 		host, err := open(spec, netip.Addr{})
 		if err != nil {
 			return complain(std, fmt.Errorf("host %s: %w", spec.Name, err))

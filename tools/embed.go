@@ -83,6 +83,7 @@ type embedding struct {
 func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 	began := time.Now()
 	e.keys = d.recallVectors(ctx, e)
+	defer e.share()
 	for batch := range slices.Chunk(e.missing(), embedBatch) {
 		bytes := 0
 		for _, i := range batch {
@@ -103,7 +104,6 @@ func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 			return err
 		}
 		d.keepVectors(e, batch)
-		e.share()
 	}
 	if e.kept == len(e.in.Input) {
 		e.served.Source = "cache"

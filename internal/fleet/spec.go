@@ -23,8 +23,9 @@ type Spec struct {
 	CAFile string // PEM file of authorities trusted beside the system's; "" for none
 }
 
-// fixed is the spec without dns+, if that is there.
-func (s Spec) fixed() (_ Spec, dns bool) {
+// Fixed is the spec without dns+, and whether that is there. Such a spec stands for one
+// host: any of those behind the name.
+func (s Spec) Fixed() (_ Spec, dns bool) {
 	const dnsScheme = "dns+"
 	dns = len(s.URL) >= len(dnsScheme) && strings.EqualFold(s.URL[:len(dnsScheme)], dnsScheme)
 	if dns {
@@ -35,7 +36,7 @@ func (s Spec) fixed() (_ Spec, dns bool) {
 
 // at is the spec of one host behind the name.
 func (s Spec) at(addr netip.Addr) Spec {
-	s, dns := s.fixed()
+	s, dns := s.Fixed()
 	if dns {
 		s.Name += "@" + addr.String()
 	}
@@ -45,7 +46,7 @@ func (s Spec) at(addr netip.Addr) Spec {
 // dnsName is the name to look up; "" if the URL stands for one host. Its error
 // does not quote the URL, which may hold a password.
 func (s Spec) dnsName() (string, error) {
-	s, dns := s.fixed()
+	s, dns := s.Fixed()
 	if !dns {
 		return "", nil
 	}
