@@ -35,7 +35,7 @@ func TestFieldAnswersEveryCallAndThePoolKeepsItsConnections(t *testing.T) {
 		{"one connection", 40, 0},
 		{"default client", 200, 200},
 		{"pool", 200, 3},
-		{"pool, three times the slots", 40, 11},
+		{"pool, three times the slots", 40, 19}, // as below: a slot that the host lacks may be served sooner than a dial is done
 		{"pool, learned slots", 40, 19},
 	} {
 		got := report.Rows[i]
