@@ -114,15 +114,6 @@ func TestEntryServesForItsTimeOnly(t *testing.T) {
 	}
 }
 
-func TestAgeIsToldByAClockThatNeverJumps(t *testing.T) {
-	c, key := open(t, small), keyOf(t, "question")
-	c.Set(key, cache.Entry{Value: text("answer")})
-	e, _ := c.Get(key)
-	if !strings.Contains(e.Stored.String(), "m=") {
-		t.Errorf("Stored is %v, want a monotonic reading in it", e.Stored)
-	}
-}
-
 func TestCacheThatKeepsNothingStartsNothing(t *testing.T) {
 	for _, o := range []cache.Options{{}, {Size: 1 << 20}, {TTL: time.Hour}} {
 		synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left: there is no Close

@@ -10,9 +10,9 @@ type Policy string
 
 // The policies.
 const (
-	Auto    Policy = "auto"    // an answer that is kept or in the making will do
-	Refresh Policy = "refresh" // a new answer, to be kept in place of the old
-	Off     Policy = "off"     // an answer of its own, not kept
+	Auto    Policy = "auto"    // a cached answer, or one in flight, will do
+	Refresh Policy = "refresh" // a new answer, which replaces the cached one
+	Off     Policy = "off"     // an answer of the call's own, which is not cached
 )
 
 // Source says where an answer came from.
@@ -20,58 +20,73 @@ type Source string
 
 // The sources.
 const (
-	Miss      Source = "miss"      // from the call's own fill
-	Hit       Source = "hit"       // from the cache
-	Coalesced Source = "coalesced" // from a fill that another call had begun
+	Miss      Source = "miss"      // the call's own fill
+	Hit       Source = "hit"       // the cache
+	Coalesced Source = "coalesced" // the fill of another call, which was in flight
 )
 
-// Fill makes an answer, and says whether it may be kept: whole answers may, never
-// errors. It may report its progress at any time while it runs. Its context is the
-// one that Flights.Do describes: without values, so that a fill brings along what
-// it needs to know of its caller.
-type Fill[P any] func(ctx context.Context, report func(P)) (e Entry, keep bool, err error)
+// Fill makes an answer, and says whether it may be kept: whole answers may, errors
+// never. It may report progress at any time while it runs. Flights.Do describes its
+// context.
+type Fill[P any] func(ctx context.Context, waiters Waiters[P]) (e Entry, keep bool, err error)
 
-// question tells fills in flight apart: whoever wants a new answer is not served by
-// a fill that may find an old one.
-type question struct {
-	key     Key
-	refresh bool
+// Lookup is one look-up of an answer.
+type Lookup struct {
+	Key    Key
+	Policy Policy
+	// Variant tells apart calls that may use the same cached answer but must not share
+	// one in flight, such as calls of different priority. It must be comparable.
+	Variant any
+	// Deadline ends the wait for an answer that is not cached; the zero Time leaves
+	// that to the context. A hit is cheaper than the timer that this saves it.
+	Deadline time.Time
 }
 
-// found is what a flight comes back with.
+// request tells fills in flight apart.
+type request struct {
+	key     Key
+	refresh bool // a call that wants a new answer must not join a fill that may find an old one
+	variant any
+}
+
+// found is the result of a flight.
 type found struct {
 	Entry
 	hit bool
 }
 
-// Fetch returns the answer kept under a key, or else that of a fill: its own or one
-// for the same key in flight, whichever was first. Flights.Do says how fills are
-// shared, ended and reported on. With an error, the entry is what the fill returned
-// with it. Under the policy Off fill runs alone, here and with ctx.
-func (c *Cache[P]) Fetch(ctx context.Context, key Key, policy Policy, onProgress func(P), fill Fill[P]) (Entry, Source, error) {
-	if policy == Off {
-		if onProgress == nil {
-			onProgress = func(P) {}
-		}
-		e, _, err := fill.timed(ctx, onProgress)
-		return e, Miss, err
-	}
-	if policy != Refresh {
-		if e, ok := c.kept.get(key); ok {
+// Fetch returns the cached answer for a key, or that of a fill: the call's own, or one
+// in flight for the same key, whichever was first. Flights.Do says how fills are
+// shared, ended and reported on. With an error, the entry is the one that the fill
+// returned with it. Under the policy Off fill runs alone, on this goroutine and with
+// the call's own context.
+func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, onProgress func(P), fill Fill[P]) (Entry, Source, error) {
+	finished := c.flights.finished.Load()
+	if l.Policy != Refresh && l.Policy != Off {
+		if e, ok := c.kept.get(l.Key); ok {
 			c.count(Hit, e)
 			return e, Hit, nil
 		}
 	}
-	got, joined, err := c.flights.Do(ctx, question{key, policy == Refresh}, onProgress, func(ctx context.Context, report func(P)) (found, error) {
-		if policy != Refresh {
-			// Whoever missed just before a fill ended finds here what it has kept.
-			if e, ok := c.kept.get(key); ok {
+	if !l.Deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, l.Deadline)
+		defer cancel()
+	}
+	if l.Policy == Off {
+		e, _, err := fill.timed(ctx, alone[P]{ctx, onProgress})
+		return e, Miss, err
+	}
+	got, joined, err := c.flights.Do(ctx, request{l.Key, l.Policy == Refresh, l.Variant}, onProgress, func(ctx context.Context, waiters Waiters[P]) (found, error) {
+		if l.Policy != Refresh && c.flights.finished.Load() != finished {
+			// A fill that ended since the look-up above may have cached this answer.
+			if e, ok := c.kept.get(l.Key); ok {
 				return found{e, true}, nil
 			}
 		}
-		e, keep, err := fill.timed(ctx, report)
+		e, keep, err := fill.timed(ctx, waiters)
 		if keep && err == nil {
-			c.kept.set(key, e)
+			c.kept.set(l.Key, e)
 		}
 		return found{e, false}, err
 	})
@@ -90,13 +105,31 @@ func (c *Cache[P]) Fetch(ctx context.Context, key Key, policy Policy, onProgress
 	return got.Entry, source, err
 }
 
-// timed fills, and notes when that was and how long it took.
-func (fill Fill[P]) timed(ctx context.Context, report func(P)) (Entry, bool, error) {
+// timed runs the fill, and notes when it ended and how long it took.
+func (fill Fill[P]) timed(ctx context.Context, waiters Waiters[P]) (Entry, bool, error) {
 	began := time.Now()
-	e, keep, err := fill(ctx, report)
-	e.Stored = time.Now()
+	e, keep, err := fill(ctx, waiters)
+	now := time.Now()
+	e.Stored = wall(now)
 	if e.Took == 0 {
-		e.Took = e.Stored.Sub(began)
+		e.Took = now.Sub(began)
 	}
 	return e, keep, err
+}
+
+// alone is the one call that waits for a fill which is not shared.
+type alone[P any] struct {
+	ctx        context.Context
+	onProgress func(P) // nil for none
+}
+
+func (a alone[P]) Report(p P) {
+	if a.onProgress != nil {
+		a.onProgress(p)
+	}
+}
+
+func (a alone[P]) Deadline() time.Time {
+	deadline, _ := a.ctx.Deadline()
+	return deadline
 }

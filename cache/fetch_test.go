@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,7 +17,7 @@ import (
 // answers is a fill that takes a second and gives each time another answer.
 type answers struct{ filled atomic.Int32 }
 
-func (a *answers) fill(context.Context, func(int)) (cache.Entry, bool, error) {
+func (a *answers) fill(context.Context, cache.Waiters[int]) (cache.Entry, bool, error) {
 	time.Sleep(time.Second)
 	return cache.Entry{Value: text(fmt.Sprint("answer ", a.filled.Add(1)))}, true, nil
 }
@@ -38,7 +39,7 @@ func TestPolicySaysWhereAnAnswerMayComeFrom(t *testing.T) {
 			{cache.Refresh, "answer 4", cache.Miss},
 			{cache.Auto, "answer 4", cache.Hit},
 		} {
-			got, source, err := c.Fetch(t.Context(), key, step.policy, nil, a.fill)
+			got, source, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: step.policy}, nil, a.fill)
 			if got.Value != text(step.want) || source != step.source || err != nil {
 				t.Fatalf("step %d, %q: got %q from %s, error %v; want %q from %s", i, step.policy, got.Value, source, err, step.want, step.source)
 			}
@@ -58,7 +59,7 @@ func TestHitTellsHowOldItIs(t *testing.T) {
 		c, key, a := open(t, small), keyOf(t, "question"), new(answers)
 		for _, want := range []time.Duration{0, time.Minute} {
 			time.Sleep(want)
-			got, _, err := c.Fetch(t.Context(), key, cache.Auto, nil, a.fill)
+			got, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, a.fill)
 			if age := time.Since(got.Stored); age != want || err != nil {
 				t.Errorf("got an age of %v, error %v; want %v", age, err, want)
 			}
@@ -78,14 +79,14 @@ func TestOnlyWhatAFillAllowsIsKept(t *testing.T) {
 		{true, broken, cache.Miss},
 	} {
 		c, key := open(t, small), keyOf(t, "question")
-		fill := func(context.Context, func(int)) (cache.Entry, bool, error) {
+		fill := func(context.Context, cache.Waiters[int]) (cache.Entry, bool, error) {
 			return cache.Entry{Value: text("answer")}, step.keep, step.err
 		}
-		got, source, err := c.Fetch(t.Context(), key, cache.Auto, nil, fill)
+		got, source, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, fill)
 		if got.Value != text("answer") || source != cache.Miss || !errors.Is(err, step.err) {
 			t.Errorf("%+v: got %q from %s, error %v", step, got.Value, source, err)
 		}
-		if _, source, _ := c.Fetch(t.Context(), key, cache.Auto, nil, fill); source != step.want {
+		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, fill); source != step.want {
 			t.Errorf("%+v: the next call got a %s, want a %s", step, source, step.want)
 		}
 	}
@@ -98,7 +99,7 @@ func TestRefreshJoinsOnlyRefreshes(t *testing.T) {
 		var callers sync.WaitGroup
 		for i, policy := range []cache.Policy{cache.Auto, cache.Auto, cache.Refresh, cache.Refresh, cache.Off, cache.Off} {
 			callers.Go(func() {
-				_, source, _ := c.Fetch(t.Context(), key, policy, nil, a.fill)
+				_, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: policy}, nil, a.fill)
 				sources.Store(i, source)
 			})
 			synctest.Wait()
@@ -118,6 +119,45 @@ func TestRefreshJoinsOnlyRefreshes(t *testing.T) {
 	})
 }
 
+func TestVariantsShareWhatIsCachedAndNotWhatIsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, key, a := open(t, small), keyOf(t, "question"), new(answers)
+		sources := make([]cache.Source, 4)
+		var callers sync.WaitGroup
+		for i, variant := range []any{nil, "batch", nil, "batch"} {
+			callers.Go(func() {
+				_, sources[i], _ = c.Fetch(t.Context(), cache.Lookup{Key: key, Variant: variant}, nil, a.fill)
+			})
+			synctest.Wait()
+		}
+		callers.Wait()
+		if want := []cache.Source{cache.Miss, cache.Miss, cache.Coalesced, cache.Coalesced}; !slices.Equal(sources, want) {
+			t.Errorf("in flight: got %v, want %v", sources, want)
+		}
+		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Variant: "another"}, nil, a.fill); source != cache.Hit {
+			t.Errorf("later: got a %s, want a hit", source)
+		}
+	})
+}
+
+func TestDeadlineOfALookupEndsItsWaitUnderEachPolicy(t *testing.T) {
+	for _, policy := range []cache.Policy{cache.Auto, cache.Refresh, cache.Off} {
+		synctest.Test(t, func(t *testing.T) {
+			c, deadline := open(t, small), time.Now().Add(time.Second)
+			var seen time.Time
+			_, _, err := c.Fetch(t.Context(), cache.Lookup{Key: keyOf(t, "question"), Policy: policy, Deadline: deadline}, nil,
+				func(ctx context.Context, waiters cache.Waiters[int]) (cache.Entry, bool, error) {
+					seen = waiters.Deadline()
+					<-ctx.Done()
+					return cache.Entry{}, false, context.Cause(ctx)
+				})
+			if !errors.Is(err, context.DeadlineExceeded) || !time.Now().Equal(deadline) || !seen.Equal(deadline) {
+				t.Errorf("%s: got %v at %v, and the fill saw the deadline %v; want %v", policy, err, time.Now(), seen, deadline)
+			}
+		})
+	}
+}
+
 // TestThousandCallersFillOnce is where the second look counts: some callers miss,
 // and only get to ask for a fill when the one of the others has ended.
 func TestThousandCallersFillOnce(t *testing.T) {
@@ -128,7 +168,7 @@ func TestThousandCallersFillOnce(t *testing.T) {
 		var callers sync.WaitGroup
 		for range 1000 {
 			callers.Go(func() {
-				got, _, err := c.Fetch(t.Context(), key, cache.Auto, nil, func(context.Context, func(int)) (cache.Entry, bool, error) {
+				got, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, func(context.Context, cache.Waiters[int]) (cache.Entry, bool, error) {
 					fills.Add(1)
 					return cache.Entry{Value: text("answer")}, true, nil
 				})
@@ -152,13 +192,13 @@ func TestCacheThatKeepsNothingStillSharesFills(t *testing.T) {
 		c, key, a := open(t, cache.Options{}), keyOf(t, "question"), new(answers)
 		var callers sync.WaitGroup
 		for range 10 {
-			callers.Go(func() { _, _, _ = c.Fetch(t.Context(), key, cache.Auto, nil, a.fill) })
+			callers.Go(func() { _, _, _ = c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, a.fill) })
 		}
 		callers.Wait()
 		if n := a.filled.Load(); n != 1 {
 			t.Errorf("%d fills for 10 callers at once", n)
 		}
-		if _, source, _ := c.Fetch(t.Context(), key, cache.Auto, nil, a.fill); source != cache.Miss {
+		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, a.fill); source != cache.Miss {
 			t.Errorf("later: got a %s, want nothing kept", source)
 		}
 	})
@@ -170,11 +210,11 @@ func TestOffRunsWithTheCallersContextAndProgress(t *testing.T) {
 	ctx := context.WithValue(t.Context(), session{}, "mine")
 	var told []int
 	for _, onProgress := range []func(int){func(n int) { told = append(told, n) }, nil} {
-		_, _, err := c.Fetch(ctx, keyOf(t, "question"), cache.Off, onProgress, func(ctx context.Context, report func(int)) (cache.Entry, bool, error) {
+		_, _, err := c.Fetch(ctx, cache.Lookup{Key: keyOf(t, "question"), Policy: cache.Off}, onProgress, func(ctx context.Context, waiters cache.Waiters[int]) (cache.Entry, bool, error) {
 			if ctx.Value(session{}) != "mine" {
 				t.Error("the context is another")
 			}
-			report(7)
+			waiters.Report(7)
 			return cache.Entry{}, true, nil
 		})
 		if err != nil {
@@ -191,7 +231,7 @@ func TestCloseEndsAFetchAndItsFill(t *testing.T) {
 		c := open(t, small)
 		end := make(chan error, 1)
 		go func() {
-			_, _, err := c.Fetch(t.Context(), keyOf(t, "question"), cache.Auto, nil, func(ctx context.Context, _ func(int)) (cache.Entry, bool, error) {
+			_, _, err := c.Fetch(t.Context(), cache.Lookup{Key: keyOf(t, "question"), Policy: cache.Auto}, nil, func(ctx context.Context, _ cache.Waiters[int]) (cache.Entry, bool, error) {
 				<-ctx.Done()
 				return cache.Entry{Value: text("partial")}, true, nil
 			})
@@ -212,7 +252,7 @@ func TestLookUpsAreCountedAsTheirMethodSays(t *testing.T) {
 		name         string
 		look         func(cache.Key) (cache.Entry, bool)
 		hits, misses uint64 // of one look-up of each key
-	}{{"Get", c.Get, 1, 1}, {"Find", c.Find, 1, 0}, {"Peek", c.Peek, 0, 0}} {
+	}{{"Get", c.Get, 1, 1}, {"Hit", c.Hit, 1, 0}, {"Peek", c.Peek, 0, 0}} {
 		before := c.Stats()
 		if e, ok := tt.look(kept); !ok || e.Value != text("an answer") {
 			t.Errorf("%s: got %v, %v", tt.name, e, ok)

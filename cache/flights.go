@@ -5,176 +5,222 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// ErrClosed is what calls get that wait, or come, when all is being shut down.
+// ErrClosed is the error of calls that wait, or arrive, while the program shuts down.
 var ErrClosed = errors.New("shutting down")
 
-// PanicError is a panic in a fill, as its waiters get it.
+// PanicError reports a panic in a fill to the calls that waited for it.
 type PanicError struct {
-	Value any    // what the fill panicked with
-	Stack []byte // where, for the log
+	Value any    // the value that the fill panicked with
+	Stack []byte // the stack of the panic, for the log
 }
 
 func (e *PanicError) Error() string {
 	return fmt.Sprintf("panic while an answer was made: %v", e.Value)
 }
 
-// Flights let identical calls share one fill while it is in flight: K tells calls
-// apart, P is what a fill reports of its progress, V its result. The zero value is
-// ready for use.
+// Waiters are the calls that wait for a fill, as the fill sees them. P is the type of
+// its progress reports.
+type Waiters[P any] interface {
+	// Report passes progress on to every waiting call. It never blocks on them.
+	Report(p P)
+	// Deadline returns the latest deadline of the calls that wait now, or the zero
+	// Time if one of them has none. It moves when a call joins or leaves, so a fill
+	// asks again whenever it decides something by it.
+	Deadline() time.Time
+}
+
+// Flights let identical calls share one fill while it is in flight. K identifies a
+// request, P is what a fill reports of its progress, and V its result. The zero value
+// is ready for use.
 type Flights[K comparable, P, V any] struct {
 	fills sync.WaitGroup
+	// finished counts the flights that have ended.
+	finished atomic.Uint64
 
-	// mu guards what follows and all flights, and is never held while a function
+	// mu guards the fields below and all flights. It is never held while a function
 	// of a caller runs.
 	mu       sync.Mutex
-	inFlight map[K]*flight[P, V]
+	inFlight map[K]*flight[K, P, V]
 	closed   bool
 }
 
-// flight is one fill and those who wait for it.
-type flight[P, V any] struct {
-	cancel  context.CancelFunc // ends the fill
-	waiters int
+// flight is one fill and the calls that wait for it. It implements Waiters.
+type flight[K comparable, P, V any] struct {
+	flights *Flights[K, P, V]
+	cancel  context.CancelCauseFunc // ends the fill
+
+	deadlines []time.Time // one for each waiting call; the zero Time for a call without
 
 	latest  P
-	reports int           // made so far
+	reports int           // number of reports so far
 	news    chan struct{} // closed by the next report
 
-	landed bool
-	done   chan struct{} // closed when it has landed; value and err do not change then
-	value  V
-	err    error
+	finished bool
+	done     chan struct{} // closed once finished; value and err do not change then
+	value    V
+	err      error
 }
 
-// Do returns what fill returns, or what a fill for the same key returns that is in
-// flight already; shared tells the two apart. All who wait for a fill share its
-// end: a value, an error, or *PanicError. It is forgotten then, and the next call
-// fills anew.
+// Do returns what fill returns, or what a fill for the same key returns that is
+// already in flight; shared tells the two apart. All calls that wait for a fill share
+// its end: a value, an error, or *PanicError. The key is free again then, and the next
+// call starts a new fill.
 //
-// A fill belongs to nobody, so its context carries no deadline and no values:
-// those of the first caller would tie the others to its time, its session and its
-// trace. What a fill needs to know, it captures. Its context ends when the last
-// waiter has left, and so at the latest of their deadlines.
+// A fill belongs to no single call, so its context carries neither a deadline nor
+// values: those of the first caller would bind the others to its time, its session and
+// its trace. A fill captures what it needs to know, and learns from Waiters.Deadline
+// how much time it has. Its context ends when the last waiting call leaves, with that
+// call's cause: context.DeadlineExceeded if its time was over, context.Canceled if it
+// was cancelled.
 //
-// A waiter leaves when its own ctx ends, with that context's error. Its onProgress
-// (nil for none) is called on its own goroutine with the latest report, also one
-// that was made before it came; who is slow misses reports and delays nobody.
-func (f *Flights[K, P, V]) Do(ctx context.Context, key K, onProgress func(P), fill func(ctx context.Context, report func(P)) (V, error)) (v V, shared bool, err error) {
+// A call leaves when its own ctx ends, with that context's error. Its onProgress (nil
+// for none) runs on the call's goroutine with the latest report, including one made
+// before the call joined; a slow one misses reports and delays nobody.
+func (f *Flights[K, P, V]) Do(ctx context.Context, key K, onProgress func(P), fill func(context.Context, Waiters[P]) (V, error)) (v V, shared bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return v, false, err
 	}
-	fl, shared, err := f.board(key, fill)
+	deadline, _ := ctx.Deadline()
+	fl, shared, err := f.join(key, deadline, fill)
 	if err != nil {
 		return v, false, err
 	}
-	defer f.leave(key, fl)
-	v, err = f.await(ctx, fl, onProgress)
+	defer func() { f.leave(key, fl, deadline, context.Cause(ctx)) }()
+	v, err = fl.wait(ctx, onProgress)
 	return v, shared, err
 }
 
-// Len is how many fills are in flight.
+// Len is the number of fills in flight.
 func (f *Flights[K, P, V]) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.inFlight)
 }
 
-// Close gives ErrClosed to all who wait and all who come later, ends all fills and
-// returns when they have returned. A fill must not call it.
+// Close gives ErrClosed to all calls that wait and all that come later, cancels all
+// fills and returns when they have returned. A fill must not call it.
 func (f *Flights[K, P, V]) Close() {
 	f.mu.Lock()
 	f.closed = true
 	var none V
 	for key, fl := range f.inFlight {
-		f.land(key, fl, none, ErrClosed)
+		f.finish(key, fl, none, ErrClosed)
 	}
 	f.mu.Unlock()
 	f.fills.Wait()
 }
 
-// board joins the flight for a key, or starts it.
-func (f *Flights[K, P, V]) board(key K, fill func(context.Context, func(P)) (V, error)) (fl *flight[P, V], shared bool, err error) {
+// join adds a call with a deadline to the flight for a key, and starts the flight if
+// there is none.
+func (f *Flights[K, P, V]) join(key K, deadline time.Time, fill func(context.Context, Waiters[P]) (V, error)) (fl *flight[K, P, V], shared bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return nil, false, ErrClosed
 	}
 	if fl, ok := f.inFlight[key]; ok {
-		fl.waiters++
+		fl.deadlines = append(fl.deadlines, deadline)
 		return fl, true, nil
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	fl = &flight[P, V]{cancel: cancel, waiters: 1, news: make(chan struct{}), done: make(chan struct{})}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	fl = &flight[K, P, V]{
+		flights: f, cancel: cancel, deadlines: []time.Time{deadline},
+		news: make(chan struct{}), done: make(chan struct{}),
+	}
 	if f.inFlight == nil {
-		f.inFlight = make(map[K]*flight[P, V])
+		f.inFlight = make(map[K]*flight[K, P, V])
 	}
 	f.inFlight[key] = fl
-	f.fills.Go(func() { f.fly(ctx, key, fl, fill) })
+	f.fills.Go(func() { f.run(ctx, key, fl, fill) })
 	return fl, false, nil
 }
 
-func (f *Flights[K, P, V]) fly(ctx context.Context, key K, fl *flight[P, V], fill func(context.Context, func(P)) (V, error)) {
+// run runs a fill to its end, whichever that is.
+func (f *Flights[K, P, V]) run(ctx context.Context, key K, fl *flight[K, P, V], fill func(context.Context, Waiters[P]) (V, error)) {
 	var v V
-	err := errors.New("the making of an answer was abandoned") // by runtime.Goexit, which cannot be recovered
+	err := errors.New("the fill ended its goroutine") // runtime.Goexit cannot be recovered
 	defer func() {
 		if p := recover(); p != nil {
 			err = &PanicError{Value: p, Stack: debug.Stack()}
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.land(key, fl, v, err)
+		f.finish(key, fl, v, err)
 	}()
-	v, err = fill(ctx, func(p P) { f.report(fl, p) })
+	v, err = fill(ctx, fl)
 }
 
-func (f *Flights[K, P, V]) report(fl *flight[P, V], p P) {
+// finish ends a flight with a result, unless it already has one. mu is held.
+func (f *Flights[K, P, V]) finish(key K, fl *flight[K, P, V], v V, err error) {
+	f.retire(key, fl, nil)
+	if fl.finished {
+		return
+	}
+	f.finished.Add(1)
+	fl.finished, fl.value, fl.err = true, v, err
+	close(fl.done)
+}
+
+// leave removes a call with a deadline from a flight. When it was the last, the fill is
+// cancelled with the call's cause, and a call that comes now starts a new flight.
+func (f *Flights[K, P, V]) leave(key K, fl *flight[K, P, V], deadline time.Time, cause error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	i := slices.IndexFunc(fl.deadlines, deadline.Equal)
+	fl.deadlines = slices.Delete(fl.deadlines, i, i+1)
+	if len(fl.deadlines) == 0 {
+		f.retire(key, fl, cause)
+	}
+}
+
+// retire cancels a flight's context and lets no more calls join. mu is held.
+func (f *Flights[K, P, V]) retire(key K, fl *flight[K, P, V], cause error) {
+	fl.cancel(cause)
+	if f.inFlight[key] == fl {
+		delete(f.inFlight, key)
+	}
+}
+
+// Report implements Waiters.
+func (fl *flight[K, P, V]) Report(p P) {
+	fl.flights.mu.Lock()
+	defer fl.flights.mu.Unlock()
 	fl.latest = p
 	fl.reports++
 	close(fl.news)
 	fl.news = make(chan struct{})
 }
 
-// land ends a flight with a result, unless it has one. mu is held.
-func (f *Flights[K, P, V]) land(key K, fl *flight[P, V], v V, err error) {
-	f.forget(key, fl)
-	if fl.landed {
-		return
+// Deadline implements Waiters.
+func (fl *flight[K, P, V]) Deadline() (latest time.Time) {
+	fl.flights.mu.Lock()
+	defer fl.flights.mu.Unlock()
+	for _, deadline := range fl.deadlines {
+		if deadline.IsZero() {
+			return deadline
+		}
+		if deadline.After(latest) {
+			latest = deadline
+		}
 	}
-	fl.landed, fl.value, fl.err = true, v, err
-	close(fl.done)
+	return latest
 }
 
-// leave counts a waiter out. When it was the last, the fill ends, and whoever
-// comes now does not board a flight that is going down.
-func (f *Flights[K, P, V]) leave(key K, fl *flight[P, V]) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if fl.waiters--; fl.waiters == 0 {
-		f.forget(key, fl)
-	}
-}
-
-// forget ends a flight's context and lets no more callers join. mu is held.
-func (f *Flights[K, P, V]) forget(key K, fl *flight[P, V]) {
-	fl.cancel()
-	if f.inFlight[key] == fl {
-		delete(f.inFlight, key)
-	}
-}
-
-func (f *Flights[K, P, V]) await(ctx context.Context, fl *flight[P, V], onProgress func(P)) (v V, err error) {
+// wait returns the result of a flight, or the error of ctx if that ends first.
+func (fl *flight[K, P, V]) wait(ctx context.Context, onProgress func(P)) (v V, err error) {
 	seen := 0
 	for {
-		f.mu.Lock()
-		landed, latest, reports, news := fl.landed, fl.latest, fl.reports, fl.news
-		f.mu.Unlock()
+		fl.flights.mu.Lock()
+		finished, latest, reports, news := fl.finished, fl.latest, fl.reports, fl.news
+		fl.flights.mu.Unlock()
 		switch {
-		case landed: // first of all: an answer beats a deadline that came with it
+		case finished: // checked first: an answer beats a deadline that passed with it
 			return fl.value, fl.err
 		case ctx.Err() != nil:
 			return v, ctx.Err()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -23,6 +24,9 @@ func TestFlightsDoAsTheirModel(t *testing.T) {
 			defer func() {
 				failed = recover() // rapid ends a check by a panic, and wants it on its own goroutine
 				m.flights.Close()
+				for _, cancel := range m.cancels {
+					cancel()
+				}
 			}()
 			m.run(r)
 		})
@@ -54,12 +58,14 @@ type model struct {
 	inFlight map[string]*modelFlight
 	fills    int        // begun so far
 	ended    []*waiting // whose Do must have returned
+	cancels  []context.CancelFunc
 }
 
 type modelFlight struct {
 	key     string
 	order   chan func(report func(int)) (value string, err error, over bool) // what the fill does next
 	ctx     context.Context
+	waiters cache.Waiters[int] // as the fill sees them
 	waiting []*waiting
 	latest  int // reported; 0 for nothing yet
 }
@@ -67,8 +73,9 @@ type modelFlight struct {
 // waiting is a caller, and what should come of it.
 type waiting struct {
 	*caller
-	told []int // what it should have heard
-	want outcome
+	deadline time.Time // zero for none
+	told     []int     // what it should have heard
+	want     outcome
 }
 
 var errBroken = errors.New("broken")
@@ -82,23 +89,29 @@ func (m *model) come(r *rapid.T) {
 		m.fills++
 	}
 	begun := m.fills
-	c := call(&m.flights, context.Background(), key, func(ctx context.Context, report func(int)) (string, error) {
+	ctx, w := context.Background(), &waiting{want: outcome{shared: joins}}
+	if hours := rapid.IntRange(0, 3).Draw(r, "hours"); hours > 0 { // never reached: the test's clock stands still
+		w.deadline = time.Now().Add(time.Duration(hours) * time.Hour)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, w.deadline)
+		m.cancels = append(m.cancels, cancel)
+	}
+	w.caller = call(&m.flights, ctx, key, func(ctx context.Context, waiters cache.Waiters[int]) (string, error) {
 		if joins {
 			return "", fmt.Errorf("fill number %d was begun for %s while one was in flight", begun+1, key)
 		}
-		fl.ctx = ctx
+		fl.ctx, fl.waiters = ctx, waiters
 		for {
 			select {
 			case <-ctx.Done():
 				return "", ctx.Err()
 			case do := <-fl.order:
-				if v, err, over := do(report); over {
+				if v, err, over := do(waiters.Report); over {
 					return v, err
 				}
 			}
 		}
 	})
-	w := &waiting{caller: c, want: outcome{shared: joins}}
 	if fl.latest > 0 {
 		w.told = append(w.told, fl.latest)
 	}
@@ -203,10 +216,26 @@ func (m *model) check(r *rapid.T) {
 	}
 	m.ended = nil
 	for _, fl := range m.inFlight {
+		if got, want := fl.waiters.Deadline(), fl.deadline(); !got.Equal(want) {
+			r.Fatalf("the deadline for %s is %v, want %v", fl.key, got, want)
+		}
 		for _, w := range fl.waiting {
 			if len(w.end) > 0 || !slices.Equal(w.heard(), w.told) {
 				r.Fatalf("waiting for %s: told %v, want %v; returned: %v", fl.key, w.heard(), w.told, len(w.end) > 0)
 			}
 		}
 	}
+}
+
+// deadline is the latest of those who wait; the zero Time if one of them has none.
+func (fl *modelFlight) deadline() (latest time.Time) {
+	for _, w := range fl.waiting {
+		if w.deadline.IsZero() {
+			return time.Time{}
+		}
+		if w.deadline.After(latest) {
+			latest = w.deadline
+		}
+	}
+	return latest
 }

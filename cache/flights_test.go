@@ -46,7 +46,7 @@ func (c *caller) heard() []int {
 }
 
 // call has somebody call Do and returns when all is quiet.
-func call(f *flights, ctx context.Context, key string, fill func(context.Context, func(int)) (string, error)) *caller {
+func call(f *flights, ctx context.Context, key string, fill func(context.Context, cache.Waiters[int]) (string, error)) *caller {
 	ctx, leave := context.WithCancel(ctx)
 	c := &caller{leave: leave, end: make(chan outcome, 1)}
 	go func() {
@@ -59,8 +59,8 @@ func call(f *flights, ctx context.Context, key string, fill func(context.Context
 }
 
 // after is a fill that takes a while, and gives up when its context ends.
-func after(d time.Duration, value string, err error) func(context.Context, func(int)) (string, error) {
-	return func(ctx context.Context, _ func(int)) (string, error) {
+func after(d time.Duration, value string, err error) func(context.Context, cache.Waiters[int]) (string, error) {
+	return func(ctx context.Context, _ cache.Waiters[int]) (string, error) {
 		select {
 		case <-time.After(d):
 			return value, err
@@ -70,7 +70,7 @@ func after(d time.Duration, value string, err error) func(context.Context, func(
 	}
 }
 
-func never(context.Context, func(int)) (string, error) {
+func never(context.Context, cache.Waiters[int]) (string, error) {
 	panic("a fill was begun although one was in flight")
 }
 
@@ -122,7 +122,7 @@ func TestFillEndsAtOnceWhenTheLastWaiterLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
 		var ended error
-		fill := func(ctx context.Context, _ func(int)) (string, error) {
+		fill := func(ctx context.Context, _ cache.Waiters[int]) (string, error) {
 			<-ctx.Done()
 			ended = ctx.Err()
 			time.Sleep(time.Second) // it takes a while to wind down
@@ -166,12 +166,47 @@ func TestWaitersHaveTheirOwnDeadlines(t *testing.T) {
 	})
 }
 
+func TestFillIsCancelledForTheReasonOfItsLastWaiter(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		cancel time.Duration // when one waiter cancels; the deadline of the other is at 2 s
+		want   error
+	}{
+		{"the deadline passes last", time.Second, context.DeadlineExceeded},
+		{"the cancel comes last", 3 * time.Second, context.Canceled},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var f flights
+				var cause error
+				until := func(d time.Duration) context.Context {
+					ctx, cancel := context.WithTimeout(t.Context(), d)
+					t.Cleanup(cancel)
+					return ctx
+				}
+				call(&f, until(2*time.Second), "a", func(ctx context.Context, _ cache.Waiters[int]) (string, error) {
+					<-ctx.Done()
+					cause = context.Cause(ctx)
+					return "", cause
+				})
+				cancelled := call(&f, until(time.Hour), "a", never)
+				time.Sleep(tt.cancel)
+				cancelled.leave()
+				time.Sleep(time.Minute)
+				if !errors.Is(cause, tt.want) {
+					t.Errorf("the fill was cancelled with %v, want %v", cause, tt.want)
+				}
+			})
+		})
+	}
+}
+
 func TestFillKnowsNothingOfItsFirstCaller(t *testing.T) {
 	type session struct{}
 	var f flights
 	ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), session{}, "mine"), time.Hour)
 	defer cancel()
-	_, _, err := f.Do(ctx, "a", nil, func(ctx context.Context, _ func(int)) (string, error) {
+	_, _, err := f.Do(ctx, "a", nil, func(ctx context.Context, _ cache.Waiters[int]) (string, error) {
 		if _, ok := ctx.Deadline(); ok || ctx.Value(session{}) != nil {
 			t.Error("the fill's context carries a deadline or values")
 		}
@@ -185,10 +220,10 @@ func TestFillKnowsNothingOfItsFirstCaller(t *testing.T) {
 func TestProgressReachesAllWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
-		fill := func(_ context.Context, report func(int)) (string, error) {
+		fill := func(_ context.Context, waiters cache.Waiters[int]) (string, error) {
 			for i := range 3 {
 				time.Sleep(time.Second)
-				report(i)
+				waiters.Report(i)
 			}
 			time.Sleep(time.Second)
 			return "answer", nil
@@ -211,9 +246,9 @@ func TestSlowWaiterDelaysNobodyAndHearsTheLatest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
 		began := time.Now()
-		fill := func(_ context.Context, report func(int)) (string, error) {
+		fill := func(_ context.Context, waiters cache.Waiters[int]) (string, error) {
 			for i := range 100 {
-				report(i)
+				waiters.Report(i)
 				time.Sleep(time.Second)
 			}
 			return "answer", nil
@@ -257,7 +292,7 @@ func TestFailedFillFailsAllAndIsForgotten(t *testing.T) {
 func TestPanicInAFillReachesAllWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
-		first := call(&f, t.Context(), "a", func(context.Context, func(int)) (string, error) {
+		first := call(&f, t.Context(), "a", func(context.Context, cache.Waiters[int]) (string, error) {
 			time.Sleep(time.Second)
 			panic("index out of range")
 		})
@@ -278,7 +313,7 @@ func TestPanicInAFillReachesAllWaiters(t *testing.T) {
 func TestFillThatEndsItsGoroutineStrandsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
-		c := call(&f, t.Context(), "a", func(context.Context, func(int)) (string, error) {
+		c := call(&f, t.Context(), "a", func(context.Context, cache.Waiters[int]) (string, error) {
 			runtime.Goexit()
 			return "", nil
 		})
@@ -294,9 +329,9 @@ func TestPanicInAWaiterIsItsOwn(t *testing.T) {
 		clumsy := make(chan any, 1)
 		go func() {
 			defer func() { clumsy <- recover() }()
-			_, _, _ = f.Do(t.Context(), "a", func(int) { panic("no such window") }, func(_ context.Context, report func(int)) (string, error) {
+			_, _, _ = f.Do(t.Context(), "a", func(int) { panic("no such window") }, func(_ context.Context, waiters cache.Waiters[int]) (string, error) {
 				time.Sleep(time.Second)
-				report(1)
+				waiters.Report(1)
 				time.Sleep(time.Second)
 				return "answer", nil
 			})
@@ -316,7 +351,7 @@ func TestCloseEndsAllFills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
 		var ended atomic.Int32
-		fill := func(ctx context.Context, _ func(int)) (string, error) {
+		fill := func(ctx context.Context, _ cache.Waiters[int]) (string, error) {
 			<-ctx.Done()
 			time.Sleep(time.Second) // it takes a while to wind down
 			ended.Add(1)

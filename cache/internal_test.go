@@ -2,6 +2,7 @@ package cache
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 )
@@ -82,4 +83,29 @@ func canonicalOf(t *testing.T, embedded string) string {
 		t.Fatal(err)
 	}
 	return string(appendCanonical(nil, raw))
+}
+
+// TestEntryExpiresByTheWallClock is about laptops: the monotonic clock stands still
+// while they sleep.
+func TestEntryExpiresByTheWallClock(t *testing.T) {
+	c, err := New[int](Options{Size: 1 << 20, TTL: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	key, err := KeyOf(Scope{}, "question")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Set(key, Entry{Value: text("answer")})
+	e, ok := c.Get(key)
+	if strings.Contains(e.Stored.String(), "m=") {
+		t.Errorf("Stored is %v, want no monotonic reading in it", e.Stored)
+	}
+	for _, slept := range []time.Duration{0, 59 * time.Minute, time.Hour, time.Hour + 1, 8 * time.Hour} {
+		c.kept.now = func() time.Time { return e.Stored.Add(slept) }
+		if _, ok = c.Get(key); ok != (slept <= time.Hour) {
+			t.Errorf("after a sleep of %v: found %v", slept, ok)
+		}
+	}
 }

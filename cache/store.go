@@ -14,43 +14,44 @@ const (
 	// up. Measured with values of 10 bytes, it is about 450 bytes an entry.
 	overhead = 512
 	// typical is the size of an entry for which ristretto's counters are laid out,
-	// one to an entry. It advises ten, but halves its counts only after as many
+	// one per entry. It advises ten, but halves its counts only after as many
 	// look-ups as there are counters: old entries that were read twice would keep
-	// out the new ones, which are the likeliest to be asked for again. Set up as
-	// advised, a full cache knew 46 % of what came again within twenty questions
-	// and 69 % of what is popular; like this it knows 99 % and 62 %.
+	// out the new ones, which are the likeliest to be requested again. Set up as
+	// advised, a full cache hit 46 % of the requests that came again within twenty
+	// and 69 % of the popular ones; like this it hits 99 % and 62 %.
 	typical = 4 << 10
 	// largest is the share of the cache that one entry may take: a tenth, so that
 	// a single answer does not throw out most others.
 	largest = 10
-	// tries is how often an entry asks to be let in to a full cache. Each time
-	// ristretto compares it with five entries, picked at random, and lets it in if
-	// it has been looked for as often as one of them. Eight times find one that is
-	// worth less in 98 cases of 100 if a tenth of the entries are.
+	// tries is how often an entry is offered to a full cache. Each time ristretto
+	// compares it with five entries, picked at random, and admits it if it has been
+	// looked up as often as one of them. Eight tries find an entry that is worth less
+	// in 98 cases of 100 if a tenth of the entries are.
 	tries = 8
 )
 
-// store keeps entries in ristretto, and takes care of what ristretto leaves to
-// its users. The zero store keeps nothing.
+// store keeps entries in ristretto, and adds what ristretto leaves to its users. The
+// zero store keeps nothing.
 type store struct {
 	size int64
 	ttl  time.Duration
+	now  func() time.Time // the wall clock
 
 	entries                                        atomic.Int64
 	sets, tooLarge, crowdedOut, evicted, outOfDate atomic.Uint64
 
-	// mu is held for reading around every call of ristretto and for writing to
-	// close or clear it, since it panics or hangs when these meet. Callbacks of
+	// mu is held for reading around every call of ristretto, and for writing to close
+	// or clear it, since it panics or hangs when these run at once. Callbacks of
 	// ristretto, on a goroutine that such calls wait for, take no lock.
 	mu sync.RWMutex
 	db *ristretto.Cache[uint64, *kept] // nil if nothing is kept
 
-	// write is held to change what is kept. A second Set of a key that is not
-	// yet applied would be dropped for the first.
+	// write is held to change an entry: ristretto would drop a second Set of a key
+	// while the first is not yet applied.
 	write sync.Mutex
 }
 
-// kept is an entry in ristretto, which knows only a part of its key.
+// kept is an entry in ristretto, which itself knows only a hash of the key.
 type kept struct {
 	key     Key
 	entry   Entry
@@ -60,6 +61,7 @@ type kept struct {
 // open starts ristretto.
 func (s *store) open(o Options) (err error) {
 	s.size, s.ttl = o.Size, o.TTL
+	s.now = func() time.Time { return wall(time.Now()) }
 	s.db, err = ristretto.NewCache(&ristretto.Config[uint64, *kept]{
 		NumCounters: o.Size / typical,
 		MaxCost:     o.Size,
@@ -73,7 +75,7 @@ func (s *store) open(o Options) (err error) {
 	return err
 }
 
-// onEvict sees what made room and what was too old.
+// onEvict counts entries that made room for others or expired.
 func (s *store) onEvict(item *ristretto.Item[*kept]) {
 	switch {
 	case item.Value == nil: // deleted a moment ago
@@ -84,8 +86,8 @@ func (s *store) onEvict(item *ristretto.Item[*kept]) {
 	}
 }
 
-// onExit sees all that leaves, for whatever reason, and nil for a key that was
-// deleted and not there.
+// onExit counts every entry that leaves. It gets nil for a deleted key that was not
+// there.
 func (s *store) onExit(k *kept) {
 	if k != nil && !k.refused {
 		s.entries.Add(-1)
@@ -99,14 +101,23 @@ func (s *store) get(key Key) (Entry, bool) {
 		return Entry{}, false
 	}
 	k, ok := s.db.Get(key.hash())
-	if !ok || k.key != key {
+	if !ok || k.key != key || s.expired(k.entry) {
 		return Entry{}, false
 	}
 	return k.entry, true
 }
 
-// set keeps an entry, if there is room, and drops what was under its key. When it
-// returns, get finds it.
+// expired reports whether an entry has outlived its TTL by the wall clock. ristretto
+// goes by the monotonic clock, which stands still while a laptop sleeps, and removes it
+// later.
+func (s *store) expired(e Entry) bool { return s.now().Sub(e.Stored) > e.TTL }
+
+// wall is a time without its monotonic reading, so that differences of such times go by
+// the wall clock.
+func wall(t time.Time) time.Time { return t.Round(0) }
+
+// set stores an entry, if there is room, and drops the one before it. When it returns,
+// get finds the entry.
 func (s *store) set(key Key, e Entry) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -115,7 +126,7 @@ func (s *store) set(key Key, e Entry) {
 	}
 	s.write.Lock()
 	defer s.write.Unlock()
-	s.db.Del(key.hash()) // to replace is not to add: no room would be made for it
+	s.db.Del(key.hash()) // ristretto makes no room for a replacement
 	if e.TTL == 0 {
 		e.TTL = s.ttl
 	}
@@ -131,7 +142,7 @@ func (s *store) set(key Key, e Entry) {
 	}
 }
 
-// admit says whether ristretto has taken an entry in. write is held.
+// admit reports whether ristretto has admitted an entry. write is held.
 func (s *store) admit(key Key, e Entry, cost int64) bool {
 	k := &kept{key: key, entry: e}
 	for range tries {
@@ -146,7 +157,7 @@ func (s *store) admit(key Key, e Entry, cost int64) bool {
 	return false
 }
 
-// remove removes the entries whose scope matches, and says how many.
+// remove removes the entries whose scope matches, and returns their number.
 func (s *store) remove(match func(Scope) bool) int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -182,7 +193,7 @@ func (s *store) close() {
 	s.db = nil
 }
 
-// bytes is what the entries take, by our own reckoning.
+// bytes is the memory of the entries, as set computes it.
 func (s *store) bytes() int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

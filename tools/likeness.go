@@ -135,7 +135,7 @@ func (d Deps) namespace(ctx context.Context, q question) (ns semantic.Namespace,
 
 // answerOf is the kept answer to the question of a match.
 func (d Deps) answerOf(m semantic.Match[cache.Key]) (*outcome, semantic.Reason) {
-	entry, ok := d.Answers.Find(m.Key)
+	entry, ok := d.Answers.Hit(m.Key)
 	if !ok {
 		d.Likeness.index.Delete(m.Key)
 		return nil, semantic.Gone

@@ -36,7 +36,7 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 	began := time.Now()
 	policy, key := d.policy(ctx, q)
 	if policy == cache.Auto {
-		if entry, ok := d.Answers.Find(key); ok {
+		if entry, ok := d.Answers.Hit(key); ok {
 			return entry.Value.(*outcome).recalled(cache.Hit, entry, time.Since(began)), nil
 		}
 	}
@@ -47,7 +47,7 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 		f.last = a
 		c.progress.follow(a.progress)
 	}
-	entry, source, err := d.Answers.Fetch(ctx, key, policy, look, f.fill)
+	entry, source, err := d.Answers.Fetch(ctx, cache.Lookup{Key: key, Policy: policy}, look, f.fill)
 	if err != nil {
 		return f.missed(ctx, source, err)
 	}
@@ -59,9 +59,9 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 }
 
 // fill answers the question itself, or finds the answer to one that means the same.
-func (f *fetching) fill(ctx context.Context, report func(*asking)) (e cache.Entry, keep bool, err error) {
+func (f *fetching) fill(ctx context.Context, waiters cache.Waiters[*asking]) (e cache.Entry, keep bool, err error) {
 	a := newAsking()
-	report(a)
+	waiters.Report(a)
 	ctx = caller.NewContext(ctx, f.who)
 	var remember func(cache.Key, *outcome)
 	if f.policy == cache.Auto {
