@@ -18,7 +18,7 @@ const module = "ollama-mcp/"
 // way, from what puts together to what is put together; main may import all.
 var packages = map[string][]string{
 	"server":                       {"internal/caller", "internal/jsontext"},
-	"tools":                        {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota"},
+	"tools":                        {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota", "internal/schema"},
 	"pool":                         {"internal/route", "internal/breaker", "internal/limiter", "internal/retry", "internal/backend"},
 	"cache":                        {"internal/jsontext"},
 	"internal/auth":                {"internal/caller"},
@@ -44,6 +44,7 @@ var packages = map[string][]string{
 	"internal/loadtest":            {"internal/backend"},
 	"internal/bench":               {"internal/loadtest", "internal/route", "internal/backend", "internal/backend/ollama", "internal/backend/backendtest", "pool"},
 	"internal/bench/control":       {},
+	"internal/schema":              {"internal/nearest"},
 	"internal/semantic":            {},
 	"internal/semantic/evaluate":   {"internal/semantic", "internal/backend", "internal/backend/ollama"},
 }
@@ -57,8 +58,8 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":                   {"internal/config"},
 	"go.yaml.in/yaml/v3":                       {"internal/config"},
 	"github.com/dgraph-io/ristretto/v2":        {"cache"},
-	"github.com/google/jsonschema-go":          {"tools"},
-	"github.com/santhosh-tekuri/jsonschema/v6": {"tools"},
+	"github.com/google/jsonschema-go":          {"internal/schema"},
+	"github.com/santhosh-tekuri/jsonschema/v6": {"internal/schema"},
 	"github.com/go-jose/go-jose/v4":            {"internal/auth"},
 	"golang.org/x/sync/semaphore":              {"pool"},
 	"golang.org/x/sync/errgroup":               {"tools", "internal/bench"},

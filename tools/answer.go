@@ -85,7 +85,7 @@ func (d Deps) compose(ctx context.Context, c *call, q question) (*result, error)
 		r.data = map[string]any{"tool_calls": got.answer.ToolCalls}
 		return r, nil
 	}
-	if r.data, err = q.wanted.read(got.answer); err != nil {
+	if r.data, err = readAs(q.wanted, got.answer); err != nil {
 		if misfit, ok := errors.AsType[*Error](err); ok {
 			misfit.Thinking = r.thinking
 		}

@@ -98,7 +98,8 @@ func (f *functions) UnmarshalJSON(raw []byte) error {
 	for i := range all {
 		err := json.Unmarshal(all[i], &(*f)[i])
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return fmt.Errorf(`argument "%s" cannot be a %s`, join(fmt.Sprintf("tools[%d]", i), wrong.Field), wrong.Value)
+			at := strings.TrimSuffix(fmt.Sprintf("tools[%d].%s", i, wrong.Field), ".")
+			return fmt.Errorf("argument %q cannot be a %s", at, wrong.Value)
 		}
 		if err != nil {
 			return fmt.Errorf(`argument "tools[%d]" cannot be read: %w`, i, err)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/schema"
 )
 
 func TestWrongArgumentIsNamedWithWhatItShouldBe(t *testing.T) {
@@ -168,7 +170,7 @@ func read[In any](t *testing.T, args string) (In, error) {
 	if err := json.Unmarshal([]byte(`{"method":"tools/call","params":{"name":"x","arguments":`+args+`}}`), &req); err != nil {
 		t.Fatalf("%s: %v", args, err)
 	}
-	s, err := schemaOf(reflect.TypeFor[In]())
+	s, err := schema.For(reflect.TypeFor[In](), typeSchemas)
 	if err != nil {
 		t.Fatal(err)
 	}

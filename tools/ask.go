@@ -9,6 +9,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/schema"
 	"ollama-mcp/pool"
 )
 
@@ -26,9 +27,9 @@ type question struct {
 	// What follows is set by answer.
 
 	who    caller.Caller
-	wanted *shape        // what the answer must look like; nil if text will do
-	limit  time.Duration // that the call may take; 0 for none
-	until  time.Time     // when that is over; the zero Time if never
+	wanted *schema.Format // what the answer must look like; nil if text will do
+	limit  time.Duration  // that the call may take; 0 for none
+	until  time.Time      // when that is over; the zero Time if never
 }
 
 // limited ends a context when the question has to be answered. What is kept is given out

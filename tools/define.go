@@ -13,6 +13,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/schema"
 )
 
 // This file is the one place where tools meet MCP.
@@ -53,7 +54,7 @@ type result struct {
 // It refuses arguments that the schema does not allow, and turns every error
 // and panic into a result: a Go error never leaves it.
 func define[In any](d Deps, a about, run func(context.Context, In, *call) (*result, error)) mcpserver.ServerTool {
-	arguments, err := schemaOf(reflect.TypeFor[In]())
+	arguments, err := schema.For(reflect.TypeFor[In](), typeSchemas)
 	if err != nil {
 		panic(fmt.Sprintf("tools: %s: %v", a.name, err)) // our own type is at fault: every test sees it
 	}
@@ -90,10 +91,10 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 }
 
 // tool is the description as clients see it.
-func (a about) tool(arguments *schema) mcp.Tool {
+func (a about) tool(arguments *schema.Schema) mcp.Tool {
 	t := mcp.Tool{
 		Name: a.name, Title: a.title, Description: a.text,
-		RawInputSchema: mustMarshal(arguments.doc),
+		RawInputSchema: mustMarshal(arguments),
 		Annotations: mcp.ToolAnnotation{
 			Title:           a.title,
 			ReadOnlyHint:    &a.hints.readOnly,
@@ -103,20 +104,20 @@ func (a about) tool(arguments *schema) mcp.Tool {
 		},
 	}
 	if a.output != nil {
-		out, err := schemaOf(a.output)
+		out, err := schema.Derive(a.output, typeSchemas)
 		if err != nil {
 			panic(fmt.Sprintf("tools: %s: output: %v", a.name, err))
 		}
 		// A failed call has an Error for structured content, and some clients
 		// hold that against the schema too: so it must not insist.
-		out.doc.Required, out.doc.AdditionalProperties = nil, nil
-		t.RawOutputSchema = mustMarshal(out.doc)
+		out.Required, out.AdditionalProperties = nil, nil
+		t.RawOutputSchema = mustMarshal(out)
 	}
 	return t
 }
 
 // decode checks the arguments of a request and reads them.
-func decode[In any](s *schema, req mcp.CallToolRequest) (in In, err error) {
+func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, err error) {
 	value := req.Params.Arguments
 	if value == nil {
 		value = map[string]any{}
@@ -125,7 +126,7 @@ func decode[In any](s *schema, req mcp.CallToolRequest) (in In, err error) {
 	if !ok {
 		return in, errors.New("the arguments must be an object")
 	}
-	if err := s.fault(arguments); err != nil {
+	if err := s.Check(arguments); err != nil {
 		return in, err
 	}
 	raw := req.Params.RawArguments

@@ -1,83 +1,33 @@
 package tools
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
-
-	validate "github.com/santhosh-tekuri/jsonschema/v6"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/schema"
 )
 
-// shape is the form that a caller wants the answer in; nil if text will do.
-type shape struct{ schema *validate.Schema }
-
-// compile checks the format before a model is asked for it.
-func (f format) compile() (*shape, error) {
+// compile checks the format before a model is asked for it. It returns nil if
+// any text will do.
+func (f format) compile() (*schema.Format, error) {
 	if f.IsZero() {
 		return nil, nil
 	}
-	raw := f.RawMessage
-	if raw[0] == '"' { // "json": any object
-		raw = json.RawMessage(`{"type":"object"}`)
-	}
-	if nesting(raw) > deepestFormat {
-		return nil, invalid(`argument "format" is nested more than %d deep`, deepestFormat)
-	}
-	schema, err := compileSchema(raw)
+	compiled, err := schema.CompileFormat(f.RawMessage)
 	if err != nil {
-		return nil, invalid(`argument "format" is not a valid JSON schema: %s`, innermost(err))
+		return nil, invalid(`argument "format" %v`, err)
 	}
-	if err := crashes(schema); err != nil {
-		return nil, err
-	}
-	return &shape{schema}, nil
+	return compiled, nil
 }
 
-// deepestFormat is how deep a schema may be nested. Ollama's runner crashes on
-// one of 100 levels, and 50 are more than any answer needs.
-const deepestFormat = 50
-
-// nesting counts the objects and lists within one another in valid JSON.
-func nesting(raw json.RawMessage) (deepest int) {
-	depth := 0
-	for dec := json.NewDecoder(bytes.NewReader(raw)); ; {
-		token, err := dec.Token()
-		if err != nil {
-			return deepest
-		}
-		switch token {
-		case json.Delim('{'), json.Delim('['):
-			depth++
-			deepest = max(deepest, depth)
-		case json.Delim('}'), json.Delim(']'):
-			depth--
-		}
-	}
-}
-
-// innermost is the reason for which a schema or a value is refused, without the
-// whole of what was held against it.
-func innermost(err error) string {
-	if broken, ok := errors.AsType[*validate.SchemaValidationError](err); ok {
-		err = broken.Err
-	}
-	if refused, ok := errors.AsType[*validate.ValidationError](err); ok {
-		err = deepest(refused)
-	}
-	return oneLine(err)
-}
-
-// read parses an answer and checks it. Only an object can be structured
-// content; of any other value the text is all that is returned.
-func (s *shape) read(a *backend.Answer) (any, error) {
-	if s == nil {
+// readAs parses an answer and checks it against the format, which may be nil.
+// Only an object can be structured content; of any other value the text is all
+// that is returned.
+func readAs(f *schema.Format, a *backend.Answer) (any, error) {
+	if f == nil {
 		return nil, nil
 	}
-	value, err := s.parse(a.Text)
+	value, err := parseAs(f, a.Text)
 	if err != nil {
 		return nil, misfit(a, err)
 	}
@@ -87,20 +37,21 @@ func (s *shape) read(a *backend.Answer) (any, error) {
 	return nil, nil
 }
 
-// parse fails if the text is not JSON of the shape.
-func (s *shape) parse(text string) (any, error) {
-	value, err := validate.UnmarshalJSON(strings.NewReader(text))
+// parseAs returns the value of a text that fits the format, without the
+// invisible characters that were escaped in the text.
+func parseAs(f *schema.Format, text string) (any, error) {
+	value, err := schema.Decode(text)
 	if err != nil {
 		return nil, err
 	}
-	value = cleanAll(value) // of what was escaped in the text
-	return value, s.schema.Validate(value)
+	value = cleanAll(value)
+	return value, f.Check(value)
 }
 
-// misfit is the error of an answer that is not what the format asked for.
+// misfit is the error of an answer that does not fit the format.
 func misfit(a *backend.Answer, err error) *Error {
 	e := &Error{
-		Code: Upstream, Message: "the answer does not fit the format: " + innermost(err), Retryable: true,
+		Code: Upstream, Message: "the answer does not fit the format: " + err.Error(), Retryable: true,
 		Hint: "try again, ask for less, or use a simpler schema", Partial: a.Text,
 	}
 	switch cut := a.DoneReason == "length"; {
@@ -115,5 +66,3 @@ func misfit(a *backend.Answer, err error) *Error {
 	}
 	return e
 }
-
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -53,9 +53,9 @@ func (q question) remedy(a *backend.Answer) (m manner, why string) {
 	case q.wanted == nil || a.DoneReason == "length" || len(a.ToolCalls) > 0:
 		return m, ""
 	}
-	if _, err := q.wanted.parse(a.Text); err != nil {
-		return manner{faulty: a.Text, fault: innermost(err)},
-			fmt.Sprintf("The first answer did not fit the format (%s), so the model was told and asked again.", innermost(err))
+	if _, err := parseAs(q.wanted, a.Text); err != nil {
+		return manner{faulty: a.Text, fault: err.Error()},
+			fmt.Sprintf("The first answer did not fit the format (%v), so the model was told and asked again.", err)
 	}
 	return m, ""
 }

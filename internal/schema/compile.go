@@ -1,4 +1,4 @@
-package tools
+package schema
 
 import (
 	"bytes"
@@ -10,14 +10,14 @@ import (
 	validate "github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// schemaURL is what a schema is called within the compiler. It is absolute, or it would
-// become a path on this machine, and has a path, or references within it would be to
-// another document.
+// schemaURL names a schema within the compiler. It must be absolute, or it would
+// become a path on this machine, and it must have a path, or references within
+// the schema would lead to another document.
 const schemaURL = "schema:///schema"
 
-// compileSchema compiles a schema that may come from outside: it never follows
-// a reference to a file or to the network.
-func compileSchema(raw json.RawMessage) (*validate.Schema, error) {
+// compile compiles a schema that may come from outside: it never follows a
+// reference to a file or to the network.
+func compile(raw json.RawMessage) (*validate.Schema, error) {
 	doc, err := validate.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
 		return nil, err
@@ -40,7 +40,8 @@ func (noLoader) Load(string) (any, error) {
 	return nil, errors.New("references to other documents are not followed")
 }
 
-// badReference says what a schema refers to in vain, if that is what is wrong with it.
+// badReference names the reference that leads nowhere, if that is what is wrong
+// with the schema.
 func badReference(err error) error {
 	if e, ok := errors.AsType[*validate.LoadURLError](err); ok {
 		return fmt.Errorf("it refers to %q, and only references within the schema are followed, such as \"#/$defs/name\"", relative(e.URL))
@@ -58,7 +59,7 @@ func badReference(err error) error {
 	return err
 }
 
-// relative is a place in a schema without what the schema is called.
+// relative returns a location within a schema without schemaURL.
 func relative(url string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(url, schemaURL), "schema:///")
 }

@@ -1,0 +1,88 @@
+// Package schema is the JSON Schema of this program: it derives schemas from
+// Go types, checks a call's arguments against them, and compiles the schemas
+// that callers send for a model's answer.
+//
+// It promises that the schema which is shown is the one which is enforced, that
+// a schema from outside never makes it open a file or a connection, and that
+// none which crashes Ollama's runner is accepted. What an error means to a
+// caller is left to the packages above.
+package schema
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	validate "github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// Document is a JSON Schema as it is shown to clients.
+type Document = jsonschema.Schema
+
+// Overrides holds the schemas of the types whose JSON is not what their Go type
+// suggests.
+type Overrides map[reflect.Type]*Document
+
+// Derive returns the schema of a type's JSON.
+func Derive(t reflect.Type, overrides Overrides) (*Document, error) {
+	doc, err := jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: overrides})
+	if err != nil {
+		return nil, err
+	}
+	simplify(doc)
+	return doc, nil
+}
+
+// simplify removes "null" from the types, in place. A list of types confuses
+// some clients, and an optional argument is left out instead of set to null.
+func simplify(s *Document) {
+	if s == nil {
+		return
+	}
+	if len(s.Types) > 0 && s.Types[0] == "null" {
+		s.Type, s.Types = strings.Join(s.Types[1:], ""), nil // at most one is left
+	}
+	for _, p := range s.Properties {
+		simplify(p)
+	}
+	simplify(s.Items)
+}
+
+// Schema checks arguments against the document that clients are shown.
+type Schema struct {
+	doc     *Document
+	compile func() (*validate.Schema, error) // runs once, on first use: it takes milliseconds
+	texts   map[string]bool                  // the properties that accept every non-empty string
+}
+
+// For returns the schema of arguments whose Go type is t, a struct.
+func For(t reflect.Type, overrides Overrides) (*Schema, error) {
+	doc, err := Derive(t, overrides)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return nil, err
+	}
+	compile := sync.OnceValues(func() (*validate.Schema, error) { return compile(raw) })
+	return &Schema{doc, compile, textsOf(doc)}, nil
+}
+
+// MarshalJSON returns the document as clients are shown it.
+func (s *Schema) MarshalJSON() ([]byte, error) { return json.Marshal(s.doc) }
+
+// Check returns nil if the schema accepts the arguments, and otherwise an
+// *ArgumentError. Any other error is a fault of the schema itself.
+func (s *Schema) Check(arguments map[string]any) error {
+	if s.isPlain(arguments) {
+		return nil
+	}
+	compiled, err := s.compile()
+	if err != nil {
+		return err
+	}
+	return s.explain(compiled.Validate(arguments))
+}

@@ -1,0 +1,133 @@
+package schema
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	validate "github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// These are arguments with a property of each kind.
+type (
+	arguments struct {
+		Model    name    `json:"model"`
+		Prompt   string  `json:"prompt"`
+		System   string  `json:"system,omitempty"`
+		Color    color   `json:"color,omitempty"`
+		Code     code    `json:"code,omitempty"`
+		Count    int     `json:"count,omitempty"`
+		Ratio    ratio   `json:"ratio,omitempty"`
+		Parts    []part  `json:"parts,omitempty"`
+		Nullable *string `json:"nullable,omitempty"`
+		Either   either  `json:"either,omitempty"`
+	}
+	part struct {
+		Text string `json:"text"`
+	}
+	name   string
+	color  string
+	code   string
+	ratio  float64
+	either any
+)
+
+var overrides = Overrides{
+	reflect.TypeFor[name]():   {Type: "string", MinLength: new(1)},
+	reflect.TypeFor[color]():  {Type: "string", Enum: []any{"red", "green"}},
+	reflect.TypeFor[code]():   {Type: "string", MinLength: new(2)},
+	reflect.TypeFor[ratio]():  {Type: "number", ExclusiveMinimum: new(0.0), Maximum: new(1.0)},
+	reflect.TypeFor[either](): {AnyOf: []*Document{{Type: "string"}, {Type: "array", Items: &Document{Type: "string"}, MinItems: new(1)}}},
+}
+
+func forArguments(t *testing.T) *Schema {
+	t.Helper()
+	s, err := For(reflect.TypeFor[arguments](), overrides)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestPlainArgumentsAreAcceptedByTheFullCheckToo(t *testing.T) {
+	s := forArguments(t)
+	full, err := s.compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	required := map[string]any{"model": "text", "prompt": "text"}
+	plain := 0
+	for _, base := range []map[string]any{{}, required} {
+		for _, name := range append([]string{"unknown"}, s.doc.PropertyOrder...) {
+			for _, value := range []any{"", "x", "text", 1.0, true, nil, []any{"text"}, map[string]any{}} {
+				arguments := map[string]any{}
+				for name, text := range base {
+					arguments[name] = text
+				}
+				arguments[name] = value
+				if !s.isPlain(arguments) {
+					continue
+				}
+				plain++
+				if err := full.Validate(arguments); err != nil {
+					t.Errorf("%v are plain, and the full check says %v", arguments, err)
+				}
+			}
+		}
+	}
+	if plain == 0 {
+		t.Error("no arguments are plain")
+	}
+}
+
+func TestPlainTextIsNotCheckedInFull(t *testing.T) {
+	s := forArguments(t)
+	s.compile = func() (*validate.Schema, error) { return nil, errors.New("compiled") }
+	if err := s.Check(map[string]any{"model": "tiny", "prompt": "hi", "system": "be brief"}); err != nil {
+		t.Errorf("plain text: %v", err)
+	}
+	if err := s.Check(map[string]any{"model": "tiny", "prompt": "hi", "color": "red"}); err == nil {
+		t.Error("a choice is not checked")
+	}
+}
+
+func TestRefusedArgumentIsNamedAndWhatItShouldBe(t *testing.T) {
+	s := forArguments(t)
+	for given, want := range map[string]struct{ argument, message string }{
+		`{"model":"m","prompt":"p"}`:                      {},
+		`{"prompt":"p"}`:                                  {"model", `argument "model" is missing`},
+		`{"model":"","prompt":"p"}`:                       {"model", `argument "model" must not be empty`},
+		`{"model":7,"prompt":"p"}`:                        {"model", `argument "model" must be a text`},
+		`{"model":"m","promt":"p"}`:                       {"promt", `unknown argument "promt"; did you mean "prompt"?`},
+		`{"model":"m","prompt":"p","xyzzy":1}`:            {"xyzzy", `unknown argument "xyzzy"; known are model, prompt,`},
+		`{"model":"m","prompt":"p","color":"blue"}`:       {"color", `argument "color" must be "red" or "green"`},
+		`{"model":"m","prompt":"p","ratio":0}`:            {"ratio", `argument "ratio" must be more than 0`},
+		`{"model":"m","prompt":"p","ratio":2}`:            {"ratio", `argument "ratio" must be at most 1`},
+		`{"model":"m","prompt":"p","nullable":null}`:      {"nullable", `argument "nullable" is null; leave it out instead`},
+		`{"model":"m","prompt":"p","either":7}`:           {"either", `argument "either" must be a text or a list`},
+		`{"model":"m","prompt":"p","parts":[{"text":7}]}`: {"parts[0].text", `argument "parts[0].text" must be a text`},
+		`{"model":"m","prompt":"p","parts":[{"txt":7}]}`:  {"parts[0].txt", `unknown argument "parts[0].txt"; did you mean "text"?`},
+	} {
+		var arguments map[string]any
+		if err := json.Unmarshal([]byte(given), &arguments); err != nil {
+			t.Fatal(err)
+		}
+		err := s.Check(arguments)
+		refused, _ := errors.AsType[*ArgumentError](err)
+		switch {
+		case want.argument == "" && err != nil:
+			t.Errorf("%s: got %v, want it accepted", given, err)
+		case want.argument != "" && (refused == nil || refused.Argument != want.argument || !strings.HasPrefix(refused.Error(), want.message)):
+			t.Errorf("%s: got %v, want %+v", given, err, want)
+		}
+	}
+}
+
+func TestDocumentNamesNoNull(t *testing.T) {
+	raw, err := json.Marshal(forArguments(t))
+	if err != nil || strings.Contains(string(raw), "null\"") || !strings.Contains(string(raw), `"nullable":{"type":"string"}`) {
+		t.Errorf("got %s, error %v", raw, err)
+	}
+}
