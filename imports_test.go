@@ -18,8 +18,8 @@ const module = "ollama-mcp/"
 // way, from what puts together to what is put together; main may import all.
 var packages = map[string][]string{
 	"server":                       {"internal/caller", "internal/jsontext"},
-	"tools":                        {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota", "internal/schema"},
-	"pool":                         {"internal/route", "internal/breaker", "internal/limiter", "internal/retry", "internal/backend"},
+	"tools":                        {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota", "internal/schema", "internal/fault"},
+	"pool":                         {"internal/route", "internal/breaker", "internal/limiter", "internal/retry", "internal/backend", "internal/fault"},
 	"cache":                        {"internal/jsontext"},
 	"internal/auth":                {"internal/caller"},
 	"internal/caller":              {},
@@ -30,8 +30,9 @@ var packages = map[string][]string{
 	"internal/limiter":             {},
 	"internal/retry":               {},
 	"internal/fleet":               {"internal/backend"},
-	"internal/quota":               {"internal/caller"},
-	"internal/backend":             {},
+	"internal/quota":               {"internal/caller", "internal/fault"},
+	"internal/fault":               {},
+	"internal/backend":             {"internal/fault"},
 	"internal/backend/remote":      {"internal/backend"},
 	"internal/backend/ollama":      {"internal/backend", "internal/backend/remote"},
 	"internal/backend/openai":      {"internal/backend", "internal/backend/remote"},

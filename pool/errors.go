@@ -100,7 +100,7 @@ func sum(failed []Failure) error {
 	last := failed[len(failed)-1]
 	switch {
 	case crashes(failed) >= mostCrashes:
-		return fmt.Errorf("%w: %w", ErrCrashes, last.Err)
+		return &crashError{last.Err}
 	case !hostsFault(last.Err) && !isLack(last.Err):
 		return last.Err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 )
 
 // asksModel is the behaviour of the tools that ask a model for something: they
@@ -86,7 +87,7 @@ func (d Deps) compose(ctx context.Context, c *call, q question) (*result, error)
 		return r, nil
 	}
 	if r.data, err = readAs(q.wanted, got.answer); err != nil {
-		if misfit, ok := errors.AsType[*Error](err); ok {
+		if misfit, ok := errors.AsType[*fault.Error](err); ok {
 			misfit.Thinking = r.thinking
 		}
 		return nil, err
@@ -95,12 +96,12 @@ func (d Deps) compose(ctx context.Context, c *call, q question) (*result, error)
 }
 
 // explainAnswer says why a rung did not answer.
-func (d Deps) explainAnswer(ctx context.Context, m miss) *Error {
+func (d Deps) explainAnswer(ctx context.Context, m miss) *fault.Error {
 	e := explain(m.asked(), m.why)
 	switch {
 	case m.rung.Provider != "":
-		e.ofProvider(m.rung)
-	case e.Code == ModelNotFound:
+		ofProvider(e, m.rung)
+	case e.Code == fault.ModelNotFound:
 		d.explainMissing(ctx, m.asked(), e)
 	default:
 		e.Message = m.rung.String() + ": " + e.Message

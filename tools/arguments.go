@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 )
 
 // modelArgs are the arguments that every question to a model takes.
@@ -153,10 +154,10 @@ func decodeImages(at string, encoded []string) ([]backend.ImageData, error) {
 		}
 		data, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			return nil, invalid("argument \"%s[%d]\" is not base64: send the image's bytes in base64, not a path or a URL", at, i)
+			return nil, fault.Invalidf("argument \"%s[%d]\" is not base64: send the image's bytes in base64, not a path or a URL", at, i)
 		}
 		if kind := http.DetectContentType(data); !strings.HasPrefix(kind, "image/") {
-			return nil, invalid("argument \"%s[%d]\" is not an image but %s: send a PNG, JPEG or WebP", at, i, kind)
+			return nil, fault.Invalidf("argument \"%s[%d]\" is not an image but %s: send a PNG, JPEG or WebP", at, i, kind)
 		}
 		images = append(images, data)
 	}

@@ -190,7 +190,7 @@ func (d Deps) canSee(ctx context.Context, host backend.Backend, model string) er
 		return err
 	}
 	if can := about.capabilities; len(can) > 0 && !slices.Contains(can, "vision") {
-		return lacking("the model cannot see images", "vision")
+		return backend.LacksCapability("the model cannot see images", "vision")
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 )
 
 type chatIn struct {
@@ -37,7 +38,7 @@ func chat(d Deps) mcpserver.ServerTool {
 		}
 		q := question{tool: "chat", model: string(in.Model), args: in.textArgs}
 		if len(in.Messages) == 0 {
-			return nil, invalid("argument \"messages\" must not be empty")
+			return nil, fault.Invalidf("argument \"messages\" must not be empty")
 		}
 		for i, m := range in.Messages {
 			images, err := decodeImages(fmt.Sprintf("messages[%d].images", i), m.Images)

@@ -9,6 +9,7 @@ import (
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/semantic"
 )
 
@@ -27,8 +28,8 @@ func clearCache(d Deps) mcpserver.ServerTool {
 		output: reflect.TypeFor[clearCacheOut](),
 	}, func(ctx context.Context, in clearCacheIn, _ *call) (*result, error) {
 		if who := caller.FromContext(ctx); !who.Admin {
-			return nil, &Error{
-				Code: Forbidden, Message: "only an administrator may clear the cache",
+			return nil, &fault.Error{
+				Code: fault.Forbidden, Message: "only an administrator may clear the cache",
 				Hint: "ask whoever runs this server for a key with admin: true",
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
@@ -161,7 +162,7 @@ func curable(err error) bool {
 	case backend.Request, backend.Caller:
 		return errors.Is(err, pool.ErrNoHost)
 	}
-	_, explained := errors.AsType[*Error](err)
+	_, explained := errors.AsType[*fault.Error](err)
 	return !explained
 }
 
@@ -206,7 +207,7 @@ func (m miss) hope() int {
 	switch {
 	case left:
 		return 0
-	case !explain("", m.why).Retryable:
+	case !fault.Of(m.why).Retryable:
 		return 1
 	}
 	return mostHope

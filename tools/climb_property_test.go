@@ -13,6 +13,7 @@ import (
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 	"ollama-mcp/tools"
@@ -174,7 +175,7 @@ func judged(a answer) string {
 	}
 	if a.IsError {
 		code, _ := a.StructuredContent["code"].(string)
-		if code == "" || code == string(tools.Internal) || code == string(tools.Cancelled) {
+		if code == "" || code == string(fault.Internal) || code == string(fault.Cancelled) {
 			return "an error that nobody can act on"
 		}
 		return ""

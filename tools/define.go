@@ -13,6 +13,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/schema"
 )
 
@@ -63,8 +64,8 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 		defer func() {
 			if p := recover(); p != nil {
 				d.Log.Error("panic in a tool", "tool", a.name, "trace", c.trace, "request", c.request, "panic", p, "stack", string(debug.Stack()))
-				res = failed(&Error{
-					Code: Internal, Message: "internal error " + c.trace,
+				res = failed(&fault.Error{
+					Code: fault.Internal, Message: "internal error " + c.trace,
 					Hint: "the server's log says more under that number",
 				})
 			}
@@ -76,7 +77,7 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 		defer end()
 		in, err := decode[In](arguments, req)
 		if err != nil {
-			return failed(&Error{Code: InvalidArgument, Message: a.name + ": " + err.Error()}), nil
+			return failed(&fault.Error{Code: fault.InvalidArgument, Message: a.name + ": " + err.Error()}), nil
 		}
 		c.progress = newProgress(reporter(ctx, req))
 		defer c.progress.stop()
@@ -158,7 +159,7 @@ func reporter(ctx context.Context, req mcp.CallToolRequest) report {
 
 // refused is the result of a call that failed, which is logged too.
 func (d Deps) refused(ctx context.Context, tool string, c *call, err error) *mcp.CallToolResult {
-	e := new(*explain("", err)) // it may be the error of other calls too
+	e := fault.Of(err)
 	e.Message = tool + ": " + e.Message
 	d.Log.Info("call failed", "tool", tool, "caller", caller.FromContext(ctx).ID, "trace", c.trace, "request", c.request, "code", e.Code, "error", e.Message)
 	return failed(e)
@@ -195,7 +196,7 @@ func meta(s *served, thinking string) *mcp.Meta {
 	return &mcp.Meta{AdditionalFields: fields}
 }
 
-func failed(e *Error) *mcp.CallToolResult {
+func failed(e *fault.Error) *mcp.CallToolResult {
 	res := &mcp.CallToolResult{
 		IsError:           true,
 		Content:           []mcp.Content{mcp.NewTextContent(e.Error())},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/schema"
 )
 
@@ -15,7 +16,7 @@ func (f format) compile() (*schema.Format, error) {
 	}
 	compiled, err := schema.CompileFormat(f.RawMessage)
 	if err != nil {
-		return nil, invalid(`argument "format" %v`, err)
+		return nil, fault.Invalidf(`argument "format" %v`, err)
 	}
 	return compiled, nil
 }
@@ -49,9 +50,9 @@ func parseAs(f *schema.Format, text string) (any, error) {
 }
 
 // misfit is the error of an answer that does not fit the format.
-func misfit(a *backend.Answer, err error) *Error {
-	e := &Error{
-		Code: Upstream, Message: "the answer does not fit the format: " + err.Error(), Retryable: true,
+func misfit(a *backend.Answer, err error) *fault.Error {
+	e := &fault.Error{
+		Code: fault.Upstream, Message: "the answer does not fit the format: " + err.Error(), Retryable: true,
 		Hint: "try again, ask for less, or use a simpler schema", Partial: a.Text,
 	}
 	switch cut := a.DoneReason == "length"; {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 )
 
 func TestFormatThatCannotBeUsedIsNamedAsTheArgument(t *testing.T) {
@@ -16,7 +17,7 @@ func TestFormatThatCannotBeUsedIsNamedAsTheArgument(t *testing.T) {
 		`{"type":"string","maxLength":2001}`: `argument "format" has a maxLength of 2001 at "#"`,
 	} {
 		_, err := format{json.RawMessage(raw)}.compile()
-		if err == nil || !strings.HasPrefix(err.Error(), want) || explain("", err).Code != InvalidArgument {
+		if err == nil || !strings.HasPrefix(err.Error(), want) || fault.Of(err).Code != fault.InvalidArgument {
 			t.Errorf("%s: got %v, want %s", raw, err, want)
 		}
 	}

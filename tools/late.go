@@ -8,6 +8,7 @@ import (
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
@@ -50,11 +51,11 @@ func (f *fetching) missed(ctx context.Context, source cache.Source, err error) (
 }
 
 // tooLate says why a question had no answer, or no whole one, when its time was over.
-func (f *fetching) tooLate(a *asking, come *backend.Answer, w work) *Error {
+func (f *fetching) tooLate(a *asking, come *backend.Answer, w work) *fault.Error {
 	if w.host == nil {
 		return f.notAsked(a)
 	}
-	e := &Error{Code: Timeout, Retryable: true, Hint: "allow more with timeout_seconds"}
+	e := &fault.Error{Code: fault.Timeout, Retryable: true, Hint: "allow more with timeout_seconds"}
 	switch {
 	case come.Text != "":
 		e.Message = fmt.Sprintf("the time limit of %v was reached before the answer was whole", f.limit)
@@ -72,7 +73,7 @@ func (f *fetching) tooLate(a *asking, come *backend.Answer, w work) *Error {
 }
 
 // notAsked says why no host was at work on a question when its time was over.
-func (f *fetching) notAsked(a *asking) *Error {
+func (f *fetching) notAsked(a *asking) *fault.Error {
 	if f.warm.isLoading(backend.CanonicalModel(f.model)) {
 		e := f.isLoading()
 		e.Message = f.model + ": " + e.Message
@@ -80,22 +81,22 @@ func (f *fetching) notAsked(a *asking) *Error {
 	}
 	held := a.held()
 	if held == nil {
-		return &Error{
-			Code: Timeout, Message: fmt.Sprintf("the time limit of %v was reached before a host was asked", f.limit),
+		return &fault.Error{
+			Code: fault.Timeout, Message: fmt.Sprintf("the time limit of %v was reached before a host was asked", f.limit),
 			Retryable: true, Hint: "allow more with timeout_seconds",
 		}
 	}
 	e := explain(f.model, held)
-	if e.Code != QueueTimeout {
+	if e.Code != fault.QueueTimeout {
 		e.Message = fmt.Sprintf("%s: the time limit of %v was reached; %s", f.model, f.limit, e.Message)
 	}
 	return e
 }
 
 // isLoading is the error of a call that has waited for its model in vain.
-func (f *fetching) isLoading() *Error {
-	return &Error{
-		Code: Timeout, Message: fmt.Sprintf("the time limit of %v was reached before there was an answer", f.limit), Retryable: true,
+func (f *fetching) isLoading() *fault.Error {
+	return &fault.Error{
+		Code: fault.Timeout, Message: fmt.Sprintf("the time limit of %v was reached before there was an answer", f.limit), Retryable: true,
 		Hint: "as far as is known the model was not in memory; it is being loaded on, so call again in a minute",
 	}
 }
@@ -109,13 +110,13 @@ func (d Deps) explainEmbed(ctx context.Context, e *embedding, err error) error {
 		return cancelled(ctx)
 	case ctx.Err() == nil || queued:
 		failed := d.explainAnswer(ctx, miss{rung: route.Rung{Model: string(e.in.Model)}, got: &outcome{}, why: err})
-		if failed.Code == ModelNotFound && d.settings().isAlias(string(e.in.Model)) {
+		if failed.Code == fault.ModelNotFound && d.settings().isAlias(string(e.in.Model)) {
 			failed.Hint = "it is an alias, which embed does not know, since the vectors of two models do not compare; name the model itself"
 		}
 		return failed
 	}
-	late := &Error{
-		Code: Timeout, Retryable: true, Hint: "allow more with timeout_seconds, or embed fewer texts in a call",
+	late := &fault.Error{
+		Code: fault.Timeout, Retryable: true, Hint: "allow more with timeout_seconds, or embed fewer texts in a call",
 		Message: fmt.Sprintf("%s: %d of %d texts were embedded when the time limit of %v was reached",
 			e.in.Model, e.done(), len(e.in.Input), e.in.timeout(d.Timeout)),
 	}
@@ -126,24 +127,11 @@ func (d Deps) explainEmbed(ctx context.Context, e *embedding, err error) error {
 }
 
 // cancelled is the error of a call that was ended, by its client or by the server.
-func cancelled(ctx context.Context) *Error {
-	e := explain("", context.Canceled)
+func cancelled(ctx context.Context) *fault.Error {
+	e := fault.Of(context.Canceled)
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		e.Message += ": " + cause.Error()
 		e.Hint, e.Retryable = "call again when the server is back", true
-	}
-	return e
-}
-
-// longWait is the error of a call whose time was over, or would have been, before it was
-// given a slot.
-func longWait(err error, wait time.Duration) *Error {
-	e := &Error{
-		Code: QueueTimeout, Message: err.Error(), Retryable: true, RetryAfter: seconds(wait),
-		Hint: "all slots are busy: try again later, or allow more with timeout_seconds",
-	}
-	if wait > 0 {
-		e.Hint = fmt.Sprintf("all slots are busy: try again in %.0f s, or allow more than %.0f s with timeout_seconds", e.RetryAfter, e.RetryAfter)
 	}
 	return e
 }

@@ -14,6 +14,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 )
 
 type listModelsIn struct {
@@ -89,7 +90,7 @@ func named(hosts []backend.Backend, name string) ([]backend.Backend, error) {
 		}
 		names = append(names, host.Name())
 	}
-	return nil, invalid("unknown host %q; known are %s", name, strings.Join(names, ", "))
+	return nil, fault.Invalidf("unknown host %q; known are %s", name, strings.Join(names, ", "))
 }
 
 // shows reports whether a model is asked for by its name, and its caller may know of it.
@@ -158,8 +159,8 @@ func unlisted(all []listing) error {
 	if !errors.Is(last, context.DeadlineExceeded) {
 		return last
 	}
-	return &Error{
-		Code: Timeout, Message: fmt.Sprintf("no host has listed its models within %v", listLimit), Retryable: true,
+	return &fault.Error{
+		Code: fault.Timeout, Message: fmt.Sprintf("no host has listed its models within %v", listLimit), Retryable: true,
 		Hint: "try again; if it happens again, `ollama-mcp doctor` tells more",
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"ollama-mcp/internal/fault"
 )
 
 // longestName is longer than any model's name: the longest that Ollama has, with host,
@@ -14,11 +16,11 @@ const longestName = 600
 func checkName(argument, name string) error {
 	switch {
 	case len(name) > longestName:
-		return invalid("argument %q has %d bytes, and no model has a name of more than %d: take one from list-models", argument, len(name), longestName)
+		return fault.Invalidf("argument %q has %d bytes, and no model has a name of more than %d: take one from list-models", argument, len(name), longestName)
 	case strings.TrimSpace(name) != name:
-		return invalid("argument %q begins or ends with a blank: take a name from list-models as it is", argument)
+		return fault.Invalidf("argument %q begins or ends with a blank: take a name from list-models as it is", argument)
 	case strings.ContainsFunc(name, isUnseen):
-		return invalid("argument %q holds a character that nobody can see: take a name from list-models as it is", argument)
+		return fault.Invalidf("argument %q holds a character that nobody can see: take a name from list-models as it is", argument)
 	}
 	return nil
 }

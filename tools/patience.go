@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
@@ -18,6 +20,14 @@ var errTooLate = errors.New("too late")
 type hostTooLate struct{ why string }
 
 func (e *hostTooLate) Error() string { return errTooLate.Error() + ": " + e.why }
+
+// Fault tells the caller to come back later, or to allow more time.
+func (e *hostTooLate) Fault() *fault.Error {
+	return &fault.Error{
+		Code: fault.Timeout, Message: e.Error(), Retryable: true,
+		Hint: "try again later, or allow more with timeout_seconds",
+	}
+}
 
 // Is implements what errors.Is looks for.
 func (e *hostTooLate) Is(target error) bool { return target == errTooLate || target == pool.ErrTooSlow }
@@ -35,6 +45,13 @@ func (e *noSlot) Is(target error) bool { return target == errTooLate }
 
 // Unwrap makes it what the pool says of a wait that is over.
 func (e *noSlot) Unwrap() error { return &pool.QueueTimeoutError{RetryAfter: e.wait} }
+
+// Fault says what the pool's error says, and why there was no slot.
+func (e *noSlot) Fault() *fault.Error {
+	f := fault.Of(e.Unwrap())
+	f.Message = e.why
+	return f
+}
 
 // patience is the time that a rung has: to be given a slot, and to begin its answer.
 // Once it has begun, it may take as long as the call.
@@ -72,7 +89,7 @@ func (p *patience) watch(onWait func(func() route.Standing)) func(func() route.S
 	return func(standing func() route.Standing) {
 		onWait(standing)
 		if wait := standing().Expect; p.longestWait > 0 && wait > p.longestWait {
-			p.cancel(&noSlot{wait, fmt.Sprintf("no slot would come free in time: the wait is about %.0f s, and there are %v", seconds(wait), p.longestWait.Round(time.Millisecond))})
+			p.cancel(&noSlot{wait, fmt.Sprintf("no slot would come free in time: the wait is about %.0f s, and there are %v", math.Ceil(wait.Seconds()), p.longestWait.Round(time.Millisecond))})
 		}
 	}
 }

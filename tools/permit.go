@@ -2,12 +2,11 @@ package tools
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
-	"ollama-mcp/internal/quota"
+	"ollama-mcp/internal/fault"
 )
 
 // admit begins a call of a tool if its caller may call it, and now. end must be
@@ -15,19 +14,12 @@ import (
 func (d Deps) admit(ctx context.Context, tool string) (end func(), err error) {
 	who := caller.FromContext(ctx)
 	if !who.MayCall(tool) {
-		return nil, &Error{
-			Code: Forbidden, Message: fmt.Sprintf("%q may not call this tool", who.ID),
+		return nil, &fault.Error{
+			Code: fault.Forbidden, Message: fmt.Sprintf("%q may not call this tool", who.ID),
 			Hint: "use one that tools/list names, or ask whoever runs this server",
 		}
 	}
-	end, err = d.quota.Begin(who)
-	if over, ok := errors.AsType[*quota.Exceeded](err); ok {
-		return nil, &Error{
-			Code: RateLimited, Message: over.Error(), Hint: "wait, then call again",
-			Retryable: true, RetryAfter: seconds(over.RetryAfter),
-		}
-	}
-	return end, err
+	return d.quota.Begin(who)
 }
 
 // permit refuses what is no model's name, a model that the caller may not use, and a host
@@ -46,8 +38,8 @@ func mayUse(who caller.Caller, model string) error {
 	if who.MayUse(backend.CanonicalModel(model)) {
 		return nil
 	}
-	return &Error{
-		Code: Forbidden, Message: fmt.Sprintf("%q may not use the model %q", who.ID, model),
+	return &fault.Error{
+		Code: fault.Forbidden, Message: fmt.Sprintf("%q may not use the model %q", who.ID, model),
 		Hint: "use one that list-models names",
 	}
 }

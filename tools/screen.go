@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 )
 
 // This file holds what leaves against the filter of the settings. Answers are kept
@@ -54,12 +55,12 @@ func (d Deps) screen(ctx context.Context, c *call, q question, r *result) (*resu
 // screenError does so with what an error quotes of an answer.
 func (d Deps) screenError(err error) error {
 	f := d.settings().Filter
-	e, ok := errors.AsType[*Error](err)
+	e, ok := errors.AsType[*fault.Error](err)
 	if f == nil || !ok {
 		return err
 	}
 	m := &masking{Filter: f, found: make(map[string]bool)}
-	e = new(*e) // it may be the error of other calls too
+	e = e.Fault() // it may be the error of other calls too
 	e.Message, e.Hint = m.text(e.Message), m.text(e.Hint)
 	e.Partial, e.Thinking = m.text(e.Partial), m.text(e.Thinking)
 	if m.refused || f.guard != nil { // which is not asked of a call that has failed
@@ -68,8 +69,8 @@ func (d Deps) screenError(err error) error {
 	return e
 }
 
-func withheld(by string) *Error {
-	return &Error{Code: Refused, Message: "the answer was withheld by this server's " + by, Hint: "ask for something else"}
+func withheld(by string) *fault.Error {
+	return &fault.Error{Code: fault.Refused, Message: "the answer was withheld by this server's " + by, Hint: "ask for something else"}
 }
 
 // askGuard has the guard say whether a result may pass, within the time of the call and
@@ -104,7 +105,7 @@ func (d Deps) askGuard(ctx context.Context, c *call, q question, r *result) erro
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return explain(guard.Model, ctx.Err())
+		return fault.Of(ctx.Err())
 	case err != nil:
 		d.Log.Warn("the guard cannot be asked, so an answer is withheld", "trace", c.trace, "error", err)
 		e := withheld("guard, which cannot be asked")

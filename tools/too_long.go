@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 )
 
 // promptTooLong is a prompt that does not fit the model's context, and what is known of
@@ -30,13 +31,16 @@ func (e *promptTooLong) Error() string {
 
 func (e *promptTooLong) Unwrap() error { return e.err }
 
-// hint says what else its caller could do.
-func (e *promptTooLong) hint() string {
+// Fault says what its caller could do.
+func (e *promptTooLong) Fault() *fault.Error {
 	part := "the oldest part"
 	if e.ofEmbed {
 		part = "its end"
 	}
-	return fmt.Sprintf("%s, or set truncate to true to have %s cut", e.remedy(), part)
+	return &fault.Error{
+		Code: fault.ContextTooLong, Message: e.Error(),
+		Hint: fmt.Sprintf("%s, or set truncate to true to have %s cut", e.remedy(), part),
+	}
 }
 
 // remedy says what would make the prompt fit. A larger context is one only where the

@@ -17,6 +17,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/pool"
 	"ollama-mcp/tools"
 )
@@ -537,9 +538,9 @@ func TestPanicInAToolIsAnErrorWithANumberForTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := res.StructuredContent.(*tools.Error)
+	e := res.StructuredContent.(*fault.Error)
 	number := strings.TrimPrefix(e.Message, "internal error ")
-	if e.Code != tools.Internal || !strings.Contains(logged.String(), number) || strings.Contains(e.Error(), "nil pointer") {
+	if e.Code != fault.Internal || !strings.Contains(logged.String(), number) || strings.Contains(e.Error(), "nil pointer") {
 		t.Errorf("got %+v; logged %q", e, logged.String())
 	}
 }

@@ -12,6 +12,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 )
 
 const (
@@ -40,7 +41,7 @@ type keptVectors struct {
 
 func (v *Vectors) keep(tenant string, doc []byte) (uri string, expires time.Time, err error) {
 	if len(doc) > vectorsBytes {
-		return "", time.Time{}, invalid("%d MB of vectors are too large to keep: embed fewer texts in a call", len(doc)>>20)
+		return "", time.Time{}, fault.Invalidf("%d MB of vectors are too large to keep: embed fewer texts in a call", len(doc)>>20)
 	}
 	entry := keptVectors{vectorsURI + strings.ToLower(rand.Text()), tenant, doc, time.Now().Add(vectorsFor)}
 	v.mu.Lock()

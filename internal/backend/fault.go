@@ -1,0 +1,81 @@
+package backend
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"ollama-mcp/internal/fault"
+)
+
+// HintUnreachable says what to do about a host that cannot be reached.
+const HintUnreachable = "start Ollama there (ollama serve), or say with --host or OLLAMA_HOST where it runs; `ollama-mcp doctor` tells more"
+
+// Fault says what the caller of a request can do about its failure on a host.
+func (e *Error) Fault() *fault.Error {
+	f := &fault.Error{Message: e.Error(), RetryAfter: e.RetryAfter}
+	switch e.Class {
+	case Transport:
+		f.Code, f.Retryable, f.Hint = fault.NoHost, true, HintUnreachable
+	case Overload:
+		f.Code, f.Retryable, f.Hint = fault.Overloaded, true, "try again later"
+		f.RetryAfter = max(f.RetryAfter, time.Second)
+	case NoRoom:
+		f.Code, f.Hint = fault.Upstream, "ask for a smaller options.num_ctx, or for a smaller model or quantization"
+	case ModelMissing:
+		f.Code, f.Hint = fault.ModelNotFound, "list-models names those that are installed"
+	case TooLong:
+		f.Code, f.Hint = fault.ContextTooLong, "send less, or raise options.num_ctx"
+	case Unauthorized:
+		f.Code, f.Hint = fault.Unauthorized, "set OLLAMA_API_KEY to a key that this host accepts"
+	case Request:
+		return e.refusal()
+	case Caller:
+		if e.Err != nil { // the end of the context
+			return fault.Of(e.Err)
+		}
+		f.Code = fault.Cancelled
+	default:
+		f.Code, f.Retryable, f.Hint = fault.Upstream, true, "try again; if it happens again, Ollama's own log says why"
+	}
+	return f
+}
+
+// refusal says what to do about a request that the host has refused, by the
+// host's own words.
+func (e *Error) refusal() *fault.Error {
+	for _, c := range capabilities {
+		lack := "does not support " + c.refused
+		if strings.HasSuffix(e.Message, lack) {
+			return LacksCapability("the model "+lack, c.listed)
+		}
+	}
+	f := fault.Invalidf("%v", e)
+	f.RetryAfter = e.RetryAfter
+	f.Hint = "it would fail again: change what the host objects to"
+	if strings.Contains(e.Message, "format") || strings.Contains(e.Message, "schema") {
+		f.Hint = `Ollama knows a part of JSON schema only: use a simpler one, refer to "#/..." alone, and begin patterns with ^ and end them with $`
+	}
+	return f
+}
+
+// capabilities are what models may lack: as Ollama calls it when it refuses a
+// request, and as it lists it among a model's capabilities.
+var capabilities = []struct{ refused, listed string }{
+	{"tools", "tools"},
+	{"thinking", "thinking"},
+	{"insert", "insert"},
+	{"vision", "vision"},
+	{"generate", "completion"},
+	{"chat", "completion"},
+	{"embeddings", "embedding"},
+}
+
+// LacksCapability is the error of a model that cannot do what is asked of it.
+// The capability is named as Ollama lists it.
+func LacksCapability(message, capability string) *fault.Error {
+	return &fault.Error{
+		Code: fault.InvalidArgument, Message: message,
+		Hint: fmt.Sprintf("list-models with capability %q names those that have it", capability),
+	}
+}

@@ -1,0 +1,111 @@
+// Package fault holds the errors that a caller can act on: each has a code, a
+// message that names the cause, and a hint at the next step.
+//
+// An error of another package explains itself by having a method Fault, so this
+// package imports none of them. Of finds that method in any chain of errors.
+package fault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// Code names a kind of failure. Clients may build on the codes: they never
+// change their meaning.
+type Code string
+
+// The codes of failed calls.
+const (
+	InvalidArgument Code = "invalid_argument"
+	ModelNotFound   Code = "model_not_found"
+	NoHost          Code = "no_host"
+	Overloaded      Code = "overloaded"
+	QueueTimeout    Code = "queue_timeout"
+	Timeout         Code = "timeout"
+	Cancelled       Code = "cancelled"
+	ContextTooLong  Code = "context_too_long"
+	Upstream        Code = "upstream"
+	Unauthorized    Code = "unauthorized"
+	Forbidden       Code = "forbidden"
+	RateLimited     Code = "rate_limited"
+	Refused         Code = "refused"
+	Internal        Code = "internal"
+)
+
+// Error is a failure that a caller can act on. As JSON it is the structured
+// content of a failed call.
+type Error struct {
+	Code       Code          `json:"code"`
+	Message    string        `json:"message"`        // one line: what went wrong
+	Hint       string        `json:"hint,omitempty"` // one line: what to do next; "" if nothing helps
+	Retryable  bool          `json:"retryable"`      // the same call may succeed later
+	RetryAfter time.Duration `json:"-"`              // when it may; 0 if unknown. In JSON: retry_after_seconds, rounded up
+
+	// Partial is what the model had answered when the call failed, and Thinking
+	// what it had thought, if the caller asked for that. They are sent beside
+	// the error, and are not part of its JSON.
+	Partial  string `json:"-"`
+	Thinking string `json:"-"`
+}
+
+// Explainer is an error that explains itself to callers. Fault returns an Error
+// that its caller may change.
+type Explainer interface {
+	error
+	Fault() *Error
+}
+
+// Invalidf returns an error of code InvalidArgument.
+func Invalidf(format string, args ...any) *Error {
+	return &Error{Code: InvalidArgument, Message: fmt.Sprintf(format, args...)}
+}
+
+// Of explains any error, nil excepted. The outermost Explainer in its chain
+// decides, and what was written in front of that one's text stays in front of
+// the message. An ended context is Timeout or Cancelled; every other error is
+// Internal. The result belongs to the caller, who may change it.
+func Of(err error) *Error {
+	if known, ok := errors.AsType[Explainer](err); ok {
+		e := known.Fault()
+		if prefix, found := strings.CutSuffix(err.Error(), known.Error()); found {
+			e.Message = prefix + e.Message
+		}
+		return e
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{
+			Code: Timeout, Message: "the time limit of this call was reached before there was an answer", Retryable: true,
+			Hint: "allow more with timeout_seconds",
+		}
+	case errors.Is(err, context.Canceled):
+		return &Error{Code: Cancelled, Message: "the call was cancelled"}
+	}
+	return &Error{Code: Internal, Message: err.Error()}
+}
+
+// Fault returns a copy of e.
+func (e *Error) Fault() *Error { return new(*e) }
+
+// Error returns the message and the hint in one line.
+func (e *Error) Error() string {
+	if e.Hint == "" {
+		return e.Message
+	}
+	return e.Message + "; " + e.Hint
+}
+
+// MarshalJSON writes RetryAfter in whole seconds, rounded up, so that nobody
+// comes back too early.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	type fields Error // without this method
+	return json.Marshal(struct {
+		*fields
+		RetryAfter float64 `json:"retry_after_seconds,omitempty"`
+	}{(*fields)(e), math.Ceil(e.RetryAfter.Seconds())})
+}

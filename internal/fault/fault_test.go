@@ -1,0 +1,66 @@
+package fault_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/fault"
+)
+
+// full is an error of another package, with a cause that explains itself too.
+type full struct{ cause error }
+
+func (full) Error() string   { return "the queue is full" }
+func (f full) Unwrap() error { return f.cause }
+func (full) Fault() *fault.Error {
+	return &fault.Error{Code: fault.Overloaded, Message: "the queue is full (7 waiting)", Hint: "try again later", Retryable: true}
+}
+
+func TestErrorIsExplainedByTheOutermostThatCan(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err  error
+		code fault.Code
+		line string
+	}{
+		"an error of ours":          {fault.Invalidf("no model %q", "m"), fault.InvalidArgument, `no model "m"`},
+		"one that explains itself":  {full{}, fault.Overloaded, "the queue is full (7 waiting); try again later"},
+		"wrapped":                   {fmt.Errorf("m: %w", full{}), fault.Overloaded, "m: the queue is full (7 waiting); try again later"},
+		"wrapped in the middle":     {fmt.Errorf("m: %w, alas", full{}), fault.Overloaded, "the queue is full (7 waiting); try again later"},
+		"one within another":        {full{fault.Invalidf("x")}, fault.Overloaded, "the queue is full (7 waiting); try again later"},
+		"one after an ended wait":   {full{context.Canceled}, fault.Overloaded, "the queue is full (7 waiting); try again later"},
+		"an error of ours, wrapped": {fmt.Errorf("m: %w", fault.Invalidf("no")), fault.InvalidArgument, "m: no"},
+		"a deadline":                {fmt.Errorf("m: %w", context.DeadlineExceeded), fault.Timeout, "the time limit of this call was reached before there was an answer; allow more with timeout_seconds"},
+		"a cancel":                  {context.Canceled, fault.Cancelled, "the call was cancelled"},
+		"any other":                 {errors.New("odd"), fault.Internal, "odd"},
+	} {
+		if got := fault.Of(tc.err); got.Code != tc.code || got.Error() != tc.line {
+			t.Errorf("%s: got %s %q, want %s %q", name, got.Code, got, tc.code, tc.line)
+		}
+	}
+}
+
+func TestExplanationMayBeChangedWithoutChangingTheError(t *testing.T) {
+	shared := fault.Invalidf("no")
+	fault.Of(shared).Message = "changed"
+	if shared.Message != "no" {
+		t.Errorf("the error now says %q", shared.Message)
+	}
+}
+
+func TestJSONHasWholeSecondsAndNothingOfTheAnswer(t *testing.T) {
+	for want, e := range map[string]fault.Error{
+		`{"code":"refused","message":"no","retryable":false}`: {Code: fault.Refused, Message: "no", Partial: "secret", Thinking: "secret"},
+		`{"code":"overloaded","message":"full","hint":"wait","retryable":true,"retry_after_seconds":3}`: {
+			Code: fault.Overloaded, Message: "full", Hint: "wait", Retryable: true, RetryAfter: 2100 * time.Millisecond,
+		},
+	} {
+		got, err := json.Marshal(&e)
+		if err != nil || string(got) != want {
+			t.Errorf("got  %s, error %v\nwant %s", got, err, want)
+		}
+	}
+}

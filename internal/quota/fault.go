@@ -1,0 +1,11 @@
+package quota
+
+import "ollama-mcp/internal/fault"
+
+// Fault tells the caller when to come back.
+func (e *Exceeded) Fault() *fault.Error {
+	return &fault.Error{
+		Code: fault.RateLimited, Message: e.Error(), Hint: "wait, then call again",
+		Retryable: true, RetryAfter: e.RetryAfter,
+	}
+}
