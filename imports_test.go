@@ -18,7 +18,7 @@ const module = "ollama-mcp/"
 // way, from what puts together to what is put together; main may import all.
 var packages = map[string][]string{
 	"server":                       {"internal/caller", "internal/jsontext"},
-	"tools":                        {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota", "internal/schema", "internal/fault"},
+	"tools":                        {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota", "internal/schema", "internal/fault", "internal/moderation"},
 	"pool":                         {"internal/route", "internal/breaker", "internal/limiter", "internal/retry", "internal/backend", "internal/fault"},
 	"cache":                        {"internal/jsontext"},
 	"internal/auth":                {"internal/caller"},
@@ -40,6 +40,7 @@ var packages = map[string][]string{
 	"internal/backend/backendtest": {"internal/backend", "internal/backend/ollama"},
 	"internal/call":                {"internal/nearest"},
 	"internal/doctor":              {"internal/backend"},
+	"internal/moderation":          {},
 	"internal/nearest":             {},
 	"internal/jsontext":            {},
 	"internal/loadtest":            {"internal/backend"},

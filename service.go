@@ -12,6 +12,7 @@ import (
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/reload"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/server"
@@ -96,19 +97,19 @@ func (s *service) settle(c config.Config) error {
 }
 
 // filter is what answers are held against; nil if there is nothing.
-func filter(c config.Config) (*tools.Filter, error) {
+func filter(c config.Config) (*moderation.Filter, error) {
 	if len(c.Filter) == 0 && c.Guard.Model == "" {
 		return nil, nil
 	}
-	rules := make([]tools.Rule, len(c.Filter))
+	rules := make([]moderation.Rule, len(c.Filter))
 	for i, r := range c.Filter {
-		rules[i] = tools.Rule(r)
+		rules[i] = moderation.Rule(r)
 	}
-	var guard *tools.Guard
+	var guard *moderation.Guard
 	if c.Guard.Model != "" {
-		guard = new(tools.Guard(c.Guard))
+		guard = new(moderation.Guard(c.Guard))
 	}
-	f, err := tools.NewFilter(rules, guard)
+	f, err := moderation.NewFilter(rules, guard)
 	if err != nil {
 		return nil, fmt.Errorf("output-filter: %w", err)
 	}

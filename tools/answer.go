@@ -11,6 +11,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/moderation"
 )
 
 // asksModel is the behaviour of the tools that ask a model for something: they
@@ -107,7 +108,7 @@ func (d Deps) explainAnswer(ctx context.Context, m miss) *fault.Error {
 		e.Message = m.rung.String() + ": " + e.Message
 	}
 	if m.got.answer != nil {
-		e.Partial = clean(m.got.answer.Text)
+		e.Partial = moderation.Clean(m.got.answer.Text)
 	}
 	return e
 }
@@ -133,7 +134,7 @@ func (d Deps) notes(q question, got *outcome) []string {
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	if got.like != "" {
 		add("This answer was given %.0f s ago to a question that means the same (similarity %.3f): %q. With cache \"refresh\" the model is asked anew.",
-			math.Ceil(got.served.Age), got.served.Similarity, clean(got.like))
+			math.Ceil(got.served.Age), got.served.Similarity, moderation.Clean(got.like))
 	}
 	if got.served.Source == "cache" {
 		add("This answer was kept from %.0f s ago. With cache \"refresh\" the model is asked anew.", math.Ceil(got.served.Age))

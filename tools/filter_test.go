@@ -10,13 +10,14 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/moderation"
 	"ollama-mcp/tools"
 )
 
 // filtering has answers held against rules.
-func (c *client) filtering(guard *tools.Guard, rules ...tools.Rule) (settings *tools.Settings) {
+func (c *client) filtering(guard *moderation.Guard, rules ...moderation.Rule) (settings *tools.Settings) {
 	c.t.Helper()
-	f, err := tools.NewFilter(rules, guard)
+	f, err := moderation.NewFilter(rules, guard)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -26,9 +27,9 @@ func (c *client) filtering(guard *tools.Guard, rules ...tools.Rule) (settings *t
 }
 
 var (
-	noKeys   = tools.Rule{Name: "keys", Pattern: `sk-[a-z0-9]{8,}`}
-	noNumber = tools.Rule{Name: "phone", Pattern: `\b\d{6,}\b`, Replacement: "<number>"}
-	noBombs  = tools.Rule{Name: "bombs", Pattern: `(?i)bomb`, Refuse: true}
+	noKeys   = moderation.Rule{Name: "keys", Pattern: `sk-[a-z0-9]{8,}`}
+	noNumber = moderation.Rule{Name: "phone", Pattern: `\b\d{6,}\b`, Replacement: "<number>"}
+	noBombs  = moderation.Rule{Name: "bombs", Pattern: `(?i)bomb`, Refuse: true}
 )
 
 func TestRulesRemoveAndRefuseAndSaySo(t *testing.T) {
@@ -131,7 +132,7 @@ func guarded(c backendtest.Call) backendtest.Reply {
 
 func TestGuardIsAskedOfEachAnswerAndNothingPassesWithoutIt(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
-		c.filtering(&tools.Guard{Model: "judge", Prompt: "Is this harmless?"}, noKeys)
+		c.filtering(&moderation.Guard{Model: "judge", Prompt: "Is this harmless?"}, noKeys)
 		host := c.use(backendtest.New("gpu-1").AnswerWith(guarded).Install(backendtest.Model{Name: "judge"}))
 		ci := caller.Caller{ID: "ci", Models: []string{"tiny:latest"}}
 		ask := func(prompt string) answer {
@@ -156,7 +157,7 @@ func TestGuardIsAskedOfEachAnswerAndNothingPassesWithoutIt(t *testing.T) {
 
 func TestGuardEndsWithItsCall(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
-		c.filtering(&tools.Guard{Model: "judge", Prompt: "?"})
+		c.filtering(&moderation.Guard{Model: "judge", Prompt: "?"})
 		host := c.use(backendtest.New("gpu-1").AnswerWith(guarded).Install(backendtest.Model{Name: "judge"}))
 		failing(host, backendtest.Hang, "judge")
 		began := time.Now()
@@ -170,22 +171,4 @@ func TestGuardEndsWithItsCall(t *testing.T) {
 			t.Errorf("cancelled: got %+v", a)
 		}
 	})
-}
-
-func TestFilterRefusesRulesThatCannotWork(t *testing.T) {
-	for words, rules := range map[string][]tools.Rule{
-		"has no name":       {{Pattern: "x"}},
-		"two rules named":   {noKeys, noKeys},
-		"matches the empty": {{Name: "all", Pattern: "x*"}},
-		"missing closing":   {{Name: "broken", Pattern: "(x"}},
-		"longer than":       {{Name: "long", Pattern: strings.Repeat("x", 1001)}},
-		"there are 101":     make([]tools.Rule, 101),
-	} {
-		if _, err := tools.NewFilter(rules, nil); err == nil || !strings.Contains(err.Error(), words) {
-			t.Errorf("got %v, want %q", err, words)
-		}
-	}
-	if _, err := tools.NewFilter(nil, &tools.Guard{Model: "judge"}); err == nil {
-		t.Error("a guard without a prompt was taken")
-	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/schema"
 )
 
@@ -45,7 +46,7 @@ func parseAs(f *schema.Format, text string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	value = cleanAll(value)
+	value = moderation.CleanValue(value)
 	return value, f.Check(value)
 }
 

@@ -11,6 +11,7 @@ import (
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/moderation"
 )
 
 // Answers are kept answers, and those that are in the making.
@@ -176,7 +177,7 @@ func (got *outcome) mayBeKept() bool {
 // taken for more.
 func (got *outcome) clean() {
 	a := got.answer
-	a.Text, a.Thinking = strings.Clone(clean(a.Text)), strings.Clone(clean(a.Thinking))
+	a.Text, a.Thinking = strings.Clone(moderation.Clean(a.Text)), strings.Clone(moderation.Clean(a.Thinking))
 }
 
 // sourceShared is the source of an answer that was made for another call.

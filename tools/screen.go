@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"ollama-mcp/internal/backend"
@@ -22,24 +20,24 @@ func (d Deps) screen(ctx context.Context, c *call, q question, r *result) (*resu
 	if f == nil {
 		return r, nil
 	}
-	m := &masking{Filter: f, found: make(map[string]bool)}
-	r.thinking = m.text(r.thinking)
+	m := f.Review()
+	r.thinking = m.Text(r.thinking)
 	text := r.text
-	r.text = m.text(text)
+	r.text = m.Text(text)
 	if r.data != nil {
-		r.data = m.value(generic(r.data))
+		r.data = m.Value(generic(r.data))
 		whole := string(mustMarshal(r.data))
-		if len(m.found) > 0 && json.Valid([]byte(text)) {
+		if len(m.Found()) > 0 && json.Valid([]byte(text)) {
 			r.text = whole // the text is the data, and has to stay JSON
 		}
-		m.refused = m.refused || m.remains(whole)
+		m.Whole(whole)
 	}
-	quotes := &masking{Filter: f, found: make(map[string]bool)} // in the notes, which are our own words
+	quotes := f.Review() // in the notes, which are our own words
 	for i, note := range r.notes {
-		r.notes[i] = quotes.text(note)
+		r.notes[i] = quotes.Text(note)
 	}
-	names := slices.Sorted(maps.Keys(m.found))
-	if m.refused {
+	names := m.Found()
+	if m.Withheld() {
 		return nil, withheld("rule " + strings.Join(quoted(names), ", "))
 	}
 	if err := d.askGuard(ctx, c, q, r); err != nil {
@@ -59,11 +57,11 @@ func (d Deps) screenError(err error) error {
 	if f == nil || !ok {
 		return err
 	}
-	m := &masking{Filter: f, found: make(map[string]bool)}
+	m := f.Review()
 	e = e.Fault() // it may be the error of other calls too
-	e.Message, e.Hint = m.text(e.Message), m.text(e.Hint)
-	e.Partial, e.Thinking = m.text(e.Partial), m.text(e.Thinking)
-	if m.refused || f.guard != nil { // which is not asked of a call that has failed
+	e.Message, e.Hint = m.Text(e.Message), m.Text(e.Hint)
+	e.Partial, e.Thinking = m.Text(e.Partial), m.Text(e.Thinking)
+	if m.Withheld() || f.Guard() != nil { // which is not asked of a call that has failed
 		e.Partial, e.Thinking = "", ""
 	}
 	return e
@@ -76,7 +74,7 @@ func withheld(by string) *fault.Error {
 // askGuard has the guard say whether a result may pass, within the time of the call and
 // with no more leave than it has. What it cannot be asked of does not pass.
 func (d Deps) askGuard(ctx context.Context, c *call, q question, r *result) error {
-	guard := d.settings().Filter.guard
+	guard := d.settings().Filter.Guard()
 	if guard == nil {
 		return nil
 	}

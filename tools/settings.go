@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/route"
 )
 
@@ -13,7 +14,7 @@ type Settings struct {
 	Ladders   *route.Ladders      // nil: each model stands for itself
 	Models    map[string]ForModel // by canonical name
 	Providers map[string]Lender   // who serve models beside our hosts
-	Filter    *Filter             // what answers are held against; nil lets all pass
+	Filter    *moderation.Filter  // what answers are held against; nil lets all pass
 }
 
 // ForModel is what is set for a model. What is nil is as for all models.

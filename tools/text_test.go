@@ -72,21 +72,6 @@ func TestNotesSayWhatAReaderOfTheAnswerMustKnow(t *testing.T) {
 	}
 }
 
-func TestTextIsFreedOfWhatNoReaderSees(t *testing.T) {
-	for dirty, want := range map[string]string{
-		"plain\ttext\r\n":        "plain\ttext\r\n",
-		"a\x1b[31mb\x00c":        "a[31mbc",
-		"a\U000E0041\U000E0042b": "ab", // tags
-		"a\u202eb\u2066c":        "abc",
-		"👩\u200d💻 می\u200cخواهم": "👩\u200d💻 می\u200cخواهم", // joiners are part of the writing
-		"\u00fcber":              "über",
-	} {
-		if got := clean(dirty); got != want {
-			t.Errorf("%q: got %q, want %q", dirty, got, want)
-		}
-	}
-}
-
 func TestStructuredAnswerIsFreedOfWhatItsTextHasEscaped(t *testing.T) {
 	wanted, err := format{json.RawMessage(`"json"`)}.compile()
 	if err != nil {

@@ -1,15 +1,15 @@
-package tools
+package moderation
 
 import (
 	"strings"
 	"unicode"
 )
 
-// clean removes from a model's text what no reader sees but another model would
-// obey or a terminal would run: control characters, tag characters and marks
-// that turn the direction of writing. Joiners stay, since scripts and emoji
-// need them.
-func clean(text string) string {
+// Clean removes from a model's text the characters that no reader sees, but
+// that another model would obey or a terminal would execute: control
+// characters, tag characters and marks that change the direction of writing.
+// Joiners stay, since scripts and emoji need them.
+func Clean(text string) string {
 	if isPlain(text) {
 		return text
 	}
@@ -27,26 +27,28 @@ func clean(text string) string {
 	}, text)
 }
 
-// cleanAll cleans all texts in a value that came in JSON.
-func cleanAll(value any) any {
+// CleanValue does the same for all strings in a decoded JSON value, names
+// included. It may change lists in place.
+func CleanValue(value any) any {
 	switch v := value.(type) {
 	case string:
-		return clean(v)
+		return Clean(v)
 	case []any:
 		for i, element := range v {
-			v[i] = cleanAll(element)
+			v[i] = CleanValue(element)
 		}
 	case map[string]any:
 		cleaned := make(map[string]any, len(v))
 		for name, member := range v {
-			cleaned[clean(name)] = cleanAll(member)
+			cleaned[Clean(name)] = CleanValue(member)
 		}
 		return cleaned
 	}
 	return value
 }
 
-// isPlain reports whether a text is printable ASCII on lines, as most are.
+// isPlain reports whether a text is printable ASCII and line breaks only, as
+// most are.
 func isPlain(text string) bool {
 	for i := range len(text) {
 		if c := text[i]; c > '~' || c < ' ' && c != '\n' && c != '\r' && c != '\t' {
