@@ -18,12 +18,13 @@ const module = "ollama-mcp/"
 // way, from what puts together to what is put together; main may import all.
 var packages = map[string][]string{
 	"server":                       {"internal/caller", "internal/jsontext"},
-	"tools":                        {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota", "internal/schema", "internal/fault", "internal/moderation"},
+	"tools":                        {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/quota", "internal/schema", "internal/fault", "internal/moderation", "internal/progress"},
 	"pool":                         {"internal/route", "internal/breaker", "internal/limiter", "internal/retry", "internal/backend", "internal/fault"},
 	"cache":                        {"internal/jsontext"},
 	"internal/auth":                {"internal/caller"},
 	"internal/caller":              {},
 	"internal/config":              {"internal/caller", "internal/backend", "internal/backend/ollama", "internal/nearest"},
+	"internal/progress":            {"internal/route", "internal/backend"},
 	"internal/reload":              {},
 	"internal/route":               {},
 	"internal/breaker":             {},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/progress"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
@@ -16,7 +17,7 @@ import (
 // asking is how far the asking of a question has come. All whose calls wait for the
 // answer look on.
 type asking struct {
-	progress *progress // is looked at, and reports to nobody itself
+	progress *progress.Reporter // is looked at, and reports to nobody itself
 
 	mu      sync.Mutex // guards what follows; nothing is asked under it
 	rung    int        // that is asked, from 1; 0 before the first
@@ -32,9 +33,9 @@ type try struct {
 	work
 	asking   *asking
 	began    time.Time
-	known    outcome        // all that is known of what will come of it but the answer
-	progress *progress      // of this try alone; reports to nobody
-	come     backend.Answer // the pieces that have come, Tokens counting them; guarded by the asking's mutex
+	known    outcome            // all that is known of what will come of it but the answer
+	progress *progress.Reporter // of this try alone; reports to nobody
+	come     backend.Answer     // the pieces that have come, Tokens counting them; guarded by the asking's mutex
 }
 
 // work is that of a host on a question.
@@ -44,7 +45,7 @@ type work struct {
 	m    manner
 }
 
-func newAsking() *asking { return &asking{progress: newProgress(nil)} }
+func newAsking() *asking { return &asking{progress: progress.New(nil)} }
 
 // climbs: a rung is asked from now on, and what there was of another is forgotten.
 func (a *asking) climbs(rung int, missed []miss) {
@@ -55,7 +56,7 @@ func (a *asking) climbs(rung int, missed []miss) {
 
 // queued: the question waits for a slot.
 func (a *asking) queued(standing func() route.Standing) {
-	a.progress.queued(standing)
+	a.progress.Queued(standing)
 	expect := standing().Expect
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -68,7 +69,7 @@ func (a *asking) queued(standing func() route.Standing) {
 // begins: a host works on the question from now on, a hedge beside the one that does
 // so already. Progress tells what the host is doing until the first piece comes.
 func (a *asking) begins(w work, known outcome, doing string, hedge bool) *try {
-	t := &try{work: w, asking: a, began: time.Now(), known: known, progress: newProgress(nil)}
+	t := &try{work: w, asking: a, began: time.Now(), known: known, progress: progress.New(nil)}
 	a.mu.Lock()
 	a.waits = false
 	if hedge && len(a.tries) > 0 {
@@ -76,8 +77,8 @@ func (a *asking) begins(w work, known outcome, doing string, hedge bool) *try {
 	}
 	a.tries = append(a.tries, t)
 	a.mu.Unlock()
-	t.progress.asked(doing)
-	a.progress.is(a.say)
+	t.progress.Working(doing)
+	a.progress.Set(a.say)
 	return t
 }
 
@@ -96,7 +97,7 @@ func (t *try) failed(ctx context.Context, why error) {
 // answering takes in the pieces of an answer as they come. onFirst is called before
 // the first.
 func (t *try) answering(onFirst func()) func(backend.Piece) {
-	count := t.progress.answering()
+	count := t.progress.Answering()
 	var text, thinking strings.Builder
 	return func(piece backend.Piece) {
 		count(piece)
@@ -167,5 +168,5 @@ func (a *asking) say() string {
 		t = a.tries[len(a.tries)-1]
 	}
 	a.mu.Unlock()
-	return t.progress.say()
+	return t.progress.Message()
 }

@@ -16,7 +16,7 @@ func TestProgressTellsOfTheTryThatIsFurtherOn(t *testing.T) {
 		one, two := backendtest.New("gpu-1").Open(t), backendtest.New("gpu-2").Open(t)
 		a := newAsking()
 		var said []string
-		says := func() { said = append(said, a.progress.say()) }
+		says := func() { said = append(said, a.progress.Message()) }
 		nothing := func() {}
 
 		first := a.begins(work{host: one}, outcome{}, "loading m on gpu-1", false)

@@ -14,6 +14,7 @@ import (
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/progress"
 	"ollama-mcp/internal/schema"
 )
 
@@ -37,7 +38,7 @@ type hints struct{ readOnly, destructive, idempotent, openWorld bool }
 type call struct {
 	trace    string // names this call in results and logs
 	request  string // is what its HTTP request is called; "" on stdio
-	progress *progress
+	progress *progress.Reporter
 }
 
 // result is what a tool answers.
@@ -79,10 +80,10 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 		if err != nil {
 			return failed(&fault.Error{Code: fault.InvalidArgument, Message: a.name + ": " + err.Error()}), nil
 		}
-		c.progress = newProgress(reporter(ctx, req))
-		defer c.progress.stop()
+		c.progress = progress.New(reporter(ctx, req))
+		defer c.progress.Stop()
 		out, err := run(ctx, in, c)
-		c.progress.stop() // nothing may be reported after the result
+		c.progress.Stop() // nothing may be reported after the result
 		if err != nil {
 			return d.refused(ctx, a.name, c, err), nil
 		}
@@ -142,7 +143,7 @@ func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, err error
 }
 
 // reporter sends progress to the client, if it asked for it.
-func reporter(ctx context.Context, req mcp.CallToolRequest) report {
+func reporter(ctx context.Context, req mcp.CallToolRequest) progress.Send {
 	srv := mcpserver.ServerFromContext(ctx)
 	if srv == nil || req.Params.Meta == nil || req.Params.Meta.ProgressToken == nil {
 		return nil

@@ -92,12 +92,12 @@ func (d Deps) embedAll(ctx context.Context, c *call, e *embedding) error {
 		need := d.need(e.who, c.progress, string(e.in.Model), e.in.modelArgs, bytes)
 		need.OnWait = func(standing func() route.Standing) {
 			e.waited = true
-			c.progress.queued(standing)
+			c.progress.Queued(standing)
 		}
 		asked := time.Now()
 		err := d.Hosts.With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 			e.lent(lease, asked)
-			c.progress.asked(fmt.Sprintf("embedding, %d of %d done on %s", e.done(), len(e.in.Input), lease.Host.Name()))
+			c.progress.Working(fmt.Sprintf("embedding, %d of %d done on %s", e.done(), len(e.in.Input), lease.Host.Name()))
 			return d.embedBatch(ctx, lease.Host, e, batch)
 		})
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/progress"
 	"ollama-mcp/internal/semantic"
 	"ollama-mcp/pool"
 )
@@ -168,7 +169,7 @@ func (d Deps) questionVector(ctx context.Context, q question) (vector, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	var embedded vector
-	need := d.need(q.who, newProgress(nil), model, modelArgs{}, len(q.wording.question))
+	need := d.need(q.who, progress.New(nil), model, modelArgs{}, len(q.wording.question))
 	err = d.Hosts.With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		got, err := lease.Host.Embed(ctx, &backend.EmbedRequest{
 			Model: d.Likeness.opts.Model, Input: []string{q.wording.question}, Truncate: new(false),

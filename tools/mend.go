@@ -31,8 +31,8 @@ func (d Deps) mend(ctx context.Context, q question, t *try, got *outcome) {
 		return
 	}
 	again.model, again.options, again.keepAlive = t.m.model, t.m.options, t.m.keepAlive
-	t.progress.asked("asking again on " + t.host.Name())
-	answer, cut, err := d.askWhole(ctx, q, work{t.host, t.rung, again}, t.progress.answering())
+	t.progress.Working("asking again on " + t.host.Name())
+	answer, cut, err := d.askWhole(ctx, q, work{t.host, t.rung, again}, t.progress.Answering())
 	if err != nil {
 		return
 	}

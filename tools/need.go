@@ -8,6 +8,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/progress"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
@@ -16,12 +17,12 @@ import (
 type priority string
 
 // need is what a request for a model asks of the pool.
-func (d Deps) need(who caller.Caller, p *progress, model string, args modelArgs, bytes int) route.Need {
+func (d Deps) need(who caller.Caller, p *progress.Reporter, model string, args modelArgs, bytes int) route.Need {
 	n := route.Need{
 		Model: backend.CanonicalModel(model), Host: args.Host,
 		Runner: runnerOptions(args.Options), RawRunner: d.RawRunner,
 		Caller: who.ID, Bytes: int64(bytes),
-		OnWait: p.queued, OnRetry: p.retrying,
+		OnWait: p.Queued, OnRetry: p.Retrying,
 	}
 	if args.Priority == "batch" {
 		n.Priority = route.Batch

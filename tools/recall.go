@@ -46,7 +46,7 @@ func (d Deps) fetch(ctx context.Context, c *call, q question) (*outcome, error) 
 	f := &fetching{Deps: d, question: q, policy: policy, began: began}
 	look := func(a *asking) {
 		f.last = a
-		c.progress.follow(a.progress)
+		c.progress.Follow(a.progress)
 	}
 	entry, source, err := d.Answers.Fetch(ctx, cache.Lookup{Key: key, Policy: policy}, look, f.fill)
 	if err != nil {
