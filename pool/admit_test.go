@@ -1,7 +1,6 @@
 package pool_test
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -13,7 +12,7 @@ import (
 )
 
 func TestCallThatWouldWaitPastItsDeadlineIsToldAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inEachMode(t, func(t *testing.T, mode deadlineMode) {
 		p := newPool(t, pool.Options{Slots: 1})
 		for range 20 { // the pace is known
 			if err := p.With(t.Context(), route.Need{}, hold(10*time.Second)); err != nil {
@@ -26,22 +25,18 @@ func TestCallThatWouldWaitPastItsDeadlineIsToldAtOnce(t *testing.T) {
 		}
 		synctest.Wait()
 		began := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		err := p.With(ctx, route.Need{}, hold(0))
+		err := mode.with(t, p, route.Need{}, 30*time.Second, hold(0))
 		if late, ok := errors.AsType[*pool.QueueTimeoutError](err); !ok || late.RetryAfter != 40*time.Second || !errors.Is(err, pool.ErrQueueTimeout) {
 			t.Errorf("with 40 s before it and 30 s to go: got %v, want a QueueTimeoutError of 40 s", err)
 		}
 		if time.Since(began) != 0 {
 			t.Error("it was told late")
 		}
-		short, cancel := context.WithTimeout(t.Context(), 44*time.Second)
-		defer cancel()
-		if err := p.With(short, route.Need{}, hold(0)); !errors.Is(err, pool.ErrQueueTimeout) || time.Since(began) != 0 {
+		if err := mode.with(t, p, route.Need{}, 44*time.Second, hold(0)); !errors.Is(err, pool.ErrQueueTimeout) || time.Since(began) != 0 {
 			t.Errorf("with 4 s left for a call of 10 s: got %v after %v, want a QueueTimeoutError at once", err, time.Since(began))
 		}
 		// A caller who has nothing waiting is served sooner than that.
-		if err := p.With(ctx, route.Need{Caller: "other"}, hold(0)); err != nil {
+		if err := mode.with(t, p, route.Need{Caller: "other"}, 30*time.Second, hold(0)); err != nil {
 			t.Errorf("another caller: %v", err)
 		}
 		all.Wait()
@@ -90,7 +85,7 @@ func TestAllHostsTogetherAreBoundedToo(t *testing.T) {
 }
 
 func TestCallWhoseTimeIsTooShortWhenItsTurnComesTakesNoSlot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inEachMode(t, func(t *testing.T, mode deadlineMode) {
 		p := newPool(t, pool.Options{Slots: 1})
 		for range 20 { // the pace is known
 			if err := p.With(t.Context(), route.Need{}, hold(10*time.Second)); err != nil {
@@ -109,9 +104,7 @@ func TestCallWhoseTimeIsTooShortWhenItsTurnComesTakesNoSlot(t *testing.T) {
 			"with 6 s to go": {34 * time.Second, true}, // more than half of what a call takes
 		} {
 			all.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), c.limit)
-				defer cancel()
-				err := p.With(ctx, route.Need{Caller: name}, hold(0))
+				err := mode.with(t, p, route.Need{Caller: name}, c.limit, hold(0))
 				if served := err == nil; served != c.served || !served && !errors.Is(err, pool.ErrQueueTimeout) {
 					t.Errorf("%s: got %v", name, err)
 				}

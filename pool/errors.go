@@ -164,7 +164,7 @@ func hostsFault(err error) bool {
 
 // gaveUp is why a wait ended before its time, which for one that comes now would be so long.
 func gaveUp(ctx context.Context, wait time.Duration) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if timedOut(ctx) {
 		return &QueueTimeoutError{RetryAfter: wait}
 	}
 	return ctx.Err()

@@ -60,7 +60,7 @@ func (l *Lease) isLate(ctx context.Context, now time.Time) bool {
 	case errors.Is(context.Cause(ctx), ErrTooSlow):
 		return took >= tooSlow
 	}
-	return errors.Is(ctx.Err(), context.DeadlineExceeded) && took >= wedged
+	return timedOut(ctx) && took >= wedged
 }
 
 // giveBack ends a lease: what was seen of the host is noted, and the slot freed.

@@ -29,7 +29,8 @@ type Lease struct {
 	// check of the host.
 	Context int
 
-	ticket ticket
+	ticket   ticket
+	deadline deadline
 
 	// The fields below are guarded by the pool's mutex.
 	host    *host         // nil until there is a slot

@@ -52,7 +52,6 @@ type ticket struct {
 	priority route.Priority
 	caller   string
 	bytes    int64
-	deadline time.Time // the zero Time if there is none; nothing to the queue
 
 	lease *Lease // whose it is; nothing to the queue
 

@@ -1,6 +1,7 @@
 package pool_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -68,6 +69,7 @@ type arrival struct {
 	need     route.Need
 	tokens   int
 	patience time.Duration // 0 means without end
+	mode     deadlineMode  // in which the pool is told of it; "" means cacheOff
 }
 
 // ending is what became of a call.
@@ -85,15 +87,15 @@ func simulate(t *testing.T, l lender, arrivals []arrival) []ending {
 	for i, a := range arrivals {
 		time.Sleep(a.after)
 		all.Go(func() {
-			ctx := t.Context()
+			ctx, need := t.Context(), a.need
 			if a.patience > 0 {
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, a.patience)
+				ctx, need, cancel = cmp.Or(a.mode, cacheOff).limit(ctx, need, a.patience)
 				defer cancel()
 			}
 			began, e := time.Now(), &endings[i]
 			var mu sync.Mutex // a hedge runs beside the first try
-			e.err = l.With(ctx, a.need, func(ctx context.Context, lease *pool.Lease) error {
+			e.err = l.With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 				lent := time.Now()
 				defer func() {
 					mu.Lock()
@@ -166,7 +168,7 @@ func kindOf(err error) string {
 		return "refused"
 	case errors.Is(err, pool.ErrQueueTimeout):
 		return "queue timeout"
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, backend.Caller):
 		return "timeout at a host that hung"
 	case errors.Is(err, pool.ErrNoHost):
 		return "no host"

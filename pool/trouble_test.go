@@ -14,9 +14,16 @@ import (
 
 func TestHostsThatDieHangAndReturnLoseNoCallAndNoSlot(t *testing.T) {
 	const hedgeAfter = 5 * time.Second
-	theirs, n := hourOfTrouble(t, true, 0)
-	for name, after := range map[string]time.Duration{"alone": 0, "with hedges": hedgeAfter} {
-		ends, all := hourOfTrouble(t, false, after)
+	theirs, n := hourOfTrouble(t, true, 0, cacheOff)
+	for name, c := range map[string]struct {
+		hedgeAfter time.Duration
+		mode       deadlineMode
+	}{
+		"alone":                     {0, cacheOff},
+		"alone, with the cache":     {0, cacheOn},
+		"with hedges and the cache": {hedgeAfter, cacheOn},
+	} {
+		ends, all := hourOfTrouble(t, false, c.hedgeAfter, c.mode)
 		t.Logf("an hour of %d calls %s: %v; round robin: %v", all, name, ends, theirs)
 		if fault := ends["no host"] + ends["other"]; fault > n/500 {
 			t.Errorf("%s: %d of %d calls failed by the fault of hosts that answer", name, fault, n)
@@ -29,7 +36,7 @@ func TestHostsThatDieHangAndReturnLoseNoCallAndNoSlot(t *testing.T) {
 
 // hourOfTrouble is four hosts under load, three of which now and then refuse connections,
 // hang, or refuse calls. It returns how the calls ended, and how many there were.
-func hourOfTrouble(t *testing.T, naively bool, hedgeAfter time.Duration) (ends map[string]int, n int) {
+func hourOfTrouble(t *testing.T, naively bool, hedgeAfter time.Duration, mode deadlineMode) (ends map[string]int, n int) {
 	synctest.Test(t, func(t *testing.T) {
 		random := rand.New(rand.NewPCG(6, 6))
 		var ms []*machine
@@ -43,7 +50,7 @@ func hourOfTrouble(t *testing.T, naively bool, hedgeAfter time.Duration) (ends m
 		l := newLender(t, naively, pool.Options{Slots: 2, MaxInFlight: 7}, ms...)
 		calls := poisson(5400, 1.5, 100, 6) // what the one that stays could serve
 		for i := range calls {
-			calls[i].patience = 55 * time.Second
+			calls[i].patience, calls[i].mode = 55*time.Second, mode
 			calls[i].need.Caller = string(rune('a' + i%5))
 			calls[i].need.Priority = route.Priority(i % 2)
 			calls[i].need.HedgeAfter = hedgeAfter

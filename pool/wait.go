@@ -14,10 +14,10 @@ import (
 func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (*Lease, error) {
 	l := &Lease{Attempt: len(failed) + 1, Failed: failed}
 	l.Runner, l.Overridden = settle(need, p.pins(need))
-	deadline, _ := ctx.Deadline()
+	l.deadline = deadlineOf(ctx, need)
 	l.ticket = ticket{
 		group:    groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, tried: names(need.Tried, failed), suspect: crashes(failed) > 0},
-		priority: need.Priority, caller: need.Caller, bytes: need.Bytes, lease: l, deadline: deadline,
+		priority: need.Priority, caller: need.Caller, bytes: need.Bytes, lease: l,
 	}
 	if err := p.enter(ctx, need, l); err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (p *Pool) admit(t *ticket, now time.Time) error {
 // isTooLate reports whether a call that is given a slot at some time should not be done
 // before its deadline. Half of what a call takes is a margin for short ones.
 func (p *Pool) isTooLate(t *ticket, at time.Time) bool {
-	return !t.deadline.IsZero() && p.pace.samples >= wellKnown && at.Add(p.expected(t.group.model)/2).After(t.deadline)
+	return p.pace.samples >= wellKnown && t.lease.deadline.before(at.Add(p.expected(t.group.model)/2))
 }
 
 // waitOf is how long a call that comes now waits; 0 if nothing is known.

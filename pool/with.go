@@ -31,11 +31,13 @@ var errPanicked = errors.New("the borrower panicked")
 // With returns what use returned last, or a *NoHostError if several hosts failed and one of
 // them is not there. What models crash under is ErrCrashes too, and not tried a third time.
 // Without having called use it returns *FullError if too many wait already;
-// *QueueTimeoutError if ctx's deadline passed during the wait, or would; ctx's error if it
+// *QueueTimeoutError if the deadline passed during the wait, or would; ctx's error if it
 // was cancelled; a *backend.Error of class ModelMissing if no host has the model, or NoRoom
 // if none that has it has room for it; and *NoHostError if there is no host.
 func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Context, *Lease) error) (err error) {
 	var failed []Failure
+	ctx, stop := withDeadline(ctx, need.Deadline)
+	defer stop()
 	lent := false
 	err = errPanicked // unless use returns
 	defer func() { p.ended(ctx, lent, err) }()
@@ -50,7 +52,7 @@ func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Conte
 			return nil
 		}
 		failed = append(failed[:len(failed):len(failed)], lost...)
-		pause, ok := p.again(ctx, l.ticket.group, failed)
+		pause, ok := p.again(ctx, l, failed)
 		if !ok {
 			return sum(failed)
 		}
@@ -67,7 +69,7 @@ func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Conte
 // noLease is what With returns when there is no slot for the next try: the failure
 // of the last says more than the reason for that, unless the caller left.
 func (p *Pool) noLease(ctx context.Context, failed []Failure, err error) error {
-	if len(failed) == 0 || errors.Is(ctx.Err(), context.Canceled) || isLack(err) {
+	if len(failed) == 0 || ctx.Err() != nil && !timedOut(ctx) || isLack(err) {
 		return err
 	}
 	return sum(failed)
@@ -97,13 +99,13 @@ func (p *Pool) lend(ctx context.Context, l *Lease, use func(context.Context, *Le
 }
 
 // again says whether a request that failed is tried once more, and after what pause.
-func (p *Pool) again(ctx context.Context, k groupKey, failed []Failure) (pause time.Duration, ok bool) {
+func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause time.Duration, ok bool) {
 	if ctx.Err() != nil {
 		return 0, false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last, now := failed[len(failed)-1].Err, time.Now()
+	k, last, now := l.ticket.group, failed[len(failed)-1].Err, time.Now()
 	k.tried = names(nil, failed)
 	left, well := p.others(k, now)
 	if isLack(last) {
@@ -116,10 +118,8 @@ func (p *Pool) again(ctx context.Context, k groupKey, failed []Failure) (pause t
 	if pause = p.backoff(len(failed), last, well); pause > longestPause {
 		return 0, false
 	}
-	if deadline, limited := ctx.Deadline(); limited {
-		if now.Add(pause + p.expected(k.model)).After(deadline) {
-			return 0, false
-		}
+	if l.deadline.before(now.Add(pause + p.expected(k.model))) {
+		return 0, false
 	}
 	// A host or a model that dies fails all its calls at once, more than any budget allows
 	// for. One try each on a host that is well is no danger: its slots bound what comes to

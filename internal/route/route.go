@@ -25,6 +25,14 @@ type Need struct {
 	Priority Priority // Interactive, unless said otherwise
 	Bytes    int64    // size of the request, counted while it waits; 0 counts as nothing
 
+	// Deadline, if set, returns when the time of the request is over, or the zero Time for
+	// never. The earlier of this and the deadline of the context counts. It may move later
+	// while the request waits or is worked on, as it does when a caller with more time
+	// joins, so it is read whenever it decides something: from any goroutine, and under the
+	// pool's lock, where it must neither block nor use the pool. When it passes, the context
+	// of the request ends with the cause context.DeadlineExceeded.
+	Deadline func() time.Time
+
 	// HedgeAfter is how long a host may take to begin its answer before another is asked
 	// beside it, if one is idle that holds the model, and the first to answer is taken;
 	// 0 for never. It is for requests that may be asked twice at once.
