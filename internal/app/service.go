@@ -1,14 +1,12 @@
-package main
+package app
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/config"
@@ -41,10 +39,10 @@ type service struct {
 }
 
 // newService builds the parts, and starts none of them.
-func newService(c config.Config, args []string, std stdio) (*service, error) {
+func newService(c config.Config, args []string, std Stdio) (*service, error) {
 	s := &service{config: c, args: args, level: new(slog.LevelVar)}
 	s.level.Set(c.LogLevel)
-	s.log = slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: s.level}))
+	s.log = slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: s.level}))
 	for _, warning := range c.Warnings {
 		s.log.Warn(warning)
 	}
@@ -168,9 +166,7 @@ func (s *service) start(life context.Context) {
 	if len(s.config.Files) == 0 {
 		return
 	}
-	hangups := make(chan os.Signal, 1)
-	signal.Reset(syscall.SIGHUP) // which ends the program where there are no files
-	signal.Notify(hangups, syscall.SIGHUP)
+	hangups := reloadSignals()
 	s.background.Go(func() { reload.Watch(life, s.config.Files, hangups, s.reload) })
 }
 

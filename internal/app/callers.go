@@ -1,8 +1,7 @@
-package main
+package app
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"ollama-mcp/internal/auth"
 	"ollama-mcp/internal/config"
@@ -75,16 +74,4 @@ func grants(c config.Config) map[string]auth.Grant {
 		all[scope] = auth.Grant(g)
 	}
 	return all
-}
-
-// newToken makes the key of a caller: it is printed once, and what is stored of it
-// lets nobody in.
-func newToken(args []string, std stdio) int {
-	if len(args) != 2 || args[0] != "new" {
-		return complain(std, fmt.Errorf("want `token new NAME`, where NAME is what logs call the key"))
-	}
-	secret, hash := auth.NewKey()
-	fmt.Fprintln(std.out, secret)
-	fmt.Fprintf(std.err, "This is the key; it is not shown again. For the file of --token-file:\n\n- {name: %q, sha256: %s}\n", args[1], hash)
-	return ok
 }
