@@ -70,7 +70,7 @@ func bench(ctx context.Context, args []string, std Stdio) int {
 	}
 	stop := hosts.watch()
 	defer stop()
-	hosts.lookAt(ctx)
+	hosts.refresh(ctx)
 	if err := o.run(ctx, c, hosts); err != nil {
 		return fail(std, err)
 	}

@@ -6,9 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -19,15 +17,15 @@ import (
 	"ollama-mcp/pool"
 )
 
-// hosts are the hosts that there are, and the pool that lends them out.
+// hosts are the Ollama hosts as the tools and the load test see them: a pool that lends
+// them out, and a fleet that keeps the pool informed.
 type hosts struct {
 	*pool.Pool
-	fleet  *fleet.Fleet
-	looked atomic.Int64 // when they were last asked for a model, in Unix nanoseconds
+	fleet *fleet.Fleet
 }
 
-// idleAfter is how long after the last call the hosts of a server on stdio are left
-// in peace: many a host starts one and never uses it.
+// idleAfter is how long after the last call a server on stdio stops polling its hosts: many
+// MCP hosts start a server and never use it.
 const idleAfter = 5 * time.Minute
 
 func newHosts(c config.Config, log *slog.Logger) (*hosts, error) {
@@ -46,7 +44,7 @@ func newHosts(c config.Config, log *slog.Logger) (*hosts, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := fleet.Options{Pool: lender{p, log}, Open: open, Log: log}
+	o := fleet.Options{Pool: informed{p}, Open: open, Log: log}
 	if len(c.Listen) == 0 {
 		o.IdleAfter = idleAfter
 	}
@@ -54,11 +52,12 @@ func newHosts(c config.Config, log *slog.Logger) (*hosts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hosts{Pool: p, fleet: f}, f.Set(specs(c))
+	h := &hosts{Pool: p, fleet: f}
+	return h, h.set(c)
 }
 
-// watch looks after the hosts until stop is called, which then lets go of them. No
-// calls may be left by then.
+// watch keeps the pool informed until stop is called, which then closes the hosts. No calls
+// may be left by then.
 func (h *hosts) watch() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
@@ -70,68 +69,32 @@ func (h *hosts) watch() (stop func()) {
 	}
 }
 
-// With lends out a host, and keeps the news of hosts coming. A model that no host is
-// known to have may have been installed since they were asked last, so they are asked.
+// With lends out a host, as pool.Pool.With does. A model that no host is known to have may
+// have been pulled a moment ago, so the hosts are asked for it first.
 func (h *hosts) With(ctx context.Context, need route.Need, use func(context.Context, *pool.Lease) error) error {
 	h.fleet.Touch()
-	err := h.Pool.With(ctx, need, use)
-	if errors.Is(err, backend.ModelMissing) && h.lookFor(ctx, need.Model) {
+	if !h.fleet.MayHave(need.Model, need.Host) {
+		h.fleet.Find(ctx, need.Model, need.Host)
 		return h.Pool.With(ctx, need, use)
+	}
+	err := h.Pool.With(ctx, need, use)
+	if errors.Is(err, backend.ModelMissing) && h.fleet.Find(ctx, need.Model, need.Host) {
+		return h.Pool.With(ctx, need, use) // the model has moved to another host since the last poll
 	}
 	return err
 }
 
-// Stats tell how the hosts do. Hosts that nobody has asked for a while are asked first.
-func (h *hosts) Stats() pool.Stats {
-	h.lookAt(context.Background())
-	return h.Pool.Stats()
-}
-
-// lookAt waits until all hosts were asked how they are, but for no more than a second.
-func (h *hosts) lookAt(ctx context.Context) {
+// refresh waits until all hosts have been polled once, but for no more than a second.
+func (h *hosts) refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	_ = h.fleet.Ready(ctx) // what takes longer stays unknown
+	_ = h.fleet.Ready(ctx) // hosts that take longer stay unknown
 }
 
-// digest is that of the fleet, which before the first call knows of no model.
-func (h *hosts) digest(ctx context.Context, model string) string {
-	if digest := h.fleet.Digest(model); digest != "" {
-		return digest
-	}
-	h.lookAt(ctx)
-	return h.fleet.Digest(model)
-}
+// set replaces the hosts with those of a configuration. If it fails, they stay as they were.
+func (h *hosts) set(c config.Config) error { return h.fleet.Set(specs(c)) }
 
-// lookEvery bounds how often calls for models that are nowhere make all hosts be asked.
-const lookEvery = time.Second
-
-// lookFor asks all hosts what is installed, and reports whether one has the model.
-func (h *hosts) lookFor(ctx context.Context, model string) (found bool) {
-	last := h.looked.Load()
-	if now := time.Now().UnixNano(); now-last < int64(lookEvery) || !h.looked.CompareAndSwap(last, now) {
-		return false
-	}
-	for _, host := range h.Hosts() {
-		models, err := host.Models(ctx)
-		if err != nil {
-			continue
-		}
-		installed := backend.CanonicalNames(models)
-		h.Know(host.Name(), pool.Facts{Up: true, Installed: installed})
-		found = found || slices.Contains(installed, model)
-	}
-	return found
-}
-
-// reload takes over the hosts, and what is pinned on them, from a configuration that
-// has changed.
-func (h *hosts) reload(c config.Config) error {
-	h.Pin(pinned(c))
-	return h.fleet.Set(specs(c))
-}
-
-// specs are the hosts as they are configured.
+// specs are the configured hosts.
 func specs(c config.Config) []fleet.Spec {
 	all := make([]fleet.Spec, len(c.Hosts))
 	for i, h := range c.Hosts {
@@ -140,7 +103,7 @@ func specs(c config.Config) []fleet.Spec {
 	return all
 }
 
-// pinned are the runner options that no caller changes, by model.
+// pinned are the runner options that no caller can change, by model.
 func pinned(c config.Config) map[string]map[string]any {
 	all := make(map[string]map[string]any)
 	for name, m := range c.Models {
@@ -151,16 +114,16 @@ func pinned(c config.Config) map[string]map[string]any {
 	return all
 }
 
-// mostConns is how many connections are kept open to a host whose slots are learned:
-// as many as those may come to be.
-const mostConns = 64
+// maxConns is how many connections are kept open to a host whose slots are learned: as many
+// as the slots can become.
+const maxConns = 64
 
-// open makes a host. Where dial is valid, connections go there, whatever the host's
-// name stands for.
+// open makes a host. If dial is valid, connections go to that address instead of the
+// addresses of the name in the URL.
 func open(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
 	o := ollama.Options{Name: s.Name, URL: s.URL, APIKey: s.APIKey, CAFile: s.CAFile, Conns: s.Slots}
 	if o.Conns == 0 {
-		o.Conns = mostConns
+		o.Conns = maxConns
 	}
 	if dial.IsValid() {
 		o.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -174,29 +137,26 @@ func open(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
 	return ollama.New(o)
 }
 
-// lender is a pool as a fleet drives it.
-type lender struct {
-	pool *pool.Pool
-	log  *slog.Logger
-}
+// informed is the pool as the fleet keeps it informed.
+type informed struct{ pool *pool.Pool }
 
-func (l lender) Add(host backend.Backend, slots int) (replaced <-chan struct{}) {
-	replaced, err := l.pool.Add(host, pool.Slots{Given: slots})
+func (i informed) Add(host backend.Backend, slots int) (replaced <-chan struct{}) {
+	replaced, err := i.pool.Add(host, pool.Slots{Given: slots})
 	if err != nil {
-		l.log.Error("a host is not used", "host", host.Name(), "error", err)
+		panic(err) // package config allows no number of slots that the pool refuses
 	}
 	return replaced
 }
 
-func (l lender) Remove(name string) (drained <-chan struct{}) { return l.pool.Remove(name) }
+func (i informed) Remove(name string) (drained <-chan struct{}) { return i.pool.Remove(name) }
 
-func (l lender) Know(name string, f fleet.Facts) {
+func (i informed) Know(name string, f fleet.Facts) {
 	facts := pool.Facts{Up: f.Up, Err: f.Err, Version: f.Version, Installed: f.Installed}
-	for _, m := range f.Loaded {
-		facts.Loaded = append(facts.Loaded, pool.Loaded(m))
+	if f.Loaded != nil {
+		facts.Loaded = make([]pool.Loaded, len(f.Loaded))
 	}
-	if f.Loaded != nil && facts.Loaded == nil {
-		facts.Loaded = []pool.Loaded{}
+	for k, m := range f.Loaded {
+		facts.Loaded[k] = pool.Loaded(m)
 	}
-	l.pool.Know(name, facts)
+	i.pool.Know(name, facts)
 }

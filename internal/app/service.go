@@ -137,7 +137,7 @@ func (s *service) newServer() (*server.Server, error) {
 		Timeout: c.Timeout, InlineBytes: c.InlineBytes, RawRunner: c.RunnerOptions == "caller",
 		Settings: s.settings.Load, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter,
 		NoCloud: c.NoCloud, ContextGuard: c.ContextGuard,
-		Answers: s.answers, CacheMode: c.Cache, Likeness: likeness, Digest: s.hosts.digest,
+		Answers: s.answers, CacheMode: c.Cache, Likeness: likeness, Digest: s.hosts.fleet.Digest,
 		Background: func(work func(context.Context)) { s.background.Go(func() { work(s.life) }) },
 	}
 	return server.New(server.Options{
