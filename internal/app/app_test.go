@@ -166,7 +166,7 @@ func TestHangUpHasAServerOnStdioReadItsFileAgain(t *testing.T) {
 		if err != nil {
 			t.Fatalf("its log ended with %v", err)
 		}
-		if strings.Contains(line, "has been read again") {
+		if strings.Contains(line, "config reloaded") {
 			break
 		}
 	}

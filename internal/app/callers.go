@@ -2,23 +2,26 @@ package app
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"ollama-mcp/internal/auth"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/server"
 )
 
-// callers says who may call over HTTP.
+// callers knows who may call over HTTP, and what each of them may do.
 type callers struct {
 	auth.Authenticator
-	needed bool // that callers prove who they are
+	needed   bool                    // callers have to prove who they are
+	keyFiles map[string][]config.Key // the keys in force, by the file that lists them
 }
 
 func newCallers(c config.Config) (*callers, error) {
 	who := &callers{needed: c.Keys != nil || c.OAuthIssuer != "" || c.TLSClientCA != ""}
 	if c.Keys != nil {
 		who.Keys = new(auth.Keys)
-		who.Keys.Set(keys(c))
+		who.setKeys(c.KeyFiles)
 	}
 	if c.OAuthIssuer != "" {
 		var err error
@@ -27,13 +30,14 @@ func newCallers(c config.Config) (*callers, error) {
 			return nil, err
 		}
 	}
-	// Where keys or tokens say what each caller may, nobody may more by leaving them out.
+	// If keys or OAuth are configured, a client certificate alone is not enough: it would
+	// bypass the permissions of the keys and scopes.
 	who.Certificates = who.Keys == nil && who.OAuth == nil
 	return who, nil
 }
 
-// admit makes an HTTP server ask its callers who they are.
-func (who *callers) admit(o *server.HTTPOptions) error {
+// configure has an HTTP server authenticate its callers, if they have to prove who they are.
+func (who *callers) configure(o *server.HTTPOptions) error {
 	if !who.needed {
 		return nil
 	}
@@ -46,23 +50,38 @@ func (who *callers) admit(o *server.HTTPOptions) error {
 	return err
 }
 
-// reload takes over who may call from a configuration that has changed.
-func (who *callers) reload(c config.Config) error {
-	if who.Keys != nil {
-		who.Keys.Set(keys(c))
+// setKeys puts keys in force, and revokes all others.
+func (who *callers) setKeys(files map[string][]config.Key) {
+	if who.Keys == nil {
+		return // whether callers need a key is decided at the start
 	}
-	if who.OAuth != nil {
-		return who.OAuth.SetScopes(grants(c))
+	var all []auth.Key
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		for _, k := range files[file] {
+			all = append(all, auth.Key(k))
+		}
 	}
-	return nil
+	who.Keys.Set(all)
+	who.keyFiles = files
 }
 
-func keys(c config.Config) []auth.Key {
-	all := make([]auth.Key, len(c.Keys))
-	for i, k := range c.Keys {
-		all[i] = auth.Key(k)
+// reloadKeys puts the keys of a configuration in force that has changed. If the
+// configuration was refused, the keys of files that could not be read stay as they were.
+func (who *callers) reloadKeys(c config.Config, refused bool) {
+	files := make(map[string][]config.Key)
+	if refused {
+		maps.Copy(files, who.keyFiles)
 	}
-	return all
+	maps.Copy(files, c.KeyFiles)
+	who.setKeys(files)
+}
+
+// reloadScopes takes over what OAuth tokens allow.
+func (who *callers) reloadScopes(c config.Config) error {
+	if who.OAuth == nil || !c.ScopesRead {
+		return nil
+	}
+	return who.OAuth.SetScopes(grants(c))
 }
 
 func grants(c config.Config) map[string]auth.Grant {
