@@ -1,8 +1,10 @@
 package budget_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -59,7 +61,7 @@ func ask(t testing.TB, b backend.Backend) error {
 
 func ledger(t testing.TB, file string) *budget.Ledger {
 	t.Helper()
-	l, err := budget.Open(file)
+	l, err := budget.Open(file, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,18 +178,41 @@ func TestCallIsTakenBackOnlyIfTheHostDidNothing(t *testing.T) {
 	}
 }
 
-func TestABrokenFileIsToldAtTheStart(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "budget.json")
-	for _, content := range []string{"", "null", "[]", "{", `{"cloud":{"day":"2026-01-01","calls":-1}}`, `{"cloud":7}`} {
+// After a power cut the file may be empty, or hold what was on the disk before.
+func TestBrokenFileIsSetAsideAndStopsNothing(t *testing.T) {
+	for _, content := range []string{"", "\x00\x00\x00", "null", "[]", "{", `{"cloud":{"day":"2026-01-01","calls":-1}}`, `{"cloud":7}`} {
+		file := filepath.Join(t.TempDir(), "budget.json")
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := budget.Open(file)
-		if err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "delete it") || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%q: got %v", content, err)
+		var log bytes.Buffer
+		l, err := budget.Open(file, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Errorf("%q: %v", content, err)
+			continue
+		}
+		aside, err := filepath.Glob(file + ".broken-*")
+		if err != nil || len(aside) != 1 {
+			t.Fatalf("%q: set aside were %q, %v", content, aside, err)
+		}
+		if kept, err := os.ReadFile(aside[0]); err != nil || string(kept) != content {
+			t.Errorf("%q: what was set aside holds %q, %v", content, kept, err)
+		}
+		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=WARN") || !strings.Contains(got, aside[0]) {
+			t.Errorf("%q: the log is %q", content, got)
+		}
+		b := l.Guard(&host{name: "cloud"}, budget.Limits{Calls: 1})
+		if err := ask(t, b); err != nil {
+			t.Errorf("%q: the first call of a new day: %v", content, err)
+		}
+		if err := ask(t, b); !errors.Is(err, backend.Overload) {
+			t.Errorf("%q: the second call: %v", content, err)
 		}
 	}
-	if _, err := budget.Open(filepath.Join(t.TempDir(), "none", "b")); err == nil {
+}
+
+func TestFileThatCannotBeWrittenIsToldAtTheStart(t *testing.T) {
+	if _, err := budget.Open(filepath.Join(t.TempDir(), "none", "b"), slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a folder that is not there was taken")
 	}
 }

@@ -8,15 +8,15 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// Limits are what a host may be asked in a day. A zero field sets no limit.
+// Limits are the most that a host is asked in a day. A zero field sets no limit.
 type Limits struct {
-	Calls  int // for an answer or for vectors
-	Tokens int // of prompts and answers together
+	Calls  int // calls for an answer or for embeddings
+	Tokens int // tokens of prompts and answers together
 }
 
-// Guard returns host with a budget, which it goes by its name in the ledger.
-// Beyond it, calls fail with class Overload until midnight UTC. Lists cost nothing
-// and are not counted.
+// Guard returns host with a budget, which the ledger keeps under the name of the host. When
+// it is used up, calls fail with class Overload until midnight UTC. Lists of models cost
+// nothing and are not counted.
 func (l *Ledger) Guard(host backend.Backend, limits Limits) backend.Backend {
 	if limits == (Limits{}) {
 		return host
@@ -66,8 +66,8 @@ func (g *guarded) Embed(ctx context.Context, req *backend.EmbedRequest) (*backen
 	return got, err
 }
 
-// begin counts a call before it is made, so that calls at the same time cannot all
-// be the last. Where it cannot be counted it is not made.
+// begin counts a call before it is made, so that several calls at once cannot all be the
+// last. A call that cannot be counted is not made.
 func (g *guarded) begin() error {
 	err := g.ledger.update(g.Name(), func(u *used) error {
 		switch {
@@ -85,8 +85,8 @@ func (g *guarded) begin() error {
 	return &backend.Error{Host: g.Name(), Class: backend.Server, Message: err.Error(), Err: err}
 }
 
-// end counts the tokens, and takes the call back if the host did nothing for it:
-// an hour in which it cannot be reached should not use up the day.
+// end counts the tokens, and does not count the call if the host did nothing for it: an
+// hour in which the host cannot be reached should not use up the day.
 func (g *guarded) end(tokens int, err error) {
 	undone := false
 	switch backend.ClassOf(err) {
@@ -96,8 +96,8 @@ func (g *guarded) end(tokens int, err error) {
 	if tokens == 0 && !undone {
 		return
 	}
-	// If this fails so will the next call, which is the one to be refused.
-	g.ledger.update(g.Name(), func(u *used) error {
+	// If this fails, the next call fails too, and that is the call to be refused.
+	_ = g.ledger.update(g.Name(), func(u *used) error {
 		u.Tokens += tokens
 		if undone && u.Calls > 0 { // 0 if midnight has passed
 			u.Calls--

@@ -68,8 +68,15 @@ type Config struct {
 	Models    map[string]Model    // by canonical name
 	Fallback  []string            // what may stand in for any model; names as in Model.Try
 	Providers map[string]Provider // by name
-	Keys      []Key               // of the file and of TokenFile; nil: callers need none
-	Scopes    map[string]Grant    // of OAuth tokens; nil: each token may everything
+	Keys      []Key               // of File and of TokenFile; nil if callers need none
+	Scopes    map[string]Grant    // by OAuth scope; nil if every token has full access
+
+	// KeyFiles are the Keys by the file that lists them, without the files whose keys could
+	// not be read. ScopesRead says that Scopes were read, if only to find that there are
+	// none. Parse fills both as far as it can even if it fails: a key that is taken out of a
+	// file is to be revoked whatever is wrong elsewhere.
+	KeyFiles   map[string][]Key
+	ScopesRead bool
 
 	Filter []Rule // what answers are held against
 	Guard  Guard  // and the model that is asked about them

@@ -66,17 +66,14 @@ type Grant struct {
 	Admin         bool
 }
 
-// sections are the keys that only a file can have.
+// sections are the parts that only a file can have, but for those that say who may call.
 func (r *reader) sections() fields {
 	return fields{
-		"hosts":        list(r.host),
-		"models":       entries(r.model),
-		"fallback":     r.fallback.read,
-		"providers":    entries(r.provider),
-		"keys":         r.keys,
-		"oauth-scopes": r.scopes,
-
-		"guard": r.guard,
+		"hosts":     list(r.host),
+		"models":    entries(r.model),
+		"fallback":  r.fallback.read,
+		"providers": entries(r.provider),
+		"guard":     r.guard,
 	}
 }
 

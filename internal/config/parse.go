@@ -9,21 +9,35 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Parse reads args; for the options that they leave out the environment; and for
-// those that it leaves out the file, if one is named. fs is what Flags returned,
-// with any flags that a command adds.
+// Parse takes each option from args, else from the environment, else from the file, if one
+// is named. fs is what Flags returned, with any flags that a command adds.
+//
+// Even if Parse fails, Files, KeyFiles and ScopesRead say what could be read.
 func Parse(fs *FlagSet, c *Config, args []string, getenv func(string) string) error {
+	return parse(fs, c, args, &reader{c: c, fs: fs, getenv: getenv})
+}
+
+// Reload is Parse for a program that runs with a configuration already. If the configuration
+// file is refused before it names a token file, that of the last configuration is read.
+func Reload(last Config, args []string, getenv func(string) string) (Config, error) {
+	var c Config
+	fs := Flags(&c)
+	err := parse(fs, &c, args, &reader{c: &c, fs: fs, getenv: getenv, lastTokenFile: last.TokenFile})
+	return c, err
+}
+
+func parse(fs *FlagSet, c *Config, args []string, r *reader) error {
 	if err := fs.Parse(args); err != nil {
 		if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 			return fmt.Errorf("--%s: %w", bad.GetFlag().Name, invalid(bad.GetFlag(), bad.GetValue(), bad.Unwrap()))
 		}
 		return err
 	}
-	if err := environment(fs, getenv); err != nil {
+	if err := environment(fs, r.getenv); err != nil {
 		return err
 	}
-	c.APIKey = getenv("OLLAMA_API_KEY")
-	if err := (&reader{c: c, fs: fs, getenv: getenv}).read(); err != nil {
+	c.APIKey = r.getenv("OLLAMA_API_KEY")
+	if err := r.read(); err != nil {
 		return err
 	}
 	if err := c.check(fs); err != nil {

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -16,37 +17,67 @@ type reader struct {
 	c      *Config
 	fs     *FlagSet
 	getenv func(string) string
+	// lastTokenFile is read if the configuration file is refused before it names one; ""
+	// for none.
+	lastTokenFile string
 
 	hosts    []Host            // of the file
 	ladders  map[string]ladder // of the aliases, by canonical name
 	fallback ladder
 }
 
-// read reads all files and settles what follows from them.
+// read reads all files, and checks what depends on several of them. It reads the keys of
+// callers even if the rest is refused.
 func (r *reader) read() error {
 	r.c.Files = make(map[string][32]byte)
 	r.c.Models = make(map[string]Model)
 	r.c.Providers = make(map[string]Provider)
+	r.c.KeyFiles = make(map[string][]Key)
 	r.ladders = make(map[string]ladder)
+	err := r.configFile()
+	if err != nil && r.c.TokenFile == "" {
+		r.c.TokenFile = r.lastTokenFile
+	}
+	if bad := r.readTokenFile(); err == nil {
+		err = bad
+	}
+	for i := range r.c.Keys {
+		models := &r.c.Keys[i].Caller.Models
+		*models = r.canonical(*models, err != nil)
+	}
+	for scope, grant := range r.c.Scopes {
+		grant.Models = r.canonical(grant.Models, err != nil)
+		r.c.Scopes[scope] = grant
+	}
+	if err != nil {
+		return err
+	}
+	return r.settleHosts()
+}
+
+func (r *reader) configFile() error {
 	if r.c.File != "" {
 		if err := r.document("config", r.c.File, r.file); err != nil {
 			return err
 		}
+		r.c.KeyFiles[r.c.File] = slices.Clip(r.c.Keys)
 	}
-	if r.c.TokenFile != "" {
-		r.needKeys() // even if the file is empty
-		if err := r.document("token-file", r.c.TokenFile, list(r.key)); err != nil {
-			return err
-		}
-		r.warnIfReadable(r.c.TokenFile)
+	r.c.ScopesRead = true
+	return nil
+}
+
+func (r *reader) readTokenFile() error {
+	if r.c.TokenFile == "" {
+		return nil
 	}
-	for _, key := range r.c.Keys {
-		r.canonical(key.Caller.Models)
+	r.needKeys() // even if the file is empty
+	others := len(r.c.Keys)
+	if err := r.document("token-file", r.c.TokenFile, list(r.key)); err != nil {
+		return err
 	}
-	for _, grant := range r.c.Scopes {
-		r.canonical(grant.Models)
-	}
-	return r.settleHosts()
+	r.c.KeyFiles[r.c.TokenFile] = r.c.Keys[others:]
+	r.warnIfReadable(r.c.TokenFile)
+	return nil
 }
 
 // document reads the YAML file that an option names.
@@ -61,13 +92,21 @@ func (r *reader) document(option, name string, root value) error {
 	return nil
 }
 
-// file is the configuration file.
+// file is the configuration file. Who may call is read first, since a mistake elsewhere in
+// the file must not keep a key valid that has been taken out of it.
 func (r *reader) file(n *yaml.Node) error {
+	keysErr, scopesErr := only("keys", r.keys)(n), only("oauth-scopes", r.scopes)(n)
+	if keysErr == nil {
+		r.c.KeyFiles[r.c.File] = slices.Clip(r.c.Keys)
+	}
+	r.c.ScopesRead = scopesErr == nil
 	known := r.sections()
 	Flags(new(Config)).VisitAll(func(sample *pflag.Flag) {
 		known[sample.Name] = func(n *yaml.Node) error { return r.option(sample, n) }
 	})
 	delete(known, "config") // a file does not name another
+	known["keys"] = func(*yaml.Node) error { return keysErr }
+	known["oauth-scopes"] = func(*yaml.Node) error { return scopesErr }
 	known["output-filter"] = r.rules
 	known["host"] = oneOrList(scalar(func(s string) error { return r.addHost(Host{URL: s}) }))
 	if err := known.read(n); err != nil {
@@ -128,10 +167,12 @@ func (r *reader) addKey(k Key) error {
 	return nil
 }
 
-// canonical spells the models that somebody may use as requests are spelled.
-func (r *reader) canonical(models []string) {
+// canonical spells the models that a caller may use as requests spell them. In a file that
+// has been refused it may be unknown which names belong to providers; then both spellings
+// stand for a name with a slash.
+func (r *reader) canonical(models []string, refused bool) []string {
 	for i, name := range models {
-		provider, _, _ := strings.Cut(name, "/")
+		provider, _, slash := strings.Cut(name, "/")
 		_, cloud := r.c.Providers[provider]
 		switch {
 		case cloud:
@@ -139,6 +180,10 @@ func (r *reader) canonical(models []string) {
 			models[i] = strings.ToLower(name) // as canonical names are
 		default:
 			models[i] = backend.CanonicalModel(name)
+			if slash && refused {
+				models = append(models, name)
+			}
 		}
 	}
+	return models
 }

@@ -72,6 +72,30 @@ func (f fields) meant(key string) string {
 	return "; did you mean " + near[0] + "?"
 }
 
+// only reads the value of one key of a mapping, if it is there, and skips the others. No
+// value at all reads like an empty one, and is for the reader of the whole mapping to refuse.
+func only(key string, v value) value {
+	return func(n *yaml.Node) error {
+		found := false
+		for pair := range slices.Chunk(n.Content, 2) {
+			if n.Kind != yaml.MappingNode || pair[0].Value != key {
+				continue
+			}
+			if found {
+				return &lineError{pair[0].Line, errors.New(key + ": is given twice")}
+			}
+			found = true
+			if pair[1].ShortTag() == "!!null" {
+				continue
+			}
+			if err := atLine(pair[0].Line, key, read(pair[1], v)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 // entries is a mapping whose keys are names that the user gives.
 func entries(entry func(key, n *yaml.Node) error) value {
 	return mapping(func(key, n *yaml.Node) error {

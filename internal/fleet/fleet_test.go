@@ -310,15 +310,15 @@ func TestSetThatFailsChangesNothing(t *testing.T) {
 		w.set(spec("a"), spec("b"))
 		dns := func(url string) fleet.Spec { return fleet.Spec{Name: "d", URL: url} }
 		for want, specs := range map[string][]fleet.Spec{
-			"host 2 has no name":                 {spec("a"), {URL: "http://x"}},
-			"two hosts are named c":              {spec("c"), spec("c")},
-			"host c: slots cannot be negative":   {{Name: "c", Slots: -1}},
-			"host a@b: a name cannot have an @":  {spec("a@b")},
-			"host broken: no certificate":        {spec("c"), spec("a"), spec("broken")},
-			"host d: the URL does not read":      {spec("c"), dns("dns+secret:11434")},
-			"host d: the URL does not read dns+": {dns("dns+http://u:secret%@x")},
-			"host d: URL: the scheme":            {dns("dns+ftp://secret")},
-			"host d: URL: the address has a ":    {spec("c"), dns("DNS+HTTP://x?secret")},
+			"host 2 has no name":                      {spec("a"), {URL: "http://x"}},
+			"two hosts are named c":                   {spec("c"), spec("c")},
+			"host c: slots cannot be negative":        {{Name: "c", Slots: -1}},
+			"host a@b: a name cannot contain @":       {spec("a@b")},
+			"host broken: no certificate":             {spec("c"), spec("a"), spec("broken")},
+			"host d: the URL must have the form":      {spec("c"), dns("dns+secret:11434")},
+			"host d: the URL must have the form dns+": {dns("dns+http://u:secret%@x")},
+			"host d: URL: the scheme":                 {dns("dns+ftp://secret")},
+			"host d: URL: the address has a ":         {spec("c"), dns("DNS+HTTP://x?secret")},
 		} {
 			err := w.Set(specs)
 			if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "secret") {

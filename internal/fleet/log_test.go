@@ -54,27 +54,27 @@ func TestTroubleIsLoggedOnceAndItsEndToo(t *testing.T) {
 		}
 		w.set(spec("a"), fleet.Spec{Name: "gpu", URL: "dns+http://user:secret@gpus.svc"})
 		time.Sleep(5 * time.Minute)
-		check("an unknown name", `level=WARN msg="cannot look hosts up; those known stay" host=gpu err="no such host"`+"\n")
+		check("an unknown name", `level=WARN msg="cannot look up hosts; the known ones stay" host=gpu error="no such host"`+"\n")
 
 		w.resolves("gpus.svc", "10.0.0.1", "10.0.0.2")
 		w.breaks("gpu@10.0.0.2")
 		time.Sleep(nextLookup / 2)
 		check("a host that cannot be opened", `level=INFO msg="host found" host=gpu@10.0.0.1`+"\n"+
-			`level=WARN msg="cannot use host" host=gpu@10.0.0.2 err="no certificate in ca.pem"`+"\n")
+			`level=WARN msg="cannot use host" host=gpu@10.0.0.2 error="no certificate in ca.pem"`+"\n")
 		w.resolves("gpus.svc", "10.0.0.1")
 		time.Sleep(nextLookup)
 		check("a name as it was", "")
 
 		w.machine("a").Down()
 		time.Sleep(5 * time.Minute)
-		check("a host that is down", `level=WARN msg="host does not answer" host=a err="a: unreachable: connection refused"`+"\n")
+		check("a host that is down", `level=WARN msg="host does not answer" host=a error="a: unreachable: connection refused"`+"\n")
 		w.machine("a").Mend()
 		time.Sleep(nextLookup)
 		check("a host that is back", `level=INFO msg="host answers again" host=a`+"\n")
 
 		w.setLookup("gpus.svc", errors.New("server misbehaving"))
 		time.Sleep(5 * time.Minute)
-		check("a name server in trouble", `level=WARN msg="cannot look hosts up; those known stay" host=gpu err="server misbehaving"`+"\n")
+		check("a name server in trouble", `level=WARN msg="cannot look up hosts; the known ones stay" host=gpu error="server misbehaving"`+"\n")
 		w.resolves("gpus.svc", "10.0.0.3")
 		time.Sleep(nextLookup)
 		check("other hosts", `level=INFO msg="host found" host=gpu@10.0.0.3`+"\n"+`level=INFO msg="host has gone" host=gpu@10.0.0.1`+"\n")

@@ -9,8 +9,8 @@ import (
 
 var errNoAddress = errors.New("no address behind the name")
 
-// run looks the name of a group up again and again: at once, and from the second
-// time on only while there are calls.
+// run looks up the name of a group again and again: once at the start, and from then on
+// while there are calls.
 func (g *group) run(ctx context.Context) {
 	failing := false
 	for {
@@ -18,22 +18,22 @@ func (g *group) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil && !failing { // said once, until it works again
-			g.fleet.opts.Log.Warn("cannot look hosts up; those known stay", "host", g.spec.Name, "err", err)
+		if err != nil && !failing { // logged once, until it works again
+			g.fleet.opts.Log.Warn("cannot look up hosts; the known ones stay", "host", g.spec.Name, "error", err)
 		}
 		failing = err != nil
 		g.found(addrs)
 		wait := g.fleet.opts.LookupEvery
 		if failing {
-			wait = min(wait, pollEvery)
+			wait = min(wait, pollInterval)
 		}
-		if !sleep(ctx, around(wait)) || !g.fleet.use.wait(ctx) {
+		if !sleep(ctx, jitter(wait)) || !g.fleet.use.wait(ctx) {
 			return
 		}
 	}
 }
 
-// close does nothing: the hosts of a group are tasks of their own.
+// close does nothing, since each host of a group is a task of its own.
 func (g *group) close() {}
 
 func (g *group) lookup(ctx context.Context) ([]netip.Addr, error) {
@@ -49,8 +49,8 @@ func (g *group) lookup(ctx context.Context) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-// oneFamily is the addresses of IPv4 or of IPv6, whichever are more: a machine
-// that has both would be taken for two hosts.
+// oneFamily returns the IPv4 or the IPv6 addresses, whichever are more: a machine that has
+// both would be taken for two hosts.
 func oneFamily(addrs []netip.Addr) []netip.Addr {
 	var v4, v6 []netip.Addr
 	for _, addr := range addrs {
@@ -66,40 +66,57 @@ func oneFamily(addrs []netip.Addr) []netip.Addr {
 	return v4
 }
 
-// found makes the hosts at these addresses those of the group. If there are none,
-// as when the lookup failed, the hosts known stay: a name server in trouble is no
-// reason to stop calling hosts that work.
+// found makes the hosts at these addresses those of the group. If there are none, as when
+// the lookup failed, the known hosts stay: trouble with a name server is no reason to stop
+// calling hosts that work.
 func (g *group) found(addrs []netip.Addr) {
+	for _, c := range g.replace(addrs) {
+		log := g.fleet.opts.Log.With("host", c.host)
+		switch {
+		case c.err != nil:
+			log.Warn("cannot use host", "error", c.err)
+		case c.gone:
+			log.Info("host has gone")
+		default:
+			log.Info("host found")
+		}
+	}
+}
+
+// change is what a lookup changed about one host. It is logged when no lock is held: the
+// reader of the log may be slow, or read nothing at all.
+type change struct {
+	host string
+	err  error // why the host cannot be opened; it is tried again after the next lookup
+	gone bool
+}
+
+func (g *group) replace(addrs []netip.Addr) (changes []change) {
 	f := g.fleet
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, wanted := f.tasks[g]; !wanted {
-		return
+		return nil
 	}
 	for _, addr := range addrs {
-		if g.members[addr] == nil {
-			g.join(addr)
+		if g.members[addr] != nil {
+			continue
+		}
+		err := g.open(addr)
+		changes = append(changes, change{host: g.spec.at(addr).Name, err: err})
+		if err == nil {
+			f.add(g.members[addr], nil)
 		}
 	}
 	for addr, m := range g.members {
 		if len(addrs) > 0 && !slices.Contains(addrs, addr) {
-			f.opts.Log.Info("host has gone", "host", m.name)
+			changes = append(changes, change{host: m.name, gone: true})
 			delete(g.members, addr)
 			f.remove(m)
 		}
 	}
 	f.tasks[g] = true
+	f.publish()
 	f.tell()
-}
-
-// join adds the host at an address. One that cannot be opened is tried again
-// after the next lookup.
-func (g *group) join(addr netip.Addr) {
-	log := g.fleet.opts.Log.With("host", g.spec.at(addr).Name)
-	if err := g.open(addr); err != nil {
-		log.Warn("cannot use host", "err", err)
-		return
-	}
-	log.Info("host found")
-	g.fleet.add(g.members[addr], nil)
+	return changes
 }

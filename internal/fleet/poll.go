@@ -5,18 +5,18 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"ollama-mcp/internal/backend"
 )
 
 const (
-	pollEvery   = 5 * time.Second  // between two polls of a host that is up
-	pollAtMost  = 30 * time.Second // of one that has been down for long
-	listEvery   = 30 * time.Second // between two looks at what is installed: models come and go seldom
-	pollTimeout = 5 * time.Second  // of one poll, or one lookup
+	pollInterval    = 5 * time.Second  // between two polls of a host that answers
+	maxPollInterval = 30 * time.Second // between two polls of a host that has been down for long
+	listInterval    = 30 * time.Second // between two lists of installed models, which change seldom
+	pollTimeout     = 5 * time.Second  // of one poll, and of one lookup
 )
 
 // member is one host of the fleet.
@@ -26,27 +26,51 @@ type member struct {
 	name  string
 	slots int
 
-	// What follows belongs to run.
-	listed time.Time         // when it was last asked what is installed
-	found  map[string]string // digests of what was installed then
+	// These belong to run.
+	listed time.Time // when the last list of models was asked for, by the wall clock
 	polls  int
 	failed int // polls in a row
 
-	digests map[string]string // as found, guarded by the fleet's mutex
+	// The fleet's mutex guards these.
+	silent bool      // the last poll failed
+	look   *look     // that is under way; nil for none
+	looked time.Time // when the last look began, by the wall clock
+
+	questions atomic.Uint64        // lists that were asked for
+	models    atomic.Pointer[list] // the newest list; nil before the first
+
+	// mu is held while the pool is told about the host, so that it hears nothing of a host
+	// that has gone, and nothing old after something new. It may be locked while the
+	// fleet's mutex is held, but not the other way round.
+	mu   sync.Mutex
+	gone bool
 }
 
-// run asks the host how it is, again and again while there are calls.
+// list is what a host said when it was asked for its models.
+type list struct {
+	number  uint64            // of the question; a later question has a higher number
+	names   []string          // canonical
+	digests map[string]string // by canonical name
+}
+
+func (l *list) has(model string) bool {
+	_, ok := l.digests[model]
+	return ok
+}
+
+// run polls the host again and again, while there are calls.
 func (m *member) run(ctx context.Context) {
 	for m.fleet.use.wait(ctx) {
 		failedBefore := m.failed
-		facts := m.poll(ctx)
+		facts, models := m.poll(ctx)
 		if ctx.Err() != nil {
-			return // and what the poll found is not about the host
+			return // and the outcome of the poll says nothing about the host
 		}
-		m.report(facts)
+		m.report(facts, models)
+		m.polled()
 		switch log := m.fleet.opts.Log.With("host", m.name); {
 		case m.failed == 1:
-			log.Warn("host does not answer", "err", facts.Err)
+			log.Warn("host does not answer", "error", facts.Err)
 		case m.failed == 0 && failedBefore > 0:
 			log.Info("host answers again")
 		}
@@ -58,43 +82,46 @@ func (m *member) run(ctx context.Context) {
 
 func (m *member) close() { m.Close() }
 
-// poll asks the host whether it is up, and then what there is to know. Only its
-// version tells that it is up: many models take long to list, and Ollama since
-// July 2026 does not say what is in memory while it loads a model, be it minutes.
-func (m *member) poll(ctx context.Context) Facts {
+// poll asks the host whether it is up, and then for everything else. Only its version
+// tells that it is up: a list of many models takes long, and Ollama since July 2026 does
+// not say what is in memory while it loads a model, which may take minutes.
+func (m *member) poll(ctx context.Context) (Facts, *list) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	m.polls++
 	version, err := m.Version(ctx)
 	if err != nil {
 		m.failed++
-		return Facts{Err: m.inTime(ctx, err)}
+		return Facts{Err: m.inTime(ctx, err)}, nil
 	}
 	m.failed = 0
 	facts := Facts{Up: true, Version: version}
-	if time.Since(m.listed) >= listEvery {
-		m.listed = time.Now()
-		if facts.Installed, err = m.installed(ctx); err != nil {
+	var models *list
+	if overdue(m.listed, listInterval) {
+		m.listed = wallTime()
+		if models, err = m.list(ctx); err != nil {
 			facts.Err = m.inTime(ctx, err)
 		}
 	}
 	if facts.Loaded, err = m.loaded(ctx); err != nil {
 		facts.Err = m.inTime(ctx, err)
 	}
-	return facts
+	return facts, models
 }
 
-func (m *member) installed(ctx context.Context) ([]string, error) {
+// list asks the host for its models.
+func (m *member) list(ctx context.Context) (*list, error) {
+	l := &list{number: m.questions.Add(1)}
 	models, err := m.Models(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all := backend.CanonicalNames(models)
-	m.found = make(map[string]string, len(models))
-	for i, name := range all {
-		m.found[name] = models[i].Digest
+	l.names = backend.CanonicalNames(models)
+	l.digests = make(map[string]string, len(models))
+	for i, name := range l.names {
+		l.digests[name] = models[i].Digest
 	}
-	return all, nil
+	return l, nil
 }
 
 func (m *member) loaded(ctx context.Context) ([]Loaded, error) {
@@ -107,21 +134,21 @@ func (m *member) loaded(ctx context.Context) ([]Loaded, error) {
 		all[i] = Loaded{
 			Model:   backend.CanonicalModel(cmp.Or(r.Name, r.Model)),
 			NumCtx:  r.ContextLength,
-			VRAM:    share(r.SizeVRAM, r.Size),
+			VRAM:    fraction(r.SizeVRAM, r.Size),
 			Expires: r.ExpiresAt,
 		}
 	}
 	return all, nil
 }
 
-// share is a part as a share of the whole, whatever a host says the two are.
-func share(part, whole int64) float64 {
+// fraction is part / whole, from 0 to 1 whatever a host says the two are.
+func fraction(part, whole int64) float64 {
 	whole = max(1, whole)
 	return float64(min(max(0, part), whole)) / float64(whole)
 }
 
-// inTime is err, unless the poll ran out of time: that is the host's failure, and
-// not, as it looked to the host, that of a caller who gave up.
+// inTime is err, unless the poll ran out of time. That is a failure of the host, though to
+// package backend it looked like a caller who had left.
 func (m *member) inTime(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
@@ -129,49 +156,54 @@ func (m *member) inTime(ctx context.Context, err error) error {
 	return &backend.Error{Host: m.name, Class: backend.Transport, Message: fmt.Sprintf("no answer within %v", pollTimeout)}
 }
 
-// report tells the pool what a poll found, unless the host has gone.
-func (m *member) report(facts Facts) {
+// report tells the pool what the host said, unless the host has gone. models is its list of
+// models; nil if it was not asked for one or did not give one. A list that was asked for
+// before the newest one is old news.
+func (m *member) report(facts Facts, models *list) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.gone {
+		return
+	}
+	if newest := m.models.Load(); models != nil && (newest == nil || newest.number < models.number) {
+		m.models.Store(models)
+		facts.Installed = models.names
+	}
+	m.fleet.opts.Pool.Know(m.name, facts)
+}
+
+// leave ends the reports about the host.
+func (m *member) leave() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gone = true
+}
+
+// polled publishes the outcome of a poll within the fleet.
+func (m *member) polled() {
 	f := m.fleet
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	asked, wanted := f.tasks[m]
+	before, wanted := f.tasks[m]
 	if !wanted {
 		return
 	}
-	m.digests = m.found
-	f.opts.Pool.Know(m.name, facts)
-	if !asked {
+	m.silent = m.failed > 0
+	if l := m.models.Load(); f.catalog.Load().hosts[m.name] != l {
+		f.publish()
+	}
+	if !before {
 		f.tasks[m] = true
 		f.tell()
 	}
 }
 
-// Digest tells models apart that have gone by the same name: it is another one once
-// another model has been found installed under the name, on any host. It is "" as long
-// as none has been. What was pulled since the last look, up to 30 s ago, does not show.
-func (f *Fleet) Digest(model string) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var all []string
-	for t := range f.tasks {
-		m, isHost := t.(*member)
-		if !isHost {
-			continue
-		}
-		if d, ok := m.digests[model]; ok && !slices.Contains(all, d) {
-			all = append(all, d)
-		}
-	}
-	slices.Sort(all)
-	return strings.Join(all, " ")
-}
-
-// pause is the time to the next poll, which doubles with each that fails. The
-// first is any up to the usual one, so that hosts which came together, or
-// programs that watch the same host, do not ask together ever after.
+// pause is the time to the next poll, which doubles with each that fails. The first is
+// random, so that hosts which were added together, and servers that were started together,
+// do not poll in step for ever.
 func (m *member) pause() time.Duration {
 	if m.polls == 1 {
-		return rand.N(pollEvery)
+		return rand.N(pollInterval)
 	}
-	return around(min(pollEvery<<min(max(m.failed-1, 0), 3), pollAtMost))
+	return jitter(min(pollInterval<<min(max(m.failed-1, 0), 3), maxPollInterval))
 }

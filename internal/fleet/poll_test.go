@@ -355,13 +355,13 @@ func TestAnotherModelOfTheSameNameHasAnotherDigest(t *testing.T) {
 		w.set(spec("a"), spec("b"))
 		w.latest("a")
 		synctest.Wait()
-		first := w.Digest("qwen3:8b")
-		if first == "" || first != w.Digest("qwen3:8b") || w.Digest("unheard:of") != "" {
-			t.Fatalf("got %q, and %q for a model that is nowhere", first, w.Digest("unheard:of"))
+		first := w.Digest(t.Context(), "qwen3:8b")
+		if first == "" || first != w.Digest(t.Context(), "qwen3:8b") || w.Digest(t.Context(), "unheard:of") != "" {
+			t.Fatalf("got %q, and %q for a model that is nowhere", first, w.Digest(t.Context(), "unheard:of"))
 		}
 		a.Install(backendtest.Model{Name: "qwen3:8b", Size: 7e9})
 		time.Sleep(time.Minute)
-		second := w.Digest("qwen3:8b")
+		second := w.Digest(t.Context(), "qwen3:8b")
 		if second == first {
 			t.Error("a model that was pulled anew has the digest of the old one")
 		}

@@ -10,16 +10,16 @@ type group struct {
 	fleet *Fleet
 	spec  Spec
 	name  string // to look up; "" if the spec is one host
-	// members are the hosts by their address, which is the zero Addr if they were
-	// not looked up. The fleet's lock guards them.
+	// members are the hosts by address; the address of a host that is not looked up is the
+	// zero Addr. The fleet's mutex guards them.
 	members map[netip.Addr]*member
 }
 
-// Set says which hosts there shall be. It may be called at any time: a host whose
-// spec is the same as before is left alone; the others are taken from the pool,
-// and those that are new or have changed are added to it. With an error, which
-// names the host, nothing has changed. Hosts behind a name join when Watch has
-// looked it up, save those that a spec with the same name has found already.
+// Set says which hosts there are from now on. It may be called at any time: a host whose
+// spec is the same as before is left alone, hosts that are new or have changed are added
+// to the pool, and the others are removed from it. If Set returns an error, which names
+// the host, nothing has changed. Hosts behind a name in DNS join when Watch has looked up
+// the name, except for those that a spec with the same name has found already.
 func (f *Fleet) Set(specs []Spec) error {
 	if err := check(specs); err != nil {
 		return err
@@ -42,7 +42,7 @@ func (f *Fleet) Set(specs []Spec) error {
 	return nil
 }
 
-// newGroup opens the hosts that a spec is known to stand for by now.
+// newGroup opens the hosts that a spec is known to stand for.
 func (f *Fleet) newGroup(s Spec) (*group, error) {
 	name, err := s.dnsName()
 	if err != nil {
@@ -55,7 +55,7 @@ func (f *Fleet) newGroup(s Spec) (*group, error) {
 	if name == "" {
 		return g, nil
 	}
-	g.closeAll() // it was a trial, so that mistakes in the spec come out now
+	g.closeAll() // it was opened only so that mistakes in the spec are found now
 	if old := f.groups[s.Name]; old != nil && old.name == name {
 		for addr := range old.members {
 			if err := g.open(addr); err != nil {
@@ -67,7 +67,7 @@ func (f *Fleet) newGroup(s Spec) (*group, error) {
 	return g, nil
 }
 
-// open makes the host at an address.
+// open opens the host at an address.
 func (g *group) open(addr netip.Addr) error {
 	s := g.spec.at(addr)
 	host, err := g.fleet.opts.Open(s, addr)
@@ -78,7 +78,7 @@ func (g *group) open(addr netip.Addr) error {
 	return nil
 }
 
-// closeAll closes hosts that nobody has been told of.
+// closeAll closes hosts that the pool has not been told about.
 func (g *group) closeAll() {
 	for _, m := range g.members {
 		m.Close()
@@ -95,8 +95,8 @@ func (f *Fleet) abandon(groups map[string]*group) {
 	}
 }
 
-// exchange puts groups in the place of those that there were. New hosts come
-// before old ones go, so that there is always one for a call.
+// exchange replaces the groups. New hosts are added before old ones are removed, so that
+// there is always a host for a call.
 func (f *Fleet) exchange(specs []Spec, groups map[string]*group) {
 	gone := make(map[string]*member) // by name
 	for name, was := range f.groups {
@@ -124,13 +124,17 @@ func (f *Fleet) exchange(specs []Spec, groups map[string]*group) {
 		f.remove(m)
 	}
 	f.groups = groups
+	f.publish()
 	f.tell()
 }
 
-// add gives a host to the pool, where it replaces old, if that is not nil, and to
-// Watch to ask.
+// add gives a host to the pool, where it replaces old, if that is not nil, and to Watch to
+// poll.
 func (f *Fleet) add(m, old *member) {
 	f.tasks[m] = false
+	if old != nil {
+		old.leave() // or the new host would get the news of the old one
+	}
 	replaced := f.opts.Pool.Add(m.Host, m.slots)
 	if old != nil {
 		f.retire(old, replaced)
@@ -139,16 +143,17 @@ func (f *Fleet) add(m, old *member) {
 
 // remove takes a host from the pool.
 func (f *Fleet) remove(m *member) {
+	m.leave()
 	f.retire(m, f.opts.Pool.Remove(m.name))
 }
 
-// retire has Watch ask a host no more, and close it when it is drained.
+// retire has Watch stop polling a host, and close it when it is drained.
 func (f *Fleet) retire(m *member, drained <-chan struct{}) {
 	delete(f.tasks, m)
 	f.tasks[&drain{member: m, drained: drained}] = true
 }
 
-// tell wakes those who wait for a change of tasks.
+// tell wakes those who wait for a change.
 func (f *Fleet) tell() {
 	close(f.changed)
 	f.changed = make(chan struct{})

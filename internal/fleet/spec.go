@@ -8,22 +8,22 @@ import (
 	"strings"
 )
 
-// Spec is a host as it is configured, or all hosts behind one name in DNS.
+// Spec describes a host, or all hosts behind one name in DNS.
 type Spec struct {
-	// Name is what the host is called in results, logs and errors. Hosts found
-	// through DNS are called after it and their address, as in gpu@10.0.0.5.
+	// Name stands for the host in results, logs and errors. The name of a host found
+	// through DNS has its address behind it, as in gpu@10.0.0.5.
 	Name string
-	// URL is where the host is. With dns+ before http:// or https://, every address
+	// URL is the address of the host. With dns+ before http:// or https://, every address
 	// of the name in it is a host.
 	URL string
-	// Slots is how many requests the host is given at once; 0 leaves that to the pool.
+	// Slots is how many requests the host gets at once; 0 leaves that to the pool.
 	Slots int
 
 	APIKey string // sent to the host as a bearer token; "" for none
 	CAFile string // PEM file of authorities trusted beside the system's; "" for none
 }
 
-// Fixed is the spec without dns+, and whether that is there. Such a spec stands for one
+// Fixed returns the spec without dns+, and whether it had that. The result stands for one
 // host: any of those behind the name.
 func (s Spec) Fixed() (_ Spec, dns bool) {
 	const dnsScheme = "dns+"
@@ -34,7 +34,7 @@ func (s Spec) Fixed() (_ Spec, dns bool) {
 	return s, dns
 }
 
-// at is the spec of one host behind the name.
+// at returns the spec of the host at one address behind the name.
 func (s Spec) at(addr netip.Addr) Spec {
 	s, dns := s.Fixed()
 	if dns {
@@ -43,8 +43,8 @@ func (s Spec) at(addr netip.Addr) Spec {
 	return s
 }
 
-// dnsName is the name to look up; "" if the URL stands for one host. Its error
-// does not quote the URL, which may hold a password.
+// dnsName returns the name to look up, or "" if the URL stands for one host. Its error does
+// not quote the URL, which may hold a password.
 func (s Spec) dnsName() (string, error) {
 	s, dns := s.Fixed()
 	if !dns {
@@ -52,13 +52,13 @@ func (s Spec) dnsName() (string, error) {
 	}
 	u, err := url.Parse(s.URL)
 	if err != nil || u.Hostname() == "" {
-		return "", errors.New("the URL does not read dns+http://NAME or dns+https://NAME")
+		return "", errors.New("the URL must have the form dns+http://NAME or dns+https://NAME")
 	}
 	return u.Hostname(), nil
 }
 
-// check refuses what can be seen to be wrong without opening a host, names that
-// would not tell hosts apart above all.
+// check refuses mistakes that can be seen without opening a host, above all names that do
+// not tell hosts apart.
 func check(specs []Spec) error {
 	seen := make(map[string]bool)
 	for i, s := range specs {
@@ -66,7 +66,7 @@ func check(specs []Spec) error {
 		case s.Name == "":
 			return fmt.Errorf("host %d has no name", i+1)
 		case strings.Contains(s.Name, "@"):
-			return fmt.Errorf("host %s: a name cannot have an @, which stands before the address of a host found through DNS", s.Name)
+			return fmt.Errorf("host %s: a name cannot contain @, which separates the name and the address of a host found through DNS", s.Name)
 		case seen[s.Name]:
 			return fmt.Errorf("two hosts are named %s", s.Name)
 		case s.Slots < 0:

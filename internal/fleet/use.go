@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// use tells whether there have been calls of late.
+// use knows whether there have been calls recently.
 type use struct {
-	idleAfter time.Duration // 0: there always have
+	idleAfter time.Duration // 0 means that there always have been
 
 	mu    sync.Mutex    // guards what follows
-	last  time.Time     // when the last call began; zero before the first
+	last  time.Time     // when the last call began, by the wall clock; zero before the first
 	woken chan struct{} // closed by the next touch; nil if nobody waits for it
 }
 
 func (u *use) touch() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.last = time.Now()
+	u.last = wallTime()
 	if u.woken != nil {
 		close(u.woken)
 		u.woken = nil
 	}
 }
 
-// wait returns at once if there have been calls of late, and otherwise at the
-// next one. It is false when ctx has ended.
+// wait returns at once if there have been calls recently, and otherwise at the next call.
+// It returns false when ctx has ended.
 func (u *use) wait(ctx context.Context) bool {
 	for woken := u.idle(); woken != nil; woken = u.idle() {
 		select {
@@ -38,11 +38,12 @@ func (u *use) wait(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// idle is nil unless there were no calls of late, and then is closed at the next.
+// idle returns nil if there have been calls recently, and otherwise a channel that the next
+// call closes.
 func (u *use) idle() <-chan struct{} {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.idleAfter == 0 || time.Since(u.last) < u.idleAfter {
+	if u.idleAfter == 0 || !overdue(u.last, u.idleAfter) {
 		return nil
 	}
 	if u.woken == nil {

@@ -13,8 +13,8 @@ type task interface {
 	close() // closes the host that the task is about, if it is about one
 }
 
-// Watch looks names up, asks hosts how they are and closes those that have gone,
-// until ctx ends and all that it began has ended. It is called once.
+// Watch looks up names, polls hosts and closes hosts that have gone, until ctx ends and
+// everything that it began has ended. It is called once.
 func (f *Fleet) Watch(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -33,8 +33,7 @@ func (f *Fleet) Watch(ctx context.Context) {
 	}
 }
 
-// reconcile stops what is running and no task any more, and begins what is a task
-// and not running.
+// reconcile stops what runs but is no longer a task, and begins tasks that do not run yet.
 func (f *Fleet) reconcile(running map[task]context.CancelFunc, begin func(task) context.CancelFunc) (changed <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -52,7 +51,7 @@ func (f *Fleet) reconcile(running map[task]context.CancelFunc, begin func(task) 
 	return f.changed
 }
 
-// drain is a host that was removed, until its last call has ended.
+// drain is a removed host, until its last call has ended.
 type drain struct {
 	*member
 	drained <-chan struct{}
@@ -72,7 +71,7 @@ func (d *drain) run(ctx context.Context) {
 	f.tell()
 }
 
-// sleep waits for d. It reports whether ctx lasted as long.
+// sleep waits for d, and reports whether ctx lasted that long.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -84,7 +83,19 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// around is d, give or take a fifth, so that what began together drifts apart.
-func around(d time.Duration) time.Duration {
+// jitter is d, give or take a fifth, so that what began together drifts apart.
+func jitter(d time.Duration) time.Duration {
 	return d - d/5 + rand.N(2*d/5+1)
+}
+
+// wallTime is the present time by the wall clock alone. The monotonic clock, which Go
+// prefers, stops while a machine sleeps: a list of models from the evening before would
+// pass for one of a few seconds ago.
+func wallTime() time.Time { return time.Now().Round(0) }
+
+// overdue reports whether d has passed since a wallTime. It also reports true if the clock
+// has been set back to before that time.
+func overdue(since time.Time, d time.Duration) bool {
+	passed := time.Since(since)
+	return passed >= d || passed < 0
 }

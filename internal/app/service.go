@@ -1,14 +1,11 @@
-package main
+package app
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/config"
@@ -19,12 +16,14 @@ import (
 	"ollama-mcp/tools"
 )
 
-// service is the parts of a server, put together.
+// service is a server and its parts.
 type service struct {
-	config config.Config
-	args   []string // that the configuration came from, beside environment and file
+	config config.Config // at the start
+	args   []string      // that it was read from, beside the environment and the files
 	level  *slog.LevelVar
 	log    *slog.Logger
+	// applied is what each part of the configuration that can change is at present.
+	applied map[string]any
 
 	hosts     *hosts
 	providers providers
@@ -33,19 +32,19 @@ type service struct {
 	server    *server.Server
 	http      *server.HTTP // nil on stdio
 
-	settings atomic.Pointer[tools.Settings]
+	settings atomic.Pointer[tools.Settings] // replaced as a whole when one changes
 
-	// life is that of what goes on beside the requests.
-	life       context.Context
+	life       context.Context // of work that is not part of a request
 	background sync.WaitGroup
-	leaveHosts func() // ends the looking after them
+	leaveHosts func() // stops watching them
 }
 
 // newService builds the parts, and starts none of them.
-func newService(c config.Config, args []string, std stdio) (*service, error) {
-	s := &service{config: c, args: args, level: new(slog.LevelVar)}
+func newService(c config.Config, args []string, std Stdio) (*service, error) {
+	s := &service{config: c, args: args, level: new(slog.LevelVar), applied: make(map[string]any)}
 	s.level.Set(c.LogLevel)
-	s.log = slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: s.level}))
+	s.settings.Store(new(tools.Settings))
+	s.log = slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: s.level}))
 	for _, warning := range c.Warnings {
 		s.log.Warn(warning)
 	}
@@ -54,7 +53,10 @@ func newService(c config.Config, args []string, std stdio) (*service, error) {
 		return nil, err
 	}
 	s.providers = providers{queue: c.Queue, log: s.log}
-	if err = s.settle(c); err != nil {
+	if err = s.takeModels(c); err != nil {
+		return nil, err
+	}
+	if err = s.takeFilter(c); err != nil {
 		return nil, err
 	}
 	if s.server, err = s.newServer(); err != nil {
@@ -66,16 +68,15 @@ func newService(c config.Config, args []string, std stdio) (*service, error) {
 	if len(c.Listen) > 0 {
 		s.http, err = s.newHTTP()
 	}
+	s.noteAll(c)
 	return s, err
 }
 
-// settle takes over what the tools go by and may change while the program runs.
-func (s *service) settle(c config.Config) error {
-	lenders, err := s.providers.set(c)
-	if err != nil {
-		return err
-	}
-	settings := &tools.Settings{Models: make(map[string]tools.ForModel), Providers: lenders}
+// takeModels takes over what a configuration says of models: their options, aliases, ladders
+// and providers.
+func (s *service) takeModels(c config.Config) error {
+	settings := *s.settings.Load()
+	settings.Models = make(map[string]tools.ForModel)
 	aliases, clouds := make(map[string][]string), make(map[string]bool)
 	for name, m := range c.Models {
 		if m.Try != nil {
@@ -86,17 +87,30 @@ func (s *service) settle(c config.Config) error {
 	for name, p := range c.Providers {
 		clouds[name] = !p.Local
 	}
+	var err error
 	if settings.Ladders, err = route.NewLadders(aliases, c.Fallback, clouds); err != nil {
 		return err
 	}
-	if settings.Filter, err = filter(c); err != nil {
+	if settings.Providers, err = s.providers.set(c); err != nil {
 		return err
 	}
-	s.settings.Store(settings)
+	s.hosts.Pin(pinned(c))
+	s.settings.Store(&settings)
 	return nil
 }
 
-// filter is what answers are held against; nil if there is nothing.
+// takeFilter takes over what a configuration says that answers may not say.
+func (s *service) takeFilter(c config.Config) error {
+	settings := *s.settings.Load()
+	var err error
+	if settings.Filter, err = filter(c); err != nil {
+		return err
+	}
+	s.settings.Store(&settings)
+	return nil
+}
+
+// filter checks answers before they leave; nil if the configuration has no rules for it.
 func filter(c config.Config) (*moderation.Filter, error) {
 	if len(c.Filter) == 0 && c.Guard.Model == "" {
 		return nil, nil
@@ -140,7 +154,7 @@ func (s *service) newServer() (*server.Server, error) {
 		Timeout: c.Timeout, InlineBytes: c.InlineBytes, RawRunner: c.RunnerOptions == "caller",
 		Settings: s.settings.Load, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter,
 		NoCloud: c.NoCloud, ContextGuard: c.ContextGuard,
-		Answers: s.answers, CacheMode: c.Cache, Likeness: likeness, Digest: s.hosts.digest,
+		Answers: s.answers, CacheMode: c.Cache, Likeness: likeness, Digest: s.hosts.fleet.Digest,
 		Background: func(work func(context.Context)) { s.background.Go(func() { work(s.life) }) },
 	}
 	return server.New(server.Options{
@@ -156,58 +170,26 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure,
 		TLS: server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
 	}
-	if err := s.callers.admit(&o); err != nil {
+	if err := s.callers.configure(&o); err != nil {
 		return nil, err
 	}
 	return server.NewHTTP(s.server, o)
 }
 
-// start begins what goes on beside the requests, until life ends.
+// start begins the work that is not part of a request. It goes on until life ends.
 func (s *service) start(life context.Context) {
 	s.life = life
 	s.leaveHosts = s.hosts.watch()
 	if len(s.config.Files) == 0 {
 		return
 	}
-	hangups := make(chan os.Signal, 1)
-	signal.Reset(syscall.SIGHUP) // which ends the program where there are no files
-	signal.Notify(hangups, syscall.SIGHUP)
+	hangups := reloadSignals()
 	s.background.Go(func() { reload.Watch(life, s.config.Files, hangups, s.reload) })
 }
 
-// wait returns when all that start began has ended. Its life must be over.
+// wait returns when everything that start began has ended. Its life must be over.
 func (s *service) wait() {
 	s.answers.Close()
 	s.background.Wait()
 	s.leaveHosts()
-}
-
-// reload reads the configuration again and takes over what may change while the
-// program runs. One with a mistake in it changes nothing.
-func (s *service) reload() reload.Files {
-	var c config.Config
-	if err := config.Parse(config.Flags(&c), &c, s.args, os.Getenv); err != nil {
-		s.log.Error("the configuration has changed, and stays as it was", "error", err)
-		return c.Files
-	}
-	err := s.hosts.reload(c)
-	if err == nil {
-		err = s.callers.reload(c)
-	}
-	if err == nil {
-		err = s.settle(c)
-	}
-	if err != nil {
-		s.log.Error("the configuration has changed, and not all of it holds", "error", err)
-		return c.Files
-	}
-	s.level.Set(c.LogLevel)
-	for _, warning := range c.Warnings {
-		s.log.Warn(warning)
-	}
-	if names := config.NeedsRestart(s.config, c); len(names) > 0 {
-		s.log.Warn("the configuration has changed; these need a restart", "options", names)
-	}
-	s.log.Info("the configuration has been read again")
-	return c.Files
 }

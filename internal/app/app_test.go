@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"bufio"
@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "rewrite the files in testdata")
 // TestMain makes the test binary be the program when a test starts it as such.
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_OLLAMA_MCP") != "" {
-		main()
+		os.Exit(Run(WithSignals(context.Background()), os.Args[1:], Stdio{os.Stdin, os.Stdout, os.Stderr}))
 	}
 	os.Exit(m.Run())
 }
@@ -67,7 +67,7 @@ func TestHelpIsAsInTestdata(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s is out of date: run go test . -update and read the difference", file)
+		t.Errorf("%s is out of date: run go test ./internal/app -update and read the difference", file)
 	}
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"call", "--help"}, {"doctor", "-h"}} {
 		if again, _, status := program(t, "", nil, args...); again != got || status != 0 {
@@ -166,7 +166,7 @@ func TestHangUpHasAServerOnStdioReadItsFileAgain(t *testing.T) {
 		if err != nil {
 			t.Fatalf("its log ended with %v", err)
 		}
-		if strings.Contains(line, "has been read again") {
+		if strings.Contains(line, "config reloaded") {
 			break
 		}
 	}
@@ -230,7 +230,7 @@ func TestCallPrintsVectorsHoweverManyThereAre(t *testing.T) {
 }
 
 func TestConfigurationInTheReadmeIsOne(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
+	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

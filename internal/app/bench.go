@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -39,7 +39,7 @@ func (o *benchOptions) flags(fs *config.FlagSet) {
 }
 
 // bench loads the configured hosts and says how they do.
-func bench(ctx context.Context, args []string, std stdio) int {
+func bench(ctx context.Context, args []string, std Stdio) int {
 	var c config.Config
 	var o benchOptions
 	fs := config.Flags(&c)
@@ -50,12 +50,12 @@ func bench(ctx context.Context, args []string, std stdio) int {
 	if fs.NArg() > 0 {
 		return complain(std, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
 	}
-	o.Out, o.Rounds = std.out, 1
+	o.Out, o.Rounds = std.Out, 1
 	if o.json {
-		o.Out, o.JSON = nil, std.out
+		o.Out, o.JSON = nil, std.Out
 	}
-	if isTerminal(std.err) {
-		o.Progress = std.err
+	if isTerminal(std.Err) {
+		o.Progress = std.Err
 	}
 	if o.embed {
 		o.Kind = loadtest.Embed
@@ -70,7 +70,7 @@ func bench(ctx context.Context, args []string, std stdio) int {
 	}
 	stop := hosts.watch()
 	defer stop()
-	hosts.lookAt(ctx)
+	hosts.refresh(ctx)
 	if err := o.run(ctx, c, hosts); err != nil {
 		return fail(std, err)
 	}

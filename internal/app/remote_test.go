@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"bufio"
@@ -184,7 +184,7 @@ func TestCallersOverHTTPNeedTheirKeysAndMayWhatTheseAllow(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	s.logs("configuration has been (read) again")
+	s.logs("config (reloaded)")
 	if status, _, _ := s.post("tools/list", "", ""); status != http.StatusUnauthorized {
 		t.Errorf("with a key that is there no more: %d", status)
 	}
@@ -192,7 +192,7 @@ func TestCallersOverHTTPNeedTheirKeysAndMayWhatTheseAllow(t *testing.T) {
 	s.generate("secret:1b", "quick brown fox")
 
 	write(t, file, "- {name: broken\n")
-	s.logs("stays as it (was).*keys.yaml:")
+	s.logs("config (refused).*keys.yaml:")
 	s.generate("open:1b", "quick brown fox")
 }
 

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"fmt"
@@ -53,14 +53,14 @@ func (p *providers) set(c config.Config) (map[string]tools.Lender, error) {
 }
 
 func (p *providers) open(name string, c config.Provider) (provider, error) {
-	host, err := openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: mostConns})
+	host, err := openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: maxConns})
 	if err != nil {
 		return provider{}, fmt.Errorf("provider %s: %w", name, err)
 	}
 	var asked backend.Backend = host
 	if c.MaxCalls > 0 || c.MaxTokens > 0 {
 		if p.ledger == nil {
-			if p.ledger, err = openLedger(); err != nil {
+			if p.ledger, err = openLedger(p.log); err != nil {
 				return provider{}, fmt.Errorf("provider %s: its daily limits: %w", name, err)
 			}
 		}
@@ -72,7 +72,7 @@ func (p *providers) open(name string, c config.Provider) (provider, error) {
 
 // openLedger opens the file that keeps what providers were asked for today, over
 // restarts and for all servers of a user.
-func openLedger() (*budget.Ledger, error) {
+func openLedger(log *slog.Logger) (*budget.Ledger, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
 		return nil, err
@@ -81,5 +81,5 @@ func openLedger() (*budget.Ledger, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return budget.Open(filepath.Join(dir, "budget.json"))
+	return budget.Open(filepath.Join(dir, "budget.json"), log)
 }

@@ -1,0 +1,85 @@
+// Package app is the program: its commands, and the server that the parts make when they
+// are put together.
+//
+// It is the only package that knows all the others. What each part promises is said where
+// the part lives; this package decides which parts a command needs, how the options of
+// package config reach them, what a changed configuration changes, and the order in which
+// everything starts and ends.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"ollama-mcp/internal/config"
+)
+
+// Stdio is the three standard files of a process. All are needed.
+type Stdio struct{ In, Out, Err *os.File }
+
+// Exit statuses of all commands but call, which has those of call.Run.
+const (
+	ok      = 0
+	failure = 1
+	misuse  = 2
+)
+
+// Run runs the command that args name, or the server if they name none, and returns the
+// exit status of the process. When ctx ends, Run ends in good order.
+func Run(ctx context.Context, args []string, std Stdio) (status int) {
+	command := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "serve":
+		return serve(ctx, args, std)
+	case "call":
+		return callTool(ctx, args, std)
+	case "doctor":
+		return examine(ctx, args, std)
+	case "bench":
+		return bench(ctx, args, std)
+	case "token":
+		return newToken(args, std)
+	case "version":
+		fmt.Fprintln(std.Out, versionLine())
+		return ok
+	case "help":
+		help(std.Out)
+		return ok
+	}
+	return complain(std, fmt.Errorf("unknown command %q; known are call, doctor, bench, token, version and help", command))
+}
+
+// parse reads the options of a command. done means that there is no more to do.
+func parse(fs *config.FlagSet, c *config.Config, args []string, std Stdio) (done bool, status int) {
+	err := config.Parse(fs, c, args, os.Getenv)
+	switch {
+	case errors.Is(err, config.ErrHelp):
+		help(std.Out)
+		return true, ok
+	case err != nil:
+		return true, complain(std, err)
+	}
+	return false, ok
+}
+
+// complain is for what the user can put right in the command.
+func complain(std Stdio, err error) int {
+	fmt.Fprintf(std.Err, "ollama-mcp: %v\nTry `ollama-mcp help`.\n", err)
+	return misuse
+}
+
+func fail(std Stdio, err error) int {
+	fmt.Fprintf(std.Err, "ollama-mcp: %v\n", err)
+	return failure
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,48 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+
+	"ollama-mcp/internal/call"
+	"ollama-mcp/internal/config"
+)
+
+// callTool starts the server as an MCP host would, and calls one tool.
+func callTool(ctx context.Context, args []string, std Stdio) int {
+	var c config.Config
+	fs := config.Flags(&c)
+	o := call.Options{Stdin: std.In, Stdout: std.Out, Stderr: std.Err, Progress: isTerminal(std.Err)}
+	fs.StringVar(&o.ArgsJSON, "args-json", "", "arguments as a JSON `object`; k=v pairs win over it")
+	fs.BoolVar(&o.JSON, "json", false, "print the whole result as JSON")
+	fs.StringVar(&o.URL, "url", "", "`address` of a server that runs")
+	if done, status := parse(fs, &c, args, std); done {
+		return status
+	}
+	if fs.NArg() > 0 {
+		o.Tool, o.Args = fs.Arg(0), fs.Args()[1:]
+	}
+	if o.URL != "" && !strings.HasPrefix(o.URL, "http://") && !strings.HasPrefix(o.URL, "https://") {
+		return complain(std, errors.New("--url: must begin with http:// or https://"))
+	}
+	o.Key = os.Getenv("OLLAMA_MCP_KEY")
+	self, err := os.Executable()
+	if err != nil {
+		return fail(std, err)
+	}
+	o.Server = append([]string{self}, config.Given(fs)...)
+	if !fs.Changed("log-level") {
+		o.Server = append(o.Server, "--log-level=warn") // failures are told here
+	}
+	if !fs.Changed("timeout") {
+		o.Server = append(o.Server, "--timeout=0") // nobody gives up here but by Ctrl-C
+	}
+	if !fs.Changed("inline-bytes") {
+		o.Server = append(o.Server, fmt.Sprint("--inline-bytes=", math.MaxInt32)) // resources end with the server
+	}
+	return call.Run(ctx, o)
+}

@@ -1,0 +1,162 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/ollama"
+	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/fleet"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// hosts are the Ollama hosts as the tools and the load test see them: a pool that lends
+// them out, and a fleet that keeps the pool informed.
+type hosts struct {
+	*pool.Pool
+	fleet *fleet.Fleet
+}
+
+// idleAfter is how long after the last call a server on stdio stops polling its hosts: many
+// MCP hosts start a server and never use it.
+const idleAfter = 5 * time.Minute
+
+func newHosts(c config.Config, log *slog.Logger) (*hosts, error) {
+	policy, err := route.ByName(c.Route)
+	if err != nil {
+		return nil, err
+	}
+	share := 0 // of the queue, for each of many callers
+	if len(c.Listen) == 0 {
+		share = c.Queue
+	}
+	p, err := pool.New(pool.Options{
+		Queue: c.Queue, PerCaller: share, MaxInFlight: c.MaxInFlight, MaxPassedOver: c.MaxPassedOver,
+		Policy: policy, Runner: pinned(c), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	o := fleet.Options{Pool: informed{p}, Open: open, Log: log}
+	if len(c.Listen) == 0 {
+		o.IdleAfter = idleAfter
+	}
+	f, err := fleet.New(o)
+	if err != nil {
+		return nil, err
+	}
+	h := &hosts{Pool: p, fleet: f}
+	return h, h.set(c)
+}
+
+// watch keeps the pool informed until stop is called, which then closes the hosts. No calls
+// may be left by then.
+func (h *hosts) watch() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() { h.fleet.Watch(ctx) })
+	return func() {
+		cancel()
+		watching.Wait()
+		h.fleet.Close()
+	}
+}
+
+// With lends out a host, as pool.Pool.With does. A model that no host is known to have may
+// have been pulled a moment ago, so the hosts are asked for it first.
+func (h *hosts) With(ctx context.Context, need route.Need, use func(context.Context, *pool.Lease) error) error {
+	h.fleet.Touch()
+	if !h.fleet.MayHave(need.Model, need.Host) {
+		h.fleet.Find(ctx, need.Model, need.Host)
+		return h.Pool.With(ctx, need, use)
+	}
+	err := h.Pool.With(ctx, need, use)
+	if errors.Is(err, backend.ModelMissing) && h.fleet.Find(ctx, need.Model, need.Host) {
+		return h.Pool.With(ctx, need, use) // the model has moved to another host since the last poll
+	}
+	return err
+}
+
+// refresh waits until all hosts have been polled once, but for no more than a second.
+func (h *hosts) refresh(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = h.fleet.Ready(ctx) // hosts that take longer stay unknown
+}
+
+// set replaces the hosts with those of a configuration. If it fails, they stay as they were.
+func (h *hosts) set(c config.Config) error { return h.fleet.Set(specs(c)) }
+
+// specs are the configured hosts.
+func specs(c config.Config) []fleet.Spec {
+	all := make([]fleet.Spec, len(c.Hosts))
+	for i, h := range c.Hosts {
+		all[i] = fleet.Spec(h)
+	}
+	return all
+}
+
+// pinned are the runner options that no caller can change, by model.
+func pinned(c config.Config) map[string]map[string]any {
+	all := make(map[string]map[string]any)
+	for name, m := range c.Models {
+		if len(m.Runner) > 0 {
+			all[name] = m.Runner
+		}
+	}
+	return all
+}
+
+// maxConns is how many connections are kept open to a host whose slots are learned: as many
+// as the slots can become.
+const maxConns = 64
+
+// open makes a host. If dial is valid, connections go to that address instead of the
+// addresses of the name in the URL.
+func open(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
+	o := ollama.Options{Name: s.Name, URL: s.URL, APIKey: s.APIKey, CAFile: s.CAFile, Conns: s.Slots}
+	if o.Conns == 0 {
+		o.Conns = maxConns
+	}
+	if dial.IsValid() {
+		o.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			_, port, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, err
+			}
+			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(dial.String(), port))
+		}
+	}
+	return ollama.New(o)
+}
+
+// informed is the pool as the fleet keeps it informed.
+type informed struct{ pool *pool.Pool }
+
+func (i informed) Add(host backend.Backend, slots int) (replaced <-chan struct{}) {
+	replaced, err := i.pool.Add(host, pool.Slots{Given: slots})
+	if err != nil {
+		panic(err) // package config allows no number of slots that the pool refuses
+	}
+	return replaced
+}
+
+func (i informed) Remove(name string) (drained <-chan struct{}) { return i.pool.Remove(name) }
+
+func (i informed) Know(name string, f fleet.Facts) {
+	facts := pool.Facts{Up: f.Up, Err: f.Err, Version: f.Version, Installed: f.Installed}
+	if f.Loaded != nil {
+		facts.Loaded = make([]pool.Loaded, len(f.Loaded))
+	}
+	for k, m := range f.Loaded {
+		facts.Loaded[k] = pool.Loaded(m)
+	}
+	i.pool.Know(name, facts)
+}

@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/fleet"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+func TestHostBehindANameIsReachedByItsAddressAndCalledByTheName(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1") // would look the name up itself
+	var asked string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Host
+		io.WriteString(w, `{"version":"1.0"}`)
+	}))
+	defer srv.Close()
+	address := netip.MustParseAddrPort(srv.Listener.Addr().String())
+	name := fmt.Sprintf("gpus.example.com:%d", address.Port())
+	host, err := open(fleet.Spec{Name: "gpus@127.0.0.1", URL: "http://" + name}, address.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	if v, err := host.Version(t.Context()); v != "1.0" || err != nil || asked != name {
+		t.Errorf("got %q, %v, asked as %q; want to be asked as %q", v, err, asked, name)
+	}
+}
+
+// watchedHosts are the hosts of a server on stdio with these arguments.
+func watchedHosts(t *testing.T, args ...string) *hosts {
+	t.Helper()
+	var c config.Config
+	if err := config.Parse(config.Flags(&c), &c, args, func(string) string { return "" }); err != nil {
+		t.Fatal(err)
+	}
+	h, err := newHosts(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.watch())
+	return h
+}
+
+// generate has a host answer.
+func (h *hosts) generate(t *testing.T, model string) error {
+	return h.With(t.Context(), route.Need{Model: model}, func(ctx context.Context, l *pool.Lease) error {
+		_, err := l.Host.Generate(ctx, &backend.GenerateRequest{Model: model, Prompt: "hi"}, nil)
+		return err
+	})
+}
+
+func TestCallsAtOnceForAModelJustPulledAreAllAnsweredAndCountedOnce(t *testing.T) {
+	host := backendtest.New("gpu-1").Answer("quick brown fox")
+	h := watchedHosts(t, "--host="+host.Listen(t))
+	if err := h.fleet.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	host.Install(backendtest.Model{Name: "new:1b"})
+	const calls = 8
+	results := make(chan error, calls)
+	for range calls {
+		go func() { results <- h.generate(t, "new:1b") }()
+	}
+	for range calls {
+		if err := <-results; err != nil {
+			t.Errorf("a call for a model that was just pulled: %v", err)
+		}
+	}
+	if s := h.Stats(); s.Calls != calls || s.Served != calls || s.Refused != 0 {
+		t.Errorf("%d calls were counted, %d served, %d refused; want %d, all served", s.Calls, s.Served, s.Refused, calls)
+	}
+	if err := h.generate(t, "unheard:of"); backend.ClassOf(err) != backend.ModelMissing {
+		t.Errorf("a model that no host has: got %v", err)
+	}
+	if s := h.Stats(); s.Calls != calls+1 || s.Refused != 1 {
+		t.Errorf("%d calls were counted, %d refused; want %d and 1", s.Calls, s.Refused, calls+1)
+	}
+}
+
+func TestStatsAskNoHost(t *testing.T) {
+	host := backendtest.New("gpu-1")
+	h := watchedHosts(t, "--host="+host.Listen(t))
+	if s := h.Stats(); len(s.Hosts) != 1 || s.Hosts[0].Version != "" {
+		t.Errorf("got %+v, want a host that nothing is known of yet", s.Hosts)
+	}
+}
