@@ -96,7 +96,7 @@ func (r *request) await(ctx context.Context, id string, end <-chan outcome) (mcp
 
 // mayAsk tells why the client cannot be asked this, if it cannot.
 func (r *request) mayAsk(q mcp.InputRequest) error {
-	if _, version, _ := params(r.brief); isModern(version) {
+	if p, _ := readParams(r.brief); isModern(p.version) {
 		return mcpserver.ErrServerInitiatedRequestUnsupported
 	}
 	if r.onlyAnswer {

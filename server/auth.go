@@ -40,7 +40,7 @@ func (h *HTTP) refuseLate(w http.ResponseWriter, id json.RawMessage) bool {
 func (h *HTTP) authenticate(req *http.Request) (caller.Caller, error) {
 	defer req.Header.Del("Authorization")
 	if h.opts.Authenticate == nil {
-		return caller.FromContext(req.Context()), nil
+		return h.origin(req).anonymous(), nil
 	}
 	return h.opts.Authenticate(req)
 }
@@ -68,16 +68,10 @@ func (h *HTTP) turnAway(w http.ResponseWriter, req *http.Request, err error) {
 	http.Error(w, denied.Message, status)
 }
 
-// same reports whether two requests come from one caller, whatever they may by now.
-func same(a, b caller.Caller) bool { return a.ID == b.ID && a.Tenant == b.Tenant }
-
-// called names one who did not have to say who they are.
-func called(c caller.Caller, name string) caller.Caller {
-	if c.ID == "" {
-		c.ID = name
-	}
-	return c
-}
+// mayContinue reports whether a request may name what another one began. Callers
+// without credentials have no tenant: to them what they name is a secret, and their
+// addresses may change on the way.
+func mayContinue(began, names caller.Caller) bool { return began.Tenant == names.Tenant }
 
 // metadataPath is where RFC 9728, section 3.1, has clients look for the metadata of
 // a server, and with the path of its endpoint behind it, of that.

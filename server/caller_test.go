@@ -3,7 +3,6 @@ package server_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -83,45 +82,6 @@ func TestCallerArrivesAtToolsInBothErasAndOverSSE(t *testing.T) {
 		if m := s.next(); m.text() != want {
 			t.Errorf("SSE: got %q", m.text())
 		}
-	})
-}
-
-func TestCallerWithoutProofGoesByTheirSessionOrConnection(t *testing.T) {
-	inBubble(t, with(whoami()), func(t *testing.T, r *remote) {
-		session := r.initialize()
-		want := "id=" + session[:10] + " tenant= admin=true header=map[]"
-		if got := r.postIn(session, callWhoami).text(); got != want {
-			t.Errorf("legacy: got %q, want %q", got, want)
-		}
-		s := r.openStream()
-		s.say(callWhoami)
-		want = "id=" + strings.TrimPrefix(s.path, "/message?sessionId=")[:10] + " tenant= admin=true header=map[]"
-		if m := s.next(); m.text() != want {
-			t.Errorf("SSE: got %q, want %q", m.text(), want)
-		}
-		s.close()
-		// All ends of a net.Pipe have the address "pipe".
-		want = "id=pipe tenant= admin=true header=map[]"
-		if got := r.post(modern(callWhoami), modernHeader("tools/call", "whoami")...).text(); got != want {
-			t.Errorf("modern: got %q, want %q", got, want)
-		}
-	})
-}
-
-// elsewhere is a listener that other machines can reach.
-type elsewhere struct{ *pipes }
-
-func (elsewhere) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero, Port: 80} }
-
-func TestCallerFromAnotherMachineIsNoAdministrator(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
-		r := serveOn(t, elsewhere{p}, p.dial, newServer(t, with(whoami())), server.HTTPOptions{Insecure: true})
-		a := r.post(modern(callWhoami), modernHeader("tools/call", "whoami")...)
-		if got := a.text(); !strings.Contains(got, "admin=false") {
-			t.Errorf("got %q", got)
-		}
-		r.end()
 	})
 }
 

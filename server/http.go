@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +49,11 @@ type HTTPOptions struct {
 	// may use the server. None may without it.
 	AllowedOrigins []string
 
+	// TrustedProxies are the addresses and networks, such as 10.0.0.0/8, of proxies that
+	// add the address of their client to X-Forwarded-For; "unix" stands for one that
+	// connects by a Unix socket. What others say there is not believed.
+	TrustedProxies []string
+
 	MaxSessions int           // clients that are remembered, and open streams of SSE; 0 means 10,000
 	SessionIdle time.Duration // after which a client is forgotten; 0 means an hour
 }
@@ -55,17 +62,19 @@ type HTTPOptions struct {
 // HTTP with SSE, as it was until 2025, at /sse and /message. /healthz says that
 // the process is alive, /readyz that it takes requests. Use NewHTTP to make one.
 //
-// The context of each request has its caller. One who need not prove to be anybody
-// goes by the beginning of the id of their session, or where there is none, by the
-// address of their end of the connection;
-// they are an administrator if they came by the loopback interface or a socket of
-// Unix, as only the users of this machine can.
+// The context of each request has its caller. Where no credentials are needed, callers
+// are told apart by their address, and those on this machine also by the name that the
+// client gives itself. Only those on this machine are administrators, and no request is
+// theirs that a proxy has forwarded.
 type HTTP struct {
 	server       *Server
 	opts         HTTPOptions
 	certificates *certificates // nil without TLS
 	hosts        map[string]bool
 	origins      map[string]bool
+	proxies      []netip.Prefix // that are trusted
+	unixProxy    bool           // is trusted
+	proxyWarning sync.Once
 	routes       *http.ServeMux
 
 	gate                  // for requests and streams
@@ -110,6 +119,9 @@ func (h *HTTP) check() error {
 		return fmt.Errorf("option SessionIdle is %v, less than 0", opts.SessionIdle)
 	}
 	if err := h.allow(h.opts); err != nil {
+		return err
+	}
+	if err := h.trustProxies(h.opts.TrustedProxies); err != nil {
 		return err
 	}
 	if h.opts.TLS == (TLSOptions{}) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,25 +18,40 @@ const (
 // isModern reports whether a version of the protocol is without sessions.
 func isModern(version string) bool { return mcp.IsModernProtocol(version) }
 
-// params returns the params of a message, and the version of the protocol that
-// they name, or "". It fails if the message is not a JSON object.
-func params(message []byte) (raw json.RawMessage, version string, err error) {
+// params are those of a message, as far as the server itself goes by them.
+type params struct {
+	raw     json.RawMessage
+	version string // of the protocol, since 2026-07-28; else ""
+
+	// client is the name that a client gives itself, if it does: since 2026-07-28 with
+	// each request, before that with initialize.
+	client string
+}
+
+// readParams fails if a message is not a JSON object. Params may be missing or of
+// another shape: then they say nothing.
+func readParams(message []byte) (params, error) {
 	var m struct{ Params json.RawMessage }
 	if err := json.Unmarshal(message, &m); err != nil {
-		return nil, "", err
+		return params{}, err
+	}
+	type info struct {
+		Name string `json:"name"`
 	}
 	var p struct {
-		Meta struct {
+		Client info `json:"clientInfo"`
+		Meta   struct {
 			Version string `json:"io.modelcontextprotocol/protocolVersion"`
+			Client  info   `json:"io.modelcontextprotocol/clientInfo"`
 		} `json:"_meta"`
 	}
-	_ = json.Unmarshal(m.Params, &p) // there may be none, or of another shape: then they name none
-	return m.Params, p.Meta.Version, nil
+	_ = json.Unmarshal(m.Params, &p)
+	return params{m.Params, p.Meta.Version, cmp.Or(p.Meta.Client.Name, p.Client.Name)}, nil
 }
 
 // checkModern holds the headers of a request against what it says itself, as the
 // protocol since 2026-07-28 demands for the sake of those who only see the headers.
-func (s *Server) checkModern(header http.Header, m incoming, raw json.RawMessage, version string) *mcp.JSONRPCError {
+func (s *Server) checkModern(header http.Header, m incoming, p params) *mcp.JSONRPCError {
 	refuse := func(code int, format string, args ...any) *mcp.JSONRPCError {
 		e := rpcError(m.id, code, fmt.Sprintf(format, args...), nil)
 		return &e
@@ -46,36 +62,36 @@ func (s *Server) checkModern(header http.Header, m incoming, raw json.RawMessage
 		return refuse(mcp.HEADER_MISMATCH, "streams cannot be resumed: send the request again, with another id and without Last-Event-ID")
 	case inHeader == "":
 		return refuse(mcp.HEADER_MISMATCH, "the header %s is missing", headerVersion)
-	case version == "":
+	case p.version == "":
 		return refuse(mcp.INVALID_PARAMS, "missing or invalid _meta field %s", mcp.MetaKeyProtocolVersion)
-	case inHeader != version:
-		return refuse(mcp.HEADER_MISMATCH, "the header %s says %.64q, the request %.64q", headerVersion, inHeader, version)
-	case !mcp.IsValidProtocolVersion(version):
+	case inHeader != p.version:
+		return refuse(mcp.HEADER_MISMATCH, "the header %s says %.64q, the request %.64q", headerVersion, inHeader, p.version)
+	case !mcp.IsValidProtocolVersion(p.version):
 		return nil // the answer tells which ones are
 	}
-	if err := mcp.ValidateStandardHeaders(header.Get, version, mcp.MCPMethod(m.method), raw); err != nil {
+	if err := mcp.ValidateStandardHeaders(header.Get, p.version, mcp.MCPMethod(m.method), p.raw); err != nil {
 		return refuse(mcp.HEADER_MISMATCH, "%v", err)
 	}
-	if err := s.checkParamHeaders(header, m, raw); err != nil {
+	if err := s.checkParamHeaders(header, m, p); err != nil {
 		return refuse(mcp.HEADER_MISMATCH, "%v", err)
 	}
 	return nil
 }
 
 // checkParamHeaders checks the headers that mirror arguments of a tool.
-func (s *Server) checkParamHeaders(header http.Header, m incoming, raw json.RawMessage) error {
+func (s *Server) checkParamHeaders(header http.Header, m incoming, p params) error {
 	if len(s.mirrored) == 0 || m.method != string(mcp.MethodToolsCall) {
 		return nil
 	}
-	name, _ := mcp.ExtractHeaderName(mcp.MethodToolsCall, raw)
-	raw, _, _ = params(m.line) // with the arguments
+	name, _ := mcp.ExtractHeaderName(mcp.MethodToolsCall, p.raw)
+	p, _ = readParams(m.line) // with the arguments
 	return mcp.ValidateParamHeadersLookup(func(key string) (value string, ok bool) {
 		values := header.Values(key)
 		if len(values) == 0 {
 			return "", false
 		}
 		return values[0], true
-	}, s.mirrored[name], raw)
+	}, s.mirrored[name], p.raw)
 }
 
 // modernStatus is the HTTP status that the protocol has for an error code.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -32,15 +31,15 @@ func (h *HTTP) post(w http.ResponseWriter, req *http.Request, from caller.Caller
 		}
 	}
 	m.split()
-	raw, version, err := params(m.brief)
+	p, err := readParams(m.brief)
 	inHeader := req.Header.Get(headerVersion)
 	switch {
 	case err != nil || m.kind == kindMalformed:
 		refuse(w, http.StatusBadRequest, malformed(m))
-	case isModern(inHeader) || isModern(version):
-		h.postModern(w, req, m, raw, version)
+	case isModern(inHeader) || isModern(p.version):
+		h.postModern(w, req, m, p)
 	case m.kind == kindRequest && m.method == "initialize":
-		h.introduce(w, req, m)
+		h.introduce(w, req, m, p)
 	case inHeader != "" && !mcp.IsValidProtocolVersion(inHeader):
 		refuse(w, http.StatusBadRequest, rpcError(m.id, mcp.INVALID_REQUEST,
 			fmt.Sprintf("protocol version %.64q is not supported; these are: %s", inHeader, strings.Join(mcp.ValidProtocolVersions, ", ")), nil))
@@ -50,7 +49,7 @@ func (h *HTTP) post(w http.ResponseWriter, req *http.Request, from caller.Caller
 }
 
 // postModern takes a message of the protocol since 2026-07-28, which knows no sessions.
-func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, raw json.RawMessage, version string) {
+func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, p params) {
 	switch m.kind {
 	case kindNotification: // also a cancel, though it is for closing the stream to cancel
 		w.WriteHeader(http.StatusAccepted)
@@ -59,11 +58,11 @@ func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, 
 		refuse(w, http.StatusBadRequest, malformed(m))
 		return
 	}
-	if e := h.server.checkModern(req.Header, m, raw, version); e != nil {
+	if e := h.server.checkModern(req.Header, m, p); e != nil {
 		refuse(w, http.StatusBadRequest, *e)
 		return
 	}
-	m.from = called(m.from, req.RemoteAddr)
+	m.from = withClient(m.from, p.client)
 	r, out, end := h.begin(w, req, newSession(), m)
 	defer end()
 	line, code := h.server.answer(r)
@@ -72,9 +71,9 @@ func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, 
 
 // introduce serves initialize, with which a client of the protocol before
 // 2026-07-28 begins a session.
-func (h *HTTP) introduce(w http.ResponseWriter, req *http.Request, m incoming) {
+func (h *HTTP) introduce(w http.ResponseWriter, req *http.Request, m incoming, p params) {
 	c := &client{session: newSession(), owner: m.from}
-	m.from = called(m.from, c.session.name())
+	m.from = withClient(m.from, p.client)
 	r, out, end := h.begin(w, req, c.session, m)
 	defer end()
 	line, code := h.server.answer(r)
@@ -105,7 +104,7 @@ func (h *HTTP) postLegacy(w http.ResponseWriter, req *http.Request, m incoming) 
 		return
 	}
 	defer h.sessions.release(c)
-	m.from = called(m.from, c.session.name())
+	m.from = withClient(m.from, c.session.GetClientInfo().Name)
 	if m.kind == kindRequest {
 		h.serveLegacy(w, req, c, m)
 		return

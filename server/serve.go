@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"ollama-mcp/internal/caller"
 )
 
 const (
@@ -92,10 +90,7 @@ func (h *HTTP) httpServer() *http.Server {
 		HTTP2:       &http.HTTP2Config{WriteByteTimeout: writeTimeout}, // the streams' own do not end their connection
 		ErrorLog:    slog.NewLogLogger(h.server.opts.Log.Handler(), slog.LevelWarn),
 		ConnContext: withConn,
-		// Until they prove to be somebody, all who can only be on this machine are its user.
-		BaseContext: func(l net.Listener) context.Context {
-			return caller.NewContext(context.Background(), caller.Caller{Admin: isLocal(l.Addr())})
-		},
+		BaseContext: withListener,
 	}
 	if h.certificates != nil {
 		srv.TLSConfig = &tls.Config{GetConfigForClient: h.certificates.forClient, MinVersion: tls.VersionTLS12}

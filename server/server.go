@@ -194,13 +194,13 @@ func (s *Server) nameTools(e *mcp.JSONRPCErrorDetails, r *request) {
 // protocol has for it, be it mcp-go or a template's handler that did not find it,
 // and names the resource as the protocol asks.
 func nameResource(e *mcp.JSONRPCErrorDetails, line []byte) {
-	raw, version, _ := params(line)
+	p, _ := readParams(line)
 	var read struct {
 		URI string `json:"uri"`
 	}
-	_ = json.Unmarshal(raw, &read) // it went through before
+	_ = json.Unmarshal(p.raw, &read) // it went through before
 	e.Code, e.Data = mcp.RESOURCE_NOT_FOUND, read
-	if isModern(version) {
+	if isModern(p.version) {
 		e.Code = mcp.INVALID_PARAMS
 	}
 	if strings.HasPrefix(e.Message, "handler not found ") { // mcp-go's own words

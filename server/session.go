@@ -29,9 +29,6 @@ func newSession() *session {
 	return &session{sessionID: rand.Text(), level: mcp.LoggingLevelError}
 }
 
-// name tells clients apart in logs. The whole id would let who reads them in.
-func (s *session) name() string { return s.sessionID[:10] }
-
 func (s *session) SessionID() string { return s.sessionID }
 func (s *session) Initialize()       { s.initialized.Store(true) }
 func (s *session) Initialized() bool { return s.initialized.Load() }

@@ -69,7 +69,7 @@ func (s *sessions) hold(id string, owner caller.Caller) (c *client, ok bool) {
 
 func (s *sessions) find(id string, owner caller.Caller) (e *list.Element, ok bool) {
 	e, ok = s.byID[id]
-	return e, ok && same(e.Value.(*client).owner, owner)
+	return e, ok && mayContinue(e.Value.(*client).owner, owner)
 }
 
 func (s *sessions) release(c *client) {
@@ -119,7 +119,7 @@ func (s *sessions) makeRoom(owner caller.Caller) bool {
 		if c.busy > 0 {
 			continue
 		}
-		if same(c.owner, owner) {
+		if c.owner.ID == owner.ID {
 			oldest = e
 			break
 		}

@@ -26,12 +26,12 @@ type stream struct {
 	owner caller.Caller
 }
 
-// add makes a stream known, unless there are too many. No caller who has a name gets
-// more than a quarter of them, so that there are some for others.
+// add makes a stream known, unless there are too many. No caller gets more than a
+// quarter of them, so that there are some for others.
 func (s *streams) add(c stream, most int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.byID) >= most || c.owner.ID != "" && s.of(c.owner) >= max(most/4, 1) {
+	if len(s.byID) >= most || s.of(c.owner) >= max(most/4, 1) {
 		return false
 	}
 	if s.byID == nil {
@@ -44,7 +44,7 @@ func (s *streams) add(c stream, most int) bool {
 // of counts the streams of a caller. mu is held.
 func (s *streams) of(owner caller.Caller) (n int) {
 	for _, c := range s.byID {
-		if same(c.owner, owner) {
+		if c.owner.ID == owner.ID {
 			n++
 		}
 	}
@@ -55,7 +55,7 @@ func (s *streams) get(id string, owner caller.Caller) (c stream, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, ok = s.byID[id]
-	return c, ok && same(c.owner, owner)
+	return c, ok && mayContinue(c.owner, owner)
 }
 
 func (s *streams) remove(c stream) {
@@ -123,7 +123,7 @@ func (h *HTTP) streamMessage(w http.ResponseWriter, req *http.Request, from call
 	if !ok {
 		return
 	}
-	m.from = called(m.from, c.session.name())
+	m.from = withClient(m.from, c.session.GetClientInfo().Name)
 	switch {
 	case c.enter():
 		defer c.leave()

@@ -167,7 +167,7 @@ func (s *service) newServer() (*server.Server, error) {
 func (s *service) newHTTP() (*server.HTTP, error) {
 	c := s.config
 	o := server.HTTPOptions{
-		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure,
+		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
 		TLS: server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
 	}
 	if err := s.callers.configure(&o); err != nil {

@@ -15,8 +15,9 @@ import (
 // Caller is who a request comes from. The zero Caller is the user of this machine,
 // who may do everything.
 type Caller struct {
-	// ID is what logs, the fair share of the queue and limits go by: the name of a
-	// key, the subject of a token, or the session of somebody who needs neither.
+	// ID is what logs, the fair share of the queue and limits go by: the name of a key,
+	// the subject of a token, or, where neither is needed, the address of the client.
+	// It is "" for the client of stdio.
 	ID string
 	// Tenant is what may share things kept for later: answers in the cache and
 	// handles of results. It is the ID of one who has authenticated, and "" for all
@@ -29,7 +30,7 @@ type Caller struct {
 
 	LocalOnly bool // nothing of theirs may leave for a cloud
 	ExactOnly bool // no answer kept for another question, however near
-	Admin     bool // may do to the server what concerns all callers
+	Admin     bool // may use administrative tools
 
 	Limits Limits
 }

@@ -47,7 +47,8 @@ type Config struct {
 	Listen         []string // where to serve HTTP; none to serve stdio
 	AllowedHosts   []string
 	AllowedOrigins []string
-	TLSCert        string // PEM files; "" for none
+	TrustedProxies []string // addresses, networks, or "unix"
+	TLSCert        string   // PEM files; "" for none
 	TLSKey         string
 	TLSClientCA    string
 	TokenFile      string
@@ -127,6 +128,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; may be given more than once")
 	fs.StringSliceVar(&c.AllowedHosts, "allowed-host", nil, "`name` by which HTTP clients may call the server, besides localhost and the address that they reach")
 	fs.StringSliceVar(&c.AllowedOrigins, "allowed-origin", nil, "web `site`, such as https://example.com, whose pages may use the server over HTTP")
+	fs.StringSliceVar(&c.TrustedProxies, "trust-proxy", nil, "`address` or network, such as 10.0.0.0/8, of a proxy whose X-Forwarded-For header is believed, or unix for one that connects by a Unix socket; may be given more than once")
 	fs.StringVar(&c.TLSCert, "tls-cert", "", "PEM `file` of the certificate to serve HTTPS with")
 	fs.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` of that certificate's private key")
 	fs.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM `file` of the authority whose certificates clients must show")
@@ -168,6 +170,7 @@ func (c *Config) check(fs *FlagSet) error {
 		{"inline-bytes", c.InlineBytes < 0, errNegative.Error()},
 		{"max-message", c.MaxMessage < 1 || c.MaxMessage > 1024, "must be 1 to 1024"},
 		{"allowed-origin", slices.ContainsFunc(c.AllowedOrigins, isNoOrigin), "must be of the form https://example.com, without a path or *"},
+		{"trust-proxy", slices.ContainsFunc(c.TrustedProxies, isNoProxy), "must be an address, a network such as 10.0.0.0/8, or unix"},
 		{"tls-cert", c.TLSCert != "" && c.TLSKey == "", "needs tls-key"},
 		{"tls-key", c.TLSKey != "" && c.TLSCert == "", "needs tls-cert"},
 		{"tls-client-ca", c.TLSClientCA != "" && c.TLSCert == "", "needs tls-cert"},

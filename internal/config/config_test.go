@@ -83,6 +83,7 @@ func TestBadValueIsNamedByWhereItCameFrom(t *testing.T) {
 		{[]string{"--host=http://"}, nil, "--host: the address names no host"},
 		{[]string{"--host=dns+https:///api"}, nil, "--host: the address names no host"},
 		{[]string{"--host=11434"}, nil, "--host: a number is no address; a port of this machine is written as :11434"},
+		{[]string{"--trust-proxy=10.0.0.0/8,proxy"}, nil, "--trust-proxy: must be an address, a network such as 10.0.0.0/8, or unix"},
 		{[]string{"--allowed-origin=foo"}, nil, "--allowed-origin: must be of the form https://example.com"},
 		{[]string{"--allowed-origin=https://a.example/"}, nil, "--allowed-origin: must be of"},
 		{[]string{"--allowed-origin=https://a.example,https://*.b.example"}, nil, "--allowed-origin: must be of"},

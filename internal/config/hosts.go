@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"errors"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -91,6 +92,14 @@ func parseHost(address string) (*url.URL, error) {
 func isNoOrigin(s string) bool {
 	u, err := url.Parse(s)
 	return err != nil || u.Host == "" || strings.Contains(u.Host, "*") || u.Scheme+"://"+u.Host != s
+}
+
+// isNoProxy reports whether s names no proxy: neither an address nor a network, and not
+// the peer of a Unix socket.
+func isNoProxy(s string) bool {
+	_, notAddress := netip.ParseAddr(s)
+	_, notNetwork := netip.ParsePrefix(s)
+	return notAddress != nil && notNetwork != nil && s != "unix"
 }
 
 // isWebAddress reports whether s is a URL that a path can be added to, and that
