@@ -151,8 +151,8 @@ func pinned(c config.Config) map[string]map[string]any {
 	return all
 }
 
-// mostConns is how many connections are kept open to a host whose slots are learned:
-// as many as those may come to be.
+// mostConns bounds the answers that a host whose slots are learned is asked for at a
+// time: as many as its slots may become.
 const mostConns = 64
 
 // open makes a host. Where dial is valid, connections go there, whatever the host's
