@@ -69,7 +69,7 @@ var promises = []promise{
 	{"a context that has ended sends nothing", endedContextSendsNothing},
 	{"a cancelled call ends at the host, before the first piece", cancelReachesHost(Hang, "")},
 	{"a cancelled call ends at the host, after pieces", cancelReachesHost(HangAfter(2), "one two ")},
-	{"one connection serves calls one after another", connectionIsKept},
+	{"one connection serves answers one after another, and another the rest", connectionIsKept},
 	{"a refused call keeps its connection", refusedCallKeepsConnection},
 	{"a host that comes back is reached again", hostComesBack},
 }

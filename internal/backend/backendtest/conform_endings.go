@@ -84,8 +84,8 @@ func connectionIsKept(t *testing.T, host *Host, b backend.Backend) {
 			t.Fatal(err)
 		}
 	}
-	if n := host.Stats().Opened; n != 1 {
-		t.Errorf("20 calls opened %d connections, want 1", n)
+	if n := host.Stats().Opened; n != 2 {
+		t.Errorf("20 calls opened %d connections, want one for answers and one for lists", n)
 	}
 }
 

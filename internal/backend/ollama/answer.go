@@ -33,7 +33,7 @@ type chunk struct {
 // answer puts a streamed answer together.
 func (h *Host) answer(ctx context.Context, path string, in any, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	a := remote.Assemble(onPiece)
-	err := h.conn.Stream(ctx, http.MethodPost, path, "application/x-ndjson", in, func(body io.ReadCloser) (pieces int, err error) {
+	err := h.conn.Stream(ctx, path, "application/x-ndjson", in, func(body io.ReadCloser) (pieces int, err error) {
 		return read(a, body, h.conn.MaxLine())
 	})
 	return a.Result(err == nil), err

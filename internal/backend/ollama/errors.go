@@ -1,30 +1,13 @@
 package ollama
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/ollama/ollama/api"
 
 	"ollama-mcp/internal/backend"
 )
-
-// failure explains an error of the api client. wait is what the host asked for,
-// if it refused.
-func (h *Host) failure(ctx context.Context, err error, wait time.Duration) error {
-	if e, ok := errors.AsType[api.StatusError](err); ok {
-		return h.conn.Refused(ctx, e.StatusCode, []byte(e.ErrorMessage), wait)
-	}
-	if e, ok := errors.AsType[api.AuthorizationError](err); ok {
-		return h.conn.Refused(ctx, e.StatusCode, nil, wait)
-	}
-	return h.conn.Failed(ctx, err)
-}
 
 // explain reads the body of a refusal: an error in Ollama's form, or its text.
 func explain(status int, body []byte) (class backend.Class, said string) {

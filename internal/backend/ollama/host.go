@@ -10,7 +10,7 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/url"
+	"net/http"
 	"time"
 
 	"github.com/ollama/ollama/api"
@@ -26,7 +26,7 @@ type Options struct {
 	APIKey string // sent to this host only, as a bearer token; empty: none
 	CAFile string // PEM file of authorities trusted beside the system's; empty: none
 
-	Conns       int           // idle connections kept open; 0: 4
+	Conns       int           // answers that the host is asked for at a time; further ones wait for a connection; 0: 64
 	DialTimeout time.Duration // to connect, and again for a TLS handshake; 0: 5 s
 	MaxLine     int           // bytes of one line of a streamed answer; 0: 16 MiB
 
@@ -36,8 +36,7 @@ type Options struct {
 
 // Host is an Ollama server. It implements backend.Backend.
 type Host struct {
-	conn   *remote.Client
-	client *api.Client // sends through conn
+	conn *remote.Client
 }
 
 var _ backend.Backend = (*Host)(nil)
@@ -57,8 +56,7 @@ func New(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	address, _ := url.Parse(remote.StandIn)
-	return &Host{conn: c, client: api.NewClient(address, c.HTTP())}, nil
+	return &Host{conn: c}, nil
 }
 
 // Close closes idle connections. Requests under way go on.
@@ -86,22 +84,20 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 	if req.Input == "" { // Ollama would answer with no vector and no error
 		return nil, h.conn.BadRequest("there is no text to embed")
 	}
-	got, err := ask(ctx, h, func(ctx context.Context) (*backend.EmbedResponse, error) {
-		return h.client.Embed(ctx, req)
-	})
-	if err != nil {
+	var got backend.EmbedResponse
+	if err := h.conn.Answer(ctx, "/api/embed", req, &got); err != nil {
 		return nil, err
 	}
 	if want, ok := inputs(req.Input); ok && len(got.Embeddings) != want {
 		return nil, h.conn.Senseless(fmt.Sprintf("%d vectors for %d inputs", len(got.Embeddings), want))
 	}
-	return got, nil
+	return &got, nil
 }
 
 // Models implements backend.Backend.
 func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
-	got, err := ask(ctx, h, h.client.List)
-	if err != nil {
+	var got api.ListResponse
+	if err := h.conn.Info(ctx, http.MethodGet, "/api/tags", nil, &got); err != nil {
 		return nil, err
 	}
 	if got.Models == nil { // no models would be an empty list
@@ -112,8 +108,8 @@ func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
 
 // Running implements backend.Backend.
 func (h *Host) Running(ctx context.Context) ([]backend.RunningModel, error) {
-	got, err := ask(ctx, h, h.client.ListRunning)
-	if err != nil {
+	var got api.ProcessResponse
+	if err := h.conn.Info(ctx, http.MethodGet, "/api/ps", nil, &got); err != nil {
 		return nil, err
 	}
 	if got.Models == nil {
@@ -124,37 +120,26 @@ func (h *Host) Running(ctx context.Context) ([]backend.RunningModel, error) {
 
 // Show implements backend.Backend.
 func (h *Host) Show(ctx context.Context, model string) (*backend.ModelInfo, error) {
-	got, err := ask(ctx, h, func(ctx context.Context) (*backend.ModelInfo, error) {
-		return h.client.Show(ctx, &api.ShowRequest{Model: model})
-	})
-	if err != nil {
+	var got backend.ModelInfo
+	if err := h.conn.Info(ctx, http.MethodPost, "/api/show", &api.ShowRequest{Model: model}, &got); err != nil {
 		return nil, err
 	}
 	if got.ModelInfo == nil && got.Capabilities == nil && got.Template == "" {
 		return nil, h.conn.Senseless("no description of the model in the answer")
 	}
-	return got, nil
+	return &got, nil
 }
 
 // Version implements backend.Backend.
 func (h *Host) Version(ctx context.Context) (string, error) {
-	got, err := ask(ctx, h, h.client.Version)
-	if err == nil && got == "" {
+	var got struct{ Version string }
+	if err := h.conn.Info(ctx, http.MethodGet, "/api/version", nil, &got); err != nil {
+		return "", err
+	}
+	if got.Version == "" {
 		return "", h.conn.Senseless("no version in the answer")
 	}
-	return got, err
-}
-
-// ask does what the api client is good for, calls without a stream, and puts
-// its errors into our words.
-func ask[T any](ctx context.Context, h *Host, call func(context.Context) (T, error)) (T, error) {
-	var wait time.Duration
-	got, err := call(remote.WithRetryAfter(ctx, &wait))
-	if err == nil {
-		return got, nil
-	}
-	var none T
-	return none, h.failure(ctx, err, wait)
+	return got.Version, nil
 }
 
 // inputs is how many texts an embed request holds, if that can be told.

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -90,26 +89,6 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 func TestNameWithoutOneIsTheAddressWithoutThePassword(t *testing.T) {
 	if got := open(t, ollama.Options{URL: "http://user:secret@gpu-1:1234/path"}).Name(); got != "gpu-1:1234" {
 		t.Errorf("got %q", got)
-	}
-}
-
-func TestBurstsOpenNoMoreConnectionsThanTheyNeed(t *testing.T) {
-	const bursts, size = 20, 32
-	fake := backendtest.New("a")
-	host := open(t, ollama.Options{URL: fake.Listen(t), Conns: size})
-	for range bursts {
-		var burst sync.WaitGroup
-		for range size {
-			burst.Go(func() {
-				if err := ways["generate"](t.Context(), host); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		burst.Wait()
-	}
-	if s := fake.Stats(); s.Finished != bursts*size || s.Opened > size {
-		t.Errorf("%d calls opened %d connections, want at most %d", s.Finished, s.Opened, size)
 	}
 }
 

@@ -29,7 +29,7 @@ type Options struct {
 	Key    string // sent to this host only, as a bearer token; empty: none
 	CAFile string // PEM file of authorities trusted beside the system's; empty: none
 
-	Conns int // idle connections kept open; 0: 4
+	Conns int // answers that the server is asked for at a time; further ones wait for a connection; 0: 64
 
 	// DialContext makes the connections; nil: the network.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -99,7 +99,7 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 	}
 	began := time.Now()
 	var got embeddings
-	if err := h.conn.JSON(ctx, http.MethodPost, "/embeddings", sent, &got); err != nil {
+	if err := h.conn.Answer(ctx, "/embeddings", sent, &got); err != nil {
 		return nil, err
 	}
 	vectors, err := got.inOrder(req.Input)
@@ -122,7 +122,7 @@ func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
 			Created int64 // Unix time
 		}
 	}
-	if err := h.conn.JSON(ctx, http.MethodGet, "/models", nil, &got); err != nil {
+	if err := h.conn.Info(ctx, http.MethodGet, "/models", nil, &got); err != nil {
 		return nil, err
 	}
 	if got.Data == nil && got.Object != "list" { // Ollama's list of no models has no data

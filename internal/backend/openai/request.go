@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,7 +107,7 @@ func (h *Host) begin(model string) request {
 func (h *Host) answer(ctx context.Context, path string, sent request, dropped []string, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	a := remote.Assemble(onPiece)
 	a.Answer.Dropped = dropped
-	err := h.conn.Stream(ctx, http.MethodPost, path, "text/event-stream", sent, func(body io.ReadCloser) (pieces int, err error) {
+	err := h.conn.Stream(ctx, path, "text/event-stream", sent, func(body io.ReadCloser) (pieces int, err error) {
 		return read(a, body, h.conn.MaxLine())
 	})
 	return a.Result(err == nil), err

@@ -1,11 +1,10 @@
-// Package remote is what the kinds of hosts that are reached over HTTP have in
-// common.
+// Package remote is what the backends that are reached over HTTP have in common.
 //
-// It promises that connections are kept and used again, that a request ends with
-// its context, that what comes back is bounded, that credentials go to the one
-// host they are for, and that errors say in plain words what happened and never
-// hold a key or password. What is asked, and what an answer means, is left to the
-// kinds.
+// It promises that connections are kept, reused and bounded, that a request ends
+// with its context, that the size of an answer is bounded, that credentials go to
+// the one host they are for, and that errors say in plain words what happened and
+// never hold a key or a password. The content of requests, and the meaning of
+// answers, are left to the backends.
 package remote
 
 import (
@@ -26,29 +25,31 @@ import (
 
 // Options say where a host is and how to talk to it.
 type Options struct {
-	Name   string   // what it is called in errors; empty: host:port of the URL
-	API    string   // whose API it has, for errors: "Ollama"
-	URL    *url.URL // what all paths begin with; a user and password in it become credentials
-	Key    string   // sent as a bearer token, before a user and password; empty: none
-	CAFile string   // PEM file of authorities trusted beside the system's; empty: none
+	Name   string   // name of the host in errors; empty: host:port of the URL
+	API    string   // whose API the host has, for errors: "Ollama"
+	URL    *url.URL // prefix of all requests; a user and password in it become credentials
+	Key    string   // sent as a bearer token, takes precedence over a user and password; empty: none
+	CAFile string   // PEM file of authorities trusted in addition to the system's; empty: none
 
-	Conns       int           // idle connections kept open; 0: 4
+	Conns       int           // answers that the host is asked for at a time; further ones wait for a connection; 0: 64
 	DialTimeout time.Duration // to connect, and again for a TLS handshake; 0: 5 s
 	MaxLine     int           // bytes of one line of a streamed answer; 0: 16 MiB
 
 	// DialContext makes the connections; nil: the network.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Explain reads what the host says about a refusal: its class, and the words.
-	Explain func(status int, body []byte) (class backend.Class, said string)
+	// Explain reads the body of a refusal: its class, and the host's message.
+	Explain func(status int, body []byte) (class backend.Class, message string)
 }
 
 // Client talks to one host. It may be used from many goroutines.
 type Client struct {
 	name    string
 	api     string
-	http    *http.Client
-	idle    func() // closes idle connections
+	url     string // prefix of all requests, without user and password
+	auth    string // value of the Authorization header; empty sends none
+	answers *http.Transport
+	info    *http.Transport
 	secrets *strings.Replacer
 	maxLine int
 	explain func(status int, body []byte) (backend.Class, string)
@@ -60,99 +61,120 @@ func New(o Options) (*Client, error) {
 	if o.Conns < 0 || o.DialTimeout < 0 || o.MaxLine < 0 {
 		return nil, errors.New("negative Conns, DialTimeout or MaxLine")
 	}
-	o.Conns = cmp.Or(o.Conns, 4)
 	o.DialTimeout = cmp.Or(o.DialTimeout, 5*time.Second)
-	t, err := newTransport(o)
+	// One connection more than answers is for a model that goes on loading after
+	// the request that needed it has timed out.
+	answers, err := newTransport(o, cmp.Or(o.Conns, 64)+1)
 	if err != nil {
 		return nil, err
 	}
+	info, err := newTransport(o, infoConns)
+	if err != nil {
+		return nil, err
+	}
+	prefix := *o.URL
+	prefix.User = nil
 	return &Client{
 		name:    cmp.Or(o.Name, o.URL.Host),
 		api:     o.API,
-		http:    &http.Client{Transport: t, CheckRedirect: refuseRedirect},
-		idle:    t.next.CloseIdleConnections,
+		url:     prefix.String(),
+		auth:    authorization(o.Key, o.URL.User),
+		answers: answers,
+		info:    info,
 		secrets: redactor(o.Key, o.URL.User),
 		maxLine: cmp.Or(o.MaxLine, 16<<20),
 		explain: o.Explain,
 	}, nil
 }
 
-// Name is what the host is called.
+// Name is the name of the host.
 func (c *Client) Name() string { return c.name }
-
-// HTTP sends requests for StandIn to the host. Its errors are for Failed.
-func (c *Client) HTTP() *http.Client { return c.http }
 
 // MaxLine is how many bytes one line of a streamed answer may have.
 func (c *Client) MaxLine() int { return c.maxLine }
 
 // Close closes idle connections. Requests under way go on.
-func (c *Client) Close() { c.idle() }
+func (c *Client) Close() {
+	c.answers.CloseIdleConnections()
+	c.info.CloseIdleConnections()
+}
 
-// Do sends a request, with in as JSON unless it is nil, and returns an answer with
-// status 200, whose body the caller closes. Errors are of type *backend.Error.
-func (c *Client) Do(ctx context.Context, method, path, accept string, in any) (*http.Response, error) {
-	var body io.Reader
+// ErrLongLine is the error of a read function that met a line above MaxLine.
+var ErrLongLine = errors.New("line too long")
+
+// Stream posts a request for an answer, with in as JSON, and has read take the
+// answer, which reads no further than it must. Where all connections are busy, it
+// waits for one. An error of type *backend.Error that read returns is returned with
+// the host's name in it; any other is explained, and pieces say how far read came. A
+// read without an error has read all that matters.
+func (c *Client) Stream(ctx context.Context, path, accept string, in any, read func(io.ReadCloser) (pieces int, err error)) error {
+	return c.exchange(ctx, c.answers, http.MethodPost, path, accept, in, read)
+}
+
+// Answer posts a request for an answer as Stream does, and decodes the answer, which
+// is JSON, into out.
+func (c *Client) Answer(ctx context.Context, path string, in, out any) error {
+	return c.exchange(ctx, c.answers, http.MethodPost, path, "application/json", in, decodeInto(out))
+}
+
+// Info asks the host about itself or its models, with in as JSON unless it is nil,
+// and decodes what it says into out. Such requests are short, and have connections of
+// their own: a host is not taken for dead because answers occupy all the others.
+func (c *Client) Info(ctx context.Context, method, path string, in, out any) error {
+	return c.exchange(ctx, c.info, method, path, "application/json", in, decodeInto(out))
+}
+
+func decodeInto(out any) func(io.ReadCloser) (int, error) {
+	return func(body io.ReadCloser) (pieces int, err error) { return 0, json.NewDecoder(body).Decode(out) }
+}
+
+// exchange sends a request and has read take the body of an answer with status 200.
+// Errors are of type *backend.Error.
+func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path, accept string, in any, read func(io.ReadCloser) (int, error)) error {
+	var sent io.Reader
 	if in != nil {
-		sent, err := json.Marshal(in)
+		text, err := json.Marshal(in)
 		if err != nil {
-			return nil, &backend.Error{Host: c.name, Class: backend.Request, Message: "cannot be written as JSON", Err: err}
+			return &backend.Error{Host: c.name, Class: backend.Request, Message: "cannot be written as JSON", Err: err}
 		}
-		body = bytes.NewReader(sent)
+		sent = bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, StandIn+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, sent)
 	if err != nil {
-		return nil, c.Failed(ctx, err)
+		return c.unanswered(ctx, err)
 	}
 	req.Header.Set("Accept", accept)
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, c.Failed(ctx, err)
+	if c.auth != "" {
+		req.Header.Set("Authorization", c.auth)
 	}
-	if resp.StatusCode != http.StatusOK {
-		defer resp.Body.Close()
-		return nil, c.refusal(ctx, resp)
-	}
-	return resp, nil
-}
-
-// ErrLongLine is for the error of a read function that met a line above MaxLine.
-var ErrLongLine = errors.New("line too long")
-
-// Stream sends a request as Do does and has read take the answer, which reads no
-// further than it must. An error of type *backend.Error that read returns is returned with the
-// host's name in it; any other is explained, and pieces say how far read came. A
-// read without an error has read all that matters.
-func (c *Client) Stream(ctx context.Context, method, path, accept string, in any, read func(io.ReadCloser) (pieces int, err error)) error {
-	resp, err := c.Do(ctx, method, path, accept, in)
+	// Not through an http.Client, which adds redirects, which are never followed: they
+	// would take a prompt, and perhaps a key, to a host that nobody configured.
+	resp, err := via.RoundTrip(req)
 	if err != nil {
-		return err
+		return c.unanswered(ctx, err)
 	}
 	defer resp.Body.Close()
-	if pieces, err := read(resp.Body); err != nil {
+	if resp.StatusCode != http.StatusOK {
+		return c.refusal(ctx, resp)
+	}
+	body := http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	if pieces, err := read(body); err != nil {
 		return c.broken(ctx, err, pieces)
 	}
-	drain(resp.Body)
+	drain(body)
 	return nil
-}
-
-// JSON sends a request as Do does and decodes the answer into out.
-func (c *Client) JSON(ctx context.Context, method, path string, in, out any) error {
-	return c.Stream(ctx, method, path, "application/json", in, func(body io.ReadCloser) (pieces int, err error) {
-		return 0, json.NewDecoder(body).Decode(out)
-	})
 }
 
 // Patience is how long a body may go on after the last line that matters.
 const Patience = time.Second
 
-// drain reads what is left of a body, so that its connection can be used again,
-// but neither for long nor much: beyond that a new connection is cheaper.
+// drain reads the rest of a body, so that its connection can be reused, but neither
+// for long nor much: beyond that a new connection is cheaper.
 func drain(body io.ReadCloser) {
 	timer := time.AfterFunc(Patience, func() { body.Close() })
 	defer timer.Stop()
-	io.Copy(io.Discard, io.LimitReader(body, maxErrorBody)) // what cannot be read is not missed
+	io.Copy(io.Discard, io.LimitReader(body, maxErrorBody)) // an error costs the connection, and nothing else
 }

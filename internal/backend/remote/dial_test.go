@@ -16,11 +16,11 @@ func TestOnlyForeignHostsAreReachedThroughAProxy(t *testing.T) {
 		if got := IsLocal(host); got != want {
 			t.Errorf("IsLocal(%q) = %v, want %v", host, got, want)
 		}
-		tr, err := newTransport(Options{URL: &url.URL{Scheme: "http", Host: net.JoinHostPort(host, "80")}})
+		tr, err := newTransport(Options{URL: &url.URL{Scheme: "http", Host: net.JoinHostPort(host, "80")}}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := tr.next.Proxy == nil; got != want {
+		if got := tr.Proxy == nil; got != want {
 			t.Errorf("%s: no proxy is %v, want %v", host, got, want)
 		}
 	}

@@ -7,24 +7,17 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
 
 	"ollama-mcp/internal/backend"
 )
 
-// Failed explains an error of HTTP, which is a request that got no answer.
-func (c *Client) Failed(ctx context.Context, err error) error {
+// unanswered explains an error of the transport: the request got no answer.
+func (c *Client) unanswered(ctx context.Context, err error) error {
 	if gone := c.callerGone(ctx); gone != nil {
 		return gone
 	}
-	if e, ok := errors.AsType[redirected](err); ok {
-		return &backend.Error{Host: c.name, Class: backend.Server, Status: e.status, Message: e.Error()}
-	}
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return &backend.Error{Host: c.name, Class: backend.Transport, Message: transportWords(e.Err), Err: cause(e.Err)}
-	}
-	return c.broken(ctx, err, 0)
+	return &backend.Error{Host: c.name, Class: backend.Transport, Message: transportWords(err), Err: cause(err)}
 }
 
 // broken explains an answer with status 200 that ended badly after some pieces.
@@ -62,17 +55,17 @@ func (c *Client) refusal(ctx context.Context, resp *http.Response) error {
 	timer := time.AfterFunc(Patience, func() { resp.Body.Close() })
 	defer timer.Stop()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // half of it says enough
-	return c.Refused(ctx, resp.StatusCode, body, retryAfter(resp.Header))
-}
-
-// Refused explains a refusal: its status, its body, and how long the host asked to
-// be left alone.
-func (c *Client) Refused(ctx context.Context, status int, body []byte, wait time.Duration) error {
 	if gone := c.callerGone(ctx); gone != nil {
 		return gone
 	}
-	class, said := c.explain(status, body)
-	return &backend.Error{Host: c.name, Class: class, Status: status, Message: c.OneLine(said), RetryAfter: wait}
+	e := &backend.Error{Host: c.name, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header)}
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		e.Class, e.Message = backend.Server, "answered with a redirect, which is not followed"
+		return e
+	}
+	class, message := c.explain(resp.StatusCode, body)
+	e.Class, e.Message = class, c.OneLine(message)
+	return e
 }
 
 // Senseless is an answer that was understood and cannot be right.

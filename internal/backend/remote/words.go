@@ -21,8 +21,8 @@ func transportWords(err error) string {
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 		return "timed out"
 	}
-	if strings.Contains(err.Error(), "HTTP response to HTTPS client") {
-		return "https is asked for, and the host speaks http"
+	if e, ok := errors.AsType[tls.RecordHeaderError](err); ok && string(e.RecordHeader[:]) == "HTTP/" {
+		return "the URL says https, and the host speaks http"
 	}
 	return "connection closed before an answer came"
 }
