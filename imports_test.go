@@ -45,6 +45,7 @@ var packages = map[string][]string{
 	"internal/bench":               {"internal/loadtest", "internal/route", "internal/backend", "internal/backend/ollama", "internal/backend/backendtest", "pool"},
 	"internal/bench/control":       {},
 	"internal/semantic":            {},
+	"internal/stress":              {},
 	"internal/semantic/evaluate":   {"internal/semantic", "internal/backend", "internal/backend/ollama"},
 }
 
