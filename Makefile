@@ -31,7 +31,11 @@ in-modules = for module in $(1); do echo "$@ in $$module"; (cd $$module && $(2))
 # go-test runs go test, shows the lines that it prints, and adds up at the end.
 go-test = $(GOTESTSUM) --format standard-quiet -- $(1)
 
-.PHONY: build help unit test lint fmt demo bench eval-semantic docs clean $(STEPS)
+# What stress runs, and how often; docs/testing.md says how to do that with end-to-end tests.
+PACKAGES := ./...
+RUNS     := 10
+
+.PHONY: build help unit test stress lint fmt demo bench eval-semantic docs clean $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -53,6 +57,9 @@ test: ## run all that CI runs, up to the first step that fails
 	echo; echo "=== passed$$took"; \
 	awk '/^DONE / { ran += $$2; if ($$5 ~ /^skipped/) skipped += $$4 } \
 		END { printf "\n%d passed, 0 failed, %d skipped\n", ran - skipped, skipped }' "$$log"
+
+stress: ## run each package ten times, and once on a busy machine; PACKAGES=./pool RUNS=3
+	go run ./internal/stress -runs $(RUNS) go test -json -race -count=1 -timeout 30m $(PACKAGES)
 
 lint: format vet staticcheck ## check formatting, vet and staticcheck
 
@@ -94,8 +101,9 @@ vet:
 staticcheck: $(STATICCHECK)
 	@$(call in-modules,$(MODULES),$(STATICCHECK) ./...)
 
+# The time limit catches tests that hang. It is no measure of how long they may take.
 race: $(GOTESTSUM) ## run the quick tests under the race detector
-	@$(call in-modules,$(filter-out $(E2E),$(MODULES)),$(call go-test,-race -timeout 3m ./...))
+	@$(call in-modules,$(filter-out $(E2E),$(MODULES)),$(call go-test,-race -timeout 10m ./...))
 
 cross: ## build for every platform into dist/
 	@for platform in $(PLATFORMS); do \
@@ -106,7 +114,7 @@ cross: ## build for every platform into dist/
 
 # Never from go test's cache: it would not see that the server has changed.
 e2e: build $(GOTESTSUM) ## test the built server with a real Ollama and foreign clients
-	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) $(call go-test,-count=1 -timeout 15m ./...)
+	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) $(call go-test,-count=1 -timeout 30m ./...)
 
 $(TOOLS)/%:
 	GOBIN=$(@D) go install $(patsubst %/,%,$(dir $*))

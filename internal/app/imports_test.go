@@ -54,6 +54,7 @@ var packages = map[string][]string{
 	"internal/bench/control":       {},
 	"internal/schema":              {"internal/nearest"},
 	"internal/semantic":            {},
+	"internal/stress":              {},
 	"internal/semantic/evaluate":   {"internal/semantic", "internal/backend", "internal/backend/ollama"},
 }
 

@@ -28,11 +28,18 @@ type Target struct {
 // as needed and keeps two to each host, with the hosts taking turns. Close ends
 // their connections.
 func Direct(hosts ...Target) (contestants []Contestant, close func()) {
-	one := newDirect("one connection", hosts[:1])
+	return directOver(http.DefaultTransport.(*http.Transport).DialContext, hosts...)
+}
+
+// dialer opens connections, as DialContext of http.Transport does.
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func directOver(dial dialer, hosts ...Target) (contestants []Contestant, close func()) {
+	one := newDirect("one connection", dial, hosts[:1])
 	one.transport.MaxConnsPerHost = 1
 	one.transport.Protocols = new(http.Protocols)
 	one.transport.Protocols.SetHTTP1(true) // later ones let calls share a connection
-	many := newDirect("default client", hosts)
+	many := newDirect("default client", dial, hosts)
 	return []Contestant{one.contestant(), many.contestant()}, func() {
 		one.transport.CloseIdleConnections()
 		many.transport.CloseIdleConnections()
@@ -48,10 +55,9 @@ type direct struct {
 	opened    atomic.Int64
 }
 
-func newDirect(name string, hosts []Target) *direct {
+func newDirect(name string, dial dialer, hosts []Target) *direct {
 	// What http.DefaultClient uses, but with connections of its own.
 	d := &direct{name: name, hosts: hosts, transport: http.DefaultTransport.(*http.Transport).Clone()}
-	dial := d.transport.DialContext
 	d.transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err == nil {

@@ -174,17 +174,19 @@ func TestFailuresAreCountedByCodeAndPausedAfter(t *testing.T) {
 }
 
 func TestCodesAreThoseOfTheOptions(t *testing.T) {
-	report := measure(t, loadtest.Options{
-		Contestants: []loadtest.Contestant{saying(func(n int64, _ loadtest.Question) error {
-			if n == 2 {
-				return errors.New("no")
-			}
-			return nil
-		})}, Callers: []int{1}, Calls: 2, Code: func(error) string { return "upstream" },
+	synctest.Test(t, func(t *testing.T) {
+		report := measure(t, loadtest.Options{
+			Contestants: []loadtest.Contestant{saying(func(n int64, _ loadtest.Question) error {
+				if n == 2 {
+					return errors.New("no")
+				}
+				return nil
+			})}, Callers: []int{1}, Calls: 2, Code: func(error) string { return "upstream" },
+		})
+		if got := report.Rows[0].Errors["upstream"]; got == nil || got.Count != 1 {
+			t.Errorf("got %+v, want one called upstream", report.Rows[0].Errors)
+		}
 	})
-	if got := report.Rows[0].Errors["upstream"]; got == nil || got.Count != 1 {
-		t.Errorf("got %+v, want one called upstream", report.Rows[0].Errors)
-	}
 }
 
 func TestMistakeIsFoundBeforeTheRun(t *testing.T) {
