@@ -2,22 +2,24 @@ package tools
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
+	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/route"
 )
 
-// modelArgs are the arguments that every question to a model takes.
+// modelArgs are the arguments of every tool that uses a model.
 type modelArgs struct {
 	Options        options    `json:"options,omitzero" jsonschema:"Ollama's model options"`
 	KeepAlive      *keepAlive `json:"keep_alive,omitempty" jsonschema:"how long the model stays in memory: \"5m\", 0 = not, -1 = for ever"`
@@ -25,16 +27,16 @@ type modelArgs struct {
 	TimeoutSeconds period     `json:"timeout_seconds,omitempty" jsonschema:"give up after this time and return what there is"`
 	Priority       priority   `json:"priority,omitempty" jsonschema:"batch lets interactive calls (default) go first"`
 	Host           string     `json:"host,omitempty" jsonschema:"only this host, by a name from list-models"`
-	Cache          policy     `json:"cache,omitempty" jsonschema:"off asks anew, and refresh also keeps the answer; auto (default) takes one that is kept"`
+	Cache          policy     `json:"cache,omitempty" jsonschema:"auto (default) may return a cached answer, refresh replaces it, off neither reads nor writes the cache"`
+	LocalOnly      bool       `json:"local_only,omitempty" jsonschema:"nothing may leave for a cloud"`
 }
 
-// textArgs are those of a question that is answered with text.
+// textArgs are the arguments of tools whose answer is text.
 type textArgs struct {
-	Format    format              `json:"format,omitzero" jsonschema:"\"json\", or the JSON schema of the answer"`
-	Think     *backend.ThinkValue `json:"think,omitempty" jsonschema:"for thinking models: whether, or how hard, to think first"`
-	Fallback  []string            `json:"fallback_models,omitempty" jsonschema:"models to ask if this one cannot answer, in this order"`
-	Alike     similarity          `json:"min_similarity,omitempty" jsonschema:"of another question whose kept answer may be given; 1 for none but the same"`
-	LocalOnly bool                `json:"local_only,omitempty" jsonschema:"nothing may leave for a cloud"`
+	Format        format              `json:"format,omitzero" jsonschema:"\"json\", or the JSON schema of the answer"`
+	Think         *backend.ThinkValue `json:"think,omitempty" jsonschema:"for thinking models: whether, or how hard, to think first"`
+	Fallback      []string            `json:"fallback_models,omitempty" jsonschema:"models to try, in this order, if this one cannot answer"`
+	MinSimilarity similarity          `json:"min_similarity,omitempty" jsonschema:"lowest similarity (0 to 1) at which the cached answer to a paraphrase may be reused; 1 = exact match only"`
 	modelArgs
 }
 
@@ -47,6 +49,7 @@ type (
 	count      int     // at least 1
 	policy     string  // cache.Policy
 	similarity float64
+	priority   string         // "interactive", which is "", or "batch"
 	options    map[string]any // as Ollama spells them
 	format     struct{ json.RawMessage }
 	keepAlive  struct{ backend.Duration }
@@ -118,30 +121,34 @@ func (t *texts) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*[]string)(t))
 }
 
-// timeout is how long the call may take; 0 means as long as it needs.
-func (a modelArgs) timeout(otherwise time.Duration) time.Duration {
+// timeout is how long the call may take; 0 leaves it to the engine.
+func (a modelArgs) timeout() time.Duration {
 	if a.TimeoutSeconds == 0 {
-		return otherwise
+		return 0
 	}
 	const most = 365 * 24 * time.Hour
 	seconds := min(float64(a.TimeoutSeconds), most.Seconds())
 	return max(time.Duration(seconds*float64(time.Second)), 1) // 0 would be no limit
 }
 
-// withLimit ends a context after limit; 0 is no limit.
-func withLimit(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	if limit == 0 {
-		return context.WithCancel(ctx)
+// common is what requests of every kind hold, for a call.
+func (a modelArgs) common(ctx context.Context, c *call, model modelName) inference.Common {
+	r := inference.Common{
+		Model: string(model), Options: a.Options, KeepAlive: a.KeepAlive.value(), Truncate: a.Truncate, Timeout: a.timeout(),
+		Host: a.Host, Cache: cache.Policy(a.Cache), LocalOnly: a.LocalOnly, Caller: caller.FromContext(ctx), Call: c.Call,
 	}
-	return context.WithTimeout(ctx, limit)
+	if a.Priority == "batch" {
+		r.Priority = route.Batch
+	}
+	return r
 }
 
-// mayCut reports whether a host may cut input that exceeds the context.
-func (d Deps) mayCut(a modelArgs) bool {
-	if a.Truncate != nil {
-		return *a.Truncate
+// request is a request for text, for a call.
+func (a textArgs) request(ctx context.Context, c *call, kind inference.Kind, model modelName) inference.Request {
+	return inference.Request{
+		Common: a.common(ctx, c, model), Kind: kind,
+		Format: a.Format.RawMessage, Think: a.Think, Fallback: a.Fallback, MinSimilarity: float64(a.MinSimilarity),
 	}
-	return d.ContextGuard == "warn" || d.ContextGuard == "off"
 }
 
 // decodeImages reads base64 images, with or without a data: URL around them,
@@ -162,41 +169,4 @@ func decodeImages(at string, encoded []string) ([]backend.ImageData, error) {
 		images = append(images, data)
 	}
 	return images, nil
-}
-
-// hashes stand for images where these are only compared.
-func hashes(images []backend.ImageData) []backend.ImageData {
-	sums := make([]backend.ImageData, len(images))
-	for i, image := range images {
-		sum := sha256.Sum256(image)
-		sums[i] = sum[:]
-	}
-	return sums
-}
-
-// withHashes are messages with the hashes of their images.
-func withHashes(messages []backend.Message) []backend.Message {
-	messages = slices.Clone(messages)
-	for i, m := range messages {
-		if len(m.Images) > 0 {
-			messages[i].Images = hashes(m.Images)
-		}
-	}
-	return messages
-}
-
-// sizeOfJSON is about what functions take of a prompt: models read them as JSON, or much
-// like it.
-func sizeOfJSON[T any](functions []T) int {
-	if len(functions) == 0 {
-		return 0
-	}
-	return len(mustMarshal(functions))
-}
-
-func sizeOf(images []backend.ImageData) (n int) {
-	for _, image := range images {
-		n += len(image)
-	}
-	return n
 }

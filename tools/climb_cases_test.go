@@ -9,7 +9,7 @@ import (
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
-	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/pool"
 )
 
@@ -32,7 +32,7 @@ func TestReasonLadderAndPolicyDecideWhoAnswers(t *testing.T) {
 		{"refuse", alone, false, "no_host", "big: gpu-1: unreachable"},
 		{"refuse", other, false, "small", "instead of big (gpu-1: unreachable"},
 		{"refuse", cloud, false, "openai/gpt", "instead of big (gpu-1: unreachable"},
-		{"refuse", cloud + local, false, "no_host", "openai/gpt (not asked, since nothing of this call may leave for a cloud: local_only)"},
+		{"refuse", cloud + local, false, "no_host", "openai/gpt (skipped: local_only forbids cloud models)"},
 		{"refuse", cloud, true, "no_host", "--no-cloud"},
 		{"refuse", pro + local, false, "small", "instead of big (gpu-1: unreachable"},
 		{"fail", cloud, false, "openai/gpt", "out of memory"},
@@ -56,7 +56,7 @@ func TestReasonLadderAndPolicyDecideWhoAnswers(t *testing.T) {
 		{"mistaken", pro, false, "invalid_argument", "what is this?"},
 	} {
 		story(t, func(t *testing.T, client *client) {
-			client.deps.NoCloud = c.noCloud
+			client.opts.NoCloud = c.noCloud
 			host, asked := client.ladder()
 			failing(host, faults[c.fault], "big")
 			a := client.call(client.context(), "generate", c.args+"}")
@@ -85,7 +85,7 @@ func TestRungThatIsLeftAloneIsAskedWhereNoOtherMayBe(t *testing.T) {
 		}
 		host.Mend()
 		time.Sleep(time.Second) // less than to the next look at it
-		if a := c.succeeds("generate", args+`}`); a.Meta.Served["model"] != "openai/gpt" || !strings.Contains(a.Content[1].Text, "left alone for a while") {
+		if a := c.succeeds("generate", args+`}`); a.Meta.Served["model"] != "openai/gpt" || !strings.Contains(a.Content[1].Text, "circuit open") {
 			t.Errorf("the ladder is not in trouble: %+v", a)
 		}
 		if a := c.succeeds("generate", args+`,"local_only":true}`); a.Meta.Served["model"] != "big" || a.Meta.Served["rung"] != 1.0 {
@@ -101,7 +101,7 @@ func TestRungThatIsLeftAloneIsAskedWhereNoOtherMayBe(t *testing.T) {
 // The second rung fails at once, and there is time enough left to wait for the first.
 func TestRungThatWasTooBusyIsWaitedForOnceTheOthersHaveFailed(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
-		c.deps.FallbackAfter = time.Second
+		c.opts.FallbackAfter = time.Second
 		host, cloud := c.ladder()
 		cloud.Down()
 		host.FirstTokenTime(8 * time.Second)
@@ -167,7 +167,7 @@ func TestRungIsNeverStartedWithLessTimeThanItHasEverNeeded(t *testing.T) {
 		c.succeeds("generate", `{"model":"pro","prompt":"?","timeout_seconds":60}`)
 		before := len(askedOf(host, "small"))
 		failing(host, backendtest.Refuse(500, "out of memory"), "big")
-		a := c.fails("generate", `{"model":"pro","prompt":"?","timeout_seconds":15}`, "upstream", "small (never answered in less than 16s)")
+		a := c.fails("generate", `{"model":"pro","prompt":"?","timeout_seconds":15}`, "upstream", "small (skipped: it never answered in less than 16s)")
 		if n := len(askedOf(host, "small")) - before; n != 0 {
 			t.Errorf("with 15 s it was asked %d times: %+v", n, a)
 		}
@@ -192,7 +192,7 @@ func TestProviderThatCannotKeepAModelLoadedSaysSo(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.ladder()
 		a := c.succeeds("generate", `{"model":"openai/gpt","prompt":"?","keep_alive":"1h"}`)
-		if len(a.Content) != 2 || !strings.Contains(a.Content[1].Text, "left out: keep_alive") {
+		if len(a.Content) != 2 || !strings.Contains(a.Content[1].Text, "ignored: keep_alive") {
 			t.Errorf("got %+v", a.Content)
 		}
 	})
@@ -201,12 +201,15 @@ func TestProviderThatCannotKeepAModelLoadedSaysSo(t *testing.T) {
 func TestChangesOfALaddersStateAreTold(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		var told []string
-		c.deps.OnLadder = func(model string, from, to route.State, reason string) {
-			told = append(told, fmt.Sprintf("%s %s→%s", model, from, to))
-			if reason == "" {
+		c.opts.Observer = observer{event: func(e inference.Event) {
+			if e.Kind != inference.LadderChanged {
+				return
+			}
+			told = append(told, fmt.Sprintf("%s %s→%s", e.Model, e.From, e.To))
+			if e.Reason == "" {
 				t.Errorf("%s: no reason", told)
 			}
-		}
+		}}
 		host, _ := c.ladder()
 		failing(host, backendtest.Refuse(500, "out of memory"), "big")
 		for i := range 200 {

@@ -14,9 +14,9 @@ import (
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
-	"ollama-mcp/tools"
 )
 
 // faults are the ways in which hosts spoil calls here, by name.
@@ -148,9 +148,9 @@ func (p plan) build(c *client) (cloud *backendtest.Host) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	settings := &tools.Settings{Ladders: l, Providers: map[string]tools.Lender{"openai": c.pool(pool.Options{}, cloud)}}
-	c.deps.Settings = func() *tools.Settings { return settings }
-	c.deps.NoCloud, c.deps.FallbackAfter, c.deps.HedgeAfter = p.NoCloud, p.Patience, p.Hedge
+	settings := &inference.Settings{Ladders: l, Providers: map[string]inference.Lender{"openai": c.pool(pool.Options{}, cloud)}}
+	c.opts.Settings = func() *inference.Settings { return settings }
+	c.opts.NoCloud, c.opts.FallbackAfter, c.opts.HedgeAfter = p.NoCloud, p.Patience, p.Hedge
 	own := c.pool(pool.Options{Slots: p.Slots, Queue: 4}, host("gpu-1", "from gpu-1", local...), host("gpu-2", "from gpu-2", local...))
 	for _, name := range []string{"gpu-1", "gpu-2"} { // or there would hardly be a host for a hedge
 		own.Know(name, pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "big:latest"}, {Model: "small:latest"}}})

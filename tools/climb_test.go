@@ -11,9 +11,9 @@ import (
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
-	"ollama-mcp/tools"
 )
 
 // ladder gives calls a host with the models big and small, a cloud with the model gpt,
@@ -28,8 +28,8 @@ func (c *client) ladder() (host, cloud *backendtest.Host) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	settings := &tools.Settings{Ladders: l, Providers: map[string]tools.Lender{"openai": c.pool(pool.Options{}, cloud)}}
-	c.deps.Settings = func() *tools.Settings { return settings }
+	settings := &inference.Settings{Ladders: l, Providers: map[string]inference.Lender{"openai": c.pool(pool.Options{}, cloud)}}
+	c.opts.Settings = func() *inference.Settings { return settings }
 	c.useAll(pool.Options{Slots: 1}, host)
 	return host, cloud
 }
@@ -98,7 +98,7 @@ func TestNothingLeavesForACloudWhereThatIsForbidden(t *testing.T) {
 		{name: "though it is asked for", args: `{"model":"openai/gpt","prompt":"?","local_only":true}`, says: "local_only"},
 	} {
 		story(t, func(t *testing.T, c *client) {
-			c.deps.NoCloud = tc.noCloud
+			c.opts.NoCloud = tc.noCloud
 			host, cloud := c.ladder()
 			failing(host, backendtest.Refuse(500, "out of memory"), "big", "small")
 			a := c.as(tc.who).call(caller.NewContext(t.Context(), tc.who), "generate", tc.args)
@@ -165,7 +165,7 @@ func TestAnswerThatHasBegunMayTakeAllOfTheTime(t *testing.T) {
 
 func TestCallGoesOnToTheNextRungRatherThanWaitForLong(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
-		c.deps.FallbackAfter = 3 * time.Second
+		c.opts.FallbackAfter = 3 * time.Second
 		host, _ := c.ladder()
 		host.FirstTokenTime(20 * time.Second)
 		var busy sync.WaitGroup
@@ -198,7 +198,7 @@ func TestFirstRungThatFailsIsLeftAloneAndComesBack(t *testing.T) {
 		failing(host, backendtest.Refuse(500, "out of memory"), "big")
 		began, asked := time.Now(), 0 // calls that went to the first rung, however often it was tried for them
 		for range 60 {
-			if passed := c.succeeds("generate", askPro).Meta.Served["passed"]; !strings.Contains(fmt.Sprint(passed), "left alone") {
+			if passed := c.succeeds("generate", askPro).Meta.Served["passed"]; !strings.Contains(fmt.Sprint(passed), "circuit open") {
 				asked++
 			}
 			time.Sleep(time.Second)

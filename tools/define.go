@@ -14,6 +14,7 @@ import (
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/progress"
 	"ollama-mcp/internal/schema"
 )
@@ -35,21 +36,32 @@ type about struct {
 type hints struct{ readOnly, destructive, idempotent, openWorld bool }
 
 // call is one call of a tool.
-type call struct {
-	trace    string // names this call in results and logs
-	request  string // is what its HTTP request is called; "" on stdio
-	progress *progress.Reporter
-}
+type call struct{ *inference.Call }
 
 // result is what a tool answers.
 type result struct {
-	text   string   // first content block, and nothing else in it
-	notes  []string // second block: what the model that reads the answer must know
-	data   any      // structured content; also the text, where that is empty
-	link   *mcp.ResourceLink
-	served *served
-	// thinking is what the model thought, when the caller asked for it.
-	thinking string
+	text     string   // first content block, and nothing else in it
+	notes    []string // second block: what the model that reads the answer must know
+	data     any      // structured content; also the text, where that is empty
+	link     *mcp.ResourceLink
+	served   *inference.Served // nil for a tool that uses no model
+	thinking string            // what the model thought, when the caller asked for it
+}
+
+// usesModel is the behaviour of the tools that have a model write text: they change
+// nothing, and no two answers need be alike.
+var usesModel = hints{readOnly: true}
+
+// answer makes a result of what the engine returns.
+func answer(resp *inference.Response, err error) (*result, error) {
+	if err != nil {
+		return nil, err
+	}
+	r := &result{text: resp.Text, notes: resp.Notes, served: &resp.Served, thinking: resp.Thinking}
+	if resp.Data != nil {
+		r.data = resp.Data
+	}
+	return r, nil
 }
 
 // define makes a tool from its description and a function with typed arguments.
@@ -60,36 +72,49 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 	if err != nil {
 		panic(fmt.Sprintf("tools: %s: %v", a.name, err)) // our own type is at fault: every test sees it
 	}
-	handle := func(ctx context.Context, req mcp.CallToolRequest) (res *mcp.CallToolResult, _ error) {
-		c := &call{trace: traceOf(req), request: req.Header.Get("X-Request-Id")}
-		defer func() {
-			if p := recover(); p != nil {
-				d.Log.Error("panic in a tool", "tool", a.name, "trace", c.trace, "request", c.request, "panic", p, "stack", string(debug.Stack()))
-				res = failed(&fault.Error{
-					Code: fault.Internal, Message: "internal error " + c.trace,
-					Hint: "the server's log says more under that number",
-				})
-			}
-		}()
-		end, err := d.admit(ctx, a.name)
+	handle := func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		c := &call{d.Engine.Begin(inference.CallInfo{
+			Trace: traceOf(req), RequestID: req.Header.Get("X-Request-Id"), Tool: a.name, Caller: caller.FromContext(ctx),
+		})}
+		out, err := serve(ctx, d, c, arguments, req, run)
+		c.End(err)
 		if err != nil {
-			return d.refused(ctx, a.name, c, err), nil
-		}
-		defer end()
-		in, err := decode[In](arguments, req)
-		if err != nil {
-			return failed(&fault.Error{Code: fault.InvalidArgument, Message: a.name + ": " + err.Error()}), nil
-		}
-		c.progress = progress.New(reporter(ctx, req))
-		defer c.progress.Stop()
-		out, err := run(ctx, in, c)
-		c.progress.Stop() // nothing may be reported after the result
-		if err != nil {
-			return d.refused(ctx, a.name, c, err), nil
+			e := fault.Of(err) // a copy: it may be the error of other calls too
+			e.Message = a.name + ": " + e.Message
+			return failed(e), nil
 		}
 		return succeeded(out), nil
 	}
 	return mcpserver.ServerTool{Tool: a.tool(arguments), Handler: handle}
+}
+
+// serve runs a tool for one call: it admits the call, checks its arguments, and tells the
+// client of the progress. A panic becomes an error.
+func serve[In any](
+	ctx context.Context, d Deps, c *call, arguments *schema.Schema, req mcp.CallToolRequest,
+	run func(context.Context, In, *call) (*result, error),
+) (out *result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.Log.Error("panic in a tool", "tool", c.Tool, "trace", c.Trace, "request", c.RequestID, "panic", p, "stack", string(debug.Stack()))
+			err = &fault.Error{
+				Code: fault.Internal, Message: "internal error " + c.Trace,
+				Hint: "the server's log says more under that number",
+			}
+		}
+	}()
+	end, err := d.admit(ctx, c.Tool)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	in, err := decode[In](arguments, req)
+	if err != nil {
+		return nil, &fault.Error{Code: fault.InvalidArgument, Message: err.Error()}
+	}
+	// Nothing may be reported after the result, so this is stopped before it is returned.
+	defer progress.Start(reporter(ctx, req), func() string { return c.Progress().String() }).Stop()
+	return run(ctx, in, c)
 }
 
 // tool is the description as clients see it.
@@ -158,14 +183,6 @@ func reporter(ctx context.Context, req mcp.CallToolRequest) progress.Send {
 	}
 }
 
-// refused is the result of a call that failed, which is logged too.
-func (d Deps) refused(ctx context.Context, tool string, c *call, err error) *mcp.CallToolResult {
-	e := fault.Of(err)
-	e.Message = tool + ": " + e.Message
-	d.Log.Info("call failed", "tool", tool, "caller", caller.FromContext(ctx).ID, "trace", c.trace, "request", c.request, "code", e.Code, "error", e.Message)
-	return failed(e)
-}
-
 func succeeded(r *result) *mcp.CallToolResult {
 	res := &mcp.CallToolResult{StructuredContent: r.data}
 	if r.text == "" && r.data != nil {
@@ -183,7 +200,7 @@ func succeeded(r *result) *mcp.CallToolResult {
 }
 
 // meta is what a result says about its answer; nil for nothing.
-func meta(s *served, thinking string) *mcp.Meta {
+func meta(s *inference.Served, thinking string) *mcp.Meta {
 	fields := map[string]any{}
 	if s != nil {
 		fields["ollama-mcp/served"] = s

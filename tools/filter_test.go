@@ -10,19 +10,19 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/moderation"
-	"ollama-mcp/tools"
 )
 
 // filtering has answers held against rules.
-func (c *client) filtering(guard *moderation.Guard, rules ...moderation.Rule) (settings *tools.Settings) {
+func (c *client) filtering(guard *moderation.Guard, rules ...moderation.Rule) (settings *inference.Settings) {
 	c.t.Helper()
 	f, err := moderation.NewFilter(rules, guard)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	settings = &tools.Settings{Filter: f}
-	c.deps.Settings = func() *tools.Settings { return settings }
+	settings = &inference.Settings{Filter: f}
+	c.opts.Settings = func() *inference.Settings { return settings }
 	return settings
 }
 
@@ -108,7 +108,7 @@ func TestRulesHoldForAllThatAResultSays(t *testing.T) {
 }
 
 func TestChangedRulesHoldForWhatIsKept(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		settings := c.filtering(nil)
 		host := c.keeping().use(backendtest.New("gpu-1").Answer("use sk-abcd1234"))
 		ask := func() string { return c.succeeds("generate", `{"model":"tiny","prompt":"?"}`).Content[0].Text }

@@ -25,7 +25,7 @@ func TestPromptFarBeyondAKnownContextIsNotSent(t *testing.T) {
 		{"the guard is off", "off", `,"options":{"num_ctx":500}`, 1},
 	} {
 		story(t, func(t *testing.T, c2 *client) {
-			c2.deps.ContextGuard = c.guard
+			c2.opts.ContextGuard = c.guard
 			host := c2.use(backendtest.New("gpu-1").Answer("yes").Install(backendtest.Model{Name: "big", Context: 4096}))
 			a := c2.call(t.Context(), "generate", `{"model":"big","prompt":"`+long+`"`+c.args+`}`)
 			if n := len(host.Calls()); n != c.sent {

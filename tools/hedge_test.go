@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
-	"ollama-mcp/tools"
 )
 
 // pair lends two hosts at once, the second when the first is late: what a pool does
@@ -78,12 +78,12 @@ func (c *client) hedging() (first, second *backendtest.Host, lender *pair) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	settings := &tools.Settings{
-		Ladders: ladders, Providers: map[string]tools.Lender{"openai": lender},
-		Models: map[string]tools.ForModel{"calm:latest": {HedgeAfter: new(time.Duration(0))}},
+	settings := &inference.Settings{
+		Ladders: ladders, Providers: map[string]inference.Lender{"openai": lender},
+		Models: map[string]inference.ForModel{"calm:latest": {HedgeAfter: new(time.Duration(0))}},
 	}
-	c.deps.Settings = func() *tools.Settings { return settings }
-	c.deps.HedgeAfter = hedgeAfter
+	c.opts.Settings = func() *inference.Settings { return settings }
+	c.opts.HedgeAfter = hedgeAfter
 	c.useHosts(lender)
 	return first, second, lender
 }
@@ -111,7 +111,7 @@ func TestAnswerIsThatOfTheHostWhichIsFirstToGiveOne(t *testing.T) {
 				t.Errorf("%s: after %v got %+v, want the answer of %s after %v", tc.name, took, a, tc.host, tc.took)
 			}
 			hedged, _ := a.Meta.Served["hedged"].(bool)
-			if said := len(a.Content) == 2; hedged != tc.hedged || said != tc.hedged || said && !strings.Contains(a.Content[1].Text, "Answered by gpu-2, which was asked too since another host was late.") {
+			if said := len(a.Content) == 2; hedged != tc.hedged || said != tc.hedged || said && !strings.Contains(a.Content[1].Text, "Answered by gpu-2, which was asked as well because another host was late.") {
 				t.Errorf("%s: hedged is %v, and said is %+v", tc.name, hedged, a.Content[1:])
 			}
 			for _, host := range []*backendtest.Host{first, second} {
@@ -187,7 +187,7 @@ func TestOnlyCallsThatSomebodyWaitsForAreHedged(t *testing.T) {
 func TestCallOnAHostThatHangsIsAnsweredByAnotherAtOnce(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		hung, well := backendtest.New("gpu-1"), backendtest.New("gpu-2").Answer("from gpu-2")
-		c.deps.HedgeAfter = hedgeAfter
+		c.opts.HedgeAfter = hedgeAfter
 		c.useAll(pool.Options{Slots: 1}, hung, well)
 		for _, name := range []string{"gpu-1", "gpu-2"} { // so that the model is in memory
 			c.succeeds("generate", `{"model":"tiny","prompt":"?","host":"`+name+`"}`)

@@ -38,7 +38,7 @@ func TestModelThatIsStillThinkingAtTheTimeLimitIsNotSaidToBeSilent(t *testing.T)
 func TestTextOfAFormatThatTheTimeLimitHasCutIsNotLost(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(endless(0, 1000))
-		a := c.fails("generate", `{"model":"tiny","prompt":"?","format":"json","timeout_seconds":5.5}`, "timeout", "before the answer was whole", "allow more with timeout_seconds")
+		a := c.fails("generate", `{"model":"tiny","prompt":"?","format":"json","timeout_seconds":5.5}`, "timeout", "before the answer was complete", "allow more with timeout_seconds")
 		if len(a.Content) != 2 || strings.Count(a.Content[1].Text, "word") != 5 {
 			t.Errorf("got %+v, want the 5 words that had come", a.Content)
 		}
@@ -107,13 +107,19 @@ func TestTimeoutSaysWhatWasWaitedFor(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a pause after a failure", func(t *testing.T) {
-		story(t, func(t *testing.T, c *client) {
-			c.keeping().use(backendtest.New("gpu-1").FailWhen(func(backendtest.Call) backendtest.Fault {
-				return backendtest.Refuse(503, "busy", "Retry-After", "30")
-			}))
-			c.fails("generate", ask, "overloaded", "the time limit of 5s was reached", "busy")
-		})
+}
+
+// A call that cannot wait as long as its only host asks it to is refused at once.
+func TestPauseThatOutlastsTheCallIsNotWaitedFor(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").FailWhen(func(backendtest.Call) backendtest.Fault {
+			return backendtest.Refuse(503, "busy", "Retry-After", "30")
+		}))
+		began := time.Now()
+		a := c.fails("generate", `{"model":"tiny","prompt":"?","timeout_seconds":10}`, "overloaded", "busy")
+		if took := time.Since(began); took != 0 || len(host.Calls()) != 1 || a.StructuredContent["retry_after_seconds"] != 30.0 {
+			t.Errorf("after %v and %d requests: got %+v, want a refusal at once", took, len(host.Calls()), a.StructuredContent)
+		}
 	})
 }
 
@@ -172,14 +178,14 @@ func TestCallWhoseTimeEndsInTheQueueIsToldWhenToComeBack(t *testing.T) {
 }
 
 func TestEmbedThatRunsOutOfTimeSaysHowFarItCameAndGoesOnFromThere(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.keeping().use(backendtest.New("gpu-1").TokenTime(time.Second))
 		texts := make([]string, 50)
 		for i := range texts {
 			texts[i] = fmt.Sprintf(`"text %d"`, i)
 		}
 		args := `{"model":"tiny","timeout_seconds":40,"input":[` + strings.Join(texts, ",") + `]}`
-		a := c.fails("embed", args, "timeout", "32 of 50 texts were embedded when the time limit of 40s was reached", "allow more with timeout_seconds", "goes on from there")
+		a := c.fails("embed", args, "timeout", "32 of 50 texts were embedded when the time limit of 40s was reached", "allow more with timeout_seconds", "continues from there")
 		if strings.Contains(a.Content[0].Text, "memory") {
 			t.Errorf("got %+v", a.Content)
 		}

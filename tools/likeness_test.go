@@ -7,18 +7,14 @@ import (
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
-	"ollama-mcp/tools"
+	"ollama-mcp/internal/inference"
 )
 
-// comparing makes calls keep answers, and give them to questions that mean the same.
-func (c *client) comparing(o tools.LikenessOptions) *backendtest.Host {
+// comparing makes calls share what is cached, also for paraphrases.
+func (c *client) comparing(o inference.SemanticOptions) *backendtest.Host {
 	c.t.Helper()
 	o.Model, o.Threshold = "words", 0.8
-	likeness, err := tools.NewLikeness(o)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.deps.Likeness = likeness
+	c.opts.Semantic = &o
 	return c.keeping().use(backendtest.New("gpu-1").Answer("an image that runs").Install(backendtest.Model{Name: "words", Dimensions: 256}))
 }
 
@@ -40,8 +36,8 @@ func answered(host *backendtest.Host) (n int) {
 }
 
 func TestQuestionThatMeansTheSameIsAnsweredFromWhatIsKept(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		host := c.comparing(tools.LikenessOptions{})
+	cacheStory(t, func(t *testing.T, c *client) {
+		host := c.comparing(inference.SemanticOptions{})
 		c.succeeds("generate", ask(first))
 		time.Sleep(30 * time.Second)
 		a := c.succeeds("generate", ask(similar))
@@ -51,7 +47,7 @@ func TestQuestionThatMeansTheSameIsAnsweredFromWhatIsKept(t *testing.T) {
 		if s := a.Meta.Served; s["source"] != "cache-semantic" || s["age_seconds"] != 30.0 || s["similarity"].(float64) < 0.8 {
 			t.Errorf("served: %v", s)
 		}
-		if !strings.Contains(a.Content[1].Text, "30 s ago to a question that means the same") || !strings.Contains(a.Content[1].Text, first) {
+		if !strings.Contains(a.Content[1].Text, "cached answer, 30 s old, to a similar question") || !strings.Contains(a.Content[1].Text, first) {
 			t.Errorf("the reader is not told: %+v", a.Content)
 		}
 		s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
@@ -62,8 +58,8 @@ func TestQuestionThatMeansTheSameIsAnsweredFromWhatIsKept(t *testing.T) {
 }
 
 func TestLookUpsOfQuestionsVectorsAreCountedApart(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		host := c.comparing(tools.LikenessOptions{})
+	cacheStory(t, func(t *testing.T, c *client) {
+		host := c.comparing(inference.SemanticOptions{})
 		c.succeeds("generate", ask(first))
 		for range 2 {
 			c.succeeds("generate", ask(similar))
@@ -77,7 +73,7 @@ func TestLookUpsOfQuestionsVectorsAreCountedApart(t *testing.T) {
 		if s["misses"] != 3.0 || s["hits"] != 2.0 {
 			t.Errorf("of answers: %v hits and %v misses, want 2 of the question before, and 3 of their own", s["hits"], s["misses"])
 		}
-		if s := s["semantic"].(map[string]any); s["vectors_asked"] != 2.0 || s["vectors_kept"] != 1.0 {
+		if s := s["semantic"].(map[string]any); s["embedding_requests"] != 2.0 || s["vectors_cached"] != 1.0 {
 			t.Errorf("of vectors: %v", s)
 		}
 	})
@@ -96,13 +92,13 @@ func TestQuestionThatDiffersIsAskedThoughItIsNear(t *testing.T) {
 		"as it is asked anew":     {nil, `{"model":"tiny","prompt":"` + similar + `","cache":"refresh"}`},
 		"in its tenant":           {func(c *client) { c.who.Tenant = "b" }, ask(similar)},
 		"as its key wants it":     {func(c *client) { c.who.ExactOnly = true }, ask(similar)},
-		"as its model is set":     {func(c *client) { c.models["tiny:latest"] = tools.ForModel{Semantic: new(0.0)} }, ask(similar)},
+		"as its model is set":     {func(c *client) { c.models["tiny:latest"] = inference.ForModel{Semantic: new(0.0)} }, ask(similar)},
 		"as all has been cleared": {func(c *client) { c.as(caller.Caller{Admin: true}).succeeds("clear-cache", `{}`) }, ask(similar)},
 	} {
-		story(t, func(t *testing.T, c *client) {
-			c.models = map[string]tools.ForModel{}
-			c.deps.Settings = func() *tools.Settings { return &tools.Settings{Models: c.models} }
-			host := c.comparing(tools.LikenessOptions{})
+		cacheStory(t, func(t *testing.T, c *client) {
+			c.models = map[string]inference.ForModel{}
+			c.opts.Settings = func() *inference.Settings { return &inference.Settings{Models: c.models} }
+			host := c.comparing(inference.SemanticOptions{})
 			c.succeeds("generate", ask(first))
 			if tc.change != nil {
 				tc.change(c)
@@ -120,8 +116,8 @@ func TestQuestionThatDiffersIsAskedThoughItIsNear(t *testing.T) {
 
 func TestQuestionWithTheSameVectorIsNotTheSameQuestion(t *testing.T) {
 	for args, calls := range map[string]int{`}`: 1, `,"min_similarity":1}`: 2} {
-		story(t, func(t *testing.T, c *client) {
-			host := c.comparing(tools.LikenessOptions{})
+		cacheStory(t, func(t *testing.T, c *client) {
+			host := c.comparing(inference.SemanticOptions{})
 			c.succeeds("generate", ask("what is the capital of France ?"))
 			c.succeeds("generate", `{"model":"tiny","prompt":"what  is the capital of France ?"`+args)
 			if n := answered(host); n != calls {
@@ -134,20 +130,20 @@ func TestQuestionWithTheSameVectorIsNotTheSameQuestion(t *testing.T) {
 func TestThresholdIsTheModelsOwnOrTheEmbeddingModelsAndCallersMayOnlyTightenIt(t *testing.T) {
 	const impossible = 0.99 // for these two
 	for name, tc := range map[string]struct {
-		settings map[string]tools.ForModel
+		settings map[string]inference.ForModel
 		asked    string
 		served   bool
 	}{
 		"as the option has it":                {nil, "", true},
-		"as set for the embedding model":      {map[string]tools.ForModel{"words:latest": {Semantic: new(impossible)}}, "", false},
-		"as set for the model that is asked":  {map[string]tools.ForModel{"words:latest": {Semantic: new(impossible)}, "tiny:latest": {Semantic: new(0.8)}}, "", true},
-		"off for the embedding model":         {map[string]tools.ForModel{"words:latest": {Semantic: new(0.0)}}, "", false},
+		"as set for the embedding model":      {map[string]inference.ForModel{"words:latest": {Semantic: new(impossible)}}, "", false},
+		"as set for the model that is asked":  {map[string]inference.ForModel{"words:latest": {Semantic: new(impossible)}, "tiny:latest": {Semantic: new(0.8)}}, "", true},
+		"off for the embedding model":         {map[string]inference.ForModel{"words:latest": {Semantic: new(0.0)}}, "", false},
 		"more, as the caller asks for":        {nil, `,"min_similarity":0.99`, false},
-		"less, as the caller may not ask for": {map[string]tools.ForModel{"tiny:latest": {Semantic: new(impossible)}}, `,"min_similarity":0.6`, false},
+		"less, as the caller may not ask for": {map[string]inference.ForModel{"tiny:latest": {Semantic: new(impossible)}}, `,"min_similarity":0.6`, false},
 	} {
-		story(t, func(t *testing.T, c *client) {
-			c.deps.Settings = func() *tools.Settings { return &tools.Settings{Models: tc.settings} }
-			host := c.comparing(tools.LikenessOptions{})
+		cacheStory(t, func(t *testing.T, c *client) {
+			c.opts.Settings = func() *inference.Settings { return &inference.Settings{Models: tc.settings} }
+			host := c.comparing(inference.SemanticOptions{})
 			c.succeeds("generate", ask(first))
 			c.succeeds("generate", `{"model":"tiny","prompt":"`+similar+`"`+tc.asked+`}`)
 			if served := answered(host) == 1; served != tc.served {
@@ -164,8 +160,8 @@ func TestWhatDependsOnMoreThanItsLastMessageIsNotCompared(t *testing.T) {
 		"images":   `"messages":[{"role":"user","content":"` + similar + `","images":["iVBORw0KGgo="]}]`,
 		"tools":    `"messages":[` + words + `],"tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object"}}}]`,
 	} {
-		story(t, func(t *testing.T, c *client) {
-			host := c.comparing(tools.LikenessOptions{})
+		cacheStory(t, func(t *testing.T, c *client) {
+			host := c.comparing(inference.SemanticOptions{})
 			host.Install(backendtest.Model{Name: "eyes", Capabilities: []string{"completion", "vision", "tools"}})
 			c.succeeds("chat", `{"model":"eyes",`+args+`}`)
 			s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
@@ -177,8 +173,8 @@ func TestWhatDependsOnMoreThanItsLastMessageIsNotCompared(t *testing.T) {
 }
 
 func TestInShadowNothingIsServedAndAllIsCounted(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		host := c.comparing(tools.LikenessOptions{Shadow: true})
+	cacheStory(t, func(t *testing.T, c *client) {
+		host := c.comparing(inference.SemanticOptions{Shadow: true})
 		c.succeeds("generate", ask(first))
 		if a := c.succeeds("generate", ask(similar)); answered(host) != 2 || a.Meta.Served["source"] != "local" {
 			t.Errorf("%d calls: %v", answered(host), a.Meta.Served)
@@ -194,8 +190,8 @@ func TestEmbeddingModelThatIsMissingOrSlowDelaysNoAnswerForLong(t *testing.T) {
 	for name, fault := range map[string]backendtest.Fault{
 		"missing": backendtest.Refuse(404, `model \"words\" not found`), "slow": backendtest.Hang,
 	} {
-		story(t, func(t *testing.T, c *client) {
-			host := c.comparing(tools.LikenessOptions{})
+		cacheStory(t, func(t *testing.T, c *client) {
+			host := c.comparing(inference.SemanticOptions{})
 			host.FailWhen(func(call backendtest.Call) backendtest.Fault {
 				if call.Embed != nil {
 					return fault
@@ -215,8 +211,8 @@ func TestEmbeddingModelThatIsMissingOrSlowDelaysNoAnswerForLong(t *testing.T) {
 }
 
 func TestAnswerThatIsKeptNoMoreIsNotGivenToAnotherQuestion(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		host := c.comparing(tools.LikenessOptions{})
+	cacheStory(t, func(t *testing.T, c *client) {
+		host := c.comparing(inference.SemanticOptions{})
 		c.succeeds("generate", ask(first))
 		time.Sleep(11 * time.Minute)
 		if c.succeeds("generate", ask(similar)); answered(host) != 2 {

@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
-	"time"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
-	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/inference"
 )
 
 type listModelsIn struct {
@@ -49,27 +47,23 @@ type listedAlias struct {
 	StandsFor []string `json:"stands_for" jsonschema:"asked in this order until one answers"`
 }
 
-// listLimit bounds the time that hosts are given to list their models.
-const listLimit = 10 * time.Second
-
 func listModels(d Deps) mcpserver.ServerTool {
 	return define(d, about{
 		name: "list-models", title: "List local models", hints: hints{readOnly: true, idempotent: true},
 		text:   "List the models that are installed, what each can do and whether it is in memory.",
 		output: reflect.TypeFor[listModelsOut](),
 	}, func(ctx context.Context, in listModelsIn, _ *call) (*result, error) {
-		hosts, err := named(d.Hosts.Hosts(), in.Host)
+		all, err := d.Engine.List(ctx, caller.FromContext(ctx), inference.Filter{Query: in.Query, Capability: string(in.Capability), Host: in.Host})
 		if err != nil {
 			return nil, err
 		}
-		who := caller.FromContext(ctx)
-		aliases := d.settings().aliases(who, in.Query)
-		all := d.listings(ctx, hosts, func(model string) bool { return in.shows(who, model) || d.settings().standsFor(aliases, model) })
-		out := listModelsOut{Models: in.models(who, all), Unreachable: unreachable(all)}
-		if len(out.Unreachable) == len(hosts) && len(hosts) > 0 {
-			return nil, unlisted(all)
+		out := listModelsOut{Models: listed(all.Hosts), Unreachable: unreachable(all.Hosts)}
+		if len(out.Unreachable) == len(all.Hosts) && len(all.Hosts) > 0 {
+			return nil, unlisted(all.Hosts)
 		}
-		out.Aliases = d.listAliases(in, aliases, all)
+		for _, alias := range all.Aliases {
+			out.Aliases = append(out.Aliases, listedAlias(alias))
+		}
 		r := &result{data: out}
 		if len(out.Models)+len(out.Aliases) == 0 {
 			r.notes = append(r.notes, "No such model is installed. `ollama pull MODEL` installs one.")
@@ -78,48 +72,25 @@ func listModels(d Deps) mcpserver.ServerTool {
 	})
 }
 
-// named are the hosts of that name; all of them if there is no name.
-func named(hosts []backend.Backend, name string) ([]backend.Backend, error) {
-	if name == "" {
-		return hosts, nil
-	}
-	var names []string
-	for _, host := range hosts {
-		if host.Name() == name {
-			return []backend.Backend{host}, nil
-		}
-		names = append(names, host.Name())
-	}
-	return nil, fault.Invalidf("unknown host %q; known are %s", name, strings.Join(names, ", "))
-}
-
-// shows reports whether a model is asked for by its name, and its caller may know of it.
-func (in listModelsIn) shows(who caller.Caller, model string) bool {
-	return who.MayUse(backend.CanonicalModel(model)) && matches(model, in.Query)
-}
-
-func matches(name, query string) bool {
-	return strings.Contains(strings.ToLower(name), strings.ToLower(query))
-}
-
-// models are those of all hosts that are asked for, by name.
-func (in listModelsIn) models(who caller.Caller, all []listing) []listedModel {
+// listed are the models of all hosts, by name.
+func listed(all []inference.HostListing) []listedModel {
 	models := []listedModel{}
 	byName := map[string]int{} // index into models
 	for _, on := range all {
-		for i, m := range on.models {
-			if !in.shows(who, m.Name) || !on.details[i].can(in.Capability) {
-				continue
-			}
+		for i, m := range on.Models {
 			at, ok := byName[m.Name]
 			if !ok {
 				at = len(models)
 				byName[m.Name] = at
-				models = append(models, listed(m, on.details[i]))
+				models = append(models, listedModel{
+					Name: m.Name, Size: m.Size, Parameters: m.Details.ParameterSize,
+					Family: m.Details.Family, Quantization: m.Details.QuantizationLevel,
+					Context: on.Details[i].Context, Capabilities: on.Details[i].Capabilities,
+				})
 			}
-			models[at].Hosts = append(models[at].Hosts, on.host)
-			if on.loaded[m.Name] {
-				models[at].Loaded = append(models[at].Loaded, on.host)
+			models[at].Hosts = append(models[at].Hosts, on.Host)
+			if on.Loaded[m.Name] {
+				models[at].Loaded = append(models[at].Loaded, on.Host)
 			}
 		}
 	}
@@ -127,40 +98,32 @@ func (in listModelsIn) models(who caller.Caller, all []listing) []listedModel {
 	return models
 }
 
-func listed(m backend.Model, about detail) listedModel {
-	return listedModel{
-		Name: m.Name, Size: m.Size, Parameters: m.Details.ParameterSize,
-		Family: m.Details.Family, Quantization: m.Details.QuantizationLevel,
-		Context: about.context, Capabilities: about.capabilities,
-	}
-}
-
 // unreachable are the hosts that did not answer, and why; nil for none.
-func unreachable(all []listing) map[string]string {
+func unreachable(all []inference.HostListing) map[string]string {
 	var hosts map[string]string
 	for _, on := range all {
-		if on.err == nil {
+		if on.Err == nil {
 			continue
 		}
 		if hosts == nil {
 			hosts = make(map[string]string)
 		}
-		hosts[on.host] = on.err.Error()
-		if errors.Is(on.err, context.DeadlineExceeded) {
-			hosts[on.host] = fmt.Sprintf("no answer within %v", listLimit)
+		hosts[on.Host] = on.Err.Error()
+		if errors.Is(on.Err, context.DeadlineExceeded) {
+			hosts[on.Host] = fmt.Sprintf("no answer within %v", inference.ListTimeout)
 		}
 	}
 	return hosts
 }
 
 // unlisted is the error of a call that no host has answered.
-func unlisted(all []listing) error {
-	last := all[len(all)-1].err
+func unlisted(all []inference.HostListing) error {
+	last := all[len(all)-1].Err
 	if !errors.Is(last, context.DeadlineExceeded) {
 		return last
 	}
 	return &fault.Error{
-		Code: fault.Timeout, Message: fmt.Sprintf("no host has listed its models within %v", listLimit), Retryable: true,
+		Code: fault.Timeout, Message: fmt.Sprintf("no host has listed its models within %v", inference.ListTimeout), Retryable: true,
 		Hint: "try again; if it happens again, `ollama-mcp doctor` tells more",
 	}
 }

@@ -8,8 +8,8 @@ import (
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/pool"
-	"ollama-mcp/tools"
 )
 
 func TestWhatCannotBeAModelsNameIsRefusedAtTheDoorAndNotRepeated(t *testing.T) {
@@ -66,11 +66,11 @@ func TestToolWithoutArgumentsSaysSo(t *testing.T) {
 // aliased are the hosts and settings of a client with aliases.
 func aliased(c *client) {
 	host, _ := c.ladder()
-	settings := *c.deps.Settings()
-	settings.Models = map[string]tools.ForModel{
+	settings := *c.opts.Settings()
+	settings.Models = map[string]inference.ForModel{
 		"pro:latest": {Try: []string{"big:latest", "small:latest", "openai/gpt"}}, "afar:latest": {Try: []string{"openai/gpt"}}, "big:latest": {},
 	}
-	c.deps.Settings = func() *tools.Settings { return &settings }
+	c.opts.Settings = func() *inference.Settings { return &settings }
 	c.useAll(pool.Options{}, host)
 }
 

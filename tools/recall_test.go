@@ -9,21 +9,20 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/pool"
 )
 
-// keeping makes calls keep answers for ten minutes.
+// keeping makes calls share what is cached, for ten minutes.
 func (c *client) keeping() *client {
-	c.deps.Answers = c.answers(cache.Options{Size: 1 << 20, TTL: 10 * time.Minute})
+	c.cacheOff, c.sharing = false, true
 	return c
 }
 
 func TestSameQuestionIsAnsweredFromWhatIsKept(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").TokenTime(time.Second))
 		first := c.succeeds("generate", `{"model":"tiny","prompt":"?","options":{"seed":1,"top_k":2}}`)
 		time.Sleep(90 * time.Second)
@@ -38,7 +37,7 @@ func TestSameQuestionIsAnsweredFromWhatIsKept(t *testing.T) {
 		if s := again.Meta.Served; first.Meta.Served["first_token_ms"] == 0.0 || s["first_token_ms"] != 0.0 || s["load_ms"] != 0.0 || s["queue_ms"] != 0.0 {
 			t.Errorf("it is said to have waited as the first did: %v, and first: %v", s, first.Meta.Served)
 		}
-		if !strings.Contains(again.Content[1].Text, `kept from 90 s ago. With cache "refresh"`) {
+		if !strings.Contains(again.Content[1].Text, `cached answer, 90 s old. For a new one call again with cache "refresh".`) {
 			t.Errorf("the reader is not told: %+v", again.Content)
 		}
 		time.Sleep(9 * time.Minute)
@@ -51,8 +50,8 @@ func TestSameQuestionIsAnsweredFromWhatIsKept(t *testing.T) {
 
 func TestOtherQuestionIsNotAnsweredFromWhatIsKept(t *testing.T) {
 	digest := "one"
-	story(t, func(t *testing.T, c *client) {
-		c.deps.Digest = func(context.Context, string) string { return digest }
+	cacheStory(t, func(t *testing.T, c *client) {
+		c.opts.Digest = func(context.Context, string) string { return digest }
 		host := c.keeping().use(backendtest.New("gpu-1").Answer(`{"a":1}`))
 		c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
 		n := 1
@@ -97,7 +96,7 @@ func TestOnlyWholeAnswersAreKept(t *testing.T) {
 		"cut":             {Text: "one", DoneReason: "length"},
 		"calls for tools": {ToolCalls: make([]backend.ToolCall, 1)},
 	} {
-		story(t, func(t *testing.T, c *client) {
+		cacheStory(t, func(t *testing.T, c *client) {
 			host := c.keeping().use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply { return reply }))
 			for range 2 {
 				c.succeeds("chat", `{"model":"tiny","messages":[{"role":"user","content":"?"}]}`)
@@ -107,7 +106,7 @@ func TestOnlyWholeAnswersAreKept(t *testing.T) {
 			}
 		})
 	}
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").FailWhen(func(backendtest.Call) backendtest.Fault {
 			return backendtest.Refuse(400, "no")
 		}))
@@ -118,7 +117,7 @@ func TestOnlyWholeAnswersAreKept(t *testing.T) {
 }
 
 func TestAnswerOfAStandInIsNotKept(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		host, _ := c.keeping().ladder()
 		failing(host, backendtest.Refuse(500, "out of memory"), "big")
 		c.succeeds("generate", askPro)
@@ -131,8 +130,8 @@ func TestAnswerOfAStandInIsNotKept(t *testing.T) {
 }
 
 func TestWithDeterministicOnlyWhatIsSureToBeTheSameIsKept(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		c.deps.CacheMode = "deterministic"
+	cacheStory(t, func(t *testing.T, c *client) {
+		c.opts.CacheMode = "deterministic"
 		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes"))
 		for i, args := range []string{
 			`{"model":"tiny","prompt":"?"}`, `{"model":"tiny","prompt":"?","options":{"temperature":0}}`, `{"model":"tiny","prompt":"?","options":{"seed":3}}`,
@@ -149,7 +148,7 @@ func TestWithDeterministicOnlyWhatIsSureToBeTheSameIsKept(t *testing.T) {
 
 func TestAnswerIsFreedOfWhatNoReaderSeesHoweverItCame(t *testing.T) {
 	const dirty, want = "a\x1b[31m \u202eb \U000E0041c", "a[31m b c"
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		c.keeping().use(backendtest.New("gpu-1").Answer(dirty).TokenTime(10 * time.Second))
 		var all sync.WaitGroup
 		for _, args := range []string{`"prompt":"?"`, `"prompt":"?"`, `"prompt":"?","cache":"off"`} {
@@ -172,7 +171,7 @@ func TestAnswerIsFreedOfWhatNoReaderSeesHoweverItCame(t *testing.T) {
 }
 
 func TestSameQuestionsAtOnceAreAskedOnce(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").FirstTokenTime(10 * time.Second))
 		sources := map[any]int{}
 		var mu sync.Mutex
@@ -193,7 +192,7 @@ func TestSameQuestionsAtOnceAreAskedOnce(t *testing.T) {
 }
 
 func TestCallThatLeavesTakesNothingFromThoseWhoStay(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.keeping().use(backendtest.New("gpu-1").Answer("one two three").FirstTokenTime(20 * time.Second).TokenTime(time.Second))
 		ctx, leave := context.WithCancel(t.Context())
 		var all sync.WaitGroup
@@ -224,7 +223,7 @@ func TestCallThatLeavesTakesNothingFromThoseWhoStay(t *testing.T) {
 }
 
 func TestLastToLeaveEndsTheWork(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").FirstTokenTime(time.Hour))
 		ctx, leave := context.WithCancel(t.Context())
 		var all sync.WaitGroup
@@ -241,7 +240,7 @@ func TestLastToLeaveEndsTheWork(t *testing.T) {
 }
 
 func TestOnlyTextsThatAreNewAreEmbedded(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.keeping().use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
 		texts := make([]string, 100)
 		for i := range texts {
@@ -257,7 +256,6 @@ func TestOnlyTextsThatAreNewAreEmbedded(t *testing.T) {
 		if n := len(host.Calls()) - asked; n != 1 || all.StructuredContent["count"] != 100.0 {
 			t.Errorf("99 of 100 were known: %d calls, %v vectors", n, all.StructuredContent["count"])
 		}
-		c.deps.Answers = nil
 		c.useAll(pool.Options{}, backendtest.New("gpu-2").Install(backendtest.Model{Name: "words", Dimensions: 8}))
 		anew := embed(texts)
 		for i, v := range all.StructuredContent["vectors"].([]any) {
@@ -301,9 +299,9 @@ func TestTextIsEmbeddedAnewIfAnythingElseDiffers(t *testing.T) {
 		"the tenant":        {func(c *client) { c.who.Tenant = "b" }, ``, true},
 		"the model's files": {func(*client) { digest = "two" }, ``, true},
 	} {
-		story(t, func(t *testing.T, c *client) {
+		cacheStory(t, func(t *testing.T, c *client) {
 			digest = "one"
-			c.deps.Digest = func(context.Context, string) string { return digest }
+			c.opts.Digest = func(context.Context, string) string { return digest }
 			host := c.keeping().use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
 			c.succeeds("embed", `{"model":"words","input":["a text"]}`)
 			if tc.change != nil {
@@ -318,8 +316,8 @@ func TestTextIsEmbeddedAnewIfAnythingElseDiffers(t *testing.T) {
 }
 
 func TestWithTheCacheOffNoVectorsAreKept(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		c.deps.CacheMode = "off"
+	cacheStory(t, func(t *testing.T, c *client) {
+		c.opts.CacheMode = "off"
 		host := c.keeping().use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
 		for range 2 {
 			c.succeeds("embed", `{"model":"words","input":["a text"]}`)
@@ -331,7 +329,7 @@ func TestWithTheCacheOffNoVectorsAreKept(t *testing.T) {
 }
 
 func TestAdministratorClearsWhatIsKept(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.keeping().use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "other"}))
 		for _, model := range []string{"tiny", "other"} {
 			c.succeeds("generate", `{"model":"`+model+`","prompt":"?"}`)

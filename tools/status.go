@@ -3,18 +3,15 @@ package tools
 import (
 	"context"
 	"fmt"
-	"maps"
 	"math"
 	"reflect"
-	"slices"
-	"strings"
 	"time"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/caller"
-	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/semantic"
 	"ollama-mcp/pool"
 )
@@ -25,17 +22,23 @@ func status(d Deps) mcpserver.ServerTool {
 		text:   "Tell how hosts, queue and cache do: slots, models in memory, failures, retries, hits.",
 		output: reflect.TypeFor[statusOut](),
 	}, func(ctx context.Context, _ statusIn, _ *call) (*result, error) {
-		s := d.Hosts.Stats()
+		who := caller.FromContext(ctx)
+		s := d.Engine.Status(who)
+		rates := s.Hosts.Rates
 		out := statusOut{
-			Hosts: []hostStatus{}, Queue: queueStatusOf(s.Queue, caller.FromContext(ctx)), Calls: callStatusOf(s),
-			Rates: rateStatus{rounded(s.Rates.Calls), rounded(s.Rates.Served), rounded(s.Rates.Failed), rounded(s.Rates.Growth)},
+			Hosts: []hostStatus{}, Queue: queueStatusOf(s.Hosts.Queue, who), Calls: callStatusOf(s.Hosts),
+			Rates: rateStatus{rounded(rates.Calls), rounded(rates.Served), rounded(rates.Failed), rounded(rates.Growth)},
+			Cache: cacheStatusOf(s.Cache),
 		}
-		for _, h := range s.Hosts {
-			out.Hosts = append(out.Hosts, hostStatusOf(h, caller.FromContext(ctx)))
+		for _, h := range s.Hosts.Hosts {
+			out.Hosts = append(out.Hosts, hostStatusOf(h, who))
 		}
-		out.Cache = cacheStatusOf(d.Answers.Stats())
-		out.Cache.Semantic = d.Likeness.status()
-		out.Ladders = d.ladders.status(caller.FromContext(ctx))
+		if s.Semantic != nil {
+			out.Cache.Semantic = semanticStatusOf(s.Semantic)
+		}
+		for _, l := range s.Ladders {
+			out.Ladders = append(out.Ladders, ladderStatus{l.Model, string(l.State), l.Since.UTC().Format(time.RFC3339), l.Reason})
+		}
 		return &result{data: out}, nil
 	})
 }
@@ -94,16 +97,11 @@ func cacheStatusOf(s cache.Stats) cacheStatus {
 	}
 }
 
-func (l *Likeness) status() *semanticStatus {
-	if l == nil {
-		return nil
-	}
-	s := l.tally.Stats()
+func semanticStatusOf(s *inference.SemanticStats) *semanticStatus {
 	out := &semanticStatus{
-		Hits: s.Hits, Shadow: s.Shadow, Kept: l.vectorsKept.Load(), Asked: l.vectorsAsked.Load(),
+		Entries: s.Entries, Bytes: s.Bytes, Hits: s.Hits, Shadow: s.Shadow, Cached: s.VectorsCached, Requests: s.EmbeddingRequests,
 		Refused: make(map[string]int), Nearest: make(map[string]int),
 	}
-	out.Entries, out.Bytes = l.index.Size()
 	for reason, n := range s.Refused {
 		out.Refused[string(reason)] = int(n)
 	}
@@ -113,18 +111,6 @@ func (l *Likeness) status() *semanticStatus {
 		}
 	}
 	return out
-}
-
-// status are the ladders in trouble, of the models that somebody may use.
-func (l *ladders) status(who caller.Caller) (all []ladderStatus) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(l.all)) {
-		if state, since, reason := l.all[name].state(); state != route.Normal && who.MayUse(name) {
-			all = append(all, ladderStatus{strings.TrimSuffix(name, ":latest"), string(state), since.UTC().Format(time.RFC3339), reason})
-		}
-	}
-	return all
 }
 
 // rounded is for people to read.

@@ -85,14 +85,14 @@ type cacheStatus struct {
 }
 
 type semanticStatus struct {
-	Entries int            `json:"entries" jsonschema:"questions that are known"`
-	Bytes   int64          `json:"bytes"`
-	Hits    uint64         `json:"hits"`
-	Shadow  uint64         `json:"would_be_hits" jsonschema:"only counted"`
-	Kept    uint64         `json:"vectors_kept" jsonschema:"of questions, that were not asked for again"`
-	Asked   uint64         `json:"vectors_asked" jsonschema:"for, of the embedding model"`
-	Refused map[string]int `json:"refused" jsonschema:"look-ups by the reason why they found nothing"`
-	Nearest map[string]int `json:"similarity" jsonschema:"look-ups by how near the nearest question was, at most"`
+	Entries  int            `json:"entries" jsonschema:"questions that are known"`
+	Bytes    int64          `json:"bytes"`
+	Hits     uint64         `json:"hits"`
+	Shadow   uint64         `json:"would_be_hits" jsonschema:"only counted"`
+	Cached   uint64         `json:"vectors_cached" jsonschema:"embeddings of prompts that were found in the cache"`
+	Requests uint64         `json:"embedding_requests" jsonschema:"embedding requests sent for prompts to compare"`
+	Refused  map[string]int `json:"refused" jsonschema:"look-ups by the reason why they found nothing"`
+	Nearest  map[string]int `json:"similarity" jsonschema:"look-ups by how near the nearest question was, at most"`
 }
 
 type ladderStatus struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,49 +19,77 @@ import (
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/pool"
 	"ollama-mcp/tools"
 )
 
-// story runs a test in which time is faked, with a client that calls tools.
+// story runs a test in which time is faked, with a client that calls tools: once with the
+// cache on, as users run it, and once with the cache off. With it on, each call has a
+// tenant of its own, so that no call is answered from the cache by accident; keeping undoes
+// that.
 func story(t *testing.T, tell func(t *testing.T, c *client)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { tell(t, &client{t: t}) })
+	for _, mode := range []string{"cache on", "cache off"} {
+		t.Run(mode, func(t *testing.T) { storyWith(t, &client{cacheOff: mode == "cache off"}, tell) })
+	}
+}
+
+// cacheStory is a story about the cache itself: all calls share it.
+func cacheStory(t *testing.T, tell func(t *testing.T, c *client)) {
+	t.Helper()
+	storyWith(t, &client{sharing: true}, tell)
+}
+
+func storyWith(t *testing.T, c *client, tell func(t *testing.T, c *client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c.t = t
+		tell(t, c)
+	})
 }
 
 type client struct {
 	t         *testing.T
 	who       caller.Caller
-	deps      tools.Deps // what use leaves as it is
-	models    map[string]tools.ForModel
+	cacheOff  bool
+	sharing   bool              // what is cached is shared by all calls of a tenant
+	opts      inference.Options // what use leaves as it is
+	models    map[string]inference.ForModel
+	engine    *inference.Engine
 	tools     map[string]mcpserver.ToolHandlerFunc
 	resources []mcpserver.ServerResourceTemplate
 }
 
-// use makes the tools ask a host, of which two calls may be worked on and two wait.
+// use makes the tools use a host, of which two calls may be worked on and two wait.
 func (c *client) use(host *backendtest.Host) *backendtest.Host {
 	c.t.Helper()
 	c.useAll(pool.Options{Slots: 2, Queue: 2}, host)
 	return host
 }
 
-// useAll makes the tools ask the hosts through a pool of their own.
+// useAll makes the tools use the hosts through a pool of their own.
 func (c *client) useAll(o pool.Options, hosts ...*backendtest.Host) {
 	c.t.Helper()
 	c.useHosts(c.pool(o, hosts...))
 }
 
-func (c *client) useHosts(hosts tools.Hosts) {
+func (c *client) useHosts(hosts inference.Hosts) {
 	c.t.Helper()
-	deps := c.deps
-	deps.Hosts = hosts
-	deps.Vectors, deps.Log = new(tools.Vectors), slog.New(slog.DiscardHandler)
-	deps.Timeout, deps.InlineBytes = 55*time.Second, 4096
-	deps.Background = func(work func(context.Context)) { go work(c.t.Context()) }
-	if deps.Answers == nil {
-		deps.CacheMode = "off"
-		deps.Answers = c.answers(cache.Options{})
+	o := c.opts
+	o.Hosts, o.Timeout = hosts, 55*time.Second
+	if c.cacheOff {
+		o.CacheMode = "off"
+	} else if o.Cache == (cache.Options{}) {
+		o.Cache = cache.Options{Size: 1 << 20, TTL: 10 * time.Minute}
 	}
+	engine, err := inference.New(o)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(engine.Close)
+	c.engine = engine
+	deps := tools.Deps{Engine: engine, Vectors: new(tools.Vectors), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096}
 	c.resources = tools.Resources(deps)
 	c.tools = map[string]mcpserver.ToolHandlerFunc{}
 	for _, tool := range tools.All(deps) {
@@ -80,17 +109,10 @@ func (c *client) pool(o pool.Options, hosts ...*backendtest.Host) *pool.Pool {
 	return p
 }
 
-func (c *client) answers(o cache.Options) *tools.Answers {
-	c.t.Helper()
-	answers, err := tools.NewAnswers(o)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(answers.Close)
-	return answers
-}
-
 func (c *client) context() context.Context { return caller.NewContext(c.t.Context(), c.who) }
+
+// tenants counts the calls that have a tenant of their own.
+var tenants atomic.Int64
 
 // answer is a result as a client reads it.
 type answer struct {
@@ -105,6 +127,10 @@ type answer struct {
 
 // try calls a tool. A Go error that leaves the tool is a bug.
 func (c *client) try(ctx context.Context, tool, args string) (a answer, err error) {
+	if who := caller.FromContext(ctx); who.Tenant == "" && !c.sharing {
+		who.Tenant = fmt.Sprint("call ", tenants.Add(1))
+		ctx = caller.NewContext(ctx, who)
+	}
 	var req mcp.CallToolRequest
 	if err := json.Unmarshal([]byte(`{"params":{"name":"`+tool+`","arguments":`+args+`}}`), &req); err != nil {
 		return a, err
@@ -258,7 +284,7 @@ func TestPromptThatDoesNotFitIsRefusedOrCutAsIsWishedAndNeverInSilence(t *testin
 		{"off", `,"truncate":false`, "context_too_long"},
 	} {
 		story(t, func(t *testing.T, c *client) {
-			c.deps.ContextGuard = tc.guard
+			c.opts.ContextGuard = tc.guard
 			c.use(backendtest.New("gpu-1").Answer("yes").Install(backendtest.Model{Name: "small", Context: 256}))
 			args := `{"model":"small","prompt":"` + long + `"` + tc.args + `}`
 			if !strings.HasPrefix(tc.want, "Note") {
@@ -303,7 +329,7 @@ func TestModelThatLoadsLongerThanACallMayIsLoadedAllTheSame(t *testing.T) {
 		host := c.use(backendtest.New("gpu-1").Answer("at last").LoadTime(2 * time.Minute))
 		const args = `{"model":"tiny","prompt":"?","options":{"num_ctx":2048}}`
 		for range 2 {
-			a := c.fails("generate", args, "timeout", "being loaded on")
+			a := c.fails("generate", args, "timeout", "it goes on loading")
 			if a.StructuredContent["retryable"] != true {
 				t.Errorf("got %+v", a.StructuredContent)
 			}
@@ -408,7 +434,7 @@ func TestMissingModelIsAnsweredWithTheNamesThatAreMeant(t *testing.T) {
 }
 
 func TestEmbedReturnsFewVectorsInlineAndManyAsAResource(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
 		a := c.succeeds("embed", `{"model":"words","input":["one","two"]}`)
 		if vectors := a.StructuredContent["vectors"].([]any); len(vectors) != 2 || a.StructuredContent["dimensions"] != 8.0 {
@@ -529,7 +555,12 @@ func TestImagesAreRefusedForAModelThatCannotSee(t *testing.T) {
 
 func TestPanicInAToolIsAnErrorWithANumberForTheLog(t *testing.T) {
 	var logged strings.Builder
-	all := tools.All(tools.Deps{Log: slog.New(slog.NewTextHandler(&logged, nil))}) // no Hosts: the tool will panic
+	engine, err := inference.New(inference.Options{Hosts: (*pool.Pool)(nil)}) // it panics when it is used
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	all := tools.All(tools.Deps{Engine: engine, Log: slog.New(slog.NewTextHandler(&logged, nil))})
 	var req mcp.CallToolRequest
 	if err := json.Unmarshal([]byte(`{"params":{"arguments":{"model":"m","prompt":"secret"}}}`), &req); err != nil {
 		t.Fatal(err)
@@ -539,7 +570,7 @@ func TestPanicInAToolIsAnErrorWithANumberForTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := res.StructuredContent.(*fault.Error)
-	number := strings.TrimPrefix(e.Message, "internal error ")
+	number := strings.TrimPrefix(e.Message, "generate: internal error ")
 	if e.Code != fault.Internal || !strings.Contains(logged.String(), number) || strings.Contains(e.Error(), "nil pointer") {
 		t.Errorf("got %+v; logged %q", e, logged.String())
 	}
@@ -554,4 +585,22 @@ func (c *client) read(uri string) (string, error) {
 		return "", err
 	}
 	return contents[0].(mcp.TextResourceContents).Text, nil
+}
+
+// observer calls functions; nil ones are left out.
+type observer struct {
+	event func(inference.Event)
+	done  func(inference.Record)
+}
+
+func (o observer) Event(e inference.Event) {
+	if o.event != nil {
+		o.event(e)
+	}
+}
+
+func (o observer) Done(r inference.Record) {
+	if o.done != nil {
+		o.done(r)
+	}
 }

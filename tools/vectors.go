@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,60 +19,85 @@ import (
 
 const (
 	vectorsURI = "ollama://embeddings/"
-	// vectorsFor is how long a client has to read embeddings.
-	vectorsFor = 15 * time.Minute
-	// vectorsBytes bounds all that is kept; the oldest make room.
-	vectorsBytes = 256 << 20
+	// vectorsTTL is how long a client has to read embeddings.
+	vectorsTTL = 15 * time.Minute
+	// maxVectors and maxVectorsKept bound what is kept, in bytes and in documents.
+	maxVectors     = 256 << 20
+	maxVectorsKept = 4096
 )
 
-// Vectors keeps embeddings that are too large for a result, for their caller to
-// read as a resource. The zero value is ready. An address cannot be guessed, and
-// to another tenant than its own it is unknown.
+// Vectors keeps embeddings that are too large for a result, for their caller to read as a
+// resource. The zero value is ready for use. An address cannot be guessed, and it is
+// unknown to other tenants than its own. When space is needed, the oldest embeddings of
+// the caller that has the most make room, so that no caller pushes out those of others.
 type Vectors struct {
 	mu    sync.Mutex
-	kept  []keptVectors // oldest first, all with the same time to live
+	kept  []*keptVectors // oldest first
 	bytes int
 }
 
 type keptVectors struct {
 	uri     string
+	owner   string // caller.Caller.ID
 	tenant  string
 	doc     []byte
-	expires time.Time
+	expires time.Time // by the wall clock, which goes on while a laptop sleeps
+	expiry  *time.Timer
 }
 
-func (v *Vectors) keep(tenant string, doc []byte) (uri string, expires time.Time, err error) {
-	if len(doc) > vectorsBytes {
+// keep stores a document for its caller.
+func (v *Vectors) keep(who caller.Caller, doc []byte) (uri string, expires time.Time, err error) {
+	if len(doc) > maxVectors {
 		return "", time.Time{}, fault.Invalidf("%d MB of vectors are too large to keep: embed fewer texts in a call", len(doc)>>20)
 	}
-	entry := keptVectors{vectorsURI + strings.ToLower(rand.Text()), tenant, doc, time.Now().Add(vectorsFor)}
+	entry := &keptVectors{
+		uri: vectorsURI + strings.ToLower(rand.Text()), owner: who.ID, tenant: who.Tenant,
+		doc: doc, expires: time.Now().Round(0).Add(vectorsTTL),
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.drop(vectorsBytes - len(doc))
+	entry.expiry = time.AfterFunc(vectorsTTL, func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if i := slices.Index(v.kept, entry); i >= 0 {
+			v.drop(i)
+		}
+	})
 	v.kept = append(v.kept, entry)
 	v.bytes += len(doc)
+	for v.bytes > maxVectors || len(v.kept) > maxVectorsKept {
+		v.drop(v.oldestOfLargest())
+	}
 	return entry.uri, entry.expires, nil
 }
 
+// read returns a document of a tenant.
 func (v *Vectors) read(tenant, uri string) ([]byte, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.drop(vectorsBytes)
-	for _, entry := range v.kept {
-		if entry.uri == uri && entry.tenant == tenant {
-			return entry.doc, true
-		}
+	i := slices.IndexFunc(v.kept, func(k *keptVectors) bool { return k.uri == uri && k.tenant == tenant })
+	if i < 0 || time.Now().After(v.kept[i].expires) {
+		return nil, false
 	}
-	return nil, false
+	return v.kept[i].doc, true
 }
 
-// drop forgets what has expired, and the oldest until no more than limit bytes are kept.
-func (v *Vectors) drop(limit int) {
-	now := time.Now()
-	for len(v.kept) > 0 && (v.bytes > limit || !now.Before(v.kept[0].expires)) {
-		v.bytes -= len(v.kept[0].doc)
-		v.kept = v.kept[1:]
+// drop forgets the entry at an index. mu is held.
+func (v *Vectors) drop(i int) {
+	v.kept[i].expiry.Stop()
+	v.bytes -= len(v.kept[i].doc)
+	v.kept = slices.Delete(v.kept, i, i+1)
+}
+
+// oldestOfLargest is the index of the oldest entry of the caller that has the most bytes.
+// mu is held.
+func (v *Vectors) oldestOfLargest() int {
+	of := make(map[string]int)
+	for _, k := range v.kept {
+		of[k.owner] += len(k.doc)
 	}
+	most := slices.Max(slices.Collect(maps.Values(of)))
+	return slices.IndexFunc(v.kept, func(k *keptVectors) bool { return of[k.owner] == most })
 }
 
 // embeddings is the resource that results of embed link to.

@@ -13,7 +13,7 @@ func TestModelThatTakesManyMinutesToLoadIsThereInTheEnd(t *testing.T) {
 		host := c.use(backendtest.New("gpu-1").Answer("at last").LoadTime(40 * time.Minute))
 		const args = `{"model":"tiny","prompt":"?"}`
 		for range 3 {
-			c.fails("generate", args, "timeout", "being loaded on")
+			c.fails("generate", args, "timeout", "it goes on loading")
 			time.Sleep(13 * time.Minute)
 		}
 		if a := c.succeeds("generate", args); a.Content[0].Text != "at last" || host.Stats().Loads != 1 {

@@ -81,7 +81,7 @@ func keeping(b *testing.B) *service {
 // parrot is a server whose tool generate asks the model once, and from then on has that
 // result ready.
 func parrot(b *testing.B, s *service) *server.Server {
-	offered := tools.All(tools.Deps{Hosts: s.hosts, Answers: s.answers, Log: s.log})[:1]
+	offered := tools.All(tools.Deps{Engine: s.engine, Log: s.log})[:1]
 	offered[0].Handler = once(offered[0].Handler)
 	p, err := server.New(server.Options{Name: "ollama-mcp", Tools: offered})
 	if err != nil {

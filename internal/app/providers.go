@@ -10,8 +10,8 @@ import (
 	"ollama-mcp/internal/backend/openai"
 	"ollama-mcp/internal/budget"
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/pool"
-	"ollama-mcp/tools"
 )
 
 // providers serve models beside our hosts. Each has a pool of its own, which bounds,
@@ -31,8 +31,8 @@ type provider struct {
 
 // set takes over the providers of a configuration, and leaves those alone that are as
 // they were.
-func (p *providers) set(c config.Config) (map[string]tools.Lender, error) {
-	all, lenders := make(map[string]provider), make(map[string]tools.Lender)
+func (p *providers) set(c config.Config) (map[string]inference.Lender, error) {
+	all, lenders := make(map[string]provider), make(map[string]inference.Lender)
 	for name, wanted := range c.Providers {
 		one, known := p.all[name]
 		if !known || one.config != wanted {

@@ -40,7 +40,7 @@ func withFiles(t *testing.T, configYAML, keysYAML string, args ...string) *reloa
 	}
 	r.service.log = slog.New(slog.NewTextHandler(r.log, nil))
 	t.Cleanup(func() {
-		r.answers.Close()
+		r.engine.Close()
 		r.hosts.fleet.Close()
 	})
 	return r

@@ -9,7 +9,9 @@ import (
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/moderation"
+	"ollama-mcp/internal/observe"
 	"ollama-mcp/internal/reload"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/server"
@@ -28,11 +30,11 @@ type service struct {
 	hosts     *hosts
 	providers providers
 	callers   *callers
-	answers   *tools.Answers
+	engine    *inference.Engine
 	server    *server.Server
 	http      *server.HTTP // nil on stdio
 
-	settings atomic.Pointer[tools.Settings] // replaced as a whole when one changes
+	settings atomic.Pointer[inference.Settings] // replaced as a whole when one changes
 
 	life       context.Context // of work that is not part of a request
 	background sync.WaitGroup
@@ -43,7 +45,7 @@ type service struct {
 func newService(c config.Config, args []string, std Stdio) (*service, error) {
 	s := &service{config: c, args: args, level: new(slog.LevelVar), applied: make(map[string]any)}
 	s.level.Set(c.LogLevel)
-	s.settings.Store(new(tools.Settings))
+	s.settings.Store(new(inference.Settings))
 	s.log = slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: s.level}))
 	for _, warning := range c.Warnings {
 		s.log.Warn(warning)
@@ -76,13 +78,13 @@ func newService(c config.Config, args []string, std Stdio) (*service, error) {
 // and providers.
 func (s *service) takeModels(c config.Config) error {
 	settings := *s.settings.Load()
-	settings.Models = make(map[string]tools.ForModel)
+	settings.Models = make(map[string]inference.ForModel)
 	aliases, clouds := make(map[string][]string), make(map[string]bool)
 	for name, m := range c.Models {
 		if m.Try != nil {
 			aliases[name] = m.Try
 		}
-		settings.Models[name] = tools.ForModel{KeepAlive: m.KeepAlive, HedgeAfter: m.HedgeAfter, Semantic: m.Semantic, Try: m.Try}
+		settings.Models[name] = inference.ForModel{KeepAlive: m.KeepAlive, HedgeAfter: m.HedgeAfter, Semantic: m.Semantic, Try: m.Try}
 	}
 	for name, p := range c.Providers {
 		clouds[name] = !p.Local
@@ -136,27 +138,24 @@ func (s *service) newServer() (*server.Server, error) {
 	if c.Cache != "off" {
 		kept = cache.Options{Size: int64(c.CacheSize) << 20, TTL: c.CacheTTL}
 	}
-	var err error
-	if s.answers, err = tools.NewAnswers(kept); err != nil {
-		return nil, err
-	}
-	var likeness *tools.Likeness
+	var similar *inference.SemanticOptions
 	if c.Cache != "off" && c.SemanticCache != "off" {
-		likeness, err = tools.NewLikeness(tools.LikenessOptions{
+		similar = &inference.SemanticOptions{
 			Model: c.SemanticModel, Threshold: c.SemanticAlike, Shadow: c.SemanticCache == "shadow", TTL: c.CacheTTL,
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
-	deps := tools.Deps{
-		Hosts: s.hosts, Vectors: new(tools.Vectors), Log: s.log,
-		Timeout: c.Timeout, InlineBytes: c.InlineBytes, RawRunner: c.RunnerOptions == "caller",
-		Settings: s.settings.Load, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter,
-		NoCloud: c.NoCloud, ContextGuard: c.ContextGuard,
-		Answers: s.answers, CacheMode: c.Cache, Likeness: likeness, Digest: s.hosts.fleet.Digest,
-		Background: func(work func(context.Context)) { s.background.Go(func() { work(s.life) }) },
+	var err error
+	s.engine, err = inference.New(inference.Options{
+		Hosts: s.hosts, Settings: s.settings.Load, Digest: s.hosts.fleet.Digest,
+		Timeout: c.Timeout, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, NoCloud: c.NoCloud,
+		ContextGuard: c.ContextGuard, RawRunner: c.RunnerOptions == "caller",
+		Cache: kept, CacheMode: c.Cache, Semantic: similar,
+		Observer: observe.Log{Logger: s.log, FailuresOnly: len(c.Listen) == 0}, Log: s.log,
+	})
+	if err != nil {
+		return nil, err
 	}
+	deps := tools.Deps{Engine: s.engine, Vectors: new(tools.Vectors), Log: s.log, InlineBytes: c.InlineBytes}
 	return server.New(server.Options{
 		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions,
 		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),
@@ -189,7 +188,7 @@ func (s *service) start(life context.Context) {
 
 // wait returns when everything that start began has ended. Its life must be over.
 func (s *service) wait() {
-	s.answers.Close()
+	s.engine.Close()
 	s.background.Wait()
 	s.leaveHosts()
 }

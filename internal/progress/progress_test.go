@@ -1,95 +1,45 @@
-package progress
+package progress_test
 
 import (
-	"reflect"
-	"sync/atomic"
+	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"ollama-mcp/internal/backend"
-	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/progress"
 )
 
-func TestProgressTellsByTheClockWhatACallWaitsFor(t *testing.T) {
+func TestReporterSpeaksByTheClockUntilItIsStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var messages []string
-		last := -1.0
-		p := New(func(value float64, message string) {
-			if value <= last {
-				t.Errorf("%q: the value %v does not rise above %v", message, value, last)
-			}
-			last = value
-			messages = append(messages, message)
-		})
-		var place atomic.Int64
-		place.Store(3)
-		p.Queued(func() route.Standing {
-			at := int(place.Load())
-			return route.Standing{Place: at, Of: 7, Expect: time.Duration(at) * 4 * time.Second}
-		})
+		var sent []string
+		state := "queued"
+		r := progress.Start(func(seconds float64, message string) { sent = append(sent, fmt.Sprint(seconds, " ", message)) },
+			func() string { return state })
 		time.Sleep(time.Second)
-		place.Store(1)
-		time.Sleep(2 * time.Second)
-		p.Working("loading m on gpu-1")
-		time.Sleep(2*time.Second + 5*time.Millisecond)
-		onPiece := p.Answering()
-		for range 80 {
-			onPiece(backend.Piece{Thinking: "hm"})
-			time.Sleep(25 * time.Millisecond)
-		}
-		onPiece(backend.Piece{Text: "yes"})
-		time.Sleep(2 * time.Second)
-		p.Stop()
+		state = "loading"
+		time.Sleep(4 * time.Second)
+		r.Stop()
+		r.Stop() // a second time does nothing
 		time.Sleep(time.Minute)
-
-		want := []string{
-			"queued, 3rd of 7, about 12 s",
-			"queued, 1st of 7, about 4 s",
-			"loading m on gpu-1 (2 s)",
-			"60 tokens, 39/s, thinking",
-			"81 tokens, 23/s",
-		}
-		if !reflect.DeepEqual(messages, want) {
-			t.Errorf("got  %q\nwant %q", messages, want)
-		}
-	})
-}
-
-func TestFailureOfAHostIsToldAndWhenTheNextTryBegins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := New(nil)
-		p.Retrying(route.Retry{Host: "gpu-1", In: 3 * time.Second})
-		for _, c := range []struct {
-			later time.Duration
-			want  string
-		}{
-			{0, "gpu-1 failed; trying again in 3 s"},
-			{2500 * time.Millisecond, "gpu-1 failed; trying again in 1 s"},
-			{500 * time.Millisecond, "gpu-1 failed; trying again"},
-		} {
-			time.Sleep(c.later)
-			if got := p.Message(); got != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
+		if want := []string{"0.5 queued", "2.5 loading", "4.5 loading"}; !slices.Equal(sent, want) {
+			t.Errorf("got %q, want %q", sent, want)
 		}
 	})
 }
 
 func TestQuickCallReportsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := New(func(_ float64, message string) { t.Errorf("reported %q", message) })
+		r := progress.Start(func(_ float64, message string) { t.Errorf("reported %q", message) }, func() string { return "starting" })
 		time.Sleep(100 * time.Millisecond)
-		p.Stop()
-		p.Stop() // a second time does nothing
+		r.Stop()
 		time.Sleep(time.Minute)
 	})
 }
 
-func TestOrdinals(t *testing.T) {
-	for n, want := range map[int]string{1: "1st", 2: "2nd", 3: "3rd", 4: "4th", 11: "11th", 12: "12th", 13: "13th", 21: "21st", 111: "111th", 122: "122nd"} {
-		if got := ordinal(n); got != want {
-			t.Errorf("%d: got %s, want %s", n, got, want)
-		}
-	}
+func TestReporterWithoutAnyoneToSendToDoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left
+		progress.Start(nil, func() string { t.Error("the message was asked for"); return "" })
+		time.Sleep(time.Minute)
+	})
 }

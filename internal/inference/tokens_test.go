@@ -1,4 +1,4 @@
-package tools
+package inference
 
 import (
 	"fmt"
@@ -19,7 +19,7 @@ func TestBytesPerTokenAreLearnedFromWholePromptsOfSomeSize(t *testing.T) {
 		"a count that leaves out what was known":    {[]sample{{12000, 10}, {12000, 0}}, 3000, 3000},
 		"the mean moves, and the longest stays":     {[]sample{{12000, 2000}, {12000, 6000}}, 2307, 2000},
 	} {
-		l := new(tokens)
+		l := new(tokenCounts)
 		for _, s := range c.samples {
 			l.learn("tiny", s.bytes, s.counted)
 		}
@@ -33,18 +33,22 @@ func TestBytesPerTokenAreLearnedFromWholePromptsOfSomeSize(t *testing.T) {
 	}
 }
 
-func TestOnlySoManyModelsAreRemembered(t *testing.T) {
-	l := new(tokens)
-	for i := range 5 * mostRatios {
+func TestModelsAreForgottenOneByOne(t *testing.T) {
+	l := new(tokenCounts)
+	for i := range 5 * maxRatios {
 		l.learn(fmt.Sprint("model ", i), 12000, 2000)
+		l.learn("busy", 12000, 2000)
 	}
-	if n := len(l.all); n > mostRatios {
-		t.Errorf("%d models are remembered", n)
+	if n := l.all.Len(); n != maxRatios {
+		t.Errorf("%d models are remembered, want %d", n, maxRatios)
+	}
+	if got := l.of("busy").count(12000); got != 2000 {
+		t.Errorf("the model in use was forgotten: %d tokens", got)
 	}
 }
 
 func TestCutIsNotSuspectedOfShortTokens(t *testing.T) {
-	l := new(tokens)
+	l := new(tokenCounts)
 	l.learn("tiny", 12000, 12000)
 	r := l.of("tiny")
 	if r.looksCut(12000, 3000) {

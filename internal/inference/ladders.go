@@ -1,27 +1,32 @@
-package tools
+package inference
 
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/lru"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
 
+// maxLadders bounds how many ladders are remembered. Callers may name what they like.
+const maxLadders = 1000
+
 // ladders remember how the ladder of each model fares.
 type ladders struct {
 	mu  sync.Mutex // guards all; no ladder's own mutex is taken before it
-	all map[string]*ladder
+	all lru.Map[string, *ladder]
 }
 
-// mostLadders bounds how many ladders are remembered.
-const mostLadders = 1000
-
 // ladder is what is remembered of a model's ladder. A nil one is that of a single rung,
-// of which there is nothing to remember: it is always asked.
+// which is always tried.
 type ladder struct {
 	name  string
 	first route.Rung
@@ -31,7 +36,7 @@ type ladder struct {
 	least  map[route.Rung]time.Duration // that each has ever taken to answer
 }
 
-// of is the ladder of a model. Where its first rung is another than before, the
+// of is the ladder of a model. If its first rung is not the one of before, the
 // configuration has changed, and what is remembered is of no use.
 func (l *ladders) of(model string, rungs []route.Rung) *ladder {
 	if len(rungs) == 1 {
@@ -40,15 +45,33 @@ func (l *ladders) of(model string, rungs []route.Rung) *ladder {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	name := backend.CanonicalModel(model)
-	if one := l.all[name]; one != nil && one.first == rungs[0] {
+	if one, ok := l.all.Get(name); ok && one.first == rungs[0] {
 		return one
 	}
-	if l.all == nil || len(l.all) >= mostLadders {
-		l.all = make(map[string]*ladder) // callers may name what they like
-	}
 	one := &ladder{name: name, first: rungs[0], least: make(map[route.Rung]time.Duration)}
-	l.all[name] = one
+	l.all.Set(name, one, maxLadders)
 	return one
+}
+
+// LadderStatus is the state of a model's ladder.
+type LadderStatus struct {
+	Model  string
+	State  route.State
+	Since  time.Time
+	Reason string
+}
+
+// status are the ladders in trouble, of the models that a caller may use, by name.
+func (l *ladders) status(who caller.Caller) (all []LadderStatus) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := maps.Collect(l.all.All())
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if state, since, reason := known[name].state(); state != route.Normal && who.MayUse(name) {
+			all = append(all, LadderStatus{strings.TrimSuffix(name, ":latest"), state, since, reason})
+		}
+	}
+	return all
 }
 
 func (l *ladder) state() (route.State, time.Time, string) {
@@ -66,16 +89,13 @@ func (l *ladder) tryFirst() bool {
 	return l.health.TryFirst(time.Now())
 }
 
-// record takes in what came of asking the first rung. It returns nil if that has not
+// record takes in what came of trying the first rung. It returns nil if that has not
 // changed the state.
-func (l *ladder) record(ctx context.Context, err error) *ladderChange {
-	if l == nil {
-		return nil
-	}
+func (l *ladder) record(ctx context.Context, err error) *Event {
 	outcome, reason := route.Answered, "it answers again"
 	if err != nil {
 		if ctx.Err() != nil && !errors.Is(err, errTooLate) || !curable(err) || isOfRequest(err) {
-			return nil // says nothing about the rung
+			return nil // it says nothing about the rung
 		}
 		outcome, reason = route.Failed, err.Error()
 		if isBusy(err) {
@@ -89,11 +109,11 @@ func (l *ladder) record(ctx context.Context, err error) *ladderChange {
 		return nil
 	}
 	to, _, reason := l.health.State()
-	return &ladderChange{l.name, from, to, reason}
+	return &Event{Kind: LadderChanged, Model: l.name, From: from, To: to, Reason: reason}
 }
 
 // isOfRequest reports whether the prompt or the options of a request may be to blame for
-// what another rung could cure. One caller's are no reason to leave a rung alone.
+// what another rung could cure. Those of one caller do not count against the rung.
 func isOfRequest(err error) bool {
 	return errors.Is(err, backend.TooLong) || errors.Is(err, backend.NoRoom)
 }
@@ -103,7 +123,7 @@ func isBusy(err error) bool {
 	return full || errors.Is(err, pool.ErrQueueTimeout) || errors.Is(err, backend.Overload) || errors.Is(err, errTooLate)
 }
 
-// took takes in how long a rung has taken to answer.
+// took notes how long a rung has taken to answer.
 func (l *ladder) took(rung route.Rung, d time.Duration) {
 	if l == nil {
 		return
@@ -125,21 +145,13 @@ func (l *ladder) needs(rung route.Rung) time.Duration {
 	return l.least[rung]
 }
 
-// ladderChange is a change of a ladder's state.
-type ladderChange struct {
-	model    string
-	from, to route.State
-	reason   string
-}
-
-// tell says that a ladder has changed its state, to whoever runs the server. No lock
-// is held.
-func (d Deps) tell(change *ladderChange) {
+// tell says that a ladder has changed its state; nil that it has not. No lock is held.
+func (e *Engine) tell(change *Event) {
 	if change == nil {
 		return
 	}
-	d.Log.Warn("a model's ladder has changed its state", "model", change.model, "from", change.from, "state", change.to, "reason", change.reason)
-	if d.OnLadder != nil {
-		d.OnLadder(change.model, change.from, change.to, change.reason)
+	e.opts.Log.Warn("a model's ladder has changed its state", "model", change.Model, "from", change.From, "state", change.To, "reason", change.Reason)
+	if e.opts.Observer != nil {
+		e.opts.Observer.Event(*change)
 	}
 }

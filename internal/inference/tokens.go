@@ -1,70 +1,68 @@
-package tools
+package inference
 
 import (
 	"sync"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/lru"
 )
 
-// tokens learns from answers how many bytes of text a token stands for, model by
+// tokenCounts learns from answers how many bytes of text a token stands for, model by
 // model: there is no tokenizer here.
-type tokens struct {
-	mu  sync.Mutex       // guards all
-	all map[string]ratio // by canonical name
+type tokenCounts struct {
+	mu  sync.Mutex // guards all
+	all lru.Map[string, ratio]
 }
 
 // ratio is in bytes per token.
 type ratio struct {
-	mean float64 // of late
+	mean float64 // of recent prompts
 	most float64 // of any prompt
 }
 
 const (
-	// bytesPerToken is what a token stands for in English text, roughly. It is what a
-	// model is believed to have until more is known.
+	// bytesPerToken is what a token stands for in English text, roughly. It is assumed
+	// of a model until more is known.
 	bytesPerToken = 4
 	// mostPerToken is what hardly any text exceeds.
 	mostPerToken = 3 * bytesPerToken
 
 	enoughToLearn = 2048 // bytes of a prompt, of which the template is a small part then
 	learnedWeight = 0.2  // of the newest prompt in the mean
-	mostRatios    = 1000 // models that are remembered
+	maxRatios     = 1000 // models that are remembered; providers may have any number
 )
 
-// learn takes in what a prompt was counted as that was read as a whole. A count that
-// no text explains is ignored: it leaves out what the host remembered.
-func (t *tokens) learn(model string, bytes, counted int) {
+// learn takes in how many tokens the host counted in a prompt that it read completely. A
+// count that no text explains is ignored: it leaves out what the host had in its own cache.
+func (t *tokenCounts) learn(model string, bytes, counted int) {
 	if bytes < enoughToLearn || counted < 1 || bytes > counted*mostPerToken {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	name, sample := backend.CanonicalModel(model), float64(bytes)/float64(counted)
-	r, known := t.all[name]
+	r, known := t.all.Get(name)
 	if !known {
 		r = ratio{sample, sample}
-		if t.all == nil || len(t.all) >= mostRatios {
-			t.all = make(map[string]ratio) // providers may have any number of models
-		}
 	}
-	t.all[name] = ratio{r.mean + learnedWeight*(sample-r.mean), max(r.most, sample)}
+	t.all.Set(name, ratio{r.mean + learnedWeight*(sample-r.mean), max(r.most, sample)}, maxRatios)
 }
 
 // of is what is known of a model.
-func (t *tokens) of(model string) ratio {
+func (t *tokenCounts) of(model string) ratio {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if r, known := t.all[backend.CanonicalModel(model)]; known {
+	if r, known := t.all.Get(backend.CanonicalModel(model)); known {
 		return r
 	}
 	return ratio{bytesPerToken, bytesPerToken}
 }
 
-// count is about how many tokens a text has.
+// count estimates how many tokens a text has.
 func (r ratio) count(bytes int) int { return int(float64(bytes) / r.mean) }
 
-// leastCount is what a text has at least, nearly. It goes by the prompt with the
-// longest tokens, and never by one in a script with short ones, for the next may be in
+// leastCount estimates from below how many tokens a text has. It goes by the prompt with
+// the longest tokens, and never by one in a script with short ones, for the next may be in
 // English.
 func (r ratio) leastCount(bytes int) int {
 	return int(float64(bytes) / max(r.most, bytesPerToken))

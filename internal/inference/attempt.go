@@ -1,0 +1,340 @@
+package inference
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// tryRung has a request answered by a model of ours or of a provider, and avoids the hosts
+// that were tried before. The model has to begin its answer within its share of the time,
+// which others rungs have to share too. What it returns is never nil.
+func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried []string) (*result, error) {
+	began := time.Now()
+	blank := result{served: Served{Requested: c.Model, Model: rung.String(), Source: Local}}
+	if rung.Cloud {
+		blank.served.Source = Cloud
+	}
+	all := attempts{best: &blank}
+	ctx, patience := c.limitStart(ctx, others)
+	defer patience.stop()
+
+	need := c.need(&c.Common, rung.Model, c.text+c.images, c.deadline)
+	need.HedgeAfter, need.Tried = c.hedgeAfter(rung), tried
+	need.OnWait = func(standing func() route.Standing) {
+		c.tracker.queued(standing)
+		s := standing()
+		c.call.event(Event{Kind: Queued, Model: rung.Model, Place: s.Place, Wait: s.Expect})
+		patience.expect(s.Expect)
+	}
+	need.OnRetry = func(r route.Retry) {
+		c.tracker.retrying(r)
+		c.call.event(Event{Kind: Retried, Model: rung.Model, Host: r.Host, Err: r.Err, Wait: r.In})
+	}
+	err := c.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
+		patience.granted()
+		got := blank
+		got.granted(lease, time.Since(began))
+		c.call.event(Event{Kind: Granted, Model: rung.Model, Host: got.served.Host, Attempt: lease.Attempt, Wait: time.Since(began)})
+		err := c.attempt(ctx, rung, lease, &got, patience.answered)
+		all.add(&got, err)
+		return err
+	})
+	if why := context.Cause(ctx); err != nil && errors.Is(why, errTooLate) {
+		if come, a := c.tracker.partial(); come.answer.Tokens == 0 && a != nil {
+			c.finishLoading(a) // for the next call
+		}
+		err = why
+	}
+	if err != nil {
+		all.best.tried = all.tried
+	}
+	all.best.served.Total = time.Since(began).Milliseconds()
+	return all.best, err
+}
+
+// attempt has the host of a lease answer. The host is asked again where that may help: to
+// cut a prompt that it has refused for its length, if the caller allows it, and once where
+// its answer is of no use. Left to itself Ollama drops the oldest part of a prompt and
+// says nothing, so it is told not to at first.
+func (c *climb) attempt(ctx context.Context, rung route.Rung, lease *pool.Lease, got *result, onFirst func()) (err error) {
+	a := &attempt{host: lease.Host, rung: rung, params: c.params(rung, lease)}
+	if err := c.checkSize(ctx, a); err != nil {
+		return err
+	}
+	if rung.Provider == "" {
+		got.served.Model = a.params.model
+	}
+	a.known = *got
+	c.tracker.begins(a, c.firstPhase(a), lease.Hedge)
+	defer func() {
+		if err != nil {
+			a.failed(ctx.Err() != nil, err)
+		}
+	}()
+	if c.images > 0 {
+		if err := c.checkVision(ctx, a.host, rung.Model); err != nil {
+			return err
+		}
+	}
+	if err := c.loads.await(ctx, a.host.Name(), rung.Model); err != nil {
+		return err
+	}
+	onPiece := func(piece backend.Piece) {
+		n := a.add(piece)
+		if n == 1 {
+			onFirst()
+			c.call.event(Event{Kind: FirstToken, Model: rung.Model, Host: a.host.Name(), Wait: time.Since(a.began)})
+		}
+		c.call.event(Event{Kind: Token, Model: rung.Model, Host: a.host.Name(), Tokens: n})
+	}
+	for {
+		sent := time.Now()
+		answer, err := c.send(ctx, a, onPiece)
+		switch {
+		case errors.Is(err, backend.TooLong) && got.truncated == nil && c.mayTruncate(&c.Common):
+			got.truncated = c.tooLong(ctx, a, &c.Common, c.text, err)
+			a.params.truncate, a.refused = true, time.Since(sent)
+			continue
+		case got.repaired != "" && err != nil: // then the first answer stands
+			got.repaired = ""
+			return nil
+		case err != nil:
+			got.answer = answer
+			if errors.Is(err, backend.TooLong) {
+				return c.tooLong(ctx, a, &c.Common, c.text, err)
+			}
+			return err
+		}
+		answer.FirstPiece += a.refused
+		a.refused = 0
+		if rung.Provider != "" && c.KeepAlive != nil {
+			answer.Dropped = append(answer.Dropped, "keep_alive") // nothing in a provider's memory is ours
+		}
+		if got.answer = answer; got.repaired != "" {
+			return nil
+		}
+		c.learn(a, got)
+		got.clamped = c.clamped(ctx, a)
+		if got.repaired = c.repair(&a.params, answer); got.repaired == "" {
+			return nil
+		}
+		a.asksAgain()
+	}
+}
+
+// send sends a request to the host of an attempt, and collects the answer.
+func (c *climb) send(ctx context.Context, a *attempt, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	p := &a.params
+	if c.Kind == Chat {
+		messages := c.Messages
+		if p.complaint != "" {
+			messages = append(slices.Clip(messages),
+				backend.Message{Role: "assistant", Content: p.rejected}, backend.Message{Role: "user", Content: p.complaint})
+		}
+		return a.host.Chat(ctx, &backend.ChatRequest{
+			Model: p.model, Messages: messages, Tools: c.Tools, Format: c.Format,
+			Options: p.options, KeepAlive: p.keepAlive, Truncate: &p.truncate, Think: p.think,
+		}, onPiece)
+	}
+	prompt := c.Prompt
+	if p.complaint != "" {
+		prompt += "\n\n" + p.rejected + "\n\n" + p.complaint
+	}
+	return a.host.Generate(ctx, &backend.GenerateRequest{
+		Model: p.model, Prompt: prompt, System: c.System, Suffix: c.Suffix, Raw: c.Raw, Images: c.Images, Format: c.Format,
+		Options: p.options, KeepAlive: p.keepAlive, Truncate: &p.truncate, Think: p.think,
+	}, onPiece)
+}
+
+// learn takes in what a first complete answer tells about the model.
+func (c *climb) learn(a *attempt, got *result) {
+	c.loads.answered(a.host.Name(), a.rung.Model)
+	if got.truncated == nil && !a.params.truncate && c.images == 0 {
+		c.tokens.learn(a.rung.String(), c.text, got.answer.PromptTokens)
+	}
+}
+
+// firstPhase is what a host probably does first when it is asked.
+func (c *climb) firstPhase(a *attempt) Progress {
+	p := Progress{State: Reading, Host: a.host.Name(), Model: a.rung.Model}
+	switch {
+	case a.rung.Provider != "":
+		p.State, p.Model = Asking, a.rung.String()
+	case !c.loads.isWarm(a.host.Name(), a.rung.Model):
+		p.State = Loading
+	}
+	return p
+}
+
+// granted takes in what a lease says about the request that has waited for it so long.
+func (r *result) granted(lease *pool.Lease, waited time.Duration) {
+	r.served.Host, r.served.Queue = lease.Host.Name(), waited.Milliseconds()
+	r.served.Retries, r.served.Overridden, r.served.Hedged = lease.Attempt-1, lease.Overridden, lease.Hedge
+	if len(lease.Overridden) > 0 {
+		r.pinned = overridden(lease)
+	}
+}
+
+// attempts collects the results of a rung's attempts, of which a hedge makes two at the
+// same time.
+type attempts struct {
+	mu    sync.Mutex // guards what follows
+	best  *result    // never nil
+	won   bool       // best is that of an attempt that has succeeded
+	tried []string   // hosts that were asked
+}
+
+// add takes in the result of an attempt. The first success stands. Until there is one,
+// the last attempt does, with what one before it has got if it has got nothing itself.
+func (all *attempts) add(got *result, err error) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.tried = append(all.tried, got.served.Host)
+	if all.won {
+		return
+	}
+	if got.answer == nil {
+		got.answer, got.truncated = all.best.answer, all.best.truncated
+	}
+	all.best, all.won = got, err == nil
+}
+
+// hedgeAfter is how long a host may take before another is asked too; 0 for never. A
+// provider would be paid twice, and work that may take its time needs no second host.
+func (c *climb) hedgeAfter(rung route.Rung) time.Duration {
+	if rung.Provider != "" || c.Priority != route.Interactive {
+		return 0
+	}
+	if set := c.settings.Models[backend.CanonicalModel(rung.Model)].HedgeAfter; set != nil {
+		return *set
+	}
+	return c.opts.HedgeAfter
+}
+
+// attemptParams are the parameters of one request to a host.
+type attemptParams struct {
+	model     string
+	options   map[string]any      // those of the caller as far as the pool allows
+	keepAlive *backend.Duration   // nil leaves it to the host
+	context   int                 // tokens of context that the host is believed to have chosen for the model; 0 if it has not
+	truncate  bool                // the host may cut the prompt
+	think     *backend.ThinkValue // nil leaves it to the model
+
+	rejected  string // an answer that did not fit the format, to be done again; "" for none
+	complaint string // asks for that; "" for none
+}
+
+// params are the parameters with which the host of a lease is first asked.
+func (c *climb) params(rung route.Rung, lease *pool.Lease) attemptParams {
+	p := attemptParams{
+		model: rung.String(), options: leasedOptions(c.Options, lease), context: lease.Context,
+		truncate: c.opts.ContextGuard == "off" && c.Truncate == nil, think: c.Think,
+	}
+	switch {
+	case rung.Provider != "":
+		p.model = rung.Model
+		return p
+	case backend.CanonicalModel(c.Model) == rung.Model:
+		p.model = c.Model // as the caller names it
+	}
+	p.keepAlive = c.settings.keepAlive(rung.Model, c.KeepAlive)
+	return p
+}
+
+// repair changes the parameters to those with which to ask again where an answer is of no
+// use, and says why; "" if the answer may be used, or nothing can be done about it.
+func (c *climb) repair(p *attemptParams, a *backend.Answer) (why string) {
+	const leastThought = 1024 // tokens that a model should have which thinks before it answers
+	predict, _ := c.Options["num_predict"].(float64)
+	onlyThought := a.DoneReason == "length" && isEmpty(a) && a.Thinking != ""
+	switch {
+	case onlyThought && c.Think == nil:
+		p.think = &backend.ThinkValue{Value: false}
+		return fmt.Sprintf("The model spent all its %d tokens on thinking, so it was asked again and told not to think.", a.Tokens)
+	case onlyThought && predict > 0:
+		more := max(4*int(predict), leastThought)
+		p.options = maps.Clone(p.options)
+		p.options["num_predict"] = more
+		return fmt.Sprintf("The model spent all its %d tokens on thinking, so it was asked again with num_predict %d.", a.Tokens, more)
+	case c.format == nil || a.DoneReason == "length" || len(a.ToolCalls) > 0:
+		return ""
+	}
+	if _, err := parse(c.format, a.Text); err != nil {
+		p.rejected = a.Text
+		p.complaint = fmt.Sprintf("That does not fit the JSON schema: %s. Answer again, with JSON that fits and nothing else.", err)
+		return fmt.Sprintf("The first answer did not fit the format (%s), so the model was told and asked again.", err)
+	}
+	return ""
+}
+
+// need is what a request for a model requires of the pool.
+func (e *Engine) need(r *Common, model string, bytes int, deadline func() time.Time) route.Need {
+	return route.Need{
+		Model: backend.CanonicalModel(model), Host: r.Host,
+		Runner: runnerOptions(r.Options), RawRunner: e.opts.RawRunner,
+		Caller: r.Caller.ID, Priority: r.Priority, Bytes: int64(bytes), Deadline: deadline,
+	}
+}
+
+// isRunnerOption holds the options that the runner of a model is started with, and that
+// make Ollama reload it if they differ (needsReload in its server/sched.go).
+var isRunnerOption = map[string]bool{
+	"num_ctx": true, "num_batch": true, "num_gpu": true, "main_gpu": true, "use_mmap": true, "num_thread": true,
+}
+
+func runnerOptions(wanted map[string]any) map[string]any {
+	var runner map[string]any
+	for name, value := range wanted {
+		if isRunnerOption[name] {
+			if runner == nil {
+				runner = make(map[string]any)
+			}
+			runner[name] = value
+		}
+	}
+	return runner
+}
+
+// leasedOptions are the options to send with a lease: what the caller wants, except for
+// the runner options, on which the pool has decided.
+func leasedOptions(wanted map[string]any, lease *pool.Lease) map[string]any {
+	sent := make(map[string]any, len(wanted)+len(lease.Runner))
+	for name, value := range wanted {
+		if !isRunnerOption[name] {
+			sent[name] = value
+		}
+	}
+	maps.Copy(sent, lease.Runner)
+	return sent
+}
+
+// overridden says which options of the caller have other values: those that are pinned, or
+// those that the model is loaded with.
+func overridden(lease *pool.Lease) string {
+	pinned := make([]string, 0, len(lease.Overridden))
+	for _, name := range slices.Sorted(slices.Values(lease.Overridden)) {
+		pinned = append(pinned, fmt.Sprintf("%s %v", name, lease.Runner[name]))
+	}
+	return "The model runs with " + strings.Join(pinned, ", ") + " for all callers, because other values would make it reload."
+}
+
+// keepAlive is how long a model is to stay in memory; nil leaves it to the host.
+func (s *Settings) keepAlive(model string, wanted *backend.Duration) *backend.Duration {
+	if wanted != nil {
+		return wanted
+	}
+	if set := s.Models[backend.CanonicalModel(model)].KeepAlive; set != nil {
+		return &backend.Duration{Duration: *set}
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package inference
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/route"
+)
+
+// Observer is told of calls. Its methods may be called from many goroutines at once, with
+// no lock of ours held; the call that they report on waits until they return.
+type Observer interface {
+	// Event is told what happens to a call while it is under way.
+	Event(Event)
+	// Done is told once of every call, when it is over.
+	Done(Record)
+}
+
+// EventKind says what has happened.
+type EventKind string
+
+// The kinds of events.
+const (
+	Queued     EventKind = "queued"      // no slot is free; see Place and Wait
+	Granted    EventKind = "granted"     // a host has a slot; see Attempt, and Wait for how long that took
+	FirstToken EventKind = "first_token" // the host has begun its answer; see Wait for how long that took
+	Token      EventKind = "token"       // a piece of the answer has arrived; see Tokens
+	Retried    EventKind = "retried"     // an attempt failed with Err, and the next begins in Wait
+	// LadderChanged is not about a call: the ladder of Model is in another state; see To
+	// and Reason.
+	LadderChanged EventKind = "ladder_changed"
+)
+
+// Event is one thing that happened. Fields that its kind does not use are zero. What
+// happens to a request that several calls wait for is told of the first of them alone.
+type Event struct {
+	Kind  EventKind
+	Trace string // of the call
+	Tool  string
+	Model string // as the host or the provider calls it
+
+	Host    string
+	Place   int           // in the queue; 1 is next
+	Wait    time.Duration // what has been or will be waited; 0 if not known
+	Attempt int           // from 1
+	Tokens  int           // that have arrived so far
+	Err     error
+
+	From, To route.State
+	Reason   string
+}
+
+// Record is what there is to know of one call when it is over.
+type Record struct {
+	Trace     string // names the call in results and logs
+	RequestID string // of its HTTP request; "" on stdio
+	Tool      string
+	Caller    string // caller.Caller.ID
+	Began     time.Time
+	Took      time.Duration
+
+	// Served says what answered the call, or how far it had come. It is zero for a call
+	// that asks no model, or was refused before.
+	Served Served
+	Code   fault.Code // "" for success
+	Err    string     // one line; "" for success
+}
+
+// CallInfo describes a call when it begins.
+type CallInfo struct {
+	Trace     string
+	RequestID string
+	Tool      string
+	Caller    caller.Caller
+}
+
+// Call is one call while it is under way.
+type Call struct {
+	CallInfo
+	parent   *Call    // that this one is a part of, and whose progress it makes; nil for none
+	observer Observer // nil if there is none
+	began    time.Time
+	ended    atomic.Bool
+
+	mu       sync.Mutex // guards what follows
+	tracker  *tracker   // of the answer that the call waits for; nil before there is one
+	servedBy Served
+}
+
+// Begin begins a call that is to be observed. Its End must be called. The engine does
+// this by itself for a request that has no Call.
+func (e *Engine) Begin(info CallInfo) *Call {
+	return &Call{CallInfo: info, observer: e.opts.Observer, began: time.Now()}
+}
+
+// End reports that the call is over, and how. Only the first End of a call counts.
+func (c *Call) End(err error) {
+	if !c.ended.CompareAndSwap(false, true) || c.observer == nil {
+		return
+	}
+	r := Record{
+		Trace: c.Trace, RequestID: c.RequestID, Tool: c.Tool, Caller: c.Caller.ID, Began: c.began, Took: time.Since(c.began),
+	}
+	c.mu.Lock()
+	r.Served = c.servedBy
+	c.mu.Unlock()
+	if err != nil {
+		e := fault.Of(err)
+		r.Code, r.Err = e.Code, e.Message
+	}
+	c.observer.Done(r)
+}
+
+// Progress tells how far the call has come.
+func (c *Call) Progress() Progress {
+	c.mu.Lock()
+	tracker := c.tracker
+	c.mu.Unlock()
+	if tracker == nil {
+		return Progress{State: Starting}
+	}
+	return tracker.progress()
+}
+
+// callOf is the call that a request is part of. end ends it if it began here.
+func (e *Engine) callOf(c *Common, tool string) (call *Call, end func(error)) {
+	if c.Call != nil {
+		return c.Call, func(error) {}
+	}
+	call = e.Begin(CallInfo{Tool: tool, Caller: c.Caller})
+	return call, call.End
+}
+
+// follow has the call's progress go by that of an answer.
+func (c *Call) follow(t *tracker) {
+	if c.parent != nil {
+		c.parent.follow(t)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tracker = t
+}
+
+// served notes what answered the call, or how far it came.
+func (c *Call) served(by Served) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.servedBy = by
+}
+
+// event tells the observer, if there is one, what happens to the call.
+func (c *Call) event(ev Event) {
+	if c.observer == nil || c.ended.Load() {
+		return
+	}
+	ev.Trace, ev.Tool = c.Trace, c.Tool
+	c.observer.Event(ev)
+}

@@ -1,0 +1,261 @@
+package inference
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// climb is the way of one request down its ladder of models, until one answers.
+type climb struct {
+	*task
+	tracker  *tracker
+	deadline func() time.Time // of all calls that wait for the answer; the zero Time for none
+	ladder   *ladder          // what is known of the ladder's rungs; nil for a single rung
+	failed   []failedRung     // one for each rung that was passed
+}
+
+// failedRung is a rung that did not answer.
+type failedRung struct {
+	rung route.Rung
+	got  *result
+	err  error
+	at   time.Time
+}
+
+// run tries the rungs in turn, and those once more that may answer by the time all have
+// failed. Its error is a *fault.Error. What it returns is never nil.
+func (c *climb) run(ctx context.Context) (*result, error) {
+	rungs, err := c.rungs()
+	if err != nil {
+		return new(result), err
+	}
+	c.ladder = c.ladders.of(c.Model, rungs)
+	for i, rung := range rungs {
+		got, err := new(result), c.skip(i, rung)
+		if err == nil {
+			c.tracker.climbs(i, passed(c.failed))
+			got, err = c.try(ctx, rungs[i:], nil)
+		}
+		if err == nil {
+			got.served.Rung, got.served.Passed = i+1, passed(c.failed)
+			return got, nil
+		}
+		c.failed = append(c.failed, failedRung{rung, got, err, time.Now()})
+		if ctx.Err() != nil || !curable(err) {
+			return c.unanswered(ctx)
+		}
+	}
+	if len(rungs) == 1 {
+		return c.unanswered(ctx)
+	}
+	for i := range c.failed {
+		left := c.worthRetrying(i)
+		if len(left) == 0 || left[0] != c.failed[i].rung {
+			continue
+		}
+		c.tracker.climbs(i, passed(c.failed[:i]))
+		got, err := c.try(ctx, left, c.failed[i].got.tried)
+		if err == nil {
+			got.served.Rung, got.served.Passed = i+1, passed(c.failed[:i])
+			return got, nil
+		}
+		c.failed[i] = failedRung{left[0], got, err, time.Now()}
+		if ctx.Err() != nil || !curable(err) {
+			break
+		}
+	}
+	return c.unanswered(ctx)
+}
+
+// rungs are the ways to get an answer, the first to be tried first.
+func (c *climb) rungs() ([]route.Rung, error) {
+	s := c.settings
+	names := []string{s.spell(c.Model)}
+	for _, name := range c.Fallback {
+		names = append(names, s.spell(name))
+	}
+	if len(c.Fallback) == 0 {
+		for _, name := range s.ladders().Fallback() {
+			if c.Caller.MayUse(backend.CanonicalModel(name)) {
+				names = append(names, s.spell(name))
+			}
+		}
+	}
+	return s.ladders().Of(names...)
+}
+
+// skip says why a rung is not to be tried; nil if it is.
+func (c *climb) skip(i int, rung route.Rung) error {
+	switch err := c.exclude(rung); {
+	case err != nil:
+		return err
+	case i == 0 && !c.ladder.tryFirst():
+		return errCircuitOpen
+	case i > 0:
+		return tooShort(c.deadline(), c.ladder.needs(rung))
+	}
+	return nil
+}
+
+// try tries the first of the rungs that are left, avoiding the hosts of it that were tried
+// before, and learns from how it did.
+func (c *climb) try(ctx context.Context, left []route.Rung, tried []string) (*result, error) {
+	got, err := c.tryRung(ctx, left[0], len(left)-1, tried)
+	if c.ladder != nil && left[0] == c.ladder.first {
+		c.tell(c.ladder.record(ctx, err))
+	}
+	if err == nil {
+		c.ladder.took(left[0], time.Duration(got.served.Total)*time.Millisecond)
+	}
+	return got, err
+}
+
+// worthRetrying are the failed rungs, from one on, that may answer by now, and in the time
+// that is left.
+func (c *climb) worthRetrying(from int) (left []route.Rung) {
+	for i, f := range c.failed {
+		inTime := i == 0 || tooShort(c.deadline(), c.ladder.needs(f.rung)) == nil
+		if i >= from && f.mayHavePassed() && inTime {
+			left = append(left, f.rung)
+		}
+	}
+	return left
+}
+
+// unanswered says why no rung has answered. The code and the hint are those of the rung
+// that is nearest to an answer: one that may yet give it, or else one that was tried.
+func (c *climb) unanswered(ctx context.Context) (*result, error) {
+	last := c.failed[len(c.failed)-1].got
+	if len(c.failed) == 1 {
+		return last, c.explainRung(ctx, c.failed[0])
+	}
+	nearest, best := 0, -1
+	for i, f := range c.failed {
+		if rank := f.retryRank(); rank > best {
+			nearest, best = i, rank
+		}
+	}
+	e := c.explainRung(ctx, c.failed[nearest])
+	e.Message = "no model of the ladder answered: " + strings.Join(passed(c.failed), ", ")
+	last.served.Passed = passed(c.failed)
+	return last, e
+}
+
+// failureMaxAge is the age of a failure after which a rung may be well again.
+const failureMaxAge = time.Second
+
+// mayHavePassed reports whether a rung was only put off, or has failed some time ago.
+func (f failedRung) mayHavePassed() bool {
+	return errors.Is(f.err, errTooLate) || errors.Is(f.err, errCircuitOpen) ||
+		f.retryRank() == retryable && time.Since(f.at) > failureMaxAge
+}
+
+// retryable is the rank of a rung of which a second attempt may succeed.
+const retryable = 2
+
+// retryRank orders failed rungs by how likely a second attempt succeeds.
+func (f failedRung) retryRank() int {
+	_, skipped := errors.AsType[*skippedError](f.err)
+	switch {
+	case skipped:
+		return 0
+	case !fault.Of(f.err).Retryable:
+		return 1
+	}
+	return retryable
+}
+
+// name is the model of the rung, as the caller names it if it is the one that was asked for.
+func (f failedRung) name() string {
+	if name := f.got.served.Requested; f.rung.Provider == "" && backend.CanonicalModel(name) == f.rung.Model {
+		return name
+	}
+	return f.rung.String()
+}
+
+func (f failedRung) String() string { return fmt.Sprintf("%s (%v)", f.rung, f.err) }
+
+// passed are rungs that did not answer, and why.
+func passed(failed []failedRung) (all []string) {
+	for _, f := range failed {
+		all = append(all, f.String())
+	}
+	return all
+}
+
+// curable reports whether another rung could do what this one could not.
+func curable(err error) bool {
+	switch backend.ClassOf(err) {
+	case backend.Transport, backend.Overload, backend.Server, backend.Crashed, backend.NoRoom,
+		backend.ModelMissing, backend.TooLong, backend.Unauthorized:
+		return true
+	case backend.Request, backend.Caller:
+		return errors.Is(err, pool.ErrNoHost)
+	}
+	_, explained := errors.AsType[*fault.Error](err)
+	return !explained
+}
+
+// skippedError is why a rung was not tried.
+type skippedError struct {
+	code      fault.Code // of the call, if no other rung answers
+	why, hint string
+}
+
+func (e *skippedError) Error() string { return e.why }
+
+// Fault implements fault.Explainer.
+func (e *skippedError) Fault() *fault.Error {
+	return &fault.Error{Code: e.code, Message: e.why, Hint: e.hint, Retryable: e.code == fault.NoHost || e.code == fault.Timeout}
+}
+
+var (
+	errLocalOnly = &skippedError{
+		code: fault.Forbidden, why: "skipped: local_only forbids cloud models",
+		hint: "use a model of this server's own hosts; list-models names them",
+	}
+	errNoCloud = &skippedError{
+		code: fault.Forbidden, why: "skipped: this server forbids cloud models (--no-cloud)",
+		hint: "use a model of this server's own hosts; list-models names them",
+	}
+	errGone        = &skippedError{code: fault.NoHost, why: "skipped: the provider was removed from the configuration"}
+	errCircuitOpen = &skippedError{code: fault.NoHost, why: "skipped: circuit open after repeated failures"}
+)
+
+// exclude says why a rung may not be tried; nil if it may.
+func (t *task) exclude(rung route.Rung) error {
+	switch {
+	case rung.Cloud && (t.LocalOnly || t.Caller.LocalOnly):
+		return errLocalOnly
+	case rung.Cloud && t.opts.NoCloud:
+		return errNoCloud
+	case rung.Provider != "" && t.Host != "":
+		return &skippedError{
+			code: fault.InvalidArgument, why: fmt.Sprintf("skipped: only the host %s is wanted", t.Host),
+			hint: "leave host out: a provider is not one",
+		}
+	case t.lender(rung) == nil:
+		return errGone
+	}
+	return nil
+}
+
+// tooShort says that a rung which stands in for another has never been so quick as it
+// would have to be; nil if it may be tried.
+func tooShort(deadline time.Time, least time.Duration) error {
+	if deadline.IsZero() || time.Until(deadline) >= least {
+		return nil
+	}
+	return &skippedError{
+		code: fault.Timeout, why: fmt.Sprintf("skipped: it never answered in less than %v", least.Round(time.Millisecond)),
+		hint: "allow more with timeout_seconds",
+	}
+}

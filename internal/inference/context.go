@@ -1,0 +1,168 @@
+package inference
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
+)
+
+// This file is about prompts and the context of models.
+
+// promptTooLong is a prompt that does not fit the model's context, and what is known of
+// the two.
+type promptTooLong struct {
+	err     *backend.Error // of class backend.TooLong, of the host or in its place
+	prompt  int            // tokens of the prompt, estimated
+	context int            // tokens of the context that the model is loaded with; 0 if not known
+	wanted  int            // num_ctx that the caller asked for; 0 for none
+	most    int            // tokens of the largest context that the model can have; 0 if not known
+	ofEmbed bool           // the end is cut where that is allowed, and not the beginning
+}
+
+func (e *promptTooLong) Error() string {
+	if e.context == 0 {
+		return e.err.Error()
+	}
+	return fmt.Sprintf("%s: %v: the prompt has about %d tokens, and the context %d", e.err.Host, e.err.Class, e.prompt, e.context)
+}
+
+func (e *promptTooLong) Unwrap() error { return e.err }
+
+// Fault implements fault.Explainer.
+func (e *promptTooLong) Fault() *fault.Error {
+	part := "the oldest part"
+	if e.ofEmbed {
+		part = "its end"
+	}
+	return &fault.Error{
+		Code: fault.ContextTooLong, Message: e.Error(),
+		Hint: fmt.Sprintf("%s, or set truncate to true to have %s cut", e.remedy(), part),
+	}
+}
+
+// remedy says what would make the prompt fit. A larger context is one only where the
+// model can have it, and the prompt would fit.
+func (e *promptTooLong) remedy() string {
+	switch {
+	case e.most == 0:
+		return "send less, or raise options.num_ctx"
+	case e.context >= e.most || e.prompt > e.most:
+		return fmt.Sprintf("send less, since the model takes no more than %d tokens", e.most)
+	case e.context > 0 && e.wanted > e.context: // and did not get it
+		return fmt.Sprintf("send less, since this server has the model run with num_ctx %d for all callers", e.context)
+	}
+	return fmt.Sprintf("send less, or raise options.num_ctx, which may be up to %d", e.most)
+}
+
+// sizes are a prompt of so many bytes and the context, as far as they are known without
+// asking the host.
+func (e *Engine) sizes(a *attempt, wanted map[string]any, bytes int) *promptTooLong {
+	return &promptTooLong{
+		err:    &backend.Error{Host: a.host.Name(), Class: backend.TooLong},
+		prompt: e.tokens.of(a.rung.String()).count(bytes), wanted: wholeNumber(wanted["num_ctx"]),
+		context: cmp.Or(a.params.context, wholeNumber(a.params.options["num_ctx"])),
+	}
+}
+
+// tooLong tells what is known of a prompt that a host has refused for its length.
+func (e *Engine) tooLong(ctx context.Context, a *attempt, r *Common, bytes int, err error) *promptTooLong {
+	long := e.sizes(a, r.Options, bytes)
+	if refused, ok := errors.AsType[*backend.Error](err); ok {
+		long.err = refused
+	}
+	if a.rung.Provider != "" {
+		return long
+	}
+	if about, err := e.detail(ctx, a.host, a.rung.Model); err == nil {
+		long.most = about.Context
+	}
+	if long.context == 0 {
+		long.context = loadedContext(ctx, a.host, a.rung.Model)
+	}
+	if long.most > 0 { // Ollama gives no more, whatever it is asked for
+		long.context = min(long.context, long.most)
+	}
+	return long
+}
+
+const (
+	// clearly is by how much an estimate has to exceed the context to be believed.
+	clearly = 1.5
+	// large is a prompt, in bytes, that costs a host more than a request about its model.
+	large = 64 << 10
+)
+
+// checkSize refuses a prompt that is far beyond the context that the model is loaded with,
+// or can have: the host would only refuse it, and perhaps load the model for that. A host
+// that is too old to refuse would cut it.
+func (c *climb) checkSize(ctx context.Context, a *attempt) error {
+	if a.rung.Provider != "" || c.mayTruncate(&c.Common) {
+		return nil
+	}
+	long, least := c.sizes(a, c.Options, c.text), float64(c.tokens.of(a.rung.String()).leastCount(c.text))
+	isBeyond := func() bool { return long.context > 0 && least > clearly*float64(long.context) }
+	if a.params.context > 0 && isBeyond() && loadedContext(ctx, a.host, a.rung.Model) != a.params.context {
+		long.context = 0 // it is not what it was at the last check
+	}
+	if c.text >= large || isBeyond() {
+		about, err := c.detail(ctx, a.host, a.rung.Model)
+		if err == nil && about.Context > 0 {
+			long.most = about.Context
+			long.context = min(cmp.Or(long.context, long.most), long.most)
+		}
+	}
+	if !isBeyond() {
+		return nil
+	}
+	return long
+}
+
+// clamped says that the context which a host was asked for is more than the model can
+// have, which the host does not say itself; "" if it is not.
+func (c *climb) clamped(ctx context.Context, a *attempt) string {
+	wanted := wholeNumber(c.Options["num_ctx"])
+	if wanted == 0 || a.rung.Provider != "" {
+		return ""
+	}
+	about, err := c.detail(ctx, a.host, a.rung.Model)
+	if err != nil || about.Context == 0 || wanted <= about.Context {
+		return ""
+	}
+	return fmt.Sprintf("num_ctx %d is more than the model can have: it was given %d.", wanted, about.Context)
+}
+
+// checkVision refuses images for a model without vision: Ollama would drop them without a
+// word, and the model invent what it cannot see.
+func (c *climb) checkVision(ctx context.Context, host backend.Backend, model string) error {
+	about, err := c.detail(ctx, host, model)
+	if err != nil {
+		return err
+	}
+	if can := about.Capabilities; len(can) > 0 && !slices.Contains(can, "vision") {
+		return backend.LacksCapability("the model cannot see images", "vision")
+	}
+	return nil
+}
+
+// loadedContext is the context that a host has a model loaded with; 0 if the host does not
+// tell, as while it loads another.
+func loadedContext(ctx context.Context, host backend.Backend, model string) int {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	running, err := host.Running(ctx)
+	if err != nil {
+		return 0
+	}
+	for _, r := range running {
+		if backend.CanonicalModel(r.Name) == model {
+			return r.ContextLength
+		}
+	}
+	return 0
+}

@@ -1,0 +1,74 @@
+package inference
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"ollama-mcp/internal/backend"
+)
+
+// details remembers what models can do. It follows from a model's digest, so a host is
+// asked for it once.
+type details struct{ byDigest sync.Map } // string → Detail
+
+// Detail is what a model can do.
+type Detail struct {
+	Capabilities []string // as Ollama calls them; nil if it does not say
+	Context      int      // tokens that the model was trained for; 0 if not known
+}
+
+// Can reports whether a model has a capability; all have "".
+func (d Detail) Can(capability string) bool {
+	return capability == "" || slices.Contains(d.Capabilities, capability)
+}
+
+// detail is what a model can do. The host is only asked for a model that is not yet known.
+func (e *Engine) detail(ctx context.Context, host backend.Backend, model string) (Detail, error) {
+	var digest string
+	if e.opts.Digest != nil {
+		digest = e.opts.Digest(ctx, backend.CanonicalModel(model))
+	}
+	return e.details.show(ctx, host, model, digest)
+}
+
+// of are the details of models, of which the host is asked for a few at a time. Those of a
+// model that it cannot show are empty.
+func (k *details) of(ctx context.Context, host backend.Backend, models []backend.Model) []Detail {
+	all := make([]Detail, len(models))
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i, m := range models {
+		group.Go(func() error {
+			all[i], _ = k.show(ctx, host, m.Name, m.Digest) // listed without
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return all
+}
+
+// show asks the host for a model, unless it is known. One without a digest never is.
+func (k *details) show(ctx context.Context, host backend.Backend, model, digest string) (Detail, error) {
+	if known, ok := k.byDigest.Load(digest); ok {
+		return known.(Detail), nil
+	}
+	info, err := host.Show(ctx, model)
+	if err != nil {
+		return Detail{}, err
+	}
+	var found Detail
+	for _, c := range info.Capabilities {
+		found.Capabilities = append(found.Capabilities, string(c))
+	}
+	if length, ok := info.ModelInfo[fmt.Sprintf("%v.context_length", info.ModelInfo["general.architecture"])].(float64); ok {
+		found.Context = int(length)
+	}
+	if digest != "" {
+		k.byDigest.Store(digest, found)
+	}
+	return found, nil
+}

@@ -1,0 +1,357 @@
+package inference
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"ollama-mcp/cache"
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// EmbedRequest asks a model for vectors.
+type EmbedRequest struct {
+	Common
+	Input      []string // the texts; their vectors come in this order
+	Dimensions int      // length of the vectors, for models that can shorten them; 0 leaves it to the model
+}
+
+// Embeddings are the answer to an EmbedRequest.
+type Embeddings struct {
+	Vectors [][]float32 // one for each input
+	Notes   []string    // sentences that a reader of the vectors must know
+	Served  Served
+}
+
+// embedBatch is how many texts a host is sent at once. More save nothing, since it takes
+// them one by one, and one bad text fails them all.
+const embedBatch = 32
+
+// embedding is one EmbedRequest on its way through the engine.
+type embedding struct {
+	*Engine
+	EmbedRequest
+	call     *Call
+	settings *Settings
+	tracker  *tracker
+	began    time.Time
+	limit    time.Duration // 0 for no limit
+
+	rung      route.Rung
+	vectors   [][]float32    // one per input; nil while there is none
+	options   map[string]any // sent with the requests to the host at hand
+	pinned    string         // note about options of the caller that were overridden; "" if none were
+	truncated map[int]bool   // inputs of which only the beginning was embedded
+	keys      []cache.Key    // under which the vectors are cached; nil if they are not
+	cached    int            // vectors that were found in the cache
+	load      time.Duration  // spent by hosts to load the model
+	waited    bool           // for a slot
+	served    Served
+}
+
+// Embed answers a request for vectors. Vectors are cached text by text, equal texts are
+// embedded once, and all texts go to hosts of one model, or to a provider that the settings
+// say has the same model. The error is a *fault.Error.
+func (e *Engine) Embed(ctx context.Context, req EmbedRequest) (got *Embeddings, err error) {
+	call, end := e.callOf(&req.Common, "embed")
+	defer func() { end(err) }()
+	if err := e.permit(req.Common); err != nil {
+		return nil, err
+	}
+	if len(req.Input) == 0 {
+		return nil, fault.Invalidf(`argument "input" must not be empty`)
+	}
+	m := &embedding{
+		Engine: e, EmbedRequest: req, call: call, settings: e.opts.Settings(), tracker: new(tracker),
+		began: time.Now(), limit: cmp.Or(req.Timeout, e.opts.Timeout), vectors: make([][]float32, len(req.Input)),
+		served: Served{Trace: call.Trace, Requested: req.Model, Model: req.Model, Source: Local},
+	}
+	call.follow(m.tracker)
+	if m.limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, m.limit)
+		defer cancel()
+	}
+	err = m.run(ctx)
+	m.served.Total, m.served.Load = time.Since(m.began).Milliseconds(), new(m.load.Milliseconds())
+	call.served(m.served)
+	if err != nil {
+		return nil, m.explain(ctx, err)
+	}
+	return &Embeddings{Vectors: m.vectors, Notes: m.notes(), Served: m.served}, nil
+}
+
+// run embeds what is not cached, by each rung in turn until one has embedded all.
+func (m *embedding) run(ctx context.Context) (err error) {
+	m.recall(ctx)
+	defer m.copyEqual()
+	for i, rung := range m.rungs() {
+		m.rung = rung
+		if i > 0 {
+			m.served.Passed = append(m.served.Passed, fmt.Sprintf("%s (%v)", m.Model, err))
+			m.served.Model, m.served.Rung, m.served.Source = rung.String(), i+1, Local
+			if rung.Cloud {
+				m.served.Source = Cloud
+			}
+		}
+		if err = m.embedAll(ctx); err == nil || ctx.Err() != nil || !curable(err) {
+			break
+		}
+	}
+	if err == nil && m.cached == len(m.Input) {
+		m.served.Source = Cached
+	}
+	return err
+}
+
+// rungs are the model on our own hosts, and the providers that have the same one, as far
+// as the request may leave for them.
+func (m *embedding) rungs() []route.Rung {
+	own := route.Rung{Model: backend.CanonicalModel(m.Model)}
+	all := []route.Rung{own}
+	same, err := m.settings.ladders().Of(m.settings.Models[own.Model].SameAs...)
+	if err != nil || m.Host != "" {
+		return all
+	}
+	for _, rung := range same {
+		local := m.LocalOnly || m.Caller.LocalOnly || m.opts.NoCloud
+		if rung.Cloud && local || m.settings.lender(m.opts.Hosts, rung) == nil {
+			continue
+		}
+		all = append(all, rung)
+	}
+	return all
+}
+
+// embedAll embeds the inputs that have no vector, by the rung at hand.
+func (m *embedding) embedAll(ctx context.Context) error {
+	for batch := range slices.Chunk(m.missing(), embedBatch) {
+		bytes := 0
+		for _, i := range batch {
+			bytes += len(m.Input[i])
+		}
+		need, asked := m.need(&m.Common, m.rung.Model, bytes, nil), time.Now() // the deadline is that of ctx
+		need.OnWait = func(standing func() route.Standing) {
+			m.waited = true
+			m.tracker.queued(standing)
+			s := standing()
+			m.call.event(Event{Kind: Queued, Model: m.rung.Model, Place: s.Place, Wait: s.Expect})
+		}
+		need.OnRetry = func(r route.Retry) {
+			m.tracker.retrying(r)
+			m.call.event(Event{Kind: Retried, Model: m.rung.Model, Host: r.Host, Err: r.Err, Wait: r.In})
+		}
+		err := m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
+			m.granted(lease, time.Since(asked))
+			return m.embed(ctx, lease.Host, batch)
+		})
+		if err != nil {
+			return err
+		}
+		m.keep(batch)
+	}
+	return nil
+}
+
+// missing are the inputs that have no vector, and of equal ones the first.
+func (m *embedding) missing() (all []int) {
+	seen := make(map[string]bool)
+	for i, text := range m.Input {
+		if m.vectors[i] == nil && !seen[text] {
+			seen[text] = true
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// copyEqual gives inputs the vector of an equal one.
+func (m *embedding) copyEqual() {
+	first := make(map[string]int)
+	for i, text := range m.Input {
+		if m.vectors[i] != nil {
+			first[text] = i
+		}
+	}
+	for i, text := range m.Input {
+		from, ok := first[text]
+		if m.vectors[i] == nil && ok {
+			m.vectors[i] = m.vectors[from]
+			if m.truncated[from] {
+				m.truncated[i] = true
+			}
+		}
+	}
+}
+
+// done is how many inputs have a vector.
+func (m *embedding) done() (n int) {
+	for _, v := range m.vectors {
+		if v != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// granted takes in what a lease says about a batch that has waited for it so long.
+func (m *embedding) granted(lease *pool.Lease, waited time.Duration) {
+	m.options = leasedOptions(m.Options, lease)
+	m.served.Host = lease.Host.Name()
+	m.served.Queue += waited.Milliseconds()
+	if lease.Attempt > 1 {
+		m.served.Retries++
+	}
+	if m.served.Overridden = lease.Overridden; len(lease.Overridden) > 0 {
+		m.pinned = overridden(lease)
+	}
+	m.tracker.is(Progress{State: Embedding, Host: lease.Host.Name(), Since: time.Now(), Done: m.done(), Of: len(m.Input)})
+	m.call.event(Event{Kind: Granted, Model: m.rung.Model, Host: lease.Host.Name(), Attempt: lease.Attempt, Wait: waited})
+}
+
+// embed embeds some of the inputs. If the host refuses them, it tries them one by one, to
+// find and name the bad one. Like a prompt, a text that is too long is only cut when the
+// host is asked to, so that the caller can be told.
+func (m *embedding) embed(ctx context.Context, host backend.Backend, batch []int) error {
+	err := m.send(ctx, host, batch, false)
+	tooLong := errors.Is(err, backend.TooLong)
+	refused := tooLong || errors.Is(err, backend.Request)
+	if tooLong && len(batch) == 1 {
+		a := &attempt{host: host, rung: m.rung, params: attemptParams{options: m.options}}
+		long := m.tooLong(ctx, a, &m.Common, len(m.Input[batch[0]]), err)
+		long.ofEmbed = true
+		err = long
+	}
+	switch {
+	case refused && len(batch) > 1:
+		for i := range batch {
+			if err := m.embed(ctx, host, batch[i:i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	case tooLong && m.mayTruncate(&m.Common):
+		if m.truncated == nil {
+			m.truncated = make(map[int]bool)
+		}
+		m.truncated[batch[0]] = true
+		return m.send(ctx, host, batch, true)
+	case refused && len(m.Input) > 1:
+		return fmt.Errorf("input[%d]: %w", batch[0], err)
+	}
+	return err
+}
+
+func (m *embedding) send(ctx context.Context, host backend.Backend, batch []int, truncate bool) error {
+	texts := make([]string, len(batch))
+	for at, i := range batch {
+		texts[at] = m.Input[i]
+	}
+	req := &backend.EmbedRequest{Model: m.rung.Model, Input: texts, Truncate: &truncate, Dimensions: m.Dimensions, Options: m.options}
+	if m.rung.Provider == "" {
+		req.Model, req.KeepAlive = m.Model, m.settings.keepAlive(m.Model, m.KeepAlive)
+	}
+	got, err := host.Embed(ctx, req)
+	if err != nil {
+		return err
+	}
+	for at, i := range batch {
+		m.vectors[i] = got.Embeddings[at]
+	}
+	m.served.TokensIn += got.PromptEvalCount
+	m.load += got.LoadDuration
+	return nil
+}
+
+// recall takes the vectors that are cached, and sets the keys of all that may be.
+func (m *embedding) recall(ctx context.Context) {
+	if m.Cache == cache.Off || m.opts.CacheMode == "off" {
+		return
+	}
+	model := m.settings.spell(m.Model)
+	digest, err := m.digest(ctx, m.settings, model)
+	if err != nil {
+		return
+	}
+	scope := cache.Scope{Tenant: m.Caller.Tenant, Tool: "embed", Model: model, Digest: digest}
+	keys := make([]cache.Key, len(m.Input))
+	for i, text := range m.Input {
+		if keys[i], err = cache.KeyOf(scope, []any{text, m.Dimensions, m.Options, m.Host}); err != nil {
+			return
+		}
+		if m.Cache == cache.Refresh {
+			continue
+		}
+		if entry, ok := m.answers.Get(keys[i]); ok {
+			m.vectors[i] = entry.Value.(vector)
+			m.cached++
+		}
+	}
+	m.keys = keys
+}
+
+// keep caches the vectors of a batch that are of the whole text, and of our own model.
+func (m *embedding) keep(batch []int) {
+	if m.keys == nil || m.rung.Provider != "" {
+		return
+	}
+	for _, i := range batch {
+		if !m.truncated[i] {
+			m.answers.Set(m.keys[i], cache.Entry{Value: vector(slices.Clone(m.vectors[i]))})
+		}
+	}
+}
+
+// notes are what the reader of the vectors must know about them.
+func (m *embedding) notes() (notes []string) {
+	if len(m.served.Passed) > 0 {
+		notes = append(notes, fmt.Sprintf("Embedded by %s instead of %s.", m.served.Model, strings.Join(m.served.Passed, ", ")))
+	}
+	if m.pinned != "" {
+		notes = append(notes, m.pinned)
+	}
+	if len(m.truncated) > 0 {
+		var names []string
+		for _, i := range slices.Sorted(maps.Keys(m.truncated)) {
+			names = append(names, fmt.Sprintf("input[%d]", i))
+		}
+		notes = append(notes, "Longer than the model's context, so only their beginning was embedded: "+strings.Join(names, ", ")+".")
+	}
+	if length := len(m.vectors[0]); m.Dimensions != 0 && m.Dimensions != length {
+		notes = append(notes, fmt.Sprintf("The model gives vectors of %d dimensions, not %d.", length, m.Dimensions))
+	}
+	return notes
+}
+
+// explain says why texts were not embedded, or not all.
+func (m *embedding) explain(ctx context.Context, err error) *fault.Error {
+	long, ok := errors.AsType[*pool.QueueTimeoutError](err)
+	queued := ok && (m.waited || long.RetryAfter > 0)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return cancelled(ctx)
+	case ctx.Err() == nil || queued:
+		t := &task{Engine: m.Engine, Request: Request{Common: m.Common}, settings: m.settings}
+		e := t.explainRung(ctx, failedRung{rung: m.rung, got: &result{served: Served{Requested: m.Model}}, err: err})
+		if e.Code == fault.ModelNotFound && m.settings.isAlias(m.Model) {
+			e.Hint = "it is an alias, which embed does not know, since the vectors of two models do not compare; name the model itself"
+		}
+		return e
+	}
+	late := &fault.Error{
+		Code: fault.Timeout, Retryable: true, Hint: "allow more with timeout_seconds, or embed fewer texts in a call",
+		Message: fmt.Sprintf("%s: %d of %d texts were embedded when the time limit of %v was reached", m.Model, m.done(), len(m.Input), m.limit),
+	}
+	if m.keys != nil && len(m.Input) > 1 {
+		late.Hint += "; the same call continues from there, since vectors are cached"
+	}
+	return late
+}

@@ -1,0 +1,187 @@
+// Package inference is how a request to a model gets its answer.
+//
+// It promises that every request ends, within its time limit, in one complete answer
+// that says what served it, in what there was of an answer when the time was over, or
+// in a coded error with a next step; and that each call leaves one Record. On the way a
+// request passes the cache, the ladder of models that may answer it, and the pool of
+// hosts. What a client sees of requests and responses, and by which protocol, is left to
+// the packages that use the Engine.
+//
+// Start reading at Engine.Do: it names the steps in their order.
+package inference
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"ollama-mcp/cache"
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// Lender lends out hosts that can serve a model.
+type Lender interface {
+	// With lends a host that meets the need to use, and takes it back. It may call use
+	// again when a host fails, and twice at once if the need says HedgeAfter.
+	With(ctx context.Context, need route.Need, use func(context.Context, *pool.Lease) error) error
+}
+
+// Hosts are the configured hosts; *pool.Pool implements it.
+type Hosts interface {
+	Lender
+	// Hosts returns all hosts, for requests that need no slot.
+	Hosts() []backend.Backend
+	// Stats returns the state of the hosts and of the queue. It does no input or output.
+	Stats() pool.Stats
+}
+
+// Options describe an engine. Only Hosts is required.
+type Options struct {
+	Hosts Hosts
+	// Settings returns the settings that hold at the moment. Each request takes one
+	// snapshot of them. nil means that there are none.
+	Settings func() *Settings
+	// Digest returns the digest by which models of the same name are told apart, or "" if
+	// no host is known to have the model, whose answers are then not cached. nil makes
+	// models of one name equal.
+	Digest func(ctx context.Context, model string) string
+
+	// Timeout bounds a request that has none of its own; 0 means no limit.
+	Timeout time.Duration
+	// FallbackAfter is how long a request waits for a slot before the next model of its
+	// ladder is tried; 0 means as long as its share of the time lasts.
+	FallbackAfter time.Duration
+	// HedgeAfter is how long a host may take to begin an answer before a second one is
+	// asked too; the first to answer is taken. 0 means never.
+	HedgeAfter time.Duration
+	NoCloud    bool // no request may leave for a cloud
+	// ContextGuard says what happens to a prompt that exceeds the context: "warn" has it
+	// truncated with a note, "off" has it truncated without asking first, and anything
+	// else leaves it to the next model of the ladder, or refuses it.
+	ContextGuard string
+	// RawRunner sends the options that a model is loaded with as each caller wants them,
+	// even if the model has to be reloaded for that.
+	RawRunner bool
+
+	// Cache bounds the answers that are cached; the zero Options cache none.
+	Cache cache.Options
+	// CacheMode says which requests may use the cache: "off" none, "deterministic" those
+	// that would get the same answer again, and anything else all.
+	CacheMode string
+	// Semantic configures answers to paraphrased questions; nil turns them off.
+	Semantic *SemanticOptions
+
+	Observer Observer     // is told of calls; nil means nobody is
+	Log      *slog.Logger // nil discards
+}
+
+// Engine answers requests. Use New to make one, and Close it when no calls are left.
+// Its methods are safe for concurrent use.
+type Engine struct {
+	opts     Options
+	answers  *cache.Cache[*tracker]
+	semantic *semanticCache // nil if it is off
+
+	details details
+	loads   loads
+	ladders ladders
+	tokens  tokenCounts
+
+	// life is the context of work that outlives the call which began it.
+	life       context.Context
+	end        context.CancelFunc
+	background sync.WaitGroup
+}
+
+// New makes an engine. It starts no work but the maintenance of the cache.
+func New(o Options) (*Engine, error) {
+	if o.Hosts == nil {
+		return nil, fmt.Errorf("inference: Hosts: must be set")
+	}
+	if o.Settings == nil {
+		none := new(Settings)
+		o.Settings = func() *Settings { return none }
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	answers, err := cache.New[*tracker](o.Cache)
+	if err != nil {
+		return nil, fmt.Errorf("inference: %w", err)
+	}
+	e := &Engine{opts: o, answers: answers}
+	if o.Semantic != nil {
+		if e.semantic, err = newSemanticCache(*o.Semantic); err != nil {
+			answers.Close()
+			return nil, fmt.Errorf("inference: %w", err)
+		}
+	}
+	e.life, e.end = context.WithCancel(context.Background())
+	return e, nil
+}
+
+// Close ends all work that is under way, whose callers get an error, and returns when it
+// has ended.
+func (e *Engine) Close() {
+	e.answers.Close()
+	e.end()
+	e.background.Wait()
+}
+
+// Do answers a request for text. The error is a *fault.Error.
+//
+// The way of a request: it is checked, looked up in the cache, and joined with an
+// identical one that is in flight. Otherwise a cached answer to a paraphrase may serve,
+// and else the models of its ladder are tried in turn, each on a host that the pool
+// lends. The answer is cached if it may be, and filtered.
+func (e *Engine) Do(ctx context.Context, req Request) (resp *Response, err error) {
+	call, end := e.callOf(&req.Common, req.Kind.String())
+	defer func() { end(err) }()
+	t, err := e.newTask(req, call)
+	if err != nil {
+		return nil, err
+	}
+	got, err := t.fetch(ctx)
+	if err != nil {
+		return nil, t.filterError(err)
+	}
+	if resp, err = t.respond(got); err != nil {
+		return nil, t.filterError(err)
+	}
+	if err := t.filter(ctx, resp); err != nil {
+		return nil, err
+	}
+	call.served(resp.Served)
+	return resp, nil
+}
+
+// Forget removes cached answers, those of one model or, for "", all. It returns their
+// number. It fails if model cannot be a model's name.
+func (e *Engine) Forget(model string) (removed int, err error) {
+	if err := checkName("model", model); err != nil {
+		return 0, err
+	}
+	name := backend.CanonicalModel(model)
+	removed = e.answers.Delete(func(s cache.Scope) bool { return model == "" || s.Model == name })
+	e.semantic.forget(func(of string) bool { return model == "" || of == name })
+	return removed, nil
+}
+
+// Status is the state of an engine, and of the hosts that it uses.
+type Status struct {
+	Hosts    pool.Stats
+	Cache    cache.Stats
+	Semantic *SemanticStats // nil if the semantic cache is off
+	Ladders  []LadderStatus // those in trouble, of models that the caller may use
+}
+
+// Status returns the state of the engine, as far as a caller may see it. It does no input
+// or output.
+func (e *Engine) Status(who caller.Caller) Status {
+	return Status{Hosts: e.opts.Hosts.Stats(), Cache: e.answers.Stats(), Semantic: e.semantic.stats(), Ladders: e.ladders.status(who)}
+}

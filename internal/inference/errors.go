@@ -1,0 +1,167 @@
+package inference
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/moderation"
+	"ollama-mcp/internal/nearest"
+	"ollama-mcp/internal/route"
+)
+
+// explain turns any failure of a request for a model into one that its caller can act on.
+func explain(model string, err error) *fault.Error {
+	e := fault.Of(err)
+	failed, ok := errors.AsType[*backend.Error](err)
+	if ok && e.Code == fault.ModelNotFound && model != "" {
+		e.Message = fmt.Sprintf("%s: model %q is not installed", failed.Host, model)
+		if pullable.MatchString(model) {
+			e.Hint = fmt.Sprintf("install it with `ollama pull %s`", model)
+		}
+	}
+	return e
+}
+
+// explainRung says why a rung did not answer.
+func (t *task) explainRung(ctx context.Context, f failedRung) *fault.Error {
+	e := explain(f.name(), f.err)
+	switch {
+	case f.rung.Provider != "":
+		ofProvider(e, f.rung)
+	case e.Code == fault.ModelNotFound:
+		t.suggest(ctx, f.name(), e)
+	default:
+		e.Message = f.rung.String() + ": " + e.Message
+	}
+	if f.got.answer != nil {
+		e.Partial = moderation.Clean(f.got.answer.Text)
+	}
+	return e
+}
+
+// ofProvider makes an explanation fit a rung that none of our own hosts serves.
+func ofProvider(e *fault.Error, rung route.Rung) {
+	switch e.Code {
+	case fault.ModelNotFound:
+		e.Message = fmt.Sprintf("%s has no model %q", rung.Provider, rung.Model)
+		e.Hint = "ask for one that it serves"
+	case fault.NoHost:
+		e.Hint = "try again later, or use another model"
+	case fault.Unauthorized:
+		e.Hint = "this server's key for " + rung.Provider + " is not accepted: ask whoever runs the server"
+	case fault.ContextTooLong:
+		e.Hint = "send less, or use another model"
+	case fault.InvalidArgument:
+		e.Hint = "change what it objects to, or use another model"
+	case fault.Upstream:
+		e.Hint = "try again, or use another model"
+	}
+	e.Message = rung.String() + ": " + e.Message
+}
+
+// suggest adds to a model_not_found the names of installed models, and of aliases, that the
+// caller may have meant. It asks the hosts, and does without those that are slow.
+func (t *task) suggest(ctx context.Context, model string, e *fault.Error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	var known []string
+	for _, alias := range t.settings.aliases(t.Caller, "") {
+		known = append(known, strings.TrimSuffix(alias, ":latest"))
+	}
+	for _, host := range t.opts.Hosts.Hosts() {
+		models, err := host.Models(ctx)
+		if err != nil {
+			continue
+		}
+		for _, m := range models {
+			if t.Caller.MayUse(backend.CanonicalModel(m.Name)) {
+				known = append(known, strings.TrimSuffix(m.Name, ":latest"))
+			}
+		}
+	}
+	slices.Sort(known)
+	const most = 5
+	switch near := nearest.Names(model, known, most); {
+	case len(near) > 0:
+		e.Hint += "; or did you mean " + strings.Join(quoted(near), " or ") + "?"
+	case len(known) > 0:
+		e.Hint += "; known are " + strings.Join(quoted(known[:min(len(known), most)]), ", ")
+	}
+}
+
+// tooLate says why a request had no answer, or no complete one, when its time was over.
+// a is the attempt that was under way; nil for none.
+func (t *task) tooLate(come *backend.Answer, a *attempt) *fault.Error {
+	if a == nil {
+		return t.notAsked()
+	}
+	e := &fault.Error{Code: fault.Timeout, Retryable: true, Hint: "allow more with timeout_seconds"}
+	switch {
+	case come.Text != "":
+		e.Message = fmt.Sprintf("the time limit of %v was reached before the answer was complete", t.limit)
+	case come.Tokens > 0:
+		e.Message = fmt.Sprintf("the model was still thinking, after %d tokens, when the time limit of %v was reached", come.Tokens, t.limit)
+		e.Hint = "set think to false, or to \"low\" for models that know that, or allow more with timeout_seconds"
+	case t.finishLoading(a):
+		e = t.stillLoading()
+	default:
+		e.Message = fmt.Sprintf("%s had not begun to answer when the time limit of %v was reached", a.host.Name(), t.limit)
+		e.Hint = "allow more with timeout_seconds; if it happens again, check with status whether the host is well"
+	}
+	e.Message = t.Model + ": " + e.Message
+	return e
+}
+
+// notAsked says why no host was at work on a request when its time was over.
+func (t *task) notAsked() *fault.Error {
+	if t.loads.isLoading(backend.CanonicalModel(t.Model)) {
+		e := t.stillLoading()
+		e.Message = t.Model + ": " + e.Message
+		return e
+	}
+	blocked := t.tracker.blockedBy()
+	if blocked == nil {
+		return &fault.Error{
+			Code: fault.Timeout, Message: fmt.Sprintf("the time limit of %v was reached before a host was asked", t.limit),
+			Retryable: true, Hint: "allow more with timeout_seconds",
+		}
+	}
+	e := explain(t.Model, blocked)
+	if e.Code != fault.QueueTimeout {
+		e.Message = fmt.Sprintf("%s: the time limit of %v was reached; %s", t.Model, t.limit, e.Message)
+	}
+	return e
+}
+
+// stillLoading is the error of a request that has waited for its model in vain.
+func (t *task) stillLoading() *fault.Error {
+	return &fault.Error{
+		Code: fault.Timeout, Message: fmt.Sprintf("the time limit of %v was reached before there was an answer", t.limit), Retryable: true,
+		Hint: "the model was probably not in memory; it goes on loading, so call again in a minute",
+	}
+}
+
+// cancelled is the error of a call that was ended, by its client or by the server.
+func cancelled(ctx context.Context) *fault.Error {
+	e := fault.Of(context.Canceled)
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		e.Message += ": " + cause.Error()
+		e.Hint, e.Retryable = "call again when the server is back", true
+	}
+	return e
+}
+
+func quoted(names []string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = strconv.Quote(name)
+	}
+	return out
+}

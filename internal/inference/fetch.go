@@ -1,0 +1,177 @@
+package inference
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"ollama-mcp/cache"
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/route"
+)
+
+// variant tells apart requests that may get the same cached answer, but must not share
+// one in flight: one would be bound by what the other has asked for.
+type variant struct {
+	priority      route.Priority
+	minSimilarity float64
+	exactOnly     bool
+}
+
+// fetch gets the answer to a request: a cached one, that of an identical request in
+// flight, or its own. It is clean.
+func (t *task) fetch(ctx context.Context) (*result, error) {
+	lookup := cache.Lookup{Deadline: t.deadline, Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly}}
+	lookup.Policy, lookup.Key = t.cachePolicy(ctx)
+	var remember func(cache.Key, *result)
+	fill := func(ctx context.Context, waiters cache.Waiters[*tracker]) (e cache.Entry, keep bool, err error) {
+		e, keep, remember, err = t.fill(ctx, lookup.Policy, waiters)
+		return e, keep, err
+	}
+	look := func(tr *tracker) {
+		t.tracker = tr
+		t.call.follow(tr)
+	}
+	entry, source, err := t.answers.Fetch(ctx, lookup, look, fill)
+	if err != nil {
+		return t.missed(ctx, entry, source, err)
+	}
+	shared := entry.Value.(*result)
+	if source == cache.Miss && remember != nil { // only now is the answer found under its key
+		remember(lookup.Key, shared)
+	}
+	return shared.shared(source, entry, time.Since(t.began)), nil
+}
+
+// fill answers the request itself, or finds the answer to a similar one. remember notes
+// the request as one that may be paraphrased; it is nil if there is nothing to note.
+func (t *task) fill(ctx context.Context, policy cache.Policy, waiters cache.Waiters[*tracker]) (e cache.Entry, keep bool, remember func(cache.Key, *result), err error) {
+	tr := new(tracker)
+	waiters.Report(tr)
+	if policy == cache.Auto {
+		var found *result
+		if found, remember = t.similar(ctx); found != nil {
+			return cache.Entry{Value: found}, false, nil, nil
+		}
+	}
+	c := &climb{task: t, tracker: tr, deadline: waiters.Deadline}
+	got, err := c.run(ctx)
+	if err != nil {
+		return cache.Entry{Value: got}, false, nil, err
+	}
+	got.clean() // before it is cached, so that a hit need not
+	keep = got.cacheable()
+	if !keep {
+		remember = nil
+	}
+	return cache.Entry{Value: got, Took: time.Since(t.began)}, keep, remember, nil
+}
+
+// cachePolicy says how a request may use the cache, and under which key.
+func (t *task) cachePolicy(ctx context.Context) (cache.Policy, cache.Key) {
+	policy := cmp.Or(t.Cache, cache.Auto)
+	if t.opts.CacheMode == "off" || t.opts.CacheMode == "deterministic" && !t.deterministic() {
+		policy = cache.Off
+	}
+	if policy == cache.Off {
+		return cache.Off, cache.Key{}
+	}
+	key, err := t.cacheKey(ctx, t.identity())
+	if err != nil { // it cannot be told apart from others, so it is not cached
+		return cache.Off, key
+	}
+	return policy, key
+}
+
+// cacheKey is the key of the answer to a request, of whose prompt identity is the whole
+// or a part.
+func (t *task) cacheKey(ctx context.Context, identity any) (cache.Key, error) {
+	model := t.settings.spell(t.Model)
+	digest, err := t.digest(ctx, t.settings, model)
+	if err != nil {
+		return cache.Key{}, err
+	}
+	return cache.KeyOf(
+		cache.Scope{Tenant: t.Caller.Tenant, Tool: t.scope, Model: model, Digest: digest},
+		// All that an answer depends on beside the scope. Names and order are part of keys.
+		struct {
+			Request   any
+			Options   map[string]any
+			Format    json.RawMessage     `json:",omitempty"`
+			Think     *backend.ThinkValue `json:",omitempty"`
+			MayCut    bool
+			Fallback  []string `json:",omitempty"`
+			LocalOnly bool
+			Host      string
+		}{
+			identity, t.Options, t.Format, t.Think, t.mayTruncate(&t.Common), t.Fallback, t.LocalOnly || t.Caller.LocalOnly, t.Host,
+		})
+}
+
+// digest tells apart what has gone by the name of a model, or of an alias, for which its
+// first rung counts: no other answer is cached. It fails for a model that no host is known
+// to have.
+func (e *Engine) digest(ctx context.Context, s *Settings, model string) (string, error) {
+	if e.opts.Digest == nil {
+		return "", nil
+	}
+	rungs, err := s.ladders().Of(model)
+	if err != nil {
+		return "", err
+	}
+	first := rungs[0]
+	if first.Provider != "" {
+		return first.Provider + "/" + first.Model, nil
+	}
+	digest := e.opts.Digest(ctx, first.Model)
+	if digest == "" {
+		err = errors.New("no host is known to have " + first.Model)
+	}
+	return digest, err
+}
+
+// missed is what there is for a request that gets no complete answer: as much of one as
+// had arrived when its time was over, or the reason. source is where it was to come from.
+func (t *task) missed(ctx context.Context, entry cache.Entry, source cache.Source, err error) (*result, error) {
+	if p, ok := errors.AsType[*cache.PanicError](err); ok {
+		panic(fmt.Sprintf("%v\n%s", p.Value, p.Stack)) // as if it had happened here
+	}
+	isOver := errors.Is(ctx.Err(), context.DeadlineExceeded) || !t.deadline.IsZero() && !time.Now().Before(t.deadline)
+	if ctx.Err() == nil && !isOver {
+		if got, ok := entry.Value.(*result); ok {
+			t.call.served(got.served)
+		}
+		return nil, explain(t.Model, err)
+	}
+	if t.tracker == nil {
+		t.tracker = new(tracker)
+	}
+	got, a := t.tracker.partial()
+	got.clean()
+	if source == cache.Coalesced {
+		got.served.Source = Coalesced
+	}
+	got.served.Total = time.Since(t.began).Milliseconds()
+	t.call.served(got.served)
+	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil, t.withPartial(cancelled(ctx), got)
+	}
+	if t.format == nil && got.answer.Text != "" { // some text is better than none
+		got.answer.DoneReason = doneTimeout
+		return got, nil
+	}
+	return nil, t.withPartial(t.tooLate(got.answer, a), got)
+}
+
+// withPartial is an error with what had arrived of an answer.
+func (t *task) withPartial(e *fault.Error, got *result) *fault.Error {
+	e.Partial = got.answer.Text
+	if t.wantsThoughts() {
+		e.Thinking = got.answer.Thinking
+	}
+	return e
+}

@@ -1,0 +1,139 @@
+package inference
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/pool"
+)
+
+// errTooLate ends the attempt of a rung that is not in time, so that the next is tried
+// while there is time for it.
+var errTooLate = errors.New("too late")
+
+// hostTooLate is an errTooLate for which a host is to blame, if it was asked.
+type hostTooLate struct{ why string }
+
+func (e *hostTooLate) Error() string { return errTooLate.Error() + ": " + e.why }
+
+// Is implements what errors.Is looks for.
+func (e *hostTooLate) Is(target error) bool { return target == errTooLate || target == pool.ErrTooSlow }
+
+// Fault implements fault.Explainer.
+func (e *hostTooLate) Fault() *fault.Error {
+	return &fault.Error{Code: fault.Timeout, Message: e.Error(), Retryable: true, Hint: "allow more with timeout_seconds"}
+}
+
+// noSlot is an errTooLate of a rung that was given no slot.
+type noSlot struct {
+	wait time.Duration // that is expected; 0 if not known
+	why  string
+}
+
+func (e *noSlot) Error() string { return errTooLate.Error() + ": " + e.why }
+
+// Is implements what errors.Is looks for.
+func (e *noSlot) Is(target error) bool { return target == errTooLate }
+
+// Fault implements fault.Explainer.
+func (e *noSlot) Fault() *fault.Error {
+	f := (&pool.QueueTimeoutError{RetryAfter: e.wait}).Fault()
+	f.Message = e.Error()
+	return f
+}
+
+// patience limits how long a rung may take to begin its answer, so that each rung behind
+// it has as much time, and how long it may wait for a slot. Once the answer has begun, it
+// may take all of the request's time.
+type patience struct {
+	cancel  context.CancelCauseFunc
+	began   time.Time
+	share   func() time.Duration // from began; 0 for no limit. It moves with the deadline
+	maxWait time.Duration        // for a slot; 0 for no limit but the share
+
+	mu          sync.Mutex // guards what follows
+	wait, begin *time.Timer
+}
+
+// limitStart returns ctx, which also ends when the patience with a rung does that has
+// others behind it.
+func (c *climb) limitStart(ctx context.Context, others int) (context.Context, *patience) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	p := &patience{cancel: cancel, began: time.Now(), share: func() time.Duration { return 0 }}
+	if others == 0 {
+		return ctx, p
+	}
+	p.share = func() time.Duration {
+		deadline := c.deadline()
+		if deadline.IsZero() {
+			return 0
+		}
+		return max(deadline.Sub(p.began)/time.Duration(others+1), time.Millisecond)
+	}
+	p.maxWait = c.opts.FallbackAfter
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if share := p.share(); share > 0 {
+		p.begin = time.AfterFunc(share, p.lateStart)
+	}
+	if p.maxWait > 0 {
+		p.wait = time.AfterFunc(p.maxWait, func() {
+			cancel(&noSlot{why: fmt.Sprintf("no slot came free within %v", p.maxWait.Round(time.Millisecond))})
+		})
+	}
+	return ctx, p
+}
+
+// lateStart ends the attempt if its share of the time is over. A caller with more time may
+// have joined since: then it goes on.
+func (p *patience) lateStart() {
+	share := p.share()
+	if share == 0 {
+		return
+	}
+	if left := share - time.Since(p.began); left > 0 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.begin != nil {
+			p.begin.Reset(left)
+		}
+		return
+	}
+	p.cancel(&hostTooLate{fmt.Sprintf("no answer had begun within its share of the time, %v", share.Round(time.Millisecond))})
+}
+
+// expect ends a wait for a slot at once that is expected to last too long.
+func (p *patience) expect(wait time.Duration) {
+	most := p.share()
+	if p.maxWait > 0 && (most == 0 || p.maxWait < most) {
+		most = p.maxWait
+	}
+	if most > 0 && wait > most {
+		p.cancel(&noSlot{wait, fmt.Sprintf("no slot would come free in time: the wait is about %.0f s, and %v are left",
+			math.Ceil(wait.Seconds()), most.Round(time.Millisecond))})
+	}
+}
+
+// granted ends the limit for the wait, answered that for the answer.
+func (p *patience) granted()  { p.end(&p.wait) }
+func (p *patience) answered() { p.end(&p.begin) }
+
+func (p *patience) end(timer **time.Timer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if *timer != nil {
+		(*timer).Stop()
+		*timer = nil
+	}
+}
+
+func (p *patience) stop() {
+	p.granted()
+	p.answered()
+	p.cancel(nil)
+}

@@ -1,0 +1,233 @@
+package inference
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"ollama-mcp/cache"
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/schema"
+)
+
+// Kind says which of Ollama's endpoints answers a request.
+type Kind int
+
+// The kinds.
+const (
+	Generate Kind = iota // one prompt is answered or continued
+	Chat                 // the next message of a conversation is written
+)
+
+func (k Kind) String() string {
+	if k == Chat {
+		return "chat"
+	}
+	return "generate"
+}
+
+// Common is what requests of every kind hold. Only Model is required.
+type Common struct {
+	Model   string         // as the caller names it: a model, an alias, or provider/model
+	Options map[string]any // Ollama's model options
+	// KeepAlive is how long the model stays in memory; nil leaves it to the settings and
+	// to the host.
+	KeepAlive *backend.Duration
+	// Truncate says whether input that exceeds the context is cut; nil leaves it to
+	// Options.ContextGuard.
+	Truncate  *bool
+	Timeout   time.Duration // 0 means Options.Timeout
+	Priority  route.Priority
+	Host      string // name of the only host that may answer; "" for any
+	Cache     cache.Policy
+	LocalOnly bool // the request may not leave for a cloud
+
+	Caller caller.Caller
+	Call   *Call // that the request is part of; nil makes it a call of its own
+}
+
+// Request asks a model for text.
+type Request struct {
+	Common
+	Kind Kind
+
+	// These are for Generate.
+	Prompt string
+	System string
+	Suffix string // text after the gap, for models that can insert
+	Raw    bool   // the prompt is sent without the model's template
+	Images []backend.ImageData
+
+	// These are for Chat.
+	Messages []backend.Message // not empty
+	Tools    []backend.Tool
+
+	Format   json.RawMessage     // "json" in quotes, or a JSON schema; nil for text
+	Think    *backend.ThinkValue // nil leaves it to the model
+	Fallback []string            // models to try if this one cannot answer; nil means those of the settings
+	// MinSimilarity is the least similarity, from 0 to 1, at which a cached answer to a
+	// paraphrase may be reused. It can only raise what is configured; 1 reuses none.
+	MinSimilarity float64
+}
+
+// wantsThoughts reports whether the thoughts of the model are to be returned.
+func (r *Request) wantsThoughts() bool { return r.Think != nil && r.Think.Bool() }
+
+// deterministic reports whether the same request gets the same answer.
+func (r *Request) deterministic() bool {
+	_, seeded := r.Options["seed"]
+	temperature, given := r.Options["temperature"].(float64)
+	return seeded || given && temperature == 0
+}
+
+// identity is the part of a request that its answer depends on, as JSON, without model
+// and parameters. Images are replaced by their hashes.
+func (r *Request) identity() any {
+	if r.Kind == Chat {
+		return []any{withHashes(r.Messages), r.Tools}
+	}
+	return []any{r.Prompt, r.System, r.Suffix, r.Raw, hashes(r.Images)}
+}
+
+// textSize is the text of the prompt, in bytes. Models read functions as JSON, or much
+// like it.
+func (r *Request) textSize() int {
+	n := len(r.Prompt) + len(r.System) + len(r.Suffix) + jsonSize(r.Tools)
+	for _, m := range r.Messages {
+		n += len(m.Content) + jsonSize(m.ToolCalls)
+	}
+	return n
+}
+
+// imageSize is the size of all images, in bytes.
+func (r *Request) imageSize() (n int) {
+	for _, image := range r.Images {
+		n += len(image)
+	}
+	for _, m := range r.Messages {
+		for _, image := range m.Images {
+			n += len(image)
+		}
+	}
+	return n
+}
+
+// hashes stand for images where these are only compared.
+func hashes(images []backend.ImageData) []backend.ImageData {
+	sums := make([]backend.ImageData, len(images))
+	for i, image := range images {
+		sum := sha256.Sum256(image)
+		sums[i] = sum[:]
+	}
+	return sums
+}
+
+// withHashes returns messages with the hashes of their images.
+func withHashes(messages []backend.Message) []backend.Message {
+	messages = slices.Clone(messages)
+	for i, m := range messages {
+		if len(m.Images) > 0 {
+			messages[i].Images = hashes(m.Images)
+		}
+	}
+	return messages
+}
+
+func jsonSize[T any](values []T) int {
+	if len(values) == 0 {
+		return 0
+	}
+	raw, err := json.Marshal(values)
+	if err != nil {
+		return 0 // the host refuses what cannot be sent
+	}
+	return len(raw)
+}
+
+// task is one request on its way through the engine.
+type task struct {
+	*Engine
+	Request
+	call     *Call
+	settings *Settings      // the one snapshot that the request goes by
+	scope    string         // under which its answer is cached
+	format   *schema.Format // that the answer must fit; nil for text
+	text     int            // bytes of text in the prompt
+	images   int            // bytes of images in the prompt
+	began    time.Time
+	limit    time.Duration // that the request may take; 0 for no limit
+	deadline time.Time     // when limit is over; the zero Time for never
+
+	// tracker is the state of the answer that the request waits for; nil before there is
+	// one.
+	tracker *tracker
+}
+
+// newTask checks a request. Its error is a *fault.Error.
+func (e *Engine) newTask(req Request, call *Call) (*task, error) {
+	t := &task{
+		Engine: e, Request: req, call: call, settings: e.opts.Settings(), scope: req.Kind.String(),
+		text: req.textSize(), images: req.imageSize(), began: time.Now(), limit: cmp.Or(req.Timeout, e.opts.Timeout),
+	}
+	if t.limit > 0 {
+		t.deadline = t.began.Add(t.limit)
+	}
+	if err := e.permit(req.Common); err != nil {
+		return nil, err
+	}
+	for i, name := range req.Fallback {
+		if err := checkName(fmt.Sprintf("fallback_models[%d]", i), name); err != nil {
+			return nil, err
+		}
+		if err := mayUse(req.Caller, name); err != nil {
+			return nil, err
+		}
+	}
+	if req.Kind == Chat && len(req.Messages) == 0 {
+		return nil, fault.Invalidf(`argument "messages" must not be empty`)
+	}
+	if len(req.Format) > 0 {
+		format, err := schema.CompileFormat(req.Format)
+		if err != nil {
+			return nil, fault.Invalidf(`argument "format" %v`, err)
+		}
+		t.format = format
+	}
+	return t, nil
+}
+
+// permit refuses what is no model's name, a model that the caller may not use, and a host
+// that does not exist.
+func (e *Engine) permit(c Common) error {
+	if err := checkName("model", c.Model); err != nil {
+		return err
+	}
+	if _, err := e.hosts(c.Host); err != nil {
+		return err
+	}
+	return mayUse(c.Caller, c.Model)
+}
+
+func mayUse(who caller.Caller, model string) error {
+	if who.MayUse(backend.CanonicalModel(model)) {
+		return nil
+	}
+	return &fault.Error{
+		Code: fault.Forbidden, Message: fmt.Sprintf("%q may not use the model %q", who.ID, model),
+		Hint: "use one that list-models names",
+	}
+}
+
+// mayTruncate reports whether a host may cut input that exceeds the context.
+func (e *Engine) mayTruncate(c *Common) bool {
+	if c.Truncate != nil {
+		return *c.Truncate
+	}
+	return e.opts.ContextGuard == "warn" || e.opts.ContextGuard == "off"
+}

@@ -1,0 +1,262 @@
+package inference
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"ollama-mcp/cache"
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/moderation"
+	"ollama-mcp/internal/schema"
+)
+
+// Response is the answer to a request.
+type Response struct {
+	Text     string
+	Thinking string // "" unless the request asked for it
+	// Data is the JSON object that the request's Format asked for, or {"tool_calls": […]}
+	// if the model wants functions called; nil for any other answer.
+	Data   map[string]any
+	Notes  []string // sentences that a reader of the answer must know
+	Served Served
+}
+
+// Served says what served a call. Times are in milliseconds.
+type Served struct {
+	Trace           string   `json:"trace_id"`
+	Requested       string   `json:"requested_model"`
+	Model           string   `json:"model"`
+	Host            string   `json:"host"`
+	Source          Source   `json:"source"`
+	Age             float64  `json:"age_seconds,omitempty"` // of a cached answer
+	Similarity      float64  `json:"similarity,omitempty"`  // of the request that a cached answer was given to; 0 for the same one
+	Rung            int      `json:"rung,omitempty"`        // of the model's ladder, from 1
+	Passed          []string `json:"passed,omitempty"`      // the rungs before, and why they did not answer
+	TokensIn        int      `json:"tokens_in,omitempty"`   // 0 if not known, as of an answer that was cut
+	TokensOut       int      `json:"tokens_out"`
+	TokensPerSecond float64  `json:"tokens_per_second,omitempty"` // 0 if not known
+	Retries         int      `json:"retries,omitempty"`
+	Hedged          bool     `json:"hedged,omitempty"` // a second host was asked because the first was late
+	Overridden      []string `json:"overridden_options,omitempty"`
+	Queue           int64    `json:"queue_ms"`
+	Load            *int64   `json:"load_ms,omitempty"` // nil if not known, as of an answer that was cut
+	FirstToken      int64    `json:"first_token_ms"`
+	Total           int64    `json:"total_ms"`
+	DoneReason      string   `json:"done_reason,omitempty"`
+	Filtered        []string `json:"filtered,omitempty"` // rules that have removed parts of the answer
+}
+
+// Source says where an answer came from.
+type Source string
+
+// The sources.
+const (
+	Local         Source = "local"
+	Cloud         Source = "cloud"
+	Cached        Source = "cache"
+	CachedSimilar Source = "cache-semantic" // the cached answer to a paraphrase
+	Coalesced     Source = "coalesced"      // the answer to an identical request that was in flight
+)
+
+// doneTimeout is the done reason of an answer that our own time limit has cut.
+const doneTimeout = "timeout"
+
+// result is an answer and how it came about, as the engine hands it on and the cache
+// keeps it.
+type result struct {
+	answer    *backend.Answer // nil if nothing arrived
+	served    Served
+	truncated *promptTooLong // for which the host has cut the prompt; nil if it has not
+	clamped   string         // note that the caller asked for more context than the model can have; "" if not
+	pinned    string         // note about options of the caller that were overridden; "" if none were
+	repaired  string         // note about why the model was asked once more; "" if it was not
+	similarTo string         // the question that the answer was given to; "" for this one
+	tried     []string       // hosts that were asked in vain; nil for an answer
+}
+
+// Size implements cache.Value. Lists are short, and counted in the rest.
+func (r *result) Size() int {
+	const rest = 1 << 10
+	return rest + len(r.answer.Text) + len(r.answer.Thinking) + len(r.similarTo)
+}
+
+// clone is a result that a call may change, except for its lists.
+func (r *result) clone() *result {
+	own, answer := *r, *r.answer
+	own.answer = &answer
+	return &own
+}
+
+// cacheable reports whether an answer is complete, and would be the same another time:
+// one that stood in for it, or that asks for tools to be called, is for this once.
+func (r *result) cacheable() bool {
+	return r.answer.DoneReason == "stop" && len(r.answer.ToolCalls) == 0 && len(r.served.Passed) == 0
+}
+
+// clean removes invisible characters from the texts of a model, and frees memory that was
+// allocated for more.
+func (r *result) clean() {
+	a := r.answer
+	a.Text, a.Thinking = strings.Clone(moderation.Clean(a.Text)), strings.Clone(moderation.Clean(a.Thinking))
+}
+
+// shared is a result for one of the calls that get it. It says so if the answer was made
+// for another call.
+func (r *result) shared(source cache.Source, entry cache.Entry, took time.Duration) *result {
+	r = r.clone()
+	r.served.Total = took.Milliseconds()
+	switch source {
+	case cache.Coalesced:
+		if r.served.Source != CachedSimilar {
+			r.served.Source = Coalesced
+		}
+	case cache.Hit:
+		r.aged(Cached, entry)
+	}
+	return r
+}
+
+// aged notes that an answer was cached. The waits of the call that it was made for are
+// not those of this one.
+func (r *result) aged(source Source, entry cache.Entry) {
+	r.served.Source, r.served.Queue, r.served.Hedged = source, 0, false
+	r.served.Age = rounded(max(0, time.Since(entry.Stored).Seconds()))
+	r.answer.Load, r.answer.FirstPiece = 0, 0
+}
+
+// respond makes a response of a result.
+func (t *task) respond(r *result) (*Response, error) {
+	r.served.Trace = t.call.Trace
+	r.count()
+	t.call.served(r.served)
+	resp := &Response{Text: r.answer.Text, Served: r.served, Notes: t.notes(r)}
+	if t.wantsThoughts() {
+		resp.Thinking = r.answer.Thinking
+	}
+	switch {
+	case len(r.answer.ToolCalls) > 0:
+		resp.Data = map[string]any{"tool_calls": r.answer.ToolCalls}
+		return resp, nil
+	case t.format == nil:
+		return resp, nil
+	}
+	value, err := parse(t.format, r.answer.Text)
+	if err != nil {
+		e := misfit(r.answer, err)
+		e.Thinking = resp.Thinking
+		return nil, e
+	}
+	resp.Data, _ = value.(map[string]any) // of any other value the text is the answer
+	return resp, nil
+}
+
+// count takes over what the host tells of its answer.
+func (r *result) count() {
+	s, a := &r.served, r.answer
+	s.TokensIn, s.TokensOut, s.DoneReason = a.PromptTokens, a.Tokens, a.DoneReason
+	s.FirstToken = a.FirstPiece.Milliseconds()
+	if a.DoneReason != doneTimeout { // hosts tell it at the end
+		s.Load = new(a.Load.Milliseconds())
+	}
+	if a.Eval > 0 {
+		s.TokensPerSecond = math.Round(float64(a.Tokens)/a.Eval.Seconds()*10) / 10
+	}
+}
+
+// notes are what the reader of an answer must know about it.
+func (t *task) notes(r *result) []string {
+	a, ratio := r.answer, t.tokens.of(r.served.Model)
+	var notes []string
+	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	switch {
+	case r.similarTo != "":
+		add("This is the cached answer, %.0f s old, to a similar question (similarity %.3f): %q. For a new answer call again with cache \"refresh\".",
+			math.Ceil(r.served.Age), r.served.Similarity, moderation.Clean(r.similarTo))
+	case r.served.Source == Cached:
+		add("This is a cached answer, %.0f s old. For a new one call again with cache \"refresh\".", math.Ceil(r.served.Age))
+	}
+	if len(r.served.Passed) > 0 {
+		add("Answered by %s instead of %s.", r.served.Model, strings.Join(r.served.Passed, ", "))
+	}
+	if r.served.Hedged {
+		add("Answered by %s, which was asked as well because another host was late.", r.served.Host)
+	}
+	for _, note := range []string{r.pinned, r.clamped, r.repaired} {
+		if note != "" {
+			notes = append(notes, note)
+		}
+	}
+	switch {
+	case r.truncated != nil:
+		add("The prompt (about %d tokens) did not fit the model's context: its oldest part was cut and only %d tokens were read. To have all of it read: %s.",
+			r.truncated.prompt, a.PromptTokens, r.truncated.remedy())
+	case ratio.looksCut(t.text, a.PromptTokens):
+		add("The prompt (about %d tokens) may have been cut: the host says that it read only %d tokens. Send less, or raise options.num_ctx.",
+			ratio.count(t.text), a.PromptTokens)
+	}
+	if len(a.Dropped) > 0 {
+		add("%s does not have these options, so they were ignored: %s.", r.served.Host, strings.Join(a.Dropped, ", "))
+	}
+	empty := isEmpty(a)
+	switch {
+	case a.DoneReason == doneTimeout:
+		add("The answer was cut by the time limit of %v. Allow more with timeout_seconds.", t.limit)
+	case a.DoneReason == "load":
+		add("The prompt was empty: the model was loaded and generated nothing.")
+	case empty && a.Thinking != "":
+		add("The model spent all its %d tokens on thinking and answered nothing. Raise options.num_predict, or set think to false.", a.Tokens)
+	case a.DoneReason == "length":
+		add("The answer was cut after %d tokens. Raise options.num_predict, or options.num_ctx if the context is full.", a.Tokens)
+	case empty:
+		add("The model answered nothing.")
+	}
+	return notes
+}
+
+// parse returns the value of a text that fits a format, without the invisible characters
+// that were escaped in it.
+func parse(f *schema.Format, text string) (any, error) {
+	value, err := schema.Decode(text)
+	if err != nil {
+		return nil, err
+	}
+	value = moderation.CleanValue(value)
+	return value, f.Check(value)
+}
+
+// misfit is the error of an answer that does not fit the format.
+func misfit(a *backend.Answer, err error) *fault.Error {
+	e := &fault.Error{
+		Code: fault.Upstream, Message: "the answer does not fit the format: " + err.Error(), Retryable: true,
+		Hint: "try again, ask for less, or use a simpler schema", Partial: a.Text,
+	}
+	switch cut := a.DoneReason == "length"; {
+	case cut && isEmpty(a) && a.Thinking != "":
+		e.Message = fmt.Sprintf("the model spent all its %d tokens on thinking and answered nothing", a.Tokens)
+		e.Hint = "raise options.num_predict, or set think to false"
+	case cut:
+		e.Message = fmt.Sprintf("the answer does not fit the format, since it was cut after %d tokens", a.Tokens)
+		e.Hint = "raise options.num_predict, or options.num_ctx if the context is full"
+	case isEmpty(a):
+		e.Message = "the answer does not fit the format: it is empty"
+	}
+	return e
+}
+
+func isEmpty(a *backend.Answer) bool { return strings.TrimSpace(a.Text) == "" && len(a.ToolCalls) == 0 }
+
+// rounded is a number to three digits behind the point, for people to read.
+func rounded(f float64) float64 { return math.Round(f*1000) / 1000 }
+
+// mustMarshal is for values of ours, which are JSON by construction.
+func mustMarshal(v any) json.RawMessage {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}

@@ -1,0 +1,188 @@
+package inference
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// tracker is how far an answer has come. All calls that wait for it look at it. The zero
+// tracker is that of an answer that nothing has been done for.
+type tracker struct {
+	mu       sync.Mutex // guards what follows; nothing else is called under it
+	rung     int        // that is tried, from 1; 0 before the first
+	passed   []string   // the rungs before, and why they did not answer
+	phase    Progress   // what happens while no host is at work
+	standing func() route.Standing
+	waits    bool       // for a slot
+	due      time.Time  // when the wait should be over; the zero Time if not known
+	failure  error      // of the last attempt that failed; nil if none has
+	attempts []*attempt // under way, two at most
+}
+
+// climbs notes that a rung is tried from now on, and forgets what there was of another.
+func (tr *tracker) climbs(rung int, passed []string) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.rung, tr.passed, tr.attempts = rung+1, passed, nil
+}
+
+// queued notes that the request waits for a slot.
+func (tr *tracker) queued(standing func() route.Standing) {
+	expect := standing().Expect
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.phase, tr.standing = Progress{State: Waiting}, standing
+	tr.waits, tr.due = true, time.Time{}
+	if expect > 0 {
+		tr.due = time.Now().Add(expect)
+	}
+}
+
+// retrying notes that a host has failed and another attempt follows.
+func (tr *tracker) retrying(r route.Retry) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.phase, tr.standing = Progress{State: Retrying, Host: r.Host, Since: time.Now(), until: time.Now().Add(r.In)}, nil
+}
+
+// is notes what happens while no attempt is under way.
+func (tr *tracker) is(p Progress) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.phase, tr.standing = p, nil
+}
+
+// attempt is a host's work on a request, and how far it has come.
+type attempt struct {
+	tracker *tracker
+	host    backend.Backend
+	rung    route.Rung
+	params  attemptParams
+	began   time.Time
+	known   result // all that is known of its result but the answer
+
+	// What follows is guarded by the tracker's mutex.
+	phase          Progress
+	text, thinking strings.Builder // that have arrived
+	pieces         int
+	firstPiece     time.Duration // from began; 0 before it
+	again          bool          // the next piece is the first of a second answer
+	refused        time.Duration // spent on a request that the host refused, before the one that it answered
+}
+
+// begins notes that a host is at work on the request, beside another if it is a hedge.
+func (tr *tracker) begins(a *attempt, phase Progress, hedge bool) {
+	a.tracker, a.began, a.phase = tr, time.Now(), phase
+	a.phase.Since = a.began
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.waits = false
+	if hedge && len(tr.attempts) > 0 {
+		a.phase.State, a.phase.Late = Hedging, tr.attempts[0].host.Name()
+	}
+	tr.attempts = append(tr.attempts, a)
+}
+
+// asksAgain notes that the host is asked once more, since its answer was of no use. The
+// first piece of the second answer replaces what there is of the first.
+func (a *attempt) asksAgain() {
+	a.tracker.mu.Lock()
+	defer a.tracker.mu.Unlock()
+	a.phase = Progress{State: AskingAgain, Host: a.host.Name(), Since: time.Now()}
+	a.again = true
+}
+
+// add takes in a piece of the answer, and returns how many have arrived.
+func (a *attempt) add(piece backend.Piece) int {
+	a.tracker.mu.Lock()
+	defer a.tracker.mu.Unlock()
+	if a.again {
+		a.again, a.pieces = false, 0
+		a.text.Reset()
+		a.thinking.Reset()
+	}
+	a.text.WriteString(piece.Text)
+	a.thinking.WriteString(piece.Thinking)
+	if a.pieces++; a.pieces == 1 {
+		a.firstPiece = time.Since(a.began)
+		a.phase = Progress{State: Answering, Host: a.phase.Host, Model: a.phase.Model, Since: time.Now()}
+	}
+	a.phase.Tokens, a.phase.Thinking = a.pieces, piece.Text == "" && piece.Thinking != ""
+	return a.pieces
+}
+
+// failed notes that the host is not at work any more. over says that the time for all of
+// it was over: then what the host was doing stays to be seen.
+func (a *attempt) failed(over bool, why error) {
+	tr := a.tracker
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if !over {
+		tr.failure = why
+		tr.attempts = slices.DeleteFunc(tr.attempts, func(other *attempt) bool { return other == a })
+		tr.phase, tr.standing = Progress{State: Rerouting}, nil
+	}
+}
+
+// partial is the result as far as it has come, and the attempt that it comes from: nil
+// while no host is at work.
+func (tr *tracker) partial() (*result, *attempt) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if len(tr.attempts) == 0 {
+		return &result{answer: new(backend.Answer)}, nil
+	}
+	a := tr.foremost()
+	got := a.known
+	got.answer = &backend.Answer{Text: a.text.String(), Thinking: a.thinking.String(), Tokens: a.pieces, FirstPiece: a.firstPiece}
+	if a.pieces > 0 {
+		got.answer.Eval = time.Since(a.began) - a.firstPiece
+	}
+	got.served.Rung, got.served.Passed = tr.rung, tr.passed
+	return &got, a
+}
+
+// blockedBy is the reason why no host is at work on the request: it is still queued, or
+// the last attempt failed; nil if neither.
+func (tr *tracker) blockedBy() error {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	switch {
+	case !tr.waits:
+		return tr.failure
+	case tr.due.IsZero():
+		return new(pool.QueueTimeoutError)
+	}
+	return &pool.QueueTimeoutError{RetryAfter: max(time.Until(tr.due), time.Second)}
+}
+
+// foremost is the attempt that has come farthest; the first of equals. The mutex is held,
+// and there is an attempt.
+func (tr *tracker) foremost() *attempt {
+	return slices.MaxFunc(tr.attempts, func(x, y *attempt) int { return x.pieces - y.pieces })
+}
+
+// progress is that of the attempt that has come farthest, or of the last to begin while
+// nothing has arrived.
+func (tr *tracker) progress() Progress {
+	tr.mu.Lock()
+	p, standing := tr.phase, tr.standing
+	if len(tr.attempts) > 0 && !tr.waits {
+		a := tr.foremost()
+		if a.pieces == 0 {
+			a = tr.attempts[len(tr.attempts)-1]
+		}
+		p, standing = a.phase, nil
+	}
+	tr.mu.Unlock()
+	if standing != nil { // the queue takes a lock of its own
+		p.Standing = standing()
+	}
+	return p
+}

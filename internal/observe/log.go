@@ -1,0 +1,59 @@
+// Package observe tells people and machines what calls do, from what the engine reports of
+// them. One file per observer.
+package observe
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"ollama-mcp/internal/inference"
+)
+
+// Log writes a line for each call when it is over. It implements inference.Observer.
+type Log struct {
+	Logger *slog.Logger
+	// FailuresOnly leaves out calls that succeeded.
+	FailuresOnly bool
+}
+
+// Event implements inference.Observer: a line per call is enough.
+func (Log) Event(inference.Event) {}
+
+// Done implements inference.Observer.
+func (l Log) Done(r inference.Record) {
+	if r.Code == "" && l.FailuresOnly || !l.Logger.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 16)
+	attrs = append(attrs, slog.String("tool", r.Tool), slog.String("caller", r.Caller), slog.String("trace", r.Trace))
+	text := func(name, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(name, value))
+		}
+	}
+	text("request", r.RequestID)
+	if s := r.Served; s.Requested != "" {
+		text("requested", s.Requested)
+		if s.Model != s.Requested {
+			text("model", s.Model)
+		}
+		text("host", s.Host)
+		text("source", string(s.Source))
+		if len(s.Passed) > 0 {
+			attrs = append(attrs, slog.Any("passed", s.Passed))
+		}
+		if s.Retries > 0 {
+			attrs = append(attrs, slog.Int("retries", s.Retries))
+		}
+		attrs = append(attrs, slog.Int64("queue_ms", s.Queue), slog.Int("tokens", s.TokensOut))
+	}
+	attrs = append(attrs, slog.Int64("took_ms", r.Took.Round(time.Millisecond).Milliseconds()))
+	message := "call served"
+	if r.Code != "" {
+		message = "call failed"
+		text("code", string(r.Code))
+		text("error", r.Err)
+	}
+	l.Logger.LogAttrs(context.Background(), slog.LevelInfo, message, attrs...)
+}
