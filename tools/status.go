@@ -25,6 +25,9 @@ func status(d Deps) mcpserver.ServerTool {
 		text:   "Tell how hosts, queue and cache do: slots, models in memory, failures, retries, hits.",
 		output: reflect.TypeFor[statusOut](),
 	}, func(ctx context.Context, _ statusIn, _ *call) (*result, error) {
+		if d.Refresh != nil {
+			d.Refresh(ctx)
+		}
 		s := d.Hosts.Stats()
 		out := statusOut{
 			Hosts: []hostStatus{}, Queue: queueStatusOf(s.Queue, caller.FromContext(ctx)), Calls: callStatusOf(s),

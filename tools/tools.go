@@ -79,7 +79,10 @@ type Deps struct {
 	// Digest tells models of the same name apart; nil leaves them alike. Of a model for
 	// which it is "" nothing is kept.
 	Digest func(ctx context.Context, model string) string
-	Log    *slog.Logger
+	// Refresh waits, though not for long, until hosts that have been idle were asked how they
+	// are; nil leaves them as they were last seen.
+	Refresh func(context.Context)
+	Log     *slog.Logger
 	// Background runs work that outlives the call that began it, until the
 	// context that it is given ends with the program. nil: there is no such work.
 	Background func(work func(context.Context))

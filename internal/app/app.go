@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"ollama-mcp/internal/config"
@@ -46,7 +47,7 @@ func Run(ctx context.Context, args []string, std Stdio) (status int) {
 	case "token":
 		return newToken(args, std)
 	case "version":
-		fmt.Fprintln(std.Out, versionLine())
+		fmt.Fprintln(std.Out, versionLine(debug.ReadBuildInfo()))
 		return ok
 	case "help":
 		help(std.Out)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +82,16 @@ func TestVersionSaysWhatWasBuilt(t *testing.T) {
 		if out, _, status := program(t, "", nil, arg); status != 0 || !strings.HasPrefix(out, "ollama-mcp ") {
 			t.Errorf("%s: status %d, %q", arg, status, out)
 		}
+	}
+}
+
+func TestVersionIsKnownWithoutBuildInformationToo(t *testing.T) {
+	if got := versionLine(nil, false); !strings.HasPrefix(got, "ollama-mcp (devel) go") {
+		t.Errorf("without any: %q", got)
+	}
+	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef"}}}
+	if got := versionLine(info, true); !strings.HasPrefix(got, "ollama-mcp v1.2.3 go") || !strings.HasSuffix(got, " 0123456789ab") {
+		t.Errorf("with it: %q", got)
 	}
 }
 

@@ -38,18 +38,22 @@ func help(w io.Writer) {
 	fmt.Fprintf(w, usage, config.Flags(new(config.Config)).FlagUsagesWrapped(100), own.FlagUsagesWrapped(100))
 }
 
-// version is that of the module, as the build recorded it.
-func version() string {
-	info, known := debug.ReadBuildInfo()
+// version is the version of the module, as the build recorded it.
+func version() string { return versionOf(debug.ReadBuildInfo()) }
+
+func versionOf(info *debug.BuildInfo, known bool) string {
 	if !known || info.Main.Version == "" {
 		return "(devel)"
 	}
 	return info.Main.Version
 }
 
-func versionLine() string {
-	line := fmt.Sprintf("ollama-mcp %s %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	info, _ := debug.ReadBuildInfo()
+// versionLine says what was built, with what, for what, and from which commit.
+func versionLine(info *debug.BuildInfo, known bool) string {
+	line := fmt.Sprintf("ollama-mcp %s %s %s/%s", versionOf(info, known), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	if !known {
+		return line
+	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
 			line += " " + s.Value[:min(12, len(s.Value))]

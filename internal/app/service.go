@@ -154,7 +154,7 @@ func (s *service) newServer() (*server.Server, error) {
 		Timeout: c.Timeout, InlineBytes: c.InlineBytes, RawRunner: c.RunnerOptions == "caller",
 		Settings: s.settings.Load, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter,
 		NoCloud: c.NoCloud, ContextGuard: c.ContextGuard,
-		Answers: s.answers, CacheMode: c.Cache, Likeness: likeness, Digest: s.hosts.fleet.Digest,
+		Answers: s.answers, CacheMode: c.Cache, Likeness: likeness, Digest: s.hosts.fleet.Digest, Refresh: s.hosts.refresh,
 		Background: func(work func(context.Context)) { s.background.Go(func() { work(s.life) }) },
 	}
 	return server.New(server.Options{
