@@ -23,6 +23,7 @@ type ForModel struct {
 	KeepAlive  *time.Duration // how long it stays in memory; below 0 is for ever, and nil leaves it to the host
 	HedgeAfter *time.Duration // instead of that of Deps
 	Semantic   *float64       // how alike questions to it must be to share an answer; 0: none do
+	SameAs     []string       // the very same model at providers, as PROVIDER/MODEL; nil for none
 }
 
 // settings are those that hold now.

@@ -82,7 +82,7 @@ func (s *service) takeModels(c config.Config) error {
 		if m.Try != nil {
 			aliases[name] = m.Try
 		}
-		settings.Models[name] = tools.ForModel{KeepAlive: m.KeepAlive, HedgeAfter: m.HedgeAfter, Semantic: m.Semantic, Try: m.Try}
+		settings.Models[name] = tools.ForModel{KeepAlive: m.KeepAlive, HedgeAfter: m.HedgeAfter, Semantic: m.Semantic, Try: m.Try, SameAs: m.SameAs}
 	}
 	for name, p := range c.Providers {
 		clouds[name] = !p.Local

@@ -42,6 +42,10 @@ type Model struct {
 	// canonical names of models and aliases, or PROVIDER/MODEL. Its own name is the
 	// model of that name. nil for no alias.
 	Try []string
+	// SameAs lists providers' names for the very same model, as PROVIDER/MODEL, that may
+	// serve it when no host can; nil for none. Embeddings of two models cannot be compared,
+	// so nothing else stands in for an embedding model.
+	SameAs []string
 }
 
 // Provider is somebody who serves models over another API than Ollama's.
@@ -101,7 +105,7 @@ func (r *reader) model(key, n *yaml.Node) error {
 		return errors.New("is there already: it is the model " + name)
 	}
 	m := Model{Runner: make(map[string]any)}
-	var try ladder
+	var try, same ladder
 	err := fields{
 		"num_ctx":     wholeIn(m.Runner, "num_ctx", 1),
 		"num_batch":   wholeIn(m.Runner, "num_batch", 1),
@@ -113,12 +117,16 @@ func (r *reader) model(key, n *yaml.Node) error {
 		"hedge_after": duration(&m.HedgeAfter),
 		"semantic":    similarity(&m.Semantic),
 		"try":         try.read,
+		"same_as":     same.read,
 	}.read(n)
 	if err != nil {
 		return err
 	}
 	if try.names != nil {
 		r.ladders[name] = try
+	}
+	if same.names != nil {
+		r.sameAs[name] = same
 	}
 	r.c.Models[name] = m
 	return nil

@@ -48,7 +48,7 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 			"qwen3:32b": {Runner: map[string]any{
 				"num_ctx": 16384, "num_batch": 512, "num_gpu": 99, "main_gpu": 0, "num_thread": 8, "use_mmap": true,
 			}, KeepAlive: &halfAnHour, HedgeAfter: new(5 * time.Second), Semantic: new(0.97)},
-			"nomic-embed-text:latest": {Runner: map[string]any{}, Semantic: new(0.93)},
+			"nomic-embed-text:latest": {Runner: map[string]any{}, Semantic: new(0.93), SameAs: []string{"openai/nomic-embed"}},
 			"chat-pro:latest":         {Runner: map[string]any{}, Try: []string{"qwen3:32b", "qwen3:8b", "openai/gpt-4o-mini"}},
 		}},
 		{c.Fallback, []string{"qwen3:8b"}},
@@ -135,6 +135,11 @@ func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 		{"models:\n a: {try: [b]}\n b: {try: [x, a:latest]}", "config.yaml:2: a:latest: leads back to itself"},
 		{"models:\n a:\n  try: [opneai/gpt]", "config.yaml:3: try: opneai/gpt: there is no provider opneai; a model of Ollama is named with its tag here, as in opneai/gpt:latest"},
 		{"providers: {p: {kind: openai, url: http://a}}\nfallback: [p/]", "config.yaml:2: fallback: p/: names no model of the provider"},
+		{"models:\n a:\n  same_as: [opneai/a]", "config.yaml:3: same_as: opneai/a: must be PROVIDER/MODEL, with a provider of this file"},
+		{"models: {a: {same_as: [p/]}}\nproviders: {p: {kind: openai, url: http://a}}", "config.yaml:1: same_as: p/: must be PROVIDER/MODEL, with a provider of this file"},
+		{"models: {a: {same_as: [b]}}", "config.yaml:1: same_as: b: must be PROVIDER/MODEL, with a provider of this file"},
+		{"models: {a: {same_as: [p/a], try: [b]}}\nproviders: {p: {kind: openai, url: http://a}}", "config.yaml:1: same_as: a:latest is an alias that does not try the model of that name"},
+		{"models: {a: {same_as: []}}", "config.yaml:1: same_as: names no model"},
 		{"fallback: []", "config.yaml:1: fallback: names no model"},
 		{"fallback: [~]", "config.yaml:1: item 1: has no value; give it one or leave it out"},
 

@@ -48,8 +48,31 @@ func (r *reader) settleLadders() error {
 		}
 		r.c.Models[alias] = m
 	}
+	if err := r.settleSameAs(); err != nil {
+		return err
+	}
 	r.c.Fallback = r.fallback.names
 	return r.settleLadder("fallback", r.fallback)
+}
+
+// settleSameAs checks that what is said to be the same as a model is a model of a provider.
+func (r *reader) settleSameAs() error {
+	for _, name := range slices.Sorted(maps.Keys(r.sameAs)) {
+		l := r.sameAs[name]
+		for _, other := range l.names {
+			provider, model, _ := strings.Cut(other, "/")
+			if _, known := r.c.Providers[provider]; !known || model == "" {
+				return atLine(l.line, "same_as", errors.New(other+": must be PROVIDER/MODEL, with a provider of this file"))
+			}
+		}
+		m := r.c.Models[name]
+		if m.Try != nil && !slices.Contains(m.Try, name) {
+			return atLine(l.line, "same_as", errors.New(name+" is an alias that does not try the model of that name"))
+		}
+		m.SameAs = l.names
+		r.c.Models[name] = m
+	}
+	return nil
 }
 
 func (r *reader) settleLadder(key string, l ladder) (err error) {

@@ -23,6 +23,7 @@ type reader struct {
 
 	hosts    []Host            // of the file
 	ladders  map[string]ladder // of the aliases, by canonical name
+	sameAs   map[string]ladder // of models, by canonical name
 	fallback ladder
 }
 
@@ -33,7 +34,7 @@ func (r *reader) read() error {
 	r.c.Models = make(map[string]Model)
 	r.c.Providers = make(map[string]Provider)
 	r.c.KeyFiles = make(map[string][]Key)
-	r.ladders = make(map[string]ladder)
+	r.ladders, r.sameAs = make(map[string]ladder), make(map[string]ladder)
 	err := r.configFile()
 	if err != nil && r.c.TokenFile == "" {
 		r.c.TokenFile = r.lastTokenFile
