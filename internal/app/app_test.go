@@ -224,6 +224,26 @@ func TestCallGoesThroughAServerOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestModelsAndStatusAreTablesForPeopleAndJSONForMachines(t *testing.T) {
+	host := "--host=" + backendtest.New("gpu-1").Listen(t)
+	for _, c := range []struct {
+		args   []string
+		wanted []string // parts of what is printed
+	}{
+		{[]string{"list-models"}, []string{"MODEL ", "HOSTS", "\ntiny:latest"}},
+		{[]string{"list-models", "--json"}, []string{`"name": "tiny:latest"`}},
+		{[]string{"status"}, []string{"HOST ", "OLLAMA\n", " ok ", " (learned) ", " 0.17.4\n", "\nQueue        empty\n", "\nCalls        none yet\n"}},
+		{[]string{"status", "--json"}, []string{`"version": "0.17.4"`}},
+	} {
+		out, errs, status := program(t, "", nil, append(append([]string{"call"}, c.args...), host)...)
+		for _, want := range c.wanted {
+			if status != ok || !strings.Contains(out, want) {
+				t.Errorf("call %v: status %d, %q is not in\n%s%s", c.args, status, want, out, errs)
+			}
+		}
+	}
+}
+
 func TestCallPrintsVectorsHoweverManyThereAre(t *testing.T) {
 	host := backendtest.New("gpu-1")
 	out, errs, status := program(t, "", nil, "call", "embed", "model=tiny", "--host", host.Listen(t), "--inline-bytes=10", "input=a")

@@ -117,7 +117,7 @@ func (o *Options) run(ctx context.Context, term *terminal) error {
 		return err
 	}
 	term.erase()
-	return o.print(term, result)
+	return o.print(term, tool.Name, result)
 }
 
 // arguments are those of the call.
