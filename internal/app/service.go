@@ -39,7 +39,7 @@ type service struct {
 	leaveHosts func() // stops watching them
 }
 
-// newService builds the parts, and starts none of them.
+// newService builds the parts. It starts nothing.
 func newService(c config.Config, args []string, std Stdio) (*service, error) {
 	s := &service{config: c, args: args, level: new(slog.LevelVar), applied: make(map[string]any)}
 	s.level.Set(c.LogLevel)
@@ -99,7 +99,7 @@ func (s *service) takeModels(c config.Config) error {
 	return nil
 }
 
-// takeFilter takes over what a configuration says that answers may not say.
+// takeFilter takes over the checks of answers.
 func (s *service) takeFilter(c config.Config) error {
 	settings := *s.settings.Load()
 	var err error
