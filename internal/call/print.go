@@ -67,7 +67,7 @@ func (o *Options) texts(stderr io.Writer, result *mcp.CallToolResult) (texts []s
 	return texts
 }
 
-// printServed says in one line what served the call, if the result tells.
+// printServed prints a line about the host and model that served the call, if known.
 func printServed(w io.Writer, result *mcp.CallToolResult) {
 	if result.Meta == nil {
 		return
