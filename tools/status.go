@@ -22,6 +22,9 @@ func status(d Deps) mcpserver.ServerTool {
 		text:   "Tell how hosts, queue and cache do: slots, models in memory, failures, retries, hits.",
 		output: reflect.TypeFor[statusOut](),
 	}, func(ctx context.Context, _ statusIn, _ *call) (*result, error) {
+		if d.Refresh != nil {
+			d.Refresh(ctx)
+		}
 		who := caller.FromContext(ctx)
 		s := d.Engine.Status(who)
 		rates := s.Hosts.Rates

@@ -7,6 +7,7 @@
 package tools
 
 import (
+	"context"
 	"log/slog"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -24,6 +25,10 @@ type Deps struct {
 	// InlineBytes is up to what size embeddings are returned in the result itself when the
 	// caller leaves it to us; 0 means never.
 	InlineBytes int
+
+	// Refresh waits, though not for long, until hosts that were idle have been asked how they
+	// are; nil leaves them as they were last seen.
+	Refresh func(context.Context)
 
 	quota *quota.Quota
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"ollama-mcp/internal/config"
@@ -46,7 +47,7 @@ func Run(ctx context.Context, args []string, std Stdio) (status int) {
 	case "token":
 		return newToken(args, std)
 	case "version":
-		fmt.Fprintln(std.Out, versionLine())
+		fmt.Fprintln(std.Out, versionLine(debug.ReadBuildInfo()))
 		return ok
 	case "help":
 		help(std.Out)
@@ -55,7 +56,8 @@ func Run(ctx context.Context, args []string, std Stdio) (status int) {
 	return complain(std, fmt.Errorf("unknown command %q; known are call, doctor, bench, token, version and help", command))
 }
 
-// parse reads the options of a command. done means that there is no more to do.
+// parse reads the options of a command. done means that the command has ended already, with
+// that status.
 func parse(fs *config.FlagSet, c *config.Config, args []string, std Stdio) (done bool, status int) {
 	err := config.Parse(fs, c, args, os.Getenv)
 	switch {
@@ -68,7 +70,7 @@ func parse(fs *config.FlagSet, c *config.Config, args []string, std Stdio) (done
 	return false, ok
 }
 
-// complain is for what the user can put right in the command.
+// complain reports a mistake in the command or the configuration.
 func complain(std Stdio, err error) int {
 	fmt.Fprintf(std.Err, "ollama-mcp: %v\nTry `ollama-mcp help`.\n", err)
 	return misuse

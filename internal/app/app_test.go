@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +82,16 @@ func TestVersionSaysWhatWasBuilt(t *testing.T) {
 		if out, _, status := program(t, "", nil, arg); status != 0 || !strings.HasPrefix(out, "ollama-mcp ") {
 			t.Errorf("%s: status %d, %q", arg, status, out)
 		}
+	}
+}
+
+func TestVersionIsKnownWithoutBuildInformationToo(t *testing.T) {
+	if got := versionLine(nil, false); !strings.HasPrefix(got, "ollama-mcp (devel) go") {
+		t.Errorf("without any: %q", got)
+	}
+	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef"}}}
+	if got := versionLine(info, true); !strings.HasPrefix(got, "ollama-mcp v1.2.3 go") || !strings.HasSuffix(got, " 0123456789ab") {
+		t.Errorf("with it: %q", got)
 	}
 }
 
@@ -210,6 +221,26 @@ func TestCallGoesThroughAServerOfItsOwn(t *testing.T) {
 	out, errs, status = program(t, "", env, "call", "generate", "model=tiny", "prompt=hi")
 	if status != 1 || out != "" || !strings.Contains(errs, "ollama serve") {
 		t.Errorf("without a host: status %d, %q, %q", status, out, errs)
+	}
+}
+
+func TestModelsAndStatusAreTablesForPeopleAndJSONForMachines(t *testing.T) {
+	host := "--host=" + backendtest.New("gpu-1").Listen(t)
+	for _, c := range []struct {
+		args   []string
+		wanted []string // parts of what is printed
+	}{
+		{[]string{"list-models"}, []string{"MODEL ", "HOSTS", "\ntiny:latest"}},
+		{[]string{"list-models", "--json"}, []string{`"name": "tiny:latest"`}},
+		{[]string{"status"}, []string{"HOST ", "OLLAMA\n", " ok ", " (learned) ", " 0.17.4\n", "\nQueue        empty\n", "\nCalls        none yet\n"}},
+		{[]string{"status", "--json"}, []string{`"version": "0.17.4"`}},
+	} {
+		out, errs, status := program(t, "", nil, append(append([]string{"call"}, c.args...), host)...)
+		for _, want := range c.wanted {
+			if status != ok || !strings.Contains(out, want) {
+				t.Errorf("call %v: status %d, %q is not in\n%s%s", c.args, status, want, out, errs)
+			}
+		}
 	}
 }
 

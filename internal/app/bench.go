@@ -18,7 +18,7 @@ import (
 	"ollama-mcp/pool"
 )
 
-// benchOptions are those of the command bench alone.
+// benchOptions are the options that only the command bench has.
 type benchOptions struct {
 	loadtest.Options
 	embed, compare, json bool
@@ -26,19 +26,19 @@ type benchOptions struct {
 }
 
 func (o *benchOptions) flags(fs *config.FlagSet) {
-	fs.StringSliceVar(&o.Models, "model", nil, "`models` to ask in turn; the first by name that can if not given")
-	fs.IntSliceVar(&o.Callers, "callers", []int{1, 2, 4, 8, 16}, "how `many` ask at once")
-	fs.DurationVar(&o.Duration, "duration", 0, "how long each number of callers asks (default 10s, or what --calls takes)")
-	fs.IntVar(&o.Calls, "calls", 0, "calls of each number of callers")
-	fs.IntSliceVar(&o.PromptTokens, "prompt-tokens", []int{64}, "`sizes` of prompts, about, in turn")
-	fs.IntVar(&o.OutputTokens, "output-tokens", 64, "tokens at which an answer is cut")
-	fs.BoolVar(&o.embed, "embed", false, "ask for vectors, not for text")
-	fs.BoolVar(&o.compare, "compare", false, "compare with one connection and with Go's default client")
-	fs.BoolVar(&o.json, "json", false, "print JSON, not a table")
-	fs.StringVar(&o.svg, "svg", "", "`file` for a plot")
+	fs.StringSliceVar(&o.Models, "model", nil, "`models` to call in turn; default: the first suitable one by name")
+	fs.IntSliceVar(&o.Callers, "callers", []int{1, 2, 4, 8, 16}, "`numbers` of concurrent callers, one after another")
+	fs.DurationVar(&o.Duration, "duration", 0, "time for each number of callers (default 10s, or as long as --calls takes)")
+	fs.IntVar(&o.Calls, "calls", 0, "calls for each number of callers")
+	fs.IntSliceVar(&o.PromptTokens, "prompt-tokens", []int{64}, "approximate `sizes` of prompts, in turn")
+	fs.IntVar(&o.OutputTokens, "output-tokens", 64, "maximum tokens of an answer")
+	fs.BoolVar(&o.embed, "embed", false, "request embeddings instead of text")
+	fs.BoolVar(&o.compare, "compare", false, "compare the pool with a single connection and with Go's default client")
+	fs.BoolVar(&o.json, "json", false, "print JSON instead of a table")
+	fs.StringVar(&o.svg, "svg", "", "`file` to write a plot to")
 }
 
-// bench loads the configured hosts and says how they do.
+// bench puts load on the configured hosts and prints how they perform.
 func bench(ctx context.Context, args []string, std Stdio) int {
 	var c config.Config
 	var o benchOptions
@@ -61,9 +61,9 @@ func bench(ctx context.Context, args []string, std Stdio) int {
 		o.Kind = loadtest.Embed
 	}
 	if len(o.Callers) > 0 {
-		c.Queue = max(c.Queue, slices.Max(o.Callers)) // a call that is refused would not be measured
+		c.Queue = max(c.Queue, slices.Max(o.Callers)) // a rejected call would not be measured
 	}
-	c.Listen = nil // or one caller would get but a part of the queue
+	c.Listen = nil // over HTTP one caller would get only a part of the queue
 	hosts, err := newHosts(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return complain(std, err)
@@ -103,7 +103,7 @@ func (o *benchOptions) run(ctx context.Context, c config.Config, hosts *hosts) e
 	})
 }
 
-// writing makes a file of what write writes.
+// writing creates a file and has write fill it.
 func writing(name string, write func(io.Writer) error) error {
 	file, err := os.Create(name)
 	if err != nil {
@@ -112,7 +112,7 @@ func writing(name string, write func(io.Writer) error) error {
 	return errors.Join(write(file), file.Close())
 }
 
-// ask asks as the tools do, but for cache and ladders.
+// ask sends a request through the pool as the tools do, but without cache and ladders.
 func (h *hosts) ask(ctx context.Context, q loadtest.Question) (a loadtest.Answer, err error) {
 	need := route.Need{Model: backend.CanonicalModel(q.Model), Bytes: int64(len(q.Prompt))}
 	err = h.With(ctx, need, func(ctx context.Context, l *pool.Lease) (err error) {
@@ -122,7 +122,7 @@ func (h *hosts) ask(ctx context.Context, q loadtest.Question) (a loadtest.Answer
 	return a, err
 }
 
-// directly are the contestants that do without a pool.
+// directly returns the contestants without a pool.
 func directly(c config.Config) (contestants []loadtest.Contestant, stop func(), err error) {
 	targets := make([]loadtest.Target, len(c.Hosts))
 	for i, h := range specs(c) {
@@ -137,7 +137,7 @@ func directly(c config.Config) (contestants []loadtest.Contestant, stop func(), 
 	return contestants, stop, nil
 }
 
-// firstModel is the first installed one, by name, that can do what is wanted.
+// firstModel returns the first installed model, by name, that has the capability.
 func (h *hosts) firstModel(ctx context.Context, embeds bool) (string, error) {
 	wanted := "completion"
 	if embeds {
@@ -147,7 +147,7 @@ func (h *hosts) firstModel(ctx context.Context, embeds bool) (string, error) {
 	if len(hosts) == 0 {
 		return "", errors.New("no host was found; `ollama-mcp doctor` says why")
 	}
-	failed := fmt.Errorf("no installed model is for %s: pull one, or name one with --model", wanted)
+	failed := fmt.Errorf("no installed model has the capability %s: pull one, or name one with --model", wanted)
 	for _, host := range hosts {
 		models, err := host.Models(ctx)
 		if err != nil {

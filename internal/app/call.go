@@ -17,9 +17,9 @@ func callTool(ctx context.Context, args []string, std Stdio) int {
 	var c config.Config
 	fs := config.Flags(&c)
 	o := call.Options{Stdin: std.In, Stdout: std.Out, Stderr: std.Err, Progress: isTerminal(std.Err)}
-	fs.StringVar(&o.ArgsJSON, "args-json", "", "arguments as a JSON `object`; k=v pairs win over it")
+	fs.StringVar(&o.ArgsJSON, "args-json", "", "arguments as a JSON `object`; k=v pairs override it")
 	fs.BoolVar(&o.JSON, "json", false, "print the whole result as JSON")
-	fs.StringVar(&o.URL, "url", "", "`address` of a server that runs")
+	fs.StringVar(&o.URL, "url", "", "`address` of a running server")
 	if done, status := parse(fs, &c, args, std); done {
 		return status
 	}
@@ -36,13 +36,13 @@ func callTool(ctx context.Context, args []string, std Stdio) int {
 	}
 	o.Server = append([]string{self}, config.Given(fs)...)
 	if !fs.Changed("log-level") {
-		o.Server = append(o.Server, "--log-level=warn") // failures are told here
+		o.Server = append(o.Server, "--log-level=warn") // this command prints failures itself
 	}
 	if !fs.Changed("timeout") {
-		o.Server = append(o.Server, "--timeout=0") // nobody gives up here but by Ctrl-C
+		o.Server = append(o.Server, "--timeout=0") // a person can press Ctrl-C
 	}
 	if !fs.Changed("inline-bytes") {
-		o.Server = append(o.Server, fmt.Sprint("--inline-bytes=", math.MaxInt32)) // resources end with the server
+		o.Server = append(o.Server, fmt.Sprint("--inline-bytes=", math.MaxInt32)) // a resource would be gone with the server
 	}
 	return call.Run(ctx, o)
 }

@@ -10,7 +10,7 @@ import (
 	"ollama-mcp/internal/doctor"
 )
 
-// examine says what is wrong and what to do.
+// examine prints problems with the hosts and their solutions.
 func examine(ctx context.Context, args []string, std Stdio) int {
 	var c config.Config
 	if done, status := parse(config.Flags(&c), &c, args, std); done {

@@ -15,18 +15,18 @@ const usage = `ollama-mcp lets MCP hosts and agents use the models of an Ollama 
   ollama-mcp --listen ADDRESS    serve MCP over HTTP, at /mcp and for older clients at /sse
   ollama-mcp call                list the tools
   ollama-mcp call TOOL [k=v …]   call one tool as a client would; k=@FILE and k=- read the value
-  ollama-mcp doctor              say what is wrong and what to do
-  ollama-mcp bench               load the hosts, and print what they do
+  ollama-mcp doctor              find problems with the hosts, and say how to solve them
+  ollama-mcp bench               put load on the hosts, and print throughput and latency
   ollama-mcp token new NAME      make a key for a caller over HTTP
   ollama-mcp version | help
 
 Options, each also an environment variable (--log-level is OLLAMA_MCP_LOG_LEVEL):
 %s
 Options of call:
-      --args-json object     arguments as a JSON object; k=v pairs win over it
+      --args-json object     arguments as a JSON object; k=v pairs override it
       --json                 print the whole result as JSON
-      --url address          call a server that runs, such as http://127.0.0.1:8383/mcp;
-                             $OLLAMA_MCP_KEY is the caller's key, if it wants one
+      --url address          call a running server, such as http://127.0.0.1:8383/mcp;
+                             $OLLAMA_MCP_KEY is the key, if the server requires one
 
 Options of bench:
 %s`
@@ -38,18 +38,22 @@ func help(w io.Writer) {
 	fmt.Fprintf(w, usage, config.Flags(new(config.Config)).FlagUsagesWrapped(100), own.FlagUsagesWrapped(100))
 }
 
-// version is that of the module, as the build recorded it.
-func version() string {
-	info, known := debug.ReadBuildInfo()
+// version is the version of the module, as the build recorded it.
+func version() string { return versionOf(debug.ReadBuildInfo()) }
+
+func versionOf(info *debug.BuildInfo, known bool) string {
 	if !known || info.Main.Version == "" {
 		return "(devel)"
 	}
 	return info.Main.Version
 }
 
-func versionLine() string {
-	line := fmt.Sprintf("ollama-mcp %s %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	info, _ := debug.ReadBuildInfo()
+// versionLine says what was built, with what, for what, and from which commit.
+func versionLine(info *debug.BuildInfo, known bool) string {
+	line := fmt.Sprintf("ollama-mcp %s %s %s/%s", versionOf(info, known), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	if !known {
+		return line
+	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
 			line += " " + s.Value[:min(12, len(s.Value))]

@@ -69,8 +69,9 @@ func keeping(b *testing.B) *service {
 	if err != nil {
 		b.Fatal(err)
 	}
-	tuneMemory(int64(c.CacheSize) << 20) // as the program does
+	stop := tuneMemory(int64(c.CacheSize) << 20) // as the program does
 	b.Cleanup(func() {
+		stop()
 		debug.SetGCPercent(100)
 		debug.SetMemoryLimit(math.MaxInt64)
 	})

@@ -14,12 +14,12 @@ import (
 	"ollama-mcp/pool"
 )
 
-// providers serve models beside our hosts. Each has a pool of its own, which bounds,
-// retries and rests it as it does a host.
+// providers are the configured services beside the hosts. Each has a pool of its own, with
+// the same bounds, retries and circuit breaker that hosts have.
 type providers struct {
 	queue  int
 	log    *slog.Logger
-	ledger *budget.Ledger // of what they have been asked for today; nil until one has a limit
+	ledger *budget.Ledger // counts the calls of today; nil until a provider has a limit
 	all    map[string]provider
 }
 
@@ -29,8 +29,7 @@ type provider struct {
 	close  func()
 }
 
-// set takes over the providers of a configuration, and leaves those alone that are as
-// they were.
+// set replaces the providers by those of a configuration, and leaves unchanged ones alone.
 func (p *providers) set(c config.Config) (map[string]inference.Lender, error) {
 	all, lenders := make(map[string]provider), make(map[string]inference.Lender)
 	for name, wanted := range c.Providers {
@@ -45,7 +44,7 @@ func (p *providers) set(c config.Config) (map[string]inference.Lender, error) {
 	}
 	for name, old := range p.all {
 		if all[name].pool != old.pool {
-			old.close() // what it is asked at the moment goes on
+			old.close() // calls in progress go on
 		}
 	}
 	p.all = all
@@ -70,8 +69,8 @@ func (p *providers) open(name string, c config.Provider) (provider, error) {
 	return provider{c, own, host.Close}, err
 }
 
-// openLedger opens the file that keeps what providers were asked for today, over
-// restarts and for all servers of a user.
+// openLedger opens the file that counts the calls of today, across restarts and for all
+// servers of a user.
 func openLedger(log *slog.Logger) (*budget.Ledger, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {

@@ -211,7 +211,8 @@ func TestCallReachesAServerThatRuns(t *testing.T) {
 		out    string // part of it
 		errs   string
 	}{
-		{key, []string{"call", url, "status"}, 0, `"served":1`, ""},
+		{key, []string{"call", url, "status"}, 0, "1: 1 answered\n", ""},
+		{key, []string{"call", url, "status", "--json"}, 0, `"served": 1`, ""},
 		{"", []string{"call", url, "status"}, 3, "", "authorization required"},
 		{key, []string{"call", "--url=" + s.address, "status"}, 2, "", "--url: must begin with http"},
 	} {

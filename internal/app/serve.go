@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime/debug"
 
-	"ollama-mcp/cache"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/server"
 )
@@ -22,7 +20,7 @@ func serve(ctx context.Context, args []string, std Stdio) int {
 	}
 	switch {
 	case *version:
-		fmt.Fprintln(std.Out, versionLine())
+		fmt.Fprintln(std.Out, versionLine(debug.ReadBuildInfo()))
 		return ok
 	case fs.NArg() > 0:
 		return complain(std, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
@@ -31,7 +29,7 @@ func serve(ctx context.Context, args []string, std Stdio) int {
 	if err != nil {
 		return complain(std, err)
 	}
-	tuneMemory(int64(c.CacheSize) << 20)
+	defer tuneMemory(int64(c.CacheSize) << 20)()
 	life, stop := context.WithCancel(context.Background())
 	s.start(life)
 	if len(c.Listen) > 0 {
@@ -45,19 +43,6 @@ func serve(ctx context.Context, args []string, std Stdio) int {
 		return fail(std, err)
 	}
 	return ok
-}
-
-// tuneMemory has garbage collected less often than Go would, while there is memory left
-// that a server with a cache of this size, in bytes, may take: a call leaves little behind,
-// and to find that out costs as much as some calls. GOGC and GOMEMLIMIT win over it.
-func tuneMemory(cacheSize int64) {
-	const percent = 400 // of what is in use; with 100 a call cost a tenth more processor time
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(percent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(cache.MemoryLimit(cacheSize))
-	}
 }
 
 func serveStdio(ctx context.Context, srv *server.Server, std Stdio) error {

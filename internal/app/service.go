@@ -41,7 +41,7 @@ type service struct {
 	leaveHosts func() // stops watching them
 }
 
-// newService builds the parts, and starts none of them.
+// newService builds the parts. It starts nothing.
 func newService(c config.Config, args []string, std Stdio) (*service, error) {
 	s := &service{config: c, args: args, level: new(slog.LevelVar), applied: make(map[string]any)}
 	s.level.Set(c.LogLevel)
@@ -84,7 +84,7 @@ func (s *service) takeModels(c config.Config) error {
 		if m.Try != nil {
 			aliases[name] = m.Try
 		}
-		settings.Models[name] = inference.ForModel{KeepAlive: m.KeepAlive, HedgeAfter: m.HedgeAfter, Semantic: m.Semantic, Try: m.Try}
+		settings.Models[name] = inference.ForModel{KeepAlive: m.KeepAlive, HedgeAfter: m.HedgeAfter, Semantic: m.Semantic, Try: m.Try, SameAs: m.SameAs}
 	}
 	for name, p := range c.Providers {
 		clouds[name] = !p.Local
@@ -101,7 +101,7 @@ func (s *service) takeModels(c config.Config) error {
 	return nil
 }
 
-// takeFilter takes over what a configuration says that answers may not say.
+// takeFilter takes over the checks of answers.
 func (s *service) takeFilter(c config.Config) error {
 	settings := *s.settings.Load()
 	var err error
@@ -155,7 +155,7 @@ func (s *service) newServer() (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	deps := tools.Deps{Engine: s.engine, Vectors: new(tools.Vectors), Log: s.log, InlineBytes: c.InlineBytes}
+	deps := tools.Deps{Engine: s.engine, Vectors: new(tools.Vectors), Log: s.log, InlineBytes: c.InlineBytes, Refresh: s.hosts.refresh}
 	return server.New(server.Options{
 		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions,
 		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),

@@ -9,14 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// sources are where values come from that are not in the command itself.
+// sources are the places outside the command line that values can come from.
 type sources struct {
 	file  func(name string) ([]byte, error)
 	stdin func() ([]byte, error) // nil once it has been read
 }
 
-// arguments reads key=value pairs by the tool's schema. Those in object, which
-// is JSON or empty, are added where the pairs leave them out.
+// arguments reads key=value pairs by the tool's schema. It adds the members of object, which
+// is JSON or empty, that the pairs do not give.
 func (from *sources) arguments(s *schema, pairs []string, object string) (map[string]any, error) {
 	args := map[string]any{}
 	for _, pair := range pairs {
@@ -40,7 +40,7 @@ func (from *sources) arguments(s *schema, pairs []string, object string) (map[st
 	return args, nil
 }
 
-// add adds what is missing in an object, and in the objects inside it.
+// add adds members that an object lacks, and that the objects inside it lack.
 func add(object, more map[string]any) {
 	for name, value := range more {
 		old, ok := object[name]
@@ -55,7 +55,7 @@ func add(object, more map[string]any) {
 	}
 }
 
-// set gives a value to what the path leads to, and makes the objects on the way.
+// set sets the value at a path, and creates the objects on the way.
 func (from *sources) set(object map[string]any, s *schema, path []string, value string) error {
 	name := path[0]
 	s = s.property(name)
@@ -92,7 +92,7 @@ func list(v any) []any {
 	return []any{v}
 }
 
-// value is what the text of a value stands for.
+// value returns the value that a text stands for.
 func (from *sources) value(name string, s *schema, text string) (any, error) {
 	if literal, ok := strings.CutPrefix(text, "@@"); ok {
 		return s.read("@" + literal)
@@ -109,7 +109,7 @@ func (from *sources) value(name string, s *schema, text string) (any, error) {
 	return s.read(string(data))
 }
 
-// fetch returns the text itself, or what it refers to outside the command.
+// fetch returns the text itself, or the contents of the file or input that it refers to.
 func (from *sources) fetch(text string) (data []byte, outside bool, err error) {
 	if name, ok := strings.CutPrefix(text, "@"); ok {
 		data, err = from.file(name)

@@ -7,11 +7,11 @@
 //
 //	0    the tool answered
 //	1    the tool answered with an error, or its answer could not be printed
-//	2    the call makes no sense: no such tool, a bad argument, an unreadable file
+//	2    the call is invalid: no such tool, a bad argument, an unreadable file
 //	3    the server could not be started or reached, or ended before it answered
 //	130  interrupted
 //
-// Whether arguments are known and allowed is left to the server to say.
+// Whether arguments are known and allowed is left to the server.
 package call
 
 import (
@@ -32,34 +32,35 @@ const (
 	statusError       = 1
 	statusUsage       = 2
 	statusServer      = 3
-	statusInterrupted = 130 // as shells have it
+	statusInterrupted = 130 // the convention of shells
 )
 
 // Options say what to call, and how.
 type Options struct {
-	Server   []string // the command that starts the server; its environment is ours
-	URL      string   // of a server that runs, which is called instead; "" for none
-	Key      string   // of the caller, sent to that URL; "" for none
-	Tool     string   // empty: list the tools
-	Args     []string // key=value, as Run reads them
-	ArgsJSON string   // a JSON object of arguments, over which those in Args win; empty: none
-	JSON     bool     // print the whole result as JSON, not the text alone
-	Progress bool     // Stderr is a terminal: show progress, and what served the call
+	Server   []string // command that starts the server; it inherits our environment
+	URL      string   // URL of a running server to call instead; "" for none
+	Key      string   // API key sent to that URL; "" for none
+	Tool     string   // name of the tool; "" lists the tools
+	Args     []string // key=value pairs, as Run reads them
+	ArgsJSON string   // JSON object of arguments, which Args override; "" for none
+	JSON     bool     // print the whole result as JSON instead of the text alone
+	Progress bool     // Stderr is a terminal: show progress, and which host served the call
 
 	Stdin          io.Reader // read only for the value "-"
 	Stdout, Stderr io.Writer
 }
 
-// Run starts the server unless it runs, calls the tool, prints what it answers, stops
-// a server that it has started, and returns the exit status. When ctx ends, the call
-// is cancelled.
+// Run starts the server unless there is a URL, calls the tool, prints the answer, stops the
+// server if it has started it, and returns the exit status. When ctx ends, the call is
+// cancelled.
 //
-// The value of an argument is read by the type that the tool declares for it: as
-// text, or as JSON where text is not allowed or the JSON is of another type that
-// is. A dot in a key leads into an object, as in options.temperature=0, and a key
-// that stands for a list may be repeated to add to it. The value @file stands for
-// what the file holds, - for standard input, and @@x for "@x". Files for a key
-// called images are sent in base64.
+// The type that the tool declares for an argument decides how its value is read: as text, or
+// as JSON if text is not allowed or the value is JSON of another allowed type. A dot in a key
+// leads into an object, as in options.temperature=0, and a key for a list may be repeated.
+// The value @file stands for the contents of the file, - for standard input, and @@x for
+// "@x". Files for the key images are sent in base64.
+//
+// The results of list-models and status are printed as tables, unless JSON is set.
 func Run(ctx context.Context, o Options) (status int) {
 	term := &terminal{w: o.Stderr}
 	err := o.run(ctx, term)
@@ -117,10 +118,10 @@ func (o *Options) run(ctx context.Context, term *terminal) error {
 		return err
 	}
 	term.erase()
-	return o.print(term, result)
+	return o.print(term, tool.Name, result)
 }
 
-// arguments are those of the call.
+// arguments returns the arguments of the call.
 func (o *Options) arguments(ctx context.Context, tool *mcp.Tool) (map[string]any, error) {
 	s, err := schemaOf(tool)
 	if err != nil {
@@ -133,8 +134,8 @@ func (o *Options) arguments(ctx context.Context, tool *mcp.Tool) (map[string]any
 	return from.arguments(s, o.Args, o.ArgsJSON)
 }
 
-// readAll reads until the end of r or of ctx. A read from a terminal cannot be
-// interrupted; it is left to end with the process.
+// readAll reads until the end of r or of ctx. A read from a terminal cannot be interrupted,
+// and ends with the process.
 func readAll(ctx context.Context, r io.Reader) (data []byte, err error) {
 	type read struct {
 		data []byte

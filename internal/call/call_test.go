@@ -62,7 +62,7 @@ func TestStatusAndOutputSayWhatHappened(t *testing.T) {
 	}{
 		{
 			name: "answer", o: call.Options{Tool: "answer"}, stdout: "The answer.\n",
-			stderr: "resource: ollama://embeddings/x (2 vectors)\nthere is more, which --json shows: mcp.ImageContent\nNote: it was cut.\n",
+			stderr: "resource: ollama://embeddings/x (2 vectors)\nnot shown without --json: mcp.ImageContent\nNote: it was cut.\n",
 		},
 		{
 			name: "what served it", o: call.Options{Tool: "answer", Progress: true}, stdout: "The answer.\n",

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 )
 
-// print puts the answer on Stdout, and on stderr what is to be known about it.
-// A result that is an error is returned as one: its first text says what went
-// wrong, and any other is what had been answered by then.
-func (o *Options) print(stderr io.Writer, result *mcp.CallToolResult) error {
+// print prints the answer on Stdout, and notes about it on stderr. A result that is an error
+// is returned as one: its first text says what went wrong, and the others are what had been
+// answered by then.
+func (o *Options) print(stderr io.Writer, tool string, result *mcp.CallToolResult) error {
 	texts := o.texts(stderr, result)
 	first, rest := texts[0], texts[1:]
 	answer, failed := []string{first}, error(nil)
@@ -31,6 +32,11 @@ func (o *Options) print(stderr io.Writer, result *mcp.CallToolResult) error {
 		}
 		answer = []string{string(raw)}
 	}
+	if view := views[tool]; view != nil && !o.JSON && !result.IsError {
+		if raw, err := json.Marshal(result.StructuredContent); err == nil {
+			return view(o.Stdout, raw, time.Now())
+		}
+	}
 	for _, text := range answer {
 		if _, err := io.WriteString(o.Stdout, strings.TrimSuffix(text, "\n")+"\n"); err != nil {
 			return err
@@ -42,8 +48,8 @@ func (o *Options) print(stderr io.Writer, result *mcp.CallToolResult) error {
 	return failed
 }
 
-// texts are the text blocks of a result, of which it finds at least one. What
-// other blocks there are it names.
+// texts returns the text blocks of a result, at least one. It names the other blocks on
+// stderr.
 func (o *Options) texts(stderr io.Writer, result *mcp.CallToolResult) (texts []string) {
 	for _, block := range result.Content {
 		switch b := block.(type) {
@@ -52,7 +58,7 @@ func (o *Options) texts(stderr io.Writer, result *mcp.CallToolResult) (texts []s
 		case mcp.ResourceLink:
 			fmt.Fprintf(stderr, "resource: %s (%s)\n", b.URI, b.Description)
 		default:
-			fmt.Fprintf(stderr, "there is more, which --json shows: %T\n", b)
+			fmt.Fprintf(stderr, "not shown without --json: %T\n", b)
 		}
 	}
 	if texts == nil {
@@ -61,7 +67,7 @@ func (o *Options) texts(stderr io.Writer, result *mcp.CallToolResult) (texts []s
 	return texts
 }
 
-// printServed says in one line what served the call, if the result tells.
+// printServed prints a line about the host and model that served the call, if known.
 func printServed(w io.Writer, result *mcp.CallToolResult) {
 	if result.Meta == nil {
 		return

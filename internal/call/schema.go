@@ -9,8 +9,8 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 )
 
-// schema is as much of a JSON schema as it takes to know what a text stands
-// for. Its methods take nil, of which nothing is known.
+// schema is the part of a JSON schema that decides how a text is read. Its methods accept a
+// nil schema, about which nothing is known.
 type schema struct {
 	Type       string             `json:"type"`
 	AnyOf      []*schema          `json:"anyOf"`
@@ -18,7 +18,7 @@ type schema struct {
 	Properties map[string]*schema `json:"properties"`
 }
 
-// schemaOf is the schema of a tool's arguments.
+// schemaOf returns the schema of a tool's arguments.
 func schemaOf(tool *mcp.Tool) (*schema, error) {
 	raw, err := json.Marshal(tool.InputSchema)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *schema) property(name string) *schema {
 	return s.Properties[name]
 }
 
-// types are the types of value that are allowed; none if nothing is known.
+// types returns the allowed types of a value; none if nothing is known.
 func (s *schema) types() (types []string) {
 	if s == nil {
 		return nil
@@ -52,9 +52,8 @@ func (s *schema) types() (types []string) {
 	return types
 }
 
-// read is the value that a text stands for: JSON if it is of a type that is
-// allowed and is not a string, else the text itself or a list of it, if those
-// are allowed.
+// read returns the value that a text stands for: JSON if it has an allowed type other than
+// string, else the text itself, or a list with it, if that is allowed.
 func (s *schema) read(text string) (any, error) {
 	types := s.types()
 	allows := func(t string) bool { return len(types) == 0 || slices.Contains(types, t) }
@@ -73,7 +72,7 @@ func (s *schema) read(text string) (any, error) {
 	return nil, isNot(text, err, types...)
 }
 
-// parse reads JSON, and keeps numbers as they are written.
+// parse reads JSON. It keeps numbers as they are written.
 func parse(text string) (value any, err error) {
 	if err := json.Unmarshal([]byte(text), new(json.RawMessage)); err != nil {
 		return nil, err // a decoder would not see what follows the value
@@ -84,7 +83,7 @@ func parse(text string) (value any, err error) {
 	return value, err
 }
 
-// typeOf is what a JSON schema calls the type of a value.
+// typeOf returns the name that JSON Schema has for the type of a value.
 func typeOf(value any) string {
 	switch value.(type) {
 	case nil:
@@ -101,8 +100,8 @@ func typeOf(value any) string {
 	return "object"
 }
 
-// isNot says that a text stands for none of the types. syntax is what is wrong
-// with it as JSON, which matters where JSON was meant.
+// isNot returns the error for a text that has none of the types. syntax is the error of
+// reading it as JSON, which is of interest if JSON was intended.
 func isNot(text string, syntax error, types ...string) error {
 	err := fmt.Errorf("%.40q is not of type %s", text, strings.Join(types, " or "))
 	if syntax != nil && (strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")) {

@@ -13,11 +13,11 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 )
 
-// server is an MCP server that is called.
+// server is a connection to an MCP server.
 type server struct{ client *client.Client }
 
-// connect starts the server, or reaches the one that runs, and greets it. What a
-// server that it starts writes to its stderr goes to stderr.
+// connect starts the server, or connects to a running one, and initializes the session. The
+// stderr of a server that it starts goes to stderr.
 func (o *Options) connect(ctx context.Context, stderr io.Writer) (*server, error) {
 	to, err := o.transport(stderr)
 	if err != nil {
@@ -36,7 +36,7 @@ func (o *Options) connect(ctx context.Context, stderr io.Writer) (*server, error
 	return s, nil
 }
 
-// transport is the way to the server.
+// transport returns the transport to the server.
 func (o *Options) transport(stderr io.Writer) (transport.Interface, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	switch {
@@ -52,7 +52,7 @@ func (o *Options) transport(stderr io.Writer) (transport.Interface, error) {
 		transport.WithCommandLogger(quiet),
 		transport.WithCommandFunc(func(_ context.Context, name string, _, args []string) (*exec.Cmd, error) {
 			// The end of ctx must not kill the server, which would leave Ollama
-			// at work: it is told to cancel, and then ends by itself.
+			// working: the server gets a cancellation, and then ends by itself.
 			cmd := exec.Command(name, args...)
 			cmd.Stderr = stderr
 			setApart(cmd)
@@ -60,9 +60,9 @@ func (o *Options) transport(stderr io.Writer) (transport.Interface, error) {
 		}))}, nil
 }
 
-// stop ends the session. A server that was started has its stdin closed, and is waited
-// for: one that is still there after 2 s gets a SIGTERM, and 3 s later is killed. Its
-// error says how that ended, if that was not well.
+// stop ends the session. It closes the stdin of a server that connect has started and waits
+// for it: after 2 s the server gets a SIGTERM, and 3 s later it is killed. The error says how
+// the server ended if it did not end well.
 func (s *server) stop() error { return s.client.Close() }
 
 func (s *server) tools(ctx context.Context) ([]mcp.Tool, error) {
@@ -73,7 +73,7 @@ func (s *server) tools(ctx context.Context) ([]mcp.Tool, error) {
 	return got.Tools, nil
 }
 
-// call calls a tool. It reports progress if there is somebody to report it to.
+// call calls a tool. It passes progress messages to progress unless that is nil.
 func (s *server) call(ctx context.Context, tool string, args map[string]any, progress func(message string)) (*mcp.CallToolResult, error) {
 	req := mcp.CallToolRequest{Params: mcp.CallToolParams{Name: tool, Arguments: args}}
 	if progress != nil {
@@ -91,27 +91,27 @@ func (s *server) call(ctx context.Context, tool string, args map[string]any, pro
 	return result, err
 }
 
-// explain stops the server and says why it gave no answer.
+// explain stops the server and says why there was no answer.
 func (s *server) explain(err error) error {
 	why := s.stop()
 	switch {
 	case !errors.Is(err, transport.ErrTransportClosed):
-		return fmt.Errorf("the server gave no answer: %w", err)
+		return fmt.Errorf("the server did not answer: %w", err)
 	case why != nil:
 		return fmt.Errorf("the server ended before it answered: %w", why)
 	}
 	return errors.New("the server ended before it answered")
 }
 
-// link is a transport on which a call that nobody waits for any more has been
-// cancelled by the time that its caller knows. The client cancels it by itself,
-// but in a goroutine of its own, which closing the connection overtakes.
+// link is a transport that sends the cancellation of a call before the caller returns. The
+// client does that by itself, but in another goroutine, which closing the connection
+// overtakes.
 type link struct{ *transport.Stdio }
 
 func (l link) SendRequest(ctx context.Context, req transport.JSONRPCRequest) (*transport.JSONRPCResponse, error) {
 	resp, err := l.Stdio.SendRequest(ctx, req)
 	if err != nil && ctx.Err() != nil && req.Method == string(mcp.MethodToolsCall) {
-		// A server that cannot be told is stopped next anyway.
+		// If this fails, the server is stopped next anyway.
 		_ = l.Stdio.SendNotification(context.WithoutCancel(ctx), mcp.JSONRPCNotification{
 			JSONRPC: mcp.JSONRPC_VERSION,
 			Notification: mcp.Notification{
@@ -125,7 +125,7 @@ func (l link) SendRequest(ctx context.Context, req transport.JSONRPCRequest) (*t
 	return resp, err
 }
 
-// SendNotification leaves out what SendRequest has sent.
+// SendNotification leaves out cancellations, which SendRequest has sent.
 func (l link) SendNotification(ctx context.Context, n mcp.JSONRPCNotification) error {
 	if n.Method == string(mcp.MethodNotificationCancelled) {
 		return nil

@@ -7,12 +7,12 @@ import (
 	"unicode"
 )
 
-// columns is what progress may take of a line. More would wrap on a terminal of
-// common width, and a wrapped line cannot be written over.
+// columns is the maximum width of a progress line. A longer line would wrap on a terminal of
+// common width, and a wrapped line cannot be overwritten.
 const columns = 79
 
-// terminal is where people read along: lines of the server's and of ours, and
-// below them one line of progress that is written over and over.
+// terminal writes lines of the server and of this program, and below them one progress line
+// that is overwritten.
 type terminal struct {
 	// mu guards shown, and is held while writing to w.
 	mu    sync.Mutex
@@ -28,17 +28,17 @@ func (t *terminal) Write(p []byte) (int, error) {
 	return t.w.Write(p)
 }
 
-// show puts a message in the place of the last one.
+// show replaces the progress line.
 func (t *terminal) show(message string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.over(message)
 }
 
-// erase removes the progress.
+// erase removes the progress line.
 func (t *terminal) erase() { t.show("") }
 
-// over writes over what is shown. It uses blanks, which every terminal knows.
+// over overwrites the progress line. It uses blanks, which work on every terminal.
 func (t *terminal) over(message string) {
 	line := []rune(strings.Map(printable, message))
 	line = line[:min(len(line), columns)]

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// choice is a text that is one of a few.
+// choice is a value that is one of a few words.
 type choice struct {
 	value *string
 	from  []string
 }
 
-// oneOf declares an option whose value is one of a few words, the first unless another
-// is set. Behind each, or behind none, stands a colon and what it means.
+// oneOf declares an option whose value is one of a few words, the first by default. Either
+// each word has a colon and its meaning behind it, or none has.
 func oneOf(fs *FlagSet, value *string, name, usage string, from ...string) {
 	words, explained := make([]string, len(from)), false
 	for i, line := range from {

@@ -1,10 +1,10 @@
 // Package config holds every option, declared once, and reads the file.
 //
-// It promises that a flag beats the environment, the environment the file and the
-// file the default, that whatever is wrong is named by where it came from, down to
-// the line of a file, and that the page of options in docs is printed from the
-// declarations themselves. What a setting does is left to the package that it is
-// for, and reading anew when a file changes to package reload.
+// It promises that a flag overrides the environment, the environment the file, and the file
+// the default; that errors say where the bad value came from, down to the line of a file;
+// and that the page of options in docs is generated from the declarations. What an option
+// does is left to the package that it is for, and noticing that a file has changed to
+// package reload.
 package config
 
 import (
@@ -21,30 +21,30 @@ import (
 type Config struct {
 	File string // the configuration file; "" for none
 
-	CAFile        string        // PEM file, of hosts that name none; "" for the system's authorities
-	Slots         int           // requests at once, of hosts that name none; 0 = learned
-	MaxInFlight   int           // requests at once on all hosts together; 0 = no limit
+	CAFile        string        // PEM file, for hosts without one of their own; "" for the system's authorities
+	Slots         int           // concurrent requests, for hosts without a number of their own; 0 = learned
+	MaxInFlight   int           // concurrent requests on all hosts together; 0 = no limit
 	Queue         int           // requests that may wait
-	MaxPassedOver time.Duration // for which others may go first
+	MaxPassedOver time.Duration // how long other requests may overtake one
 	Route         string        // policy
 	RunnerOptions string        // "pinned" or "caller"
-	FallbackAfter time.Duration // of waiting; 0 = when the call's time would run out
-	HedgeAfter    time.Duration // of silence from one host; 0 = never
+	FallbackAfter time.Duration // time in the queue; 0 = as long as the deadline allows
+	HedgeAfter    time.Duration // time without output from the first host; 0 = never
 	NoCloud       bool
 	ContextGuard  string        // "next-rung-or-refuse", "warn" or "off"
-	Timeout       time.Duration // of a call that brings none; 0 = none
+	Timeout       time.Duration // of a call without timeout_seconds; 0 = none
 	DrainTimeout  time.Duration
 	Cache         string // "all", "deterministic" or "off"
 	CacheSize     int    // MiB
 	CacheTTL      time.Duration
 	SemanticCache string  // "off", "shadow" or "on"
-	SemanticModel string  // that embeds questions
-	SemanticAlike float64 // least similarity, 0 to 1
+	SemanticModel string  // embedding model
+	SemanticAlike float64 // lowest similarity, 0 to 1
 	InlineBytes   int
 	MaxMessage    int // MiB
 	LogLevel      slog.Level
 
-	Listen         []string // where to serve HTTP; none to serve stdio
+	Listen         []string // addresses to serve HTTP at; none to serve stdio
 	AllowedHosts   []string
 	AllowedOrigins []string
 	TrustedProxies []string // addresses, networks, or "unix"
@@ -54,7 +54,7 @@ type Config struct {
 	TokenFile      string
 	OAuthIssuer    string
 	OAuthAudience  string
-	OAuthResource  string // URL; "" for OAuthAudience, which then is one
+	OAuthResource  string // URL; "" if OAuthAudience is that URL
 	Insecure       bool
 
 	// Host is the URL of the first of Hosts.
@@ -63,11 +63,11 @@ type Config struct {
 	// on the machine.
 	APIKey string
 
-	// What follows is a list of things rather than a value; see file.go.
+	// These are lists and tables, most of which only a file can hold; see file.go.
 
 	Hosts     []Host              // at least one
 	Models    map[string]Model    // by canonical name
-	Fallback  []string            // what may stand in for any model; names as in Model.Try
+	Fallback  []string            // models that may replace any other; names as in Model.Try
 	Providers map[string]Provider // by name
 	Keys      []Key               // of File and of TokenFile; nil if callers need none
 	Scopes    map[string]Grant    // by OAuth scope; nil if every token has full access
@@ -79,83 +79,83 @@ type Config struct {
 	KeyFiles   map[string][]Key
 	ScopesRead bool
 
-	Filter []Rule // what answers are held against
-	Guard  Guard  // and the model that is asked about them
+	Filter []Rule // checks of answers
+	Guard  Guard  // moderation model, asked about each answer
 
-	// Warnings are what is allowed and should be put right, a line each.
+	// Warnings are about settings that are accepted but unwise, one line each.
 	Warnings []string
-	// Files are the SHA-256 sums of the files that were read, by name; zero for
-	// one that could not be read. They are told even if what is in them is refused.
+	// Files are the SHA-256 sums of the files that were read, by name; zero for a file that
+	// could not be read. Parse fills it even if it fails.
 	Files map[string][32]byte
 
 	addresses []string          // of --host
-	options   map[string]string // the options as text, to be compared
+	options   map[string]string // values of the options as text, for comparison
 }
 
-// declare is the one place where an option exists. Its name is the flag, the key
-// in the file and, as OLLAMA_MCP_NAME, the environment variable; its usage line is
-// the documentation.
+// declare is the one place where options are declared. The name of an option is its flag, its
+// key in the file and, as OLLAMA_MCP_NAME, its environment variable; its usage line is its
+// documentation.
 func declare(fs *FlagSet, c *Config) {
-	fs.StringVar(&c.File, "config", "", "YAML `file` with any of these options and what only a file can say; none is read unasked")
-	fs.StringSliceVar(&c.addresses, "host", []string{defaultHost}, "`address` of an Ollama server: host, host:port or URL; may be given more than once; OLLAMA_HOST is honoured too")
-	fs.StringVar(&c.CAFile, "ca-file", "", "PEM `file` of the authority that signed the hosts' certificates, if the system does not know it")
-	fs.IntVar(&c.Slots, "slots", 0, "how many requests a host is given at once; 0 = learned from how it answers")
-	fs.IntVar(&c.MaxInFlight, "max-in-flight", 0, "how many requests all hosts together are given at once; 0 = no limit")
-	fs.IntVar(&c.Queue, "queue", 256, "how many requests may wait for a slot; one more is refused at once")
-	fs.DurationVar(&c.MaxPassedOver, "max-passed-over", 10*time.Second, "how long a request may be passed over for others whose model is loaded already")
-	oneOf(fs, &c.Route, "route", "`policy` that says which host is asked first",
-		"warmest: holds the model in memory; then least busy",
-		"least-busy: the smallest part of its slots is taken",
-		"fastest: the least latency times calls in progress",
-		"round-robin: its last call began longest ago")
-	oneOf(fs, &c.RunnerOptions, "runner-options", "`source` of num_ctx and the other options that make Ollama load a model anew", "pinned", "caller")
-	fs.DurationVar(&c.FallbackAfter, "fallback-after", 0, "how long a call waits for a slot before the next model of its ladder is tried; 0 = while its time lasts")
-	fs.DurationVar(&c.HedgeAfter, "hedge-after", 0, "how long a host may take to begin an answer before another that is free is asked too; 0 = never")
-	fs.BoolVar(&c.NoCloud, "no-cloud", false, "send nothing to a provider that is not local, whatever the file says")
-	oneOf(fs, &c.ContextGuard, "context-guard", "`reaction` to a prompt that the model's context cannot hold", "next-rung-or-refuse", "warn", "off")
-	fs.DurationVar(&c.Timeout, "timeout", 55*time.Second, "time limit of a call that brings no timeout_seconds; below the 60 s after which many MCP hosts give up; 0 = none")
-	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "how long calls may go on after SIGTERM or SIGINT; a second signal ends at once")
-	oneOf(fs, &c.Cache, "cache", "`answers` that are kept and given again", "all", "deterministic", "off")
-	fs.IntVar(&c.CacheSize, "cache-size", 256, "memory for kept answers, in `MiB`")
-	fs.DurationVar(&c.CacheTTL, "cache-ttl", 10*time.Minute, "how long an answer is kept")
-	oneOf(fs, &c.SemanticCache, "semantic-cache", "`use` of an answer that is kept for a question in other words",
-		"off: none", "shadow: count how often it could be given", "on: give it where the questions mean the same")
-	fs.StringVar(&c.SemanticModel, "semantic-model", "nomic-embed-text", "embedding `model` that questions are compared by")
-	fs.Float64Var(&c.SemanticAlike, "semantic-threshold", 0.95, "least `similarity` of questions that share an answer, to 1; what is right depends on the embedding model")
-	fs.Var((*ruleLines)(&c.Filter), "output-filter", "`rule` that answers are held against before they leave: mask:REGEX removes what is found, refuse:REGEX withholds the answer; may be given more than once")
-	fs.IntVar(&c.InlineBytes, "inline-bytes", 16<<10, "size in `bytes` up to which embeddings are returned in the result rather than as a resource")
+	fs.StringVar(&c.File, "config", "", "YAML `file` with any of these options, and with settings that only a file can hold; no file is read by default")
+	fs.StringSliceVar(&c.addresses, "host", []string{defaultHost}, "`address` of an Ollama server: host, host:port or URL; repeatable; OLLAMA_HOST is honoured too")
+	fs.StringVar(&c.CAFile, "ca-file", "", "PEM `file` of the authority that signed the hosts' certificates, if the system does not trust it already")
+	fs.IntVar(&c.Slots, "slots", 0, "concurrent requests per host; 0 = learned from its response times")
+	fs.IntVar(&c.MaxInFlight, "max-in-flight", 0, "concurrent requests on all hosts together; 0 = no limit")
+	fs.IntVar(&c.Queue, "queue", 256, "requests that may wait for a slot; further ones are rejected at once")
+	fs.DurationVar(&c.MaxPassedOver, "max-passed-over", 10*time.Second, "how long requests whose model is loaded may overtake one whose model is not")
+	oneOf(fs, &c.Route, "route", "`policy` that chooses among the hosts with a free slot",
+		"warmest: a host that has the model in memory; among several the least busy",
+		"least-busy: the host with the smallest share of its slots in use",
+		"fastest: the host with the lowest latency multiplied by its calls in progress",
+		"round-robin: the host whose last call began longest ago")
+	oneOf(fs, &c.RunnerOptions, "runner-options", "`source` of num_ctx and the other options whose change makes Ollama reload a model", "pinned", "caller")
+	fs.DurationVar(&c.FallbackAfter, "fallback-after", 0, "how long a call waits for a slot before the next model of its ladder is tried; 0 = as long as its deadline allows")
+	fs.DurationVar(&c.HedgeAfter, "hedge-after", 0, "time without output from a host after which another free host gets the same request, and the first answer wins; 0 = never")
+	fs.BoolVar(&c.NoCloud, "no-cloud", false, "never send anything to a provider that is not local, whatever the file says")
+	oneOf(fs, &c.ContextGuard, "context-guard", "`reaction` to a prompt that exceeds the model's context", "next-rung-or-refuse", "warn", "off")
+	fs.DurationVar(&c.Timeout, "timeout", 55*time.Second, "timeout of calls without timeout_seconds; less than the 60 s after which many MCP hosts give up; 0 = none")
+	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "time that calls have to finish after SIGTERM or SIGINT; a second signal ends the server at once")
+	oneOf(fs, &c.Cache, "cache", "`answers` to cache", "all", "deterministic", "off")
+	fs.IntVar(&c.CacheSize, "cache-size", 256, "memory for cached answers, in `MiB`")
+	fs.DurationVar(&c.CacheTTL, "cache-ttl", 10*time.Minute, "how long an answer stays cached")
+	oneOf(fs, &c.SemanticCache, "semantic-cache", "`use` of cached answers to paraphrases of a prompt",
+		"off: never", "shadow: only count how often one could be used", "on: reuse an answer if both prompts mean the same")
+	fs.StringVar(&c.SemanticModel, "semantic-model", "nomic-embed-text", "embedding `model` for the comparison of prompts")
+	fs.Float64Var(&c.SemanticAlike, "semantic-threshold", 0.95, "lowest `similarity`, up to 1, at which an answer is reused for a paraphrase; the right value depends on the embedding model")
+	fs.Var((*ruleLines)(&c.Filter), "output-filter", "`rule` for answers: mask:REGEX removes each match, refuse:REGEX withholds an answer with a match; repeatable")
+	fs.IntVar(&c.InlineBytes, "inline-bytes", 16<<10, "largest size in `bytes` of embeddings that are returned in the result rather than as a resource")
 	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
-	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; may be given more than once")
-	fs.StringSliceVar(&c.AllowedHosts, "allowed-host", nil, "`name` by which HTTP clients may call the server, besides localhost and the address that they reach")
-	fs.StringSliceVar(&c.AllowedOrigins, "allowed-origin", nil, "web `site`, such as https://example.com, whose pages may use the server over HTTP")
-	fs.StringSliceVar(&c.TrustedProxies, "trust-proxy", nil, "`address` or network, such as 10.0.0.0/8, of a proxy whose X-Forwarded-For header is believed, or unix for one that connects by a Unix socket; may be given more than once")
-	fs.StringVar(&c.TLSCert, "tls-cert", "", "PEM `file` of the certificate to serve HTTPS with")
+	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; repeatable")
+	fs.StringSliceVar(&c.AllowedHosts, "allowed-host", nil, "host `name` that HTTP clients may use for the server, besides localhost and its addresses")
+	fs.StringSliceVar(&c.AllowedOrigins, "allowed-origin", nil, "web `site`, such as https://example.com, whose pages may call the server over HTTP")
+	fs.StringSliceVar(&c.TrustedProxies, "trust-proxy", nil, "`address` or network, such as 10.0.0.0/8, of a proxy whose X-Forwarded-For header is trusted, or unix for a proxy that connects through a Unix socket; repeatable")
+	fs.StringVar(&c.TLSCert, "tls-cert", "", "PEM `file` of the certificate for HTTPS")
 	fs.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` of that certificate's private key")
-	fs.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM `file` of the authority whose certificates clients must show")
-	fs.StringVar(&c.TokenFile, "token-file", "", "YAML `file` of the keys that clients may call with: a list like keys in the configuration file")
+	fs.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM `file` of the authority that must have signed the certificates of clients")
+	fs.StringVar(&c.TokenFile, "token-file", "", "YAML `file` with the keys of callers: a list like keys in the configuration file")
 	fs.StringVar(&c.OAuthIssuer, "oauth-issuer", "", "`URL` of the authorization server whose access tokens are accepted")
-	fs.StringVar(&c.OAuthAudience, "oauth-audience", "", "`name` of this server that access tokens must have been issued for, mostly its URL")
-	fs.StringVar(&c.OAuthResource, "oauth-resource", "", "`URL` of this server as clients know it; needed where oauth-audience is a name and not that URL")
-	fs.BoolVar(&c.Insecure, "insecure", false, "allow to listen where other machines can connect, and use the models unasked")
-	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "least `level` that is logged to stderr: debug, info, warn or error")
+	fs.StringVar(&c.OAuthAudience, "oauth-audience", "", "`audience` that access tokens must have been issued for; usually the URL of this server")
+	fs.StringVar(&c.OAuthResource, "oauth-resource", "", "`URL` of this server as clients know it; needed if oauth-audience is not that URL")
+	fs.BoolVar(&c.Insecure, "insecure", false, "accept connections from other machines without authentication")
+	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "lowest `level` that is logged to stderr: debug, info, warn or error")
 }
 
-// mostSlots is as many as the pool allows a host.
-const mostSlots = 4096
+// maxSlots is the most that the pool allows for a host.
+const maxSlots = 4096
 
 var (
-	errTooManySlots = fmt.Errorf("must be 0 to %d", mostSlots)
+	errTooManySlots = fmt.Errorf("must be 0 to %d", maxSlots)
 	errNegative     = errors.New("must be 0 or more")
 )
 
-// check refuses what no value of its type can say by itself.
+// check refuses values that are out of range, or that need another option.
 func (c *Config) check(fs *FlagSet) error {
 	for _, o := range []struct {
 		name string
 		bad  bool
 		want string
 	}{
-		{"slots", c.Slots < 0 || c.Slots > mostSlots, errTooManySlots.Error()},
+		{"slots", c.Slots < 0 || c.Slots > maxSlots, errTooManySlots.Error()},
 		{"max-in-flight", c.MaxInFlight < 0, errNegative.Error()},
 		{"queue", c.Queue < 1, "must be at least 1"},
 		{"max-passed-over", c.MaxPassedOver < 0, errNegative.Error()},
@@ -185,13 +185,13 @@ func (c *Config) check(fs *FlagSet) error {
 	return nil
 }
 
-// FlagSet is the library's, which is known to this package alone.
+// FlagSet is that of the flag library, which no other package imports.
 type FlagSet = pflag.FlagSet
 
 // ErrHelp is what Parse returns for --help and -h.
 var ErrHelp = pflag.ErrHelp
 
-// Flags is a flag set with every option, which fills c when it is parsed.
+// Flags returns a flag set with every option, which fills c when it is parsed.
 func Flags(c *Config) *FlagSet {
 	fs := pflag.NewFlagSet("ollama-mcp", pflag.ContinueOnError)
 	fs.SortFlags = false

@@ -13,12 +13,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// document reads YAML of which data holds one document, or none. Its errors are
-// of type *lineError.
+// document reads YAML with at most one document. Its errors are of type *lineError.
 func document(data []byte, root value) error {
 	for i, line := range bytes.Split(data, []byte("\n")) {
 		if !utf8.Valid(line) || bytes.ContainsFunc(line, isUnseen) {
-			return &lineError{i + 1, errors.New("has control characters, or is not in UTF-8")}
+			return &lineError{i + 1, errors.New("contains control characters, or is not UTF-8")}
 		}
 	}
 	var doc, next yaml.Node
@@ -29,7 +28,7 @@ func document(data []byte, root value) error {
 	}
 	if err == nil {
 		if err = decoder.Decode(&next); err == nil {
-			return &lineError{next.Line, errors.New("a second document begins, and would not be read")}
+			return &lineError{next.Line, errors.New("a second document begins; only one is read")}
 		}
 	}
 	if err != io.EOF {
@@ -45,9 +44,9 @@ var (
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
 )
 
-// syntaxError finds the line of an error of the library. That names none on the
-// first line, counts from 0 in what its parser finds, as against its scanner, and
-// does not say where an anchor is used that there is not.
+// syntaxError finds the line of an error of the library. The library names no line if it is
+// the first, counts lines from 0 in errors of its parser but not of its scanner, and does not
+// say where an unknown anchor is used.
 func syntaxError(data []byte, err error) error {
 	parts := yamlError.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
 	if parts == nil {

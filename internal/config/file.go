@@ -12,61 +12,65 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// Host is an Ollama server, or all of those behind one name.
+// Host is an Ollama server, or all servers behind one name.
 type Host struct {
-	Name string // what results and logs call it; no two hosts have the same
-	// URL is an address in any form that OLLAMA_HOST may have. With dns+ before
-	// http:// or https:// each address that the name resolves to is a host.
+	Name string // unique, for results and logs
+	// URL is an address in any form that OLLAMA_HOST accepts. With dns+ before http:// or
+	// https:// each address that the name resolves to is a host.
 	URL    string
-	Slots  int    // requests at once; 0 = learned
+	Slots  int    // concurrent requests; 0 = learned
 	APIKey string // sent to this host only, as a bearer token; "" for none
 	CAFile string // PEM file; "" for the system's authorities
 }
 
-// Model is what is settled about a model, or a name that stands for others.
+// Model holds the settings of a model, or of a name that stands for others.
 type Model struct {
-	// Runner are the options that Ollama loads the model with, by its names for
-	// them: a bool for use_mmap, an int for the others. They hold for all callers,
-	// since any difference makes Ollama load the model anew.
+	// Runner are the options that Ollama loads the model with, by Ollama's names: a bool for
+	// use_mmap, an int for the others. They are the same for all callers, since any
+	// difference makes Ollama reload the model.
 	Runner map[string]any
-	// KeepAlive is how long the model stays in memory after a call; nil leaves
-	// that to the host, and less than 0 is for ever.
+	// KeepAlive is how long the model stays in memory after a call; nil leaves that to the
+	// host, and a negative value means for ever.
 	KeepAlive *time.Duration
-	// HedgeAfter is how long a host may take to begin an answer before another is asked
-	// too; nil for the option's, and 0 for never.
+	// HedgeAfter replaces the option hedge-after; nil if it does not, and 0 for never.
 	HedgeAfter *time.Duration
-	// Semantic is the least similarity of questions to it that share an answer; nil
-	// for the option's, and 0 for none that do.
+	// Semantic replaces the option semantic-threshold; nil if it does not, and 0 for no reuse
+	// at all.
 	Semantic *float64
-	// Try makes the name an alias for these, of which the first is tried first:
-	// canonical names of models and aliases, or PROVIDER/MODEL. Its own name is the
-	// model of that name. nil for no alias.
+	// Try makes the name an alias for these, which are tried in order: canonical names of
+	// models and aliases, or PROVIDER/MODEL. The alias's own name in it stands for the model
+	// of that name. nil if the name is not an alias.
 	Try []string
+	// SameAs lists providers' names for the very same model, as PROVIDER/MODEL, that may
+	// serve it when no host can; nil for none. Embeddings of two models cannot be compared,
+	// so nothing else stands in for an embedding model.
+	SameAs []string
 }
 
-// Provider is somebody who serves models over another API than Ollama's.
+// Provider is a service with another API than Ollama's.
 type Provider struct {
-	Kind  string // of API: "openai"
+	Kind  string // kind of API: "openai"
 	URL   string
 	Key   string // a secret; "" for none
-	Local bool   // a machine of ours, and no cloud
+	Local bool   // it runs on a machine of the operator's, and is not a cloud
 
 	MaxCalls, MaxTokens int // per day; 0 = no limit
 }
 
-// Key lets the caller in who shows a secret with this SHA-256 sum.
+// Key admits a caller who presents a secret with this SHA-256 sum.
 type Key struct {
-	Caller caller.Caller // the name of the key as its ID, what it may, and no tenant
+	Caller caller.Caller // ID is the name of the key; Tenant is empty
 	SHA256 [32]byte
 }
 
-// Grant is what a scope of an OAuth token allows, in the words of caller.Caller.
+// Grant is what a scope of an OAuth token allows. The fields mean what they mean in
+// caller.Caller.
 type Grant struct {
 	Tools, Models []string // nil for all
 	Admin         bool
 }
 
-// sections are the parts that only a file can have, but for those that say who may call.
+// sections are the settings that only a file can hold, except for those of callers.
 func (r *reader) sections() fields {
 	return fields{
 		"hosts":     list(r.host),
@@ -86,7 +90,7 @@ func (r *reader) host(n *yaml.Node) error {
 		"api_key_env": r.secretInVariable(&h.APIKey),
 		"ca_file":     r.path(&h.CAFile),
 	}.read(n)
-	if err == nil && h.Slots > mostSlots {
+	if err == nil && h.Slots > maxSlots {
 		err = fmt.Errorf("slots: %w", errTooManySlots)
 	}
 	if err != nil {
@@ -98,10 +102,10 @@ func (r *reader) host(n *yaml.Node) error {
 func (r *reader) model(key, n *yaml.Node) error {
 	name := backend.CanonicalModel(key.Value)
 	if _, twice := r.c.Models[name]; twice {
-		return errors.New("is there already: it is the model " + name)
+		return errors.New("is given twice: both names are of the model " + name)
 	}
 	m := Model{Runner: make(map[string]any)}
-	var try ladder
+	var try, same ladder
 	err := fields{
 		"num_ctx":     wholeIn(m.Runner, "num_ctx", 1),
 		"num_batch":   wholeIn(m.Runner, "num_batch", 1),
@@ -113,12 +117,16 @@ func (r *reader) model(key, n *yaml.Node) error {
 		"hedge_after": duration(&m.HedgeAfter),
 		"semantic":    similarity(&m.Semantic),
 		"try":         try.read,
+		"same_as":     same.read,
 	}.read(n)
 	if err != nil {
 		return err
 	}
 	if try.names != nil {
 		r.ladders[name] = try
+	}
+	if same.names != nil {
+		r.sameAs[name] = same
 	}
 	r.c.Models[name] = m
 	return nil

@@ -9,23 +9,23 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Rule is something that no answer may say.
+// Rule masks or refuses answers that match a pattern.
 type Rule struct {
-	Name        string // no two rules have the same
-	Pattern     string // a regular expression of package regexp
-	Refuse      bool   // the answer is withheld, or else what is found is replaced
-	Replacement string // "" for the usual one
+	Name        string // unique
+	Pattern     string // regular expression of package regexp
+	Refuse      bool   // withhold the answer; otherwise each match is replaced
+	Replacement string // "" for the default
 }
 
-// Guard is a model that is asked of each answer whether it may pass.
+// Guard is a moderation model, which decides whether an answer is delivered.
 type Guard struct {
 	Model, Prompt string // "" for none
 }
 
-// ruleLines are rules, each of which can be said in a line.
+// ruleLines are rules in the short form of the option, a line for each.
 type ruleLines []Rule
 
-// Set implements pflag.Value. It adds a rule, which is called by its number.
+// Set implements pflag.Value. It adds a rule, whose name is its number.
 func (l *ruleLines) Set(line string) error {
 	reaction, pattern, _ := strings.Cut(line, ":")
 	if reaction != "mask" && reaction != "refuse" {
@@ -62,11 +62,11 @@ func (l *ruleLines) add(r Rule) error {
 	return nil
 }
 
-// rules are those of a file, where one may be a mapping too, which can say more.
+// rules reads the rules of a file, where a rule may also be a mapping, with more settings.
 func (r *reader) rules(n *yaml.Node) error {
 	to := (*ruleLines)(&r.c.Filter)
 	if r.fs.Lookup("output-filter").Changed {
-		to = new(ruleLines) // they do not count, and must be right all the same
+		to = new(ruleLines) // the flag overrides them, but they must be valid all the same
 	}
 	return oneOrList(func(n *yaml.Node) error {
 		if n.Kind == yaml.ScalarNode {

@@ -24,13 +24,13 @@ func (r *reader) addHost(h Host) error {
 		return err
 	}
 	if u.User != nil {
-		return errors.New("the file is no place for a password; the variable OLLAMA_MCP_HOST can hold such an address")
+		return errors.New("a password must not be in the file; the variable OLLAMA_MCP_HOST can hold such an address")
 	}
 	return appendHost(&r.hosts, h, u)
 }
 
-// settleHosts chooses the hosts: of the flag or its variable, of the file, of
-// Ollama's own variable, or the usual one.
+// settleHosts chooses the hosts: those of the flag or its variable, else those of the file,
+// else that of Ollama's own variable, else the default.
 func (r *reader) settleHosts() error {
 	f := r.fs.Lookup("host")
 	ollamas := r.getenv("OLLAMA_HOST")
@@ -62,11 +62,11 @@ func (r *reader) settleHosts() error {
 	return nil
 }
 
-// appendHost adds a host, whose address is u, under a name that no other has.
+// appendHost adds a host with the address u, under a name that no other host has.
 func appendHost(hosts *[]Host, h Host, u *url.URL) error {
 	h.Name = cmp.Or(h.Name, u.Host)
 	if slices.ContainsFunc(*hosts, func(other Host) bool { return other.Name == h.Name }) {
-		return errors.New("there is a host named " + h.Name + " already")
+		return errors.New("another host has the name " + h.Name + " already")
 	}
 	*hosts = append(*hosts, h)
 	return nil
@@ -83,12 +83,12 @@ func parseHost(address string) (*url.URL, error) {
 		return nil, errors.New("the address names no host")
 	}
 	if _, err := strconv.Atoi(rest); err == nil {
-		return nil, errors.New("a number is no address; a port of this machine is written as :" + rest)
+		return nil, errors.New("a number is not an address; a port of this machine is written as :" + rest)
 	}
 	return ollama.ParseHost(rest)
 }
 
-// isNoOrigin reports whether no browser says s of a page, as it does https://example.com.
+// isNoOrigin reports whether s is not the origin of a page, such as https://example.com.
 func isNoOrigin(s string) bool {
 	u, err := url.Parse(s)
 	return err != nil || u.Host == "" || strings.Contains(u.Host, "*") || u.Scheme+"://"+u.Host != s
@@ -102,8 +102,8 @@ func isNoProxy(s string) bool {
 	return notAddress != nil && notNetwork != nil && s != "unix"
 }
 
-// isWebAddress reports whether s is a URL that a path can be added to, and that
-// holds no secret.
+// isWebAddress reports whether s is a URL to which a path can be added, and which holds no
+// secret.
 func isWebAddress(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" &&

@@ -28,8 +28,8 @@ func (l *ladder) read(n *yaml.Node) error {
 	return nil
 }
 
-// settleLadders spells the names in all ladders as requests do, once it is known
-// which providers there are, and refuses those that cannot be.
+// settleLadders replaces the names in all ladders by their canonical form, once the providers
+// are known, and refuses ladders that cannot work.
 func (r *reader) settleLadders() error {
 	aliases, done := slices.Sorted(maps.Keys(r.ladders)), make(map[string]bool)
 	for _, alias := range aliases {
@@ -44,12 +44,35 @@ func (r *reader) settleLadders() error {
 		m := r.c.Models[alias]
 		m.Try = r.ladders[alias].names
 		if (len(m.Runner) > 0 || m.KeepAlive != nil || m.HedgeAfter != nil) && !slices.Contains(m.Try, alias) {
-			return atLine(r.ladders[alias].line, alias, errors.New("has options, and is an alias that does not try the model of that name"))
+			return atLine(r.ladders[alias].line, alias, errors.New("has options, but is an alias that does not try the model of that name"))
 		}
 		r.c.Models[alias] = m
 	}
+	if err := r.settleSameAs(); err != nil {
+		return err
+	}
 	r.c.Fallback = r.fallback.names
 	return r.settleLadder("fallback", r.fallback)
+}
+
+// settleSameAs checks that each name in a same_as list is a model of a provider.
+func (r *reader) settleSameAs() error {
+	for _, name := range slices.Sorted(maps.Keys(r.sameAs)) {
+		l := r.sameAs[name]
+		for _, other := range l.names {
+			provider, model, _ := strings.Cut(other, "/")
+			if _, known := r.c.Providers[provider]; !known || model == "" {
+				return atLine(l.line, "same_as", errors.New(other+": must be PROVIDER/MODEL, with a provider of this file"))
+			}
+		}
+		m := r.c.Models[name]
+		if m.Try != nil && !slices.Contains(m.Try, name) {
+			return atLine(l.line, "same_as", errors.New(name+" is an alias that does not try the model of that name"))
+		}
+		m.SameAs = l.names
+		r.c.Models[name] = m
+	}
+	return nil
 }
 
 func (r *reader) settleLadder(key string, l ladder) (err error) {
@@ -61,9 +84,9 @@ func (r *reader) settleLadder(key string, l ladder) (err error) {
 	return nil
 }
 
-// rung spells provider/model, or the name of a model or alias. Ollama has names with
-// a slash too, such as someone/model; these must have their tag, or a provider's
-// name with a slip in it would be taken for one of them.
+// rung returns the canonical form of provider/model, or of the name of a model or alias.
+// Ollama has names with a slash too, such as someone/model; here they need their tag, or a
+// provider's name with a typing error would be taken for one of them.
 func (r *reader) rung(name string) (string, error) {
 	provider, model, slash := strings.Cut(name, "/")
 	_, known := r.c.Providers[provider]
@@ -78,9 +101,9 @@ func (r *reader) rung(name string) (string, error) {
 	return backend.CanonicalModel(name), nil
 }
 
-// follow refuses an alias that leads back to itself by way of others; its own name
-// in it is no alias, but a model. above are the aliases that led here, done those
-// that lead to models only.
+// follow refuses an alias that leads back to itself through others. Its own name in its own
+// list is the model of that name. above are the aliases that led here; done are those that
+// are known to lead to models only.
 func (r *reader) follow(alias string, above []string, done map[string]bool) error {
 	l := r.ladders[alias]
 	if slices.Contains(above, alias) {

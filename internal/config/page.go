@@ -12,7 +12,7 @@ import (
 //go:embed example.yaml
 var example string
 
-// Page is the documentation of all options in Markdown.
+// Page returns the documentation of all options in Markdown.
 func Page() string {
 	var b strings.Builder
 	b.WriteString(pageHead)
@@ -34,33 +34,35 @@ func Page() string {
 
 const pageHead = `# Options
 
-Printed from the program's own declarations; ` + "`make docs`" + ` renews it.
+Generated from the declarations in the program; run ` + "`make docs`" + ` after a change.
 
-A flag beats the environment variable, that beats the key of the same name in the file, and that beats the default.
+A flag overrides the environment variable, the variable overrides the key of the same name in the file, and the key overrides the default.
 
 | flag | environment | value | default | what it does |
 |---|---|---|---|---|
 `
 
 const pageTail = `
-Two variables of Ollama's own are honoured:
+Two of Ollama's own variables are honoured:
 
-- ` + "`OLLAMA_HOST`" + `: the address of the server, where neither ` + "`--host`, `OLLAMA_MCP_HOST`" + ` nor the file gives one.
-- ` + "`OLLAMA_API_KEY`" + `: sent as a bearer token to the hosts of ` + "`--host`, `OLLAMA_MCP_HOST`, `OLLAMA_HOST`" + ` or the default, and to nobody
-  else. There is no flag for it, since other users of a machine can read a program's flags.
+- ` + "`OLLAMA_HOST`" + `: the address of the server, if neither ` + "`--host`, `OLLAMA_MCP_HOST`" + ` nor the file gives one.
+- ` + "`OLLAMA_API_KEY`" + `: sent as a bearer token to the hosts of ` + "`--host`, `OLLAMA_MCP_HOST`, `OLLAMA_HOST`" + ` or the default, and to no
+  others. There is no flag for it, since other users of a machine can read the flags of a program.
 
 ## The file
 
-` + "`--config FILE`" + ` names a file in YAML. No file is read unasked.
+` + "`--config FILE`" + ` names a YAML file. No file is read by default.
 
-- It holds no secrets: keys come from environment variables and files that it names, and those of callers are in it as SHA-256 sums.
-- Names of files in it are relative to the folder that it is in.
+- The file holds no secrets: keys for hosts and providers come from environment variables and files that it names, and keys of callers are in it
+  as SHA-256 sums.
+- File names in it are relative to its own folder.
 - Hosts given by ` + "`--host` or `OLLAMA_MCP_HOST`" + ` replace all hosts of the file.
-- A name with a slash in ` + "`try` and `fallback`" + ` is a provider's model. One of Ollama's own with a slash is given with its tag:
-  ` + "`someone/model:latest`" + `.
-- An unknown key, a key without a value and a value that cannot be are refused, with the line that they are in.
-- A file that changes is read anew, within five seconds or at once on SIGHUP. Hosts, models, providers, keys, scopes,
-  ` + "`output-filter`, `guard` and `log-level`" + ` then change while calls go on; other changes are named in the log and wait for a restart. A file
-  with a mistake in it changes nothing.
+- A name with a slash in ` + "`try`, `same_as` and `fallback`" + ` is a provider's model. In ` + "`try` and `fallback`" + `, an Ollama model with a slash in its name
+  needs its tag: ` + "`someone/model:latest`" + `.
+- Unknown keys, keys without a value and invalid values are refused, and the error names the line.
+- A changed file is read again within five seconds, or at once on SIGHUP. Hosts, models, providers, keys, scopes,
+  ` + "`output-filter`, `guard` and `log-level`" + ` then change while calls go on; the log names other changes, which need a restart.
+- Each of these parts is applied by itself: hosts that cannot be opened do not keep the rest from being applied. A file with a mistake in it is
+  refused and changes nothing, except for keys and scopes: a key that is removed from its file is revoked whatever is wrong elsewhere.
 
 `

@@ -68,17 +68,17 @@ func environment(fs *FlagSet, getenv func(string) string) (err error) {
 	return err
 }
 
-// origin is the key of the annotation that says where an option's value came
-// from, if that was not a flag.
+// origin is the key of the annotation that says where the value of an option came from, if
+// not from a flag.
 const origin = "origin"
 
-// set notes that an option has a value, and where it came from.
+// set records that an option has a value, and where the value came from.
 func set(f *pflag.Flag, from string) {
 	f.Changed = true
 	f.Annotations = map[string][]string{origin: {from}}
 }
 
-// from is where the value of an option came from.
+// from says where the value of an option came from.
 func from(f *pflag.Flag) string {
 	if noted := f.Annotations[origin]; noted != nil {
 		return noted[0]
@@ -86,12 +86,11 @@ func from(f *pflag.Flag) string {
 	return "--" + f.Name
 }
 
-// wrong is the error for an option whose value cannot be, for a reason that its
-// type does not know.
+// wrong is the error for a value that the type of its option accepts but check does not.
 func wrong(f *pflag.Flag, why string) error { return errors.New(from(f) + ": " + why) }
 
-// invalid is the error for a value that is none of an option's type. A list is
-// not quoted, since the address of a host may hold a password.
+// invalid is the error for a value that the type of its option does not accept. A list is not
+// quoted, since the address of a host may hold a password.
 func invalid(f *pflag.Flag, value string, err error) error {
 	if number, ok := errors.AsType[*strconv.NumError](err); ok {
 		err = number.Err // without the name of a Go function

@@ -23,6 +23,7 @@ type reader struct {
 
 	hosts    []Host            // of the file
 	ladders  map[string]ladder // of the aliases, by canonical name
+	sameAs   map[string]ladder // of models, by canonical name
 	fallback ladder
 }
 
@@ -33,7 +34,7 @@ func (r *reader) read() error {
 	r.c.Models = make(map[string]Model)
 	r.c.Providers = make(map[string]Provider)
 	r.c.KeyFiles = make(map[string][]Key)
-	r.ladders = make(map[string]ladder)
+	r.ladders, r.sameAs = make(map[string]ladder), make(map[string]ladder)
 	err := r.configFile()
 	if err != nil && r.c.TokenFile == "" {
 		r.c.TokenFile = r.lastTokenFile
@@ -104,7 +105,7 @@ func (r *reader) file(n *yaml.Node) error {
 	Flags(new(Config)).VisitAll(func(sample *pflag.Flag) {
 		known[sample.Name] = func(n *yaml.Node) error { return r.option(sample, n) }
 	})
-	delete(known, "config") // a file does not name another
+	delete(known, "config") // a file cannot name another
 	known["keys"] = func(*yaml.Node) error { return keysErr }
 	known["oauth-scopes"] = func(*yaml.Node) error { return scopesErr }
 	known["output-filter"] = r.rules
@@ -115,9 +116,9 @@ func (r *reader) file(n *yaml.Node) error {
 	return r.settleLadders()
 }
 
-// option sets an option that neither a flag nor the environment has set. The
-// sample is the same option of a flag set that nobody uses: a value that does not
-// count is tried there, so that it is not found wrong only on the day it counts.
+// option sets an option that neither a flag nor the environment has set. sample is the same
+// option in an unused flag set: a value that is overridden is set there, so that a mistake in
+// it is found now, and not on the day on which it is no longer overridden.
 func (r *reader) option(sample *pflag.Flag, n *yaml.Node) error {
 	f := r.fs.Lookup(sample.Name)
 	if f.Changed {
@@ -143,14 +144,14 @@ func (r *reader) option(sample *pflag.Flag, n *yaml.Node) error {
 	})(n)
 }
 
-// needKeys has callers need a key, though there may be none yet.
+// needKeys makes keys mandatory for callers, even if there are no keys yet.
 func (r *reader) needKeys() {
 	if r.c.Keys == nil {
 		r.c.Keys = []Key{}
 	}
 }
 
-// addKey adds a key to those of both files.
+// addKey adds a key. Its name and sum must be unique in both files.
 func (r *reader) addKey(k Key) error {
 	switch {
 	case k.Caller.ID == "":
@@ -160,16 +161,16 @@ func (r *reader) addKey(k Key) error {
 	}
 	for _, other := range r.c.Keys {
 		if other.Caller.ID == k.Caller.ID || other.SHA256 == k.SHA256 {
-			return errors.New("there is a key with that name or sha256 already")
+			return errors.New("another key has that name or sha256 already")
 		}
 	}
 	r.c.Keys = append(r.c.Keys, k)
 	return nil
 }
 
-// canonical spells the models that a caller may use as requests spell them. In a file that
-// has been refused it may be unknown which names belong to providers; then both spellings
-// stand for a name with a slash.
+// canonical replaces the names of models that a caller may use by their canonical form. In a
+// refused file it may be unknown which names belong to providers; then a name with a slash is
+// kept in both forms.
 func (r *reader) canonical(models []string, refused bool) []string {
 	for i, name := range models {
 		provider, _, slash := strings.Cut(name, "/")

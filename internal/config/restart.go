@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Given are the options that were set by flags, for another start of the program
-// in the same environment, which is to serve stdio whatever that and the file say.
+// Given returns the flags that were set, for a second process in the same environment that
+// has to serve stdio whatever the environment and the file say.
 func Given(fs *FlagSet) (args []string) {
 	known := Flags(new(Config))
 	fs.Visit(func(f *pflag.Flag) {
@@ -22,7 +22,7 @@ func Given(fs *FlagSet) (args []string) {
 	return append(args, "--listen=")
 }
 
-// values are what a flag has to be given for its value.
+// values returns the texts that set a flag to its present value.
 func values(v pflag.Value) []string {
 	switch v := v.(type) {
 	case *ruleLines:
@@ -34,7 +34,7 @@ func values(v pflag.Value) []string {
 	return []string{v.String()}
 }
 
-// NeedsRestart names what differs between two configurations and cannot change
+// NeedsRestart names the options that differ between two configurations and cannot change
 // while the program runs.
 func NeedsRestart(was, is Config) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(is.options)) {
@@ -43,13 +43,12 @@ func NeedsRestart(was, is Config) (names []string) {
 		}
 	}
 	if (was.Keys == nil) != (is.Keys == nil) {
-		names = append(names, "keys") // whether callers need one is settled at the start
+		names = append(names, "keys") // whether callers need a key is decided at the start
 	}
 	return names
 }
 
-// live reports whether a change of an option takes effect without a restart: the
-// program applies Hosts, Keys, Filter and LogLevel, which these lead to, while it runs.
+// live reports whether a change of an option takes effect without a restart.
 func live(option string) bool {
 	switch option {
 	case "config", "host", "ca-file", "slots", "token-file", "output-filter", "log-level":

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// scalar is a single value, which set takes or refuses.
+// scalar is a single value, which set accepts or refuses.
 func scalar(set func(string) error) value {
 	return func(n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Value == "" {
@@ -25,7 +25,7 @@ func text(p *string) value {
 	return scalar(func(s string) error { *p = s; return nil })
 }
 
-// texts are one or a list, which is not nil even if it is empty.
+// texts is a text or a list of texts. The result is not nil even if the list is empty.
 func texts(p *[]string) value {
 	return func(n *yaml.Node) error {
 		*p = []string{}
@@ -51,7 +51,7 @@ func decimal(p *float64) value {
 	})
 }
 
-// similarity is a number from 0 to 1, or off, which is 0.
+// similarity is a number above 0.5 and up to 1, or off, which is stored as 0.
 func similarity(p **float64) value {
 	return scalar(func(s string) error {
 		n, err := strconv.ParseFloat(s, 64)
@@ -75,7 +75,7 @@ func truth(p *bool) value {
 	})
 }
 
-// wholeIn and truthIn are values that go into m.
+// wholeIn and truthIn store the value in m.
 func wholeIn(m map[string]any, name string, least int) value {
 	return func(n *yaml.Node) error {
 		var got int
@@ -94,7 +94,7 @@ func truthIn(m map[string]any, name string) value {
 	}
 }
 
-// keepAlive is a duration, or a number of seconds as Ollama takes it too.
+// keepAlive is a duration or a number of seconds, as in Ollama's API.
 func keepAlive(p **time.Duration) value {
 	return scalar(func(s string) error {
 		d, err := time.ParseDuration(s)
@@ -102,16 +102,16 @@ func keepAlive(p **time.Duration) value {
 			d, err = time.Duration(seconds)*time.Second, nil
 		}
 		if err != nil {
-			return errors.New("must be a time such as 30m, or seconds; 0 = not at all, -1 = for ever")
+			return errors.New("must be a duration such as 30m, or a number of seconds; 0 = unload at once, -1 = keep for ever")
 		}
 		*p = &d
 		return nil
 	})
 }
 
-var errNoDuration = errors.New("must be a time with its unit, such as 500ms, 30s or 1h30m")
+var errNoDuration = errors.New("must be a duration with a unit, such as 500ms, 30s or 1h30m")
 
-// duration is one of 0 or more.
+// duration is a duration that is not negative.
 func duration(p **time.Duration) value {
 	return scalar(func(s string) error {
 		d, err := time.ParseDuration(s)
@@ -126,7 +126,7 @@ func duration(p **time.Duration) value {
 	})
 }
 
-// sum is a SHA-256 sum. Its error does not quote what may be the secret itself.
+// sum is a SHA-256 sum. Its error does not quote the value, which may be the secret itself.
 func sum(p *[32]byte) value {
 	return scalar(func(s string) error {
 		decoded, err := hex.DecodeString(s)

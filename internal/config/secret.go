@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// beside is the path of a file that the configuration file names.
+// beside returns the path of a file that the configuration file names, which is relative to
+// the configuration file.
 func (r *reader) beside(name string) string {
 	if filepath.IsAbs(name) {
 		return name
@@ -23,11 +24,11 @@ func (r *reader) path(p *string) value {
 	return scalar(func(s string) error { *p = r.beside(s); return nil })
 }
 
-// secretInVariable is the name of an environment variable. Errors say it only if it
-// looks like one: it may be the secret itself, put in the wrong place.
+// secretInVariable is the name of an environment variable that holds a secret. Errors quote
+// the name only if it looks like one: it may be the secret itself, in the wrong place.
 func (r *reader) secretInVariable(p *string) value {
 	return scalar(func(name string) error {
-		shown := "such"
+		shown := "of that name"
 		if variableName.MatchString(name) {
 			shown = name
 		}
@@ -35,10 +36,10 @@ func (r *reader) secretInVariable(p *string) value {
 	})
 }
 
-// variableName is what the names of environment variables look like, and few keys do.
+// variableName matches the usual names of environment variables, and few secrets.
 var variableName = regexp.MustCompile("^[A-Z][A-Z0-9_]{2,39}$")
 
-// secretInFile is the name of a file. Errors do not say it either.
+// secretInFile is the name of a file that holds a secret. Errors do not quote it.
 func (r *reader) secretInFile(p *string) value {
 	return scalar(func(name string) error {
 		name = r.beside(name)
@@ -51,7 +52,7 @@ func (r *reader) secretInFile(p *string) value {
 	})
 }
 
-// one sets a secret, which must be there, once.
+// one sets a secret, which must not be empty and must not be set already.
 func one(p *string, secret, none string) error {
 	switch {
 	case secret == "":
@@ -63,7 +64,7 @@ func one(p *string, secret, none string) error {
 	return nil
 }
 
-// contents reads a file and notes that it did. The error does not name the file.
+// contents reads a file and records it in Files. The error does not name the file.
 func (r *reader) contents(name string) ([]byte, error) {
 	r.c.Files[name] = [32]byte{}
 	data, err := os.ReadFile(name)
@@ -76,11 +77,11 @@ func (r *reader) contents(name string) ([]byte, error) {
 	return data, err
 }
 
-// warnIfReadable warns of a file with secrets, or what lets callers in, that others
-// than its owner may use. Windows has no such bits.
+// warnIfReadable warns if other users than its owner have access to a file with secrets or
+// keys. Windows has no such permissions.
 func (r *reader) warnIfReadable(name string) {
 	info, err := os.Stat(name)
 	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		r.c.Warnings = append(r.c.Warnings, name+": other users of this machine have access; chmod 600 would end that")
+		r.c.Warnings = append(r.c.Warnings, name+": other users of this machine have access; run chmod 600 on it")
 	}
 }

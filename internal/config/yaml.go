@@ -12,14 +12,14 @@ import (
 	"ollama-mcp/internal/nearest"
 )
 
-// The library can decode into structs, but then tells neither the line of what it
-// accepts, which later checks need, nor which key may have been meant. So files
-// are read node by node, each kind of value by a function.
+// The library can decode into structs, but then it gives neither the lines of accepted
+// values, which later checks need, nor the known key that is nearest to an unknown one. So
+// files are read node by node, with a function for each kind of value.
 
 // value reads one value of a file. The node is no alias and not null.
 type value func(*yaml.Node) error
 
-// fields are the keys that a mapping may have.
+// fields are the known keys of a mapping.
 type fields map[string]value
 
 // lineError is an error with the line that it is about.
@@ -31,8 +31,8 @@ type lineError struct {
 func (e *lineError) Error() string { return strconv.Itoa(e.line) + ": " + e.err.Error() }
 func (e *lineError) Unwrap() error { return e.err }
 
-// atLine gives an error a line and says what it is about, unless it has a line
-// already, which is nearer.
+// atLine adds a line and a subject to an error, unless it has a line already, which is more
+// precise.
 func atLine(line int, about string, err error) error {
 	if _, has := errors.AsType[*lineError](err); has || err == nil {
 		return err
@@ -40,8 +40,8 @@ func atLine(line int, about string, err error) error {
 	return &lineError{line, fmt.Errorf("%s: %w", about, err)}
 }
 
-// read reads the value that a node stands for. Null is refused, since a list whose
-// items were all commented out looks like that, and no list often means no limit.
+// read reads the value of a node. Null is refused: it is what remains of a list whose items
+// are all commented out, and a missing list often means that there is no limit.
 func read(n *yaml.Node, v value) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -63,7 +63,7 @@ func (f fields) read(n *yaml.Node) error {
 	})(n)
 }
 
-// meant names the key that an unknown one may have been meant to be.
+// meant suggests the known key that is nearest to an unknown one.
 func (f fields) meant(key string) string {
 	near := nearest.Names(key, slices.Sorted(maps.Keys(f)), 1)
 	if near == nil {
@@ -72,8 +72,8 @@ func (f fields) meant(key string) string {
 	return "; did you mean " + near[0] + "?"
 }
 
-// only reads the value of one key of a mapping, if it is there, and skips the others. No
-// value at all reads like an empty one, and is for the reader of the whole mapping to refuse.
+// only reads the value of one key of a mapping, if the key is present, and skips the others.
+// Null counts as an empty value here; the reader of the whole mapping refuses it.
 func only(key string, v value) value {
 	return func(n *yaml.Node) error {
 		found := false
@@ -96,18 +96,18 @@ func only(key string, v value) value {
 	}
 }
 
-// entries is a mapping whose keys are names that the user gives.
+// entries is a mapping whose keys are names chosen by the user.
 func entries(entry func(key, n *yaml.Node) error) value {
 	return mapping(func(key, n *yaml.Node) error {
 		return read(n, func(n *yaml.Node) error { return entry(key, n) })
 	})
 }
 
-// mapping is one whose keys are all there once.
+// mapping is a mapping whose keys are unique.
 func mapping(entry func(key, n *yaml.Node) error) value {
 	return func(n *yaml.Node) error {
 		if n.Kind != yaml.MappingNode {
-			return errors.New("must be a mapping, of keys to values")
+			return errors.New("must be a mapping of keys to values")
 		}
 		seen := make(map[string]bool)
 		for pair := range slices.Chunk(n.Content, 2) {
@@ -142,7 +142,7 @@ func list(item value) value {
 	}
 }
 
-// oneOrList is a value, or a sequence of them.
+// oneOrList is a value, or a sequence of values.
 func oneOrList(item value) value {
 	return func(n *yaml.Node) error {
 		if n.Kind == yaml.SequenceNode {

@@ -1,9 +1,9 @@
-// Package doctor says what is wrong with the hosts, and what to do about it.
+// Package doctor finds problems with the hosts and says how to solve them.
 //
-// It asks each host what any client may ask, and loads no model. It promises
-// plain text in a stable order, for people and for scripts: a line for each
-// finding, that begins with ok, warn or fail, under it an indented one that says
-// what to do, and a last line that sums up.
+// It sends each host only requests that any client may send, and loads no model. It promises
+// plain text in a stable order, for people and for scripts: a line for each finding, which
+// begins with ok, warn or fail, below a problem an indented line with the solution, and a
+// summary in the last line.
 package doctor
 
 import (
@@ -23,13 +23,13 @@ import (
 type Options struct {
 	Hosts []backend.Backend // at least one
 	Out   io.Writer
-	// Timeout is that of each question to a host; 0: 10 s. It should be longer
-	// than connecting may take, or the two cannot be told apart.
+	// Timeout limits each request to a host; 0 means 10 s. It should be longer than the
+	// timeout of connecting, or the two cannot be told apart.
 	Timeout time.Duration
 }
 
-// Run prints the findings. It reports whether models on all hosts could be used,
-// whatever else could be better.
+// Run prints the findings. It returns false if there is a host whose models cannot be used;
+// warnings alone do not count.
 func Run(ctx context.Context, o Options) (ok bool) {
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
 	var warnings, failures int
@@ -43,18 +43,18 @@ func Run(ctx context.Context, o Options) (ok bool) {
 	case failures > 0:
 		fmt.Fprintf(o.Out, "\nThis does not work yet: %s.\n", count(failures, "problem"))
 	case warnings > 0:
-		fmt.Fprintf(o.Out, "\nThis works, and could be better: %s.\n", count(warnings, "warning"))
+		fmt.Fprintf(o.Out, "\nThis works, but could be better: %s.\n", count(warnings, "warning"))
 	default:
 		fmt.Fprint(o.Out, "\nAll is well.\n")
 	}
 	return failures == 0
 }
 
-// examination is that of one host.
+// examination is the examination of one host.
 type examination struct {
 	Options
 	host               backend.Backend
-	shown              map[string]*backend.ModelInfo // what Show said, by name; nil if it said nothing
+	shown              map[string]*backend.ModelInfo // results of Show by name; nil for a model that Show failed on
 	warnings, failures int
 }
 
@@ -72,8 +72,8 @@ func (e *examination) fail(todo, format string, args ...any) {
 	e.print("", todo)
 }
 
-// print prints a finding, or, without a level, what to do about it. What a host
-// says of itself must not reach the terminal as it is.
+// print prints a finding, or, without a level, the solution. It removes control characters,
+// since texts from a host must not control the terminal.
 func (e *examination) print(level, text string) {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -89,13 +89,13 @@ func (e *examination) print(level, text string) {
 }
 
 func (e *examination) examine(ctx context.Context) {
-	version, err := ask(ctx, e, e.host.Version)
+	version, err := request(ctx, e, e.host.Version)
 	if err != nil {
 		e.unreachable(err)
 		return
 	}
 	e.version(version)
-	models, err := ask(ctx, e, e.host.Models)
+	models, err := request(ctx, e, e.host.Models)
 	if err != nil {
 		e.unreachable(err)
 		return
@@ -105,7 +105,7 @@ func (e *examination) examine(ctx context.Context) {
 		return
 	}
 	e.models(ctx, models)
-	running, err := ask(ctx, e, e.host.Running)
+	running, err := request(ctx, e, e.host.Running)
 	if err != nil {
 		e.unreachable(err)
 		return
@@ -113,26 +113,26 @@ func (e *examination) examine(ctx context.Context) {
 	e.memory(ctx, running)
 }
 
-// ask asks a question, for as long as questions may take.
-func ask[T any](ctx context.Context, e *examination, question func(context.Context) (T, error)) (T, error) {
+// request sends a request to the host, with the timeout.
+func request[T any](ctx context.Context, e *examination, send func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.Timeout)
 	defer cancel()
-	return question(ctx)
+	return send(ctx)
 }
 
-// obeysTruncate is the first version of Ollama that can be told not to cut a
-// prompt which exceeds the context. Those before it cut it and do not say so.
+// obeysTruncate is the first version of Ollama that can be told not to truncate a prompt
+// which exceeds the context. Earlier versions truncate it without saying so.
 var obeysTruncate = [3]int{0, 12, 6}
 
 func (e *examination) version(version string) {
 	var v [3]int
 	if _, err := fmt.Sscanf(version, "%d.%d.%d", &v[0], &v[1], &v[2]); err != nil || v == [3]int{} {
-		e.ok("reachable, Ollama of unknown version (%s)", version) // 0.0.0: somebody's own build
+		e.ok("reachable, Ollama of unknown version (%s)", version) // 0.0.0 is a build from source
 		return
 	}
 	if slices.Compare(v[:], obeysTruncate[:]) < 0 {
-		e.warn("update Ollama: from 0.12.6 on, answers say when the prompt was cut",
-			"reachable, Ollama %s, which cuts prompts that are too long without a word", version)
+		e.warn("update Ollama: from 0.12.6 on, a prompt that is too long can be refused",
+			"reachable, Ollama %s, which truncates prompts that are too long without saying so", version)
 		return
 	}
 	e.ok("reachable, Ollama %s", version)
@@ -150,8 +150,8 @@ func (e *examination) models(ctx context.Context, models []backend.Model) {
 	}
 }
 
-// lack reports whether none of the models is capable of something. It says no
-// if a host does not tell, as those before 0.6.4 do not.
+// lack reports whether none of the models has a capability. It returns false if the host
+// does not list capabilities, as Ollama did not before 0.6.4.
 func (e *examination) lack(ctx context.Context, models []backend.Model, capability string) bool {
 	for _, m := range models {
 		info := e.show(ctx, m.Name)
@@ -167,12 +167,12 @@ func (e *examination) lack(ctx context.Context, models []backend.Model, capabili
 	return true
 }
 
-// show describes a model; nil if the host does not.
+// show returns the description of a model; nil if the host does not give one.
 func (e *examination) show(ctx context.Context, model string) *backend.ModelInfo {
 	if info, ok := e.shown[model]; ok {
 		return info
 	}
-	info, err := ask(ctx, e, func(ctx context.Context) (*backend.ModelInfo, error) {
+	info, err := request(ctx, e, func(ctx context.Context) (*backend.ModelInfo, error) {
 		return e.host.Show(ctx, model)
 	})
 	if err != nil {

@@ -149,7 +149,7 @@ func TestOneBadHostSpoilsTheVerdictAndTheOthersAreExamined(t *testing.T) {
 	})
 }
 
-func TestQuestionTakesNoLongerThanItMay(t *testing.T) {
+func TestRequestTakesNoLongerThanItsTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		hosts := []backend.Backend{backendtest.New("slow").Break(backendtest.Hang).Open(t)}
@@ -190,7 +190,7 @@ func TestAdviceFitsTheTrouble(t *testing.T) {
 		err  error
 		want string
 	}{
-		{errors.New("no such host"), "there is no machine of that name"},
+		{errors.New("no such host"), "there is no machine with that name"},
 		{errors.New("connection refused"), "ollama serve"},
 		{errors.New("the target machine actively refused it"), "ollama serve"},
 		{errors.New("no connection within 5s"), "firewall"},

@@ -11,7 +11,7 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// memory says how well the models that are loaded can run.
+// memory examines the models that are loaded.
 func (e *examination) memory(ctx context.Context, running []backend.RunningModel) {
 	if len(running) == 0 {
 		e.ok("no model is in memory; the first call has to load one")
@@ -23,7 +23,7 @@ func (e *examination) memory(ctx context.Context, running []backend.RunningModel
 	}
 }
 
-// placement says whether a model is where it is fast.
+// placement examines how much of a model is on the GPU.
 func (e *examination) placement(m backend.RunningModel) {
 	loaded := fmt.Sprintf("%s is in memory for %s", m.Name, remaining(m.ExpiresAt))
 	onCPU := 0
@@ -32,33 +32,32 @@ func (e *examination) placement(m backend.RunningModel) {
 	}
 	switch {
 	case m.SizeVRAM <= 0:
-		e.warn("if the machine has a GPU, Ollama's log says at its start why it is not used", "%s, wholly on the CPU, which is slow", loaded)
+		e.warn("if the machine has a GPU, the start of Ollama's log says why it is not used", "%s, entirely on the CPU, which is slow", loaded)
 	case onCPU > 0:
-		e.warn("take a smaller quantization of it or a smaller context, or unload other models with `ollama stop`",
-			"%s, %d%% on the CPU, which slows all of it down", loaded, onCPU)
+		e.warn("use a smaller quantization or a smaller context, or unload other models with `ollama stop`",
+			"%s, %d%% on the CPU, which makes it much slower", loaded, onCPU)
 	default:
-		e.ok("%s, wholly on the GPU", loaded)
+		e.ok("%s, entirely on the GPU", loaded)
 	}
 }
 
-// smallContext is what Ollama gives a model where memory is short and nobody
-// asked for more, in tokens.
+// smallContext is the context length in tokens that Ollama gives a model by default if memory
+// is short.
 const smallContext = 4096
 
-// context says whether a model was given much less context than it could use.
+// context examines whether a model has much less context than it could use.
 func (e *examination) context(m backend.RunningModel, trained int) {
 	switch {
 	case m.ContextLength == 0: // before 0.10
 	case m.ContextLength <= smallContext && trained >= 2*m.ContextLength:
-		e.warn("for more set options.num_ctx in a call, or OLLAMA_CONTEXT_LENGTH where Ollama runs; it takes memory",
-			"%s has a context of %d tokens and was trained for %d: longer prompts are cut", m.Name, m.ContextLength, trained)
+		e.warn("for more, set options.num_ctx in a call, or OLLAMA_CONTEXT_LENGTH for Ollama; it takes memory",
+			"%s has a context of %d tokens and was trained for %d: longer prompts are truncated", m.Name, m.ContextLength, trained)
 	default:
 		e.ok("%s has a context of %d tokens", m.Name, m.ContextLength)
 	}
 }
 
-// trainedContext is the context that a model was trained for, in tokens; 0 if
-// that is not known.
+// trainedContext is the context length in tokens that a model was trained for; 0 if unknown.
 func trainedContext(info *backend.ModelInfo) int {
 	if info == nil {
 		return 0
@@ -67,13 +66,14 @@ func trainedContext(info *backend.ModelInfo) int {
 	return int(length)
 }
 
-// remaining is how long something lasts, for people.
+// remaining says how long a model stays in memory. Ollama's times have no monotonic reading,
+// so this goes by the wall clock, as it should on a machine that has slept.
 func remaining(until time.Time) string {
 	left := time.Until(until)
 	switch {
 	case left > 365*24*time.Hour:
 		return "ever"
-	case left < time.Second: // to be unloaded as soon as nobody uses it
+	case left < time.Second: // it is unloaded as soon as it is not in use
 		return "a moment"
 	}
 	return "another " + left.Round(time.Second).String()

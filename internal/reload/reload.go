@@ -1,9 +1,8 @@
 // Package reload notices that the files of a configuration have changed.
 //
-// It looks at their contents from time to time, which is enough for every way in
-// which a file comes to be another: written in place, replaced by an editor, or
-// behind a symbolic link that Kubernetes points elsewhere. Reading the files, and
-// what to do about it, is left to the caller.
+// It compares their contents every few seconds, which covers all the ways in which a file
+// can change: written in place, replaced by an editor, or behind a symbolic link that
+// Kubernetes moves. Reading the files and applying the changes is left to the caller.
 package reload
 
 import (
@@ -14,21 +13,20 @@ import (
 	"time"
 )
 
-// Every is how often the files are looked at.
+// Every is the interval between two comparisons.
 const Every = 2 * time.Second
 
-// Files are the SHA-256 sums of files, by name; zero for one that cannot be read.
+// Files are the SHA-256 sums of files by name; zero for a file that cannot be read.
 type Files = map[string][sha256.Size]byte
 
-// Watch calls load when files are not what they were, and whenever a signal comes.
-// load returns the files that it read, which are watched from then on: if it fails,
-// it is called again when one of them has changed once more. A file that changes is
-// left alone until it has been the same for two looks, for whoever writes it may not
-// be done. Watch returns when ctx ends.
+// Watch calls load when files have changed, and for each signal. load returns the files that
+// it read, which are watched from then on; if it fails, it is called again when one of them
+// changes once more. After a change, Watch waits until two comparisons in a row find the same
+// contents, since the file may still be being written. Watch returns when ctx ends.
 func Watch(ctx context.Context, files Files, signals <-chan os.Signal, load func() Files) {
 	ticker := time.NewTicker(Every)
 	defer ticker.Stop()
-	last := files // as they were at the last look
+	last := files // at the last comparison
 	for {
 		select {
 		case <-ctx.Done():
@@ -47,7 +45,7 @@ func Watch(ctx context.Context, files Files, signals <-chan os.Signal, load func
 	}
 }
 
-// look returns what files are now.
+// look returns the present state of files.
 func look(files Files) Files {
 	now := make(Files, len(files))
 	for name := range files {

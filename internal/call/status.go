@@ -1,0 +1,217 @@
+package call
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// serverStatus is the result of status, as far as it is printed.
+type serverStatus struct {
+	Hosts   []hostStatus `json:"hosts"`
+	Queue   queueStatus  `json:"queue"`
+	Calls   callStatus   `json:"calls"`
+	Rates   rateStatus   `json:"rates"`
+	Cache   cacheStatus  `json:"cache"`
+	Ladders []struct {
+		Model  string `json:"model"`
+		State  string `json:"state"`
+		Since  string `json:"since"`
+		Reason string `json:"reason"`
+	} `json:"ladders"`
+}
+
+type hostStatus struct {
+	Name      string  `json:"name"`
+	Well      bool    `json:"well"`
+	Why       string  `json:"why"`
+	Version   string  `json:"version"`
+	Busy      int     `json:"busy"`
+	Slots     int     `json:"slots"`
+	Learned   bool    `json:"slots_learned"`
+	Latency   float64 `json:"latency_seconds"`
+	Installed int     `json:"models_installed"`
+	Loaded    []struct {
+		Model   string  `json:"model"`
+		Context int     `json:"context"`
+		VRAM    float64 `json:"vram_share"`
+		Expires string  `json:"expires_at"`
+	} `json:"models_loaded"`
+}
+
+type queueStatus struct {
+	Waiting     int            `json:"waiting"`
+	Interactive int            `json:"interactive"`
+	Batch       int            `json:"batch"`
+	Bytes       int64          `json:"bytes"`
+	Callers     map[string]int `json:"callers"`
+}
+
+type callStatus struct {
+	Calls       uint64  `json:"calls"`
+	Served      uint64  `json:"served"`
+	Failed      uint64  `json:"failed"`
+	Cancelled   uint64  `json:"cancelled"`
+	GaveUp      uint64  `json:"gave_up"`
+	Refused     uint64  `json:"refused"`
+	Open        uint64  `json:"open"`
+	TriesFailed uint64  `json:"tries_failed"`
+	Retried     uint64  `json:"retried"`
+	Hedged      uint64  `json:"hedged"`
+	InFlight    int     `json:"in_flight"`
+	Pace        float64 `json:"seconds_per_call"`
+}
+
+type rateStatus struct {
+	Calls  float64 `json:"calls"`
+	Served float64 `json:"served"`
+	Failed float64 `json:"failed"`
+}
+
+type cacheStatus struct {
+	Entries   int64   `json:"entries"`
+	Bytes     int64   `json:"bytes"`
+	Hits      uint64  `json:"hits"`
+	Misses    uint64  `json:"misses"`
+	Coalesced uint64  `json:"coalesced"`
+	Saved     float64 `json:"seconds_saved"`
+	Semantic  *struct {
+		Entries int    `json:"entries"`
+		Hits    uint64 `json:"hits"`
+		Shadow  uint64 `json:"would_be_hits"`
+	} `json:"semantic"`
+}
+
+func printStatus(w io.Writer, out *serverStatus, now time.Time) {
+	if len(out.Hosts) == 0 {
+		fmt.Fprintln(w, "No hosts.")
+	}
+	out.hosts().print(w, true)
+	out.loaded(now).print(w, false)
+	out.ladders(now).print(w, false)
+	fmt.Fprintln(w)
+	facts := table{head: []string{"", ""}} // without names
+	facts.row("Queue", out.Queue.String())
+	facts.row("Calls", out.Calls.String())
+	facts.row("Hosts", out.Calls.requests())
+	facts.row("Last minute", fmt.Sprintf("%.1f calls per second, %.1f answered, %.1f failed", out.Rates.Calls, out.Rates.Served, out.Rates.Failed))
+	facts.row("Cache", out.Cache.String())
+	facts.print(w, true)
+}
+
+func (s *serverStatus) hosts() *table {
+	t := &table{head: []string{"HOST", "STATE", "BUSY SLOTS", ">LATENCY", ">MODELS", "OLLAMA"}}
+	for _, h := range s.Hosts {
+		state, slots, latency := "ok", fmt.Sprintf("%d of %d", h.Busy, h.Slots), ""
+		if !h.Well {
+			state = "not available: " + h.Why
+		}
+		if h.Learned {
+			slots += " (learned)"
+		}
+		if h.Latency > 0 {
+			latency = fmt.Sprintf("%.1f s", h.Latency)
+		}
+		t.row(h.Name, state, slots, latency, grouped(h.Installed), h.Version)
+	}
+	return t
+}
+
+func (s *serverStatus) loaded(now time.Time) *table {
+	t := &table{head: []string{"MODEL IN MEMORY", "HOST", ">CONTEXT", ">ON GPU", "UNLOADED"}}
+	for _, h := range s.Hosts {
+		for _, m := range h.Loaded {
+			unloaded := "never"
+			if expires, err := time.Parse(time.RFC3339, m.Expires); err == nil {
+				unloaded = "in " + span(max(0, expires.Sub(now)))
+			}
+			t.row(m.Model, h.Name, grouped(m.Context), fmt.Sprintf("%.0f%%", 100*m.VRAM), unloaded)
+		}
+	}
+	return t
+}
+
+func (s *serverStatus) ladders(now time.Time) *table {
+	t := &table{head: []string{"LADDER OF", "STATE", "FOR", "REASON"}}
+	for _, l := range s.Ladders {
+		since := ""
+		if at, err := time.Parse(time.RFC3339, l.Since); err == nil {
+			since = span(max(0, now.Sub(at)))
+		}
+		t.row(l.Model, l.State, since, l.Reason)
+	}
+	return t
+}
+
+func (q queueStatus) String() string {
+	if q.Waiting == 0 {
+		return "empty"
+	}
+	text := fmt.Sprintf("%d waiting (%d interactive, %d batch), %s", q.Waiting, q.Interactive, q.Batch, size(q.Bytes))
+	var callers []string
+	for _, caller := range slices.Sorted(maps.Keys(q.Callers)) {
+		callers = append(callers, fmt.Sprint(caller, ": ", q.Callers[caller]))
+	}
+	if callers != nil {
+		text += "; " + strings.Join(callers, ", ")
+	}
+	return text
+}
+
+func (c callStatus) String() string {
+	if c.Calls == 0 {
+		return "none yet"
+	}
+	return fmt.Sprintf("%d: %s", c.Calls, counts{
+		{c.Served, "answered"},
+		{c.Failed, "failed"},
+		{c.Cancelled, "cancelled or timed out on a host"},
+		{c.GaveUp, "cancelled or timed out in the queue"},
+		{c.Refused, "refused"},
+		{c.Open, "in progress"},
+	})
+}
+
+func (c callStatus) requests() string {
+	text := fmt.Sprintf("%d requests in progress", c.InFlight)
+	if more := (counts{{c.TriesFailed, "attempts failed"}, {c.Retried, "retries"}, {c.Hedged, "hedges"}}).String(); more != "none" {
+		text += "; " + more
+	}
+	if c.Pace > 0 {
+		text += fmt.Sprintf("; %.1f s per call", c.Pace)
+	}
+	return text
+}
+
+func (c cacheStatus) String() string {
+	text := fmt.Sprintf("%d answers, %s; %d hits, %d misses, %d shared", c.Entries, size(c.Bytes), c.Hits, c.Misses, c.Coalesced)
+	if c.Saved > 0 {
+		text += "; saved " + span(time.Duration(c.Saved*float64(time.Second)))
+	}
+	if s := c.Semantic; s != nil {
+		text += fmt.Sprintf("; semantic: %d prompts, %d hits", s.Entries, s.Hits+s.Shadow)
+	}
+	return text
+}
+
+// counts are numbers of things, of which only those that occurred are named.
+type counts []struct {
+	n    uint64
+	what string
+}
+
+func (c counts) String() string {
+	var parts []string
+	for _, count := range c {
+		if count.n > 0 {
+			parts = append(parts, fmt.Sprint(count.n, " ", count.what))
+		}
+	}
+	if parts == nil {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
+}
