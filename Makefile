@@ -68,7 +68,7 @@ demo: build ## show the server at work with a real Ollama
 
 bench: build ## measure calls through the server, and a full host; 20 minutes (Linux)
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
-		'cd $(CURDIR) && go run ./internal/bench -ollama $$OLLAMA_HOST -model tiny-says $(BINARY) --cache=off'
+		'cd $(CURDIR) && go run ./internal/overhead -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
 
 eval-semantic: ## tell how well questions that mean the same are told from others
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \

@@ -11,6 +11,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/ollama"
+	"ollama-mcp/internal/backend/remote"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/fleet"
 	"ollama-mcp/internal/route"
@@ -114,14 +115,17 @@ func pinned(c config.Config) map[string]map[string]any {
 	return all
 }
 
-// maxConns is how many connections are kept open to a host whose slots are learned: as many
-// as the slots can become.
+// maxConns bounds the answers that a host whose slots are learned is asked for at a time:
+// as many as its slots may become.
 const maxConns = 64
+
+// answerMemory bounds the answers that are arriving from all hosts and providers.
+var answerMemory = remote.NewMemory(0, 0)
 
 // open makes a host. If dial is valid, connections go to that address instead of the
 // addresses of the name in the URL.
 func open(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
-	o := ollama.Options{Name: s.Name, URL: s.URL, APIKey: s.APIKey, CAFile: s.CAFile, Conns: s.Slots}
+	o := ollama.Options{Name: s.Name, URL: s.URL, APIKey: s.APIKey, CAFile: s.CAFile, Conns: s.Slots, Memory: answerMemory}
 	if o.Conns == 0 {
 		o.Conns = maxConns
 	}

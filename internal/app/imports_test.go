@@ -53,8 +53,8 @@ var packages = map[string][]string{
 	"internal/nearest":             {},
 	"internal/jsontext":            {},
 	"internal/loadtest":            {"internal/backend"},
-	"internal/bench":               {"internal/loadtest", "internal/route", "internal/backend", "internal/backend/ollama", "internal/backend/backendtest", "pool"},
-	"internal/bench/control":       {},
+	"internal/overhead":            {"internal/loadtest", "internal/route", "internal/backend", "internal/backend/ollama", "internal/backend/backendtest", "pool"},
+	"internal/overhead/control":    {},
 	"internal/schema":              {"internal/nearest"},
 	"internal/semantic":            {},
 	"internal/stress":              {},
@@ -64,7 +64,7 @@ var packages = map[string][]string{
 // doors says which packages may import a library written by others: few, so
 // that replacing it stays cheap.
 var doors = map[string][]string{
-	"github.com/mark3labs/mcp-go":              {"server", "tools", "internal/call", "internal/bench/control"},
+	"github.com/mark3labs/mcp-go":              {"server", "tools", "internal/call", "internal/overhead/control"},
 	"github.com/ollama/ollama/api":             {"internal/backend", "internal/backend/ollama", "internal/backend/backendtest"},
 	"github.com/ollama/ollama/types/model":     {"internal/backend", "internal/backend/backendtest"},
 	"github.com/spf13/pflag":                   {"internal/config"},
@@ -74,7 +74,7 @@ var doors = map[string][]string{
 	"github.com/santhosh-tekuri/jsonschema/v6": {"internal/schema"},
 	"github.com/go-jose/go-jose/v4":            {"internal/auth"},
 	"golang.org/x/sync/semaphore":              {"pool"},
-	"golang.org/x/sync/errgroup":               {"internal/inference", "internal/bench"},
+	"golang.org/x/sync/errgroup":               {"internal/inference", "internal/overhead"},
 	"golang.org/x/sys":                         {"server"},
 	"github.com/dustin/go-humanize":            {"internal/inference"},
 	"golang.org/x/time":                        {"internal/quota"},

@@ -52,7 +52,7 @@ func (p *providers) set(c config.Config) (map[string]inference.Lender, error) {
 }
 
 func (p *providers) open(name string, c config.Provider) (provider, error) {
-	host, err := openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: maxConns})
+	host, err := openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: maxConns, Memory: answerMemory})
 	if err != nil {
 		return provider{}, fmt.Errorf("provider %s: %w", name, err)
 	}

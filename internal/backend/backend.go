@@ -62,10 +62,16 @@ type (
 	ModelInfo       = api.ShowResponse
 )
 
-// Piece is a part of an answer on its way. Either field may be empty.
+// Piece is a part of an answer that has just arrived. Either of Text and Thinking may be
+// empty.
 type Piece struct {
 	Text     string
 	Thinking string
+
+	// TextSoFar and ThinkingSoFar are all that has arrived of the answer, this piece
+	// included. They share memory with it, so that keeping the latest costs nothing.
+	TextSoFar     string
+	ThinkingSoFar string
 }
 
 // Answer is what a model answered.

@@ -28,6 +28,9 @@ const (
 	ModelMissing Class = "model not found"
 	// TooLong: the prompt does not fit the model's context.
 	TooLong Class = "context too long"
+	// TooLarge: the answer takes more memory than answers are allowed. It says nothing
+	// about the host, and another would send as much.
+	TooLarge Class = "answer too large"
 	// Unauthorized: the host wants a key, or refused ours.
 	Unauthorized Class = "unauthorized"
 	// Request: the request is at fault, and would be on any host.

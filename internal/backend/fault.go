@@ -26,6 +26,8 @@ func (e *Error) Fault() *fault.Error {
 		f.Code, f.Hint = fault.ModelNotFound, "list-models names those that are installed"
 	case TooLong:
 		f.Code, f.Hint = fault.ContextTooLong, "send less, or raise options.num_ctx"
+	case TooLarge:
+		f.Code, f.Hint = fault.Upstream, "ask for a shorter answer, such as with options.num_predict"
 	case Unauthorized:
 		f.Code, f.Hint = fault.Unauthorized, "set OLLAMA_API_KEY to a key that this host accepts"
 	case Request:

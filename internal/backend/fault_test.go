@@ -23,6 +23,7 @@ func TestFailureOnAHostSaysWhatItsCallerCanDo(t *testing.T) {
 		{backend.Error{Class: backend.NoRoom}, fault.Upstream, false, "ask for a smaller options.num_ctx"},
 		{backend.Error{Class: backend.ModelMissing}, fault.ModelNotFound, false, "model not found; list-models names"},
 		{backend.Error{Class: backend.TooLong}, fault.ContextTooLong, false, "send less, or raise options.num_ctx"},
+		{backend.Error{Class: backend.TooLarge}, fault.Upstream, false, "gpu-1: answer too large; ask for a shorter answer"},
 		{backend.Error{Class: backend.Unauthorized}, fault.Unauthorized, false, "set OLLAMA_API_KEY"},
 		{backend.Error{Class: backend.Server}, fault.Upstream, true, "gpu-1: failed; try again"},
 		{backend.Error{Class: backend.Crashed}, fault.Upstream, true, "gpu-1: the model crashed; try again"},

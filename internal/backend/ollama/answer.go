@@ -1,9 +1,9 @@
 package ollama
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 
 	"github.com/ollama/ollama/api"
@@ -32,33 +32,67 @@ type chunk struct {
 
 // answer puts a streamed answer together.
 func (h *Host) answer(ctx context.Context, path string, in any, onPiece func(backend.Piece)) (*backend.Answer, error) {
-	a := remote.Assemble(onPiece)
-	err := h.conn.Stream(ctx, path, "application/x-ndjson", in, func(body io.ReadCloser) (pieces int, err error) {
-		return read(a, body, h.conn.MaxLine())
-	})
-	return a.Result(err == nil), err
+	return h.conn.Stream(ctx, path, "application/x-ndjson", in, remote.Assemble(onPiece), read)
 }
 
 // read reads lines up to the one that says that it is the last.
-func read(a *remote.Assembly, body io.Reader, maxLine int) (lines int, err error) {
-	limited := lineLimiter{r: body}
+func read(a *remote.Assembly, lines *remote.Lines) error {
+	var c chunk
+	for !c.Done {
+		line, err := lines.Next()
+		if err != nil {
+			return err
+		}
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		c = chunk{}
+		if !c.parse(line) {
+			lines.Unread()
+			return readAny(a, lines)
+		}
+		if err := c.addTo(a, len(line)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readAny does what read does, and understands all of JSON.
+func readAny(a *remote.Assembly, lines *remote.Lines) error {
+	limited := lineLimiter{r: lines, hold: a.Hold}
 	dec := json.NewDecoder(&limited)
 	var c chunk
-	for ; !c.Done; lines++ {
-		limited.left = maxLine
+	for !c.Done {
+		limited.next(lines.Max())
 		c = chunk{}
+		before := dec.InputOffset()
 		if err := dec.Decode(&c); err != nil {
-			return lines, err
+			return err
 		}
-		if c.Error != "" {
-			return lines, &backend.Error{Class: classify(http.StatusInternalServerError, c.Error), Message: c.Error}
+		if err := c.addTo(a, int(dec.InputOffset()-before)); err != nil {
+			return err
 		}
-		a.Add(backend.Piece{Text: c.Response + c.Message.Content, Thinking: c.Thinking + c.Message.Thinking},
-			append(c.ToolCalls, c.Message.ToolCalls...)...)
 	}
-	got := &a.Answer
-	got.DoneReason = c.DoneReason
-	got.PromptTokens, got.Tokens = c.PromptEvalCount, c.EvalCount
-	got.Load, got.PromptEval, got.Eval = c.LoadDuration, c.PromptEvalDuration, c.EvalDuration
-	return lines, nil
+	return nil
+}
+
+// addTo adds a chunk, which is so many bytes long in JSON, to the answer.
+func (c *chunk) addTo(a *remote.Assembly, length int) error {
+	if c.Error != "" {
+		return &backend.Error{Class: classify(http.StatusInternalServerError, c.Error), Message: c.Error}
+	}
+	calls := append(c.ToolCalls, c.Message.ToolCalls...)
+	if len(calls) > 0 {
+		if err := a.Hold(length); err != nil {
+			return err
+		}
+	}
+	if c.Done {
+		got := &a.Answer
+		got.DoneReason = c.DoneReason
+		got.PromptTokens, got.Tokens = c.PromptEvalCount, c.EvalCount
+		got.Load, got.PromptEval, got.Eval = c.LoadDuration, c.PromptEvalDuration, c.EvalDuration
+	}
+	return a.Add(c.Response+c.Message.Content, c.Thinking+c.Message.Thinking, calls...)
 }

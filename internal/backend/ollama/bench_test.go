@@ -55,16 +55,6 @@ func median(times []time.Duration) time.Duration {
 	return times[len(times)/2]
 }
 
-func TestGenerateAllocatesLittleMoreThanABareLoop(t *testing.T) {
-	for _, pieces := range []int{1, 64} {
-		ours, bare := callers(t, pieces)
-		got, want := testing.AllocsPerRun(200, ours), testing.AllocsPerRun(200, bare)
-		if got > 1.3*want {
-			t.Errorf("%d pieces: %.0f allocations, a bare loop makes %.0f", pieces, got, want)
-		}
-	}
-}
-
 // callers are a call through Host and a bare one, to the same server.
 func callers(t testing.TB, pieces int) (ours, bare func()) {
 	address := canned(t, pieces)

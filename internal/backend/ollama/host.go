@@ -30,6 +30,10 @@ type Options struct {
 	DialTimeout time.Duration // to connect, and again for a TLS handshake; 0: 5 s
 	MaxLine     int           // bytes of one line of a streamed answer; 0: 16 MiB
 
+	// Memory bounds the answers that are arriving, together with those of other hosts that
+	// share it; nil: one of this host's own, with the defaults.
+	Memory *remote.Memory
+
 	// DialContext makes the connections; nil: the network.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -50,7 +54,7 @@ func New(o Options) (*Host, error) {
 	}
 	c, err := remote.New(remote.Options{
 		Name: o.Name, API: "Ollama", URL: base, Key: o.APIKey, CAFile: o.CAFile,
-		Conns: o.Conns, DialTimeout: o.DialTimeout, MaxLine: o.MaxLine, DialContext: o.DialContext,
+		Conns: o.Conns, DialTimeout: o.DialTimeout, MaxLine: o.MaxLine, Memory: o.Memory, DialContext: o.DialContext,
 		Explain: explain,
 	})
 	if err != nil {

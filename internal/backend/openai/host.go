@@ -31,6 +31,10 @@ type Options struct {
 
 	Conns int // answers that the server is asked for at a time; further ones wait for a connection; 0: 64
 
+	// Memory bounds the answers that are arriving, together with those of other hosts that
+	// share it; nil: one of this host's own, with the defaults.
+	Memory *remote.Memory
+
 	// DialContext makes the connections; nil: the network.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -56,7 +60,7 @@ func New(o Options) (*Host, error) {
 	}
 	c, err := remote.New(remote.Options{
 		Name: o.Name, API: "OpenAI", URL: base, Key: o.Key, CAFile: o.CAFile,
-		Conns: o.Conns, DialContext: o.DialContext, Explain: explain,
+		Conns: o.Conns, Memory: o.Memory, DialContext: o.DialContext, Explain: explain,
 	})
 	if err != nil {
 		return nil, err

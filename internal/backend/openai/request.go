@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,10 +106,7 @@ func (h *Host) begin(model string) request {
 func (h *Host) answer(ctx context.Context, path string, sent request, dropped []string, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	a := remote.Assemble(onPiece)
 	a.Answer.Dropped = dropped
-	err := h.conn.Stream(ctx, path, "text/event-stream", sent, func(body io.ReadCloser) (pieces int, err error) {
-		return read(a, body, h.conn.MaxLine())
-	})
-	return a.Result(err == nil), err
+	return h.conn.Stream(ctx, path, "text/event-stream", sent, a, read)
 }
 
 // options adds the options that the API has, and those that it has not to dropped.

@@ -1,14 +1,11 @@
 package openai
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"time"
 
-	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/remote"
 )
 
@@ -48,29 +45,29 @@ type reading struct {
 
 // read reads an answer to its end, which is [DONE], or the end of the body where
 // the model has said why it stopped. An answer with neither is cut.
-func read(a *remote.Assembly, body io.ReadCloser, maxLine int) (pieces int, err error) {
+func read(a *remote.Assembly, lines *remote.Lines) error {
 	r := reading{Assembly: a}
-	lines := bufio.NewScanner(body)
-	lines.Buffer(nil, maxLine)
 	var limit *time.Timer
-	for !r.done && lines.Scan() {
-		if err := r.line(lines.Bytes()); err != nil {
-			return r.Pieces(), err
+	for !r.done {
+		line, err := lines.Next()
+		switch {
+		case err != nil && r.finish != "":
+			return r.end()
+		case err != nil:
+			return err
+		}
+		if err := r.line(line); err != nil {
+			return err
 		}
 		if r.finish != "" && limit == nil { // the tokens are told next, or never
-			limit = time.AfterFunc(remote.Patience, func() { body.Close() })
+			limit = time.AfterFunc(remote.Patience, func() { lines.Close() })
 			defer limit.Stop()
 		}
 	}
-	switch err := lines.Err(); {
-	case r.finish != "":
-		return r.Pieces(), r.end()
-	case errors.Is(err, bufio.ErrTooLong):
-		return r.Pieces(), remote.ErrLongLine
-	case err != nil:
-		return r.Pieces(), err
+	if r.finish == "" {
+		return io.EOF
 	}
-	return r.Pieces(), io.EOF
+	return r.end()
 }
 
 func (r *reading) line(line []byte) error {
@@ -118,9 +115,14 @@ func (r *reading) add(data []byte) error {
 			continue
 		}
 		d := &choice.Delta
-		r.Add(backend.Piece{Text: choice.Text + d.Content + d.Refusal, Thinking: d.Reasoning + d.ReasoningContent})
+		if err := r.Add(choice.Text+d.Content+d.Refusal, d.Reasoning+d.ReasoningContent); err != nil {
+			return err
+		}
 		for _, f := range d.ToolCalls {
 			r.Arrived()
+			if err := r.Hold(len(data)); err != nil {
+				return err
+			}
 			r.calls = f.addTo(r.calls)
 		}
 		if choice.FinishReason != "" {

@@ -14,7 +14,7 @@ import (
 // answer reads a body as it might come.
 func answer(body io.Reader) (*backend.Answer, error) {
 	a := remote.Assemble(nil)
-	_, err := read(a, io.NopCloser(body), 1<<10)
+	err := read(a, remote.NewLines(io.NopCloser(body), 1<<10))
 	return a.Result(err == nil), err
 }
 
@@ -146,7 +146,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		var pieces strings.Builder
 		a := remote.Assemble(func(p backend.Piece) { pieces.WriteString(p.Text) })
-		_, err := read(a, io.NopCloser(strings.NewReader(body)), 1<<10)
+		err := read(a, remote.NewLines(io.NopCloser(strings.NewReader(body)), 1<<10))
 		got := a.Result(err == nil)
 		if err == nil && !strings.Contains(body, "[DONE]") && !strings.Contains(strings.ToLower(body), "finish_reason") {
 			t.Fatalf("success with %+v", got)

@@ -7,10 +7,11 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// Assembly is an answer on its way.
+// Assembly puts a streamed answer together.
 type Assembly struct {
-	// Answer is what will be returned. Text, thoughts and times seen from here are
-	// put in by Result; the rest is for whoever reads the answer.
+	// Answer is what will be returned. Text, thoughts and the times that are seen from
+	// here are filled in by the Assembly; the rest is for the function that reads the
+	// answer.
 	Answer backend.Answer
 
 	began   time.Time
@@ -18,29 +19,56 @@ type Assembly struct {
 	text    strings.Builder
 	think   strings.Builder
 	pieces  int
+	account account
 }
 
-// Assemble begins an answer, whose request is sent next. onPiece may be nil.
+// Assemble begins an answer whose request is sent next. onPiece may be nil.
 func Assemble(onPiece func(backend.Piece)) *Assembly {
 	return &Assembly{onPiece: onPiece, began: time.Now()}
 }
 
-// Add adds what came in one piece: text or thoughts, tool calls, or all.
-func (a *Assembly) Add(p backend.Piece, calls ...backend.ToolCall) {
-	if p == (backend.Piece{}) && len(calls) == 0 {
-		return
+// Add adds what came in one piece: text, thoughts, tool calls, or several of them. It
+// fails with class backend.TooLarge if there is no memory for it.
+func (a *Assembly) Add(text, thinking string, calls ...backend.ToolCall) error {
+	if text == "" && thinking == "" && len(calls) == 0 {
+		return nil
 	}
 	a.Arrived()
-	a.text.WriteString(p.Text)
-	a.think.WriteString(p.Thinking)
 	a.Answer.ToolCalls = append(a.Answer.ToolCalls, calls...)
-	if a.onPiece != nil && p != (backend.Piece{}) {
-		a.onPiece(p)
+	if err := a.write(&a.text, text); err != nil {
+		return err
 	}
+	if err := a.write(&a.think, thinking); err != nil {
+		return err
+	}
+	if a.onPiece != nil && (text != "" || thinking != "") {
+		a.onPiece(backend.Piece{
+			Text: text, Thinking: thinking,
+			TextSoFar: a.text.String(), ThinkingSoFar: a.think.String(),
+		})
+	}
+	return nil
 }
 
-// Arrived notes a piece that there is nothing to add of yet, such as a part of a
-// tool call.
+// write appends s. The only copy of the text is the one in b.
+func (a *Assembly) write(b *strings.Builder, s string) error {
+	if len(s) > b.Cap()-b.Len() {
+		more := max(len(s), 64)
+		if err := a.Hold(b.Cap() + more); err != nil { // by which Grow makes it longer
+			return err
+		}
+		b.Grow(more)
+	}
+	b.WriteString(s)
+	return nil
+}
+
+// Hold takes memory for what is kept of the answer beside its text, such as tool calls.
+// It fails with class backend.TooLarge if there is none.
+func (a *Assembly) Hold(bytes int) error { return a.account.hold(bytes) }
+
+// Arrived counts a piece of which there is nothing to add yet, such as a part of a tool
+// call.
 func (a *Assembly) Arrived() {
 	if a.Answer.FirstPiece == 0 {
 		a.Answer.FirstPiece = time.Since(a.began)
@@ -48,13 +76,13 @@ func (a *Assembly) Arrived() {
 	a.pieces++
 }
 
-// Pieces is how many pieces came.
+// Pieces is how many pieces have arrived.
 func (a *Assembly) Pieces() int { return a.pieces }
 
 // Result is the answer so far; nil if nothing came and it is not complete.
 func (a *Assembly) Result(complete bool) *backend.Answer {
 	got := &a.Answer
-	got.Text, got.Thinking = a.text.String(), a.think.String()
+	got.Text, got.Thinking = clip(&a.text), clip(&a.think)
 	got.Total = time.Since(a.began)
 	switch {
 	case !complete && a.pieces == 0:
@@ -67,4 +95,13 @@ func (a *Assembly) Result(complete bool) *backend.Answer {
 		got.Eval = got.Total - got.FirstPiece
 	}
 	return got
+}
+
+// clip is the text in b, without the memory that its growth left unused: an answer may
+// be kept for long.
+func clip(b *strings.Builder) string {
+	if b.Cap()-b.Len() > b.Len()/4 {
+		return strings.Clone(b.String())
+	}
+	return b.String()
 }

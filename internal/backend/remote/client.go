@@ -34,6 +34,7 @@ type Options struct {
 	Conns       int           // answers that the host is asked for at a time; further ones wait for a connection; 0: 64
 	DialTimeout time.Duration // to connect, and again for a TLS handshake; 0: 5 s
 	MaxLine     int           // bytes of one line of a streamed answer; 0: 16 MiB
+	Memory      *Memory       // bounds the answers that are arriving; nil: one of its own, with the defaults
 
 	// DialContext makes the connections; nil: the network.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -52,6 +53,7 @@ type Client struct {
 	info    *http.Transport
 	secrets *strings.Replacer
 	maxLine int
+	memory  *Memory
 	explain func(status int, body []byte) (backend.Class, string)
 }
 
@@ -62,6 +64,9 @@ func New(o Options) (*Client, error) {
 		return nil, errors.New("negative Conns, DialTimeout or MaxLine")
 	}
 	o.DialTimeout = cmp.Or(o.DialTimeout, 5*time.Second)
+	if o.Memory == nil {
+		o.Memory = NewMemory(0, 0)
+	}
 	// One connection more than answers is for a model that goes on loading after
 	// the request that needed it has timed out.
 	answers, err := newTransport(o, cmp.Or(o.Conns, 64)+1)
@@ -83,6 +88,7 @@ func New(o Options) (*Client, error) {
 		info:    info,
 		secrets: redactor(o.Key, o.URL.User),
 		maxLine: cmp.Or(o.MaxLine, 16<<20),
+		memory:  o.Memory,
 		explain: o.Explain,
 	}, nil
 }
@@ -90,47 +96,54 @@ func New(o Options) (*Client, error) {
 // Name is the name of the host.
 func (c *Client) Name() string { return c.name }
 
-// MaxLine is how many bytes one line of a streamed answer may have.
-func (c *Client) MaxLine() int { return c.maxLine }
-
 // Close closes idle connections. Requests under way go on.
 func (c *Client) Close() {
 	c.answers.CloseIdleConnections()
 	c.info.CloseIdleConnections()
 }
 
-// ErrLongLine is the error of a read function that met a line above MaxLine.
-var ErrLongLine = errors.New("line too long")
-
-// Stream posts a request for an answer, with in as JSON, and has read take the
-// answer, which reads no further than it must. Where all connections are busy, it
-// waits for one. An error of type *backend.Error that read returns is returned with
-// the host's name in it; any other is explained, and pieces say how far read came. A
-// read without an error has read all that matters.
-func (c *Client) Stream(ctx context.Context, path, accept string, in any, read func(io.ReadCloser) (pieces int, err error)) error {
-	return c.exchange(ctx, c.answers, http.MethodPost, path, accept, in, read)
+// Stream posts a request for an answer, with in as JSON, and has read take the lines of
+// the answer and add them to a. Where all connections are busy, it waits for one. An
+// error of type *backend.Error that read returns is returned with the host's name in it;
+// any other is explained. If read returns no error, the answer is complete. With an error
+// it is what has arrived, or nil if nothing has.
+func (c *Client) Stream(ctx context.Context, path, accept string, in any, a *Assembly, read func(*Assembly, *Lines) error) (*backend.Answer, error) {
+	a.account.memory = c.memory
+	defer a.account.release()
+	err := c.exchange(ctx, c.answers, http.MethodPost, path, accept, in, func(body io.ReadCloser) (pieces int, err error) {
+		lines := newLines(body, c.maxLine, a.Hold)
+		defer lines.recycle()
+		err = read(a, lines)
+		return a.Pieces(), err
+	})
+	return a.Result(err == nil), err
 }
 
-// Answer posts a request for an answer as Stream does, and decodes the answer, which
-// is JSON, into out.
+// Answer posts a request for an answer as Stream does, and decodes the answer, which is
+// one JSON value, into out.
 func (c *Client) Answer(ctx context.Context, path string, in, out any) error {
-	return c.exchange(ctx, c.answers, http.MethodPost, path, "application/json", in, decodeInto(out))
+	return c.value(ctx, c.answers, http.MethodPost, path, in, out)
 }
 
-// Info asks the host about itself or its models, with in as JSON unless it is nil,
-// and decodes what it says into out. Such requests are short, and have connections of
-// their own: a host is not taken for dead because answers occupy all the others.
+// Info asks the host about itself or its models, with in as JSON unless it is nil, and
+// decodes the answer into out. Such requests are short, and have connections of their
+// own: a host is not taken for dead because answers occupy all the others.
 func (c *Client) Info(ctx context.Context, method, path string, in, out any) error {
-	return c.exchange(ctx, c.info, method, path, "application/json", in, decodeInto(out))
+	return c.value(ctx, c.info, method, path, in, out)
 }
 
-func decodeInto(out any) func(io.ReadCloser) (int, error) {
-	return func(body io.ReadCloser) (pieces int, err error) { return 0, json.NewDecoder(body).Decode(out) }
+// value sends a request whose answer is one JSON value.
+func (c *Client) value(ctx context.Context, via *http.Transport, method, path string, in, out any) error {
+	taken := account{memory: c.memory}
+	defer taken.release()
+	return c.exchange(ctx, via, method, path, "application/json", in, func(body io.ReadCloser) (pieces int, err error) {
+		return 0, json.NewDecoder(held{body, taken.hold}).Decode(out)
+	})
 }
 
 // exchange sends a request and has read take the body of an answer with status 200.
 // Errors are of type *backend.Error.
-func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path, accept string, in any, read func(io.ReadCloser) (int, error)) error {
+func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path, accept string, in any, read func(io.ReadCloser) (pieces int, err error)) error {
 	var sent io.Reader
 	if in != nil {
 		text, err := json.Marshal(in)

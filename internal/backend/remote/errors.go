@@ -35,7 +35,7 @@ func (c *Client) broken(ctx context.Context, err error, pieces int) error {
 	case err == ErrLongLine:
 		e.Message = fmt.Sprintf("a line of the answer is longer than %d bytes", c.maxLine)
 	case isHuge:
-		e.Message = fmt.Sprintf("the answer is longer than %d bytes", maxAnswer)
+		e.Class, e.Message = backend.TooLarge, fmt.Sprintf("it is longer than %s", size(maxAnswer))
 	case notJSON(err):
 		e.Message = "the answer is not " + c.api + "'s"
 	case err == io.EOF && pieces == 0:

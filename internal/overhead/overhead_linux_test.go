@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // controlBinary is the control, built once for all tests.
@@ -18,7 +19,7 @@ var controlBinary string
 func TestMain(m *testing.M) { os.Exit(withControl(m.Run)) }
 
 func withControl(run func() int) (status int) {
-	dir, err := os.MkdirTemp("", "ollama-mcp-bench-*")
+	dir, err := os.MkdirTemp("", "ollama-mcp-overhead-*")
 	if err == nil {
 		defer func() { _ = os.RemoveAll(dir) }()
 		controlBinary, err = buildControl(context.Background(), dir)
@@ -30,22 +31,22 @@ func withControl(run func() int) (status int) {
 	return run()
 }
 
-// against has the control compete with the command.
+// against has the controls compete with the command.
 func against(command ...string) [contenders][]string {
-	return [...][]string{control: {controlBinary}, ours: command}
+	return [...][]string{posts: {controlBinary}, streams: {controlBinary, "streams"}, ours: command}
 }
 
 func TestEveryCallReachesTheHostAndIsMeasured(t *testing.T) {
-	h, err := newHost()
+	h, err := newHost(2, time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.close()
-	rows, err := measureCalls(t.Context(), against(controlBinary), plan{rounds: 2, calls: 40}, h)
+	rows, err := measureHost(t.Context(), against(controlBinary), h, []int{1, 8}, 2, 40)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = 3 * 3 * (1 + 2) * 40 // contenders, levels, the warming round and two more
+	const want = contenders * 2 * (1 + 2) * 40 // levels, the warming round and two more
 	if got := h.asked.Load(); got != want {
 		t.Errorf("the host was asked %d times, want %d", got, want)
 	}
@@ -53,7 +54,7 @@ func TestEveryCallReachesTheHostAndIsMeasured(t *testing.T) {
 		if strings.Contains(r.name, "beyond") {
 			continue // a difference, which so few calls leave to chance
 		}
-		for _, who := range []int{control, ours} {
+		for _, who := range servers {
 			if len(r.values[who]) == 0 || median(r.values[who]) <= 0 {
 				t.Errorf("%s: got %v, want positive numbers", r.name, r.values[who])
 			}
@@ -61,14 +62,15 @@ func TestEveryCallReachesTheHostAndIsMeasured(t *testing.T) {
 	}
 }
 
-func TestEveryFigureIsPrintedWithItsRatio(t *testing.T) {
+func TestEveryFigureIsPrintedWithItsRatios(t *testing.T) {
 	var out strings.Builder
 	if err := compare(t.Context(), against(controlBinary), plan{rounds: 1, calls: 10, starts: 1}, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, figure := range []string{
 		" 1 at a time: processor time", " 8 at a time: processor time", "32 at a time: processor time",
-		"median call", "calls a second", "memory", "start to tools listed", "ours/control",
+		"a host with 4 slots of 50ms", "64 at a time: processor time",
+		"median call", "calls a second", "memory", "start to tools listed", "ours/posts", "ours/streams",
 	} {
 		if !strings.Contains(out.String(), figure) {
 			t.Errorf("no %q in:\n%s", figure, &out)
@@ -115,10 +117,10 @@ func TestCallEndsWithItsContext(t *testing.T) {
 func TestRatioIsTheMedianOverRounds(t *testing.T) {
 	var r row
 	for _, round := range [][2]float64{{100, 150}, {200, 260}, {100, 900}} {
-		r.add(control, round[0])
+		r.add(streams, round[0])
 		r.add(ours, round[1])
 	}
-	if got := r.ratio(); math.Abs(got-1.5) > 1e-9 {
+	if got := r.ratio(streams); math.Abs(got-1.5) > 1e-9 {
 		t.Errorf("got %v, want 1.5: one disturbed round must not count", got)
 	}
 }

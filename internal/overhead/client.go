@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"ollama-mcp/internal/loadtest"
 )
@@ -16,6 +17,8 @@ import (
 // A client speaks JSON-RPC, one message a line, for any number of callers at
 // once. It does as little as it can: what it spends, the server cannot have.
 type client struct {
+	calls atomic.Int64 // that were made by call
+
 	mu      sync.Mutex // guards all below; a line is written under it so that lines stay whole
 	w       io.Writer
 	lastID  int
@@ -111,7 +114,7 @@ func (c *client) send(method, params string, answer chan message) error {
 // greet opens the session and returns once the server has listed its tools.
 func (c *client) greet(ctx context.Context) error {
 	_, err := c.request(ctx, "initialize",
-		`{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"0"}}`)
+		`{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"overhead","version":"0"}}`)
 	if err != nil {
 		return err
 	}
@@ -161,10 +164,12 @@ func (c *client) ask(ctx context.Context, q loadtest.Question) (loadtest.Answer,
 	return loadtest.Answer{}, nil
 }
 
-// call asks the model once through the server's tool.
+// call asks the model once through the server's tool. No two prompts are the same, so
+// that no answer can come from a cache, and progress is asked for.
 func (c *client) call(ctx context.Context) error {
-	got, err := c.request(ctx, "tools/call",
-		`{"name":"generate","arguments":{"model":"`+model+`","prompt":"`+prompt+`"}}`)
+	n := c.calls.Add(1)
+	got, err := c.request(ctx, "tools/call", fmt.Sprintf(
+		`{"name":"generate","arguments":{"model":%q,"prompt":"%s (%d)"},"_meta":{"progressToken":%d}}`, model, prompt, n, n))
 	if err != nil {
 		return err
 	}

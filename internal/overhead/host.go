@@ -7,31 +7,39 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 )
 
-// What the host is asked and what it answers.
+// What the host is asked and what it answers, a word for each piece.
 const (
 	model  = "bench:latest"
 	prompt = "Why is the sky blue?"
-	answer = "Because blue light is scattered more than red."
+	answer = "Because air scatters blue light, whose waves are short, more than red light, which goes straight."
 )
 
-// A host pretends to be an Ollama server with one model, which answers at once.
+// A host pretends to be an Ollama server with one model.
 type host struct {
 	url    string
 	asked  atomic.Int64 // requests for text
 	server *http.Server
+
+	slots   chan struct{} // has a value for each request that is being served; nil for no bound
+	service time.Duration // of one request; 0: at once
 }
 
-// newHost listens on a free port of this machine until it is closed.
-func newHost() (*host, error) {
+// newHost listens on a free port of this machine until it is closed. It serves so many
+// requests at a time, 0 for any number, and takes so long for each.
+func newHost(slots int, service time.Duration) (*host, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	h := &host{url: "http://" + l.Addr().String()}
+	h := &host{url: "http://" + l.Addr().String(), service: service}
+	if slots > 0 {
+		h.slots = make(chan struct{}, slots)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/generate", h.generate)
 	mux.HandleFunc("GET /api/version", text(`{"version":"0.17.4"}`))
@@ -44,26 +52,41 @@ func newHost() (*host, error) {
 
 func (h *host) close() { _ = h.server.Close() }
 
-// generate streams one piece and the end, or gives both in one object when the
-// request says that it wants no stream.
+// generate streams the words, spread over the time of the service, and the end, or gives
+// all in one object when the request says that it wants no stream.
 func (h *host) generate(w http.ResponseWriter, r *http.Request) {
 	h.asked.Add(1)
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client has gone
 	}
+	if h.slots != nil {
+		select {
+		case h.slots <- struct{}{}:
+			defer func() { <-h.slots }()
+		case <-r.Context().Done():
+			return
+		}
+	}
 	const (
 		head = `{"model":"` + model + `","created_at":"2026-01-01T00:00:00Z","response":`
 		tail = `,"done":true,"done_reason":"stop","total_duration":3000000,"load_duration":1000000,` +
-			`"prompt_eval_count":6,"prompt_eval_duration":1000000,"eval_count":9,"eval_duration":1000000}` + "\n"
+			`"prompt_eval_count":6,"prompt_eval_duration":1000000,"eval_count":16,"eval_duration":1000000}` + "\n"
 	)
+	begun := time.Now()
 	if bytes.Contains(body, []byte(`"stream":false`)) {
+		time.Sleep(h.service)
 		text(head+`"`+answer+`"`+tail)(w, r)
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	_, _ = io.WriteString(w, head+`"`+answer+`","done":false}`+"\n")
-	_ = http.NewResponseController(w).Flush()
+	words := strings.SplitAfter(answer, " ")
+	for i, word := range words {
+		// Until a point in time: a timer is late, and so would be each piece.
+		time.Sleep(time.Until(begun.Add(h.service * time.Duration(i+1) / time.Duration(len(words)))))
+		_, _ = io.WriteString(w, head+`"`+word+`","done":false}`+"\n")
+		_ = http.NewResponseController(w).Flush()
+	}
 	_, _ = io.WriteString(w, head+`""`+tail)
 }
 
@@ -75,7 +98,7 @@ func text(json string) http.HandlerFunc {
 	}
 }
 
-// A post asks the host without a server between.
+// A post asks the host without a server in between.
 type post struct {
 	url    string
 	client http.Client

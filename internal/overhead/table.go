@@ -18,8 +18,8 @@ func newRow(name string, callers int) row {
 
 func (r *row) add(who int, value float64) { r.values[who] = append(r.values[who], value) }
 
-// ratio is what we have for one of the control's.
-func (r *row) ratio() float64 { return medianRatio(r.values[ours], r.values[control]) }
+// ratio is our figure as a multiple of another contender's.
+func (r *row) ratio(to int) float64 { return medianRatio(r.values[ours], r.values[to]) }
 
 // medianRatio compares values round by round.
 func medianRatio(values, with []float64) float64 {
@@ -32,8 +32,8 @@ func medianRatio(values, with []float64) float64 {
 
 // printTable prints the medians of the rows.
 func printTable(w io.Writer, rows []row) {
-	const cells = "%-50s%12s%12s%12s%15s\n"
-	fmt.Fprintf(w, cells, "", "plain post", "control", "ours", "ours/control")
+	const cells = "%-50s%12s%10s%10s%10s%14s%14s\n"
+	fmt.Fprintf(w, cells, "", "plain post", "posts", "streams", "ours", "ours/posts", "ours/streams")
 	for _, r := range rows {
 		var medians [contenders]string
 		for who, values := range r.values {
@@ -41,7 +41,8 @@ func printTable(w io.Writer, rows []row) {
 				medians[who] = fmt.Sprintf("%.0f", median(values))
 			}
 		}
-		fmt.Fprintf(w, cells, r.name, medians[plain], medians[control], medians[ours], fmt.Sprintf("%.2f", r.ratio()))
+		fmt.Fprintf(w, cells, r.name, medians[plain], medians[posts], medians[streams], medians[ours],
+			fmt.Sprintf("%.2f", r.ratio(posts)), fmt.Sprintf("%.2f", r.ratio(streams)))
 	}
 }
 

@@ -1,17 +1,19 @@
-// Command bench measures what a call through the server costs:
+// Command overhead measures what a call through the server costs:
 //
-//	go run ./internal/bench bin/ollama-mcp [flag of the server …]
+//	go run ./internal/overhead bin/ollama-mcp [flag of the server …]
 //
-// Beside it stand the least server that mcp-go allows (folder control) and a
-// plain post to the host. All three ask the same pretend host, which lives in
-// this process and answers at once, so what is measured is the way there and
-// back. They take turns, round by round, and what is printed are medians over
-// the rounds: compare the columns, for the numbers themselves belong to the
-// machine. It runs on Linux, which tells the processor time of other processes.
+// Beside it stand the least servers that mcp-go allows (folder control), one that posts
+// and one that reads a stream as ours does, and a plain post to the host. All of them ask
+// the same pretend host, which lives in this process: one that answers at once, for 1, 8
+// and 32 callers, and one with four slots of 50 ms, for 64 callers, most of whom wait.
+// Each call has a prompt of its own and asks for progress. The contenders take turns,
+// round by round, and the medians over the rounds are printed: compare the columns, for
+// the numbers themselves depend on the machine. It runs on Linux, which tells the
+// processor time of other processes.
 //
 // Then many callers ask a host that is full, a pretend one and, with -ollama, a
 // real one: through one connection, with Go's default client, and through our pool,
-// all in this process; a real one also through the control and the server. With
+// all in this process; a real one also through the control that posts and the server. With
 // 100,000 calls of 50 ms on 16 slots that takes some fifteen minutes.
 package main
 
@@ -37,7 +39,7 @@ func main() {
 	flag.StringVar(&p.model, "model", "", "`model` to ask there")
 	flag.Parse()
 	if p.server = flag.Args(); !p.good() {
-		fmt.Fprintln(os.Stderr, "usage: bench [-rounds n] [-calls n] [-starts n] [-field-calls n] [-ollama URL -model NAME] SERVER [FLAG…]")
+		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-field-calls n] [-ollama URL -model NAME] SERVER [FLAG…]")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
@@ -47,7 +49,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, p, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
+		fmt.Fprintln(os.Stderr, "overhead:", err)
 		os.Exit(1)
 	}
 }
@@ -70,7 +72,7 @@ func (p plan) good() bool {
 
 // run measures all that is planned and prints it to w.
 func run(ctx context.Context, p plan, w io.Writer) error {
-	temp, err := os.MkdirTemp("", "ollama-mcp-bench-*")
+	temp, err := os.MkdirTemp("", "ollama-mcp-overhead-*")
 	if err != nil {
 		return err
 	}
@@ -79,7 +81,7 @@ func run(ctx context.Context, p plan, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	commands := [contenders][]string{control: {binary}, ours: p.server}
+	commands := [contenders][]string{posts: {binary}, streams: {binary, "streams"}, ours: p.server}
 	if err := compare(ctx, commands, p, w); err != nil {
 		return err
 	}
@@ -96,23 +98,44 @@ func run(ctx context.Context, p plan, w io.Writer) error {
 	return nil
 }
 
-// compare measures as planned and prints the table to w.
+// The host that is full: four slots, on which most of 64 callers wait.
+const (
+	fullSlots   = 4
+	fullService = 50 * time.Millisecond
+	fullCallers = 64
+)
+
+// compare measures as planned and prints the tables to w.
 func compare(ctx context.Context, commands [contenders][]string, p plan, w io.Writer) error {
-	h, err := newHost()
+	quick, err := newHost(0, 0)
 	if err != nil {
 		return err
 	}
-	defer h.close()
-	starts, err := measureStarts(ctx, commands, p.starts, h.url)
+	defer quick.close()
+	full, err := newHost(fullSlots, fullService)
 	if err != nil {
 		return err
 	}
-	calls, err := measureCalls(ctx, commands, p, h)
+	defer full.close()
+	starts, err := measureStarts(ctx, commands, p.starts, quick.url)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "medians of %d starts and of %d rounds of %d calls\n\n", p.starts, p.rounds, p.calls)
+	calls, err := measureHost(ctx, commands, quick, []int{1, 8, 32}, p.rounds, p.calls)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "a host that answers at once: medians of %d starts and of %d rounds of %d calls\n\n", p.starts, p.rounds, p.calls)
 	printTable(w, append(calls, starts))
+
+	// An eighth of the calls, for they take so long. All callers have to be at work.
+	fewer := max(p.calls/8, fullCallers)
+	calls, err = measureHost(ctx, commands, full, []int{fullCallers}, p.rounds, fewer)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\na host with %d slots of %v: medians of %d rounds of %d calls\n\n", fullSlots, fullService, p.rounds, fewer)
+	printTable(w, calls)
 	return nil
 }
 
@@ -120,7 +143,7 @@ func compare(ctx context.Context, commands [contenders][]string, p plan, w io.Wr
 func buildControl(ctx context.Context, dir string) (binary string, err error) {
 	binary = filepath.Join(dir, "control")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w",
-		"-o", binary, "ollama-mcp/internal/bench/control")
+		"-o", binary, "ollama-mcp/internal/overhead/control")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the control: %w\n%s", err, out)

@@ -159,17 +159,17 @@ func measureOllama(ctx context.Context, l load, commands [contenders][]string, p
 	if err != nil {
 		return err
 	}
-	var servers []loadtest.Contestant
-	for _, who := range []int{control, ours} {
+	var asked []loadtest.Contestant
+	for _, who := range []int{posts, ours} {
 		server, err := start(ctx, commands[who], base.String())
 		if err != nil {
 			return err
 		}
 		defer server.close()
-		servers = append(servers, loadtest.Contestant{Name: serverNames[who], Ask: server.ask})
+		asked = append(asked, loadtest.Contestant{Name: serverNames[who], Ask: server.ask})
 	}
 	fmt.Fprint(table, "\na real Ollama\n")
-	report, err := field{l, base.String(), p.model}.measure(ctx, table, p.progress, servers...)
+	report, err := field{l, base.String(), p.model}.measure(ctx, table, p.progress, asked...)
 	if err != nil || report.Stopped {
 		return cmp.Or(err, ctx.Err())
 	}
@@ -181,4 +181,4 @@ func measureOllama(ctx context.Context, l load, commands [contenders][]string, p
 }
 
 // serverNames are what the servers are called in the field.
-var serverNames = [contenders]string{control: "server: control", ours: "server: ours"}
+var serverNames = [contenders]string{posts: "server: control", ours: "server: ours"}

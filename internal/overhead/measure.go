@@ -10,13 +10,17 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// The three that are compared.
+// The contenders.
 const (
-	plain = iota // posts to the host, with no server between
-	control
+	plain   = iota // posts to the host, with no server in between
+	posts          // the control that posts
+	streams        // the control that reads a stream
 	ours
 	contenders
 )
+
+// servers are the contenders that are servers.
+var servers = []int{posts, streams, ours}
 
 // A contender answers calls.
 type contender interface {
@@ -24,11 +28,11 @@ type contender interface {
 	used() (time.Duration, error) // processor time of its server so far
 }
 
-// measureStarts starts both servers in turn, several times.
+// measureStarts starts all servers in turn, several times.
 func measureStarts(ctx context.Context, commands [contenders][]string, times int, url string) (row, error) {
 	ready := row{name: "start to tools listed, ms"}
 	for range times {
-		for _, who := range []int{control, ours} {
+		for _, who := range servers {
 			p, err := start(ctx, commands[who], url)
 			if err != nil {
 				return row{}, err
@@ -40,31 +44,32 @@ func measureStarts(ctx context.Context, commands [contenders][]string, times int
 	return ready, nil
 }
 
-// measureCalls has all three answer calls of 1, 8 and 32 callers at a time.
-func measureCalls(ctx context.Context, commands [contenders][]string, p plan, h *host) ([]row, error) {
+// measureHost has all contenders ask one host, with several numbers of callers at a time,
+// and adds what memory the servers took by then.
+func measureHost(ctx context.Context, commands [contenders][]string, h *host, callers []int, rounds, calls int) ([]row, error) {
 	direct := newPost(h)
 	defer direct.close()
 	field := [contenders]contender{plain: direct}
-	servers := make(map[int]*process)
-	for _, who := range []int{control, ours} {
+	running := make(map[int]*process)
+	for _, who := range servers {
 		server, err := start(ctx, commands[who], h.url)
 		if err != nil {
 			return nil, err
 		}
 		defer server.close()
-		servers[who], field[who] = server, server
+		running[who], field[who] = server, server
 	}
 
 	var rows []row
-	for _, callers := range []int{1, 8, 32} {
-		level, err := measureLevel(ctx, field, callers, p.rounds, p.calls)
+	for _, n := range callers {
+		level, err := measureLevel(ctx, field, n, rounds, calls)
 		if err != nil {
 			return nil, err
 		}
 		rows = append(rows, level...)
 	}
 	memory := row{name: "memory, at most, MB"}
-	for who, server := range servers {
+	for who, server := range running {
 		peak, err := server.peak()
 		if err != nil {
 			return nil, err
