@@ -118,15 +118,16 @@ type Pool struct {
 	hosts   []*host // those that take new calls
 	pinned  map[string]map[string]any
 	queue   queue
-	turn    int               // counts the calls that were given a slot
-	habits  map[string]*habit // of models, on any host
-	pace    pace              // of all calls
+	turn    int // counts the calls that were given a slot
+	models  byModel[modelTimes]
+	pace    pace // of all calls
 	budget  *retry.Budget
 	random  *rand.Rand
 	totals  Totals
 	rates   meters
-	alarm   *time.Timer // runs match when a host or a call has rested for long enough; nil until needed
-	scratch []route.Host
+	alarm   *time.Timer  // runs match when a host or a call has rested for long enough; nil until needed
+	scratch []route.Host // of takeBest, as is free
+	free    []*host
 
 	survey survey
 }
@@ -138,7 +139,7 @@ func New(o Options) (*Pool, error) {
 	}
 	o = o.withDefaults()
 	p := &Pool{
-		opts: o, pinned: o.Runner, queue: queue{maxPassedOver: o.MaxPassedOver}, habits: make(map[string]*habit),
+		opts: o, pinned: o.Runner, queue: queue{maxPassedOver: o.MaxPassedOver}, models: newModelTimes(),
 		// A fifth of the calls, and one a second. Envoy's is a fifth and three at a time,
 		// Finagle's a fifth and ten a second. With three in ten seconds, chance alone spends
 		// it where one call in ten of eight callers fails.
