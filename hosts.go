@@ -180,8 +180,8 @@ type lender struct {
 	log  *slog.Logger
 }
 
-func (l lender) Add(host backend.Backend, slots int) (replaced <-chan struct{}) {
-	replaced, err := l.pool.Add(host, pool.Slots{Given: slots})
+func (l lender) Add(host backend.Backend, slots int, weight float64) (replaced <-chan struct{}) {
+	replaced, err := l.pool.Add(host, pool.Slots{Given: slots, Weight: weight})
 	if err != nil {
 		l.log.Error("a host is not used", "host", host.Name(), "error", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -15,10 +16,13 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// Slots say how many calls a host is given at once.
+// Slots say how many calls a host is given at once, and how many beside other hosts.
 type Slots struct {
 	Given int // 0 means that the number is learned
 	Max   int // most that are learned; 0 means 64
+	// Weight is what part of the calls the host is given beside others, as far as the
+	// policy of the pool allows; 0 means 1.
+	Weight float64
 }
 
 // maxSlots is more than any host serves at once, and guards against a slip.
@@ -44,11 +48,16 @@ type host struct {
 	took      pace       // by answered calls, less the time for loading
 	full      pace       // from one answered call to the next while all slots are taken
 	models    byModel[hostModel]
-	lastModel string    // of the last call
-	turn      int       // of its last call
-	rest      time.Time // until when it asked to be left alone
-	trouble   error     // of the last call or check, if it failed by the host's fault
-	failure   time.Time // when a call last failed so
+	lastModel string // of the last call
+	turn      int    // of its last call
+	weight    float64
+	// turns is where the next call of the host is in the order of weighted turns, if it has
+	// not fallen behind the pool's clock: start-time fair queueing, with calls of one over
+	// the weight.
+	turns   float64
+	rest    time.Time // until when it asked to be left alone
+	trouble error     // of the last call or check, if it failed by the host's fault
+	failure time.Time // when a call last failed so
 
 	down      bool // by the last check
 	version   string
@@ -66,8 +75,11 @@ func newHost(b backend.Backend, s Slots) (*host, error) {
 	if min(s.Given, s.Max) < 0 || max(s.Given, s.Max) > maxSlots {
 		return nil, fmt.Errorf("pool: %s: slots: want 0 to %d", b.Name(), maxSlots)
 	}
+	if !(s.Weight >= 0) || math.IsInf(s.Weight, 0) {
+		return nil, fmt.Errorf("pool: %s: weight: want a number above 0", b.Name())
+	}
 	h := &host{
-		name: b.Name(), backend: b, most: s.Given,
+		name: b.Name(), backend: b, most: s.Given, weight: cmp.Or(s.Weight, 1),
 		breaker: breaker.New(breaker.Options{}), models: newHostModels(), memory: make(memory),
 		noRoom: make(map[modelKey]refusal), drained: make(chan struct{}),
 	}

@@ -83,11 +83,16 @@ func (f *freeSlot) isInUse(k groupKey) bool {
 	if k.model.model == "" || f.host.memory.holds(k.model) {
 		return false
 	}
-	elsewhere := slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
-		return h != f.host && h.memory.holds(k.model) && h.could(k, f.now) && h.conditionFor(k, f.now) == well
-	})
+	elsewhere := f.isHeldElsewhere(k)
 	return slices.ContainsFunc(f.host.lent, func(l *Lease) bool {
 		return l.key() != k.model && (l.own.fate == leaves || l.own.fate == unknown && elsewhere)
+	})
+}
+
+// isHeldElsewhere reports whether another host that is well has the model in memory.
+func (f *freeSlot) isHeldElsewhere(k groupKey) bool {
+	return slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
+		return h != f.host && h.memory.holds(k.model) && h.could(k, f.now) && h.conditionFor(k, f.now) == well
 	})
 }
 

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ func (p *Pool) match() {
 		return
 	}
 	now := time.Now()
-	for _, h := range p.hosts {
+	for _, h := range p.inTurn() {
 		for p.queue.waiting > 0 && p.take(h) {
 			t := p.queue.pick(now, &freeSlot{p, h, p.queue.waiting, now})
 			if t == nil {
@@ -30,6 +31,15 @@ func (p *Pool) match() {
 		}
 	}
 	p.setAlarm(now)
+}
+
+// inTurn is all hosts in the order of weighted turns.
+func (p *Pool) inTurn() []*host {
+	p.free = append(p.free[:0], p.hosts...)
+	slices.SortStableFunc(p.free, func(a, b *host) int {
+		return cmp.Or(cmp.Compare(max(p.clock, a.turns), max(p.clock, b.turns)), cmp.Compare(a.turn, b.turn))
+	})
+	return p.free
 }
 
 // take takes a permit of a host and one of all hosts together, if both are to be had. They
@@ -112,7 +122,8 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 		}
 		p.free = append(p.free, h)
 		p.scratch = append(p.scratch, route.Host{
-			Name: h.name, Warm: s == warm, Busy: len(h.lent), Slots: h.slots(now), Latency: h.latency.Value(now), Order: h.turn,
+			Name: h.name, Warm: s == warm, Busy: len(h.lent), Slots: h.slots(now), Latency: h.latency.Value(now),
+			Weight: h.weight, Turn: max(p.clock, h.turns), Order: h.turn,
 		})
 	}
 	best := p.best(need, now)
@@ -136,7 +147,7 @@ func (p *Pool) best(need route.Need, now time.Time) *host {
 	case 1:
 		return p.free[0]
 	}
-	p.opts.Policy(need, p.scratch)
+	p.opts.Policy.Sort(need, p.scratch)
 	for _, candidate := range p.scratch {
 		if h := p.named(candidate.Name); h.well(now) && !h.doubtful(now) {
 			return h
@@ -164,6 +175,8 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 	p.totals.InFlight++
 	p.turn++
 	h.turn = p.turn
+	p.clock = max(p.clock, h.turns)
+	h.turns = p.clock + 1/h.weight
 	p.queue.start(&l.ticket, max(p.expected(l.key()), time.Millisecond))
 	l.host, l.began = h, now
 	l.pass, _ = h.breaker.Allow(now) // none for a host that is asked for want of others

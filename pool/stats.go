@@ -76,6 +76,7 @@ type HostStats struct {
 	Why     string // it is not well, or has to prove that it is; "" else
 	Version string // "" if not known
 
+	Weight float64 // what part of the calls it should get beside others
 	// Busy and Slots count calls: those on the host, and those that it is given at once. Where
 	// that is learned, it is so for each model, and Slots is the sum over those in memory.
 	Busy, Slots  int
@@ -146,7 +147,7 @@ func (p *Pool) hostStats(h *host, now time.Time) HostStats {
 func (h *host) stats(now time.Time) HostStats {
 	s := HostStats{
 		Name: h.name, Well: h.well(now), Version: h.version,
-		Busy: len(h.lent), Slots: h.slots(now), Learned: h.learned, Fewest: h.most, Most: h.most,
+		Weight: h.weight, Busy: len(h.lent), Slots: h.slots(now), Learned: h.learned, Fewest: h.most, Most: h.most,
 		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Latency: h.took.mean,
 		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded),
 	}

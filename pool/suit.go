@@ -93,6 +93,9 @@ func (f *freeSlot) defers(k groupKey, since time.Time) bool {
 	if f.isInUse(k) {
 		return true
 	}
+	if f.pool.opts.Policy.Strict {
+		return f.wouldLose(k.model, f.pool.loadOf) && f.isHeldElsewhere(k)
+	}
 	common := f.pool.models.get(k.model.model)
 	if common == nil || common.held.samples == 0 || len(f.pool.hosts) == 1 {
 		return false

@@ -99,7 +99,7 @@ func declare(fs *FlagSet, c *Config) {
 		"warmest: holds the model in memory; then least busy",
 		"least-busy: the smallest part of its slots is taken",
 		"fastest: the least latency times calls in progress",
-		"round-robin: its last call began longest ago")
+		"round-robin: its turn is next, by the weights of the hosts")
 	oneOf(fs, &c.RunnerOptions, "runner-options", "`source` of num_ctx and the other options that make Ollama load a model anew", "pinned", "caller")
 	fs.DurationVar(&c.FallbackAfter, "fallback-after", 0, "how long a call waits for a slot before the next model of its ladder is tried; 0 = while its time lasts")
 	fs.DurationVar(&c.HedgeAfter, "hedge-after", 0, "how long a host may take to begin an answer before another that is free is asked too; 0 = never")

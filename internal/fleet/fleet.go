@@ -24,10 +24,11 @@ import (
 // Pool is what a fleet drives. No method may wait or call the fleet.
 type Pool interface {
 	// Add lends a host out from now on. slots is how many requests it is given at
-	// once; 0 leaves that to the pool. A host of the same name makes room for it, with
+	// once; 0 leaves that to the pool. weight is what part of the calls it gets beside
+	// others; 0 means 1. A host of the same name makes room for it, with
 	// no moment in between at which there is neither; replaced is closed when the
 	// last call on that one has ended.
-	Add(host backend.Backend, slots int) (replaced <-chan struct{})
+	Add(host backend.Backend, slots int, weight float64) (replaced <-chan struct{})
 	// Remove takes a host away. drained is closed when the last call on it has ended.
 	Remove(name string) (drained <-chan struct{})
 	// Know tells what was found when a host was asked how it is.

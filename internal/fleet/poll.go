@@ -22,9 +22,10 @@ const (
 // member is one host of the fleet.
 type member struct {
 	Host
-	fleet *Fleet
-	name  string
-	slots int
+	fleet  *Fleet
+	name   string
+	slots  int
+	weight float64
 
 	// What follows belongs to run.
 	listed time.Time         // when it was last asked what is installed

@@ -74,7 +74,7 @@ func (g *group) open(addr netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	g.members[addr] = &member{Host: host, fleet: g.fleet, name: s.Name, slots: s.Slots}
+	g.members[addr] = &member{Host: host, fleet: g.fleet, name: s.Name, slots: s.Slots, weight: s.Weight}
 	return nil
 }
 
@@ -131,7 +131,7 @@ func (f *Fleet) exchange(specs []Spec, groups map[string]*group) {
 // Watch to ask.
 func (f *Fleet) add(m, old *member) {
 	f.tasks[m] = false
-	replaced := f.opts.Pool.Add(m.Host, m.slots)
+	replaced := f.opts.Pool.Add(m.Host, m.slots, m.weight)
 	if old != nil {
 		f.retire(old, replaced)
 	}
