@@ -16,7 +16,7 @@ import (
 // process to have begun, so what has come by then is of the one that died.
 func (p *Pool) crashed(l *Lease, err error, now time.Time) {
 	model := l.key().model
-	own := habitOf(l.host.habits, model)
+	own := l.own
 	own.crashed, own.answered = now, time.Time{} // or it would be taken for one that another has driven out
 	delete(l.host.memory, model)
 	time.AfterFunc(loadedAtOnce, func() {
@@ -50,8 +50,8 @@ const crashLasts = 2 * time.Second
 func (l *Lease) isCasualty(err error, now time.Time) bool {
 	switch backend.ClassOf(err) {
 	case backend.Server, backend.Crashed:
-		own := l.host.habits[l.key().model]
-		return own != nil && l.began.Before(own.crashed) && now.Sub(own.crashed) < crashLasts
+		own := l.own
+		return l.began.Before(own.crashed) && now.Sub(own.crashed) < crashLasts
 	}
 	return false
 }

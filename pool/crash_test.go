@@ -173,7 +173,7 @@ func TestModelThatCrashesLosesNoneOfItsCalls(t *testing.T) {
 					if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), `msg="model crashed" host=gpu-1 model=m:latest`) {
 						t.Errorf("logged:\n%swant one line", log.String())
 					}
-					assertAllSlots(t, p, slots*hosts)
+					assertAllSlots(t, p, "", slots*hosts)
 				})
 			})
 		}
@@ -282,7 +282,7 @@ func TestRequestUnderWhichModelsCrashIsGivenUpAndItsNeighboursAreAnswered(t *tes
 				if slowest := slices.Max(took); slowest > 30*time.Second {
 					t.Errorf("a neighbour took %v", slowest)
 				}
-				assertAllSlots(t, p, 8*hosts)
+				assertAllSlots(t, p, "", 8*hosts)
 			})
 		})
 	}

@@ -99,8 +99,12 @@ func (p *Pool) spare(ctx context.Context, first *Lease) *Lease {
 	if ctx.Err() != nil || first.over || first.seen.pieces || p.queue.waiting > 0 {
 		return nil
 	}
-	h := p.fastestIdle(first, now)
-	if h == nil || !p.budget.Take(now) {
+	h := p.takeFastest(first, now)
+	if h == nil {
+		return nil
+	}
+	if !p.budget.Take(now) {
+		p.untake(h)
 		return nil
 	}
 	l := &Lease{
@@ -112,18 +116,26 @@ func (p *Pool) spare(ctx context.Context, first *Lease) *Lease {
 	return l
 }
 
-// fastestIdle is the idle host that should be the first to answer beside a lease's, nil
-// if there is none that could without loading the model.
-func (p *Pool) fastestIdle(l *Lease, now time.Time) (best *host) {
+// takeFastest takes a slot of the idle host that should be the first to answer beside a
+// lease's. It returns nil if there is none that could without loading the model.
+func (p *Pool) takeFastest(l *Lease, now time.Time) (best *host) {
 	k := l.ticket.group
+	if !p.takeOfAll() {
+		return nil
+	}
 	for _, h := range p.hosts {
 		slot := freeSlot{p, h, 1, now}
-		if h == l.host || !p.free(h) || h.conditionFor(k, now) != well || h.doubtful(now) || slot.suits(k) != warm {
+		isFit := h != l.host && h.conditionFor(k, now) == well && !h.doubtful(now) && slot.suits(k) == warm
+		if !isFit || best != nil && h.latency.Value(now) >= best.latency.Value(now) || !h.permits.TryAcquire(1) {
 			continue
 		}
-		if best == nil || h.latency.Value(now) < best.latency.Value(now) {
-			best = h
+		if best != nil {
+			best.permits.Release(1)
 		}
+		best = h
+	}
+	if best == nil {
+		p.untakeOfAll()
 	}
 	return best
 }

@@ -255,7 +255,7 @@ func TestPanicOfEitherTryReachesTheCallerAfterBothHaveEnded(t *testing.T) {
 			if panicked != "borrower" || !ended.Load() {
 				t.Errorf("%s panics: recovered %v, the other ended %v", panics, panicked, ended.Load())
 			}
-			assertAllSlots(t, p, 2)
+			assertAllSlots(t, p, "", 2)
 		})
 	}
 }

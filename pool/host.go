@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -15,10 +16,13 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// Slots say how many calls a host is given at once.
+// Slots say how many calls a host is given at once, and how many beside other hosts.
 type Slots struct {
 	Given int // 0 means that the number is learned
 	Max   int // most that are learned; 0 means 64
+	// Weight is what part of the calls the host is given beside others, as far as the
+	// policy of the pool allows; 0 means 1.
+	Weight float64
 }
 
 // maxSlots is more than any host serves at once, and guards against a slip.
@@ -32,23 +36,28 @@ type host struct {
 	name    string
 	backend backend.Backend
 
-	// permits bounds the calls on the host. Its size is fixed, so where fewer are
-	// learned to pay the others are parked: taken, one at a time, as they come free.
+	// permits bounds the calls on the host: to the slots that were given, or to the most that
+	// may be learned of all models together. Of how many calls of one model pay see hasSlot.
 	permits *semaphore.Weighted
-	most    int
-	parked  int
-	limit   *limiter.Limiter // nil if the slots are given
-	lent    []*Lease         // that are out, one for each permit taken
+	most    int      // permits in all
+	learned bool     // how many slots there are
+	lent    []*Lease // that are out, one for each permit taken
 
-	breaker *breaker.Breaker
-	latency route.EWMA        // for the policies
-	took    pace              // by answered calls, less the time for loading
-	full    pace              // by those of them that ended while all slots were taken
-	habits  map[string]*habit // by model
-	turn    int               // of its last call
-	rest    time.Time         // until when it asked to be left alone
-	trouble error             // of the last call or check, if it failed by the host's fault
-	failure time.Time         // when a call last failed so
+	breaker   *breaker.Breaker
+	latency   route.EWMA // for the policies
+	took      pace       // by answered calls, less the time for loading
+	full      pace       // from one answered call to the next while all slots are taken
+	models    byModel[hostModel]
+	lastModel string // of the last call
+	turn      int    // of its last call
+	weight    float64
+	// turns is where the next call of the host is in the order of weighted turns, if it has
+	// not fallen behind the pool's clock: start-time fair queueing, with calls of one over
+	// the weight.
+	turns   float64
+	rest    time.Time // until when it asked to be left alone
+	trouble error     // of the last call or check, if it failed by the host's fault
+	failure time.Time // when a call last failed so
 
 	down      bool // by the last check
 	version   string
@@ -66,56 +75,89 @@ func newHost(b backend.Backend, s Slots) (*host, error) {
 	if min(s.Given, s.Max) < 0 || max(s.Given, s.Max) > maxSlots {
 		return nil, fmt.Errorf("pool: %s: slots: want 0 to %d", b.Name(), maxSlots)
 	}
+	if !(s.Weight >= 0) || math.IsInf(s.Weight, 0) {
+		return nil, fmt.Errorf("pool: %s: weight: want a number above 0", b.Name())
+	}
 	h := &host{
-		name: b.Name(), backend: b, most: s.Given,
-		breaker: breaker.New(breaker.Options{}), habits: make(map[string]*habit), memory: make(memory),
+		name: b.Name(), backend: b, most: s.Given, weight: cmp.Or(s.Weight, 1),
+		breaker: breaker.New(breaker.Options{}), models: newHostModels(), memory: make(memory),
 		noRoom: make(map[modelKey]refusal), drained: make(chan struct{}),
 	}
 	if s.Given == 0 {
-		h.most = cmp.Or(s.Max, mostLearned)
-		h.limit = newLimit(h.most)
+		h.most, h.learned = cmp.Or(s.Max, mostLearned), true
 	}
 	h.permits = semaphore.NewWeighted(int64(h.most))
-	h.resize()
 	return h, nil
 }
 
-func newLimit(most int) *limiter.Limiter { return limiter.New(limiter.Options{Max: most}) }
+// firstSlots is how many calls of a model a host is given at once while nothing is known.
+// Ollama works on one by default. With more, few callers would all wait on the host that
+// has their model, while others that could help idle.
+const firstSlots = 2
+
+func newLimit(most int) *limiter.Limiter {
+	return limiter.New(limiter.Options{Initial: firstSlots, Max: most})
+}
 
 // learnSlots forgets what is known of how many calls pay, if that is learned.
 func (h *host) learnSlots() {
-	if h.limit != nil {
-		h.limit = newLimit(h.most)
-		h.resize()
+	if h.learned {
+		for _, own := range h.models.byName {
+			own.limit = newLimit(h.most)
+		}
 	}
 }
 
-// wanted takes in that calls wait for a slot.
-func (h *host) wanted() {
-	if h.limit != nil {
-		h.limit.Wanted()
-		h.resize()
+// hasSlot reports whether another call of a model pays beside those of it that are on the
+// host. Where the slots are given, it does as long as there is a permit.
+func (h *host) hasSlot(model string, now time.Time) bool {
+	if !h.learned {
+		return true
 	}
+	if _, loaded := h.memory[model]; !loaded && len(h.memory) > 0 && len(h.lent) >= h.slots(now) {
+		return false // it would drive out one that is in full use, or slow it down
+	}
+	own := h.models.get(model)
+	if own == nil || own.lent < own.slots(now) {
+		return true
+	}
+	own.limit.Wanted()
+	return own.lent < own.slots(now)
 }
 
-// slots is how many calls the host is given at once.
-func (h *host) slots() int {
-	if h.limit == nil {
+// slotsOf is how many calls of a model the host is given at once.
+func (h *host) slotsOf(model string, now time.Time) int {
+	if !h.learned {
 		return h.most
 	}
-	return h.limit.Limit()
+	if own := h.models.get(model); own != nil {
+		return own.slots(now)
+	}
+	return min(firstSlots, h.most)
 }
 
-// resize parks permits, or frees parked ones, until there are as many as slots.
-// Those that are out are parked when they come back.
-func (h *host) resize() {
-	park := h.most - h.slots()
-	for ; h.parked > park; h.parked-- {
-		h.permits.Release(1)
+// lentOf is how many of those slots are taken.
+func (h *host) lentOf(model string) int {
+	if !h.learned {
+		return len(h.lent)
 	}
-	for h.parked < park && h.permits.TryAcquire(1) {
-		h.parked++
+	if own := h.models.get(model); own != nil {
+		return own.lent
 	}
+	return 0
+}
+
+// slots is how many calls the host is given at once: where that is learned, of the models in
+// memory or, if there is none, of the one that was used last.
+func (h *host) slots(now time.Time) int {
+	if len(h.memory) == 0 || !h.learned {
+		return h.slotsOf(h.lastModel, now)
+	}
+	all := 0
+	for model := range h.memory {
+		all += h.slotsOf(model, now)
+	}
+	return min(all, h.most)
 }
 
 // drain tells who removed the host when it has nothing left to do.

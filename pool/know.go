@@ -44,10 +44,6 @@ func (p *Pool) Know(name string, f Facts) {
 	}
 	h.breaker.Heal(now)
 	h.learnFacts(f)
-	if h.limit != nil && len(h.lent) == 0 {
-		h.limit.Idle(now)
-		h.resize()
-	}
 	p.turnAway()
 	p.match()
 }

@@ -108,12 +108,14 @@ func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after
 // learnLimit takes in what a lease says about how many calls at once pay.
 func (p *Pool) learnLimit(l *Lease, overload bool, now time.Time) {
 	h := l.host
-	if h.limit == nil || !l.seen.answered && !overload {
+	limit := l.own.limit
+	if limit == nil || !l.seen.answered && !overload {
 		return
 	}
-	h.limit.Observe(now, limiter.Sample{
-		Model: l.key().model, FirstToken: l.seen.firstToken + l.ownTime(now), PerToken: l.seen.perToken, Tokens: l.seen.tokens,
-		Took: now.Sub(l.began) - l.seen.load, InFlight: len(h.lent), Backlog: p.queue.waiting > 0, Overload: overload,
+	limit.Observe(now, limiter.Sample{
+		FirstToken: l.seen.firstToken + l.ownTime(now), PerToken: l.seen.perToken, Tokens: l.seen.tokens,
+		Took: now.Sub(l.began) - l.seen.load, InFlight: l.own.lent, Overload: overload,
+		Backlog: l.own.lent >= limit.Limit() && p.queue.has(func(k groupKey) bool { return k.model.model == l.key().model && h.could(k, now) }),
 	})
 }
 
@@ -148,14 +150,13 @@ func (p *Pool) learnTime(l *Lease, now time.Time) {
 	h, held := l.host, max(0, now.Sub(l.began)-l.seen.load)
 	p.pace.observe(held + l.seen.load)
 	h.took.observe(held)
-	if len(h.lent) >= h.slots() {
-		h.full.observe(held)
+	if h.lentOf(l.key().model) >= h.slotsOf(l.key().model, now) {
+		h.full.observe(held / time.Duration(len(h.lent)))
 	}
 	if model := l.key().model; model != "" {
-		own := habitOf(h.habits, model)
-		own.held.observe(held)
-		own.tried = now
-		common := habitOf(p.habits, model)
+		l.own.held.observe(held)
+		l.own.tried = now
+		common := p.timesOf(model)
 		common.held.observe(held)
 		if l.seen.load >= loadedAtOnce {
 			common.load.observe(l.seen.load)

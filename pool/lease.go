@@ -34,6 +34,7 @@ type Lease struct {
 
 	// The fields below are guarded by the pool's mutex.
 	host    *host         // nil until there is a slot
+	own     *hostModel    // what is known of the model there
 	ready   chan struct{} // closed when the wait is over; nil for one who never waited
 	refused error         // why there will be no slot
 	began   time.Time

@@ -36,7 +36,7 @@ func (l *Lease) loadsNoMore() {
 // loadsInVain reports whether calls for the model have waited for it to be loaded for
 // longer than any load takes. A cold start is no failure, but one without end is.
 func (l *Lease) loadsInVain(now time.Time) bool {
-	own := habitOf(l.host.habits, l.key().model)
+	own := l.own
 	if own.waited.IsZero() {
 		own.waited = l.began
 	}
@@ -65,7 +65,7 @@ func (h *host) mustWait(k modelKey, now time.Time, longest time.Duration) bool {
 	if h.loader(k.model) != nil || !h.memory.holds(k) {
 		return true
 	}
-	switch age := now.Sub(h.loading[0].began); habitOf(h.habits, k.model).fate {
+	switch age := now.Sub(h.loading[0].began); h.fateOf(k.model) {
 	case leaves:
 		return true
 	case stays:
@@ -77,11 +77,22 @@ func (h *host) mustWait(k modelKey, now time.Time, longest time.Duration) bool {
 
 // isInUse reports whether the host would have to load the call's model, and cannot before
 // the calls have ended for another that has no room beside it. More of those may come
-// soon, and would be served without loading.
-func (h *host) isInUse(k modelKey) bool {
-	return k.model != "" && !h.memory.holds(k) && slices.ContainsFunc(h.lent, func(l *Lease) bool {
-		own := h.habits[l.key().model]
-		return own != nil && own.fate == leaves && l.key() != k
+// soon, and would be served without loading. Where it is not known yet whether the two have
+// room beside each other, that is only tried for a model that no other host has in memory.
+func (f *freeSlot) isInUse(k groupKey) bool {
+	if k.model.model == "" || f.host.memory.holds(k.model) {
+		return false
+	}
+	elsewhere := f.isHeldElsewhere(k)
+	return slices.ContainsFunc(f.host.lent, func(l *Lease) bool {
+		return l.key() != k.model && (l.own.fate == leaves || l.own.fate == unknown && elsewhere)
+	})
+}
+
+// isHeldElsewhere reports whether another host that is well has the model in memory.
+func (f *freeSlot) isHeldElsewhere(k groupKey) bool {
+	return slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
+		return h != f.host && h.memory.holds(k.model) && h.could(k, f.now) && h.conditionFor(k, f.now) == well
 	})
 }
 
@@ -94,14 +105,21 @@ const (
 	leaves
 )
 
+func (h *host) fateOf(model string) fate {
+	if own := h.models.get(model); own != nil {
+		return own.fate
+	}
+	return unknown
+}
+
 // isLoaded takes in that a call's model is in memory. If it had to be loaded, only
 // those of the others are believed to be there still which have stayed before.
 func (h *host) isLoaded(l *Lease, anew bool) {
 	l.loadsNoMore()
-	habitOf(h.habits, l.key().model).waited = time.Time{}
+	l.own.waited = time.Time{}
 	if anew {
 		delete(h.memory, l.key().model)
-		maps.DeleteFunc(h.memory, func(model string, _ resident) bool { return habitOf(h.habits, model).fate != stays })
+		maps.DeleteFunc(h.memory, func(model string, _ resident) bool { return h.fateOf(model) != stays })
 	}
 	h.memory.hold(l.key())
 	for _, other := range h.lent { // one that came too late waits inside now
@@ -115,7 +133,7 @@ func (h *host) isLoaded(l *Lease, anew bool) {
 func (h *host) learnLoaded(found []Loaded) {
 	for _, l := range found {
 		if h.memory[l.Model].chosen {
-			own := habitOf(h.habits, l.Model)
+			own := h.model(l.Model)
 			own.context = max(own.context, l.NumCtx)
 		}
 	}
@@ -126,7 +144,7 @@ func (h *host) learnLoaded(found []Loaded) {
 		delete(memory, l.key().model)
 	}
 	for model := range memory {
-		switch own := habitOf(h.habits, model); {
+		switch own := h.model(model); {
 		case room && len(found) > 1:
 			own.fate = stays
 		case !room && own.fate == stays: // the host may wait until this is not used any more
@@ -179,7 +197,7 @@ func (p *Pool) saw(l *Lease, s sight) {
 // learnFate takes in that a call was answered, by a model that had to be loaded for it
 // or not.
 func (l *Lease) learnFate(loaded bool) {
-	own := habitOf(l.host.habits, l.key().model)
+	own := l.own
 	if l.began.Before(own.crashed) {
 		return // what it says is of a process that is no more
 	}

@@ -24,9 +24,11 @@ type machine struct {
 	mu      sync.Mutex
 	change  *sync.Cond // of what follows
 	loaded  []string   // the last used comes last
-	active  map[string]int
 	loading bool
-	lines   map[string][]int // calls that wait, by model: each is served in turn
+	pending []int            // calls that were not yet given to a runner, in their order
+	inUse   map[string]int   // calls that a runner has, by model: such a model is not unloaded
+	active  map[string]int   // those of them that it works on
+	lines   map[string][]int // the others: each is served in turn
 	// counts
 	calls, loads, mostAtOnce, inside, numbers int
 
@@ -42,7 +44,7 @@ type fault struct {
 
 func newMachine(m *machine) *machine {
 	m.change = sync.NewCond(&m.mu)
-	m.active, m.lines = make(map[string]int), make(map[string][]int)
+	m.active, m.inUse, m.lines = make(map[string]int), make(map[string]int), make(map[string][]int)
 	return m
 }
 
@@ -96,51 +98,75 @@ func (m *machine) leave() {
 	m.inside--
 }
 
-// begin waits for a turn of the runner, and loads the model if need be. As at Ollama,
-// a call that waits while another has the model loaded is said to have loaded it.
+// begin has a call scheduled as Ollama does, and waits until the runner of its model works on
+// it. Calls are looked at in their order. One for a model in memory goes to its runner at
+// once, and keeps it there from then on; one for another has it loaded, and lets those behind
+// it wait until there is room for that.
 func (m *machine) begin(ctx context.Context, model string) (loading time.Duration, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	arrived := time.Now()
-	m.numbers++
-	id := m.numbers
+	if loading, err = m.schedule(ctx, model); err != nil {
+		return 0, err
+	}
+	id := m.number()
 	m.lines[model] = append(m.lines[model], id)
 	defer func() {
 		m.lines[model] = slices.DeleteFunc(m.lines[model], func(other int) bool { return other == id })
 		m.change.Broadcast()
 	}()
-	missed := false
+	for m.lines[model][0] != id || m.running() >= m.parallel {
+		if ctx.Err() != nil {
+			m.inUse[model]--
+			return 0, m.gone(ctx)
+		}
+		m.change.Wait()
+	}
+	m.active[model]++
+	return loading, nil
+}
+
+// schedule waits until a call's turn has come and its model is in memory.
+func (m *machine) schedule(ctx context.Context, model string) (loading time.Duration, err error) {
+	arrived, id, missed := time.Now(), m.number(), false
+	m.pending = append(m.pending, id)
+	defer func() {
+		m.pending = slices.DeleteFunc(m.pending, func(other int) bool { return other == id })
+		m.change.Broadcast()
+	}()
 	for {
 		inMemory := slices.Contains(m.loaded, model)
-		if missed = missed || !inMemory; missed && inMemory && loading == 0 {
-			loading = time.Since(arrived)
-		}
+		missed = missed || !inMemory
 		switch {
 		case ctx.Err() != nil:
 			return 0, m.gone(ctx)
-		case m.lines[model][0] != id:
+		case m.pending[0] != id && !(m.loading && inMemory):
 		case inMemory:
-			if m.running() < m.parallel {
-				m.active[model]++
-				m.loaded = append(slices.DeleteFunc(m.loaded, func(s string) bool { return s == model }), model)
-				return loading, nil
+			m.inUse[model]++
+			m.loaded = append(slices.DeleteFunc(m.loaded, func(s string) bool { return s == model }), model)
+			if missed { // as Ollama tells, of calls that waited for another's load too
+				loading = time.Since(arrived)
 			}
-		case m.loading:
+			return loading, nil
 		case m.makeRoom():
-			m.loading = true
 			m.loads++
+			m.loading = true
 			m.mu.Unlock()
 			err := m.wait(ctx, m.load)
 			m.mu.Lock()
 			m.loading = false
-			if err == nil {
-				m.loaded = append(m.loaded, model)
+			if err != nil {
+				return 0, err
 			}
-			m.change.Broadcast()
+			m.loaded = append(m.loaded, model)
 			continue
 		}
 		m.change.Wait()
 	}
+}
+
+func (m *machine) number() int {
+	m.numbers++
+	return m.numbers
 }
 
 func (m *machine) running() (n int) {
@@ -156,7 +182,7 @@ func (m *machine) makeRoom() bool {
 		return true
 	}
 	for i, model := range m.loaded {
-		if m.active[model] == 0 {
+		if m.inUse[model] == 0 {
 			m.loaded = slices.Delete(m.loaded, i, i+1)
 			return true
 		}
@@ -168,6 +194,7 @@ func (m *machine) end(model string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.active[model]--
+	m.inUse[model]--
 	m.change.Broadcast()
 }
 

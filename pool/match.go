@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -14,14 +15,15 @@ func (p *Pool) match() {
 		return
 	}
 	now := time.Now()
-	for _, h := range p.hosts {
-		h.wanted()
-		for p.queue.waiting > 0 && p.free(h) {
+	for _, h := range p.inTurn() {
+		for p.queue.waiting > 0 && p.take(h) {
 			t := p.queue.pick(now, &freeSlot{p, h, p.queue.waiting, now})
 			if t == nil {
+				p.untake(h)
 				break
 			}
 			if p.isTooLate(t, now) { // the wait was longer than expected
+				p.untake(h)
 				p.refuse(t, &QueueTimeoutError{RetryAfter: p.waitOf(t)}, now)
 				continue
 			}
@@ -29,6 +31,41 @@ func (p *Pool) match() {
 		}
 	}
 	p.setAlarm(now)
+}
+
+// inTurn is all hosts in the order of weighted turns.
+func (p *Pool) inTurn() []*host {
+	p.free = append(p.free[:0], p.hosts...)
+	slices.SortStableFunc(p.free, func(a, b *host) int {
+		return cmp.Or(cmp.Compare(max(p.clock, a.turns), max(p.clock, b.turns)), cmp.Compare(a.turn, b.turn))
+	})
+	return p.free
+}
+
+// take takes a permit of a host and one of all hosts together, if both are to be had. They
+// decide whether there is a free slot; what is counted besides only tells of it.
+func (p *Pool) take(h *host) bool {
+	if !p.takeOfAll() {
+		return false
+	}
+	if !h.permits.TryAcquire(1) {
+		p.untakeOfAll()
+		return false
+	}
+	return true
+}
+
+func (p *Pool) untake(h *host) {
+	h.permits.Release(1)
+	p.untakeOfAll()
+}
+
+func (p *Pool) takeOfAll() bool { return p.all == nil || p.all.TryAcquire(1) }
+
+func (p *Pool) untakeOfAll() {
+	if p.all != nil {
+		p.all.Release(1)
+	}
 }
 
 // setAlarm has match called again when a host has rested for long enough, should have
@@ -67,33 +104,50 @@ func (p *Pool) rematch() {
 	p.match()
 }
 
-// free reports whether a host may be given another call.
-func (p *Pool) free(h *host) bool {
-	return len(h.lent) < h.slots() && (p.opts.MaxInFlight == 0 || p.totals.InFlight < p.opts.MaxInFlight)
-}
-
-// bestIdle is the free host that suits a call best, nil if there is none.
-func (p *Pool) bestIdle(need route.Need, k groupKey, now time.Time) *host {
-	p.scratch = p.scratch[:0]
-	var last *host
+// takeBest takes a slot of the free host that suits a call best, nil if there is none.
+func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
+	if !p.takeOfAll() {
+		return nil
+	}
+	p.scratch, p.free = p.scratch[:0], p.free[:0]
 	for _, h := range p.hosts {
-		if !p.free(h) {
+		if !h.permits.TryAcquire(1) {
 			continue
 		}
 		slot := freeSlot{p, h, p.queue.waiting + 1, now}
 		s := slot.suits(k)
 		if s == never || slot.defers(k, now) {
+			h.permits.Release(1)
 			continue
 		}
-		last = h
+		p.free = append(p.free, h)
 		p.scratch = append(p.scratch, route.Host{
-			Name: h.name, Warm: s == warm, Busy: len(h.lent), Slots: h.slots(), Latency: h.latency.Value(now), Order: h.turn,
+			Name: h.name, Warm: s == warm, Busy: len(h.lent), Slots: h.slots(now), Latency: h.latency.Value(now),
+			Weight: h.weight, Turn: max(p.clock, h.turns), Order: h.turn,
 		})
 	}
-	if len(p.scratch) < 2 {
-		return last
+	best := p.best(need, now)
+	for _, h := range p.free {
+		if h != best {
+			h.permits.Release(1)
+		}
 	}
-	p.opts.Policy(need, p.scratch)
+	if best == nil {
+		p.untakeOfAll()
+	}
+	return best
+}
+
+// best is the first of the free hosts by the policy, those that are in doubt last; nil if
+// there is none.
+func (p *Pool) best(need route.Need, now time.Time) *host {
+	switch len(p.free) {
+	case 0:
+		return nil
+	case 1:
+		return p.free[0]
+	}
+	p.opts.Policy.Sort(need, p.scratch)
 	for _, candidate := range p.scratch {
 		if h := p.named(candidate.Name); h.well(now) && !h.doubtful(now) {
 			return h
@@ -112,18 +166,17 @@ func (p *Pool) named(name string) *host {
 	return nil
 }
 
-// grant gives a call a free slot of a host.
+// grant gives a call a slot of a host that was taken for it.
 func (p *Pool) grant(l *Lease, h *host, now time.Time) {
-	if !h.permits.TryAcquire(1) || p.all != nil && !p.all.TryAcquire(1) {
-		panic("pool: a slot that is free has no permit")
-	}
-	if h.limit != nil && len(h.lent) == 0 {
-		h.limit.Idle(now)
-	}
+	model := l.key().model
+	l.own, h.lastModel = h.model(model), model
+	l.own.lent++
 	h.lent = append(h.lent, l)
 	p.totals.InFlight++
 	p.turn++
 	h.turn = p.turn
+	p.clock = max(p.clock, h.turns)
+	h.turns = p.clock + 1/h.weight
 	p.queue.start(&l.ticket, max(p.expected(l.key()), time.Millisecond))
 	l.host, l.began = h, now
 	l.pass, _ = h.breaker.Allow(now) // none for a host that is asked for want of others
@@ -143,15 +196,13 @@ func (p *Pool) tries(l *Lease, now time.Time) {
 	if k.model == "" {
 		return
 	}
-	if own := h.habits[k.model]; own != nil {
-		own.tried = now
-	}
+	l.own.tried = now
 	if p.opts.InMemory || h.memory.holds(k) {
 		return
 	}
 	l.cold = true
 	l.loads()
-	common := habitOf(p.habits, k.model)
+	common := p.timesOf(k.model)
 	common.paid = now.Add(common.load.mean)
 }
 
@@ -165,11 +216,8 @@ func (p *Pool) release(l *Lease) {
 	p.queue.done(&l.ticket, max(0, now.Sub(l.began)-l.seen.load))
 	p.totals.InFlight--
 	h.lent = slices.DeleteFunc(h.lent, func(other *Lease) bool { return other == l })
-	h.permits.Release(1)
-	h.resize()
-	if p.all != nil {
-		p.all.Release(1)
-	}
+	l.own.lent--
+	p.untake(h)
 	h.drain()
 	p.match()
 }

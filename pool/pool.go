@@ -45,7 +45,8 @@ type Options struct {
 	// waits for that, unless that takes longer than usual.
 	MaxPassedOver time.Duration
 
-	// Policy orders the hosts that are free; nil means the first of route.Policies.
+	// Policy orders the hosts that are free; the zero Policy means the first of
+	// route.Policies.
 	Policy route.Policy
 	// Runner holds runner options by canonical model, pinned against its callers. Where
 	// it leaves num_ctx open, a caller who wants no more than a host has the model
@@ -93,8 +94,8 @@ func (o Options) withDefaults() Options {
 	if o.MaxPassedOver == 0 {
 		o.MaxPassedOver = 10 * time.Second
 	}
-	if o.Policy == nil {
-		o.Policy = route.Policies()[0].Sort
+	if o.Policy.Sort == nil {
+		o.Policy = route.Policies()[0]
 	}
 	if o.Retries == 0 {
 		// One call in ten that fails leaves one in ten thousand; with two tries more
@@ -118,15 +119,17 @@ type Pool struct {
 	hosts   []*host // those that take new calls
 	pinned  map[string]map[string]any
 	queue   queue
-	turn    int               // counts the calls that were given a slot
-	habits  map[string]*habit // of models, on any host
-	pace    pace              // of all calls
+	turn    int     // counts the calls that were given a slot
+	clock   float64 // the turn of the last of them; see host.turns
+	models  byModel[modelTimes]
+	pace    pace // of all calls
 	budget  *retry.Budget
 	random  *rand.Rand
 	totals  Totals
 	rates   meters
-	alarm   *time.Timer // runs match when a host or a call has rested for long enough; nil until needed
-	scratch []route.Host
+	alarm   *time.Timer  // runs match when a host or a call has rested for long enough; nil until needed
+	scratch []route.Host // of takeBest, as is free
+	free    []*host
 
 	survey survey
 }
@@ -138,7 +141,7 @@ func New(o Options) (*Pool, error) {
 	}
 	o = o.withDefaults()
 	p := &Pool{
-		opts: o, pinned: o.Runner, queue: queue{maxPassedOver: o.MaxPassedOver}, habits: make(map[string]*habit),
+		opts: o, pinned: o.Runner, queue: queue{maxPassedOver: o.MaxPassedOver}, models: newModelTimes(),
 		// A fifth of the calls, and one a second. Envoy's is a fifth and three at a time,
 		// Finagle's a fifth and ten a second. With three in ten seconds, chance alone spends
 		// it where one call in ten of eight callers fails.

@@ -277,7 +277,7 @@ func TestNoSlotIsLostOrLentTwice(t *testing.T) {
 			}
 			all.Wait()
 			assertEachIsCountedOnce(t, p.Stats())
-			assertAllSlots(t, p, slots*len(hosts))
+			assertAllSlots(t, p, "", slots*len(hosts))
 		})
 	})
 }

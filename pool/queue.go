@@ -97,6 +97,18 @@ func (q *queue) pick(now time.Time, s slot) *ticket {
 	return q.classes[second].pick(now, q.maxPassedOver, s)
 }
 
+// has reports whether calls of a group wait for which a condition is met.
+func (q *queue) has(meets func(groupKey) bool) bool {
+	for i := range q.classes {
+		for _, g := range q.classes[i].groups {
+			if meets(g.key) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // start gives a call a slot, whether it has waited or not. Its caller is charged
 // the expected time at once, or those who come with many calls would get all the
 // slots before any of them ends.

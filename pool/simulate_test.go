@@ -177,12 +177,12 @@ func kindOf(err error) string {
 }
 
 // assertAllSlots borrows so many slots at the same time.
-func assertAllSlots(t *testing.T, p *pool.Pool, slots int) {
+func assertAllSlots(t *testing.T, p *pool.Pool, model string, slots int) {
 	t.Helper()
 	var all sync.WaitGroup
 	for range slots {
 		all.Go(func() {
-			need := route.Need{OnWait: func(func() route.Standing) { t.Error("a slot is missing") }}
+			need := route.Need{Model: model, OnWait: func(func() route.Standing) { t.Error("a slot is missing") }}
 			if err := p.With(t.Context(), need, hold(time.Second)); err != nil {
 				t.Error(err)
 			}

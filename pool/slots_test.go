@@ -43,8 +43,8 @@ func TestHostThatWasIdleGetsItsSlotsBackAtOnceUnlessItWasAway(t *testing.T) {
 		crowd(20).Wait()
 		learned := slots()
 		night()
-		if learned < 32 || slots() != 4 {
-			t.Fatalf("%d slots after a busy day and %d after the night, want many and 4", learned, slots())
+		if learned < 32 || slots() != 2 {
+			t.Fatalf("%d slots after a busy day and %d after the night, want many and 2", learned, slots())
 		}
 		all := crowd(1)
 		if s := p.Stats(); s.InFlight < 32 {
@@ -55,8 +55,8 @@ func TestHostThatWasIdleGetsItsSlotsBackAtOnceUnlessItWasAway(t *testing.T) {
 		p.Know("gpu", pool.Facts{Err: errors.New("connection refused")})
 		p.Know("gpu", pool.Facts{Up: true})
 		all = crowd(1)
-		if got := slots(); got != 4 {
-			t.Errorf("%d slots of a host that may have been set up anew, want 4", got)
+		if got := slots(); got != 2 {
+			t.Errorf("%d slots of a host that may have been set up anew, want 2", got)
 		}
 		all.Wait()
 	})

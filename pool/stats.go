@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"ollama-mcp/internal/route"
@@ -75,10 +76,14 @@ type HostStats struct {
 	Why     string // it is not well, or has to prove that it is; "" else
 	Version string // "" if not known
 
+	Weight float64 // what part of the calls it should get beside others
+	// Busy and Slots count calls: those on the host, and those that it is given at once. Where
+	// that is learned, it is so for each model, and Slots is the sum over those in memory.
 	Busy, Slots  int
-	Learned      bool   // the number of slots
-	Fewest, Most int    // slots that it may have; both are Slots if that was given
-	Reason       string // of the last change of Slots; "" if it was given
+	Learned      bool         // the number of slots
+	Fewest, Most int          // slots that it may have; both are Slots if that was given
+	Models       []ModelSlots // those in memory or in use, by name; nil if Slots was given
+	Reason       string       // why the slots of the model that was used last have changed last; "" if Slots was given
 
 	Breaker   string        // "closed", "open" or "half-open"
 	Until     time.Time     // when an open breaker lets a call try; the zero Time when closed
@@ -86,6 +91,23 @@ type HostStats struct {
 	Installed int           // models; -1 if not known
 	Loaded    []string      // models that are believed to be in memory
 	Checked   []Loaded      // models that the last check found there
+}
+
+// ModelSlots are the learned slots of a model on a host.
+type ModelSlots struct {
+	Model       string // "" for calls of no model
+	Busy, Slots int    // calls on the host, and those that it is given at once
+	Reason      string // of the last change of Slots
+}
+
+func (h *host) modelSlots(now time.Time) (all []ModelSlots) {
+	for name, own := range h.models.byName {
+		if _, loaded := h.memory[name]; loaded || own.lent > 0 {
+			all = append(all, ModelSlots{Model: name, Busy: own.lent, Slots: own.slots(now), Reason: own.limit.Reason()})
+		}
+	}
+	slices.SortFunc(all, func(a, b ModelSlots) int { return strings.Compare(a.Model, b.Model) })
+	return all
 }
 
 // QueueStats are what waits.
@@ -108,7 +130,7 @@ func (p *Pool) Stats() Stats {
 	for _, h := range p.hosts {
 		s.Hosts = append(s.Hosts, p.hostStats(h, now))
 		if h.well(now) && h.full.samples >= wellKnown && h.full.mean > 0 {
-			s.PerSecond += float64(h.slots()) / h.full.mean.Seconds()
+			s.PerSecond += 1 / h.full.mean.Seconds()
 		}
 	}
 	return s
@@ -125,16 +147,19 @@ func (p *Pool) hostStats(h *host, now time.Time) HostStats {
 func (h *host) stats(now time.Time) HostStats {
 	s := HostStats{
 		Name: h.name, Well: h.well(now), Version: h.version,
-		Busy: len(h.lent), Slots: h.slots(), Learned: h.limit != nil, Fewest: h.most, Most: h.most,
+		Weight: h.weight, Busy: len(h.lent), Slots: h.slots(now), Learned: h.learned, Fewest: h.most, Most: h.most,
 		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Latency: h.took.mean,
 		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded),
 	}
 	if why := h.why(now); why != nil {
 		s.Why = why.Error()
 	}
-	if h.limit != nil {
-		s.Fewest, s.Most = h.limit.Bounds()
-		s.Reason = h.limit.Reason()
+	if h.learned {
+		s.Fewest, s.Models = 1, h.modelSlots(now)
+		s.Reason = newLimit(h.most).Reason()
+		if own := h.models.get(h.lastModel); own != nil {
+			s.Reason = own.limit.Reason()
+		}
 	}
 	if h.installed != nil {
 		s.Installed = len(h.installed)

@@ -82,7 +82,7 @@ func TestStatsTellTheBoundsOfSlotsThatAreLearned(t *testing.T) {
 		want  [3]int // to begin with, and the bounds
 	}{
 		"given":                  {pool.Slots{Given: 3}, [3]int{3, 3, 3}},
-		"learned":                {pool.Slots{}, [3]int{4, 1, 64}},
+		"learned":                {pool.Slots{}, [3]int{2, 1, 64}},
 		"learned within a bound": {pool.Slots{Max: 2}, [3]int{2, 1, 2}},
 	} {
 		if _, err := p.Add(host{name: "gpu"}, c.slots); err != nil {

@@ -68,7 +68,7 @@ type freeSlot struct {
 
 func (f *freeSlot) suits(k groupKey) suit {
 	switch {
-	case !f.pool.serves(f.host, k, f.now) || k.suspect && f.host.triesSuspect():
+	case !f.pool.serves(f.host, k, f.now) || k.suspect && f.host.triesSuspect() || !f.host.hasSlot(k.model.model, f.now):
 		return never
 	case k.model.model == "" || f.pool.opts.InMemory:
 		return warm
@@ -90,10 +90,13 @@ const worthwhile = 1.25
 // while the one that it has is in use or, if others serve those calls, as long after as a
 // load of it takes: models of unequal load would drive each other out all the time.
 func (f *freeSlot) defers(k groupKey, since time.Time) bool {
-	if f.host.isInUse(k.model) {
+	if f.isInUse(k) {
 		return true
 	}
-	common := f.pool.habits[k.model.model]
+	if f.pool.opts.Policy.Strict {
+		return f.wouldLose(k.model, f.pool.loadOf) && f.isHeldElsewhere(k)
+	}
+	common := f.pool.models.get(k.model.model)
 	if common == nil || common.held.samples == 0 || len(f.pool.hosts) == 1 {
 		return false
 	}
@@ -108,7 +111,7 @@ func (f *freeSlot) defers(k groupKey, since time.Time) bool {
 // byOthers is how long the last of the calls that wait should take, in nanoseconds, if all
 // of them go to the other hosts for which a call costs clearly less than here; not ok if
 // there is no such host.
-func (f *freeSlot) byOthers(k groupKey, common *habit, mine float64) (all float64, ok bool) {
+func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all float64, ok bool) {
 	var best, rate float64 // of a call on the best of them; of calls by all of them
 	idle := false
 	for _, other := range f.pool.hosts {
@@ -122,8 +125,9 @@ func (f *freeSlot) byOthers(k groupKey, common *habit, mine float64) (all float6
 		if best == 0 || theirs < best {
 			best = theirs
 		}
-		rate += float64(other.slots()) / theirs
-		idle = idle || len(other.lent) < other.slots() && other.loader(k.model.model) == nil
+		slots := other.slotsOf(k.model.model, f.now)
+		rate += float64(slots) / theirs
+		idle = idle || other.lentOf(k.model.model) < slots && other.loader(k.model.model) == nil
 	}
 	if idle || rate == 0 {
 		return best, idle
@@ -136,7 +140,7 @@ func (f *freeSlot) byOthers(k groupKey, common *habit, mine float64) (all float6
 // waits until that has cost as much, and so loses at most twice what was needed, as one does
 // who rents skis before buying them (Karlin, Manasse, Rudolph and Sleator, 1988). Each
 // load has to be paid anew, and none drives out what is known to be wanted back.
-func (f *freeSlot) hasPaid(k modelKey, common *habit, since time.Time) bool {
+func (f *freeSlot) hasPaid(k modelKey, common *modelTimes, since time.Time) bool {
 	if common.paid.After(since) {
 		since = common.paid
 	}
@@ -150,7 +154,7 @@ func (f *freeSlot) wouldLose(k modelKey, kept func(model string) time.Duration) 
 		return false
 	}
 	for model := range f.host.memory {
-		own := f.host.habits[model]
+		own := f.host.models.get(model)
 		if own != nil && f.now.Sub(own.tried) < kept(model) && (model == k.model || own.fate == leaves) {
 			return true
 		}
@@ -171,28 +175,28 @@ func (f *freeSlot) isComing(k groupKey) bool {
 
 // loadOf is how long a load of a model takes; 0 if it is not known.
 func (p *Pool) loadOf(model string) time.Duration {
-	if b := p.habits[model]; b != nil {
+	if b := p.models.get(model); b != nil {
 		return b.load.mean
 	}
 	return 0
 }
 
 // cost is how long a host should take for a call, loading included.
-func (h *host) cost(k modelKey, common *habit, now time.Time) time.Duration {
+func (h *host) cost(k modelKey, common *modelTimes, now time.Time) time.Duration {
 	return h.held(k, common, now) + h.load(k, common, now)
 }
 
 // held is how long a call should hold a slot of a host, without loading. What is not known
 // of it is taken from the others, so one that was slow is tried again after a while.
-func (h *host) held(k modelKey, common *habit, now time.Time) time.Duration {
-	if own := h.habits[k.model]; own != nil && own.held.samples > 0 && now.Sub(own.tried) < habitFor {
+func (h *host) held(k modelKey, common *modelTimes, now time.Time) time.Duration {
+	if own := h.models.get(k.model); own != nil && own.held.samples > 0 && now.Sub(own.tried) < knownFor {
 		return own.held.mean
 	}
 	return common.held.mean
 }
 
 // load is how long a host should take to load a model, or go on doing so; 0 if it holds it.
-func (h *host) load(k modelKey, common *habit, now time.Time) time.Duration {
+func (h *host) load(k modelKey, common *modelTimes, now time.Time) time.Duration {
 	if h.memory.holds(k) {
 		return 0
 	}
@@ -204,7 +208,7 @@ func (h *host) load(k modelKey, common *habit, now time.Time) time.Duration {
 
 // expected is how long a call is expected to hold a slot; 0 if nothing is known.
 func (p *Pool) expected(k modelKey) time.Duration {
-	if b := p.habits[k.model]; b != nil && b.held.samples > 0 {
+	if b := p.models.get(k.model); b != nil && b.held.samples > 0 {
 		return b.held.mean
 	}
 	return p.pace.mean

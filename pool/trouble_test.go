@@ -114,5 +114,5 @@ func assertAllIsWellAfter(t *testing.T, p *pool.Pool, ms []*machine) {
 	if after := simulate(t, p, poisson(100, 2, 100, 7)); failures(after) > 0 {
 		t.Errorf("%d of 100 calls failed when all hosts were well again", failures(after))
 	}
-	assertAllSlots(t, p, 7)
+	assertAllSlots(t, p, "", 7)
 }

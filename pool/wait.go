@@ -52,12 +52,14 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	if err := p.cannot(l.ticket.group, now); err != nil {
 		return err
 	}
-	h := p.bestIdle(need, l.ticket.group, now)
+	h := p.takeBest(need, l.ticket.group, now)
 	if h != nil && p.queue.waiting == 0 {
 		p.grant(l, h, now)
 		return nil
 	}
-	if h == nil && l.Attempt == 1 { // who was let in once is not turned away
+	if h != nil {
+		p.untake(h) // it goes to whoever's turn it is
+	} else if l.Attempt == 1 { // who was let in once is not turned away
 		if err := p.admit(&l.ticket, now); err != nil {
 			return err
 		}
@@ -179,7 +181,7 @@ func (p *Pool) wait(place int, k groupKey) time.Duration {
 	slots, now := 0, time.Now()
 	for _, h := range p.hosts {
 		if p.serves(h, k, now) && h.loader(k.model.model) == nil {
-			slots += h.slots()
+			slots += h.slotsOf(k.model.model, now)
 		}
 	}
 	if slots == 0 {

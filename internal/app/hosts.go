@@ -144,10 +144,10 @@ func open(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
 // informed is the pool as the fleet keeps it informed.
 type informed struct{ pool *pool.Pool }
 
-func (i informed) Add(host backend.Backend, slots int) (replaced <-chan struct{}) {
-	replaced, err := i.pool.Add(host, pool.Slots{Given: slots})
+func (i informed) Add(host backend.Backend, slots int, weight float64) (replaced <-chan struct{}) {
+	replaced, err := i.pool.Add(host, pool.Slots{Given: slots, Weight: weight})
 	if err != nil {
-		panic(err) // package config allows no number of slots that the pool refuses
+		panic(err) // package config allows no slots or weight that the pool refuses
 	}
 	return replaced
 }

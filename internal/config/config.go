@@ -107,7 +107,7 @@ func declare(fs *FlagSet, c *Config) {
 		"warmest: a host that has the model in memory; among several the least busy",
 		"least-busy: the host with the smallest share of its slots in use",
 		"fastest: the host with the lowest latency multiplied by its calls in progress",
-		"round-robin: the host whose last call began longest ago")
+		"round-robin: each host in turn, in proportion to the weights of the hosts")
 	oneOf(fs, &c.RunnerOptions, "runner-options", "`source` of num_ctx and the other options whose change makes Ollama reload a model", "pinned", "caller")
 	fs.DurationVar(&c.FallbackAfter, "fallback-after", 0, "how long a call waits for a slot before the next model of its ladder is tried; 0 = as long as its deadline allows")
 	fs.DurationVar(&c.HedgeAfter, "hedge-after", 0, "time without output from a host after which another free host gets the same request, and the first answer wins; 0 = never")

@@ -18,9 +18,10 @@ type Host struct {
 	// URL is an address in any form that OLLAMA_HOST accepts. With dns+ before http:// or
 	// https:// each address that the name resolves to is a host.
 	URL    string
-	Slots  int    // concurrent requests; 0 = learned
-	APIKey string // sent to this host only, as a bearer token; "" for none
-	CAFile string // PEM file; "" for the system's authorities
+	Slots  int     // concurrent requests; 0 = learned
+	Weight float64 // share of the calls relative to other hosts; 0 = 1
+	APIKey string  // sent to this host only, as a bearer token; "" for none
+	CAFile string  // PEM file; "" for the system's authorities
 }
 
 // Model holds the settings of a model, or of a name that stands for others.
@@ -87,6 +88,7 @@ func (r *reader) host(n *yaml.Node) error {
 		"name":        text(&h.Name),
 		"url":         text(&h.URL),
 		"slots":       whole(&h.Slots, 0),
+		"weight":      decimal(&h.Weight),
 		"api_key_env": r.secretInVariable(&h.APIKey),
 		"ca_file":     r.path(&h.CAFile),
 	}.read(n)

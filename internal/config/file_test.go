@@ -40,7 +40,7 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 		{c.Listen, []string{"127.0.0.1:8383"}},
 		{c.OAuthIssuer, "https://login.example.com"},
 		{c.Hosts, []config.Host{
-			{Name: "gpu-1", URL: "http://10.0.0.5:11434", Slots: 4},
+			{Name: "gpu-1", URL: "http://10.0.0.5:11434", Slots: 4, Weight: 2},
 			{Name: "gpu-2", URL: "https://gpu-2.example.com", APIKey: "g", CAFile: "authority.pem"},
 			{Name: "ollama.svc:11434", URL: "dns+http://ollama.svc:11434"},
 		}},
@@ -115,6 +115,7 @@ func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 		{"hosts: [{url: dns+a}]", "config.yaml:1: item 1: after dns+ comes http:// or https://"},
 		{"hosts: [{url: ftp://a}]", "config.yaml:1: item 1: the scheme of the address is neither http nor https"},
 		{"hosts: [{url: a, api_key: b}]", "config.yaml:1: unknown key api_key; did you mean api_key_env?"},
+		{"hosts: [{url: a, weight: 0}]", "config.yaml:1: weight: must be a number above 0"},
 		{"hosts: [{url: a, slots: -1}]", "config.yaml:1: slots: must be a whole number, at least 0"},
 
 		{"models: {a: {num_ctx: 0}}", "config.yaml:1: num_ctx: must be a whole number, at least 1"},

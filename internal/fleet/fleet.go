@@ -26,10 +26,11 @@ import (
 // Pool is what a fleet keeps informed. No method may block or call the fleet.
 type Pool interface {
 	// Add lends a host out from now on. slots is how many requests it gets at once; 0
-	// leaves that to the pool. The host replaces one of the same name without a moment
+	// leaves that to the pool. weight is its share of the calls relative to other hosts; 0
+	// means 1. The host replaces one of the same name without a moment
 	// in which there is neither; replaced is closed when the last call on the old one has
 	// ended.
-	Add(host backend.Backend, slots int) (replaced <-chan struct{})
+	Add(host backend.Backend, slots int, weight float64) (replaced <-chan struct{})
 	// Remove takes a host away. drained is closed when the last call on it has ended.
 	Remove(name string) (drained <-chan struct{})
 	// Know passes on what a host said when it was asked how it is. The news of one host

@@ -42,6 +42,7 @@ type host struct {
 	spec    fleet.Spec
 	dial    netip.Addr
 	slots   int
+	weight  float64
 	drained chan struct{} // nil until it is removed
 	closed  int
 }
@@ -185,7 +186,7 @@ func (w *world) resolve(_ context.Context, name string) ([]netip.Addr, error) {
 }
 
 // Add implements fleet.Pool.
-func (w *world) Add(b backend.Backend, slots int) (replaced <-chan struct{}) {
+func (w *world) Add(b backend.Backend, slots int, weight float64) (replaced <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	h := b.(*host)
@@ -193,7 +194,7 @@ func (w *world) Add(b backend.Backend, slots int) (replaced <-chan struct{}) {
 		old.drained = make(chan struct{})
 		replaced = old.drained
 	}
-	h.slots = slots
+	h.slots, h.weight = slots, weight
 	w.hosts[h.Name()] = h
 	return replaced
 }
@@ -263,12 +264,12 @@ func spec(name string) fleet.Spec { return fleet.Spec{Name: name, URL: "http://"
 
 func TestHostsAreInThePoolAsSoonAsTheyAreSet(t *testing.T) {
 	w := newUnwatchedWorld(t, fleet.Options{})
-	w.set(fleet.Spec{Name: "a", URL: "http://gpu:1234", Slots: 3, APIKey: "key", CAFile: "ca.pem"})
+	w.set(fleet.Spec{Name: "a", URL: "http://gpu:1234", Slots: 3, Weight: 2, APIKey: "key", CAFile: "ca.pem"})
 	h := w.hosts["a"]
-	if h == nil || h.slots != 3 {
-		t.Fatalf("got %+v, want a host with 3 slots", h)
+	if h == nil || h.slots != 3 || h.weight != 2 {
+		t.Fatalf("got %+v, want a host with 3 slots and a weight of 2", h)
 	}
-	if want := (fleet.Spec{Name: "a", URL: "http://gpu:1234", Slots: 3, APIKey: "key", CAFile: "ca.pem"}); h.spec != want || h.dial.IsValid() {
+	if want := (fleet.Spec{Name: "a", URL: "http://gpu:1234", Slots: 3, Weight: 2, APIKey: "key", CAFile: "ca.pem"}); h.spec != want || h.dial.IsValid() {
 		t.Errorf("opened as %+v at %v, want %+v at no address", h.spec, h.dial, want)
 	}
 }
@@ -313,6 +314,7 @@ func TestSetThatFailsChangesNothing(t *testing.T) {
 			"host 2 has no name":                      {spec("a"), {URL: "http://x"}},
 			"two hosts are named c":                   {spec("c"), spec("c")},
 			"host c: slots cannot be negative":        {{Name: "c", Slots: -1}},
+			"host d: weight cannot be negative":       {{Name: "d", Weight: -1}},
 			"host a@b: a name cannot contain @":       {spec("a@b")},
 			"host broken: no certificate":             {spec("c"), spec("a"), spec("broken")},
 			"host d: the URL must have the form":      {spec("c"), dns("dns+secret:11434")},

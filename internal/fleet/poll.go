@@ -22,9 +22,10 @@ const (
 // member is one host of the fleet.
 type member struct {
 	Host
-	fleet *Fleet
-	name  string
-	slots int
+	fleet  *Fleet
+	name   string
+	slots  int
+	weight float64
 
 	// These belong to run.
 	listed time.Time // when the last list of models was asked for, by the wall clock

@@ -74,7 +74,7 @@ func (g *group) open(addr netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	g.members[addr] = &member{Host: host, fleet: g.fleet, name: s.Name, slots: s.Slots}
+	g.members[addr] = &member{Host: host, fleet: g.fleet, name: s.Name, slots: s.Slots, weight: s.Weight}
 	return nil
 }
 
@@ -135,7 +135,7 @@ func (f *Fleet) add(m, old *member) {
 	if old != nil {
 		old.leave() // or the new host would get the news of the old one
 	}
-	replaced := f.opts.Pool.Add(m.Host, m.slots)
+	replaced := f.opts.Pool.Add(m.Host, m.slots, m.weight)
 	if old != nil {
 		f.retire(old, replaced)
 	}

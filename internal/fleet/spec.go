@@ -18,6 +18,8 @@ type Spec struct {
 	URL string
 	// Slots is how many requests the host gets at once; 0 leaves that to the pool.
 	Slots int
+	// Weight is what part of the calls the host is given beside others; 0 means 1.
+	Weight float64
 
 	APIKey string // sent to the host as a bearer token; "" for none
 	CAFile string // PEM file of authorities trusted beside the system's; "" for none
@@ -69,6 +71,8 @@ func check(specs []Spec) error {
 			return fmt.Errorf("host %s: a name cannot contain @, which separates the name and the address of a host found through DNS", s.Name)
 		case seen[s.Name]:
 			return fmt.Errorf("two hosts are named %s", s.Name)
+		case !(s.Weight >= 0):
+			return fmt.Errorf("host %s: weight cannot be negative", s.Name)
 		case s.Slots < 0:
 			return fmt.Errorf("host %s: slots cannot be negative", s.Name)
 		}

@@ -50,7 +50,7 @@ func (s *gpuSimulation) run(from, to float64, learned limits) (answered int) {
 		inFlight := len(s.active) + len(s.waiting)
 		for i, q := range s.advance() {
 			learned.Observe(time.Unix(0, int64(s.now*1e9)), limiter.Sample{
-				Model: "m", FirstToken: seconds(q.began - q.arrived), PerToken: seconds((s.now - q.began) / float64(q.tokens)),
+				FirstToken: seconds(q.began - q.arrived), PerToken: seconds((s.now - q.began) / float64(q.tokens)),
 				Tokens: q.tokens, InFlight: inFlight - i, Backlog: true,
 			})
 			if s.now >= from {

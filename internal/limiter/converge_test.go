@@ -10,12 +10,11 @@ import (
 	"ollama-mcp/internal/limiter"
 )
 
-// loads differ in the length of answers, and in the models that they are asked of.
+// loads differ in the length of answers.
 var loads = map[string]load{
 	"short answers":          {tokens: func(*rand.Rand) int { return 8 }},
 	"answers of any length":  {tokens: anyLength},
 	"lengths differing 100x": {tokens: func(r *rand.Rand) int { return []int{10, 1000}[r.IntN(2)] }},
-	"models differing 20x":   {tokens: anyLength, factor: func(r *rand.Rand) float64 { return []float64{1, 20}[r.IntN(2)] }},
 }
 
 func anyLength(r *rand.Rand) int { return 1 + int(200*r.ExpFloat64()) }

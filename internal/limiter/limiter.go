@@ -1,8 +1,8 @@
-// Package limiter learns how many calls a host should be given at once.
+// Package limiter learns how many calls of one model a host should be given at once.
 //
 // It promises to find the fewest calls that keep a host as busy as more would, to stay
-// within its bounds, and to try more only while calls wait. It goes by the rate that
-// follows from how long calls take, never by the length of answers. It has no
+// within its bounds, and to try more only while calls wait for this limit. It goes by the
+// rate that follows from how long calls take, never by the length of answers. It has no
 // lock, clock or goroutine; counting calls and holding them back is left to package pool.
 package limiter
 
@@ -17,7 +17,6 @@ type Options struct {
 
 // Sample is what one call, answered in full, tells about its host.
 type Sample struct {
-	Model string // calls are only compared with others of the same model
 	// FirstToken is from being given a slot to the first token, less the time that the
 	// host says went into loading the model, and what the slot was held for afterwards.
 	// For embeddings it is the time per text.
@@ -25,8 +24,8 @@ type Sample struct {
 	PerToken   time.Duration // mean time from one token to the next; 0 if there were none
 	Tokens     int           // of the answer; 0 if there were none, or nobody counted them
 	Took       time.Duration // that the slot was held, loading aside; 0: what follows from the above
-	InFlight   int           // calls on the host when this one ended, itself included
-	Backlog    bool          // other calls waited for a slot of this host
+	InFlight   int           // calls of the model on the host when this one ended, itself included
+	Backlog    bool          // other calls waited because the limit was reached
 	Overload   bool          // the host refused for load; the times mean nothing
 }
 
@@ -52,13 +51,11 @@ const (
 	mostPause = 24
 	// afterOverload is how many do after the host refused calls.
 	afterOverload = 4
-	// idleTime is how long a host has no calls before what it did counts no more.
+	// idleTime is how long a model has no calls before what was measured counts no more.
 	idleTime = time.Minute
-	// mostModels is how many models are told apart.
-	mostModels = 64
 )
 
-// Limiter learns the limit of one host by trials: a round of calls at another limit,
+// Limiter learns the limit of one model on one host by trials: a round of calls at another limit,
 // which is kept if the host did more, or as much with fewer calls at once. Use New to make
 // one; it is not safe for concurrent use.
 type Limiter struct {
@@ -66,12 +63,12 @@ type Limiter struct {
 	limit int
 	why   change
 	last  time.Time // of the last sample, or of forgetting
-	idled int       // the limit before the host was idle; 0 if that has not lowered it
+	idled int       // the limit before the model was idle; 0 if that has not lowered it
 
-	models map[string]*usual
-	took   time.Duration // by a call of late, of any model; 0 if there were none
-	skip   int           // samples to leave out: their calls began under another limit
-	round  round         // samples at the present limit
+	usual usual
+	took  time.Duration // by a call of late; 0 if there were none
+	skip  int           // samples to leave out: their calls began under another limit
+	round round         // samples at the present limit
 
 	base  speed // at the limit that is not on trial; of no rounds if unknown
 	first speed // of the first round of a trial that has a second; else of no rounds
@@ -95,7 +92,7 @@ func New(o Options) *Limiter {
 	}
 	o.Max = max(o.Max, o.Min)
 	o.Initial = min(max(o.Initial, o.Min), o.Max)
-	return &Limiter{opts: o, limit: o.Initial, why: change{to: o.Initial}, models: map[string]*usual{}}
+	return &Limiter{opts: o, limit: o.Initial, why: change{to: o.Initial}}
 }
 
 // Limit is how many calls to give the host at once.
@@ -124,40 +121,26 @@ func (l *Limiter) Observe(now time.Time, s Sample) {
 	if !s.Backlog || s.InFlight > l.limit {
 		return // the limit is not what held this call back
 	}
-	model := l.model(s.Model)
-	if !l.trial || model.samples < known {
-		model.learn(s)
+	if !l.trial || l.usual.samples < known {
+		l.usual.learn(s)
 	}
-	if model.samples < known {
+	if l.usual.samples < known {
 		return
 	}
 	if l.took == 0 {
 		l.took = s.took()
 	}
 	l.took += (s.took() - l.took) / memory
-	if l.round.add(model.slowness(s)); l.round.full(l.limit) {
+	if l.round.add(l.usual.slowness(s)); l.round.full(l.limit) {
 		l.decide(speed{l.limit, l.round.end(), 1})
 	}
 }
 
-func (l *Limiter) model(name string) *usual {
-	model := l.models[name]
-	if model == nil {
-		if len(l.models) == mostModels {
-			clear(l.models)
-		}
-		model = &usual{}
-		l.models[name] = model
-	}
-	return model
-}
-
-// Idle says that the host has no call to work on. It may be told at any time, and as
-// often as one likes. For each minute without calls a limit above Initial is halved,
-// until Wanted says that more is needed.
+// Idle says that the host has no call of the model to work on. It may be told at any time,
+// and as often as one likes. After a minute without calls a limit above Initial falls back
+// to that, until Wanted says that more is needed.
 func (l *Limiter) Idle(now time.Time) {
-	times := now.Sub(l.last) / idleTime
-	if times < 1 {
+	if now.Sub(l.last) < idleTime {
 		return
 	}
 	l.last = now
@@ -168,13 +151,14 @@ func (l *Limiter) Idle(now time.Time) {
 	l.forget()
 	if l.limit > l.opts.Initial {
 		l.idled = max(l.idled, best)
-		l.move(max(l.limit>>times, l.opts.Initial), idle)
+		l.move(l.opts.Initial, idle)
 		l.skip = 0
 	}
 }
 
-// Wanted says that calls wait for a slot. Then a limit that was lowered because the host
-// was idle is at once what it was: how many calls a host works on does not change with time.
+// Wanted says that calls wait because the limit is reached. Then a limit that was lowered
+// because the model was idle is at once what it was: how many calls a host works on does
+// not change with time.
 func (l *Limiter) Wanted() {
 	if l.idled == 0 {
 		return

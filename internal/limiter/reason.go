@@ -31,9 +31,9 @@ func (c change) String() string {
 	case overloaded:
 		return fmt.Sprintf("down from %d to %d, since the host refused calls", c.from, c.to)
 	case idle:
-		return fmt.Sprintf("down from %d to %d, since the host was idle", c.from, c.to)
+		return fmt.Sprintf("down from %d to %d, since it was idle", c.from, c.to)
 	case wanted:
-		return fmt.Sprintf("up from %d to %d as before the host was idle, since calls wait", c.from, c.to)
+		return fmt.Sprintf("up from %d to %d as before it was idle, since calls wait", c.from, c.to)
 	default:
 		return fmt.Sprintf("%d to begin with", c.to)
 	}

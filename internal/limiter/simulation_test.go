@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"time"
 
 	"ollama-mcp/internal/limiter"
@@ -50,13 +49,11 @@ func (h host) capacity() float64 {
 
 // load is what callers ask. There are always more of them than slots.
 type load struct {
-	tokens func(*rand.Rand) int     // length of an answer
-	factor func(*rand.Rand) float64 // how much slower than usual the call's model is; nil means 1
+	tokens func(*rand.Rand) int // length of an answer
 }
 
-// job is a call on the host. Work is counted in tokens of the usual model.
+// job is a call on the host. Work is counted in tokens.
 type job struct {
-	model        string
 	tokens       int
 	work, left   float64
 	prompt       float64 // work left until the first token
@@ -138,13 +135,9 @@ func (s *simulation) step() (ended *job) {
 }
 
 func (s *simulation) newJob() *job {
-	factor := 1.0
-	if s.load.factor != nil {
-		factor = s.load.factor(s.rnd)
-	}
 	tokens := s.load.tokens(s.rnd)
-	work := float64(prompt+tokens) * factor
-	return &job{model: strconv.FormatFloat(factor, 'g', -1, 64), tokens: tokens, work: work, left: work, prompt: prompt * factor, begun: s.now}
+	work := float64(prompt + tokens)
+	return &job{tokens: tokens, work: work, left: work, prompt: prompt, begun: s.now}
 }
 
 func (s *simulation) sample(j *job) limiter.Sample {
@@ -152,7 +145,6 @@ func (s *simulation) sample(j *job) limiter.Sample {
 		return time.Duration(seconds * math.Exp(noise*s.rnd.NormFloat64()) * 1e9)
 	}
 	return limiter.Sample{
-		Model:      j.model,
 		FirstToken: measured(j.first - j.begun),
 		PerToken:   measured((s.now - j.first) / float64(j.tokens)),
 		Tokens:     j.tokens,

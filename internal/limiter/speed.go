@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// usual is how long calls of one model take at the limit that is not on trial: what
-// samples are measured by, so that fast and slow models can be told in one number.
+// usual is how long calls take at the limit that is not on trial: what samples are measured
+// by, so that answers of any length can be compared.
 type usual struct {
 	samples            int
 	first, per, tokens float64 // moving means, in seconds and tokens
@@ -16,7 +16,7 @@ type usual struct {
 const (
 	// memory is how many samples a usual looks back on, roughly.
 	memory = 100
-	// known is how many samples make a model known well enough to measure by.
+	// known is how many samples it takes to know well enough what is usual.
 	known = 16
 	// usualTokens is the length of an answer where nobody counts tokens.
 	usualTokens = 100

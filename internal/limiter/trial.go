@@ -29,10 +29,8 @@ func (l *Limiter) decide(got speed) {
 // adopt makes the limit on trial the one that others are measured by. What is usual is what
 // was seen at it, or the next trial would be measured by one and its base by another.
 func (l *Limiter) adopt(got speed) {
-	for _, model := range l.models {
-		model.first *= got.slowness
-		model.per *= got.slowness
-	}
+	l.usual.first *= got.slowness
+	l.usual.per *= got.slowness
 	l.base = speed{got.limit, 1, got.rounds}
 }
 

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// fastest favours the least latency times calls in progress, the new one included:
-// the peak EWMA of Finagle and linkerd. A host that fails at once does not win by
+// fastest favours the least latency times calls in progress, the new one included, over
+// the weight: the peak EWMA of Finagle and linkerd. A host that fails at once does not win by
 // that, since a failure counts as a long call.
 func fastest(_ Need, hosts []Host) {
 	slices.SortStableFunc(hosts, func(a, b Host) int {
@@ -23,5 +23,5 @@ func cost(h Host) float64 {
 	if h.Latency == 0 && h.Busy > 0 {
 		return math.Inf(1)
 	}
-	return float64(h.Latency) * float64(h.Busy+1)
+	return float64(h.Latency) * float64(h.Busy+1) / h.Weight
 }

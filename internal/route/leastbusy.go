@@ -5,13 +5,16 @@ import (
 	"slices"
 )
 
-// leastBusy favours the host with the smallest part of its slots taken. It asks all
-// hosts rather than two at random, which is no better until there are many.
+// leastBusy favours the host with the smallest part of its slots taken, each slot counted
+// by the host's weight. Equals take turns. It looks at all hosts rather than at two at
+// random, which is no better until there are many.
 func leastBusy(_ Need, hosts []Host) {
 	slices.SortStableFunc(hosts, func(a, b Host) int {
-		return cmp.Or(byLoad(a, b), byCost(a, b), byTurn(a, b))
+		return cmp.Or(byLoad(a, b), byTurn(a, b))
 	})
 }
 
-// byLoad compares Busy/Slots without dividing.
-func byLoad(a, b Host) int { return cmp.Compare(a.Busy*b.Slots, b.Busy*a.Slots) }
+// byLoad compares Busy/(Slots*Weight) without dividing.
+func byLoad(a, b Host) int {
+	return cmp.Compare(float64(a.Busy)*float64(b.Slots)*b.Weight, float64(b.Busy)*float64(a.Slots)*a.Weight)
+}

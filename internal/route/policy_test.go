@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 	"time"
@@ -26,9 +27,17 @@ func TestPoliciesPutTheHostTheyFavourFirst(t *testing.T) {
 			{Name: "b", Slots: 8, Busy: 3, Warm: true},
 			{Name: "c", Slots: 4},
 		}, "b a c"},
-		{"warmest", "of equals the fastest, so that failures count", []route.Host{
-			{Name: "a", Slots: 4, Latency: 30 * second},
-			{Name: "b", Slots: 4, Latency: second},
+		{"warmest", "of equally busy ones by their turn", []route.Host{
+			{Name: "a", Slots: 4, Turn: 2, Latency: second},
+			{Name: "b", Slots: 4, Turn: 1.5, Latency: 3 * second},
+		}, "b a"},
+		{"least-busy", "weight makes more of a slot", []route.Host{
+			{Name: "a", Slots: 4, Busy: 1},
+			{Name: "b", Slots: 4, Busy: 3, Weight: 4},
+		}, "b a"},
+		{"fastest", "weight makes up for latency", []route.Host{
+			{Name: "a", Slots: 4, Latency: second},
+			{Name: "b", Slots: 4, Latency: 2 * second, Weight: 3},
 		}, "b a"},
 		{"warmest", "of equals the one not used for longest", []route.Host{
 			{Name: "a", Slots: 4, Order: 1},
@@ -50,16 +59,19 @@ func TestPoliciesPutTheHostTheyFavourFirst(t *testing.T) {
 			{Name: "c", Slots: 4},
 		}, "c b a"},
 		{"round-robin", "by turn alone", []route.Host{
-			{Name: "a", Slots: 4, Order: 2, Warm: true},
-			{Name: "b", Slots: 4, Order: 0, Busy: 3, Latency: second},
-			{Name: "c", Slots: 4, Order: 1},
+			{Name: "a", Slots: 4, Turn: 2, Order: 2, Warm: true},
+			{Name: "b", Slots: 4, Turn: 1, Order: 1, Busy: 3, Latency: second},
+			{Name: "c", Slots: 4, Turn: 2, Order: 0},
 		}, "b c a"},
 	} {
 		policy, err := route.ByName(c.policy)
 		if err != nil {
 			t.Fatal(err)
 		}
-		policy(route.Need{}, c.hosts)
+		for i := range c.hosts {
+			c.hosts[i].Weight = cmp.Or(c.hosts[i].Weight, 1)
+		}
+		policy.Sort(route.Need{}, c.hosts)
 		var names []string
 		for _, h := range c.hosts {
 			names = append(names, h.Name)
@@ -77,6 +89,8 @@ func TestPolicyOrdersHostsWhateverTheirOrderBefore(t *testing.T) {
 			Busy:    rapid.IntRange(0, 8).Draw(t, "busy"),
 			Slots:   rapid.IntRange(1, 8).Draw(t, "slots"),
 			Latency: time.Duration(rapid.IntRange(0, 3).Draw(t, "latency")) * time.Second,
+			Weight:  rapid.SampledFrom([]float64{0.5, 1, 3}).Draw(t, "weight"),
+			Turn:    float64(rapid.IntRange(0, 3).Draw(t, "turn")),
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
@@ -109,7 +123,7 @@ func BenchmarkPolicy(b *testing.B) {
 	hosts, sorted := make([]route.Host, 8), make([]route.Host, 8)
 	for i := range hosts {
 		hosts[i] = route.Host{
-			Warm: i%3 == 0, Busy: i % 4, Slots: 4, Order: 7 - i,
+			Warm: i%3 == 0, Busy: i % 4, Slots: 4, Weight: 1, Order: 7 - i,
 			Latency: time.Duration(1+i%5) * time.Second,
 		}
 	}

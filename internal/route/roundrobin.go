@@ -1,14 +1,9 @@
 package route
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
-// roundRobin favours the host whose last call began longest ago. Where hosts differ,
-// the slowest sets the pace of all.
+// roundRobin gives each host calls in turn, by its weight: one of weight 2 gets twice as
+// many as one of weight 1. Where hosts differ in speed, the slowest sets the pace of all.
 func roundRobin(_ Need, hosts []Host) {
 	slices.SortStableFunc(hosts, byTurn)
 }
-
-func byTurn(a, b Host) int { return cmp.Compare(a.Order, b.Order) }
