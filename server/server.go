@@ -149,6 +149,13 @@ func (s *Server) answer(r *request) (line []byte, code int) {
 	return line, code
 }
 
+// The errors of mcp-go that have no code or type of their own are known by how their
+// texts begin. TestTextsOfTheLibraryAreThoseThatWeKnow holds the library to them.
+const (
+	textUnparsable = "unparsable "        // params of the wrong type; what follows is Go's own error
+	textNoHandler  = "handler not found " // for a resource
+)
+
 // settle gives an answer the id that its request had, to the digit, and better
 // words to errors whose cause only shows here.
 func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessage {
@@ -170,7 +177,7 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 			nameCapability(&a.Error, r.lacks)
 		case a.Error.Code == mcp.PARSE_ERROR:
 			return malformed(r.incoming)
-		case strings.HasPrefix(a.Error.Message, "unparsable "): // and then Go's words
+		case strings.HasPrefix(a.Error.Message, textUnparsable):
 			a.Error.Message = "the request cannot be read: a value in it is of the wrong type, or out of range"
 		case a.Error.Code == mcp.INVALID_PARAMS && r.method == "tools/call":
 			s.nameTools(&a.Error, r)
@@ -208,7 +215,7 @@ func nameResource(e *mcp.JSONRPCErrorDetails, line []byte) {
 	if isModern(p.version) {
 		e.Code = mcp.INVALID_PARAMS
 	}
-	if strings.HasPrefix(e.Message, "handler not found ") { // mcp-go's own words
+	if strings.HasPrefix(e.Message, textNoHandler) {
 		e.Message = fmt.Sprintf("there is no resource %.200q", read.URI)
 	}
 }
