@@ -85,6 +85,7 @@ func (c *conn) finish(ctx context.Context) (left int) {
 	defer late.Stop()
 	select {
 	case <-idle:
+		c.workers.Wait() // which have nothing to do any more, and end
 		return 0
 	case <-late.C:
 		return max(1, c.running())
