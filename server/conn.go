@@ -60,14 +60,10 @@ func (c *conn) hangUp(why error) {
 	c.cancel(fmt.Errorf("%w: %w", ErrClientGone, why))
 }
 
-// spawn runs f beside the reading, unless limit of its kind are busy already.
-// Only one who has entered may call it.
-func (c *conn) spawn(limit int, f func()) bool {
+// spawn runs f beside the reading. Only one who has entered may call it.
+func (c *conn) spawn(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.busy >= limit {
-		return false
-	}
 	c.busy++
 	c.join()
 	job := func() {
@@ -80,7 +76,6 @@ func (c *conn) spawn(limit int, f func()) bool {
 	default:
 		c.workers.Go(func() { c.labour(job) })
 	}
-	return true
 }
 
 // Handling a message takes more stack than a goroutine begins with: a worker that has
@@ -115,12 +110,20 @@ func (c *conn) freed() {
 	c.busy--
 }
 
-// aside runs f, which is quick, without holding up the reading. Only if the client
-// leaves so many answers unread that it should be held up does it wait for f.
+// aside runs f, which takes no longer than its client takes to read an answer, without
+// holding up the reading. If clients leave so many answers unread that f would be one
+// goroutine too many, those who send more are held up until theirs is read.
 func (c *conn) aside(f func()) {
-	if !c.spawn(2*c.server.opts.MaxInFlight, f) {
+	asides := &c.server.asides
+	if asides.Add(1) > int64(c.server.opts.MaxInFlight) {
+		asides.Add(-1)
 		f()
+		return
 	}
+	c.spawn(func() {
+		defer asides.Add(-1)
+		f()
+	})
 }
 
 func (c *conn) running() int {

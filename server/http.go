@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"ollama-mcp/internal/caller"
@@ -77,8 +76,7 @@ type HTTP struct {
 	proxyWarning sync.Once
 	routes       *http.ServeMux
 
-	gate                  // for requests and streams
-	inWork   atomic.Int64 // requests to /mcp that are being handled
+	gate     // for requests and streams
 	sessions sessions
 	streams  streams
 

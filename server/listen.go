@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -46,21 +47,57 @@ func isLocal(address net.Addr) bool {
 	return !ok || tcp.IP.IsLoopback()
 }
 
+// socketMode is for the owner alone.
+const socketMode = 0o600
+
 // listenUnix makes a socket that only its owner may use, in the place of one that
 // nobody listens on any more.
+//
+// Bind gives a socket the rights that the umask leaves, which is the process's and so
+// cannot be changed for one socket. Therefore the socket is made in a directory that only
+// its owner may enter, and gets its own name when it has its rights.
 func listenUnix(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("unix", path)
+	private, err := os.MkdirTemp(filepath.Dir(path), ".s") // whose rights are 0700
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	defer os.RemoveAll(private)
+	made := filepath.Join(private, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // it has the name that is about to go
+	if err = os.Chmod(made, socketMode); err == nil {
+		err = os.Link(made, path) // which, unlike a rename, takes no other server's place
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			err = os.Rename(made, path) // not every file system has links
+		}
+	}
+	if err != nil {
 		l.Close()
 		return nil, err
 	}
-	return l, nil
+	return &unixListener{l, path}, nil
+}
+
+// unixListener listens on a socket that was renamed.
+type unixListener struct {
+	*net.UnixListener
+	path string
+}
+
+func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
+
+func (l *unixListener) Close() error {
+	err := l.UnixListener.Close()
+	if err == nil { // once
+		os.Remove(l.path)
+	}
+	return err
 }
 
 func removeStale(path string) error {

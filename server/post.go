@@ -22,11 +22,8 @@ func (h *HTTP) post(w http.ResponseWriter, req *http.Request, from caller.Caller
 		if h.refuseLate(w, m.id) {
 			return
 		}
-		limit := h.server.opts.MaxInFlight
-		defer h.inWork.Add(-1)
-		if h.inWork.Add(1) > int64(limit) {
-			w.Header().Set("Retry-After", "1")
-			refuse(w, http.StatusServiceUnavailable, tooMany(m.id, limit))
+		if over := h.server.requests.check(m); over != nil { // before the message is decoded
+			refuseOver(w, over)
 			return
 		}
 	}
@@ -63,7 +60,10 @@ func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, 
 		return
 	}
 	m.from = withClient(m.from, p.client)
-	r, out, end := h.begin(w, req, newSession(), m)
+	r, out, end, ok := h.begin(w, req, newSession(), m)
+	if !ok {
+		return
+	}
 	defer end()
 	line, code := h.server.answer(r)
 	out.answer(modernStatus(code), line)
@@ -74,7 +74,10 @@ func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, 
 func (h *HTTP) introduce(w http.ResponseWriter, req *http.Request, m incoming, p params) {
 	c := &client{session: newSession(), owner: m.from}
 	m.from = withClient(m.from, p.client)
-	r, out, end := h.begin(w, req, c.session, m)
+	r, out, end, ok := h.begin(w, req, c.session, m)
+	if !ok {
+		return
+	}
 	defer end()
 	line, code := h.server.answer(r)
 	switch {
@@ -119,7 +122,10 @@ func (h *HTTP) postLegacy(w http.ResponseWriter, req *http.Request, m incoming) 
 }
 
 func (h *HTTP) serveLegacy(w http.ResponseWriter, req *http.Request, c *client, m incoming) {
-	r, out, end := h.begin(w, req, c.session, m)
+	r, out, end, ok := h.begin(w, req, c.session, m)
+	if !ok {
+		return
+	}
 	defer end()
 	if !c.register(r) {
 		out.answer(http.StatusOK, encode(idInUse(m.id)))
@@ -133,9 +139,14 @@ func (h *HTTP) serveLegacy(w http.ResponseWriter, req *http.Request, c *client, 
 	out.answer(http.StatusOK, line)
 }
 
-// begin makes a request of a message. It ends with the server's life, or when
-// its client is gone; what it sends goes to its response and to no other.
-func (h *HTTP) begin(w http.ResponseWriter, req *http.Request, client *session, m incoming) (r *request, out *events, end func()) {
+// begin makes a request of a message, or refuses it if too many are in flight. It ends
+// with the server's life, or when its client is gone; what it sends goes to its response
+// and to no other.
+func (h *HTTP) begin(w http.ResponseWriter, req *http.Request, client *session, m incoming) (r *request, out *events, end func(), ok bool) {
+	if over := h.server.requests.begin(m); over != nil {
+		refuseOver(w, over)
+		return nil, nil, nil, false
+	}
 	// The id of a session belongs in the head of the answer, which a stream would have sent.
 	out = newEvents(w, m.method == string(mcp.MethodInitialize) || !takesEvents(req.Header))
 	out.conn = gathering(req)
@@ -151,7 +162,13 @@ func (h *HTTP) begin(w http.ResponseWriter, req *http.Request, client *session, 
 		unwatch()
 		r.cancel(nil)
 		h.server.buffers.give(r.buffer)
-	}
+		h.server.requests.end(m)
+	}, true
+}
+
+func refuseOver(w http.ResponseWriter, over *overLimit) {
+	w.Header().Set("Retry-After", "1")
+	refuse(w, over.status(), over.refusal())
 }
 
 // takesEvents reports whether a client takes a stream of events for an answer.

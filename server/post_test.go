@@ -369,25 +369,6 @@ func TestRequestWhoseIDIsInUseInItsSessionIsRefused(t *testing.T) {
 	})
 }
 
-func TestOneRequestTooManyIsRefused(t *testing.T) {
-	inBubble(t, server.Options{MaxInFlight: 2}, func(t *testing.T, r *remote) {
-		done := make(chan reply)
-		for range 2 {
-			go func() {
-				done <- r.call("sleep", `{"seconds":5}`)
-			}()
-		}
-		synctest.Wait()
-		a := r.call("echo", "{}")
-		if a.StatusCode != 503 || a.Header.Get("Retry-After") == "" || !*a.message().Error.Data.Retryable {
-			t.Errorf("one more got %d, %s", a.StatusCode, a.body)
-		}
-		<-done
-		<-done
-		r.call("echo", "{}").wantStatus("afterwards", 200)
-	})
-}
-
 func TestClientThatStopsReadingIsDropped(t *testing.T) {
 	var ended collector
 	flood := says("flood", func(ctx context.Context, r mcp.CallToolRequest) string {

@@ -62,12 +62,6 @@ func tooLong(id json.RawMessage, limit int64, whose string) mcp.JSONRPCError {
 
 func mebibytes(n int64) string { return fmt.Sprintf("%.4g MiB", float64(n)/(1<<20)) }
 
-// tooMany refuses a request when as many as there may be are in flight.
-func tooMany(id json.RawMessage, limit int) mcp.JSONRPCError {
-	return rpcError(id, codeOverloaded, fmt.Sprintf("%d requests are in flight; try again when one has been answered", limit),
-		retry("overloaded", true))
-}
-
 // stopping refuses a request that came when the server had begun to stop.
 func stopping(id json.RawMessage) mcp.JSONRPCError {
 	return rpcError(id, codeOverloaded, errStopping.Error(), retry("overloaded", true))

@@ -21,6 +21,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -48,7 +49,7 @@ type Options struct {
 
 	MaxMessage  int64         // bytes of the largest message taken; 0 means 32 MiB
 	MaxHeld     int64         // bytes of all messages that are being read or handled; 0 means 512 MiB, or MaxMessage if that is more
-	MaxInFlight int           // requests of one connection at once, and of all together to /mcp; 0 means 1000
+	MaxInFlight int           // requests in flight, over all connections and transports; 0 means 1000
 	Drain       time.Duration // what requests may take to end when the server stops; 0 means 10 s
 }
 
@@ -59,6 +60,9 @@ type Server struct {
 	opts  Options
 	tools []string // names, sorted
 	room  room     // for messages
+
+	requests requestLimit
+	asides   atomic.Int64 // goroutines of all connections that write what needs no handling
 
 	buffers  buffers              // for answers
 	mirrored map[string]*mcp.Tool // those with arguments that headers mirror
@@ -94,6 +98,7 @@ func New(opts Options) (*Server, error) {
 	with = append(with, opts.Extra...)
 	s := &Server{mcp: mcpserver.NewMCPServer(opts.Name, opts.Version, with...), opts: opts, mirrored: make(map[string]*mcp.Tool)}
 	s.room.max = opts.MaxHeld
+	s.requests.max = opts.MaxInFlight
 	s.mcp.AddTools(opts.Tools...)
 	// Adding tells clients that there are some, even where none are added.
 	if len(opts.Resources) > 0 {
@@ -144,6 +149,13 @@ func (s *Server) answer(r *request) (line []byte, code int) {
 	return line, code
 }
 
+// The errors of mcp-go that have no code or type of their own are known by how their
+// texts begin. TestTextsOfTheLibraryAreThoseThatWeKnow holds the library to them.
+const (
+	textUnparsable = "unparsable "        // params of the wrong type; what follows is Go's own error
+	textNoHandler  = "handler not found " // for a resource
+)
+
 // settle gives an answer the id that its request had, to the digit, and better
 // words to errors whose cause only shows here.
 func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessage {
@@ -165,7 +177,7 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 			nameCapability(&a.Error, r.lacks)
 		case a.Error.Code == mcp.PARSE_ERROR:
 			return malformed(r.incoming)
-		case strings.HasPrefix(a.Error.Message, "unparsable "): // and then Go's words
+		case strings.HasPrefix(a.Error.Message, textUnparsable):
 			a.Error.Message = "the request cannot be read: a value in it is of the wrong type, or out of range"
 		case a.Error.Code == mcp.INVALID_PARAMS && r.method == "tools/call":
 			s.nameTools(&a.Error, r)
@@ -203,7 +215,7 @@ func nameResource(e *mcp.JSONRPCErrorDetails, line []byte) {
 	if isModern(p.version) {
 		e.Code = mcp.INVALID_PARAMS
 	}
-	if strings.HasPrefix(e.Message, "handler not found ") { // mcp-go's own words
+	if strings.HasPrefix(e.Message, textNoHandler) {
 		e.Message = fmt.Sprintf("there is no resource %.200q", read.URI)
 	}
 }

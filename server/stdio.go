@@ -85,6 +85,7 @@ func (c *conn) finish(ctx context.Context) (left int) {
 	defer late.Stop()
 	select {
 	case <-idle:
+		c.workers.Wait() // which have nothing to do any more, and end
 		return 0
 	case <-late.C:
 		return max(1, c.running())
@@ -178,17 +179,26 @@ func (c *conn) take(m incoming) {
 // start has a request handled. One whose id is in use is refused under that id: its
 // caller is waiting, and would else be given the answer to the other one.
 func (c *conn) start(r *request) {
-	limit := c.server.opts.MaxInFlight
-	switch {
-	case !c.register(r):
+	if !c.register(r) {
 		c.refuseRequest(r, idInUse(r.id))
-	case r.method == "initialize":
-		c.serve(r) // here, since what comes next may build on it
-	case r.method == "ping":
-		c.aside(func() { c.serve(r) }) // however much is in flight: it asks if we are alive
-	case !c.spawn(limit, func() { c.serve(r) }):
+		return
+	}
+	if over := c.server.requests.begin(r.incoming); over != nil {
 		c.unregister(r)
-		c.refuseRequest(r, tooMany(r.id, limit))
+		c.refuseRequest(r, over.refusal())
+		return
+	}
+	serve := func() {
+		defer c.server.requests.end(r.incoming)
+		c.serve(r)
+	}
+	switch r.method {
+	case "initialize":
+		serve() // here, since what comes next may build on it
+	case "ping":
+		c.aside(serve) // however much is in flight: it asks if we are alive
+	default:
+		c.spawn(serve)
 	}
 }
 
