@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"syscall"
 	"testing"
+
+	"ollama-mcp/internal/e2e/procgroup"
 )
 
 // listening is a server of HTTP, such as the program.
@@ -29,11 +31,13 @@ func serve(t *testing.T, cmd *exec.Cmd) *listening {
 	t.Helper()
 	l := &listening{t: t, cmd: cmd}
 	l.cmd.Stderr = &l.stderr
-	if err := l.cmd.Start(); err != nil {
+	group, err := procgroup.Start(l.cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		l.stop()
+		group.Kill()
 		if t.Failed() {
 			t.Logf("the server's log:\n%s", l.stderr.tail())
 		}

@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ollama-mcp/internal/e2e/procgroup"
 )
 
 // stackHost is what clients call the server in examples/production-stack.
@@ -181,11 +183,11 @@ func startNginx(t *testing.T, server string) *http.Client {
 		t.Fatal(err)
 	}
 
-	// In one process, which is not left behind by a test that is killed.
 	cmd := exec.CommandContext(deadline(t), nginxProgram(t), "-p", dir, "-c", config, "-e", "stderr", "-g", "daemon off; master_process off;")
 	var log buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
+	group, err := procgroup.Start(cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{
@@ -202,6 +204,7 @@ func startNginx(t *testing.T, server string) *http.Client {
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("nginx did not end in good order: %v", err)
 		}
+		group.Kill()
 		if t.Failed() {
 			t.Logf("the log of nginx:\n%s", log.tail())
 		}
