@@ -52,11 +52,11 @@ func TestConfigurationForClaudeDesktopStartsTheServer(t *testing.T) {
 }
 
 func TestAgentInGoFindsAModelAndIsAnswered(t *testing.T) {
-	ctx := deadline(t)
 	agent := filepath.Join(t.TempDir(), "go-agent")
-	if err := build(ctx, agent, "..", "..", "examples", "go-agent"); err != nil {
+	if err := build(t.Context(), agent, "..", "..", "examples", "go-agent"); err != nil {
 		t.Fatal(err)
 	}
+	ctx := deadline(t)
 	ask := func(env []string, args ...string) (stdout, stderr string, status int) {
 		cmd := exec.CommandContext(ctx, agent, append([]string{"-server", program}, args...)...)
 		cmd.Env = env

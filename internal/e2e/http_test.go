@@ -90,6 +90,7 @@ func TestClientThatCancelsDoesNotTouchTheRequestOfAnotherWithTheSameID(t *testin
 			left.cancel()
 			<-left.done
 			eventually(t, "Ollama has stopped the other too", func() bool { return ended(shared, "/api/generate") == before+2 })
+			other.tools() // SDKs complain if the cancellation is still on its way when they close
 		})
 	}
 }
