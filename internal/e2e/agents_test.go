@@ -32,7 +32,8 @@ func TestAgentsOverHTTPFindAModelShowProgressAndCancel(t *testing.T) {
 		{"sse-agent-ts", "/sse", "(401)", agentInTypeScript},
 	} {
 		t.Run(agent.name, func(t *testing.T) {
-			ctx, command := deadline(t), agent.command(t)
+			command := agent.command(t) // building and installing takes longer than the tests
+			ctx := deadline(t)
 			ask := func(args ...string) *exec.Cmd {
 				cmd := command(ctx, append([]string{"--url", at + agent.path}, args...)...)
 				cmd.Env = append(os.Environ(), "OLLAMA_MCP_KEY="+key)
@@ -94,6 +95,7 @@ func agentInGo(t *testing.T) func(context.Context, ...string) *exec.Cmd {
 // already, for its own would have to be fetched.
 func agentInTypeScript(t *testing.T) func(context.Context, ...string) *exec.Cmd {
 	t.Helper()
+	clients.Install(t)
 	dir, example := t.TempDir(), path(t, "..", "..", "examples", "sse-agent-ts")
 	if theirs, ours := sdkVersion(t, example), sdkVersion(t, path(t, "clients")); theirs != ours {
 		t.Errorf("the example is for version %s of the SDK, and tried with %s", theirs, ours)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,87 +18,88 @@ func TestStormLeavesNoCallUnansweredWhileARungLives(t *testing.T) {
 	if err != nil {
 		last = 0
 	}
-	s := startStorm(t, last+2*testLimit)
-	stop := make(chan struct{})
-	callers := s.blow(stop)
-	for began := time.Now(); ; {
-		if s.spell(); time.Since(began) >= last {
-			break
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		s := startStorm(t, last+2*testLimit, env...)
+		stop := make(chan struct{})
+		callers := s.blow(stop)
+		end := sync.OnceFunc(func() { close(stop); callers.Wait() })
+		t.Cleanup(end)
+		for began := time.Now(); ; {
+			if s.spell(); time.Since(began) >= last {
+				break
+			}
 		}
-	}
-	for limit := time.After(40 * time.Second); s.troubled(); time.Sleep(50 * time.Millisecond) {
-		select {
-		case <-limit:
-			t.Fatal("the ladder is still in trouble")
-		default:
+		s.calm()
+		end()
+		for _, change := range []string{
+			"state=overloaded", "from=overloaded", "state=degraded", "from=degraded state=recovering", "from=recovering state=normal",
+		} {
+			n := s.logged(change)
+			t.Logf("%d times %s", n, change)
+			if n == 0 {
+				t.Errorf("the log never tells of %s", change)
+			}
 		}
-	}
-	close(stop)
-	callers.Wait()
-	log := s.program.stderr.String()
-	for _, change := range []string{
-		"state=overloaded", "from=overloaded", "state=degraded", "from=degraded state=recovering", "from=recovering state=normal",
-	} {
-		n := strings.Count(log, change)
-		t.Logf("%d times %s", n, change)
-		if n == 0 {
-			t.Errorf("the log never tells of %s", change)
-		}
-	}
-	t.Logf("%d calls answered, %d of them by the provider; %d not answered, %d by another than is said",
-		s.answered.Load(), s.byProvider.Load(), s.unanswered.Load(), s.misleading.Load())
+		t.Logf("%d calls answered, %d of them by the provider; %d not answered, %d by another than is said",
+			s.answered.Load(), s.byProvider.Load(), s.unanswered.Load(), s.misleading.Load())
+	})
 }
 
 func TestCallOnAHostThatIsFrozenIsAnsweredByAnother(t *testing.T) {
-	hosts := map[string]*ollamatest.Server{
-		"a": ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}}),
-		"b": ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}}),
-	}
-	s := connect(t, hosts["a"], "OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-says", shared, hosts["a"], hosts["b"]), "OLLAMA_MCP_HEDGE_AFTER=500ms")
-	for name := range hosts { // so that the model is in memory
-		s.succeeds("generate", `{"model":"tiny-says","prompt":"hi","host":"`+name+`"}`)
-	}
-	frozen := ""
-	for n := range 20 {
-		got := s.succeeds("generate", fmt.Sprintf(`{"model":"tiny-says","prompt":"call %d"}`, n))
-		served := got.Meta.Served.Host
-		if got.text() != tinymodels.Says.Answer || served == frozen {
-			t.Errorf("got %+v, with %s frozen", got, frozen)
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		hosts := map[string]*ollamatest.Server{
+			"a": ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}}),
+			"b": ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}}),
 		}
-		if frozen != "" && strings.Contains(got.rest(), "Answered by "+served+", which was asked too since another host was late.") {
-			if !strings.Contains(s.wire.String(), `"hedged":true`) {
-				t.Error("the call is not marked as hedged")
+		s := connect(t, hosts["a"], append(env,
+			"OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-says", shared, hosts["a"], hosts["b"]), "OLLAMA_MCP_HEDGE_AFTER=500ms")...)
+		for name := range hosts { // so that the model is in memory
+			s.succeeds("generate", fmt.Sprintf(`{"model":"tiny-says","prompt":%q,"host":%q}`, fresh(), name))
+		}
+		frozen := ""
+		for n := range 20 {
+			got := s.succeeds("generate", fmt.Sprintf(`{"model":"tiny-says","prompt":%q}`, fresh()))
+			served := got.Meta.Served.Host
+			if got.text() != tinymodels.Says.Answer || served == frozen {
+				t.Errorf("got %+v, with %s frozen", got, frozen)
 			}
-			return
-		}
-		if n%3 == 0 { // the pool prefers this one, or takes them in turn
-			if frozen != "" {
-				if err := hosts[frozen].Thaw(); err != nil {
+			if frozen != "" && strings.Contains(got.rest(), "Answered by "+served+", which was asked too since another host was late.") {
+				if !strings.Contains(s.wire.String(), `"hedged":true`) {
+					t.Error("the call is not marked as hedged")
+				}
+				return
+			}
+			if n%3 == 0 { // the pool prefers this one, or takes them in turn
+				if frozen != "" {
+					if err := hosts[frozen].Thaw(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				frozen = served
+				if err := hosts[frozen].Freeze(); err != nil {
 					t.Fatal(err)
 				}
 			}
-			frozen = served
-			if err := hosts[frozen].Freeze(); err != nil {
-				t.Fatal(err)
-			}
 		}
-	}
-	t.Error("no call was on a host that is frozen")
+		t.Error("no call was on a host that is frozen")
+	})
 }
 
 func TestWithNoRungLeftEachErrorNamesTheReasonOfEachInOneLine(t *testing.T) {
-	s := startStorm(t, testLimit)
-	for _, host := range s.hosts {
-		host.Kill()
-	}
-	before := atProvider(s.provider)
-	s.all(`,"local_only":true`, "no model of the ladder answered: tiny-says (", "cloud/tiny-json (not asked, since nothing of this call may leave for a cloud: local_only)")
-	if a, err := s.call(0, ""); err != nil || a.Meta.Served.Source != "cloud" {
-		t.Errorf("got %+v, %v, want the provider's answer", a, err)
-	}
-	// The log is behind the answer, and one after another.
-	eventually(t, "the provider has seen the one call that might leave", func() bool { return atProvider(s.provider) == before+1 })
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		s := startStorm(t, testLimit, env...)
+		for _, host := range s.hosts {
+			host.Kill()
+		}
+		before := atProvider(s.provider)
+		s.all(`,"local_only":true`, "no model of the ladder answered: tiny-says (", "cloud/tiny-json (not asked, since nothing of this call may leave for a cloud: local_only)")
+		if a, err := s.call(""); err != nil || a.Meta.Served.Source != "cloud" {
+			t.Errorf("got %+v, %v, want the provider's answer", a, err)
+		}
+		// The log is behind the answer, and one after another.
+		eventually(t, "the provider has seen the one call that might leave", func() bool { return atProvider(s.provider) == before+1 })
 
-	s.provider.Kill()
-	s.all("", "no model of the ladder answered: tiny-says (", ": connection refused", "cloud/tiny-json (")
+		s.provider.Kill()
+		s.all("", "no model of the ladder answered: tiny-says (", ": connection refused", "cloud/tiny-json (")
+	})
 }

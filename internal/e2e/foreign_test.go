@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
@@ -71,10 +72,14 @@ type way struct {
 }
 
 // ways are all that there are to the program, which is there in each place.
-func ways(t *testing.T) (all []way) {
+func ways(t *testing.T) []way {
 	t.Helper()
 	url := listen(t, "127.0.0.1:0").url()
-	for _, at := range []place{{"stdio", program}, {"http", url}, {"sse", url}} {
+	return waysTo(place{"stdio", program}, place{"http", url}, place{"sse", url})
+}
+
+func waysTo(places ...place) (all []way) {
+	for _, at := range places {
 		for _, sdk := range sdks {
 			w := way{
 				name: sdk.name + " over " + at.transport, protocol: sdk.protocol, alone: at.transport == "stdio",
@@ -137,30 +142,56 @@ func vectors(t *testing.T, a answer) [][]float32 {
 	return vectors
 }
 
-// Progress is due after half a second, and again after two and a half. The clients
-// count their calls alike, so that what goes to the wrong one is too much there. Of
-// progress after the answer the TypeScript SDKs complain.
-func TestProgressComesToTheClientThatItIsForInOrderAndBeforeTheAnswer(t *testing.T) {
-	for together := range slices.Chunk(ways(t), len(sdks)) { // as many calls as Ollama answers at once
-		calls := make([]*pending, len(together))
-		limits, reports := []string{"3", "1.5"}, []int{2, 1} // by turns
-		for i, w := range together {
-			calls[i] = w.connect(t).start("generate", `{"model":"tiny-loops","prompt":"hi","timeout_seconds":`+limits[i%2]+`}`)
-		}
-		for i, p := range calls {
-			name, want := together[i].name, reports[i%2]
-			if a := p.result(); a.Meta.Served.DoneReason != "timeout" {
-				t.Errorf("%s: got %.300s, %+v", name, a.text(), a.Meta.Served)
+// With one slot, one call is answered and the others are queued, so that each report of
+// progress shows whose it is. The clients count their calls alike, so that one that went
+// to the wrong client would be taken for its own. Of progress that comes after an answer
+// the TypeScript SDKs complain.
+func TestProgressComesToTheClientThatItIsFor(t *testing.T) {
+	url := serve(t, command(deadline(t), shared.URL(), "--listen=127.0.0.1:0", "--slots=1")).url()
+	for _, transport := range []string{"http", "sse"} {
+		t.Run(transport, func(t *testing.T) {
+			ranks := []string{"1st", "2nd", "3rd"}
+			var connected []client
+			var calls []*pending
+			for n, w := range waysTo(place{transport, url}) {
+				c := w.connect(t)
+				p := c.start("generate", fmt.Sprintf(`{"model":"tiny-loops","prompt":%q}`, fresh()))
+				words := " tokens, "
+				if n > 0 {
+					words = fmt.Sprintf("queued, %s of %d", ranks[n-1], n)
+				}
+				p.until(words)
+				connected, calls = append(connected, c), append(calls, p)
 			}
-			close(p.progress)
-			var values []float64
-			for note := range p.progress {
-				values = append(values, note.Progress)
+			for n, p := range calls {
+				words, kind := " tokens, ", " tokens, "
+				if n > 0 {
+					words, kind = fmt.Sprintf("queued, %s of %d", ranks[n-1], len(calls)-1), "queued, "+ranks[n-1]
+				}
+				last := 0.0
+				for range 2 {
+					note := p.until("")
+					for ; !strings.Contains(note.Message, words); note = p.until("") {
+						if !strings.Contains(note.Message, kind) { // else it is from before the others came
+							t.Errorf("call %d was told %q, want %q", n, note.Message, words)
+						}
+					}
+					if note.Progress <= last {
+						t.Errorf("call %d: after the value %v came %v", n, last, note.Progress)
+					}
+					last = note.Progress
+				}
 			}
-			if len(values) != want || !slices.IsSorted(values) {
-				t.Errorf("%s: in %s s progress was %v, want %d rising values", name, limits[i%2], values, want)
+			before := ended(shared, "/api/generate")
+			for _, p := range slices.Backward(calls) { // or the next in the queue would be answered
+				p.cancel()
+				<-p.done
 			}
-		}
+			eventually(t, "Ollama has stopped", func() bool { return ended(shared, "/api/generate") > before })
+			for _, c := range connected {
+				c.tools() // SDKs complain if the cancellation is still on its way when they close
+			}
+		})
 	}
 }
 

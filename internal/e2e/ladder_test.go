@@ -68,27 +68,29 @@ func TestProviderServesWhatAHostDoes(t *testing.T) {
 }
 
 func TestAnswerComesFromTheProviderWhenTheHostDiesInTheMiddleOfIt(t *testing.T) {
-	host := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
-	s := connect(t, host, "OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-loops, cloud/tiny-says", shared, host))
-	p := s.start("chat", `{"model":"pro","messages":[{"role":"user","content":"hi"}]}`)
-	p.until(" tokens, ")
-	seen := atProvider(shared)
-	host.Kill()
-	a := p.result()
-	got := a.Meta.Served
-	if a.IsError || a.text() != tinymodels.Says.Answer {
-		t.Errorf("got %+v, want the provider's answer and nothing of the host's", a)
-	}
-	if got.Requested != "pro" || got.Model != "cloud/tiny-says" || got.Source != "cloud" || !strings.Contains(s.wire.String(), `"rung":2`) {
-		t.Errorf("served by %+v, want the second rung", got)
-	}
-	if !strings.Contains(a.rest(), "Answered by cloud/tiny-says instead of tiny-loops (a: ") {
-		t.Errorf("the reader is not told: %q", a.rest())
-	}
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		host := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
+		provider := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
+		s := connect(t, host, append(env, "OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-loops, cloud/tiny-says", provider, host))...)
+		p := s.start("chat", `{"model":"pro","messages":[{"role":"user","content":"hi"}]}`)
+		p.until(" tokens, ")
+		host.Kill()
+		a := p.result()
+		got := a.Meta.Served
+		if a.IsError || a.text() != tinymodels.Says.Answer {
+			t.Errorf("got %+v, want the provider's answer and nothing of the host's", a)
+		}
+		if got.Requested != "pro" || got.Model != "cloud/tiny-says" || got.Source != "cloud" || !strings.Contains(s.wire.String(), `"rung":2`) {
+			t.Errorf("served by %+v, want the second rung", got)
+		}
+		if !strings.Contains(a.rest(), "Answered by cloud/tiny-says instead of tiny-loops (a: ") {
+			t.Errorf("the reader is not told: %q", a.rest())
+		}
 
-	eventually(t, "the provider has seen that call", func() bool { return atProvider(shared) == seen+1 }) // its log is behind the answer
-	s.fails("generate", `{"model":"pro","prompt":"hi","local_only":true}`, "no_host", "tiny-loops (a: ", "local_only")
-	s.fails("generate", `{"model":"cloud/tiny-says","prompt":"hi","local_only":true}`, "forbidden", "local_only")
-	s.succeeds("chat", `{"model":"pro","messages":[{"role":"user","content":"hi"}]}`)
-	eventually(t, "the provider has seen one call more, that of one who let it", func() bool { return atProvider(shared) == seen+2 })
+		eventually(t, "the provider has seen that call", func() bool { return atProvider(provider) == 1 }) // its log is behind the answer
+		s.fails("generate", `{"model":"pro","prompt":"hi","local_only":true}`, "no_host", "tiny-loops (a: ", "local_only")
+		s.fails("generate", `{"model":"cloud/tiny-says","prompt":"hi","local_only":true}`, "forbidden", "local_only")
+		s.succeeds("chat", `{"model":"pro","messages":[{"role":"user","content":"hello"}]}`)
+		eventually(t, "the provider has seen one call more, that of one who let it", func() bool { return atProvider(provider) == 2 })
+	})
 }

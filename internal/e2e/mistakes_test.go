@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -73,10 +74,10 @@ func TestMistakesAreAnsweredWithTheirCauseAndLeaveNothingBehind(t *testing.T) {
 	t.Logf("%d files open, peak memory %s", files, peakMemory(t, s.cmd.Process.Pid))
 }
 
-// stillAnswers wants the next call to work, and to be asked of Ollama.
+// stillAnswers wants the next call to work, with an answer of Ollama's.
 func (s *session) stillAnswers(t *testing.T) {
 	t.Helper()
-	if a := s.start("generate", `{`+hi+`,"cache":"off"}`).result(); a.text() != tinymodels.Says.Answer {
+	if a := s.start("generate", fmt.Sprintf(`{"model":"tiny-says","prompt":%q}`, fresh())).result(); a.text() != tinymodels.Says.Answer {
 		t.Errorf("the next call: got %+v", a)
 	}
 }
@@ -96,7 +97,7 @@ func TestSchemaNestedBeyondReasonIsRefusedAtOnce(t *testing.T) {
 	const depth = 2000
 	s := connect(t, shared)
 	schema := strings.Repeat(`{"items":`, depth) + `{}` + strings.Repeat(`}`, depth)
-	s.fails("generate", `{`+hi+`,"timeout_seconds":1,"format":`+schema+`}`, "invalid_argument", `"format"`)
+	s.fails("generate", `{`+hi+`,"format":`+schema+`}`, "invalid_argument", `"format"`)
 }
 
 func TestTimeLimitHoldsWhateverItsSize(t *testing.T) {
@@ -111,7 +112,7 @@ func TestTimeLimitHoldsWhateverItsSize(t *testing.T) {
 }
 
 func TestLinesThatAreNoRequestAreAnsweredAndTheNextOneWorks(t *testing.T) {
-	l := startLines(t, shared)
+	l := startLines(t, shared.URL(), nil)
 	l.until(`"id":"hello"`)
 	for _, c := range []struct{ name, line, answer string }{
 		{"no JSON", `hello?`, `"id":null,"error":{"code":-32700`},

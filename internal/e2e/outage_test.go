@@ -1,66 +1,85 @@
 package e2e_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"ollama-mcp/internal/e2e/ollamatest"
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
 func TestSessionOutlivesAnOllamaThatIsDown(t *testing.T) {
-	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says, tinymodels.Words}})
-	s := connect(t, ollama)
-	s.stillAnswers(t)
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says, tinymodels.Words}})
+		s := connect(t, ollama, env...)
+		s.stillAnswers(t)
 
-	ollama.Kill()
-	name := strings.TrimPrefix(ollama.URL(), "http://")
-	for tool, call := range map[string]*pending{ // each is tried again for a while
-		"generate":    s.start("generate", `{"model":"tiny-says","prompt":"hi","cache":"off"}`),
-		"chat":        s.start("chat", `{"model":"tiny-says","messages":[{"role":"user","content":"hi"}]}`),
-		"embed":       s.start("embed", `{"model":"tiny-words","input":"hi"}`),
-		"list-models": s.start("list-models", `{}`),
-	} {
-		a := call.result()
-		wantError(t, a, "no_host", name, "ollama serve", "doctor")
-		if a.StructuredContent["retryable"] != true {
-			t.Errorf("%s: not called retryable: %+v", tool, a)
+		ollama.Kill()
+		for tool, call := range map[string]*pending{ // each is tried again for a while
+			"generate":    s.start("generate", fmt.Sprintf(`{"model":"tiny-says","prompt":%q}`, fresh())),
+			"chat":        s.start("chat", `{"model":"tiny-says","messages":[{"role":"user","content":"hi"}]}`),
+			"embed":       s.start("embed", `{"model":"tiny-words","input":"hi"}`),
+			"list-models": s.start("list-models", `{}`),
+		} {
+			a := call.result()
+			wantError(t, a, "no_host", hostName(ollama), "ollama serve", "doctor")
+			if a.StructuredContent["retryable"] != true {
+				t.Errorf("%s: not called retryable: %+v", tool, a)
+			}
 		}
-	}
 
-	if err := ollama.Restart(s.ctx); err != nil {
-		t.Fatal(err)
-	}
-	s.stillAnswers(t)
+		if err := ollama.Restart(s.ctx); err != nil {
+			t.Fatal(err)
+		}
+		s.stillAnswers(t)
+	})
 }
 
 func TestAnswerOfAnOllamaThatDiesIsNotLost(t *testing.T) {
-	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops, tinymodels.Says}})
-	s := connect(t, ollama)
-	p := s.start("generate", `{"model":"tiny-loops","prompt":"hi"}`)
-	p.until(" tokens, ")
-	ollama.Kill()
-	a := p.result()
-	wantError(t, a, "no_host", strings.TrimPrefix(ollama.URL(), "http://"))
-	if !strings.HasPrefix(a.rest(), " tick tock tick") {
-		t.Errorf("what had been answered is lost: %+v", a)
-	}
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops, tinymodels.Says}})
+		s := connect(t, ollama, env...)
+		p := s.start("generate", `{"model":"tiny-loops","prompt":"hi"}`)
+		p.until(" tokens, ")
+		ollama.Kill()
+		a := p.result()
+		wantError(t, a, "no_host", hostName(ollama))
+		if !strings.HasPrefix(a.rest(), " tick tock tick") {
+			t.Errorf("what had been answered is lost: %+v", a)
+		}
 
-	if err := ollama.Restart(s.ctx); err != nil {
-		t.Fatal(err)
-	}
-	s.stillAnswers(t)
+		if err := ollama.Restart(s.ctx); err != nil {
+			t.Fatal(err)
+		}
+		s.stillAnswers(t)
+	})
 }
 
-// Ollama gives up loading a model when the caller leaves. A limit below the time
-// that a load takes at best is one that no model can keep.
+// Ollama gives up loading a model when the client that needs it leaves.
 func TestModelIsLoadedThoughTheCallThatNeededItRanOutOfTime(t *testing.T) {
-	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
-	s := connect(t, ollama)
-	s.fails("generate", `{"model":"tiny-says","prompt":"hi","timeout_seconds":0.05}`, "timeout", "being loaded on")
-	eventually(t, "the model is loaded", func() bool {
-		running, err := ollama.Client().ListRunning(s.ctx)
-		return err == nil && len(running.Models) == 1
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
+		load := startGate(t, ollama)
+		ctx := deadline(t)
+		cmd := command(ctx, load.URL)
+		cmd.Env = append(cmd.Env, env...)
+		s := attach(t, ctx, cmd, "")
+		longEnough(t, func(limit time.Duration) bool {
+			_, _, before := load.counts()
+			a := s.start("generate", fmt.Sprintf(`{"model":"tiny-says","prompt":%q,"timeout_seconds":%v}`, fresh(), limit.Seconds())).result()
+			if _, _, arrived := load.counts(); arrived == before {
+				return false // it did not get as far as the host
+			}
+			wantError(t, a, "timeout", "being loaded on")
+			return true
+		})
+		load.open()
+		eventually(t, "the model is loaded", func() bool {
+			running, err := ollama.Client().ListRunning(s.ctx)
+			return err == nil && len(running.Models) == 1
+		})
+		s.stillAnswers(t)
 	})
-	s.stillAnswers(t)
 }

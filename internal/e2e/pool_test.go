@@ -3,12 +3,7 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +11,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/ollama/ollama/api"
@@ -50,13 +44,13 @@ func (s *session) lend(args string) (lent, error) {
 	return l, err
 }
 
-// callers have a model answer until stop says so, each again and again.
-func (s *session) callers(n int, args string, stop func() bool, served func(lent)) *sync.WaitGroup {
+// callers have tiny-loops say so many words until stop says so, each again and again.
+func (s *session) callers(n, words int, stop func() bool, served func(lent)) *sync.WaitGroup {
 	all := new(sync.WaitGroup)
 	for range n {
 		all.Go(func() {
 			for !stop() {
-				l, err := s.lend(args)
+				l, err := s.lend(fmt.Sprintf(`{"model":"tiny-loops","prompt":%q,"options":{"num_predict":%d}}`, fresh(), words))
 				if err != nil {
 					s.t.Error(err)
 					return
@@ -102,88 +96,106 @@ func (c *tally) all() map[string]int {
 	return maps.Clone(c.hosts)
 }
 
-// within waits for something that takes the server seconds to notice.
-func within(t *testing.T, limit time.Duration, what string, happened func() bool) {
+func hostName(server *ollamatest.Server) string { return strings.TrimPrefix(server.URL(), "http://") }
+
+// loadedOn has an Ollama load a model, past the program.
+func loadedOn(t *testing.T, ollama *ollamatest.Server, model string) {
 	t.Helper()
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for end := time.After(limit); !happened(); {
-		select {
-		case <-poll.C:
-		case <-end:
-			t.Fatalf("not within %v: %s", limit, what)
-		}
+	err := ollama.Client().Generate(deadline(t), &api.GenerateRequest{Model: model}, func(api.GenerateResponse) error { return nil })
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
-func hostName(server *ollamatest.Server) string { return strings.TrimPrefix(server.URL(), "http://") }
-
+// Both hosts have the model in memory whenever the program looks, or it would depend on
+// the machine whether to load it is quicker than to wait for the other.
 func TestHostThatDiesLosesNoCallAndIsAskedAgainWhenItIsBack(t *testing.T) {
-	models := []tinymodels.Model{tinymodels.Loops}
-	one, other := ollamatest.Start(t, ollamatest.Options{Models: models}), ollamatest.Start(t, ollamatest.Options{Models: models})
-	ctx := deadline(t)
-	s := attach(t, ctx, command(ctx, "", "--host", one.URL(), "--host", other.URL(), "--slots", "2"), "")
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		models := []tinymodels.Model{tinymodels.Loops}
+		one, other := ollamatest.Start(t, ollamatest.Options{Models: models}), ollamatest.Start(t, ollamatest.Options{Models: models})
+		loadedOn(t, one, tinymodels.Loops.Name)
+		loadedOn(t, other, tinymodels.Loops.Name)
+		ctx := deadline(t)
+		cmd := command(ctx, "", "--host", one.URL(), "--host", other.URL(), "--slots", "2")
+		cmd.Env = append(cmd.Env, env...)
+		s := attach(t, ctx, cmd, "")
 
-	// So many that to wait for the one takes clearly longer than to load the model on the
-	// other, or it would not be worth it.
-	const callers = 24
-	var stop atomic.Bool
-	served := newTally()
-	all := s.callers(callers, `{"model":"tiny-loops","prompt":"hi","cache":"off","options":{"num_predict":200}}`, stop.Load, served.add)
-	within(t, 10*time.Second, "both serve", func() bool { return served.of(hostName(one)) > 0 && served.of(hostName(other)) > 0 })
-	one.Kill()
-	within(t, 10*time.Second, "the calls that it had are asked of the other", func() bool { return served.retried() > 0 })
-	if err := one.Restart(ctx); err != nil {
-		t.Fatal(err)
-	}
-	before := served.of(hostName(one))
-	within(t, 30*time.Second, "it serves again", func() bool { return served.of(hostName(one)) > before+8 })
-	stop.Store(true)
-	all.Wait()
-	t.Logf("calls served %v, of which %d were tried again", served.all(), served.retried())
+		var stop atomic.Bool
+		served := newTally()
+		all := s.callers(24, 200, stop.Load, served.add)
+		t.Cleanup(func() { stop.Store(true); all.Wait() })
+		eventually(t, "both serve", func() bool { return served.of(hostName(one)) > 0 && served.of(hostName(other)) > 0 })
+		one.Kill()
+		eventually(t, "the other is given the calls that it had", func() bool { return served.retried() > 0 })
+		if err := one.Restart(ctx); err != nil {
+			t.Fatal(err)
+		}
+		loadedOn(t, one, tinymodels.Loops.Name)
+		before := served.of(hostName(one))
+		eventually(t, "it serves again", func() bool { return served.of(hostName(one)) > before+8 })
+		t.Logf("calls served %v, of which %d were tried again", served.all(), served.retried())
+	})
 }
 
 // loads counts how often a server has loaded a model.
 func loads(s *ollamatest.Server) int { return strings.Count(s.Log(), `msg="loaded runners"`) }
 
-// Two models for which there is room for one take turns.
+// Two models for which there is room for one take turns. With so many calls of each in
+// the queue, a change of models is due only when one of them has no more.
 func TestModelsThatDoNotFitTogetherAreNotLoadedForEachCall(t *testing.T) {
-	const callers, each = 8, 8
-	ollama := ollamatest.Start(t, ollamatest.Options{
-		Models: []tinymodels.Model{tinymodels.Says, tinymodels.Fills},
-		Env:    []string{"OLLAMA_MAX_LOADED_MODELS=1"},
-	})
-	s := connect(t, ollama)
-	models := []string{"tiny-says", "tiny-fills"}
-	run := func(call func(model string) error) (took time.Duration, loaded int) {
-		began, before := time.Now(), loads(ollama)
-		var all sync.WaitGroup
-		for i := range callers {
-			all.Go(func() {
-				for range each {
-					if err := call(models[i%2]); err != nil {
-						t.Error(err)
-					}
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		const each = 32
+		ollama := ollamatest.Start(t, ollamatest.Options{
+			Models: []tinymodels.Model{tinymodels.Says, tinymodels.Fills},
+			Env:    []string{"OLLAMA_MAX_LOADED_MODELS=1"},
+		})
+		busy := startGate(t, ollama)
+		busy.open()
+		ctx := deadline(t)
+		// A call that has waited for max-passed-over goes next, and on a machine that is
+		// slow enough all would have.
+		cmd := command(ctx, busy.URL, "--max-passed-over=1h", "--timeout=10m")
+		cmd.Env = append(cmd.Env, env...)
+		s := attach(t, ctx, cmd, "")
+		ask := func(calls int) *sync.WaitGroup {
+			all := new(sync.WaitGroup)
+			for range calls {
+				for _, model := range []string{"tiny-says", "tiny-fills"} {
+					all.Go(func() {
+						if _, err := s.lend(fmt.Sprintf(`{"model":%q,"prompt":%q}`, model, fresh())); err != nil {
+							t.Error(err)
+						}
+					})
 				}
-			})
+			}
+			return all
 		}
+		for range 3 { // it cannot be known before that the models drive each other out
+			ask(1).Wait()
+		}
+
+		busy.shutAgain()
+		all := ask(each)
+		eventually(t, "all calls wait", func() bool {
+			waiting, _, _ := busy.counts()
+			return waiting+s.queued() == 2*each
+		})
+		before := loads(ollama)
+		busy.open()
 		all.Wait()
-		return time.Since(began), loads(ollama) - before
-	}
-	lend := func(model string) error {
-		_, err := s.lend(`{"model":"` + model + `","prompt":"hi","cache":"off"}`)
-		return err
-	}
-	run(lend) // it cannot be known before that there is no room for both
-	ours, our := run(lend)
-	direct, their := run(func(model string) error {
-		return ollama.Client().Generate(s.ctx, &api.GenerateRequest{Model: model, Prompt: "hi"}, func(api.GenerateResponse) error { return nil })
+		// At most, the one that is not loaded goes first, and then the other is loaded anew.
+		if n := loads(ollama) - before; n > 2 {
+			t.Errorf("%d loads for %d calls of two models, want at most 2", n, 2*each)
+		}
 	})
-	t.Logf("%d calls of two models: %d loads in %v; straight to Ollama: %d loads in %v", callers*each, our, ours.Round(time.Millisecond), their, direct.Round(time.Millisecond))
-	// Straight to Ollama it is a matter of luck: from 5 to 46 loads were seen.
-	if most := callers * each / 8; our > most {
-		t.Errorf("%d loads, want at most %d", our, most)
-	}
+}
+
+// queued is how many calls wait for a slot.
+func (s *session) queued() (n int) {
+	s.t.Helper()
+	var queue struct{ Waiting int }
+	convert(s.t, s.succeeds("status", `{}`).StructuredContent["queue"], &queue)
+	return queue.Waiting
 }
 
 func TestPinnedOptionIsNotChangedByACallerUnlessThatIsWanted(t *testing.T) {
@@ -195,7 +207,7 @@ func TestPinnedOptionIsNotChangedByACallerUnlessThatIsWanted(t *testing.T) {
 			s := attach(t, ctx, command(ctx, shared.URL(), "--config", file, "--runner-options", policy), "")
 			ask := func(options string) lent {
 				t.Helper()
-				l, err := s.lend(`{"model":"tiny-says","prompt":"hi","cache":"off","options":` + options + `}`)
+				l, err := s.lend(fmt.Sprintf(`{"model":"tiny-says","prompt":%q,"options":%s}`, fresh(), options))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -211,88 +223,39 @@ func TestPinnedOptionIsNotChangedByACallerUnlessThatIsWanted(t *testing.T) {
 	}
 }
 
-// slowLoad stands before an Ollama, and makes a model seem to take long to load.
-type slowLoad struct {
-	model    string
-	ready    chan struct{} // closed when the model may be loaded
-	mu       sync.Mutex    // guards what follows
-	waiting  int
-	together int // the most that have waited at once
-}
-
-func (p *slowLoad) before(next http.Handler) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
-		}
-		r.Body = io.NopCloser(strings.NewReader(string(body)))
-		if strings.HasPrefix(r.URL.Path, "/api/generate") && strings.Contains(string(body), `"`+p.model+`"`) {
-			p.count(1)
-			select {
-			case <-p.ready:
-			case <-r.Context().Done():
-			}
-			p.count(-1)
-		}
-		next.ServeHTTP(w, r)
-	}
-}
-
-func (p *slowLoad) count(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.waiting += n
-	p.together = max(p.together, p.waiting)
-}
-
-func (p *slowLoad) most() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.together
-}
-
 func TestColdStartTakesOneSlotAndCallersOfOtherModelsGoOn(t *testing.T) {
-	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says, tinymodels.JSON}})
-	target, err := url.Parse(ollama.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	slow := &slowLoad{model: "tiny-json", ready: make(chan struct{})}
-	proxy := httptest.NewServer(slow.before(&httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, FlushInterval: -1,
-	}))
-	t.Cleanup(proxy.Close)
-	ctx := deadline(t)
-	s := attach(t, ctx, command(ctx, proxy.URL), "")
-	if _, err := s.lend(`{` + hi + `}`); err != nil {
-		t.Fatal(err)
-	}
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says, tinymodels.JSON}})
+		load := startGate(t, ollama, tinymodels.JSON.Name)
+		ctx := deadline(t)
+		cmd := command(ctx, load.URL)
+		cmd.Env = append(cmd.Env, env...)
+		s := attach(t, ctx, cmd, "")
+		s.stillAnswers(t)
 
-	const cold = 5
-	calls := make([]*pending, cold)
-	calls[0] = s.start("generate", `{"model":"tiny-json","prompt":"0"}`)
-	calls[0].until("loading tiny-json")
-	for i := 1; i < cold; i++ {
-		calls[i] = s.start("generate", fmt.Sprintf(`{"model":"tiny-json","prompt":"%d"}`, i))
-	}
-	for _, p := range calls[1:] {
-		p.until("is being loaded")
-	}
-	for range 50 {
-		if _, err := s.lend(`{"model":"tiny-says","prompt":"hi","cache":"off"}`); err != nil {
-			t.Fatal(err)
+		const cold = 5
+		calls := make([]*pending, cold)
+		calls[0] = s.start("generate", `{"model":"tiny-json","prompt":"0"}`)
+		calls[0].until("loading tiny-json")
+		for i := 1; i < cold; i++ {
+			calls[i] = s.start("generate", fmt.Sprintf(`{"model":"tiny-json","prompt":"%d"}`, i))
 		}
-	}
-	if most := slow.most(); most != 1 {
-		t.Errorf("%d calls of the cold model were with the host at once", most)
-	}
-	close(slow.ready)
-	for _, p := range calls {
-		if a := p.result(); a.IsError {
-			t.Errorf("got %+v", a)
+		for _, p := range calls[1:] {
+			p.until("is being loaded")
 		}
-	}
+		for range 50 {
+			s.stillAnswers(t)
+		}
+		if _, most, _ := load.counts(); most != 1 {
+			t.Errorf("%d calls of the cold model were with the host at once", most)
+		}
+		load.open()
+		for _, p := range calls {
+			if a := p.result(); a.IsError {
+				t.Errorf("got %+v", a)
+			}
+		}
+	})
 }
 
 func write(t *testing.T, file, text string) {
@@ -303,37 +266,41 @@ func write(t *testing.T, file, text string) {
 }
 
 func TestHostsThatAreReplacedWhileTheProgramRunsLoseNoCall(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "config.yaml")
-	host := func(name string) string { return fmt.Sprintf("hosts:\n  - {name: %s, url: %q}\n", name, shared.URL()) }
-	write(t, file, host("one"))
-	ctx := deadline(t)
-	l := serve(t, command(ctx, "", "--listen", "127.0.0.1:0", "--config", file))
-	s := join(t, ctx, &mcp.StreamableClientTransport{Endpoint: l.url() + "/mcp"}, "")
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		const callers = 8
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		host := func(name string) string { return fmt.Sprintf("hosts:\n  - {name: %s, url: %q}\n", name, shared.URL()) }
+		write(t, file, host("one"))
+		ctx := deadline(t)
+		cmd := command(ctx, "", "--listen", "127.0.0.1:0", "--config", file)
+		cmd.Env = append(cmd.Env, env...)
+		l := serve(t, cmd)
+		s := join(t, ctx, &mcp.StreamableClientTransport{Endpoint: l.url() + "/mcp"}, "")
 
-	var stop atomic.Bool
-	served := newTally()
-	all := s.callers(8, `{"model":"tiny-loops","prompt":"hi","cache":"off","options":{"num_predict":100}}`, stop.Load, served.add)
-	last := "one"
-	within(t, 10*time.Second, "the first serves", func() bool { return served.of(last) > 8 })
-	for _, next := range []string{"two", "three"} {
-		write(t, file, host(next))
-		if next == "two" { // for the other it has to see for itself
-			if err := l.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-				t.Fatal(err)
+		var stop atomic.Bool
+		served := newTally()
+		all := s.callers(callers, 100, stop.Load, served.add)
+		t.Cleanup(func() { stop.Store(true); all.Wait() })
+		last := "one"
+		eventually(t, "the first serves", func() bool { return served.of(last) > callers })
+		for _, next := range []string{"two", "three"} {
+			write(t, file, host(next))
+			if next == "two" { // for the other it has to see for itself
+				if err := l.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+					t.Fatal(err)
+				}
 			}
+			eventually(t, next+" serves", func() bool { return served.of(next) > 0 })
+			before := served.of(last)
+			eventually(t, next+" goes on serving", func() bool { return served.of(next) > 50 })
+			// Those that were with it when it was removed have ended there.
+			if more := served.of(last) - before; more > callers {
+				t.Errorf("%s served %d calls after it was replaced", last, more)
+			}
+			last = next
 		}
-		within(t, 15*time.Second, next+" serves", func() bool { return served.of(next) > 0 })
-		before := served.of(last)
-		within(t, 10*time.Second, next+" goes on serving", func() bool { return served.of(next) > 50 })
-		// Those that were with it when it was removed have ended there.
-		if more := served.of(last) - before; more > 8 {
-			t.Errorf("%s served %d calls after it was replaced", last, more)
-		}
-		last = next
-	}
-	stop.Store(true)
-	all.Wait()
-	t.Logf("calls served %v", served.all())
+		t.Logf("calls served %v", served.all())
+	})
 }
 
 func TestModelIsNotLoadedAnewForLessContextThanItHas(t *testing.T) {
@@ -349,7 +316,7 @@ func TestModelIsNotLoadedAnewForLessContextThanItHas(t *testing.T) {
 		{`{"num_ctx":1024}`, 0, 1},
 	} {
 		before := loads(ollama)
-		l, err := s.lend(`{"model":"tiny-says","prompt":"hi","cache":"off","options":` + c.options + `}`)
+		l, err := s.lend(fmt.Sprintf(`{"model":"tiny-says","prompt":%q,"options":%s}`, fresh(), c.options))
 		if err != nil {
 			t.Fatal(err)
 		}

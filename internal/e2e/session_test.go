@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +18,9 @@ import (
 	"ollama-mcp/internal/e2e/ollamatest"
 )
 
-// testLimit is what a test may take with all that it waits for.
-const testLimit = time.Minute
+// testLimit catches tests that hang. It says nothing about how long a test may take, and
+// is longer than any does on a machine that is busy with other things.
+const testLimit = 3 * time.Minute
 
 // deadline is a context for a whole test, its cleanup included.
 func deadline(t *testing.T) context.Context {
@@ -26,6 +28,36 @@ func deadline(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), testLimit)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// withAndWithoutCache runs a test twice: with the cache as it is by default, where a call
+// runs on a context of its own that equal calls share, and with the cache off. env is
+// what to add to the program's environment. Tests of faults, cancels and time limits use
+// it, with a prompt of its own for each call, or answers would come from the cache.
+func withAndWithoutCache(t *testing.T, test func(t *testing.T, env ...string)) {
+	for name, env := range map[string][]string{"cache as by default": nil, "cache off": {"OLLAMA_MCP_CACHE=off"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, env...)
+		})
+	}
+}
+
+var prompts atomic.Int64
+
+// fresh is a prompt that no other call has.
+func fresh() string { return fmt.Sprint("prompt ", prompts.Add(1)) }
+
+// longEnough calls try with longer and longer time limits for its calls, until it
+// reports that the limit sufficed for the machine to get as far as the test needs.
+func longEnough(t *testing.T, try func(limit time.Duration) bool) {
+	t.Helper()
+	for _, limit := range []time.Duration{3 * time.Second, 10 * time.Second, 50 * time.Second} {
+		if try(limit) {
+			return
+		}
+	}
+	t.Fatal("not even a limit of 50 s was long enough")
 }
 
 // command is the program as an MCP host starts it, in an environment with little
@@ -212,6 +244,20 @@ func (s *session) progressed(_ context.Context, req *mcp.ProgressNotificationCli
 	p.progress <- req.Params
 }
 
+// told are the reports of progress so far that have these words, without waiting for more.
+func (p *pending) told(words string) (notes []*mcp.ProgressNotificationParams) {
+	for {
+		select {
+		case note := <-p.progress:
+			if strings.Contains(note.Message, words) {
+				notes = append(notes, note)
+			}
+		default:
+			return notes
+		}
+	}
+}
+
 // until waits for progress that has these words in its message.
 func (p *pending) until(words string) *mcp.ProgressNotificationParams {
 	p.t.Helper()
@@ -255,6 +301,16 @@ func (s *session) fails(tool, args, code string, words ...string) answer {
 	return a
 }
 
+// stop cancels a generation and waits until Ollama has stopped. The SDK for Go hangs when
+// a session is closed before it has sent the message that cancels a call.
+func (s *session) stop(p *pending, ollama *ollamatest.Server) {
+	s.t.Helper()
+	before := ended(ollama, "/api/generate")
+	p.cancel()
+	<-p.done
+	eventually(s.t, "Ollama has stopped", func() bool { return ended(ollama, "/api/generate") == before+1 })
+}
+
 func wantError(t *testing.T, a answer, code string, words ...string) {
 	t.Helper()
 	if !a.IsError || a.code() != code {
@@ -271,13 +327,13 @@ func wantError(t *testing.T, a answer, code string, words ...string) {
 	}
 }
 
-// eventually waits for something that happens in another process. It gives up
-// before a generation that nobody has stopped could have ended by itself.
+// eventually waits for something that happens in another process. The limit catches what
+// never happens; it is shorter than a generation of tiny-loops that nobody stops.
 func eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
-	for limit := time.After(5 * time.Second); !happened(); {
+	for limit := time.After(testLimit / 3); !happened(); {
 		select {
 		case <-poll.C:
 		case <-limit:

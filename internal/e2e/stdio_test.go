@@ -27,12 +27,13 @@ type lines struct {
 	buf *bufio.Reader
 }
 
-// startLines starts the program for that Ollama, and greets it. It is killed when
-// the time of the test is over.
-func startLines(t *testing.T, ollama *ollamatest.Server, args ...string) *lines {
+// startLines starts the program for the Ollama at an address, and greets it. env are
+// variables besides. It is killed when the time of the test is over.
+func startLines(t *testing.T, ollama string, env []string, args ...string) *lines {
 	t.Helper()
 	ctx := deadline(t)
-	cmd := command(ctx, ollama.URL(), args...)
+	cmd := command(ctx, ollama, args...)
+	cmd.Env = append(cmd.Env, env...)
 	var stderr buffer
 	cmd.Stderr = &stderr
 	in, err := cmd.StdinPipe()
@@ -130,14 +131,16 @@ func TestOllamaStopsWhenTheClientIsGone(t *testing.T) {
 		"its end of our output closed":       func(l *lines) { l.out.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
-			l := startLines(t, ollama)
-			// Without progress: nothing is written, so that nobody is there has to be seen without.
-			l.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"generate","arguments":{"model":"tiny-loops","prompt":"hi"}}}`)
-			awaitModel(t, ollama)
-			leave(l)
-			eventually(t, "Ollama has stopped", func() bool { return ended(ollama, "/api/generate") == 1 })
-			l.exit()
+			withAndWithoutCache(t, func(t *testing.T, env ...string) {
+				ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
+				l := startLines(t, ollama.URL(), env)
+				// Without progress nothing is written that would show that the client is gone.
+				l.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"generate","arguments":{"model":"tiny-loops","prompt":"hi"}}}`)
+				awaitModel(t, ollama)
+				leave(l)
+				eventually(t, "Ollama has stopped", func() bool { return ended(ollama, "/api/generate") == 1 })
+				l.exit()
+			})
 		})
 	}
 }
@@ -175,41 +178,55 @@ func awaitModel(t *testing.T, ollama *ollamatest.Server) {
 }
 
 func TestTerminatedServerLetsItsCallsEnd(t *testing.T) {
-	l := startLines(t, shared, "--drain-timeout=1m")
-	l.send(toolCall(1, "generate", `{"model":"tiny-loops","prompt":"hi","options":{"num_predict":6000}}`))
-	l.until(" tokens, ")
-	l.signal(syscall.SIGTERM)
-	if line := l.until(`"id":1`); !strings.Contains(line, `"tokens_out":6000`) {
-		t.Errorf("got %.500s, want the whole answer", line)
-	}
-	if status := l.exit(); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
+		answers := startGate(t, ollama)
+		l := startLines(t, answers.URL, env, "--drain-timeout=10m")
+		l.send(toolCall(1, "generate", `{"model":"tiny-loops","prompt":"hi","timeout_seconds":600,"options":{"num_predict":600}}`))
+		eventually(t, "the call is with Ollama", func() bool { _, _, arrived := answers.counts(); return arrived == 1 })
+		l.signal(syscall.SIGTERM)
+		// It is seen to have come by what is refused from then on.
+		for id := 2; ; id++ {
+			l.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/list"}`, id))
+			if line := l.until(fmt.Sprintf(`"id":%d`, id)); strings.Contains(line, `"error"`) {
+				break
+			}
+		}
+		answers.open()
+		if line := l.until(`"id":1,`); !strings.Contains(line, `"tokens_out":600`) {
+			t.Errorf("got %.500s, want the whole answer", line)
+		}
+		if status := l.exit(); status != 0 {
+			t.Errorf("exit status %d", status)
+		}
+	})
 }
 
 func TestCallThatOutlastsTheDrainIsAnsweredAsCancelled(t *testing.T) {
-	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
-	l := startLines(t, ollama, "--drain-timeout=100ms")
-	l.send(toolCall(1, "generate", `{"model":"tiny-loops","prompt":"hi"}`))
-	l.until(" tokens, ")
-	l.signal(syscall.SIGTERM)
-	if line := l.until(`"id":1`); !strings.Contains(line, `"code":"cancelled"`) {
-		t.Errorf("got %.500s, want the code cancelled", line)
-	}
-	if status := l.exit(); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
-	eventually(t, "Ollama has stopped", func() bool { return ended(ollama, "/api/generate") == 1 })
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
+		l := startLines(t, ollama.URL(), env, "--drain-timeout=100ms")
+		l.send(toolCall(1, "generate", `{"model":"tiny-loops","prompt":"hi"}`))
+		l.until(" tokens, ")
+		l.signal(syscall.SIGTERM)
+		if line := l.until(`"id":1`); !strings.Contains(line, `"code":"cancelled"`) {
+			t.Errorf("got %.500s, want the code cancelled", line)
+		}
+		if status := l.exit(); status != 0 {
+			t.Errorf("exit status %d", status)
+		}
+		eventually(t, "Ollama has stopped", func() bool { return ended(ollama, "/api/generate") == 1 })
+	})
 }
 
 func TestSecondSignalEndsTheServerAtOnce(t *testing.T) {
 	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
-	l := startLines(t, ollama, "--drain-timeout=10m")
+	l := startLines(t, ollama.URL(), nil, "--drain-timeout=10m")
 	l.send(toolCall(1, "generate", `{"model":"tiny-loops","prompt":"hi","timeout_seconds":600}`))
 	l.until(" tokens, ")
 	exited := make(chan int, 1)
 	go func() { exited <- l.exit() }()
-	// Two signals that come together may count as one: so they are sent until it ends.
+	// Signals that come together may count as one, so they are sent until it ends.
 	eventually(t, "the server has ended", func() bool {
 		return errors.Is(l.cmd.Process.Signal(syscall.SIGTERM), os.ErrProcessDone)
 	})

@@ -20,8 +20,8 @@ import (
 
 const (
 	stormCallers = 32
-	callLimit    = 12 * time.Second
-	shareOfFirst = callLimit / 2 // what a call leaves to the hosts, so that the provider has as much
+	// A call leaves half of its time to the hosts, so that the provider has as much.
+	callLimit = 20 * time.Second
 )
 
 // storm are two hosts and a provider, who each give another answer, the program in
@@ -43,7 +43,7 @@ func says(m tinymodels.Model) tinymodels.Model {
 	return m
 }
 
-func startStorm(t *testing.T, limit time.Duration) *storm {
+func startStorm(t *testing.T, limit time.Duration, env ...string) *storm {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
@@ -52,15 +52,16 @@ func startStorm(t *testing.T, limit time.Duration) *storm {
 	s.hosts[1] = ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{says(tinymodels.Fills), tinymodels.Loops}})
 	s.provider = ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.JSON}})
 	file := ladderFile(t, "tiny-says, cloud/tiny-json", s.provider, s.hosts[:]...)
-	cmd := command(ctx, nobody, "--listen=127.0.0.1:0", "--config="+file, "--cache=off", "--queue=1000")
+	cmd := command(ctx, nobody, "--listen=127.0.0.1:0", "--config="+file)
+	cmd.Env = append(cmd.Env, env...)
 	s.program = serve(t, cmd)
 	s.session = join(t, ctx, &mcp.StreamableClientTransport{Endpoint: s.program.url() + "/mcp"}, "")
 	return s
 }
 
-// call makes a call of its own for the ladder.
-func (s *storm) call(n int64, more string) (a answer, err error) {
-	args := fmt.Sprintf(`{"model":"pro","prompt":"call %d","timeout_seconds":%v%s}`, n, callLimit.Seconds(), more)
+// call makes a call of its own for the ladder. more are arguments besides.
+func (s *storm) call(more string) (a answer, err error) {
+	args := fmt.Sprintf(`{"model":"pro","prompt":%q,"timeout_seconds":%v%s}`, fresh(), callLimit.Seconds(), more)
 	res, err := s.session.CallTool(s.ctx, &mcp.CallToolParams{Name: "generate", Arguments: json.RawMessage(args)})
 	if err != nil {
 		return a, err
@@ -87,7 +88,6 @@ func (s *storm) misled(a answer) error {
 // blow keeps the callers calling until stop.
 func (s *storm) blow(stop <-chan struct{}) (ended *sync.WaitGroup) {
 	ended = new(sync.WaitGroup)
-	var calls atomic.Int64
 	for range stormCallers {
 		ended.Go(func() {
 			for {
@@ -97,7 +97,7 @@ func (s *storm) blow(stop <-chan struct{}) (ended *sync.WaitGroup) {
 				default:
 				}
 				began := time.Now()
-				a, err := s.call(calls.Add(1), "")
+				a, err := s.call("")
 				if err == nil && a.IsError {
 					err = errors.New(a.text())
 				}
@@ -133,38 +133,69 @@ func (s *storm) fill(d time.Duration) {
 	busy.Wait()
 }
 
-// do takes the steps of a story, and lets the callers feel each for a while.
-func (s *storm) do(d time.Duration, steps ...error) {
+// must wants that a step of the story could be taken.
+func (s *storm) must(steps ...error) {
+	s.t.Helper()
 	if err := errors.Join(steps...); err != nil {
-		s.t.Error(err)
-	}
-	select {
-	case <-time.After(d):
-	case <-s.ctx.Done():
+		s.t.Fatal(err)
 	}
 }
 
+// some waits until so many more calls have been answered.
+func (s *storm) some(n int64) {
+	s.t.Helper()
+	before := s.answered.Load()
+	eventually(s.t, fmt.Sprintf("%d more calls are answered", n), func() bool { return s.answered.Load() >= before+n })
+}
+
+// logged counts the lines of the log that tell of such a change of the ladder.
+func (s *storm) logged(change string) int { return strings.Count(s.program.stderr.String(), change) }
+
+// untilLogged waits for one more such line.
+func (s *storm) untilLogged(change string) {
+	s.t.Helper()
+	before := s.logged(change)
+	eventually(s.t, "the log tells of "+change, func() bool { return s.logged(change) > before })
+}
+
+// calm waits until the ladder is normal.
+func (s *storm) calm() {
+	s.t.Helper()
+	eventually(s.t, "the ladder is out of trouble", func() bool { return !s.troubled() })
+}
+
 // spell is all the bad weather there is. A rung that can answer is left at any time, and
-// for each call there is time to find it.
+// for each call there is time to find it. Each step lasts until the callers have felt it.
 func (s *storm) spell() {
+	s.t.Helper()
 	a, b := s.hosts[0], s.hosts[1]
-	s.do(time.Second)
+	s.some(2 * stormCallers)
 	a.Kill()
-	s.do(time.Second)
-	s.do(0, a.Restart(s.ctx))
+	s.some(2 * stormCallers)
+	s.must(a.Restart(s.ctx))
 	s.fill(2 * time.Second)
-	s.do(3*time.Second, b.Freeze())
-	s.do(time.Second, b.Thaw())
-	s.do(shareOfFirst+time.Second, a.Freeze(), b.Freeze()) // so that call after call gives up on them
-	s.do(2*time.Second, a.Thaw(), b.Thaw())
+	s.must(b.Freeze())
+	s.some(2 * stormCallers)
+	s.must(b.Thaw())
+
+	s.calm()
+	s.must(a.Freeze(), b.Freeze())
+	s.untilLogged("state=overloaded") // one call after another gives up on them
+	s.must(a.Thaw(), b.Thaw())
+	s.some(stormCallers)
 	a.Kill()
 	b.Kill()
-	s.do(3 * time.Second)
-	s.do(time.Second, a.Restart(s.ctx), b.Restart(s.ctx))
+	s.untilLogged("state=degraded")
+	s.must(a.Restart(s.ctx), b.Restart(s.ctx))
+	s.untilLogged("from=recovering state=normal")
+
 	s.provider.Kill()
-	s.do(2*time.Second, b.Freeze())
-	s.do(time.Second, b.Thaw())
-	s.do(time.Second, s.provider.Restart(s.ctx)) // a call may just have been there, and is about to ask the hosts
+	s.must(b.Freeze())
+	s.some(2 * stormCallers)
+	s.must(b.Thaw())
+	s.some(stormCallers)
+	s.must(s.provider.Restart(s.ctx)) // a call may just have been there, and is about to ask the hosts
+	s.some(stormCallers)
 }
 
 // troubled reports whether status tells of a ladder that is not normal.
@@ -181,10 +212,10 @@ func (s *storm) troubled() bool {
 func (s *storm) all(more string, words ...string) {
 	s.t.Helper()
 	var callers sync.WaitGroup
-	for i := range int64(stormCallers) {
+	for range stormCallers {
 		callers.Go(func() {
-			for j := range int64(3) {
-				a, err := s.call(3*i+j, more)
+			for range 3 {
+				a, err := s.call(more)
 				if err != nil {
 					s.t.Error(err)
 					continue

@@ -46,6 +46,7 @@ func (e *sdkError) Error() string { return fmt.Sprintf("%s (%v)", e.Message, e.C
 // drive starts a client of a TypeScript SDK, and waits until it is connected.
 func drive(t *testing.T, program string, args ...string) *driven {
 	t.Helper()
+	clients.Install(t)
 	ctx := deadline(t)
 	cmd, err := clients.Command(ctx, program, args...)
 	if err != nil {

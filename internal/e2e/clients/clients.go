@@ -58,3 +58,16 @@ func Command(ctx context.Context, program string, args ...string) (*exec.Cmd, er
 	}
 	return exec.CommandContext(ctx, script, append([]string{program}, args...)...), nil
 }
+
+// Install installs the packages if that has not been done, which takes minutes. Programs
+// do so themselves, but a test with a time limit calls this before the limit begins.
+func Install(t testing.TB) {
+	t.Helper()
+	script, err := e2e.Path("clients", "node.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), script).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs a JavaScript program with the packages of this folder, installing them
 # first where that has not been done: node.sh PROGRAM [ARGUMENT...]
+# Without a program it only installs them.
 #
 # A program is a file of this folder, one among the packages, or a path from the root.
 set -euo pipefail
@@ -15,6 +16,9 @@ fail() { echo "node.sh: $*" >&2; exit 127; }
 main() {
 	if ! installed; then
 		install_once
+	fi
+	if (($# == 0)); then
+		return
 	fi
 	local program=$1 runtime
 	shift
@@ -31,38 +35,49 @@ main() {
 
 # npm notes what it has installed in a file, which is thus newer than the list
 # that it was installed from.
-installed() { [[ $here/node_modules/.package-lock.json -nt $here/package-lock.json ]]; }
+installed() { [[ $here/node_modules/.package-lock.json -nt $here/package-lock.json ]] && node >/dev/null; }
 
+# The package with Node is an optional one, which npm leaves out without a word when it
+# cannot be fetched: so there is a second try.
 install_once() {
 	(
 		if command -v flock >/dev/null; then
 			exec 9>"$here/.lock"
 			flock 9
 		fi
-		installed ||
-			npm ci --no-audit --no-fund --prefix "$here" >&2 9>&- &&
+		for _ in 1 2; do
+			if installed; then
+				exit 0
+			fi
+			npm ci --no-audit --no-fund --prefix "$here" >&2 9>&- || exit 1
 			touch "$here/node_modules/.package-lock.json"
-	) || fail "could not install the packages of $here"
+		done
+		installed
+	) || fail "could not install the packages of $here, or a Node of $oldest or newer; the machine's own is $(own_version)"
 }
 
 # node prints the path of the machine's Node, or, where that is too old, of the
-# one that came with the packages.
+# one that came with the packages. It fails where there is neither.
 node() {
-	local own version
+	local own version candidate
 	own=$(type -P node || true)
-	version=$([[ -z $own ]] || "$own" --version)
+	version=$(own_version)
 	if [[ -n $own && $(printf '%s\n' "v$oldest" "$version" | sort -V | head -1) == "v$oldest" ]]; then
 		echo "$own"
 		return
 	fi
-	local candidate
 	for candidate in "$here"/node_modules/node-*/bin/node; do
 		if [[ -x $candidate ]]; then
 			echo "$candidate"
 			return
 		fi
 	done
-	fail "needs Node $oldest or newer, and the machine has ${version:-none}"
+	return 1
+}
+
+own_version() {
+	local own
+	own=$(type -P node) && "$own" --version || echo none
 }
 
 main "$@"

@@ -6,12 +6,15 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"ollama-mcp/internal/e2e/procgroup"
 )
 
-// A process is a program that runs as the head of a group, so that it can be
-// ended together with the processes that it started.
+// A process is a program that has been started. It ends together with the processes
+// that it has started itself, at the latest when this program ends.
 type process struct {
 	cmd   *exec.Cmd
+	group *procgroup.Group
 	ended chan struct{}
 }
 
@@ -20,11 +23,11 @@ func startProcess(bin string, args, env []string, output *log) (*process, error)
 	cmd.Env = env
 	cmd.Stdout = output
 	cmd.Stderr = output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	group, err := procgroup.Start(cmd)
+	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, ended: make(chan struct{})}
+	p := &process{cmd: cmd, group: group, ended: make(chan struct{})}
 	go func() {
 		defer close(p.ended)
 		_ = cmd.Wait() // how it ended is in its log
@@ -32,10 +35,10 @@ func startProcess(bin string, args, env []string, output *log) (*process, error)
 	return p, nil
 }
 
-// stop lets the program end its children and itself, for as long as limit, and
-// then kills what is left.
+// stop lets the program end its children and itself within limit, and then kills what
+// is left.
 func (p *process) stop(limit time.Duration) {
-	_ = syscall.Kill(p.cmd.Process.Pid, syscall.SIGTERM)
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 	select {
 	case <-p.ended:
 	case <-time.After(limit):
@@ -43,10 +46,9 @@ func (p *process) stop(limit time.Duration) {
 	p.kill()
 }
 
-// kill ends the whole group and returns when all its output has been read. That
-// there may be nobody left to kill is fine.
+// kill ends the whole group and returns when all its output has been read.
 func (p *process) kill() {
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	p.group.Kill()
 	<-p.ended
 }
 

@@ -26,13 +26,13 @@ type Options struct {
 	// builds, which takes minutes the first time on a machine.
 	Bin string
 
-	// Models are there when the server is handed over.
+	// Models are created before Launch returns.
 	Models []tinymodels.Model
 
 	// Env adds to the server's environment, such as "OLLAMA_MAX_LOADED_MODELS=1",
 	// and wins over what is set by default: OLLAMA_NUM_PARALLEL=4, since with one
 	// caller at a time little can be tested, and OLLAMA_DEBUG=1, so that a
-	// cancelled call can be seen in the log. The OLLAMA_ variables of whoever runs
+	// cancelled call can be seen in the log. OLLAMA_ variables in the environment of
 	// the tests have no effect.
 	Env []string
 }
@@ -50,12 +50,13 @@ type Server struct {
 }
 
 const (
-	startLimit = 30 * time.Second // until a server answers for the first time
-	stopLimit  = 3 * time.Second  // until a server that was asked to end is killed
+	startLimit = 2 * time.Minute // until a server answers for the first time; only catches one that never would
+	stopLimit  = 3 * time.Second // until a server that was asked to end is killed
 )
 
-// Launch starts a server and waits until it answers and has its models. Whoever
-// called must Close it.
+// Launch starts a server and waits until it answers and has its models. The caller
+// must Close it. If the program ends without doing so, in whatever way, the server and
+// its runners are killed, and only its home is left behind.
 func Launch(ctx context.Context, opts Options) (*Server, error) {
 	bin := opts.Bin
 	if bin == "" {
@@ -115,8 +116,8 @@ func (s *Server) Restart(ctx context.Context) error {
 	return s.awaitAnswer(ctx)
 }
 
-// Kill ends the server and its runners at once, in the middle of whatever they
-// do, as a crash would.
+// Kill ends the server and its runners at once, in the middle of their work, as a
+// crash would.
 func (s *Server) Kill() {
 	if s.process != nil {
 		s.process.kill()

@@ -6,9 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/ollama/ollama/api"
 
@@ -51,15 +49,11 @@ func TestClosedServerLeavesNothingBehind(t *testing.T) {
 	if left, err := os.ReadDir(home); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v (%v)", left, err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); !errors.Is(syscall.Kill(-group, 0), syscall.ESRCH); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("a process is still there")
-		}
-	}
+	awaitEnd(t, group)
 }
 
 func TestServersDoNotMeet(t *testing.T) {
-	t.Setenv("OLLAMA_HOST", "192.0.2.1:1") // nobody's address
+	t.Setenv("OLLAMA_HOST", "192.0.2.1:1") // an address that is reserved for documentation
 	a := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
 	b := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Words}})
 	for s, want := range map[*ollamatest.Server]tinymodels.Model{a: tinymodels.Says, b: tinymodels.Words} {
