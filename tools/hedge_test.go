@@ -208,8 +208,8 @@ func TestCallOnAHostThatHangsIsAnsweredByAnotherAtOnce(t *testing.T) {
 			t.Errorf("%d calls were on the host that hangs, and %d hedged", n, hedged)
 		}
 		calls := c.succeeds("status", `{}`).StructuredContent["calls"].(map[string]any)
-		if calls["hedged"] != float64(hedged) || calls["hedges_won"] != float64(hedged) {
-			t.Errorf("status tells of %v hedged, and %v won, want %d", calls["hedged"], calls["hedges_won"], hedged)
+		if calls["hedges"] != float64(hedged) || calls["hedges_won"] != float64(hedged) {
+			t.Errorf("status tells of %v hedged, and %v won, want %d", calls["hedges"], calls["hedges_won"], hedged)
 		}
 	})
 }

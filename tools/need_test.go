@@ -122,7 +122,7 @@ func TestStatusTellsOfHostsAndOfTheCallersOwnPartOfTheQueue(t *testing.T) {
 		}
 		s := c.as(caller.Caller{ID: "c"}).succeeds("status", `{}`).StructuredContent
 		host, queue := s["hosts"].([]any)[0].(map[string]any), s["queue"].(map[string]any)
-		if host["name"] != "gpu-1" || host["busy"] != 1.0 || host["slots"] != 1.0 || host["well"] != true || host["breaker"] != "closed" {
+		if host["name"] != "gpu-1" || host["busy"] != 1.0 || host["slots"] != 1.0 || host["healthy"] != true || host["breaker"] != "closed" {
 			t.Errorf("host: %v", host)
 		}
 		if callers := queue["callers"].(map[string]any); queue["waiting"] != 3.0 || len(callers) != 1 || callers["c"] != 2.0 {

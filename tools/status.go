@@ -19,7 +19,7 @@ import (
 func status(d Deps) mcpserver.ServerTool {
 	return define(d, about{
 		name: "status", title: "Status of hosts, queue and cache", hints: hints{readOnly: true, idempotent: true},
-		text:   "Tell how hosts, queue and cache do: slots, models in memory, failures, retries, hits.",
+		text:   "Show the state of hosts, queue and cache: slots, models in memory, failures, retries, cache hits.",
 		output: reflect.TypeFor[statusOut](),
 	}, func(ctx context.Context, _ statusIn, _ *call) (*result, error) {
 		if d.Refresh != nil {
@@ -49,8 +49,8 @@ func status(d Deps) mcpserver.ServerTool {
 // hostStatusOf shows a caller no models but those that it may use.
 func hostStatusOf(h pool.HostStats, who caller.Caller) hostStatus {
 	out := hostStatus{
-		Name: h.Name, Well: h.Well, Why: h.Why, Version: h.Version,
-		Busy: h.Busy, Slots: h.Slots, Learned: h.Learned, Fewest: h.Fewest, Most: h.Most, Reason: h.Reason,
+		Name: h.Name, Healthy: h.Well, Reason: h.Why, Version: h.Version,
+		Busy: h.Busy, Slots: h.Slots, Learned: h.Learned, Fewest: h.Fewest, Most: h.Most, Changed: h.Reason,
 		Breaker: h.Breaker, Latency: rounded(h.Latency.Seconds()), Installed: max(h.Installed, 0),
 	}
 	if !h.Until.IsZero() {
@@ -69,19 +69,19 @@ func hostStatusOf(h pool.HostStats, who caller.Caller) hostStatus {
 	return out
 }
 
-// never is how long Ollama keeps what it is to keep for ever, at least: it says some 290
-// years.
+// never is less than the expiry that Ollama reports for a model that stays loaded for ever,
+// some 290 years.
 const never = 100 * 365 * 24 * time.Hour
 
 func callStatusOf(s pool.Stats) callStatus {
 	return callStatus{
 		Calls: s.Calls, Served: s.Served, Failed: s.Failed, Cancelled: s.Cancelled, GaveUp: s.GaveUp, Refused: s.Refused, Open: s.Open,
-		TriesFailed: s.TriesFailed, Retried: s.Retried, RetriesLeft: s.RetriesLeft, Hedged: s.Hedged, HedgesWon: s.HedgesWon,
+		FailedAttempts: s.TriesFailed, Retries: s.Retried, RetryBudget: s.RetriesLeft, Hedges: s.Hedged, HedgesWon: s.HedgesWon,
 		InFlight: s.InFlight, Pace: rounded(s.Pace.Seconds()), PerSecond: rounded(s.PerSecond),
 	}
 }
 
-// queueStatusOf shows a caller nothing of others that could be told apart.
+// queueStatusOf shows a caller no other callers, unless it is an administrator.
 func queueStatusOf(q pool.QueueStats, who caller.Caller) queueStatus {
 	out := queueStatus{Waiting: q.Waiting, Interactive: q.Interactive, Batch: q.Batch, Bytes: q.Bytes, Callers: q.Callers}
 	if !who.Admin {

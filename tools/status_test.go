@@ -38,7 +38,7 @@ func TestStatusTellsWhatThePoolDoes(t *testing.T) {
 		got := c.succeeds("status", `{}`).StructuredContent
 		for part, want := range map[string]string{
 			"rates": "map[calls:2.5 failed:0.5 queue_growth:-0.25 served:1.5]",
-			"calls": "map[calls:21 cancelled:3 failed:2 gave_up:4 hedged:0 hedges_won:0 in_flight:0 open:6 refused:5 retried:0 retries_left:0 seconds_per_call:1.5 served:1 tries_failed:7]",
+			"calls": "map[calls:21 cancelled:3 cancelled_in_queue:4 failed:2 failed_attempts:7 hedges:0 hedges_won:0 in_flight:0 open:6 refused:5 retries:0 retry_budget:0 seconds_per_call:1.5 served:1]",
 		} {
 			if said := fmt.Sprint(got[part]); said != want {
 				t.Errorf("%s: got  %s\nwant %s", part, said, want)

@@ -26,8 +26,8 @@ type serverStatus struct {
 
 type hostStatus struct {
 	Name      string  `json:"name"`
-	Well      bool    `json:"well"`
-	Why       string  `json:"why"`
+	Well      bool    `json:"healthy"`
+	Why       string  `json:"reason"`
 	Version   string  `json:"version"`
 	Busy      int     `json:"busy"`
 	Slots     int     `json:"slots"`
@@ -55,12 +55,12 @@ type callStatus struct {
 	Served      uint64  `json:"served"`
 	Failed      uint64  `json:"failed"`
 	Cancelled   uint64  `json:"cancelled"`
-	GaveUp      uint64  `json:"gave_up"`
+	GaveUp      uint64  `json:"cancelled_in_queue"`
 	Refused     uint64  `json:"refused"`
 	Open        uint64  `json:"open"`
-	TriesFailed uint64  `json:"tries_failed"`
-	Retried     uint64  `json:"retried"`
-	Hedged      uint64  `json:"hedged"`
+	TriesFailed uint64  `json:"failed_attempts"`
+	Retried     uint64  `json:"retries"`
+	Hedged      uint64  `json:"hedges"`
 	InFlight    int     `json:"in_flight"`
 	Pace        float64 `json:"seconds_per_call"`
 }
