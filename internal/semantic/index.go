@@ -93,6 +93,7 @@ func (x *Index[K]) Add(ns Namespace, vector []float32, e Entry[K]) error {
 	if e.Stored.IsZero() {
 		e.Stored = time.Now()
 	}
+	e.Stored = e.Stored.Round(0) // ages go by the wall clock, which does not stop while a laptop sleeps
 	added := &row[K]{Entry: e, vector: unit, namespace: ns}
 	if added.size()+spaceSize(len(unit)) > x.options.Bytes {
 		return fmt.Errorf("semantic: a question of %d bytes and %d dimensions does not fit in %d bytes", len(e.Question), len(unit), x.options.Bytes)
