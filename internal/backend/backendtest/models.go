@@ -186,6 +186,9 @@ func (m Model) show() api.ShowResponse {
 	}
 }
 
+// sleepUntil waits for a point in time, or for the end of the context.
+func sleepUntil(ctx context.Context, due time.Time) error { return sleep(ctx, time.Until(due)) }
+
 // sleep waits for d, or for the end of the context.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {

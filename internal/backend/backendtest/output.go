@@ -41,12 +41,16 @@ func (o *output) text(ctx context.Context) {
 	}
 	reply := o.reply(o.call)
 	pieces, cut := o.pieces(reply)
-	if sleep(ctx, o.firstWait) != nil {
+	// Each piece has its point in time: were it a time after the one before, timers, which
+	// are late, would make the answer later with every piece.
+	due := time.Now().Add(o.firstWait)
+	if sleepUntil(ctx, due) != nil {
 		return
 	}
 	first := time.Now()
 	for _, p := range pieces {
-		if sleep(ctx, o.tokenTime) != nil {
+		due = due.Add(o.tokenTime)
+		if sleepUntil(ctx, due) != nil {
 			return
 		}
 		o.send(p)
@@ -142,13 +146,15 @@ func (o *output) send(p piece) {
 // vectors answers an embed request.
 func (o *output) vectors(ctx context.Context) {
 	got := api.EmbedResponse{Model: o.call.Model, Embeddings: [][]float32{}}
+	due := time.Now()
 	for _, text := range o.call.inputs() {
 		n, fits := o.promptTokens(text)
 		if !fits {
 			refuse(o.w, o.call.Path, http.StatusBadRequest, tooLong)
 			return
 		}
-		if sleep(ctx, o.tokenTime) != nil {
+		due = due.Add(o.tokenTime)
+		if sleepUntil(ctx, due) != nil {
 			return
 		}
 		got.PromptEvalCount += n
