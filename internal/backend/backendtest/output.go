@@ -13,10 +13,10 @@ import (
 	"github.com/ollama/ollama/api"
 )
 
-// tooLong is what Ollama's runners say about a prompt above the context.
+// tooLong is the message of Ollama's runners about a prompt that exceeds the context.
 const tooLong = "the input length exceeds the context length"
 
-// output is the answer to one call on its way.
+// output is the answer to one call.
 type output struct {
 	w         http.ResponseWriter
 	call      Call
@@ -169,9 +169,9 @@ func (o *output) vectors(ctx context.Context) {
 	respond(o.w, http.StatusOK, got)
 }
 
-// embed gives texts that share words vectors that point the same way: the sum
-// of a random vector for each word, cut to the dimensions wanted (0: all) and
-// normalised.
+// embed returns a vector for a text, such that texts with common words have similar
+// vectors: the sum of a random vector for each word, cut to the dimensions wanted (0: all)
+// and normalised.
 func embed(text string, dimensions, wanted int) []float32 {
 	sum := make([]float64, dimensions)
 	for word := range strings.FieldsSeq(strings.ToLower(text)) {
