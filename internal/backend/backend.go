@@ -1,10 +1,10 @@
-// Package backend is what we ask of a host that serves models, and the ways it
-// can fail.
+// Package backend is the interface to a host that serves models, and the ways in
+// which one can fail.
 //
-// It promises one vocabulary for every kind of host: requests in Ollama's own
-// words, answers that are either whole or an error, and errors sorted into
+// It promises one vocabulary for every kind of host: requests in the types of
+// Ollama's API, answers that are either complete or an error, and errors sorted into
 // classes that say who is to blame and whether another host could do better.
-// Talking to a host is left to the kinds in the folders below; choosing one, and
+// Talking to a host is left to the packages below this one; choosing one, and
 // waiting for it, to package pool.
 package backend
 
@@ -20,22 +20,21 @@ import (
 // Backend is one host. All methods may be called from many goroutines, give up
 // as soon as their context ends, and return errors of type *Error.
 type Backend interface {
-	// Name is what the host is called in results, logs and errors. It never
-	// holds a URL, since a URL may hold a password.
+	// Name is the host's name in results, logs and errors. It never holds a URL,
+	// since a URL may hold a password.
 	Name() string
 
-	// Generate and Chat ask a model for text. They stream from the host whatever
-	// the caller wants, for only a stream can be cancelled at once, and call
-	// onPiece, if it is not nil, for each piece that arrives. An answer without
-	// an error is complete. With an error the answer still holds what had
-	// arrived, and is nil if nothing had.
+	// Generate and Chat request text from a model. They always stream from the host,
+	// since only a stream can be cancelled at once, and call onPiece, if it is not nil,
+	// for each piece that arrives. An answer without an error is complete. With an
+	// error, the answer holds the part that had arrived, and is nil if there was none.
 	Generate(ctx context.Context, req *GenerateRequest, onPiece func(Piece)) (*Answer, error)
 	Chat(ctx context.Context, req *ChatRequest, onPiece func(Piece)) (*Answer, error)
 
 	// Embed turns texts into vectors, one per input and in that order.
 	Embed(ctx context.Context, req *EmbedRequest) (*EmbedResponse, error)
 
-	// Models lists what is installed, Running what is in memory.
+	// Models lists the models that are installed, Running those that are in memory.
 	Models(ctx context.Context) ([]Model, error)
 	Running(ctx context.Context) ([]RunningModel, error)
 	// Show describes one model: its capabilities, parameters and context length.
@@ -44,7 +43,7 @@ type Backend interface {
 	Version(ctx context.Context) (string, error)
 }
 
-// The words of Ollama's API, which every kind of host is asked in.
+// The types of Ollama's API, which serve as the vocabulary for every kind of host.
 type (
 	GenerateRequest = api.GenerateRequest
 	ChatRequest     = api.ChatRequest
@@ -74,25 +73,25 @@ type Piece struct {
 	ThinkingSoFar string
 }
 
-// Answer is what a model answered.
+// Answer is the answer of a model.
 type Answer struct {
 	Text       string
 	Thinking   string
 	ToolCalls  []ToolCall
 	DoneReason string // "stop", "length", "load" …; empty while the answer is incomplete
 
-	// Dropped are the options that the host has no word for and did without, by
-	// Ollama's names for them, such as "num_ctx"; nil for none.
+	// Dropped names the options that the host does not support and that were left out,
+	// by Ollama's names, such as "num_ctx"; nil for none.
 	Dropped []string
 
-	PromptTokens int // tokens of the prompt that the model was given; 0 if the host did not say
-	Tokens       int // tokens in the answer, thinking included; of an incomplete one, the pieces that came
+	PromptTokens int // tokens of the prompt that the model evaluated; 0 if unknown
+	Tokens       int // tokens in the answer, thinking included; of an incomplete answer, the number of pieces
 
 	FirstPiece time.Duration // from sending the request to the first piece
 	Load       time.Duration // spent by the host to load the model
 	PromptEval time.Duration // spent on the prompt
-	Eval       time.Duration // spent on the answer; as seen from here if the host did not say
-	Total      time.Duration // from sending the request to its end, as seen from here
+	Eval       time.Duration // spent on the answer; measured here if the host did not report it
+	Total      time.Duration // from sending the request to the end of the answer, measured here
 }
 
 // CanonicalNames are the canonical names of models, in their order.
@@ -104,10 +103,10 @@ func CanonicalNames(models []Model) []string {
 	return names
 }
 
-// CanonicalModel gives a model the one name under which it is queued, cached and
-// counted: two names have the same if Ollama takes them for one model, as it does "x",
-// "X:latest" and "registry.ollama.ai/library/x". It compares names without regard to
-// case. What it takes for no name stays as it is, and so is nobody else's.
+// CanonicalModel is the one name under which a model is queued, cached and counted. It is
+// the same for all names that Ollama resolves to one model, such as "x", "X:latest" and
+// "registry.ollama.ai/library/x"; Ollama compares names without regard to case. A string
+// that is no valid name is returned unchanged.
 func CanonicalModel(name string) string {
 	n := model.ParseName(name)
 	if !n.IsValid() {

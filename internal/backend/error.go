@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// Class sorts failures by who is to blame. Each is an error, so that
-// errors.Is(err, backend.Overload) asks for the class of any wrapped *Error.
+// Class says who is to blame for a failure. Each is an error, so that
+// errors.Is(err, backend.Overload) tells the class of any wrapped *Error.
 type Class string
 
-// The classes, after what was seen of Ollama and of proxies in front of it.
+// The classes of failures that were observed of Ollama and of proxies in front of it.
 const (
-	// Transport: the host could not be reached, or left before it answered.
+	// Transport: the host could not be reached, or closed the connection before it answered.
 	Transport Class = "unreachable"
-	// Overload: the host is there and asks to be left alone for a while.
+	// Overload: the host is up and refuses requests for a while.
 	Overload Class = "overloaded"
-	// Server: the host failed, or its answer was cut or made no sense.
+	// Server: the host failed, or its answer was cut off or invalid.
 	Server Class = "failed"
-	// Crashed: the process that runs the model has died under the request. What else
-	// the host was asked of this model may never be answered.
+	// Crashed: the process that runs the model died during the request. Other requests
+	// for this model that the host was working on may never be answered.
 	Crashed Class = "the model crashed"
-	// NoRoom: the host's memory cannot hold the model, or not with the options asked.
+	// NoRoom: the host's memory cannot hold the model with the options of the request.
 	NoRoom Class = "no room for the model"
 	// ModelMissing: the host does not have the model.
 	ModelMissing Class = "model not found"
@@ -31,11 +31,12 @@ const (
 	// TooLarge: the answer takes more memory than answers are allowed. It says nothing
 	// about the host, and another would send as much.
 	TooLarge Class = "answer too large"
-	// Unauthorized: the host wants a key, or refused ours.
+	// Unauthorized: the host requires a key, or refused ours.
 	Unauthorized Class = "unauthorized"
-	// Request: the request is at fault, and would be on any host.
+	// Request: the request is invalid, and would be refused by any host.
 	Request Class = "bad request"
-	// Caller: the caller left, or its time ran out. It says nothing about the host.
+	// Caller: the caller cancelled the request, or its deadline passed. It says nothing
+	// about the host.
 	Caller Class = "given up by the caller"
 )
 
@@ -46,9 +47,9 @@ func (c Class) Error() string { return string(c) }
 type Error struct {
 	Host       string        // name of the host
 	Class      Class         // never empty
-	Status     int           // HTTP status that the host refused with; 0 if it did not
-	Message    string        // the host's own words, or ours where it had none
-	RetryAfter time.Duration // what the host asked for; 0 if nothing
+	Status     int           // HTTP status of a refusal; 0 if there was none
+	Message    string        // the host's message, or ours if it sent none
+	RetryAfter time.Duration // the delay that the host asked for; 0 for none
 	Err        error         // the cause, if there is one; never shown if it may name a URL
 }
 

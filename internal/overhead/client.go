@@ -14,8 +14,8 @@ import (
 	"ollama-mcp/internal/loadtest"
 )
 
-// A client speaks JSON-RPC, one message a line, for any number of callers at
-// once. It does as little as it can: what it spends, the server cannot have.
+// A client speaks JSON-RPC, one message a line, for any number of callers at once. It does
+// as little as possible: the processor time that it uses is not there for the server.
 type client struct {
 	calls atomic.Int64 // that were made by call
 
@@ -23,7 +23,7 @@ type client struct {
 	w       io.Writer
 	lastID  int
 	waiting map[int]chan message // by id
-	over    error                // why no more answers come; set once, before their channels are closed
+	over    error                // why no more answers will come; set once, before the channels are closed
 }
 
 // message is a line from the server; one with a method is not an answer.
@@ -40,7 +40,7 @@ func newClient(w io.Writer) *client {
 	return &client{w: w, waiting: make(map[int]chan message)}
 }
 
-// listen hands out answers until r ends, then tells all who still wait.
+// listen delivers answers until r ends, and then fails all requests that still wait.
 func (c *client) listen(r io.Reader) {
 	lines := bufio.NewReader(r)
 	for {
@@ -132,9 +132,9 @@ func (c *client) notify(method string) error {
 	return err
 }
 
-// ask asks a question through the server's tool. How many tokens there were stays
-// unknown, since the control does not say. An answer without text is an error: the
-// control makes one of what a host that refuses says.
+// ask asks a question through the server's tool. The number of tokens stays unknown, since
+// the control does not report it. An answer without text is an error: the control returns
+// one if the host refuses.
 func (c *client) ask(ctx context.Context, q loadtest.Question) (loadtest.Answer, error) {
 	type arguments struct {
 		Model  string `json:"model"`

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// What the host is asked and what it answers, a word for each piece.
+// The request, and the answer of the host, which has a piece for each word.
 const (
 	model  = "bench:latest"
 	prompt = "Why is the sky blue?"

@@ -31,15 +31,15 @@ import (
 
 func main() {
 	var p plan
-	flag.IntVar(&p.rounds, "rounds", 7, "`turns` that each takes")
-	flag.IntVar(&p.calls, "calls", 2000, "`calls` in one turn, shared by its callers")
-	flag.IntVar(&p.starts, "starts", 15, "`times` that each server is started")
-	flag.IntVar(&p.fieldCalls, "field-calls", 100_000, "`calls` to the host that is full; 0 leaves it out")
-	flag.StringVar(&p.ollama, "ollama", "", "`address` of a real Ollama to ask too")
-	flag.StringVar(&p.model, "model", "", "`model` to ask there")
+	flag.IntVar(&p.rounds, "rounds", 7, "number of `rounds`, in each of which every contender takes a turn")
+	flag.IntVar(&p.calls, "calls", 2000, "`calls` in one turn, of all callers together")
+	flag.IntVar(&p.starts, "starts", 15, "number of `starts` of each server")
+	flag.IntVar(&p.fullCalls, "full-calls", 100_000, "number of `calls` to the host that is full; 0 leaves it out")
+	flag.StringVar(&p.ollama, "ollama", "", "`address` of a real Ollama to measure too")
+	flag.StringVar(&p.model, "model", "", "`model` to use there")
 	flag.Parse()
 	if p.server = flag.Args(); !p.good() {
-		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-field-calls n] [-ollama URL -model NAME] SERVER [FLAG…]")
+		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME] SERVER [FLAG…]")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
@@ -59,14 +59,14 @@ type plan struct {
 	server                []string // command and arguments
 	rounds, calls, starts int
 
-	fieldCalls    int    // 0 where the field is left out
+	fullCalls     int    // 0 leaves the full host out
 	ollama, model string // empty where there is no real Ollama to ask
 
 	progress io.Writer // a terminal; nil for none
 }
 
 func (p plan) good() bool {
-	return len(p.server) > 0 && min(p.rounds, p.calls, p.starts) > 0 && p.fieldCalls >= 0 &&
+	return len(p.server) > 0 && min(p.rounds, p.calls, p.starts) > 0 && p.fullCalls >= 0 &&
 		(p.ollama == "") == (p.model == "")
 }
 
@@ -85,15 +85,15 @@ func run(ctx context.Context, p plan, w io.Writer) error {
 	if err := compare(ctx, commands, p, w); err != nil {
 		return err
 	}
-	if p.fieldCalls > 0 {
-		full := load{slots: 16, service: 50 * time.Millisecond, callers: 500, calls: p.fieldCalls, oneIn: 50, asideIn: 5, rounds: 5}
+	if p.fullCalls > 0 {
+		full := load{slots: 16, service: 50 * time.Millisecond, callers: 500, calls: p.fullCalls, singlePart: 50, otherPart: 5, rounds: 5}
 		if err := measureSlots(ctx, full, w, p.progress); err != nil {
 			return err
 		}
 	}
 	if p.ollama != "" {
-		// Four slots: an Ollama with OLLAMA_NUM_PARALLEL=4 only queues what is more.
-		return measureOllama(ctx, load{slots: 4, callers: 64, calls: 6400, oneIn: 10, asideIn: 1, rounds: 10}, commands, p, w)
+		// Four slots, as an Ollama with OLLAMA_NUM_PARALLEL=4 has.
+		return measureOllama(ctx, load{slots: 4, callers: 64, calls: 6400, singlePart: 10, otherPart: 1, rounds: 10}, commands, p, w)
 	}
 	return nil
 }

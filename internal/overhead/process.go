@@ -23,8 +23,8 @@ type process struct {
 	ready  time.Duration // from starting it until it had listed its tools
 }
 
-// start runs a server that asks the host at url. It has an empty environment
-// otherwise, so that nobody's settings take part.
+// start runs a server for the host at url. Its environment is otherwise empty, so that no
+// settings of the user take part.
 func start(ctx context.Context, command []string, url string) (*process, error) {
 	p := &process{cmd: exec.Command(command[0], command[1:]...), heard: make(chan struct{})}
 	p.cmd.Env = []string{"OLLAMA_HOST=" + url}
@@ -54,14 +54,13 @@ func start(ctx context.Context, command []string, url string) (*process, error) 
 	return p, nil
 }
 
-// close hangs up and waits for the process to end, which it is given five
-// seconds for.
+// close closes the input and waits for the process to end, for at most five seconds.
 func (p *process) close() {
 	_ = p.stdin.Close()
 	impatience := time.AfterFunc(5*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer impatience.Stop()
 	<-p.heard
-	_ = p.cmd.Wait() // how it ends is for tests of the server to judge
+	_ = p.cmd.Wait() // its exit status is a matter for the server's tests
 }
 
 // used is the processor time that the process has used so far. It is added up

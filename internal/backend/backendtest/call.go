@@ -12,7 +12,7 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// Call is a request for an answer or for vectors, as it arrived.
+// Call is a request for an answer or for vectors, as the host received it.
 type Call struct {
 	At      time.Time
 	Path    string // such as "/api/chat" or "/v1/chat/completions"
@@ -22,20 +22,20 @@ type Call struct {
 	Prompt  string         // the prompt, the content of the last message, or the first input
 	Options map[string]any // nil if there are none
 
-	// One of them is set, from a request in the OpenAI API with its text only.
+	// One of these is set; for a request in the OpenAI API, with its text only.
 	Generate *api.GenerateRequest
 	Chat     *api.ChatRequest
 	Embed    *api.EmbedRequest
 
-	text     string // all that the model reads, if it is to answer
+	text     string // all text of the prompt
 	keep     *api.Duration
 	truncate *bool
 
-	wantsUsage bool // tokens are to be counted, if it came in the OpenAI API
+	wantsUsage bool // a request in the OpenAI API asked for token counts
 }
 
-// readCall reads all of a request, without which the server would not notice
-// that the client leaves.
+// readCall reads a request to its end, without which the server would not notice that
+// the client disconnects.
 func readCall(r *http.Request) (Call, error) {
 	body, err := io.ReadAll(r.Body)
 	c := Call{At: time.Now(), Path: r.URL.Path, Header: r.Header, Body: body}
@@ -88,8 +88,8 @@ func (c *Call) readEmbed() error {
 	return err
 }
 
-// inputs are the texts of an embed request. As at Ollama, an empty text is none
-// if it comes alone, and one of several in a list.
+// inputs are the texts of an embed request. As at Ollama, an empty string alone is no
+// text, and in a list it is one.
 func (c *Call) inputs() []string {
 	switch in := c.Embed.Input.(type) {
 	case string:
@@ -106,7 +106,7 @@ func (c *Call) inputs() []string {
 	return nil
 }
 
-// loadsOnly reports whether a request is there to load or unload the model.
+// loadsOnly reports whether a request only loads or unloads the model.
 func (c *Call) loadsOnly() bool {
 	if isOpenAI(c.Path) {
 		return false
@@ -114,7 +114,7 @@ func (c *Call) loadsOnly() bool {
 	return c.Generate != nil && c.Generate.Prompt == "" || c.Chat != nil && len(c.Chat.Messages) == 0
 }
 
-// numCtx is the context that the call wants, in tokens.
+// numCtx is the context length of the call, in tokens.
 func (c *Call) numCtx(m Model) int {
 	if n, ok := c.Options["num_ctx"].(float64); ok && n > 0 {
 		return int(n)

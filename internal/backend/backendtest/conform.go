@@ -10,11 +10,10 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// Opener returns a backend of some kind that talks to a host. What it opens it
-// closes in t.Cleanup.
+// Opener returns a backend that talks to a host, and closes it in t.Cleanup.
 type Opener func(t *testing.T, host *Host) backend.Backend
 
-// API is what a backend asks hosts in.
+// API is the API that a backend speaks to a host.
 type API string
 
 // The APIs that a Host speaks.
@@ -23,17 +22,17 @@ const (
 	OpenAI API = "openai" // below /v1
 )
 
-// Conform checks what every kind of backend promises, over real sockets, and what
-// more those can that ask in Ollama's own API.
+// Conform checks the promises of every kind of backend, over real sockets, and the
+// further ones of backends that speak Ollama's own API.
 func Conform(t *testing.T, api API, open Opener) {
 	for _, p := range slices.Concat(promises, more[api]) {
 		t.Run(p.name, func(t *testing.T) { p.check(t, open) })
 	}
 }
 
-// ConformInBubble checks the same, and what takes time besides, in a synctest
-// bubble, where a goroutine that is left behind fails a check. The backend has
-// to reach the host through Dial.
+// ConformInBubble checks the same, and promises about time besides, in a synctest bubble,
+// where a goroutine that is left behind fails a check. The backend has to reach the host
+// through Dial.
 func ConformInBubble(t *testing.T, api API, open Opener) {
 	for _, p := range slices.Concat(promises, promisesInTime, more[api], moreInTime[api]) {
 		t.Run(p.name, func(t *testing.T) {
@@ -42,7 +41,7 @@ func ConformInBubble(t *testing.T, api API, open Opener) {
 	}
 }
 
-// promise is a sentence that every kind of backend makes true.
+// promise is a sentence that is true of every kind of backend.
 type promise struct {
 	name string
 	test func(t *testing.T, host *Host, b backend.Backend)
@@ -74,7 +73,7 @@ var promises = []promise{
 	{"a host that comes back is reached again", hostComesBack},
 }
 
-// promisesInTime take minutes, or ask for exact times.
+// promisesInTime take minutes, or require exact times.
 var promisesInTime = []promise{
 	{"a slow load is waited for", slowLoadIsWaitedFor},
 	{"times are told as they are seen from here", timesAreTold},
@@ -82,20 +81,20 @@ var promisesInTime = []promise{
 	{"a deadline ends the call, whatever the host does", deadlineEndsCall},
 }
 
-// more are promises that not every API has the words for.
+// more are promises that only some APIs can keep.
 var more = map[API][]promise{Ollama: {
 	{"a request arrives as it was made, but streamed", requestArrivesAsMade},
 	{"running models, description and version are told", runningIsTold},
 	{"an empty prompt loads the model", emptyPromptLoads},
-	{"blame is put right where the status misleads", blameIsPutRight},
+	{"a misleading status does not decide the class", blameIsPutRight},
 }}
 
-// moreInTime are those among them that ask for exact times.
+// moreInTime are those among them that require exact times.
 var moreInTime = map[API][]promise{Ollama: {
 	{"times are those that the host took", hostTimesAreTold},
 }}
 
-// askers are the ways to get an answer. A model says the prompt.
+// askers are the ways to get an answer. The model answers with the prompt.
 var askers = map[string]asker{"generate": generate, "chat": chat}
 
 type asker func(ctx context.Context, b backend.Backend, prompt string) (*backend.Answer, error)
@@ -113,7 +112,7 @@ func embedOne(ctx context.Context, b backend.Backend, prompt string) (*backend.A
 	return nil, err
 }
 
-// await fails the test unless the host comes to a state in reasonable time.
+// await waits for a state of the host, and fails the test if it does not come.
 func await(t *testing.T, host *Host, what string, until func(Stats) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

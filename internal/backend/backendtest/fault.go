@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// Fault spoils the answer to one request. It may call serve for what a healthy
-// host would answer.
+// Fault replaces the answer to one request. It may call serve for the answer of a
+// healthy host.
 type Fault func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc)
 
 // Busy is what Ollama answers when its queue is full.
 var Busy = Refuse(http.StatusServiceUnavailable, "server busy, please try again.  maximum pending requests exceeded")
 
-// Refuse answers with a status and an error, in the form of the API that was
-// asked. Headers follow as name and value in turn, such as "Retry-After", "7".
+// Refuse answers with a status and an error, in the form of the request's API. Headers
+// follow as name and value in turn, such as "Retry-After", "7".
 func Refuse(status int, text string, headers ...string) Fault {
 	return func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
 		body, _ := json.Marshal(errorBody(r.URL.Path, text)) // strings always can be
@@ -41,7 +41,7 @@ func Respond(status int, contentType, body string, headers ...string) Fault {
 // Garbage is an answer that is not JSON.
 var Garbage = Respond(http.StatusOK, "application/x-ndjson", "\x00\x01 {]\n")
 
-// HTML is the page of a proxy that took the answer's place.
+// HTML is the page of a proxy instead of an answer.
 var HTML = Respond(http.StatusOK, "text/html", "<!doctype html>\n<title>Welcome</title>\n")
 
 // Empty is an answer without a body.
@@ -131,7 +131,7 @@ func Undone(n int) Fault {
 	return after(n, func(http.ResponseWriter, *http.Request) {})
 }
 
-// after lets n pieces pass, calls then, and swallows the rest.
+// after lets n pieces pass, calls then, and discards the rest.
 func after(n int, then func(http.ResponseWriter, *http.Request)) Fault {
 	return func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
 		gate := &gate{ResponseWriter: w, left: n, then: func() { then(w, r) }}
@@ -171,7 +171,7 @@ func (g *gate) check() {
 	}
 }
 
-// faults are the faults that were ordered.
+// faults are the faults that tests have ordered.
 type faults struct {
 	down    bool
 	every   Fault // for all requests; nil: none
@@ -190,8 +190,7 @@ func (h *Host) FailWhen(choose func(Call) Fault) *Host {
 	return h.change(func() { h.faults.when = choose })
 }
 
-// Break spoils all requests, those for the version and lists included, until
-// Mend.
+// Break spoils all requests until Mend, those for the version and lists included.
 func (h *Host) Break(f Fault) *Host {
 	return h.change(func() { h.faults.every = f })
 }
@@ -207,7 +206,7 @@ func (h *Host) Down() *Host {
 	})
 }
 
-// Mend takes all faults back.
+// Mend removes all faults.
 func (h *Host) Mend() *Host {
 	return h.change(func() { h.faults = faults{} })
 }

@@ -4,7 +4,7 @@
 // It promises to speak Ollama's HTTP API as a real server does, word for word
 // where callers depend on the words, and below /v1 the OpenAI API, with slots, loads and speed that can be set
 // and faults that can be ordered, all of it also while it runs. It computes
-// nothing: what a model would say is up to the test.
+// nothing: the test decides what a model answers.
 //
 // A Host is reached through real sockets (Listen, Start) or, without a network
 // and thus inside a synctest bubble, through its Dial method.
@@ -65,10 +65,10 @@ func New(name string) *Host {
 	return h.Install(Model{Name: Tiny})
 }
 
-// Name is what the host is called.
+// Name is the name of the host.
 func (h *Host) Name() string { return h.name }
 
-// Reply is what a model says.
+// Reply is the answer of a model.
 type Reply struct {
 	Text       string         // sent word by word, one token each
 	Thinking   string         // sent before the text, likewise
@@ -76,11 +76,11 @@ type Reply struct {
 	DoneReason string         // empty: "stop", or "length" if num_predict cut the text
 }
 
-// keptCalls is how many calls a host remembers: enough for a test, and no leak
-// in a benchmark.
+// keptCalls is how many calls a host remembers: enough for a test, and no leak in a
+// benchmark.
 const keptCalls = 1000
 
-// Calls are the calls that came, oldest first; of very many only the latest.
+// Calls are the latest calls that arrived, oldest first.
 func (h *Host) Calls() []Call {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,13 +95,13 @@ type Stats struct {
 	MaxInFlight int
 	Working     int // of those in flight, that have a slot
 	Finished    int // ended by the host, well or badly
-	Left        int // ended by the client's leaving
+	Left        int // ended because the client disconnected
 	Loads       int // of a model into memory
 	Opened      int // connections
 	Open        int // connections still open
 
-	// Held is how long calls had slots, those together that have given theirs back.
-	// It is longer than the times that were set by what timers are late.
+	// Held is the total time for which finished calls had slots. Late timers make it longer
+	// than the times that were set.
 	Held time.Duration
 }
 
@@ -118,8 +118,7 @@ func (h *Host) Wait(ctx context.Context, until func(Stats) bool) error {
 	return h.wait(ctx, func() bool { return until(h.stats) })
 }
 
-// wait returns when ready says true, which is asked under the lock after every
-// change.
+// wait returns when ready returns true. It is called under the lock after every change.
 func (h *Host) wait(ctx context.Context, ready func() bool) error {
 	for {
 		h.mu.Lock()
@@ -140,7 +139,7 @@ func (h *Host) wait(ctx context.Context, ready func() bool) error {
 	}
 }
 
-// change changes the host under its lock and wakes all who wait for a change.
+// change changes the host under its lock and wakes all waiters.
 func (h *Host) change(f func()) *Host {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,13 +151,13 @@ func (h *Host) change(f func()) *Host {
 	return h
 }
 
-// Answer makes the host say text to everything.
+// Answer makes the host answer everything with text.
 func (h *Host) Answer(text string) *Host {
 	return h.AnswerWith(func(Call) Reply { return Reply{Text: text} })
 }
 
-// AnswerWith makes the host say what reply returns, which may be called from
-// many goroutines.
+// AnswerWith makes the host answer with the result of reply, which may be called from many
+// goroutines.
 func (h *Host) AnswerWith(reply func(Call) Reply) *Host {
 	return h.change(func() { h.reply = reply })
 }
@@ -176,7 +175,7 @@ func (h *Host) TokenTime(d time.Duration) *Host {
 	return h.change(func() { h.tokenTime = d })
 }
 
-// FirstTokenTime sets what the first token takes in addition.
+// FirstTokenTime sets how much longer the first token takes.
 func (h *Host) FirstTokenTime(d time.Duration) *Host {
 	return h.change(func() { h.firstWait = d })
 }
@@ -186,8 +185,8 @@ func (h *Host) LoadTime(d time.Duration) *Host {
 	return h.change(func() { h.loadTime = d })
 }
 
-// MaxLoaded sets how many models fit in memory: beyond it the one that was idle
-// the longest goes. 0 means any number.
+// MaxLoaded sets how many models fit in memory; 0 means any number. Beyond it, the least
+// recently used idle model is unloaded.
 func (h *Host) MaxLoaded(n int) *Host {
 	return h.change(func() { h.maxLoaded = n })
 }

@@ -179,6 +179,29 @@ func TestAnswerEndsAtNumPredict(t *testing.T) {
 	}
 }
 
+// slowWriter takes a millisecond for each piece, as a timer may that is late.
+type slowWriter struct{ http.ResponseWriter }
+
+func (w slowWriter) Flush() {
+	time.Sleep(time.Millisecond)
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+func TestLatePiecesDoNotMakeTheAnswerLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := backendtest.New("a").TokenTime(5 * time.Millisecond).FirstTokenTime(20 * time.Millisecond)
+		host.FailWhen(func(backendtest.Call) backendtest.Fault {
+			return func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) { serve(slowWriter{w}, r) }
+		})
+		began := time.Now()
+		_, err := say(t.Context(), host.Open(t), "tiny", "1 2 3 4 5 6 7 8 9 10")
+		// The pieces take 20 + 10 × 5 ms; the last of them and the end are a millisecond late each.
+		if took := time.Since(began); err != nil || took > 72*time.Millisecond {
+			t.Errorf("answered after %v, %v", took, err)
+		}
+	})
+}
+
 func TestPromptAboveTheContextIsCutUnlessTruncateIsOff(t *testing.T) {
 	b := backendtest.New("a").Answer("yes").Open(t)
 	req := &backend.GenerateRequest{Model: "tiny", Prompt: string(make([]byte, 1000)), Options: map[string]any{"num_ctx": 100}}

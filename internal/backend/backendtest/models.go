@@ -50,7 +50,7 @@ func (m Model) details() api.ModelDetails {
 	}
 }
 
-// resident is a model and what it is doing. The host's lock guards it.
+// resident is a model and its state in memory. The host's lock guards it.
 type resident struct {
 	Model
 	loaded  bool
@@ -64,9 +64,9 @@ func (r *resident) inMemory() bool {
 	return r.loaded && (r.users > 0 || time.Now().Before(r.expires))
 }
 
-// use loads a model unless it is loaded, and holds it there until release is
-// called. As at Ollama another num_ctx means another load, one model is loaded
-// at a time, and no model goes while it is used.
+// use loads a model unless it is loaded, and keeps it in memory until release is called.
+// As at Ollama, a different num_ctx requires another load, one model is loaded at a time,
+// and no model is unloaded while it is in use.
 func (h *Host) use(ctx context.Context, m *resident, numCtx int, keep time.Duration) (release func(), err error) {
 	ready := false
 	err = h.wait(ctx, func() bool {
@@ -113,8 +113,8 @@ func (h *Host) hostLoadTime() time.Duration {
 	return h.loadTime
 }
 
-// makeRoom reports whether m fits in memory, having unloaded an idle model for
-// it if need be. The lock is held.
+// makeRoom reports whether m fits in memory, after unloading an idle model for it if
+// necessary. The lock is held.
 func (h *Host) makeRoom(m *resident) bool {
 	others := slices.DeleteFunc(h.inMemory(), func(r *resident) bool { return r == m })
 	for h.maxLoaded > 0 && len(others) >= h.maxLoaded {
@@ -128,7 +128,7 @@ func (h *Host) makeRoom(m *resident) bool {
 	return true
 }
 
-// inMemory are the models in memory, the longest unused first. The lock is held.
+// inMemory returns the models in memory, least recently used first. The lock is held.
 func (h *Host) inMemory() []*resident {
 	var in []*resident
 	for _, r := range h.models {
@@ -185,6 +185,9 @@ func (m Model) show() api.ShowResponse {
 		Capabilities: capabilities,
 	}
 }
+
+// sleepUntil waits for a point in time, or for the end of the context.
+func sleepUntil(ctx context.Context, due time.Time) error { return sleep(ctx, time.Until(due)) }
 
 // sleep waits for d, or for the end of the context.
 func sleep(ctx context.Context, d time.Duration) error {

@@ -10,12 +10,12 @@ import (
 	"github.com/ollama/ollama/api"
 )
 
-// openAIPath is what the paths of the OpenAI API begin with.
+// openAIPath is the prefix of the OpenAI API's paths.
 const openAIPath = "/v1/"
 
 func isOpenAI(path string) bool { return strings.HasPrefix(path, openAIPath) }
 
-// readOpenAI understands as much of a request as the host acts on.
+// readOpenAI reads the parts of a request that the host supports.
 func (c *Call) readOpenAI() error {
 	var req struct {
 		Model    string
@@ -68,7 +68,7 @@ func (h *Host) openAIModels(w http.ResponseWriter) {
 	respond(w, http.StatusOK, map[string]any{"object": "list", "data": list})
 }
 
-// event sends a piece as the OpenAI API does: the last one in three events.
+// event sends a piece as the OpenAI API does; the last one takes three events.
 func (o *output) event(p piece) {
 	if o.w.Header().Get("Content-Type") == "" {
 		o.w.Header().Set("Content-Type", "text/event-stream")
@@ -87,7 +87,7 @@ func (o *output) event(p piece) {
 	fmt.Fprint(o.w, "data: [DONE]\n\n")
 }
 
-// deltas are what a piece adds to a message. A tool call comes in two parts.
+// deltas are the additions of a piece to a message. A tool call comes in two parts.
 func (o *output) deltas(p piece) []map[string]any {
 	if len(p.calls) == 0 {
 		return []map[string]any{{"role": "assistant", "content": p.text, "reasoning_content": p.thinking}}

@@ -13,10 +13,10 @@ import (
 	"github.com/ollama/ollama/api"
 )
 
-// tooLong is what Ollama's runners say about a prompt above the context.
+// tooLong is the message of Ollama's runners about a prompt that exceeds the context.
 const tooLong = "the input length exceeds the context length"
 
-// output is the answer to one call on its way.
+// output is the answer to one call.
 type output struct {
 	w         http.ResponseWriter
 	call      Call
@@ -41,12 +41,16 @@ func (o *output) text(ctx context.Context) {
 	}
 	reply := o.reply(o.call)
 	pieces, cut := o.pieces(reply)
-	if sleep(ctx, o.firstWait) != nil {
+	// Each piece has its point in time: were it a time after the one before, timers, which
+	// are late, would make the answer later with every piece.
+	due := time.Now().Add(o.firstWait)
+	if sleepUntil(ctx, due) != nil {
 		return
 	}
 	first := time.Now()
 	for _, p := range pieces {
-		if sleep(ctx, o.tokenTime) != nil {
+		due = due.Add(o.tokenTime)
+		if sleepUntil(ctx, due) != nil {
 			return
 		}
 		o.send(p)
@@ -142,13 +146,15 @@ func (o *output) send(p piece) {
 // vectors answers an embed request.
 func (o *output) vectors(ctx context.Context) {
 	got := api.EmbedResponse{Model: o.call.Model, Embeddings: [][]float32{}}
+	due := time.Now()
 	for _, text := range o.call.inputs() {
 		n, fits := o.promptTokens(text)
 		if !fits {
 			refuse(o.w, o.call.Path, http.StatusBadRequest, tooLong)
 			return
 		}
-		if sleep(ctx, o.tokenTime) != nil {
+		due = due.Add(o.tokenTime)
+		if sleepUntil(ctx, due) != nil {
 			return
 		}
 		got.PromptEvalCount += n
@@ -163,9 +169,9 @@ func (o *output) vectors(ctx context.Context) {
 	respond(o.w, http.StatusOK, got)
 }
 
-// embed gives texts that share words vectors that point the same way: the sum
-// of a random vector for each word, cut to the dimensions wanted (0: all) and
-// normalised.
+// embed returns a vector for a text, such that texts with common words have similar
+// vectors: the sum of a random vector for each word, cut to the dimensions wanted (0: all)
+// and normalised.
 func embed(text string, dimensions, wanted int) []float32 {
 	sum := make([]float64, dimensions)
 	for word := range strings.FieldsSeq(strings.ToLower(text)) {

@@ -65,7 +65,7 @@ func (h *Host) find(model string) *resident {
 	return h.models[backend.CanonicalModel(model)]
 }
 
-// call serves a request for an answer or for vectors, and keeps the books.
+// call serves a request for an answer or for vectors, and counts it.
 func (h *Host) call(w http.ResponseWriter, r *http.Request) {
 	c, err := readCall(r)
 	if err != nil {
@@ -97,7 +97,7 @@ func (h *Host) call(w http.ResponseWriter, r *http.Request) {
 	serve(w, r)
 }
 
-// work does what a model does, in a slot.
+// work answers a call, in a slot.
 func (h *Host) work(w http.ResponseWriter, r *http.Request, c Call) {
 	m := h.find(c.Model)
 	if m == nil {

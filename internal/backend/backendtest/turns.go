@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// turns lets a limited number in at a time, in the order in which they came.
+// turns admits a limited number of calls at a time, in the order of their arrival.
 type turns struct {
 	mu    sync.Mutex
 	limit int // 0: any number
@@ -14,7 +14,7 @@ type turns struct {
 	queue []chan struct{} // closed when its turn has come
 }
 
-// enter returns when it is the caller's turn; then leave must be called.
+// enter waits for the caller's turn. If it returns no error, leave must be called.
 func (t *turns) enter(ctx context.Context) error {
 	turn := make(chan struct{})
 	t.mu.Lock()
@@ -51,7 +51,7 @@ func (t *turns) setLimit(n int) {
 	t.admit()
 }
 
-// admit lets in whom the limit allows. The lock is held.
+// admit admits as many as the limit allows. The lock is held.
 func (t *turns) admit() {
 	for len(t.queue) > 0 && (t.limit <= 0 || t.in < t.limit) {
 		close(t.queue[0])

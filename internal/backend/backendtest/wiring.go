@@ -14,7 +14,7 @@ import (
 	"ollama-mcp/internal/backend/ollama"
 )
 
-// wiring is how a host is reached.
+// wiring serves a host over sockets and pipes.
 type wiring struct {
 	server  *http.Server
 	pipes   pipes
@@ -26,7 +26,7 @@ func newWiring(h *Host) *wiring {
 		server: &http.Server{
 			Handler:   http.HandlerFunc(h.serve),
 			ConnState: h.connState,
-			ErrorLog:  log.New(io.Discard, "", 0), // aborted connections are wanted here
+			ErrorLog:  log.New(io.Discard, "", 0), // tests abort connections on purpose
 		},
 		pipes: pipes{conns: make(chan net.Conn), closed: make(chan struct{})},
 	}
@@ -55,8 +55,8 @@ func (h *Host) Listen(t testing.TB) (url string) {
 	return url
 }
 
-// Open returns the host as a program sees it, through an ollama.Host that is
-// connected without a network. Both are closed when the test ends.
+// Open returns a backend for the host that is connected without a network. Both are
+// closed when the test ends.
 func (h *Host) Open(t testing.TB) *ollama.Host {
 	t.Helper()
 	client, err := ollama.New(ollama.Options{Name: h.name, DialContext: h.Dial})

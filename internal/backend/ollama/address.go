@@ -16,11 +16,11 @@ const (
 
 // ParseHost reads the address of a server in any form that Ollama takes in
 // OLLAMA_HOST: nothing at all, a name or IP address, either with a port, or a
-// URL with or without a path. Without a port it is 11434, but 80 or 443 in a
+// URL with or without a path. The default port is 11434, but 80 or 443 in a
 // URL. An address to listen on, such as 0.0.0.0, becomes the loopback address
 // under which that server is reached from here.
 //
-// Unlike Ollama it refuses what it cannot read, and it takes a user and
+// Unlike Ollama it rejects an address that it cannot read, and accepts a user and
 // password. Errors quote nothing, since they might quote the password.
 func ParseHost(s string) (*url.URL, error) {
 	s = strings.TrimSpace(strings.Trim(strings.TrimSpace(s), `"'`))

@@ -30,12 +30,12 @@ type chunk struct {
 	api.Metrics
 }
 
-// answer puts a streamed answer together.
+// answer sends a request and assembles the streamed answer.
 func (h *Host) answer(ctx context.Context, path string, in any, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	return h.conn.Stream(ctx, path, "application/x-ndjson", in, remote.Assemble(onPiece), read)
 }
 
-// read reads lines up to the one that says that it is the last.
+// read reads the lines of an answer up to the one with done: true.
 func read(a *remote.Assembly, lines *remote.Lines) error {
 	var c chunk
 	for !c.Done {
@@ -58,7 +58,7 @@ func read(a *remote.Assembly, lines *remote.Lines) error {
 	return nil
 }
 
-// readAny does what read does, and understands all of JSON.
+// readAny does the same as read, for lines in any form of JSON.
 func readAny(a *remote.Assembly, lines *remote.Lines) error {
 	limited := lineLimiter{r: lines, hold: a.Hold}
 	dec := json.NewDecoder(&limited)

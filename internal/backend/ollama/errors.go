@@ -18,8 +18,8 @@ func explain(status int, body []byte) (class backend.Class, said string) {
 	return classify(status, refusal.Error), refusal.Error
 }
 
-// classify sorts a refusal by its status and, where Ollama's status misleads, by
-// the host's words.
+// classify returns the class of a refusal by its status and, where Ollama's status
+// misleads, by its message.
 func classify(status int, said string) backend.Class {
 	switch status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
@@ -49,7 +49,7 @@ func classify(status int, said string) backend.Class {
 	return backend.Server
 }
 
-// What Ollama says with a status that puts the blame on the wrong side.
+// The beginnings of Ollama's messages that come with a misleading status.
 var (
 	crash = []string{
 		"an error was encountered while running the model", // with 200, as a rule
@@ -76,8 +76,8 @@ func startsWith(s string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
 }
 
-// isTooLong knows what Ollama's server, its runners and its cloud say about a
-// prompt that does not fit: "the input length exceeds the context length",
+// isTooLong recognizes the messages of Ollama's server, its runners and its cloud about
+// a prompt that does not fit: "the input length exceeds the context length",
 // "prompt too long; exceeded max context length by 7 tokens",
 // "request exceeds the available context size", "keep exceeds context".
 func isTooLong(said string) bool {

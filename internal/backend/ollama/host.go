@@ -1,9 +1,9 @@
-// Package ollama is a host that is an Ollama server.
+// Package ollama is the backend for hosts that are Ollama servers.
 //
 // It promises that an answer without an error is complete, that connections are
-// kept and used again, that a request ends with its context, and that errors
-// say in plain words what happened and never hold a key or password. It never
-// retries, queues or chooses: that is package pool.
+// reused and bounded, that a request ends with its context, and that errors say in
+// plain words what happened and never hold a key or password. It never retries, queues
+// or chooses: that is package pool.
 package ollama
 
 import (
@@ -21,10 +21,10 @@ import (
 
 // Options say where a host is and how to talk to it.
 type Options struct {
-	Name   string // what it is called in results and errors; empty: host:port of the URL
+	Name   string // in results and errors; empty: host:port of the URL
 	URL    string // address, in any form that ParseHost reads; empty: 127.0.0.1:11434
 	APIKey string // sent to this host only, as a bearer token; empty: none
-	CAFile string // PEM file of authorities trusted beside the system's; empty: none
+	CAFile string // PEM file of authorities trusted in addition to the system's; empty: none
 
 	Conns       int           // answers that the host is asked for at a time; further ones wait for a connection; 0: 64
 	DialTimeout time.Duration // to connect, and again for a TLS handshake; 0: 5 s
@@ -93,7 +93,7 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 		return nil, err
 	}
 	if want, ok := inputs(req.Input); ok && len(got.Embeddings) != want {
-		return nil, h.conn.Senseless(fmt.Sprintf("%d vectors for %d inputs", len(got.Embeddings), want))
+		return nil, h.conn.InvalidAnswer(fmt.Sprintf("%d vectors for %d inputs", len(got.Embeddings), want))
 	}
 	return &got, nil
 }
@@ -105,7 +105,7 @@ func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
 		return nil, err
 	}
 	if got.Models == nil { // no models would be an empty list
-		return nil, h.conn.Senseless("no list of models in the answer")
+		return nil, h.conn.InvalidAnswer("no list of models in the answer")
 	}
 	return got.Models, nil
 }
@@ -117,7 +117,7 @@ func (h *Host) Running(ctx context.Context) ([]backend.RunningModel, error) {
 		return nil, err
 	}
 	if got.Models == nil {
-		return nil, h.conn.Senseless("no list of models in the answer")
+		return nil, h.conn.InvalidAnswer("no list of models in the answer")
 	}
 	return got.Models, nil
 }
@@ -129,7 +129,7 @@ func (h *Host) Show(ctx context.Context, model string) (*backend.ModelInfo, erro
 		return nil, err
 	}
 	if got.ModelInfo == nil && got.Capabilities == nil && got.Template == "" {
-		return nil, h.conn.Senseless("no description of the model in the answer")
+		return nil, h.conn.InvalidAnswer("no description of the model in the answer")
 	}
 	return &got, nil
 }
@@ -141,12 +141,12 @@ func (h *Host) Version(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if got.Version == "" {
-		return "", h.conn.Senseless("no version in the answer")
+		return "", h.conn.InvalidAnswer("no version in the answer")
 	}
 	return got.Version, nil
 }
 
-// inputs is how many texts an embed request holds, if that can be told.
+// inputs is the number of texts in an embed request, if its type is known.
 func inputs(input any) (int, bool) {
 	switch in := input.(type) {
 	case string:

@@ -11,8 +11,8 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// complaint is what a server says is wrong.
-type complaint struct {
+// apiError is the error in a server's response.
+type apiError struct {
 	message string
 	kind    string // of error, such as "invalid_request_error"; may be empty
 	code    string // such as "context_length_exceeded", or the status again; may be empty
@@ -23,12 +23,12 @@ func explain(status int, body []byte) (class backend.Class, said string) {
 	if c, ok := parse(body); ok {
 		return c.class(status), c.message
 	}
-	return (&complaint{}).class(status), string(body)
+	return (&apiError{}).class(status), string(body)
 }
 
-// midway is the error that a server sends in the place of an event. The status
-// has gone out by then, but some give it as the code.
-func midway(data []byte) error {
+// streamError is the error that a server sends in the place of an event. The HTTP status
+// has been sent by then, but some servers send it as the code.
+func streamError(data []byte) error {
 	c, _ := parse(data)
 	status, err := strconv.Atoi(c.code)
 	if err != nil || status < 400 || status > 599 {
@@ -37,10 +37,10 @@ func midway(data []byte) error {
 	return &backend.Error{Class: c.class(status), Message: cmp.Or(c.message, c.code, c.kind)}
 }
 
-// parse reads an error in the forms that there are: {"error": {"message": …}} of
+// parse reads an error in any of the known forms: {"error": {"message": …}} of
 // OpenAI and most others, in a list at Gemini's, {"error": "…"}, {"message": …} of
 // older vLLM, {"detail": "…"} of servers written with FastAPI.
-func parse(body []byte) (c complaint, ok bool) {
+func parse(body []byte) (c apiError, ok bool) {
 	var list []json.RawMessage
 	if json.Unmarshal(body, &list) == nil && len(list) > 0 {
 		body = list[0]
@@ -64,7 +64,7 @@ func parse(body []byte) (c complaint, ok bool) {
 	if json.Unmarshal(body, &inner) != nil {
 		return c, false
 	}
-	c = complaint{inner.Message, word(inner.Type), word(inner.Code)}
+	c = apiError{inner.Message, word(inner.Type), word(inner.Code)}
 	return c, c.message != ""
 }
 
@@ -77,16 +77,16 @@ func word(v any) string {
 	return ""
 }
 
-// class sorts a complaint by what it says of itself, then by the status, and where
-// that says little by its words.
-func (c *complaint) class(status int) backend.Class {
+// class is found by the error's own code, then by the status, and where that says little
+// by the message.
+func (c *apiError) class(status int) backend.Class {
 	switch {
 	case c.code == "context_length_exceeded", c.kind == "exceed_context_size_error":
 		return backend.TooLong
 	case c.code == "model_not_found":
 		return backend.ModelMissing
 	case c.code == "insufficient_quota", c.kind == "insufficient_quota", status == http.StatusPaymentRequired:
-		// With 429 at OpenAI; but waiting cures nothing, somebody has to pay.
+		// OpenAI sends it with 429, but waiting does not help: somebody has to pay.
 		return backend.Unauthorized
 	}
 	const overloaded = 529 // of Anthropic
@@ -95,7 +95,7 @@ func (c *complaint) class(status int) backend.Class {
 		return backend.Overload
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return backend.Unauthorized
-	case http.StatusMethodNotAllowed, http.StatusRequestTimeout, 499: // 499: it gave up by itself
+	case http.StatusMethodNotAllowed, http.StatusRequestTimeout, 499: // 499: the server gave up by itself
 		return backend.Server
 	}
 	message := strings.ToLower(c.message)
@@ -104,7 +104,7 @@ func (c *complaint) class(status int) backend.Class {
 		return backend.TooLong
 	case status < 500 && isMissing(message):
 		return backend.ModelMissing
-	case status == http.StatusNotFound: // no such page: the URL is wrong
+	case status == http.StatusNotFound: // no such path: the URL is wrong
 		return backend.Server
 	case status >= 400 && status < 500:
 		return backend.Request
@@ -112,8 +112,8 @@ func (c *complaint) class(status int) backend.Class {
 	return backend.Server
 }
 
-// isTooLong knows what servers say, in lower case, about a prompt that does not
-// fit: "this model's maximum context length is …" (OpenAI, vLLM), "exceeds the
+// isTooLong recognizes the messages of servers, in lower case, about a prompt that does
+// not fit: "this model's maximum context length is …" (OpenAI, vLLM), "exceeds the
 // available context size" (llama.cpp), "greater than the context length" (LM
 // Studio), "exceed context window of …" (llama-cpp-python), "exceeds the context
 // length" (Ollama), "input token count … exceeds" (Gemini), "prompt is too long"

@@ -1,10 +1,10 @@
-// Package openai is a host that has the OpenAI API: OpenAI itself, vLLM, the
-// server of llama.cpp, LM Studio, Ollama below /v1.
+// Package openai is the backend for servers with the OpenAI API: OpenAI itself, vLLM,
+// the server of llama.cpp, LM Studio, Ollama below /v1.
 //
-// It promises what every kind of host does, and that no option is left out in
-// silence: what the API has no word for is named in the answer. It never retries,
-// queues or chooses: that is package pool. Whether a prompt that does not fit is
-// refused is up to the server: all are known to, but Ollama, which cuts it.
+// It promises the same as every backend, and that no option is dropped silently: the
+// answer names those that the API does not support. It never retries, queues or chooses:
+// that is package pool. Whether a prompt that does not fit is refused is up to the
+// server: all known ones refuse it but Ollama, which truncates it.
 package openai
 
 import (
@@ -24,10 +24,10 @@ import (
 
 // Options say where a host is and how to talk to it.
 type Options struct {
-	Name   string // what it is called in results and errors; empty: host:port of the URL
-	URL    string // what the paths of the API are added to, such as https://api.openai.com/v1
+	Name   string // in results and errors; empty: host:port of the URL
+	URL    string // prefix of the API's paths, such as https://api.openai.com/v1
 	Key    string // sent to this host only, as a bearer token; empty: none
-	CAFile string // PEM file of authorities trusted beside the system's; empty: none
+	CAFile string // PEM file of authorities trusted in addition to the system's; empty: none
 
 	Conns int // answers that the server is asked for at a time; further ones wait for a connection; 0: 64
 
@@ -41,8 +41,8 @@ type Options struct {
 
 // Host is a server that has the OpenAI API. It implements backend.Backend.
 type Host struct {
-	conn *remote.Client
-	most string // what the API calls num_predict
+	conn      *remote.Client
+	maxTokens string // the parameter that is num_predict at Ollama
 }
 
 var _ backend.Backend = (*Host)(nil)
@@ -65,7 +65,7 @@ func New(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Host{conn: c, most: wordForMost(base.Hostname())}, nil
+	return &Host{conn: c, maxTokens: maxTokensParameter(base.Hostname())}, nil
 }
 
 // parseURL reads the base of an API. Errors quote nothing, since the URL might
@@ -108,7 +108,7 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 	}
 	vectors, err := got.inOrder(req.Input)
 	if err != nil {
-		return nil, h.conn.Senseless(err.Error())
+		return nil, h.conn.InvalidAnswer(err.Error())
 	}
 	return &backend.EmbedResponse{
 		Model: cmp.Or(got.Model, req.Model), Embeddings: vectors,
@@ -130,7 +130,7 @@ func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
 		return nil, err
 	}
 	if got.Data == nil && got.Object != "list" { // Ollama's list of no models has no data
-		return nil, h.conn.Senseless("no list of models in the answer")
+		return nil, h.conn.InvalidAnswer("no list of models in the answer")
 	}
 	models := make([]backend.Model, len(got.Data))
 	for i, m := range got.Data {

@@ -10,12 +10,12 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// message is one of a chat.
+// message is one message of a chat.
 type message struct {
 	Role       string     `json:"role"`
-	Content    any        `json:"content"` // a text or parts; nil where tool calls say it all
+	Content    any        `json:"content"` // a text or parts; nil if there are only tool calls
 	ToolCalls  []toolCall `json:"tool_calls,omitempty"`
-	ToolCallID string     `json:"tool_call_id,omitempty"` // which call a result is of
+	ToolCallID string     `json:"tool_call_id,omitempty"` // the call that a result belongs to
 }
 
 type toolCall struct {
@@ -27,9 +27,9 @@ type toolCall struct {
 	} `json:"function"`
 }
 
-// messages puts a chat into the API's words. There a result belongs to a call by
-// its id, where Ollama's may go by the tool's name. A call without an id gets one
-// that says where it stands, so that the same chat is always the same request.
+// messages converts a chat to the API's form. There a result refers to its call by id,
+// where Ollama's may use the tool's name. A call without an id gets one made of its
+// position, so that the same chat always makes the same request.
 func messages(chat []backend.Message) []message {
 	var open []toolCall // that have no result yet
 	out := make([]message, len(chat))
@@ -48,8 +48,8 @@ func messages(chat []backend.Message) []message {
 	return out
 }
 
-// answered is the id of the call that a result is of, and the calls that are open
-// yet. It is empty if no call is open, which is for the server to refuse.
+// answered returns the id of the call that a result belongs to, and the calls that are
+// still open. The id is empty if there is no such call, which the server will refuse.
 func answered(result backend.Message, open []toolCall) (id string, rest []toolCall) {
 	at := slices.IndexFunc(open, func(c toolCall) bool {
 		if result.ToolCallID != "" {

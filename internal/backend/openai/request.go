@@ -16,8 +16,8 @@ import (
 // there or not.
 type request map[string]any
 
-// words are the options that the API has, by Ollama's names for them.
-var words = map[string]string{
+// parameters are the options that the API supports, by Ollama's names.
+var parameters = map[string]string{
 	"temperature":       "temperature",
 	"top_p":             "top_p",
 	"seed":              "seed",
@@ -26,10 +26,10 @@ var words = map[string]string{
 	"frequency_penalty": "frequency_penalty",
 }
 
-// wordForMost is what a server calls num_predict. OpenAI refuses the old name for
-// its newer models; others, among them forks of llama.cpp, ignore the new name and
-// would write without end.
-func wordForMost(host string) string {
+// maxTokensParameter is a server's name for num_predict. OpenAI refuses the old name for
+// its newer models; other servers, among them forks of llama.cpp, ignore the new name and
+// would generate without limit.
+func maxTokensParameter(host string) string {
 	if host == "api.openai.com" || strings.HasSuffix(host, ".openai.azure.com") {
 		return "max_completion_tokens"
 	}
@@ -49,7 +49,7 @@ func (h *Host) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(
 	var dropped []string
 	sent.format(req.Format)
 	dropped = sent.think(dropped, req.Think)
-	dropped = sent.options(dropped, h.most, req.Options)
+	dropped = sent.options(dropped, h.maxTokens, req.Options)
 	return h.answer(ctx, "/chat/completions", sent, dropped, onPiece)
 }
 
@@ -78,7 +78,7 @@ func (h *Host) Generate(ctx context.Context, req *backend.GenerateRequest, onPie
 	return got, err
 }
 
-// complete asks for what follows a text.
+// complete requests the continuation of a text.
 func (h *Host) complete(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	if len(req.Images) > 0 {
 		return nil, h.conn.BadRequest("the OpenAI API takes no images with a raw prompt or a suffix")
@@ -109,17 +109,17 @@ func (h *Host) answer(ctx context.Context, path string, sent request, dropped []
 	return h.conn.Stream(ctx, path, "text/event-stream", sent, a, read)
 }
 
-// options adds the options that the API has, and those that it has not to dropped.
-func (r request) options(dropped []string, most string, options map[string]any) []string {
+// options sets the options that the API supports, and appends the others to dropped.
+func (r request) options(dropped []string, maxTokens string, options map[string]any) []string {
 	var missing []string
 	for name, value := range options {
 		if name == "num_predict" {
-			// Below 1 it is without a limit, which is to say nothing.
+			// A value below 1 means no limit, which is the default.
 			if n, err := strconv.ParseFloat(fmt.Sprint(value), 64); err != nil || n >= 1 {
-				r[most] = value
+				r[maxTokens] = value
 			}
-		} else if word, ok := words[name]; ok {
-			r[word] = value
+		} else if parameter, ok := parameters[name]; ok {
+			r[parameter] = value
 		} else {
 			missing = append(missing, name)
 		}
@@ -128,8 +128,8 @@ func (r request) options(dropped []string, most string, options map[string]any) 
 	return append(dropped, missing...)
 }
 
-// format asks for JSON, of any kind or after a schema. Not strict: that refuses
-// schemas that leave anything open, which Ollama takes.
+// format requests JSON, of any kind or conforming to a schema. It is not strict mode, which
+// rejects schemas that leave anything open; Ollama accepts those.
 func (r request) format(format json.RawMessage) {
 	switch string(format) {
 	case "", "null", `""`:
@@ -141,8 +141,8 @@ func (r request) format(format json.RawMessage) {
 	}
 }
 
-// think asks for low, medium or high effort. The API has no way to just switch
-// thinking on or off.
+// think requests low, medium or high effort. The API has no way to just switch thinking
+// on or off.
 func (r request) think(dropped []string, think *backend.ThinkValue) []string {
 	if think == nil {
 		return dropped

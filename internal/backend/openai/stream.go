@@ -34,17 +34,17 @@ type usage struct {
 	CompletionTokens int `json:"completion_tokens"`
 }
 
-// reading is an answer that is being read.
+// reading is the state of an answer that is being read.
 type reading struct {
 	*remote.Assembly
 	finish string // why the model stopped; empty until it says so
-	done   bool   // nothing more is to come
-	usage  *usage // nil until the host tells
+	done   bool   // the end mark has been read
+	usage  *usage // nil until the server reports it
 	calls  []*call
 }
 
-// read reads an answer to its end, which is [DONE], or the end of the body where
-// the model has said why it stopped. An answer with neither is cut.
+// read reads an answer to its end, which is [DONE], or the end of the body after a
+// finish_reason. An answer with neither was cut off.
 func read(a *remote.Assembly, lines *remote.Lines) error {
 	r := reading{Assembly: a}
 	var limit *time.Timer
@@ -59,8 +59,8 @@ func read(a *remote.Assembly, lines *remote.Lines) error {
 		if err := r.line(line); err != nil {
 			return err
 		}
-		if r.finish != "" && limit == nil { // the tokens are told next, or never
-			limit = time.AfterFunc(remote.Patience, func() { lines.Close() })
+		if r.finish != "" && limit == nil { // the token counts come next, or never
+			limit = time.AfterFunc(remote.DrainTimeout, func() { lines.Close() })
 			defer limit.Stop()
 		}
 	}
@@ -76,7 +76,7 @@ func (r *reading) line(line []byte) error {
 		return nil
 	case "[DONE]":
 		r.done = true
-		if r.finish == "" && r.Pieces() > 0 { // else there is no answer to be at its end
+		if r.finish == "" && r.Pieces() > 0 { // without any, there was no answer
 			r.finish = "stop"
 		}
 		return nil
@@ -85,14 +85,14 @@ func (r *reading) line(line []byte) error {
 	}
 }
 
-// payload is what a line of an event stream holds for us. A line that is of no
-// such stream is taken as it is: it may be an error in JSON.
+// payload is the data in a line of an event stream. A line that belongs to no event
+// stream is returned as it is: it may be an error in JSON.
 func payload(line []byte) []byte {
 	field, value, _ := bytes.Cut(line, []byte(":"))
 	switch string(field) {
 	case "data":
 		return bytes.TrimSpace(value)
-	case "", "event", "id", "retry": // "" is a comment, which some send to be heard from
+	case "", "event", "id", "retry": // "" is a comment, which some servers send to keep the connection alive
 		return nil
 	}
 	return bytes.TrimSpace(line)
@@ -105,13 +105,13 @@ func (r *reading) add(data []byte) error {
 		return err
 	}
 	if len(c.Error) > 0 && string(c.Error) != "null" {
-		return midway(data)
+		return streamError(data)
 	}
 	if c.Usage != nil {
 		r.usage = c.Usage
 	}
 	for _, choice := range c.Choices {
-		if choice.Index != 0 { // one answer was asked for
+		if choice.Index != 0 { // only one answer was requested
 			continue
 		}
 		d := &choice.Delta
@@ -146,10 +146,10 @@ func (r *reading) end() error {
 		got.PromptTokens, got.Tokens = r.usage.PromptTokens, r.usage.CompletionTokens
 	}
 	for _, c := range r.calls {
-		whole, err := c.whole()
+		complete, err := c.complete()
 		switch {
 		case err == nil:
-			got.ToolCalls = append(got.ToolCalls, whole)
+			got.ToolCalls = append(got.ToolCalls, complete)
 		case r.finish != "length": // then the last call is cut, as the reason says
 			return err
 		}

@@ -16,15 +16,15 @@ type fragment struct {
 	} `json:"function"`
 }
 
-// call is a tool call on its way.
+// call is a tool call that is arriving in fragments.
 type call struct {
 	index     int
 	id, name  string
-	arguments []byte // JSON, as far as it has come
+	arguments []byte // JSON, as far as it has arrived
 }
 
-// addTo adds the fragment to the call that it is of, or begins one. Calls go by
-// their index; Gemini gives all the same, and an id to each.
+// addTo adds the fragment to the call that it belongs to, or begins a new one. Calls are
+// told apart by index; Gemini gives all of them the same index, and an id to each.
 func (f *fragment) addTo(calls []*call) []*call {
 	at := len(calls) - 1
 	for at >= 0 && calls[at].index != f.Index {
@@ -43,14 +43,14 @@ func (f *fragment) addTo(calls []*call) []*call {
 	return calls
 }
 
-func (c *call) whole() (backend.ToolCall, error) {
-	whole := backend.ToolCall{ID: c.id}
-	whole.Function.Index, whole.Function.Name = c.index, c.name
+func (c *call) complete() (backend.ToolCall, error) {
+	complete := backend.ToolCall{ID: c.id}
+	complete.Function.Index, complete.Function.Name = c.index, c.name
 	if len(c.arguments) == 0 {
-		return whole, nil
+		return complete, nil
 	}
-	if json.Unmarshal(c.arguments, &whole.Function.Arguments) != nil {
-		return whole, &backend.Error{Class: backend.Server, Message: "the arguments of the tool call " + c.name + " are not a JSON object"}
+	if json.Unmarshal(c.arguments, &complete.Function.Arguments) != nil {
+		return complete, &backend.Error{Class: backend.Server, Message: "the arguments of the tool call " + c.name + " are not a JSON object"}
 	}
-	return whole, nil
+	return complete, nil
 }

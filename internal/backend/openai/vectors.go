@@ -12,7 +12,8 @@ type embeddings struct {
 	Usage usage
 }
 
-// inOrder are the vectors in the order of the inputs, if there is one for each.
+// inOrder returns the vectors in the order of the inputs, or an error unless there is one
+// for each.
 func (e *embeddings) inOrder(input any) ([][]float32, error) {
 	want := 1
 	switch in := input.(type) {

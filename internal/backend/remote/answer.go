@@ -9,9 +9,8 @@ import (
 
 // Assembly puts a streamed answer together.
 type Assembly struct {
-	// Answer is what will be returned. Text, thoughts and the times that are seen from
-	// here are filled in by the Assembly; the rest is for the function that reads the
-	// answer.
+	// Answer is the answer to return. The Assembly fills in text, thinking and the times
+	// that are measured here; the rest is for the function that reads the answer.
 	Answer backend.Answer
 
 	began   time.Time
@@ -27,7 +26,7 @@ func Assemble(onPiece func(backend.Piece)) *Assembly {
 	return &Assembly{onPiece: onPiece, began: time.Now()}
 }
 
-// Add adds what came in one piece: text, thoughts, tool calls, or several of them. It
+// Add adds the content of one piece: text, thinking, tool calls, or several of them. It
 // fails with class backend.TooLarge if there is no memory for it.
 func (a *Assembly) Add(text, thinking string, calls ...backend.ToolCall) error {
 	if text == "" && thinking == "" && len(calls) == 0 {
@@ -63,7 +62,7 @@ func (a *Assembly) write(b *strings.Builder, s string) error {
 	return nil
 }
 
-// Hold takes memory for what is kept of the answer beside its text, such as tool calls.
+// Hold takes memory for a part of the answer other than its text, such as tool calls.
 // It fails with class backend.TooLarge if there is none.
 func (a *Assembly) Hold(bytes int) error { return a.account.hold(bytes) }
 
@@ -88,7 +87,7 @@ func (a *Assembly) Result(complete bool) *backend.Answer {
 	case !complete && a.pieces == 0:
 		return nil
 	case !complete:
-		// The host would have counted at the end. A piece is a token, or nearly so.
+		// The host reports the number of tokens only at the end. A piece is about a token.
 		got.DoneReason, got.Tokens, got.Eval = "", a.pieces, 0
 	}
 	if got.Eval == 0 && a.pieces > 0 {

@@ -154,7 +154,7 @@ func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, sent)
 	if err != nil {
-		return c.unanswered(ctx, err)
+		return c.transportError(ctx, err)
 	}
 	req.Header.Set("Accept", accept)
 	if in != nil {
@@ -167,7 +167,7 @@ func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path
 	// would take a prompt, and perhaps a key, to a host that nobody configured.
 	resp, err := via.RoundTrip(req)
 	if err != nil {
-		return c.unanswered(ctx, err)
+		return c.transportError(ctx, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -175,19 +175,19 @@ func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path
 	}
 	body := http.MaxBytesReader(nil, resp.Body, maxAnswer)
 	if pieces, err := read(body); err != nil {
-		return c.broken(ctx, err, pieces)
+		return c.answerError(ctx, err, pieces)
 	}
 	drain(body)
 	return nil
 }
 
-// Patience is how long a body may go on after the last line that matters.
-const Patience = time.Second
+// DrainTimeout limits how long a body is read after the last line that matters.
+const DrainTimeout = time.Second
 
 // drain reads the rest of a body, so that its connection can be reused, but neither
 // for long nor much: beyond that a new connection is cheaper.
 func drain(body io.ReadCloser) {
-	timer := time.AfterFunc(Patience, func() { body.Close() })
+	timer := time.AfterFunc(DrainTimeout, func() { body.Close() })
 	defer timer.Stop()
 	io.Copy(io.Discard, io.LimitReader(body, maxErrorBody)) // an error costs the connection, and nothing else
 }

@@ -14,7 +14,8 @@ import (
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// dialer gives dial, or one of its own, a time limit and errors in plain words.
+// dialer returns dial, or a dial function of the network if it is nil, with a timeout and
+// errors in plain words.
 func dialer(dial dialFunc, timeout time.Duration) dialFunc {
 	if dial == nil {
 		dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
@@ -33,7 +34,7 @@ func dialer(dial dialFunc, timeout time.Duration) dialFunc {
 	}
 }
 
-// dialError is a connection that could not be made.
+// dialError is the error of a connection that could not be made.
 type dialError struct {
 	words string
 	err   error
@@ -42,7 +43,7 @@ type dialError struct {
 func (e *dialError) Error() string { return e.words }
 func (e *dialError) Unwrap() error { return e.err }
 
-// dialWords is the innermost cause, which names no address.
+// dialWords is the innermost cause of an error, which contains no address.
 func dialWords(err error) string {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		return dns.Err
@@ -53,8 +54,8 @@ func dialWords(err error) string {
 	return err.Error()
 }
 
-// roots are the system's authorities and those in a PEM file; nil, which means
-// the system's, if there is no file.
+// roots are the system's certificate authorities and those in a PEM file; nil, which
+// means the system's, if there is no file.
 func roots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
@@ -73,9 +74,9 @@ func roots(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// IsLocal reports whether a host is of the kind that no proxy leads to: this
-// machine, a private address, a name without a domain, or one in a domain that
-// is reserved for private networks.
+// IsLocal reports whether a host is not reached through a proxy: it is this machine, has
+// a private address, a name without a domain, or one in a domain that is reserved for
+// private networks.
 func IsLocal(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast()

@@ -12,17 +12,17 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// unanswered explains an error of the transport: the request got no answer.
-func (c *Client) unanswered(ctx context.Context, err error) error {
-	if gone := c.callerGone(ctx); gone != nil {
+// transportError explains an error of the transport: the request got no answer.
+func (c *Client) transportError(ctx context.Context, err error) error {
+	if gone := c.callerError(ctx); gone != nil {
 		return gone
 	}
 	return &backend.Error{Host: c.name, Class: backend.Transport, Message: transportWords(err), Err: cause(err)}
 }
 
-// broken explains an answer with status 200 that ended badly after some pieces.
-func (c *Client) broken(ctx context.Context, err error, pieces int) error {
-	if gone := c.callerGone(ctx); gone != nil {
+// answerError explains an answer with status 200 that failed after some pieces.
+func (c *Client) answerError(ctx context.Context, err error, pieces int) error {
+	if gone := c.callerError(ctx); gone != nil {
 		return gone
 	}
 	if said, ok := errors.AsType[*backend.Error](err); ok {
@@ -52,10 +52,10 @@ func (c *Client) broken(ctx context.Context, err error, pieces int) error {
 
 // refusal explains an answer with a status other than 200.
 func (c *Client) refusal(ctx context.Context, resp *http.Response) error {
-	timer := time.AfterFunc(Patience, func() { resp.Body.Close() })
+	timer := time.AfterFunc(DrainTimeout, func() { resp.Body.Close() })
 	defer timer.Stop()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // half of it says enough
-	if gone := c.callerGone(ctx); gone != nil {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // a part of it is enough
+	if gone := c.callerError(ctx); gone != nil {
 		return gone
 	}
 	e := &backend.Error{Host: c.name, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header)}
@@ -68,19 +68,19 @@ func (c *Client) refusal(ctx context.Context, resp *http.Response) error {
 	return e
 }
 
-// Senseless is an answer that was understood and cannot be right.
-func (c *Client) Senseless(what string) error {
-	return &backend.Error{Host: c.name, Class: backend.Server, Message: what}
+// InvalidAnswer is the error of an answer that could be decoded and cannot be right.
+func (c *Client) InvalidAnswer(why string) error {
+	return &backend.Error{Host: c.name, Class: backend.Server, Message: why}
 }
 
-// BadRequest is a request that is at fault, as was seen before it was sent.
-func (c *Client) BadRequest(what string) error {
-	return &backend.Error{Host: c.name, Class: backend.Request, Message: what}
+// BadRequest is the error of a request that was found to be invalid before it was sent.
+func (c *Client) BadRequest(why string) error {
+	return &backend.Error{Host: c.name, Class: backend.Request, Message: why}
 }
 
-// callerGone is the error of a request whose context has ended, whatever the
-// network made of it; nil while the caller waits.
-func (c *Client) callerGone(ctx context.Context) error {
+// callerError is the error of a request whose context has ended, whichever error the
+// network returned for it; nil while the context is alive.
+func (c *Client) callerError(ctx context.Context) error {
 	err := ctx.Err()
 	// A connection's own deadline, taken from the context, may fire just before it.
 	if deadline, ok := ctx.Deadline(); err == nil && ok && !time.Now().Before(deadline) {
@@ -101,8 +101,8 @@ func notJSON(err error) bool {
 	return syntax || kind
 }
 
-// cause is err for errors.Is, unless it would pass for the end of a context
-// that has not ended: timeouts of the network call themselves DeadlineExceeded.
+// cause is err, to be found by errors.Is, unless it looks like the end of a context that
+// has not ended: timeouts of the network are DeadlineExceeded too.
 func cause(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return nil

@@ -18,13 +18,13 @@ type Lines struct {
 	max  int                   // bytes of a line
 
 	buf   []byte
-	last  int   // where the line begins that was returned last
-	begin int   // where the next line begins
-	end   int   // where ends what has been read
+	last  int   // start of the line that was returned last
+	begin int   // start of the next line
+	end   int   // end of the bytes that have been read
 	err   error // of the last read
 }
 
-// buffers are for lines of the usual length, and for several of them at a time.
+// buffers hold lines of the usual length, several at a time.
 var buffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 
 // NewLines returns the lines of a body. A line has at most max bytes.
@@ -71,7 +71,7 @@ func (l *Lines) take(length, lineEnd int) ([]byte, error) {
 	return line, nil
 }
 
-// read reads what has arrived, behind what has been read already.
+// read appends the bytes that have arrived to the buffer.
 func (l *Lines) read() error {
 	if l.begin > 0 {
 		copy(l.buf, l.buf[l.begin:l.end])
@@ -94,7 +94,7 @@ func (l *Lines) read() error {
 // Unread puts the last line back, to be read again.
 func (l *Lines) Unread() { l.begin = l.last }
 
-// Read reads on without regard to lines.
+// Read reads the rest of the body without regard to lines.
 func (l *Lines) Read(p []byte) (int, error) {
 	if l.begin < l.end {
 		n := copy(p, l.buf[l.begin:l.end])

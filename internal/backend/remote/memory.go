@@ -10,8 +10,8 @@ import (
 )
 
 // Memory bounds how many bytes answers take while they arrive: all those together
-// whose clients share it, and each by itself. What has been handed over is no longer
-// counted.
+// whose clients share it, and each by itself. An answer that has been returned is no
+// longer counted.
 type Memory struct {
 	total, answer int64
 	held          atomic.Int64 // by all answers together

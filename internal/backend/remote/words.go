@@ -9,8 +9,8 @@ import (
 	"unicode"
 )
 
-// transportWords say why no answer came. They are never those of net/http, which
-// may quote the address of a proxy and its password.
+// transportWords says why no answer came. It never quotes net/http, whose errors may
+// contain the address of a proxy and its password.
 func transportWords(err error) string {
 	if e, ok := errors.AsType[*dialError](err); ok {
 		return e.words
@@ -27,7 +27,7 @@ func transportWords(err error) string {
 	return "connection closed before an answer came"
 }
 
-// redactor takes a host's secrets out of what the host says.
+// redactor removes a host's secrets from its messages.
 func redactor(key string, user *url.Userinfo) *strings.Replacer {
 	var pairs []string
 	if key != "" {
@@ -39,8 +39,8 @@ func redactor(key string, user *url.Userinfo) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// OneLine makes a host's words fit for a log line: the first line, printable,
-// not too long, and without secrets.
+// OneLine makes a host's message fit for a log line: its first line, printable, not too
+// long, and without secrets.
 func (c *Client) OneLine(said string) string {
 	said = strings.TrimSpace(said)
 	if strings.HasPrefix(said, "<") {
@@ -53,7 +53,7 @@ func (c *Client) OneLine(said string) string {
 		}
 		return r
 	}, said)
-	said = c.secrets.Replace(said) // now, for what was removed may have stood inside a secret
+	said = c.secrets.Replace(said) // only now: a character that was removed may have stood inside a secret
 	const most = 300               // bytes
 	if len(said) > most {
 		said = strings.ToValidUTF8(said[:most], "") + "…"

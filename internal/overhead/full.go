@@ -18,40 +18,43 @@ import (
 	"ollama-mcp/pool"
 )
 
-// A load is what callers ask of a host that is full.
+// A load is the calls that are made to a host that is full.
 type load struct {
 	slots   int           // of the host, and of the pool for it
-	service time.Duration // that a pretend host takes for a call
+	service time.Duration // of the pretend host, for one call
 	callers int
 	calls   int // of all callers together
-	oneIn   int // calls that one connection makes only one of, being slow
-	asideIn int // the same for the pools with other slots
 	rounds  int
+
+	// Some contestants make only a part of the calls: one connection is slow, and the pools
+	// with other slots are of less interest.
+	singlePart int // one connection makes a call for so many of the others
+	otherPart  int // the same for the pools with other slots
 }
 
-// A field is who takes on a load, all of them in this process but the servers that
-// measure is given.
-type field struct {
+// A contest has several contestants make the same load. All of them are in this process
+// except the servers that are given to measure.
+type contest struct {
 	load
 	url, model string
 }
 
-// The rows of a field's report, in order; those of the servers follow.
+// The rows of a contest's report, in order; those of the servers follow.
 const (
 	oneConnection = iota
 	defaultClient
 	pooled
-	thriceTheSlots // that the host has: most requests wait there
-	learnedSlots   // nobody has told the pool how many there are
-	firstServer    // the control
+	tripleSlots  // three times the host's: most requests wait at the host
+	learnedSlots // the pool is not told how many there are
+	firstServer  // the control
 )
 
-// measure has all take on the load, in turns, and prints the table.
-func (f field) measure(ctx context.Context, table, progress io.Writer, servers ...loadtest.Contestant) (*loadtest.Report, error) {
+// measure has all contestants make the load, in turns, and prints the table.
+func (f contest) measure(ctx context.Context, table, progress io.Writer, servers ...loadtest.Contestant) (*loadtest.Report, error) {
 	contestants, closeDirect := loadtest.Direct(loadtest.Target{URL: f.url})
 	defer closeDirect()
-	contestants[oneConnection].Calls = max(f.callers, f.calls/f.oneIn)
-	aside := f.calls / f.asideIn
+	contestants[oneConnection].Calls = max(f.callers, f.calls/f.singlePart)
+	aside := f.calls / f.otherPart
 	for _, p := range []struct {
 		name         string
 		slots, calls int
@@ -74,9 +77,9 @@ func (f field) measure(ctx context.Context, table, progress io.Writer, servers .
 	return report, report.WriteTable(table)
 }
 
-// pool is the way of the product, less what is there for many hosts and callers. With
-// no slots given it learns how many there are.
-func (f field) pool(name string, slots int) (_ loadtest.Contestant, end func(), err error) {
+// pool is the product's pool and backend. With no slots given, it learns how many there
+// are.
+func (f contest) pool(name string, slots int) (_ loadtest.Contestant, end func(), err error) {
 	var opened atomic.Int64
 	host, err := ollama.New(ollama.Options{
 		URL: f.url, Conns: cmp.Or(slots, f.callers),
@@ -108,7 +111,7 @@ func (f field) pool(name string, slots int) (_ loadtest.Contestant, end func(), 
 // ollamaQueue is how many requests wait at Ollama, by default, before it refuses more.
 const ollamaQueue = 512
 
-// slotted is a pretend host with slots that take so long for each call.
+// slotted is a pretend host with slots, each of which takes the time of service for a call.
 func slotted(slots int, service time.Duration) *backendtest.Host {
 	var inside atomic.Int64
 	bounded := func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
@@ -123,8 +126,8 @@ func slotted(slots int, service time.Duration) *backendtest.Host {
 		FailWhen(func(backendtest.Call) backendtest.Fault { return bounded })
 }
 
-// measureSlots is the field on a pretend host. What its slots could do at most is
-// known, and what the pool makes of them is printed as a ratio.
+// measureSlots runs the contest on a pretend host. The rate of the pool is also printed as
+// a share of the most that its slots can serve.
 func measureSlots(ctx context.Context, l load, table, progress io.Writer) error {
 	host := slotted(l.slots, l.service)
 	url, err := host.Start("127.0.0.1:0")
@@ -133,7 +136,7 @@ func measureSlots(ctx context.Context, l load, table, progress io.Writer) error 
 	}
 	defer host.Close()
 	fmt.Fprintf(table, "\na pretend host: %d slots, %v for each call, at most %d waiting\n", l.slots, l.service, ollamaQueue)
-	report, err := field{l, url, model}.measure(ctx, table, progress)
+	report, err := contest{l, url, model}.measure(ctx, table, progress)
 	if err != nil || report.Stopped {
 		return cmp.Or(err, ctx.Err())
 	}
@@ -151,9 +154,9 @@ func measureSlots(ctx context.Context, l load, table, progress io.Writer) error 
 	return nil
 }
 
-// measureOllama is the field on a real Ollama, with the control and our server in it,
-// whose callers share one connection on stdio. For all to be asked for the same, the
-// model has to end its answers by itself.
+// measureOllama runs the contest on a real Ollama, with the control and our server in it,
+// whose callers share one connection on stdio. The model has to end its answers by itself,
+// for the control sets no limit.
 func measureOllama(ctx context.Context, l load, commands [contenders][]string, p plan, table io.Writer) error {
 	base, err := ollama.ParseHost(p.ollama)
 	if err != nil {
@@ -169,16 +172,16 @@ func measureOllama(ctx context.Context, l load, commands [contenders][]string, p
 		asked = append(asked, loadtest.Contestant{Name: serverNames[who], Ask: server.ask})
 	}
 	fmt.Fprint(table, "\na real Ollama\n")
-	report, err := field{l, base.String(), p.model}.measure(ctx, table, p.progress, asked...)
+	report, err := contest{l, base.String(), p.model}.measure(ctx, table, p.progress, asked...)
 	if err != nil || report.Stopped {
 		return cmp.Or(err, ctx.Err())
 	}
-	fmt.Fprintf(table, "\nIn parts of what the control makes, as medians of %d rounds:\n", l.rounds)
+	fmt.Fprintf(table, "\nAs a share of the control's rate, medians of %d rounds:\n", l.rounds)
 	for _, r := range report.Rows[pooled:] {
 		fmt.Fprintf(table, "%-27s %.3f\n", r.Contestant, medianRatio(r.Turns, report.Rows[firstServer].Turns))
 	}
 	return nil
 }
 
-// serverNames are what the servers are called in the field.
+// serverNames are the names of the servers in the contest.
 var serverNames = [contenders]string{posts: "server: control", ours: "server: ours"}

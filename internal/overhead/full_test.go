@@ -18,12 +18,12 @@ import (
 )
 
 // small is a load of a moment.
-var small = load{slots: 4, service: 2 * time.Millisecond, callers: 20, calls: 200, oneIn: 5, asideIn: 5, rounds: 2}
+var small = load{slots: 4, service: 2 * time.Millisecond, callers: 20, calls: 200, singlePart: 5, otherPart: 5, rounds: 2}
 
-func TestFieldAnswersEveryCall(t *testing.T) {
+func TestContestAnswersEveryCall(t *testing.T) {
 	host := slotted(small.slots, small.service)
 	var table strings.Builder
-	report, err := field{small, host.Listen(t), model}.measure(t.Context(), &table, nil)
+	report, err := contest{small, host.Listen(t), model}.measure(t.Context(), &table, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestShareOfTheSlotsIsPrinted(t *testing.T) {
 	}
 }
 
-func TestFieldThatIsStoppedSaysSo(t *testing.T) {
+func TestContestThatIsStoppedSaysSo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var table strings.Builder
@@ -121,7 +121,7 @@ func TestRealOllamaIsAskedForItsModel(t *testing.T) {
 	if got, want := host.Stats().Calls, 7+40+200+200+40+40+200+200; got != want {
 		t.Errorf("the host was asked %d times, want %d:\n%s", got, want, &table)
 	}
-	for _, want := range []string{"generate with says", "\nserver: control ", "\nserver: ours ", "as medians of 2 rounds:\npool ", "\nserver: control             1.000\n"} {
+	for _, want := range []string{"generate with says", "\nserver: control ", "\nserver: ours ", "medians of 2 rounds:\npool ", "\nserver: control             1.000\n"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &table)
 		}
