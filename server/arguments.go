@@ -42,6 +42,7 @@ func (m *incoming) split() {
 func handing(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerFunc {
 	return func(ctx context.Context, call mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		if r, ok := mcpserver.ClientSessionFromContext(ctx).(*request); ok {
+			r.reached = true
 			call.Header = r.header
 			if r.arguments != nil {
 				call.Params.Arguments, call.Params.RawArguments = r.values, r.arguments

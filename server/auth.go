@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -10,28 +9,29 @@ import (
 
 // admitted serves the requests of those who may ask. When the server stops it waits for
 // them; those that come later it only lets cancel, or reply to, what is in flight.
-func (h *HTTP) admitted(serve func(http.ResponseWriter, *http.Request, caller.Caller)) http.HandlerFunc {
+func (h *HTTP) admitted(serve func(*exchange)) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		if h.enter() {
 			defer h.leave()
 		}
-		from, err := h.authenticate(req)
-		if err != nil {
-			h.turnAway(w, req, err)
+		x := h.newExchange(w, req)
+		var err error
+		if x.from, err = h.authenticate(req); err != nil {
+			x.deny(err)
 			return
 		}
-		serve(w, req, from)
+		serve(x)
 	}
 }
 
 // refuseLate refuses a request because the server is stopping, and reports whether it is.
-func (h *HTTP) refuseLate(w http.ResponseWriter, id json.RawMessage) bool {
-	if h.stopping.Err() == nil {
+func (x *exchange) refuseLate(m incoming) bool {
+	if x.stopping.Err() == nil {
 		return false
 	}
-	w.Header().Set("Connection", "close") // another server may be behind the next one
-	w.Header().Set("Retry-After", "1")
-	refuse(w, http.StatusServiceUnavailable, stopping(id))
+	x.w.Header().Set("Connection", "close") // another server may be behind the next one
+	x.w.Header().Set("Retry-After", "1")
+	x.refuse(m, ReasonStopping, http.StatusServiceUnavailable, stopping(m.id))
 	return true
 }
 
@@ -45,27 +45,25 @@ func (h *HTTP) authenticate(req *http.Request) (caller.Caller, error) {
 	return h.opts.Authenticate(req)
 }
 
-// turnAway answers a request that comes from nobody who may ask, or from whom
-// cannot be told.
-func (h *HTTP) turnAway(w http.ResponseWriter, req *http.Request, err error) {
-	log := h.server.opts.Log.With("client", req.RemoteAddr, "path", req.URL.Path, "request", req.Header.Get(headerRequestID))
+// deny answers a request whose caller may not call, or could not be authenticated.
+func (x *exchange) deny(err error) {
 	denied, ok := errors.AsType[*caller.Denied](err)
 	if !ok {
-		log.Warn("cannot tell who asks", "error", err)
-		w.Header().Set("Retry-After", "5")
-		http.Error(w, "it cannot be told at the moment who may ask; try again shortly", http.StatusServiceUnavailable)
+		x.server.opts.Log.Warn("callers cannot be authenticated", "request", x.req.Header.Get(headerRequestID), "error", err)
+		x.w.Header().Set("Retry-After", "5")
+		x.refuseText(ReasonAuthUnavailable, http.StatusServiceUnavailable, "callers cannot be authenticated at the moment; try again shortly")
 		return
 	}
-	log.Info("refused one who may not ask", "error", denied.Message)
-	challenge, status := "Bearer", http.StatusUnauthorized
-	if h.opts.Challenge != nil {
-		challenge = h.opts.Challenge(denied)
+	challenge := "Bearer"
+	if x.opts.Challenge != nil {
+		challenge = x.opts.Challenge(denied)
 	}
+	x.w.Header().Set("WWW-Authenticate", challenge)
 	if denied.Code == "insufficient_scope" {
-		status = http.StatusForbidden
+		x.refuseText(ReasonForbidden, http.StatusForbidden, denied.Message)
+		return
 	}
-	w.Header().Set("WWW-Authenticate", challenge)
-	http.Error(w, denied.Message, status)
+	x.refuseText(ReasonUnauthorized, http.StatusUnauthorized, denied.Message)
 }
 
 // mayContinue reports whether a request may name what another one began. Callers

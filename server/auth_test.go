@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/server"
@@ -139,19 +141,22 @@ func TestMetadataIsForPagesOfEveryOrigin(t *testing.T) {
 	}
 }
 
-func TestRefusalsAreLoggedWithoutCredentials(t *testing.T) {
-	var log bytes.Buffer
-	s := newServer(t, server.Options{Log: logTo(&log)})
-	h, err := server.NewHTTP(s, denying(&caller.Denied{Code: "invalid_token", Message: "the key is not known"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req := httptest.NewRequest("POST", "/mcp?key=hunter2", nil)
-	req.Host, req.Header = "localhost", header(as("hunter2")...)
-	h.ServeHTTP(httptest.NewRecorder(), req)
-	if got := log.String(); !strings.Contains(got, "the key is not known") || !strings.Contains(got, req.RemoteAddr) || strings.Contains(got, "hunter2") {
-		t.Errorf("the log says %s", got)
-	}
+func TestRefusalsAreToldWithoutCredentials(t *testing.T) {
+	var told refusals
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, server.Options{OnRefused: told.add})
+		h, err := server.NewHTTP(s, denying(&caller.Denied{Code: "invalid_token", Message: "the key is not known"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := httptest.NewRequest("POST", "/mcp?key=hunter2", nil)
+		req.Host, req.Header = "localhost", header(as("hunter2")...)
+		h.ServeHTTP(httptest.NewRecorder(), req)
+		got := fmt.Sprintf("%+v", told.take())
+		if !strings.Contains(got, "the key is not known") || !strings.Contains(got, req.RemoteAddr) || strings.Contains(got, "hunter2") {
+			t.Errorf("told %s", got)
+		}
+	})
 }
 
 func TestLargestMessageIsTheCallersIfThatIsLess(t *testing.T) {

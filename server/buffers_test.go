@@ -17,7 +17,7 @@ func TestOnlyAnswersThatAreWrittenAtOnceShareBuffers(t *testing.T) {
 	for version, shares := range map[int]bool{1: true, 2: false} {
 		req := httptest.NewRequest("POST", "/mcp", nil)
 		req.ProtoMajor = version
-		r, out, end, _ := h.begin(httptest.NewRecorder(), req, newSession(), incoming{})
+		r, out, end, _ := h.newExchange(httptest.NewRecorder(), req).begin(newSession(), incoming{})
 		if (r.buffer != nil) != shares {
 			t.Errorf("HTTP/%d: has a buffer that others get: %v, want %v", version, r.buffer != nil, shares)
 		}

@@ -136,14 +136,16 @@ func (c *conn) running() int {
 func (c *conn) serve(r *request) {
 	defer c.end(r)
 	r.buffer = c.server.buffers.take()
-	line, _ := c.server.answer(r)
+	line, failed := c.server.answer(r)
 	switch {
 	case !c.unregister(r):
+		return
 	case time.Since(r.noted) < recent:
 		c.writeAfter(c.apart, line)
 	default:
 		c.write(line)
 	}
+	c.server.answered(r, failed, 0)
 }
 
 // end lets go of a request that has been dealt with.
@@ -154,8 +156,11 @@ func (c *conn) end(r *request) {
 }
 
 // refuse answers a message that is not going to be handled.
-func (c *conn) refuse(e mcp.JSONRPCError) {
-	c.aside(func() { c.write(encode(e)) })
+func (c *conn) refuse(m incoming, reason Reason, e mcp.JSONRPCError) {
+	c.aside(func() {
+		c.write(encode(e))
+		c.server.refused(c.ctx, refusalOf(m, reason, e.Error))
+	})
 }
 
 // write sends one message. If it cannot, nobody is left to read what is in flight.

@@ -182,7 +182,10 @@ func text(token []byte) (s string, ok bool) {
 type incoming struct {
 	from   caller.Caller
 	header http.Header // those by which tools may log it; nil but for HTTP
-	held   int64       // bytes of room, given back when the message has been dealt with
+
+	transport, remote string // as in Refusal
+
+	held   int64 // bytes of room, given back when the message has been dealt with
 	kind   kind
 	isDeep bool            // more than encoding/json takes, and so it cannot be handled
 	id     json.RawMessage // of a request, or of what looks like one; nil if there is none

@@ -133,10 +133,10 @@ func (h *HTTP) check() error {
 }
 
 func (h *HTTP) route() {
-	h.routes.HandleFunc("POST /mcp", h.admitted(h.post))
-	h.routes.HandleFunc("DELETE /mcp", h.admitted(h.deleteSession))
-	h.routes.HandleFunc("GET /sse", h.admitted(h.openStream))
-	h.routes.HandleFunc("POST /message", h.admitted(h.streamMessage))
+	h.routes.HandleFunc("POST /mcp", h.admitted((*exchange).post))
+	h.routes.HandleFunc("DELETE /mcp", h.admitted((*exchange).deleteSession))
+	h.routes.HandleFunc("GET /sse", h.admitted((*exchange).openStream))
+	h.routes.HandleFunc("POST /message", h.admitted((*exchange).streamMessage))
 	h.routes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	h.routes.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if h.stopping.Err() != nil {

@@ -82,6 +82,14 @@ func (l *requestLimit) end(m incoming) {
 	}
 }
 
+// reason is that of the refusal.
+func (o *overLimit) reason() Reason {
+	if o.ofCaller {
+		return ReasonCallerLimit
+	}
+	return ReasonInFlight
+}
+
 // status is the HTTP status for the refusal.
 func (o *overLimit) status() int {
 	if o.ofCaller {

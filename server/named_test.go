@@ -7,8 +7,6 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
-
-	"ollama-mcp/server"
 )
 
 // named is a tool that says how its request is called.
@@ -43,14 +41,4 @@ func TestRequestIsNamedToToolAndClientAlike(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestRequestThatIsRefusedIsNamedInTheLog(t *testing.T) {
-	var log strings.Builder
-	inBubbleWith(t, server.Options{Log: logTo(&log)}, aliceAndBob(), func(t *testing.T, r *remote) {
-		r.post(initialize, "X-Request-Id", "b7c1", "Authorization", "Bearer nobody")
-	})
-	if !strings.Contains(log.String(), "request=b7c1") {
-		t.Errorf("the log says %s", &log)
-	}
 }

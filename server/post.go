@@ -1,115 +1,122 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"mime"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
-
-	"ollama-mcp/internal/caller"
 )
 
 // post serves POST /mcp: one message from a client of either era.
-func (h *HTTP) post(w http.ResponseWriter, req *http.Request, from caller.Caller) {
-	m, ok := h.receive(w, req, from)
+func (x *exchange) post() {
+	m, ok := x.receive()
 	if !ok {
 		return
 	}
-	defer h.server.room.give(m.held)
+	defer x.server.room.give(m.held)
 	if m.kind == kindRequest { // and not what ends one, or lets it go on
-		if h.refuseLate(w, m.id) {
+		if x.refuseLate(m) {
 			return
 		}
-		if over := h.server.requests.check(m); over != nil { // before the message is decoded
-			refuseOver(w, over)
+		if over := x.server.requests.check(m); over != nil { // before the message is decoded
+			x.refuseOver(m, over)
 			return
 		}
 	}
 	m.split()
 	p, err := readParams(m.brief)
-	inHeader := req.Header.Get(headerVersion)
+	inHeader := x.req.Header.Get(headerVersion)
 	switch {
 	case err != nil || m.kind == kindMalformed:
-		refuse(w, http.StatusBadRequest, malformed(m))
+		x.refuse(m, ReasonMalformed, http.StatusBadRequest, malformed(m))
 	case isModern(inHeader) || isModern(p.version):
-		h.postModern(w, req, m, p)
+		x.postModern(m, p)
 	case m.kind == kindRequest && m.method == "initialize":
-		h.introduce(w, req, m, p)
+		x.introduce(m, p)
 	case inHeader != "" && !mcp.IsValidProtocolVersion(inHeader):
-		refuse(w, http.StatusBadRequest, rpcError(m.id, mcp.INVALID_REQUEST,
+		x.refuse(m, ReasonProtocol, http.StatusBadRequest, rpcError(m.id, mcp.INVALID_REQUEST,
 			fmt.Sprintf("protocol version %.64q is not supported; these are: %s", inHeader, strings.Join(mcp.ValidProtocolVersions, ", ")), nil))
 	default:
-		h.postLegacy(w, req, m)
+		x.postLegacy(m)
 	}
 }
 
 // postModern takes a message of the protocol since 2026-07-28, which knows no sessions.
-func (h *HTTP) postModern(w http.ResponseWriter, req *http.Request, m incoming, p params) {
+func (x *exchange) postModern(m incoming, p params) {
 	switch m.kind {
 	case kindNotification: // also a cancel, though it is for closing the stream to cancel
-		w.WriteHeader(http.StatusAccepted)
+		x.w.WriteHeader(http.StatusAccepted)
 		return
 	case kindReply:
-		refuse(w, http.StatusBadRequest, malformed(m))
+		x.refuse(m, ReasonMalformed, http.StatusBadRequest, malformed(m))
 		return
 	}
-	if e := h.server.checkModern(req.Header, m, p); e != nil {
-		refuse(w, http.StatusBadRequest, *e)
+	if e := x.server.checkModern(x.req.Header, m, p); e != nil {
+		x.refuse(m, ReasonProtocol, http.StatusBadRequest, *e)
 		return
 	}
 	m.from = withClient(m.from, p.client)
-	r, out, end, ok := h.begin(w, req, newSession(), m)
+	r, out, end, ok := x.begin(newSession(), m)
 	if !ok {
 		return
 	}
 	defer end()
-	line, code := h.server.answer(r)
-	out.answer(modernStatus(code), line)
+	line, failed := x.server.answer(r)
+	status := modernStatus(failed.Code)
+	out.answer(status, line)
+	x.server.answered(r, failed, status)
 }
 
 // introduce serves initialize, with which a client of the protocol before
 // 2026-07-28 begins a session.
-func (h *HTTP) introduce(w http.ResponseWriter, req *http.Request, m incoming, p params) {
+func (x *exchange) introduce(m incoming, p params) {
 	c := &client{session: newSession(), owner: m.from}
 	m.from = withClient(m.from, p.client)
-	r, out, end, ok := h.begin(w, req, c.session, m)
+	r, out, end, ok := x.begin(c.session, m)
 	if !ok {
 		return
 	}
 	defer end()
-	line, code := h.server.answer(r)
+	line, failed := x.server.answer(r)
 	switch {
-	case code != 0:
+	case failed.Code != 0:
 		out.answer(http.StatusOK, line)
-	case !h.sessions.add(c):
-		out.answer(http.StatusServiceUnavailable, encode(rpcError(m.id, codeOverloaded,
-			"there are too many sessions with requests in flight; try again later", retry("overloaded", true))))
+		x.server.answered(r, failed, http.StatusOK)
+	case !x.sessions.add(c):
+		x.answerRefusal(out, m, ReasonSessions, http.StatusServiceUnavailable, rpcError(m.id, codeOverloaded,
+			"there are too many sessions with requests in flight; try again later", retry("overloaded", true)))
 	default:
-		w.Header().Set(headerSession, c.session.sessionID)
+		x.w.Header().Set(headerSession, c.session.sessionID)
 		out.answer(http.StatusOK, line)
 	}
 }
 
 // postLegacy takes a message of a session.
-func (h *HTTP) postLegacy(w http.ResponseWriter, req *http.Request, m incoming) {
-	id := req.Header.Get(headerSession)
+func (x *exchange) postLegacy(m incoming) {
+	id := x.req.Header.Get(headerSession)
 	if id == "" {
-		refuse(w, http.StatusBadRequest, rpcError(m.id, mcp.INVALID_REQUEST,
+		x.refuse(m, ReasonSession, http.StatusBadRequest, rpcError(m.id, mcp.INVALID_REQUEST,
 			"the header "+headerSession+" is missing: begin with initialize, or with protocol version 2026-07-28", nil))
 		return
 	}
-	c, ok := h.sessions.hold(id, m.from)
+	c, ok := x.sessions.hold(id, m.from)
 	if !ok {
 		// As text: an error of JSON-RPC would make the SDK for Go go on with the session.
-		http.Error(w, "there is no such session: begin with initialize", http.StatusNotFound)
+		x.refuseText(ReasonSession, http.StatusNotFound, "there is no such session: begin with initialize")
 		return
 	}
-	defer h.sessions.release(c)
+	defer x.sessions.release(c)
 	m.from = withClient(m.from, c.session.GetClientInfo().Name)
 	if m.kind == kindRequest {
-		h.serveLegacy(w, req, c, m)
+		x.serveLegacy(c, m)
 		return
 	}
 	switch {
@@ -118,57 +125,64 @@ func (h *HTTP) postLegacy(w http.ResponseWriter, req *http.Request, m incoming) 
 	case m.method == cancelled:
 		c.cancelRequest(m.line)
 	}
-	w.WriteHeader(http.StatusAccepted)
+	x.w.WriteHeader(http.StatusAccepted)
 }
 
-func (h *HTTP) serveLegacy(w http.ResponseWriter, req *http.Request, c *client, m incoming) {
-	r, out, end, ok := h.begin(w, req, c.session, m)
+func (x *exchange) serveLegacy(c *client, m incoming) {
+	r, out, end, ok := x.begin(c.session, m)
 	if !ok {
 		return
 	}
 	defer end()
 	if !c.register(r) {
-		out.answer(http.StatusOK, encode(idInUse(m.id)))
+		x.answerRefusal(out, m, ReasonIDInUse, http.StatusOK, idInUse(m.id))
 		return
 	}
-	line, _ := h.server.answer(r)
+	line, failed := x.server.answer(r)
 	if !c.unregister(r) {
 		out.nothing()
 		return
 	}
 	out.answer(http.StatusOK, line)
+	x.server.answered(r, failed, http.StatusOK)
+}
+
+// answerRefusal refuses a request whose response has been begun.
+func (x *exchange) answerRefusal(out *events, m incoming, reason Reason, status int, e mcp.JSONRPCError) {
+	out.answer(status, encode(e))
+	x.refused(m, reason, status, e)
 }
 
 // begin makes a request of a message, or refuses it if too many are in flight. It ends
 // with the server's life, or when its client is gone; what it sends goes to its response
 // and to no other.
-func (h *HTTP) begin(w http.ResponseWriter, req *http.Request, client *session, m incoming) (r *request, out *events, end func(), ok bool) {
-	if over := h.server.requests.begin(m); over != nil {
-		refuseOver(w, over)
+func (x *exchange) begin(client *session, m incoming) (r *request, out *events, end func(), ok bool) {
+	if over := x.server.requests.begin(m); over != nil {
+		x.refuseOver(m, over)
 		return nil, nil, nil, false
 	}
 	// The id of a session belongs in the head of the answer, which a stream would have sent.
-	out = newEvents(w, m.method == string(mcp.MethodInitialize) || !takesEvents(req.Header))
-	out.conn = gathering(req)
-	r = h.server.newRequest(h.life, client, m, out.message)
+	out = newEvents(x.w, m.method == string(mcp.MethodInitialize) || !takesEvents(x.req.Header))
+	out.conn = gathering(x.req)
+	r = x.server.newRequest(x.life, client, m, out.message)
 	r.onlyAnswer = out.plain
-	if req.ProtoMajor == 1 { // HTTP/2 may still be reading an answer when Write has returned
-		r.buffer = h.server.buffers.take()
+	if x.req.ProtoMajor == 1 { // HTTP/2 may still be reading an answer when Write has returned
+		r.buffer = x.server.buffers.take()
 	}
 	gone := func(err error) { r.cancel(fmt.Errorf("%w: %w", ErrClientGone, err)) }
 	out.start(gone)
-	unwatch := context.AfterFunc(req.Context(), func() { gone(context.Cause(req.Context())) })
+	unwatch := context.AfterFunc(x.req.Context(), func() { gone(context.Cause(x.req.Context())) })
 	return r, out, func() {
 		unwatch()
 		r.cancel(nil)
-		h.server.buffers.give(r.buffer)
-		h.server.requests.end(m)
+		x.server.buffers.give(r.buffer)
+		x.server.requests.end(m)
 	}, true
 }
 
-func refuseOver(w http.ResponseWriter, over *overLimit) {
-	w.Header().Set("Retry-After", "1")
-	refuse(w, over.status(), over.refusal())
+func (x *exchange) refuseOver(m incoming, over *overLimit) {
+	x.w.Header().Set("Retry-After", "1")
+	x.refuse(m, over.reason(), over.status(), over.refusal())
 }
 
 // takesEvents reports whether a client takes a stream of events for an answer.
@@ -178,9 +192,62 @@ func takesEvents(header http.Header) bool {
 		strings.Contains(accept, "text/*") || strings.Contains(accept, "*/*")
 }
 
-// refuse answers a message that is not going to be handled.
-func refuse(w http.ResponseWriter, status int, e mcp.JSONRPCError) {
-	body := encode(e)
-	beginJSON(w, status, len(body))
-	_, _ = w.Write(body) // if it cannot, nobody is left to be told
+// receive reads the message that a request brings, which is then to be let go of. If
+// it cannot, it says why.
+func (x *exchange) receive() (m incoming, ok bool) {
+	kind, _, err := mime.ParseMediaType(x.req.Header.Get("Content-Type"))
+	if err != nil || kind != "application/json" {
+		x.refuse(incoming{}, ReasonMediaType, http.StatusUnsupportedMediaType, rpcError(nil, mcp.INVALID_REQUEST, "the Content-Type must be application/json", nil))
+		return m, false
+	}
+	limit, whose := x.server.opts.MaxMessage, "this server takes"
+	if own := x.from.Limits.Body; own > 0 && own < limit {
+		limit, whose = own, "you may send"
+	}
+	body, err := x.readBody(limit)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		x.refuse(incoming{}, ReasonTooLarge, http.StatusRequestEntityTooLarge, tooLong(nil, limit, whose))
+		return m, false
+	case errors.Is(err, errNoRoom):
+		x.w.Header().Set("Retry-After", "1")
+		x.refuse(incoming{}, ReasonNoMemory, http.StatusServiceUnavailable, x.server.room.refusal(nil))
+		return m, false
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.refuse(incoming{}, ReasonIncomplete, http.StatusRequestTimeout, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive in time", retry("timeout", true)))
+		return m, false
+	case err != nil:
+		x.refuse(incoming{}, ReasonIncomplete, http.StatusBadRequest, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive whole", nil))
+		return m, false
+	}
+	var e envelope
+	_, _ = e.Write(body)
+	m = e.message(body)
+	m.from, m.header, m.held = x.from, namesOf(x.req.Header), int64(len(body))
+	m.transport, m.remote = x.transport, x.remote()
+	return m, true
+}
+
+// readBody takes no more memory than has arrived, whatever was announced, and room
+// for all of it. There is a deadline for reading.
+func (x *exchange) readBody(limit int64) ([]byte, error) {
+	if x.req.ContentLength > limit {
+		return nil, &http.MaxBytesError{Limit: limit}
+	}
+	flow := http.NewResponseController(x.w)
+	noDeadline(flow)
+	var body bytes.Buffer
+	if n := x.req.ContentLength; n > 0 {
+		body.Grow(int(min(n, 64<<10)) + bytes.MinRead)
+	}
+	in := metered{in: http.MaxBytesReader(x.w, x.req.Body, limit), room: &x.server.room}
+	_, err := io.Copy(&body, &in)
+	if err == nil {
+		_ = flow.SetReadDeadline(time.Time{}) // or the end of the wait would be taken for the client's
+	} else {
+		in.room.give(in.held)
+	}
+	extend(flow)
+	return body.Bytes(), err
 }

@@ -37,6 +37,8 @@ type request struct {
 
 	send       func(message []byte) // sends a notification, or a question
 	onlyAnswer bool                 // the client takes nothing else, and send does nothing
+	reached    bool                 // its tool
+	unknown    bool                 // there is no such tool
 	lacks      string               // what the client had to declare for the tool and did not; "" if nothing
 
 	buffer *[]byte // to write the answer in; nil for a new one

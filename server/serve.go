@@ -81,6 +81,7 @@ func (h *HTTP) Serve(ctx context.Context, listeners ...net.Listener) error {
 	}
 	late := h.shutDown(srv)
 	accepting.Wait()
+	h.server.awaitTold()
 	return errors.Join(err, late)
 }
 

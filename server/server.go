@@ -47,6 +47,13 @@ type Options struct {
 
 	Log *slog.Logger // nil discards
 
+	// OnRefused is called once for each message and HTTP request that is refused before a
+	// tool, a resource or a prompt is reached; nil means that nobody wants to know. The
+	// calls come one after another, from a goroutine that no answer waits for. If it is so
+	// slow that 1000 refusals wait for it, further ones are only counted, in the log. The
+	// context has the values of that of the request, or of the connection, and no end.
+	OnRefused func(context.Context, Refusal)
+
 	MaxMessage  int64         // bytes of the largest message taken; 0 means 32 MiB
 	MaxHeld     int64         // bytes of all messages that are being read or handled; 0 means 512 MiB, or MaxMessage if that is more
 	MaxInFlight int           // requests in flight, over all connections and transports; 0 means 1000
@@ -62,6 +69,7 @@ type Server struct {
 	room  room     // for messages
 
 	requests requestLimit
+	refusals refusals
 	asides   atomic.Int64 // goroutines of all connections that write what needs no handling
 
 	buffers  buffers              // for answers
@@ -120,33 +128,33 @@ func New(opts Options) (*Server, error) {
 	return s, nil
 }
 
-// answer has a request handled and returns the answer as a line without its end,
-// and the code of the error that it is, or 0. All notifications have been sent then.
+// answer has a request handled and returns the answer as a line without its end, and the
+// error that it is; its code is 0 if it is none. All notifications have been sent then.
 // The line is in the buffer of the request, if that has one, and may be read until it
 // is given back. A panic is told to the log; the client is told only where to look for it.
-func (s *Server) answer(r *request) (line []byte, code int) {
+func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails) {
 	defer r.endNotes()
 	defer func() {
 		if p := recover(); p != nil {
 			reference := rand.Text()[:8]
 			s.opts.Log.Error("panic while handling a request", "reference", reference,
 				"method", r.method, "panic", p, "stack", string(debug.Stack()))
-			code = mcp.INTERNAL_ERROR
-			line = encode(rpcError(r.id, code, "internal error, in the server's log as "+reference, nil))
+			e := rpcError(r.id, mcp.INTERNAL_ERROR, "internal error, in the server's log as "+reference, nil)
+			line, failed = encode(e), e.Error
 		}
 	}()
 	r.split()
 	answer := s.settle(r, s.mcp.HandleMessage(s.mcp.WithContext(r.ctx, r), r.brief))
-	if e, failed := answer.(mcp.JSONRPCError); failed {
-		code = e.Error.Code
+	if e, ok := answer.(mcp.JSONRPCError); ok {
+		failed = e.Error
 	}
 	line, err := r.encode(answer)
 	if err != nil {
 		s.opts.Log.Error("answer cannot be written as JSON", "method", r.method, "error", err)
-		code = mcp.INTERNAL_ERROR
-		line = encode(rpcError(r.id, code, "internal error: the answer cannot be written as JSON", nil))
+		e := rpcError(r.id, mcp.INTERNAL_ERROR, "internal error: the answer cannot be written as JSON", nil)
+		line, failed = encode(e), e.Error
 	}
-	return line, code
+	return line, failed
 }
 
 // The errors of mcp-go that have no code or type of their own are known by how their
@@ -197,6 +205,7 @@ func (s *Server) nameTools(e *mcp.JSONRPCErrorDetails, r *request) {
 	if json.Unmarshal(r.brief, &call) != nil || slices.Contains(s.tools, call.Params.Name) {
 		return
 	}
+	r.unknown = true
 	may := caller.FromContext(r.ctx).MayCall
 	names := slices.DeleteFunc(slices.Clone(s.tools), func(name string) bool { return !may(name) })
 	e.Message = fmt.Sprintf("there is no tool %.64q; there are: %s", call.Params.Name, strings.Join(names, ", "))

@@ -138,19 +138,19 @@ func (s *sessions) forget(e *list.Element) {
 }
 
 // deleteSession serves DELETE /mcp: a client says that it is done.
-func (h *HTTP) deleteSession(w http.ResponseWriter, req *http.Request, from caller.Caller) {
-	if isModern(req.Header.Get(headerVersion)) {
-		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "there are no sessions since protocol version 2026-07-28", http.StatusMethodNotAllowed)
+func (x *exchange) deleteSession() {
+	if isModern(x.req.Header.Get(headerVersion)) {
+		x.w.Header().Set("Allow", http.MethodPost)
+		x.refuseText(ReasonProtocol, http.StatusMethodNotAllowed, "there are no sessions since protocol version 2026-07-28")
 		return
 	}
-	id := req.Header.Get(headerSession)
+	id := x.req.Header.Get(headerSession)
 	switch {
 	case id == "":
-		http.Error(w, "the header "+headerSession+" is missing", http.StatusBadRequest)
-	case !h.sessions.remove(id, from):
-		http.Error(w, "there is no such session", http.StatusNotFound)
+		x.refuseText(ReasonSession, http.StatusBadRequest, "the header "+headerSession+" is missing")
+	case !x.sessions.remove(id, x.from):
+		x.refuseText(ReasonSession, http.StatusNotFound, "there is no such session")
 	default:
-		w.WriteHeader(http.StatusNoContent)
+		x.w.WriteHeader(http.StatusNoContent)
 	}
 }

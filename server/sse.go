@@ -67,36 +67,36 @@ func (s *streams) remove(c stream) {
 // openStream serves GET /sse, of the protocol as it was until 2025: a stream over
 // which the client gets all that it is sent, beginning with where to send its own
 // messages. It is a connection as that over stdio is, and ends when its client does.
-func (h *HTTP) openStream(w http.ResponseWriter, req *http.Request, from caller.Caller) {
-	if req.Method != http.MethodGet { // HEAD, which goes where GET does
-		w.Header().Set("Allow", http.MethodGet)
-		w.WriteHeader(http.StatusMethodNotAllowed)
+func (x *exchange) openStream() {
+	if x.req.Method != http.MethodGet { // HEAD, which goes where GET does
+		x.w.Header().Set("Allow", http.MethodGet)
+		x.w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	if h.refuseLate(w, nil) {
+	if x.refuseLate(incoming{}) {
 		return
 	}
-	out := newEvents(w, false)
+	out := newEvents(x.w, false)
 	defer out.end()
-	legacy := mcpserver.WithSupportedProtocolVersions(h.life, mcp.LegacyProtocolVersions())
-	c := stream{newConn(legacy, h.server, eventWriter{out}, spareOfStream), from}
+	legacy := mcpserver.WithSupportedProtocolVersions(x.life, mcp.LegacyProtocolVersions())
+	c := stream{newConn(legacy, x.server, eventWriter{out}, spareOfStream), x.from}
 	c.apart = func() { out.put(padding) }
 	out.start(c.hangUp)
-	if !h.streams.add(c, h.opts.MaxSessions) {
-		http.Error(w, "there are too many streams; try again later", http.StatusServiceUnavailable)
+	if !x.streams.add(c, x.opts.MaxSessions) {
+		x.refuseText(ReasonSessions, http.StatusServiceUnavailable, "there are too many streams; try again later")
 		return
 	}
-	defer h.streams.remove(c)
-	unwatch := context.AfterFunc(req.Context(), func() { c.hangUp(context.Cause(req.Context())) })
+	defer x.streams.remove(c)
+	unwatch := context.AfterFunc(x.req.Context(), func() { c.hangUp(context.Cause(x.req.Context())) })
 	defer unwatch()
 
 	out.put(event("endpoint", []byte("/message?sessionId="+c.session.sessionID)))
 	select {
 	case <-c.ctx.Done():
-	case <-h.stopping.Done():
+	case <-x.stopping.Done():
 	}
-	if left := c.finish(h.stopping); left > 0 {
-		h.server.opts.Log.Error("requests did not end when cancelled", "requests", left)
+	if left := c.finish(x.stopping); left > 0 {
+		x.server.opts.Log.Error("requests did not end when cancelled", "requests", left)
 	}
 }
 
@@ -111,15 +111,15 @@ func (w eventWriter) Write(line []byte) (int, error) {
 
 // streamMessage serves POST /message: a message from the client of a stream, over
 // which it is answered.
-func (h *HTTP) streamMessage(w http.ResponseWriter, req *http.Request, from caller.Caller) {
-	c, ok := h.streams.get(req.URL.Query().Get("sessionId"), from)
+func (x *exchange) streamMessage() {
+	c, ok := x.streams.get(x.req.URL.Query().Get("sessionId"), x.from)
 	if !ok {
-		if !h.refuseLate(w, nil) {
-			http.Error(w, "there is no such session: begin with GET /sse", http.StatusNotFound)
+		if !x.refuseLate(incoming{}) {
+			x.refuseText(ReasonSession, http.StatusNotFound, "there is no such session: begin with GET /sse")
 		}
 		return
 	}
-	m, ok := h.receive(w, req, from)
+	m, ok := x.receive()
 	if !ok {
 		return
 	}
@@ -130,16 +130,16 @@ func (h *HTTP) streamMessage(w http.ResponseWriter, req *http.Request, from call
 		c.take(m)
 	case c.join():
 		defer c.leave()
-		defer h.server.room.give(m.held)
+		defer x.server.room.give(m.held)
 		c.takeLate(m)
 	default:
-		h.server.room.give(m.held)
-		if !h.refuseLate(w, m.id) {
-			http.Error(w, "the stream has ended", http.StatusNotFound)
+		x.server.room.give(m.held)
+		if !x.refuseLate(m) {
+			x.refuseText(ReasonSession, http.StatusNotFound, "the stream has ended")
 		}
 		return
 	}
-	extend(http.NewResponseController(w))
-	w.WriteHeader(http.StatusAccepted)
-	fmt.Fprintln(w, "accepted")
+	extend(http.NewResponseController(x.w))
+	x.w.WriteHeader(http.StatusAccepted)
+	fmt.Fprintln(x.w, "accepted")
 }

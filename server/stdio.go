@@ -49,6 +49,7 @@ func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) er
 	case <-ctx.Done():
 	case <-c.ctx.Done():
 	}
+	defer s.awaitTold()
 	if left := c.finish(ctx); left > 0 {
 		return fmt.Errorf("server: %d requests did not end when cancelled", left)
 	}
@@ -119,7 +120,7 @@ func (c *conn) read(in io.Reader) error {
 			return fmt.Errorf("read: %w", err)
 		}
 		m := e.message(line)
-		m.from = caller.Caller{Admin: true} // who started the program
+		m.from, m.transport = caller.Caller{Admin: true}, overStdio // who started the program
 		switch size := int64(len(line)); {
 		case !c.enter():
 			if !c.join() {
@@ -127,11 +128,11 @@ func (c *conn) read(in io.Reader) error {
 			}
 			c.takeLate(m)
 		case err != nil:
-			c.refuseLong(&e)
+			c.refuseLong(m, &e)
 		case m.kind != kindRequest: // dealt with before the next one is read
 			c.take(m)
 		case !c.server.room.take(size):
-			c.refuse(c.server.room.refusal(m.id))
+			c.refuse(m, ReasonNoMemory, c.server.room.refusal(m.id))
 		default:
 			m.held = size
 			c.take(m)
@@ -149,7 +150,7 @@ func (c *conn) takeLate(m incoming) {
 	case m.kind == kindReply:
 		c.session.questions.take(m)
 	case m.kind == kindRequest:
-		c.refuse(stopping(m.id))
+		c.refuse(m, ReasonStopping, stopping(m.id))
 	}
 }
 
@@ -172,7 +173,7 @@ func (c *conn) take(m incoming) {
 			c.server.opts.Log.Debug("dropped a reply to a question that is not open")
 		}
 	default:
-		c.refuse(malformed(m))
+		c.refuse(m, ReasonMalformed, malformed(m))
 	}
 }
 
@@ -180,12 +181,12 @@ func (c *conn) take(m incoming) {
 // caller is waiting, and would else be given the answer to the other one.
 func (c *conn) start(r *request) {
 	if !c.register(r) {
-		c.refuseRequest(r, idInUse(r.id))
+		c.refuseRequest(r, ReasonIDInUse, idInUse(r.id))
 		return
 	}
 	if over := c.server.requests.begin(r.incoming); over != nil {
 		c.unregister(r)
-		c.refuseRequest(r, over.refusal())
+		c.refuseRequest(r, over.reason(), over.refusal())
 		return
 	}
 	serve := func() {
@@ -204,24 +205,26 @@ func (c *conn) start(r *request) {
 
 // refuseRequest answers a request that is not going to be handled, unless it turns
 // out not to be one: nothing has looked at all of it yet.
-func (c *conn) refuseRequest(r *request, e mcp.JSONRPCError) {
+func (c *conn) refuseRequest(r *request, reason Reason, e mcp.JSONRPCError) {
 	defer c.end(r)
 	if !json.Valid(r.line) {
-		e = malformed(r.incoming)
+		reason, e = ReasonMalformed, malformed(r.incoming)
 	}
-	c.refuse(e)
+	c.refuse(r.incoming, reason, e)
 }
 
 // refuseLong answers a message that was too long to be kept, if it is to be answered.
-func (c *conn) refuseLong(e *envelope) {
+func (c *conn) refuseLong(m incoming, e *envelope) {
 	_, hasMethod := e.methodName()
 	if e.isObject && hasMethod && !e.hasID() {
 		c.server.opts.Log.Warn("dropped a notification that was too long")
+		c.server.refused(c.ctx, refusalOf(m, ReasonTooLarge, mcp.JSONRPCErrorDetails{}))
 		return
 	}
 	id, _ := e.requestID()
 	if e.isReply && !hasMethod && c.session.questions.fail(id, errReplyTooLong) {
 		return
 	}
-	c.refuse(tooLong(id, c.server.opts.MaxMessage, "this server takes"))
+	m.id = id
+	c.refuse(m, ReasonTooLarge, tooLong(id, c.server.opts.MaxMessage, "this server takes"))
 }

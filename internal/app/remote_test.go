@@ -247,6 +247,7 @@ func TestOtherMachinesMayConnectOnlyIfTheyProveWhoTheyAre(t *testing.T) {
 func TestClientsLearnWhereToGetATokenOfTheIssuer(t *testing.T) {
 	s := serveAt(t, "--oauth-issuer=https://login.example.com", "--oauth-audience=https://mcp.example.com/mcp")
 	_, header, _ := s.post("tools/list", "", "")
+	s.logs(`msg="request refused" reason=unauthorized transport=http client=127\.0\.0\.1:\d+ .*request=` + header.Get("X-Request-Id") + ` .*status=401`)
 	where := regexp.MustCompile(`resource_metadata="https://mcp\.example\.com(/[^"]*)"`).FindStringSubmatch(header.Get("WWW-Authenticate"))
 	if where == nil {
 		t.Fatalf("the challenge is %q", header.Get("WWW-Authenticate"))

@@ -159,7 +159,7 @@ func (s *service) newServer() (*server.Server, error) {
 	return server.New(server.Options{
 		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions,
 		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),
-		Log: s.log, MaxMessage: int64(s.config.MaxMessage) << 20, Drain: s.config.DrainTimeout,
+		Log: s.log, OnRefused: s.logRefusal, MaxMessage: int64(s.config.MaxMessage) << 20, Drain: s.config.DrainTimeout,
 	})
 }
 
@@ -191,4 +191,11 @@ func (s *service) wait() {
 	s.engine.Close()
 	s.background.Wait()
 	s.leaveHosts()
+}
+
+// logRefusal writes a line for each request that was refused before it reached a tool.
+func (s *service) logRefusal(ctx context.Context, r server.Refusal) {
+	s.log.LogAttrs(ctx, slog.LevelInfo, "request refused",
+		slog.String("reason", string(r.Reason)), slog.String("transport", r.Transport), slog.String("client", r.Remote), slog.String("caller", r.Caller),
+		slog.String("request", r.RequestID), slog.String("method", r.Method), slog.Int("status", r.Status), slog.Int("code", r.Code), slog.String("error", r.Message))
 }
