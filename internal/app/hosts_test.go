@@ -89,6 +89,20 @@ func TestCallsAtOnceForAModelJustPulledAreAllAnsweredAndCountedOnce(t *testing.T
 	}
 }
 
+func TestModelThatHasMovedToAnotherHostSinceTheLastPollIsFound(t *testing.T) {
+	moved := backendtest.Model{Name: "moved:1b"}
+	a, b := backendtest.New("a").Install(moved), backendtest.New("b").Answer("quick brown fox")
+	h := watchedHosts(t, "--host="+a.Listen(t), "--host="+b.Listen(t))
+	if err := h.fleet.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.Remove("moved:1b")
+	b.Install(moved)
+	if err := h.generate(t, "moved:1b"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestStatsAskNoHost(t *testing.T) {
 	host := backendtest.New("gpu-1")
 	h := watchedHosts(t, "--host="+host.Listen(t))

@@ -65,7 +65,7 @@ func keeping(b *testing.B) *service {
 	if err := config.Parse(config.Flags(&c), &c, args, func(string) string { return "" }); err != nil {
 		b.Fatal(err)
 	}
-	s, err := newService(c, nil, Stdio{Err: os.Stderr})
+	s, err := newService(c, nil, os.Stderr)
 	if err != nil {
 		b.Fatal(err)
 	}

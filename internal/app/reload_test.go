@@ -35,7 +35,7 @@ func withFiles(t *testing.T, configYAML, keysYAML string, args ...string) *reloa
 		t.Fatal(err)
 	}
 	var err error
-	if r.service, err = newService(c, args, Stdio{Err: os.Stderr}); err != nil {
+	if r.service, err = newService(c, args, os.Stderr); err != nil {
 		t.Fatal(err)
 	}
 	r.service.log = slog.New(slog.NewTextHandler(r.log, nil))

@@ -25,8 +25,10 @@ func serve(ctx context.Context, args []string, std Stdio) int {
 	case fs.NArg() > 0:
 		return complain(std, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
 	}
-	s, err := newService(c, args, std)
+	log := &logWriter{to: std.Err}
+	s, err := newService(c, args, log)
 	if err != nil {
+		log.flush()
 		return complain(std, err)
 	}
 	defer tuneMemory(int64(c.CacheSize) << 20)()
@@ -39,6 +41,7 @@ func serve(ctx context.Context, args []string, std Stdio) int {
 	}
 	stop()
 	s.wait()
+	log.flush()
 	if err != nil && !errors.Is(err, server.ErrClientGone) {
 		return fail(std, err)
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -41,12 +42,12 @@ type service struct {
 	leaveHosts func() // stops watching them
 }
 
-// newService builds the parts. It starts nothing.
-func newService(c config.Config, args []string, std Stdio) (*service, error) {
+// newService builds the parts. It starts nothing. Writing to log must not block.
+func newService(c config.Config, args []string, log io.Writer) (*service, error) {
 	s := &service{config: c, args: args, level: new(slog.LevelVar), applied: make(map[string]any)}
 	s.level.Set(c.LogLevel)
 	s.settings.Store(new(inference.Settings))
-	s.log = slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: s.level}))
+	s.log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: s.level}))
 	for _, warning := range c.Warnings {
 		s.log.Warn(warning)
 	}
