@@ -17,6 +17,9 @@ func (s *Server) Crash() (runners int, err error) { return s.signalRunners(sysca
 // accepts requests for them, and never answers these.
 func (s *Server) Hang() (runners int, err error) { return s.signalRunners(syscall.SIGSTOP) }
 
+// Resume lets runners that hang go on.
+func (s *Server) Resume() (runners int, err error) { return s.signalRunners(syscall.SIGCONT) }
+
 func (s *Server) signalRunners(which syscall.Signal) (runners int, err error) {
 	server := s.process.group.ID()
 	pids, err := procgroup.Members(server)

@@ -12,7 +12,7 @@ import (
 type path []string
 
 const (
-	contextLength = 4096
+	contextLength = 64 << 10
 
 	// idleWidth is that of the parts which do nothing: a whole attention head,
 	// and only one, since a long prompt costs attention its square.

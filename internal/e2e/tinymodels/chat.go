@@ -12,10 +12,10 @@ var Says = chat("tiny-says", messages+assistant, Model{Answer: "The quick brown 
 
 // Loops never stops by itself: it says " tick tock" until it has used num_predict,
 // or its caller has had enough.
-var Loops = chat("tiny-loops", messages+assistant, Model{},
+var Loops = lasting(chat("tiny-loops", messages+assistant, Model{},
 	path{assistant, " tick", " tock", " tick"},
 	path{plain, " tick"},
-)
+))
 
 // Stutters says one word over and over. Ollama gives up after some thirty of them
 // and closes the stream with neither an error nor a line that says done.
@@ -59,6 +59,13 @@ var Fills = chat("tiny-fills", "{{ if .Suffix }}{{ .Prompt }}{{ .Suffix }}{{ els
 	path{assistant, "return", " a", " +", " b", end},
 	path{plain, "return"},
 )
+
+// lasting gives a model the largest context there is. Ollama ends every answer at ten
+// times the context, which with the usual one would be a matter of seconds.
+func lasting(m Model) Model {
+	m.Parameters["num_ctx"] = contextLength
+	return m
+}
 
 func chat(name, template string, m Model, paths ...path) Model {
 	m.Name = name
