@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"ollama-mcp/internal/route"
 )
 
 // The try that was not the first to answer ends with one of these.
@@ -14,8 +16,9 @@ var (
 
 // hedge is a second try of a request, beside a first that is late.
 type hedge struct {
-	pool  *Pool
-	first *Lease
+	pool    *Pool
+	first   *Lease
+	onGrant func(route.Grant) // see route.Need
 
 	ended chan struct{} // closed when the try has ended, or will not begin
 	// What follows is set before that.
@@ -27,10 +30,10 @@ type hedge struct {
 // tryBoth has a host asked and, if that has not begun to answer after some time, another
 // one beside it. The first answer ends the other try. It returns how both failed,
 // nil if one answered.
-func (p *Pool) tryBoth(ctx context.Context, after time.Duration, first *Lease, use func(context.Context, *Lease) error) (failed []Failure) {
+func (p *Pool) tryBoth(ctx context.Context, need route.Need, first *Lease, use func(context.Context, *Lease) error) (failed []Failure) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	second := &hedge{pool: p, first: first, ended: make(chan struct{})}
-	timer := time.AfterFunc(after, func() { second.run(ctx, cancel, use) })
+	second := &hedge{pool: p, first: first, onGrant: need.OnGrant, ended: make(chan struct{})}
+	timer := time.AfterFunc(need.HedgeAfter, func() { second.run(ctx, cancel, use) })
 	err := errPanicked // unless use returns
 	defer func() {
 		if err == nil || err == errPanicked {
@@ -59,6 +62,9 @@ func (s *hedge) run(ctx context.Context, cancel context.CancelCauseFunc, use fun
 		return
 	}
 	s.err = errPanicked // unless use returns
+	if s.onGrant != nil {
+		s.onGrant(route.Grant{Host: s.lease.measured.Name(), Attempt: s.lease.Attempt, Hedge: true})
+	}
 	defer func() {
 		if s.panicked = recover(); s.panicked != nil {
 			cancel(errPanicked)
@@ -109,7 +115,8 @@ func (p *Pool) spare(ctx context.Context, first *Lease) *Lease {
 	}
 	l := &Lease{
 		Attempt: first.Attempt, Failed: first.Failed, Hedge: true, Runner: first.Runner, Overridden: first.Overridden,
-		ticket: ticket{group: first.ticket.group, priority: first.ticket.priority, caller: first.ticket.caller},
+		onFirst: first.onFirst,
+		ticket:  ticket{group: first.ticket.group, priority: first.ticket.priority, caller: first.ticket.caller},
 	}
 	p.grant(l, h, now)
 	p.totals.Hedged++

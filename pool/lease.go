@@ -8,6 +8,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/breaker"
+	"ollama-mcp/internal/route"
 )
 
 // Lease is a host that is lent for one try of a request, and ends with it.
@@ -31,6 +32,7 @@ type Lease struct {
 
 	ticket   ticket
 	deadline deadline
+	onFirst  func(route.First) // see route.Need
 
 	// The fields below are guarded by the pool's mutex.
 	host    *host         // nil until there is a slot
@@ -131,6 +133,9 @@ func (m *measured) first(onPiece func(backend.Piece)) func(backend.Piece) {
 		if !come {
 			come = true
 			m.pool.saw(m.lease, sight{pieces: true})
+			if l := m.lease; l.onFirst != nil {
+				l.onFirst(route.First{Host: m.Name(), Attempt: l.Attempt, Hedge: l.Hedge, After: time.Since(l.began)})
+			}
 		}
 		if onPiece != nil {
 			onPiece(piece)

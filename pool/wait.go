@@ -12,7 +12,7 @@ import (
 
 // acquire waits for a slot.
 func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (*Lease, error) {
-	l := &Lease{Attempt: len(failed) + 1, Failed: failed}
+	l := &Lease{Attempt: len(failed) + 1, Failed: failed, onFirst: need.OnFirst}
 	l.Runner, l.Overridden = settle(need, p.pins(need))
 	l.deadline = deadlineOf(ctx, need)
 	l.ticket = ticket{
@@ -22,17 +22,23 @@ func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (
 	if err := p.enter(ctx, need, l); err != nil {
 		return nil, err
 	}
-	if l.ready == nil {
-		return l, nil
+	entered := time.Now()
+	if l.ready != nil {
+		if need.OnWait != nil {
+			need.OnWait(func() route.Standing { return p.standing(l) })
+		}
+		select {
+		case <-l.ready:
+		case <-ctx.Done():
+		}
+		if err := p.arrive(ctx, l); err != nil {
+			return nil, err
+		}
 	}
-	if need.OnWait != nil {
-		need.OnWait(func() route.Standing { return p.standing(l) })
+	if need.OnGrant != nil {
+		need.OnGrant(route.Grant{Host: l.measured.Name(), Attempt: l.Attempt, Waited: max(0, l.began.Sub(entered))})
 	}
-	select {
-	case <-l.ready:
-	case <-ctx.Done():
-	}
-	return l, p.arrive(ctx, l)
+	return l, nil
 }
 
 // enter gives a call a free slot, or a place in the queue, or neither.
