@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"ollama-mcp/internal/fairqueue"
 	"ollama-mcp/internal/route"
 )
 
@@ -102,7 +103,7 @@ func (p *Pool) spare(ctx context.Context, first *Lease) *Lease {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if ctx.Err() != nil || first.over || first.seen.pieces || p.queue.waiting > 0 {
+	if ctx.Err() != nil || first.over || first.seen.pieces || p.queue.Len() > 0 {
 		return nil
 	}
 	h := p.takeFastest(first, now)
@@ -116,7 +117,7 @@ func (p *Pool) spare(ctx context.Context, first *Lease) *Lease {
 	l := &Lease{
 		Attempt: first.Attempt, Failed: first.Failed, Hedge: true, Runner: first.Runner, Overridden: first.Overridden,
 		onFirst: first.onFirst,
-		ticket:  ticket{group: first.ticket.group, priority: first.ticket.priority, caller: first.ticket.caller},
+		ticket:  ticket{Key: first.ticket.Key, Class: first.ticket.Class, Caller: first.ticket.Caller},
 	}
 	p.grant(l, h, now)
 	p.totals.Hedged++
@@ -126,13 +127,13 @@ func (p *Pool) spare(ctx context.Context, first *Lease) *Lease {
 // takeFastest takes a slot of the idle host that should be the first to answer beside a
 // lease's. It returns nil if there is none that could without loading the model.
 func (p *Pool) takeFastest(l *Lease, now time.Time) (best *host) {
-	k := l.ticket.group
+	k := l.ticket.Key
 	if !p.takeOfAll() {
 		return nil
 	}
 	for _, h := range p.hosts {
 		slot := freeSlot{p, h, 1, now}
-		isFit := h != l.host && h.conditionFor(k, now) == well && !h.doubtful(now) && slot.suits(k) == warm
+		isFit := h != l.host && h.conditionFor(k, now) == well && !h.doubtful(now) && slot.Fit(k) == fairqueue.Warm
 		if !isFit || best != nil && h.latency.Value(now) >= best.latency.Value(now) || !h.permits.TryAcquire(1) {
 			continue
 		}

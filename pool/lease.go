@@ -31,6 +31,7 @@ type Lease struct {
 	Context int
 
 	ticket   ticket
+	place    int // in the queue, as expected; guarded by the survey
 	deadline deadline
 	onFirst  func(route.First) // see route.Need
 
@@ -51,7 +52,7 @@ type Lease struct {
 	measured measured
 }
 
-func (l *Lease) key() modelKey { return l.ticket.group.model }
+func (l *Lease) key() modelKey { return l.ticket.Key.model }
 
 // sight is what was seen of the calls of a lease.
 type sight struct {

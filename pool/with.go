@@ -105,7 +105,7 @@ func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause tim
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	k, last, now := l.ticket.group, failed[len(failed)-1].Err, time.Now()
+	k, last, now := l.ticket.Key, failed[len(failed)-1].Err, time.Now()
 	k.tried = names(nil, failed)
 	left, well := p.others(k, now)
 	if isLack(last) {
