@@ -80,8 +80,8 @@ func crashes(failed []Failure) (n int) {
 	return n
 }
 
-// triesSuspect reports whether a call under which a model has crashed is on the host, and
+// isRetryingAfterCrash reports whether a call under which a model has crashed is on the host, and
 // nothing has come of it yet.
-func (h *host) triesSuspect() bool {
-	return slices.ContainsFunc(h.lent, func(l *Lease) bool { return l.ticket.group.suspect && !l.seen.pieces })
+func (h *host) isRetryingAfterCrash() bool {
+	return slices.ContainsFunc(h.lent, func(l *Lease) bool { return l.ticket.Key.afterCrash && !l.seen.pieces })
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"ollama-mcp/internal/fairqueue"
+	"ollama-mcp/internal/route"
 )
 
 // The try that was not the first to answer ends with one of these.
@@ -14,8 +17,9 @@ var (
 
 // hedge is a second try of a request, beside a first that is late.
 type hedge struct {
-	pool  *Pool
-	first *Lease
+	pool    *Pool
+	first   *Lease
+	onGrant func(route.Grant) // see route.Need
 
 	ended chan struct{} // closed when the try has ended, or will not begin
 	// What follows is set before that.
@@ -27,10 +31,10 @@ type hedge struct {
 // tryBoth has a host asked and, if that has not begun to answer after some time, another
 // one beside it. The first answer ends the other try. It returns how both failed,
 // nil if one answered.
-func (p *Pool) tryBoth(ctx context.Context, after time.Duration, first *Lease, use func(context.Context, *Lease) error) (failed []Failure) {
+func (p *Pool) tryBoth(ctx context.Context, need route.Need, first *Lease, use func(context.Context, *Lease) error) (failed []Failure) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	second := &hedge{pool: p, first: first, ended: make(chan struct{})}
-	timer := time.AfterFunc(after, func() { second.run(ctx, cancel, use) })
+	second := &hedge{pool: p, first: first, onGrant: need.OnGrant, ended: make(chan struct{})}
+	timer := time.AfterFunc(need.HedgeAfter, func() { second.run(ctx, cancel, use) })
 	err := errPanicked // unless use returns
 	defer func() {
 		if err == nil || err == errPanicked {
@@ -59,6 +63,9 @@ func (s *hedge) run(ctx context.Context, cancel context.CancelCauseFunc, use fun
 		return
 	}
 	s.err = errPanicked // unless use returns
+	if s.onGrant != nil {
+		s.onGrant(route.Grant{Host: s.lease.measured.Name(), Attempt: s.lease.Attempt, Hedge: true})
+	}
 	defer func() {
 		if s.panicked = recover(); s.panicked != nil {
 			cancel(errPanicked)
@@ -96,7 +103,7 @@ func (p *Pool) spare(ctx context.Context, first *Lease) *Lease {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if ctx.Err() != nil || first.over || first.seen.pieces || p.queue.waiting > 0 {
+	if ctx.Err() != nil || first.over || first.seen.pieces || p.queue.Len() > 0 {
 		return nil
 	}
 	h := p.takeFastest(first, now)
@@ -109,7 +116,8 @@ func (p *Pool) spare(ctx context.Context, first *Lease) *Lease {
 	}
 	l := &Lease{
 		Attempt: first.Attempt, Failed: first.Failed, Hedge: true, Runner: first.Runner, Overridden: first.Overridden,
-		ticket: ticket{group: first.ticket.group, priority: first.ticket.priority, caller: first.ticket.caller},
+		onFirst: first.onFirst,
+		ticket:  ticket{Key: first.ticket.Key, Class: first.ticket.Class, Caller: first.ticket.Caller},
 	}
 	p.grant(l, h, now)
 	p.totals.Hedged++
@@ -119,13 +127,13 @@ func (p *Pool) spare(ctx context.Context, first *Lease) *Lease {
 // takeFastest takes a slot of the idle host that should be the first to answer beside a
 // lease's. It returns nil if there is none that could without loading the model.
 func (p *Pool) takeFastest(l *Lease, now time.Time) (best *host) {
-	k := l.ticket.group
+	k := l.ticket.Key
 	if !p.takeOfAll() {
 		return nil
 	}
 	for _, h := range p.hosts {
 		slot := freeSlot{p, h, 1, now}
-		isFit := h != l.host && h.conditionFor(k, now) == well && !h.doubtful(now) && slot.suits(k) == warm
+		isFit := h != l.host && h.conditionFor(k, now) == well && !h.doubtful(now) && slot.Fit(k) == fairqueue.Warm
 		if !isFit || best != nil && h.latency.Value(now) >= best.latency.Value(now) || !h.permits.TryAcquire(1) {
 			continue
 		}

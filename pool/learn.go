@@ -115,7 +115,7 @@ func (p *Pool) learnLimit(l *Lease, overload bool, now time.Time) {
 	limit.Observe(now, limiter.Sample{
 		FirstToken: l.seen.firstToken + l.ownTime(now), PerToken: l.seen.perToken, Tokens: l.seen.tokens,
 		Took: now.Sub(l.began) - l.seen.load, InFlight: l.own.lent, Overload: overload,
-		Backlog: l.own.lent >= limit.Limit() && p.queue.has(func(k groupKey) bool { return k.model.model == l.key().model && h.could(k, now) }),
+		Backlog: l.own.lent >= limit.Limit() && p.queue.HasKey(func(k groupKey) bool { return k.model.model == l.key().model && h.could(k, now) }),
 	})
 }
 

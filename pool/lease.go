@@ -8,6 +8,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/breaker"
+	"ollama-mcp/internal/route"
 )
 
 // Lease is a host that is lent for one try of a request, and ends with it.
@@ -30,7 +31,9 @@ type Lease struct {
 	Context int
 
 	ticket   ticket
+	place    int // in the queue, as expected; guarded by the survey
 	deadline deadline
+	onFirst  func(route.First) // see route.Need
 
 	// The fields below are guarded by the pool's mutex.
 	host    *host         // nil until there is a slot
@@ -49,7 +52,7 @@ type Lease struct {
 	measured measured
 }
 
-func (l *Lease) key() modelKey { return l.ticket.group.model }
+func (l *Lease) key() modelKey { return l.ticket.Key.model }
 
 // sight is what was seen of the calls of a lease.
 type sight struct {
@@ -131,6 +134,9 @@ func (m *measured) first(onPiece func(backend.Piece)) func(backend.Piece) {
 		if !come {
 			come = true
 			m.pool.saw(m.lease, sight{pieces: true})
+			if l := m.lease; l.onFirst != nil {
+				l.onFirst(route.First{Host: m.Name(), Attempt: l.Attempt, Hedge: l.Hedge, After: time.Since(l.began)})
+			}
 		}
 		if onPiece != nil {
 			onPiece(piece)

@@ -173,7 +173,7 @@ func (p *Pool) saw(l *Lease, s sight) {
 	defer p.mu.Unlock()
 	h, k := l.host, l.key()
 	began := s.pieces && !l.seen.pieces
-	if l.loading && (began || l.over) || began && l.ticket.group.suspect {
+	if l.loading && (began || l.over) || began && l.ticket.Key.afterCrash {
 		defer p.match() // others have waited for that
 	}
 	if began && k.model != "" && !p.opts.InMemory && (l.loading || !h.memory.holds(k)) {

@@ -5,19 +5,20 @@ import (
 	"slices"
 	"time"
 
+	"ollama-mcp/internal/fairqueue"
 	"ollama-mcp/internal/route"
 )
 
 // match gives free slots to calls that wait. It is called, with mu held, whenever
 // that may have become possible.
 func (p *Pool) match() {
-	if p.queue.waiting == 0 {
+	if p.queue.Len() == 0 {
 		return
 	}
 	now := time.Now()
 	for _, h := range p.inTurn() {
-		for p.queue.waiting > 0 && p.take(h) {
-			t := p.queue.pick(now, &freeSlot{p, h, p.queue.waiting, now})
+		for p.queue.Len() > 0 && p.take(h) {
+			t := p.queue.Pick(now, &freeSlot{p, h, p.queue.Len(), now})
 			if t == nil {
 				p.untake(h)
 				break
@@ -27,7 +28,7 @@ func (p *Pool) match() {
 				p.refuse(t, &QueueTimeoutError{RetryAfter: p.waitOf(t)}, now)
 				continue
 			}
-			p.grant(t.lease, h, now)
+			p.grant(t.Value, h, now)
 		}
 	}
 	p.setAlarm(now)
@@ -72,10 +73,10 @@ func (p *Pool) untakeOfAll() {
 // loaded a model, or a call was passed over for long enough, in case that nothing else
 // happens till then.
 func (p *Pool) setAlarm(now time.Time) {
-	if p.queue.waiting == 0 {
+	if p.queue.Len() == 0 {
 		return
 	}
-	next, ok := p.queue.nextDue()
+	next, ok := p.queue.NextDue()
 	earlier := func(at time.Time) {
 		if at.After(now) && (!ok || at.Before(next) || !next.After(now)) {
 			next, ok = at, true
@@ -114,15 +115,15 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 		if !h.permits.TryAcquire(1) {
 			continue
 		}
-		slot := freeSlot{p, h, p.queue.waiting + 1, now}
-		s := slot.suits(k)
-		if s == never || slot.defers(k, now) {
+		slot := freeSlot{p, h, p.queue.Len() + 1, now}
+		fit := slot.Fit(k)
+		if fit == fairqueue.Never || slot.Defers(k, now) {
 			h.permits.Release(1)
 			continue
 		}
 		p.free = append(p.free, h)
 		p.scratch = append(p.scratch, route.Host{
-			Name: h.name, Warm: s == warm, Busy: len(h.lent), Slots: h.slots(now), Latency: h.latency.Value(now),
+			Name: h.name, Warm: fit == fairqueue.Warm, Busy: len(h.lent), Slots: h.slots(now), Latency: h.latency.Value(now),
 			Weight: h.weight, Turn: max(p.clock, h.turns), Order: h.turn,
 		})
 	}
@@ -177,7 +178,7 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 	h.turn = p.turn
 	p.clock = max(p.clock, h.turns)
 	h.turns = p.clock + 1/h.weight
-	p.queue.start(&l.ticket, max(p.expected(l.key()), time.Millisecond))
+	p.queue.Start(&l.ticket, max(p.expected(l.key()), time.Millisecond))
 	l.host, l.began = h, now
 	l.pass, _ = h.breaker.Allow(now) // none for a host that is asked for want of others
 	l.measured = measured{Backend: h.backend, pool: p, lease: l}
@@ -213,7 +214,7 @@ func (p *Pool) release(l *Lease) {
 	l.loadsNoMore()
 	h.breaker.Record(now, l.pass, l.outcome)
 	// Loading is nobody's: it serves all who want the model after.
-	p.queue.done(&l.ticket, max(0, now.Sub(l.began)-l.seen.load))
+	p.queue.Done(&l.ticket, max(0, now.Sub(l.began)-l.seen.load))
 	p.totals.InFlight--
 	h.lent = slices.DeleteFunc(h.lent, func(other *Lease) bool { return other == l })
 	l.own.lent--

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fairqueue"
 	"ollama-mcp/internal/retry"
 	"ollama-mcp/internal/route"
 )
@@ -118,7 +119,7 @@ type Pool struct {
 	mu      sync.Mutex
 	hosts   []*host // those that take new calls
 	pinned  map[string]map[string]any
-	queue   queue
+	queue   *fairqueue.Queue[groupKey, *Lease]
 	turn    int     // counts the calls that were given a slot
 	clock   float64 // the turn of the last of them; see host.turns
 	models  byModel[modelTimes]
@@ -141,7 +142,7 @@ func New(o Options) (*Pool, error) {
 	}
 	o = o.withDefaults()
 	p := &Pool{
-		opts: o, pinned: o.Runner, queue: queue{maxPassedOver: o.MaxPassedOver}, models: newModelTimes(),
+		opts: o, pinned: o.Runner, queue: fairqueue.New[groupKey, *Lease](o.MaxPassedOver), models: newModelTimes(),
 		// A fifth of the calls, and one a second. Envoy's is a fifth and three at a time,
 		// Finagle's a fifth and ten a second. With three in ten seconds, chance alone spends
 		// it where one call in ten of eight callers fails.

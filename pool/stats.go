@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/fairqueue"
 )
 
 // Stats are what a pool does and has done.
@@ -125,7 +125,7 @@ func (p *Pool) Stats() Stats {
 	now := time.Now()
 	s := Stats{
 		Totals: p.totals, RetriesLeft: p.budget.Left(now), Pace: p.pace.mean,
-		Queue: p.queue.stats(), Rates: p.rates.stats(now),
+		Queue: p.queueStats(), Rates: p.rates.stats(now),
 	}
 	for _, h := range p.hosts {
 		s.Hosts = append(s.Hosts, p.hostStats(h, now))
@@ -167,18 +167,10 @@ func (h *host) stats(now time.Time) HostStats {
 	return s
 }
 
-func (q *queue) stats() QueueStats {
-	s := QueueStats{
-		Waiting: q.waiting, Bytes: q.bytes,
-		Interactive: q.classes[route.Interactive].waiting, Batch: q.classes[route.Batch].waiting,
-		Callers: make(map[string]int),
-	}
-	for i := range q.classes {
-		for name, share := range q.classes[i].shares {
-			if share.waiting > 0 && name != "" {
-				s.Callers[name] += share.waiting
-			}
-		}
-	}
+func (p *Pool) queueStats() QueueStats {
+	s := QueueStats{Waiting: p.queue.Len(), Bytes: p.queue.Size(), Callers: p.queue.Callers()}
+	s.Interactive, _ = p.queue.LenOf(fairqueue.Interactive)
+	s.Batch, _ = p.queue.LenOf(fairqueue.Batch)
+	delete(s.Callers, "")
 	return s
 }

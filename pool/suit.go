@@ -3,6 +3,8 @@ package pool
 import (
 	"slices"
 	"time"
+
+	"ollama-mcp/internal/fairqueue"
 )
 
 // condition says how fit a host is for a call that it could serve, best first.
@@ -66,30 +68,31 @@ type freeSlot struct {
 	now     time.Time
 }
 
-func (f *freeSlot) suits(k groupKey) suit {
+// Fit says how well calls of a group fit the slot.
+func (f *freeSlot) Fit(k groupKey) fairqueue.Fit {
 	switch {
-	case !f.pool.serves(f.host, k, f.now) || k.suspect && f.host.triesSuspect() || !f.host.hasSlot(k.model.model, f.now):
-		return never
+	case !f.pool.serves(f.host, k, f.now) || k.afterCrash && f.host.isRetryingAfterCrash() || !f.host.hasSlot(k.model.model, f.now):
+		return fairqueue.Never
 	case k.model.model == "" || f.pool.opts.InMemory:
-		return warm
+		return fairqueue.Warm
 	case f.host.mustWait(k.model, f.now, f.pool.opts.MaxPassedOver):
-		return never
+		return fairqueue.Never
 	case f.host.memory.holds(k.model):
-		return warm
+		return fairqueue.Warm
 	}
-	return cold
+	return fairqueue.Cold
 }
 
 // worthwhile is how much sooner another host has to be, for estimates are rough.
 const worthwhile = 1.25
 
-// defers reports whether the calls that wait are expected to be done sooner by other
+// Defers reports whether the calls that wait are expected to be done sooner by other
 // hosts, though they are busy, because this one is slow or would have to load the
 // model. So a slow host idles until the queue is worth its help, which is the best
 // rule for servers of unequal speed (Lin and Kumar, 1984). Nor does a host change models
 // while the one that it has is in use or, if others serve those calls, as long after as a
 // load of it takes: models of unequal load would drive each other out all the time.
-func (f *freeSlot) defers(k groupKey, since time.Time) bool {
+func (f *freeSlot) Defers(k groupKey, since time.Time) bool {
 	if f.isInUse(k) {
 		return true
 	}
@@ -162,10 +165,10 @@ func (f *freeSlot) wouldLose(k modelKey, kept func(model string) time.Duration) 
 	return false
 }
 
-// isComing reports whether a group's model is being loaded by another host, which should
+// IsComing reports whether a group's model is being loaded by another host, which should
 // have it before this one could. Then a call that has been passed over is no reason to load
 // it here too, and drive out what others use.
-func (f *freeSlot) isComing(k groupKey) bool {
+func (f *freeSlot) IsComing(k groupKey) bool {
 	return slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
 		l := h.loader(k.model.model)
 		isSoon := l != nil && l.key() == k.model && f.now.Sub(l.began) < f.pool.loadOf(k.model.model)

@@ -7,32 +7,61 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fairqueue"
 	"ollama-mcp/internal/route"
 )
 
+// ticket is the place of a lease in the queue.
+type ticket = fairqueue.Ticket[groupKey, *Lease]
+
+// groupKey is what makes calls alike to every host.
+type groupKey struct {
+	model modelKey
+	host  string // the only one that may serve them; "" for any
+	tried string // names of those that have failed or did not answer, each ending in a NUL
+
+	afterCrash bool // models have crashed under them, perhaps because of them; see crashes
+}
+
+// allows reports whether a host is one of those that may serve the calls.
+func (k groupKey) allows(h *host) bool { return k.host == "" || k.host == h.name }
+
+func classOf(p route.Priority) fairqueue.Class {
+	if p == route.Batch {
+		return fairqueue.Batch
+	}
+	return fairqueue.Interactive
+}
+
 // acquire waits for a slot.
 func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (*Lease, error) {
-	l := &Lease{Attempt: len(failed) + 1, Failed: failed}
+	l := &Lease{Attempt: len(failed) + 1, Failed: failed, onFirst: need.OnFirst}
 	l.Runner, l.Overridden = settle(need, p.pins(need))
 	l.deadline = deadlineOf(ctx, need)
 	l.ticket = ticket{
-		group:    groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, tried: names(need.Tried, failed), suspect: crashes(failed) > 0},
-		priority: need.Priority, caller: need.Caller, bytes: need.Bytes, lease: l,
+		Key:   groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, tried: names(need.Tried, failed), afterCrash: crashes(failed) > 0},
+		Class: classOf(need.Priority), Caller: need.Caller, Size: need.Bytes, Value: l,
 	}
 	if err := p.enter(ctx, need, l); err != nil {
 		return nil, err
 	}
-	if l.ready == nil {
-		return l, nil
+	entered := time.Now()
+	if l.ready != nil {
+		if need.OnWait != nil {
+			need.OnWait(func() route.Standing { return p.standing(l) })
+		}
+		select {
+		case <-l.ready:
+		case <-ctx.Done():
+		}
+		if err := p.arrive(ctx, l); err != nil {
+			return nil, err
+		}
 	}
-	if need.OnWait != nil {
-		need.OnWait(func() route.Standing { return p.standing(l) })
+	if need.OnGrant != nil {
+		need.OnGrant(route.Grant{Host: l.measured.Name(), Attempt: l.Attempt, Waited: max(0, l.began.Sub(entered))})
 	}
-	select {
-	case <-l.ready:
-	case <-ctx.Done():
-	}
-	return l, p.arrive(ctx, l)
+	return l, nil
 }
 
 // enter gives a call a free slot, or a place in the queue, or neither.
@@ -49,11 +78,11 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	if ctx.Err() != nil {
 		return gaveUp(ctx, p.waitOf(&l.ticket))
 	}
-	if err := p.cannot(l.ticket.group, now); err != nil {
+	if err := p.cannot(l.ticket.Key, now); err != nil {
 		return err
 	}
-	h := p.takeBest(need, l.ticket.group, now)
-	if h != nil && p.queue.waiting == 0 {
+	h := p.takeBest(need, l.ticket.Key, now)
+	if h != nil && p.queue.Len() == 0 {
 		p.grant(l, h, now)
 		return nil
 	}
@@ -65,7 +94,7 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 		}
 	}
 	l.ready = make(chan struct{})
-	p.queue.push(now, &l.ticket, l.Attempt > 1)
+	p.queue.Push(now, &l.ticket, l.Attempt > 1)
 	p.rates.growth.add(now, 1)
 	p.match()
 	return nil
@@ -83,7 +112,7 @@ func (p *Pool) arrive(ctx context.Context, l *Lease) error {
 	case l.host != nil: // the slot and the end came together
 		p.release(l)
 	default:
-		p.queue.remove(&l.ticket)
+		p.queue.Remove(&l.ticket)
 		p.rates.growth.add(time.Now(), -1)
 	}
 	return gaveUp(ctx, p.waitOf(&l.ticket))
@@ -117,19 +146,17 @@ func (p *Pool) cannot(k groupKey, now time.Time) error {
 // turnAway ends the wait of those whom no host can serve any more.
 func (p *Pool) turnAway() {
 	now := time.Now()
-	for i := range p.queue.classes {
-		for _, t := range p.queue.classes[i].stranded(func(k groupKey) bool { return p.cannot(k, now) != nil }) {
-			p.refuse(t, p.cannot(t.group, now), now)
-		}
+	for _, t := range p.queue.WithKey(func(k groupKey) bool { return p.cannot(k, now) != nil }) {
+		p.refuse(t, p.cannot(t.Key, now), now)
 	}
 }
 
 // refuse ends the wait of a call that is given no slot.
 func (p *Pool) refuse(t *ticket, err error, now time.Time) {
-	p.queue.remove(t)
+	p.queue.Remove(t)
 	p.rates.growth.add(now, -1)
-	t.lease.refused = err
-	close(t.lease.ready)
+	t.Value.refused = err
+	close(t.Value.ready)
 }
 
 // wellKnown is how many calls must have been timed before one is refused because
@@ -138,12 +165,12 @@ const wellKnown = paceMemory
 
 // admit refuses a call that the queue has no room for, or no time.
 func (p *Pool) admit(t *ticket, now time.Time) error {
-	mine := p.queue.classes[t.priority].waitingOf(t.caller)
+	mine := p.queue.WaitingOf(t.Class, t.Caller)
 	switch {
-	case p.queue.waiting >= p.opts.Queue || p.queue.bytes+t.bytes > p.opts.QueueBytes:
-		return &FullError{Waiting: p.queue.waiting, RetryAfter: max(p.wait(1, t.group), time.Second)}
+	case p.queue.Len() >= p.opts.Queue || p.queue.Size()+t.Size > p.opts.QueueBytes:
+		return &FullError{Waiting: p.queue.Len(), RetryAfter: max(p.wait(1, t.Key), time.Second)}
 	case mine >= p.opts.PerCaller:
-		return &FullError{Waiting: mine, RetryAfter: max(p.wait(1, t.group), time.Second), Caller: true}
+		return &FullError{Waiting: mine, RetryAfter: max(p.wait(1, t.Key), time.Second), Caller: true}
 	}
 	if wait := p.waitOf(t); p.isTooLate(t, now.Add(wait)) {
 		return &QueueTimeoutError{RetryAfter: wait}
@@ -154,23 +181,23 @@ func (p *Pool) admit(t *ticket, now time.Time) error {
 // isTooLate reports whether a call that is given a slot at some time should not be done
 // before its deadline. Half of what a call takes is a margin for short ones.
 func (p *Pool) isTooLate(t *ticket, at time.Time) bool {
-	return p.pace.samples >= wellKnown && t.lease.deadline.before(at.Add(p.expected(t.group.model)/2))
+	return p.pace.samples >= wellKnown && t.Value.deadline.before(at.Add(p.expected(t.Key.model)/2))
 }
 
 // waitOf is how long a call that comes now waits; 0 if nothing is known.
 func (p *Pool) waitOf(t *ticket) time.Duration {
-	mine := p.queue.classes[t.priority].waitingOf(t.caller)
-	return p.wait(p.ahead(t, mine)+1, t.group)
+	mine := p.queue.WaitingOf(t.Class, t.Caller)
+	return p.wait(p.ahead(t, mine)+1, t.Key)
 }
 
 // ahead is how many calls are likely to go before one that comes now, of whose
 // caller so many wait: in a fair share, no more of each other caller's.
 func (p *Pool) ahead(t *ticket, mine int) int {
-	if t.priority == route.Batch {
-		return p.queue.waiting
+	if t.Class == fairqueue.Batch {
+		return p.queue.Len()
 	}
-	c := &p.queue.classes[t.priority]
-	return min(c.waiting, (mine+1)*(c.callers+1)-1)
+	waiting, callers := p.queue.LenOf(t.Class)
+	return min(waiting, (mine+1)*(callers+1)-1)
 }
 
 // wait is how long the place-th in the queue waits, by the pace of late; 0 if

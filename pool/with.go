@@ -58,7 +58,7 @@ func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Conte
 		}
 		if need.OnRetry != nil {
 			last := lost[len(lost)-1]
-			need.OnRetry(route.Retry{Host: last.Host, Err: last.Err, In: pause})
+			need.OnRetry(route.Retry{Host: last.Host, Attempt: l.Attempt, Err: last.Err, In: pause})
 		}
 		if !sleep(ctx, pause) {
 			return p.noLease(ctx, failed, gaveUp(ctx, 0))
@@ -79,7 +79,7 @@ func (p *Pool) noLease(ctx context.Context, failed []Failure, err error) error {
 // is late. It returns how they failed, nil if one answered.
 func (p *Pool) try(ctx context.Context, need route.Need, l *Lease, use func(context.Context, *Lease) error) []Failure {
 	if need.HedgeAfter > 0 {
-		return p.tryBoth(ctx, need.HedgeAfter, l, use)
+		return p.tryBoth(ctx, need, l, use)
 	}
 	if err := p.lend(ctx, l, use); err != nil {
 		return []Failure{l.failure(err)}
@@ -105,7 +105,7 @@ func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause tim
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	k, last, now := l.ticket.group, failed[len(failed)-1].Err, time.Now()
+	k, last, now := l.ticket.Key, failed[len(failed)-1].Err, time.Now()
 	k.tried = names(nil, failed)
 	left, well := p.others(k, now)
 	if isLack(last) {

@@ -38,11 +38,19 @@ type Need struct {
 	// 0 for never. It is for requests that may be asked twice at once.
 	HedgeAfter time.Duration
 
-	// OnWait, if set, is called once, before a request starts to wait for a free
-	// slot. The function that it is given may be called at any time, from any
-	// goroutine, and tells how the wait stands.
+	// The functions below observe the request; nil ones cost nothing. They are called in the
+	// order of what happens, without the pool's lock, by the goroutine that works on the
+	// request or on its hedge, and hold it up.
+
+	// OnWait is called before an attempt waits for a free slot. The function that it is
+	// given may be called at any time, from any goroutine, and tells how the wait stands.
 	OnWait func(standing func() Standing)
-	// OnRetry, if set, is called before each further try of a request.
+	// OnGrant is called when an attempt, or a hedge beside it, has been given a slot.
+	OnGrant func(Grant)
+	// OnFirst is called when the first piece of an answer comes from a host. Embeddings come
+	// in one piece, of which it is not told.
+	OnFirst func(First)
+	// OnRetry is called when an attempt has failed, before the pause that the next follows.
 	OnRetry func(Retry)
 }
 
@@ -73,9 +81,26 @@ type Standing struct {
 	Loading bool
 }
 
+// Grant is a slot that was given to a request.
+type Grant struct {
+	Host    string
+	Attempt int           // 1 for the first
+	Hedge   bool          // it is for a second host, beside one that is late
+	Waited  time.Duration // for the slot; 0 if one was free, and for a hedge
+}
+
+// First is the beginning of an answer.
+type First struct {
+	Host    string
+	Attempt int
+	Hedge   bool
+	After   time.Duration // since the slot was given, loading the model included
+}
+
 // Retry announces that a request is tried again.
 type Retry struct {
-	Host string        // that failed
-	Err  error         // what went wrong there
-	In   time.Duration // until the next try; 0 for at once
+	Host    string        // that failed
+	Attempt int           // that failed; 1 for the first
+	Err     error         // what went wrong there
+	In      time.Duration // until the next attempt; 0 for at once
 }

@@ -1,4 +1,4 @@
-package pool
+package fairqueue
 
 import (
 	"container/heap"
@@ -6,30 +6,30 @@ import (
 	"time"
 )
 
-// class is the calls of one priority, and the callers they come from.
+// class holds the calls of one class, and the callers they come from.
 //
 // Callers share by start-time fair queueing (Goyal, Vin and Cheng, 1996): each
 // has a clock that advances by the time its calls hold slots, and the caller whose
 // clock is behind goes next. One who comes, or comes back, starts at the clock of
 // the class, so that nobody saves up while idle.
-type class struct {
-	groups  []*group
-	byKey   map[groupKey]*group
-	shares  map[string]*share
+type class[K comparable, V any] struct {
+	groups  []*group[K, V]
+	byKey   map[K]*group[K, V]
+	shares  map[string]*share[K, V]
 	waiting int
 	callers int           // that wait
 	clock   time.Duration // where newcomers start
 	latest  time.Duration // the furthest that anybody's clock has come
 	sweepAt int           // number of shares at which the idle ones are forgotten
-	passed  list.List     // of *ticket, the longest passed over first
+	passed  list.List     // of *Ticket, the longest passed over first
 }
 
-func (c *class) push(now time.Time, t *ticket, again bool) {
-	s := c.share(t.caller)
-	g := c.group(now, t.group)
+func (c *class[K, V]) push(now time.Time, t *Ticket[K, V], again bool) {
+	s := c.share(t.Caller)
+	g := c.group(now, t.Key)
 	l := s.lines[g]
 	if l == nil {
-		l = &line{share: s, group: g, turn: s.used, number: t.number}
+		l = &line[K, V]{share: s, group: g, turn: s.used, number: t.number}
 		s.lines[g] = l
 		heap.Push(&g.lines, l)
 	}
@@ -47,7 +47,7 @@ func (c *class) push(now time.Time, t *ticket, again bool) {
 	c.waiting++
 }
 
-func (c *class) remove(t *ticket) {
+func (c *class[K, V]) remove(t *Ticket[K, V]) {
 	l := t.line
 	g, s := l.group, l.share
 	if l.tickets.Len() == 1 {
@@ -72,17 +72,17 @@ func (c *class) remove(t *ticket) {
 }
 
 // group is the one of a key, made when there is none.
-func (c *class) group(now time.Time, key groupKey) *group {
+func (c *class[K, V]) group(now time.Time, key K) *group[K, V] {
 	g := c.byKey[key]
 	if g == nil {
-		g = &group{key: key, since: now, index: len(c.groups)}
+		g = &group[K, V]{key: key, since: now, index: len(c.groups)}
 		c.byKey[key] = g
 		c.groups = append(c.groups, g)
 	}
 	return g
 }
 
-func (c *class) drop(g *group) {
+func (c *class[K, V]) drop(g *group[K, V]) {
 	last := len(c.groups) - 1
 	c.groups[g.index] = c.groups[last]
 	c.groups[g.index].index = g.index
@@ -92,34 +92,34 @@ func (c *class) drop(g *group) {
 }
 
 // pick says whose turn it is on a slot, nil if nobody's.
-func (c *class) pick(now time.Time, maxPassedOver time.Duration, s slot) *ticket {
+func (c *class[K, V]) pick(now time.Time, maxPassedOver time.Duration, s Slot[K]) *Ticket[K, V] {
 	for e := c.passed.Front(); e != nil; e = e.Next() {
-		t := e.Value.(*ticket)
+		t := e.Value.(*Ticket[K, V])
 		if now.Sub(t.since) < maxPassedOver {
 			break
 		}
-		if s.suits(t.group) != never && !s.isComing(t.group) {
+		if s.Fit(t.Key) != Never && !s.IsComing(t.Key) {
 			return t
 		}
 	}
-	var fair *ticket // whose turn it would be, did all suit equally well
-	var best [warm + 1]*ticket
+	var fair *Ticket[K, V] // whose turn it would be, did all suit equally well
+	var best [Warm + 1]*Ticket[K, V]
 	for _, g := range c.groups {
-		suit := s.suits(g.key)
-		if suit == never {
+		fit := s.Fit(g.key)
+		if fit == Never {
 			continue
 		}
 		t := g.first()
 		if fair == nil || t.before(fair) {
 			fair = t
 		}
-		if (best[suit] == nil || t.before(best[suit])) && !s.defers(g.key, g.since) {
-			best[suit] = t
+		if (best[fit] == nil || t.before(best[fit])) && !s.Defers(g.key, g.since) {
+			best[fit] = t
 		}
 	}
-	chosen := best[warm]
+	chosen := best[Warm]
 	if chosen == nil {
-		chosen = best[cold]
+		chosen = best[Cold]
 	}
 	if fair != chosen && fair.passed == nil {
 		fair.since = now
@@ -128,8 +128,8 @@ func (c *class) pick(now time.Time, maxPassedOver time.Duration, s slot) *ticket
 	return chosen
 }
 
-func (c *class) start(t *ticket, expected time.Duration) {
-	s := c.share(t.caller)
+func (c *class[K, V]) start(t *Ticket[K, V], expected time.Duration) {
+	s := c.share(t.Caller)
 	// Newcomers start where all would be had the class been shared in tiny
 	// pieces: else a stream of callers who come only once would starve the rest.
 	callers := c.callers
@@ -145,18 +145,8 @@ func (c *class) start(t *ticket, expected time.Duration) {
 	}
 }
 
-func (c *class) done(t *ticket, held time.Duration) {
+func (c *class[K, V]) done(t *Ticket[K, V], held time.Duration) {
 	t.share.running--
 	c.charge(t.share, held-t.charged)
 	t.share = nil
-}
-
-// stranded are the calls of groups that are lost.
-func (c *class) stranded(lost func(groupKey) bool) (all []*ticket) {
-	for _, g := range c.groups {
-		if lost(g.key) {
-			all = g.tickets(all)
-		}
-	}
-	return all
 }

@@ -1,4 +1,4 @@
-package pool
+package fairqueue
 
 import (
 	"fmt"
@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
-
-	"ollama-mcp/internal/route"
 )
+
+type ticket = Ticket[string, int]
 
 // plainQueue is the queue again, with a list that is searched from end to end.
 type plainQueue struct {
@@ -27,7 +27,7 @@ type plainTicket struct {
 	number int       // lower goes first where shares are equal
 	began  time.Time // when the first call of its group came, of those without a gap
 	since  time.Time
-	mark   int // order in which they were passed over; 0 for never
+	mark   int // order in which they were passed over; 0 for Never
 }
 
 type plainShare struct {
@@ -36,14 +36,14 @@ type plainShare struct {
 }
 
 func (q *plainQueue) share(t *ticket) *plainShare {
-	key := fmt.Sprint(t.priority, t.caller)
+	key := fmt.Sprint(t.Class, t.Caller)
 	s := q.shares[key]
 	if s == nil {
 		s = new(plainShare)
 		q.shares[key] = s
 	}
 	if s.waiting == 0 && s.running == 0 {
-		s.used = max(s.used, q.clock[t.priority])
+		s.used = max(s.used, q.clock[t.Class])
 	}
 	return s
 }
@@ -55,7 +55,7 @@ func (q *plainQueue) push(now time.Time, t *ticket, again bool, number int) {
 	}
 	p := &plainTicket{ticket: t, number: number, began: now}
 	for _, o := range q.waiting {
-		if o.priority == t.priority && o.group == t.group {
+		if o.Class == t.Class && o.Key == t.Key {
 			p.began = o.began
 		}
 	}
@@ -75,31 +75,31 @@ func (q *plainQueue) remove(t *ticket) {
 // models is how many models the calls are for.
 const models = 4
 
-// plainSlot suits groups by a table.
+// plainSlot fits groups by a table.
 type plainSlot struct {
-	suit  [models]suit
+	fit   [models]Fit
 	later [models]time.Time // groups that wait since a time before are deferred
 	comes [models]bool      // to another host
 }
 
-func (s *plainSlot) suits(k groupKey) suit { return s.suit[k.model.model[0]-'0'] }
-func (s *plainSlot) defers(k groupKey, since time.Time) bool {
-	return since.Before(s.later[k.model.model[0]-'0'])
+func (s *plainSlot) Fit(k string) Fit { return s.fit[k[0]-'0'] }
+func (s *plainSlot) Defers(k string, since time.Time) bool {
+	return since.Before(s.later[k[0]-'0'])
 }
-func (s *plainSlot) isComing(k groupKey) bool { return s.comes[k.model.model[0]-'0'] }
+func (s *plainSlot) IsComing(k string) bool { return s.comes[k[0]-'0'] }
 
-// holder suits the groups of one model best.
+// holder fits the groups of one model best.
 type holder struct{ model string }
 
-func (h holder) suits(k groupKey) suit {
-	if k.model.model == h.model {
-		return warm
+func (h holder) Fit(k string) Fit {
+	if k == h.model {
+		return Warm
 	}
-	return cold
+	return Cold
 }
 
-func (holder) defers(groupKey, time.Time) bool { return false }
-func (holder) isComing(groupKey) bool          { return false }
+func (holder) Defers(string, time.Time) bool { return false }
+func (holder) IsComing(string) bool          { return false }
 
 // before is the fair order of two calls that are the first of their callers.
 func (q *plainQueue) before(a, b *plainTicket) bool {
@@ -110,17 +110,17 @@ func (q *plainQueue) before(a, b *plainTicket) bool {
 // isFirst reports whether no other of the caller's in the same group goes before.
 func (q *plainQueue) isFirst(t *plainTicket) bool {
 	for _, o := range q.waiting {
-		if o.priority == t.priority && o.caller == t.caller && o.group == t.group && o.number < t.number {
+		if o.Class == t.Class && o.Caller == t.Caller && o.Key == t.Key && o.number < t.number {
 			return false
 		}
 	}
 	return true
 }
 
-func (q *plainQueue) pick(now time.Time, s slot) *ticket {
-	order := []route.Priority{route.Interactive, route.Batch}
+func (q *plainQueue) pick(now time.Time, s Slot[string]) *ticket {
+	order := []Class{Interactive, Batch}
 	if q.run >= batchTurn-1 {
-		order = []route.Priority{route.Batch, route.Interactive}
+		order = []Class{Batch, Interactive}
 	}
 	for _, class := range order {
 		if t := q.pickOf(class, now, s); t != nil {
@@ -130,7 +130,7 @@ func (q *plainQueue) pick(now time.Time, s slot) *ticket {
 	return nil
 }
 
-func (q *plainQueue) pickOf(class route.Priority, now time.Time, s slot) *plainTicket {
+func (q *plainQueue) pickOf(class Class, now time.Time, s Slot[string]) *plainTicket {
 	var overdue, fair, ready, near *plainTicket
 	better := func(best **plainTicket, t *plainTicket) {
 		if *best == nil || q.before(t, *best) {
@@ -138,22 +138,22 @@ func (q *plainQueue) pickOf(class route.Priority, now time.Time, s slot) *plainT
 		}
 	}
 	for _, t := range q.waiting {
-		suit := s.suits(t.group)
-		if t.priority != class || suit == never {
+		fit := s.Fit(t.Key)
+		if t.Class != class || fit == Never {
 			continue
 		}
-		if t.mark > 0 && now.Sub(t.since) >= q.cap && !s.isComing(t.group) && (overdue == nil || t.mark < overdue.mark) {
+		if t.mark > 0 && now.Sub(t.since) >= q.cap && !s.IsComing(t.Key) && (overdue == nil || t.mark < overdue.mark) {
 			overdue = t
 		}
 		if !q.isFirst(t) {
 			continue
 		}
 		better(&fair, t)
-		if s.defers(t.group, t.began) {
+		if s.Defers(t.Key, t.began) {
 			continue
 		}
 		better(&ready, t)
-		if suit == warm {
+		if fit == Warm {
 			better(&near, t)
 		}
 	}
@@ -175,35 +175,35 @@ func (q *plainQueue) start(t *ticket, expected time.Duration) {
 	q.remove(t)
 	batch := 0
 	for _, o := range q.waiting {
-		if o.priority == route.Batch {
+		if o.Class == Batch {
 			batch++
 		}
 	}
 	switch {
-	case t.priority == route.Batch:
+	case t.Class == Batch:
 		q.run = 0
 	case batch > 0:
 		q.run++
 	}
 	s := q.share(t)
 	s.running++
-	callers, left := map[string]bool{t.caller: true}, false
+	callers, left := map[string]bool{t.Caller: true}, false
 	for _, o := range q.waiting {
-		if o.priority == t.priority {
-			callers[o.caller], left = true, true
+		if o.Class == t.Class {
+			callers[o.Caller], left = true, true
 		}
 	}
-	q.clock[t.priority] = max(q.clock[t.priority], s.used) + expected/time.Duration(len(callers))
+	q.clock[t.Class] = max(q.clock[t.Class], s.used) + expected/time.Duration(len(callers))
 	q.charge(t, expected)
 	if !left {
-		q.clock[t.priority] = q.latest[t.priority]
+		q.clock[t.Class] = q.latest[t.Class]
 	}
 }
 
 func (q *plainQueue) charge(t *ticket, d time.Duration) {
-	s := q.shares[fmt.Sprint(t.priority, t.caller)]
+	s := q.shares[fmt.Sprint(t.Class, t.Caller)]
 	s.used += d
-	q.latest[t.priority] = max(q.latest[t.priority], s.used)
+	q.latest[t.Class] = max(q.latest[t.Class], s.used)
 }
 
 // Whatever comes, goes and leaves, the queue gives turns as one does that looks
@@ -212,7 +212,7 @@ func TestQueueAgreesWithAPlainList(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		const hosts = 3
 		limit := 10 * time.Second
-		q := &queue{maxPassedOver: limit}
+		q := New[string, int](limit)
 		plain := &plainQueue{cap: limit, shares: map[string]*plainShare{}}
 		now := time.Unix(0, 0)
 		var waiting, running []*ticket
@@ -231,18 +231,18 @@ func TestQueueAgreesWithAPlainList(t *testing.T) {
 		arrive := func() {
 			number++
 			t := &ticket{
-				group:    groupKey{model: modelKey{model: string(rune('0' + draw(models, "model")))}},
-				priority: route.Priority(draw(2, "priority")), caller: string(rune('a' + draw(4, "caller"))), bytes: 1,
+				Key:   string(rune('0' + draw(models, "model"))),
+				Class: Class(draw(2, "priority")), Caller: string(rune('a' + draw(4, "caller"))), Size: 1,
 			}
 			again := draw(4, "again") == 0
-			q.push(now, t, again)
+			q.Push(now, t, again)
 			plain.push(now, t, again, number)
 			waiting = append(waiting, t)
 		}
 		change := func() {
 			for h := range table {
 				for m := range models {
-					table[h].suit[m] = suit(draw(int(warm)+1, "suit"))
+					table[h].fit[m] = Fit(draw(int(Warm)+1, "fit"))
 					table[h].comes[m] = draw(4, "comes") == 0
 					table[h].later[m] = time.Time{}
 					if draw(2, "later") == 0 {
@@ -263,13 +263,13 @@ func TestQueueAgreesWithAPlainList(t *testing.T) {
 			},
 			"leaves": func(*rapid.T) {
 				if t := take(&waiting); t != nil {
-					q.remove(t)
+					q.Remove(t)
 					plain.remove(t)
 				}
 			},
 			"slot comes free": func(*rapid.T) {
 				slot := &table[draw(hosts, "host")]
-				got := q.pick(now, slot)
+				got := q.Pick(now, slot)
 				want := plain.pick(now, slot)
 				if got != want {
 					r.Fatalf("picked %+v, want %+v", got, want)
@@ -284,13 +284,13 @@ func TestQueueAgreesWithAPlainList(t *testing.T) {
 					}
 				}
 				for _, t := range waiting {
-					if t.priority == got.priority && t.passed != nil && slot.suits(t.group) != never && !slot.isComing(t.group) &&
+					if t.Class == got.Class && t.passed != nil && slot.Fit(t.Key) != Never && !slot.IsComing(t.Key) &&
 						now.Sub(t.since) >= limit && !(got.passed != nil && !got.since.After(t.since)) {
 						r.Fatalf("a call was passed over for %v", now.Sub(t.since))
 					}
 				}
 				expected := time.Duration(1+draw(5, "expected")) * time.Second
-				q.start(got, expected)
+				q.Start(got, expected)
 				plain.start(got, expected)
 				running = append(running, got)
 			},
@@ -301,14 +301,14 @@ func TestQueueAgreesWithAPlainList(t *testing.T) {
 				}
 				held := time.Duration(draw(20, "held")) * time.Second
 				charged := t.charged
-				q.done(t, held)
-				s := plain.shares[fmt.Sprint(t.priority, t.caller)]
+				q.Done(t, held)
+				s := plain.shares[fmt.Sprint(t.Class, t.Caller)]
 				s.running--
 				plain.charge(t, held-charged)
 			},
 			"": func(r *rapid.T) {
-				if q.waiting != len(waiting) || q.bytes != int64(len(waiting)) {
-					r.Fatalf("%d waiting of %d bytes, want %d", q.waiting, q.bytes, len(waiting))
+				if q.waiting != len(waiting) || q.size != int64(len(waiting)) {
+					r.Fatalf("%d waiting of %d bytes, want %d", q.waiting, q.size, len(waiting))
 				}
 				if n := q.classes[0].passed.Len() + q.classes[1].passed.Len(); n > len(waiting) {
 					r.Fatalf("%d passed over of %d waiting", n, len(waiting))
@@ -319,20 +319,20 @@ func TestQueueAgreesWithAPlainList(t *testing.T) {
 }
 
 func TestBatchWorkGetsEveryTenthTurnAndAllThatNobodyElseWants(t *testing.T) {
-	q := &queue{maxPassedOver: time.Second}
+	q := New[string, int](time.Second)
 	for range 100 {
-		q.push(time.Time{}, &ticket{priority: route.Interactive}, false)
-		q.push(time.Time{}, &ticket{priority: route.Batch}, false)
+		q.Push(time.Time{}, &ticket{Class: Interactive}, false)
+		q.Push(time.Time{}, &ticket{Class: Batch}, false)
 	}
-	var turns []route.Priority
+	var turns []Class
 	for q.waiting > 0 {
-		next := q.pick(time.Time{}, holder{})
-		q.start(next, time.Second)
-		turns = append(turns, next.priority)
+		next := q.Pick(time.Time{}, holder{})
+		q.Start(next, time.Second)
+		turns = append(turns, next.Class)
 	}
 	batch := 0
 	for i, class := range turns[:100] {
-		if class == route.Batch {
+		if class == Batch {
 			batch++
 			if (i+1)%batchTurn != 0 {
 				t.Errorf("turn %d was for batch work", i+1)
@@ -345,18 +345,18 @@ func TestBatchWorkGetsEveryTenthTurnAndAllThatNobodyElseWants(t *testing.T) {
 }
 
 func TestCallersWhoComeOnceDoNotStarveOneWhoStays(t *testing.T) {
-	q := &queue{maxPassedOver: time.Second}
+	q := New[string, int](time.Second)
 	for range 10 {
-		q.push(time.Time{}, &ticket{caller: "stays"}, false)
+		q.Push(time.Time{}, &ticket{Caller: "stays"}, false)
 	}
 	served := 0
 	for i := range 100 { // two new ones come for each that goes
-		q.push(time.Time{}, &ticket{caller: fmt.Sprint("passes ", 2*i)}, false)
-		q.push(time.Time{}, &ticket{caller: fmt.Sprint("passes ", 2*i+1)}, false)
-		next := q.pick(time.Time{}, holder{})
-		q.start(next, time.Second)
-		q.done(next, time.Second)
-		if next.caller == "stays" {
+		q.Push(time.Time{}, &ticket{Caller: fmt.Sprint("passes ", 2*i)}, false)
+		q.Push(time.Time{}, &ticket{Caller: fmt.Sprint("passes ", 2*i+1)}, false)
+		next := q.Pick(time.Time{}, holder{})
+		q.Start(next, time.Second)
+		q.Done(next, time.Second)
+		if next.Caller == "stays" {
 			served++
 		}
 	}
@@ -366,24 +366,24 @@ func TestCallersWhoComeOnceDoNotStarveOneWhoStays(t *testing.T) {
 }
 
 func TestCallersWhoLeftAreForgotten(t *testing.T) {
-	q := &queue{maxPassedOver: time.Second}
+	q := New[string, int](time.Second)
 	for i := range 10_000 {
-		visitor := &ticket{caller: fmt.Sprint(i)}
-		q.start(visitor, time.Second)
-		q.done(visitor, time.Second)
+		visitor := &ticket{Caller: fmt.Sprint(i)}
+		q.Start(visitor, time.Second)
+		q.Done(visitor, time.Second)
 	}
-	if n := len(q.classes[route.Interactive].shares); n > 4*fewShares {
+	if n := len(q.classes[Interactive].shares); n > 4*fewShares {
 		t.Errorf("%d callers are remembered of whom none is there", n)
 	}
 }
 
 func BenchmarkTurnWithTenThousandWaiting(b *testing.B) {
-	q := &queue{maxPassedOver: 10 * time.Second}
+	q := New[string, int](10 * time.Second)
 	random := rand.New(rand.NewPCG(1, 1))
 	push := func() {
-		q.push(time.Time{}, &ticket{
-			group:  groupKey{model: modelKey{model: fmt.Sprint("model-", random.IntN(20))}},
-			caller: fmt.Sprint("caller-", random.IntN(200)),
+		q.Push(time.Time{}, &ticket{
+			Key:    fmt.Sprint("model-", random.IntN(20)),
+			Caller: fmt.Sprint("caller-", random.IntN(200)),
 		}, false)
 	}
 	for range 10_000 {
@@ -392,11 +392,11 @@ func BenchmarkTurnWithTenThousandWaiting(b *testing.B) {
 	now := time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
-		next := q.pick(now, holder{"model-3"})
-		q.start(next, time.Second)
-		q.done(next, time.Second)
+		next := q.Pick(now, holder{"model-3"})
+		q.Start(next, time.Second)
+		q.Done(next, time.Second)
 		next.number = 0
-		q.push(now, next, false)
+		q.Push(now, next, false)
 		now = now.Add(100 * time.Millisecond)
 	}
 }

@@ -1,4 +1,4 @@
-package pool
+package fairqueue
 
 import (
 	"container/heap"
@@ -6,9 +6,9 @@ import (
 )
 
 // share is what a caller has had of a class.
-type share struct {
-	used    time.Duration    // the caller's clock
-	lines   map[*group]*line // of the groups in which it waits
+type share[K comparable, V any] struct {
+	used    time.Duration                // the caller's clock
+	lines   map[*group[K, V]]*line[K, V] // of the groups in which it waits
 	waiting int
 	running int
 }
@@ -17,11 +17,11 @@ type share struct {
 const fewShares = 64
 
 // share is that of a caller, made when there is none.
-func (c *class) share(caller string) *share {
+func (c *class[K, V]) share(caller string) *share[K, V] {
 	s := c.shares[caller]
 	if s == nil {
 		c.sweep()
-		s = &share{lines: make(map[*group]*line, 1)}
+		s = &share[K, V]{lines: make(map[*group[K, V]]*line[K, V], 1)}
 		c.shares[caller] = s
 	}
 	if s.waiting == 0 && s.running == 0 {
@@ -32,10 +32,10 @@ func (c *class) share(caller string) *share {
 
 // sweep forgets callers who are idle and owe nothing, seldom enough to cost
 // nothing for each call.
-func (c *class) sweep() {
+func (c *class[K, V]) sweep() {
 	if c.shares == nil {
-		c.shares = make(map[string]*share)
-		c.byKey = make(map[groupKey]*group)
+		c.shares = make(map[string]*share[K, V])
+		c.byKey = make(map[K]*group[K, V])
 		c.sweepAt = fewShares
 	}
 	if len(c.shares) < c.sweepAt {
@@ -50,7 +50,7 @@ func (c *class) sweep() {
 }
 
 // charge adds to what a caller has had, or takes back what it was charged too much.
-func (c *class) charge(s *share, d time.Duration) {
+func (c *class[K, V]) charge(s *share[K, V], d time.Duration) {
 	s.used += d
 	c.latest = max(c.latest, s.used)
 	if d >= 0 {
@@ -65,7 +65,7 @@ func (c *class) charge(s *share, d time.Duration) {
 }
 
 // waitingOf is how many calls of a caller wait.
-func (c *class) waitingOf(caller string) int {
+func (c *class[K, V]) waitingOf(caller string) int {
 	if s := c.shares[caller]; s != nil {
 		return s.waiting
 	}
