@@ -3,6 +3,8 @@ package server
 import (
 	"encoding/json"
 	"sync"
+
+	"ollama-mcp/internal/jsonrpc"
 )
 
 // inflight is the requests of a client that are to be answered. The zero value
@@ -17,13 +19,13 @@ type inflight struct {
 func (f *inflight) register(r *request) bool {
 	f.inflightMu.Lock()
 	defer f.inflightMu.Unlock()
-	if _, taken := f.requests[string(r.id)]; taken {
+	if _, taken := f.requests[string(r.ID)]; taken {
 		return false
 	}
 	if f.requests == nil {
 		f.requests = make(map[string]*request)
 	}
-	f.requests[string(r.id)] = r
+	f.requests[string(r.ID)] = r
 	return true
 }
 
@@ -31,10 +33,10 @@ func (f *inflight) register(r *request) bool {
 func (f *inflight) unregister(r *request) bool {
 	f.inflightMu.Lock()
 	defer f.inflightMu.Unlock()
-	if f.requests[string(r.id)] != r {
+	if f.requests[string(r.ID)] != r {
 		return false
 	}
-	delete(f.requests, string(r.id))
+	delete(f.requests, string(r.ID))
 	return true
 }
 
@@ -49,7 +51,7 @@ func (f *inflight) cancelRequest(notification []byte) {
 	if json.Unmarshal(notification, &n) != nil {
 		return
 	}
-	id := string(inUTF8(n.Params.RequestID))
+	id := string(jsonrpc.ValidUTF8(n.Params.RequestID))
 	f.inflightMu.Lock()
 	r := f.requests[id]
 	delete(f.requests, id)

@@ -31,7 +31,7 @@ type overLimit struct {
 // begin counts a request, or says why it may not begin. A ping always may: it asks
 // whether the server is alive. end must be called if begin returns nil.
 func (l *requestLimit) begin(m incoming) *overLimit {
-	if m.method == string(mcp.MethodPing) {
+	if m.Method == string(mcp.MethodPing) {
 		return nil
 	}
 	l.mu.Lock()
@@ -49,7 +49,7 @@ func (l *requestLimit) begin(m incoming) *overLimit {
 
 // check is as begin, but does not count the request: it saves the work that begin takes.
 func (l *requestLimit) check(m incoming) *overLimit {
-	if m.method == string(mcp.MethodPing) {
+	if m.Method == string(mcp.MethodPing) {
 		return nil
 	}
 	l.mu.Lock()
@@ -62,15 +62,15 @@ func (l *requestLimit) exceeded(m incoming) *overLimit {
 	id := m.from.ID
 	switch free := l.max - l.inFlight; {
 	case free <= 0:
-		return &overLimit{l.inFlight, false, m.id}
+		return &overLimit{l.inFlight, false, m.ID}
 	case id != "" && l.byCaller[id] >= free:
-		return &overLimit{l.byCaller[id], true, m.id}
+		return &overLimit{l.byCaller[id], true, m.ID}
 	}
 	return nil
 }
 
 func (l *requestLimit) end(m incoming) {
-	if m.method == string(mcp.MethodPing) {
+	if m.Method == string(mcp.MethodPing) {
 		return
 	}
 	l.mu.Lock()

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/jsonrpc"
 )
 
 // Why there is no reply to a question.
@@ -62,10 +64,10 @@ func (q *questions) remove(id string) (one openQuestion, ok bool) {
 // take gives a reply to who waits for it, and reports whether somebody does: the
 // question may have been withdrawn, or never asked.
 func (q *questions) take(m incoming) bool {
-	id, _ := text(m.id)
+	id, _ := jsonrpc.Text(m.ID)
 	one, ok := q.remove(id)
 	if ok {
-		reply, err := readReply(m.line, one.method)
+		reply, err := readReply(m.Line, one.method)
 		one.end <- outcome{reply, err}
 	}
 	return ok
@@ -73,7 +75,7 @@ func (q *questions) take(m incoming) bool {
 
 // fail ends a question by the id that its reply has, and reports whether it was open.
 func (q *questions) fail(id json.RawMessage, err error) bool {
-	name, _ := text(id)
+	name, _ := jsonrpc.Text(id)
 	one, ok := q.remove(name)
 	if ok {
 		one.end <- outcome{err: err}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 
-	"ollama-mcp/internal/jsontext"
+	"ollama-mcp/internal/jsonrpc"
 )
 
 // encode writes the answer to a request, in its buffer if it has one.
@@ -19,7 +19,7 @@ func (r *request) encode(answer mcp.JSONRPCMessage) ([]byte, error) {
 	if r.buffer == nil {
 		r.buffer = new([]byte)
 	}
-	line, err := appendResult(slices.Grow((*r.buffer)[:0], sizeOf(result)), r.id, result)
+	line, err := appendResult(slices.Grow((*r.buffer)[:0], sizeOf(result)), r.ID, result)
 	*r.buffer = line
 	return line, err
 }
@@ -92,7 +92,7 @@ func appendContent(line []byte, content mcp.Content) ([]byte, error) {
 	text, ok := content.(mcp.TextContent)
 	if ok && text.Annotations == nil && text.Meta == nil {
 		line = append(line, `{"type":"text","text":`...)
-		return append(jsontext.AppendString(line, text.Text), '}'), nil
+		return append(jsonrpc.AppendString(line, text.Text), '}'), nil
 	}
 	block, err := json.Marshal(content)
 	return append(line, block...), err

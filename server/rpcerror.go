@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/jsonrpc"
 )
 
 // codeOverloaded is from the range that JSON-RPC leaves to servers.
@@ -33,17 +35,17 @@ func retry(code string, retryable bool) any {
 // nested too deep: that is answered all the same, as one that is too long is.
 func malformed(m incoming) mcp.JSONRPCError {
 	switch {
-	case m.isDeep:
-		return rpcError(m.id, mcp.INVALID_REQUEST,
-			fmt.Sprintf("the message is nested more than %d deep, the most that this server takes", depthMax),
+	case m.IsDeep:
+		return rpcError(m.ID, mcp.INVALID_REQUEST,
+			fmt.Sprintf("the message is nested more than %d deep, the most that this server takes", jsonrpc.MaxDepth),
 			retry("invalid_argument", false))
-	case !json.Valid(m.line):
+	case !json.Valid(m.Line):
 		return rpcError(nil, mcp.PARSE_ERROR, "the message is not JSON", nil)
-	case m.line[0] == '[':
+	case m.Line[0] == '[':
 		return rpcError(nil, mcp.INVALID_REQUEST, "batches are not supported: send one message at a time", nil)
 	}
-	return rpcError(m.id, mcp.INVALID_REQUEST, fmt.Sprintf(`not a JSON-RPC request: it needs "jsonrpc": "2.0", a method, `+
-		"and an id that is a string or a number of at most %d bytes", tokenMax), nil)
+	return rpcError(m.ID, mcp.INVALID_REQUEST, fmt.Sprintf(`not a JSON-RPC request: it needs "jsonrpc": "2.0", a method, `+
+		"and an id that is a string or a number of at most %d bytes", jsonrpc.MaxToken), nil)
 }
 
 // idInUse refuses a request whose id is that of one in flight. Its caller is
