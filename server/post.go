@@ -15,6 +15,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 
 	"ollama-mcp/internal/jsonrpc"
+	"ollama-mcp/internal/netserve"
 )
 
 // post serves POST /mcp: one message from a client of either era.
@@ -165,11 +166,11 @@ func (x *exchange) begin(client *session, m incoming) (r *request, out *events, 
 	}
 	// The id of a session belongs in the head of the answer, which a stream would have sent.
 	out = newEvents(x.w, m.Method == string(mcp.MethodInitialize) || !takesEvents(x.req.Header))
-	out.conn = gathering(x.req)
+	out.conn = netserve.Gathering(x.req)
 	r = x.server.newRequest(x.life, client, m, out.message)
 	r.onlyAnswer = out.plain
 	if x.req.ProtoMajor == 1 { // HTTP/2 may still be reading an answer when Write has returned
-		r.buffer = x.server.buffers.take()
+		r.buffer = x.server.buffers.Take()
 	}
 	gone := func(err error) { r.cancel(fmt.Errorf("%w: %w", ErrClientGone, err)) }
 	out.start(gone)
@@ -177,7 +178,7 @@ func (x *exchange) begin(client *session, m incoming) (r *request, out *events, 
 	return r, out, func() {
 		unwatch()
 		r.cancel(nil)
-		x.server.buffers.give(r.buffer)
+		x.server.buffers.Give(r.buffer)
 		x.server.requests.end(m)
 	}, true
 }

@@ -28,6 +28,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/netserve"
 )
 
 // Options describe a server. Zero fields take the defaults given with them.
@@ -72,7 +73,7 @@ type Server struct {
 	refusals refusals
 	asides   atomic.Int64 // goroutines of all connections that write what needs no handling
 
-	buffers  buffers              // for answers
+	buffers  netserve.Buffers     // for answers
 	mirrored map[string]*mcp.Tool // those with arguments that headers mirror
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/jsonrpc"
+	"ollama-mcp/internal/netserve"
 )
 
 // lastWords is how long requests may take to end, and be answered, once cancelled.
@@ -37,7 +38,7 @@ const lastWords = 2 * time.Second
 // closing in.
 func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	c := newConn(ctx, s, out, spareOfStdio)
-	stopWatch := watchHangup(out, func() { c.hangUp(errors.New("its end of our output is closed")) })
+	stopWatch := netserve.WatchHangup(out, func() { c.hangUp(errors.New("its end of our output is closed")) })
 	defer stopWatch()
 
 	read := make(chan error, 1)

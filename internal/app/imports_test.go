@@ -22,7 +22,7 @@ const (
 // way, from what puts together to what is put together; internal/app may import all.
 var packages = map[string][]string{
 	".":                            {"internal/app"},
-	"server":                       {"internal/caller", "internal/jsonrpc"},
+	"server":                       {"internal/caller", "internal/jsonrpc", "internal/netserve"},
 	"tools":                        {"cache", "pool", "internal/inference", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend"},
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru"},
 	"internal/observe":             {"internal/inference"},
@@ -52,6 +52,7 @@ var packages = map[string][]string{
 	"internal/moderation":          {},
 	"internal/nearest":             {},
 	"internal/jsonrpc":             {},
+	"internal/netserve":            {},
 	"internal/loadtest":            {"internal/backend"},
 	"internal/bench":               {"internal/loadtest", "internal/route", "internal/backend", "internal/backend/ollama", "internal/backend/backendtest", "pool"},
 	"internal/bench/control":       {},
@@ -75,7 +76,7 @@ var doors = map[string][]string{
 	"github.com/go-jose/go-jose/v4":            {"internal/auth"},
 	"golang.org/x/sync/semaphore":              {"pool"},
 	"golang.org/x/sync/errgroup":               {"internal/inference", "internal/bench"},
-	"golang.org/x/sys":                         {"server"},
+	"golang.org/x/sys":                         {"internal/netserve"},
 	"github.com/dustin/go-humanize":            {"internal/inference"},
 	"golang.org/x/time":                        {"internal/quota"},
 }
