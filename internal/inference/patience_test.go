@@ -1,4 +1,4 @@
-package tools_test
+package inference_test
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 )
 
 // Its calls are ended by us, and not by a failure or by their callers' time.
-func TestHostThatHangsIsLeftAloneThoughAnotherRungAnswers(t *testing.T) {
+func TestHungHostIsEjectedThoughAnotherRungAnswers(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, _ := c.ladder()
 		hung := backendtest.New("gpu-2").Install(backendtest.Model{Name: "big"})
