@@ -77,19 +77,25 @@ func (c *climb) run(ctx context.Context) (*result, error) {
 
 // rungs are the ways to get an answer, the first to be tried first.
 func (c *climb) rungs() ([]route.Rung, error) {
-	s := c.settings
-	names := []string{s.spell(c.Model)}
-	for _, name := range c.Fallback {
-		names = append(names, s.spell(name))
+	names := append([]string{c.settings.spell(c.Model)}, c.fallback()...)
+	return c.settings.ladders().Of(names...)
+}
+
+// fallback names the models that may stand in for the one of the request: those that it
+// names itself, or else those of the settings that its caller may use.
+func (t *task) fallback() (names []string) {
+	for _, name := range t.Fallback {
+		names = append(names, t.settings.spell(name))
 	}
-	if len(c.Fallback) == 0 {
-		for _, name := range s.ladders().Fallback() {
-			if c.Caller.MayUse(backend.CanonicalModel(name)) {
-				names = append(names, s.spell(name))
-			}
+	if len(t.Fallback) > 0 {
+		return names
+	}
+	for _, name := range t.settings.ladders().Fallback() {
+		if t.Caller.MayUse(backend.CanonicalModel(name)) {
+			names = append(names, t.settings.spell(name))
 		}
 	}
-	return s.ladders().Of(names...)
+	return names
 }
 
 // skip says why a rung is not to be tried; nil if it is.

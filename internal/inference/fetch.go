@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"ollama-mcp/cache"
@@ -20,12 +21,13 @@ type variant struct {
 	priority      route.Priority
 	minSimilarity float64
 	exactOnly     bool
+	fallback      string // models that may stand in, of those that the caller may use
 }
 
 // fetch gets the answer to a request: a cached one, that of an identical request in
 // flight, or its own. It is clean.
 func (t *task) fetch(ctx context.Context) (*result, error) {
-	lookup := cache.Lookup{Deadline: t.deadline, Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly}}
+	lookup := cache.Lookup{Deadline: t.deadline, Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly, strings.Join(t.fallback(), "\n")}}
 	lookup.Policy, lookup.Key = t.cachePolicy(ctx)
 	var remember func(cache.Key, *result)
 	fill := func(ctx context.Context, waiters cache.Waiters[*tracker]) (e cache.Entry, keep bool, err error) {

@@ -49,13 +49,14 @@ func storyWith(t *testing.T, c *client, tell func(t *testing.T, c *client)) {
 
 // client makes requests to an engine on behalf of a caller.
 type client struct {
-	t        *testing.T
-	who      caller.Caller
-	cacheOff bool
-	shares   bool              // what is cached is shared by all calls of a tenant
-	opts     inference.Options // what use leaves as it is
-	models   map[string]inference.ForModel
-	engine   *inference.Engine
+	t         *testing.T
+	who       caller.Caller
+	cacheOff  bool
+	shares    bool              // what is cached is shared by all calls of a tenant
+	unlimited bool              // requests without a timeout have no deadline, instead of 55 s
+	opts      inference.Options // what use leaves as it is
+	models    map[string]inference.ForModel
+	engine    *inference.Engine
 }
 
 // use makes an engine with a host, of which two calls may be worked on and two wait.
@@ -74,7 +75,10 @@ func (c *client) useAll(o pool.Options, hosts ...*backendtest.Host) {
 func (c *client) useHosts(hosts inference.Hosts) {
 	c.t.Helper()
 	o := c.opts
-	o.Hosts, o.Timeout = hosts, 55*time.Second
+	o.Hosts = hosts
+	if !c.unlimited {
+		o.Timeout = 55 * time.Second
+	}
 	if c.cacheOff {
 		o.CacheMode = "off"
 	} else if o.Cache == (cache.Options{}) {
