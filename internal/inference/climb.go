@@ -136,23 +136,29 @@ func (c *climb) worthRetrying(from int) (left []route.Rung) {
 	return left
 }
 
-// unanswered says why no rung has answered. The code and the hint are those of the rung
-// that is nearest to an answer: one that may yet give it, or else one that was tried.
+// unanswered says why no rung has answered.
 func (c *climb) unanswered(ctx context.Context) (*result, error) {
 	last := c.failed[len(c.failed)-1].got
-	if len(c.failed) == 1 {
-		return last, c.explainRung(ctx, c.failed[0])
+	if len(c.failed) > 1 {
+		last.served.Passed = passed(c.failed)
 	}
+	return last, c.explainAll(ctx, c.failed)
+}
+
+// explainAll says why no rung has answered. The code and the hint are those of the rung
+// that is nearest to an answer: one that may yet give it, or else one that was tried.
+func (t *task) explainAll(ctx context.Context, failed []failedRung) *fault.Error {
 	nearest, best := 0, -1
-	for i, f := range c.failed {
+	for i, f := range failed {
 		if rank := f.retryRank(); rank > best {
 			nearest, best = i, rank
 		}
 	}
-	e := c.explainRung(ctx, c.failed[nearest])
-	e.Message = "no model of the ladder answered: " + strings.Join(passed(c.failed), ", ")
-	last.served.Passed = passed(c.failed)
-	return last, e
+	e := t.explainRung(ctx, failed[nearest])
+	if len(failed) > 1 {
+		e.Message = "no model of the ladder answered: " + strings.Join(passed(failed), ", ")
+	}
+	return e
 }
 
 // failureMaxAge is the age of a failure after which a rung may be well again.
