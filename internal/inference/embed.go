@@ -64,7 +64,7 @@ type embedding struct {
 func (e *Engine) Embed(ctx context.Context, req EmbedRequest) (got *Embeddings, err error) {
 	call, end := e.callOf(&req.Common, "embed")
 	defer func() { end(err) }()
-	if err := e.permit(req.Common); err != nil {
+	if err := e.permit(call, req.Common); err != nil {
 		return nil, err
 	}
 	if len(req.Input) == 0 {
@@ -84,6 +84,7 @@ func (e *Engine) Embed(ctx context.Context, req EmbedRequest) (got *Embeddings, 
 	err = m.run(ctx)
 	m.served.Total, m.served.Load = time.Since(m.began).Milliseconds(), new(m.load.Milliseconds())
 	call.served(m.served)
+	call.cacheSaid(m.verdict())
 	if err != nil {
 		return nil, m.explain(ctx, err)
 	}
@@ -301,6 +302,19 @@ func (m *embedding) recall(ctx context.Context) {
 		}
 	}
 	m.keys = keys
+}
+
+// verdict says what the cache did for the request.
+func (m *embedding) verdict() CacheVerdict {
+	switch {
+	case m.keys == nil:
+		return CacheOff
+	case m.cached == len(m.Input):
+		return CacheHit
+	case m.Cache == cache.Refresh:
+		return CacheRefresh
+	}
+	return CacheMiss
 }
 
 // keep caches the vectors of a batch that are of the whole text, and of our own model.

@@ -40,6 +40,7 @@ func (l Log) Done(r inference.Record) {
 		}
 		text("host", s.Host)
 		text("source", string(s.Source))
+		text("cache", string(r.Cache))
 		if len(s.Passed) > 0 {
 			attrs = append(attrs, slog.Any("passed", s.Passed))
 		}
