@@ -92,7 +92,7 @@ func (c *client) pro() (host *backendtest.Host) {
 	cloud := backendtest.New("openai").Answer("from a cloud").Install(backendtest.Model{Name: "gpt"}).FirstTokenTime(time.Second)
 	settings := c.settings()
 	settings.Ladders, settings.Providers = ladders, map[string]inference.Lender{"openai": c.pool(pool.Options{}, cloud)}
-	host = backendtest.New("gpu-1").Answer("one two three").TokenTime(100 * time.Millisecond).
+	host = backendtest.New("gpu-1").Answer("one two three").TokenTime(100*time.Millisecond).
 		Install(backendtest.Model{Name: "big", Context: 256}, backendtest.Model{Name: "words", Dimensions: 8}, backendtest.Model{Name: "judge"})
 	c.useAll(pool.Options{Slots: 1, Queue: 1}, host)
 	return host
@@ -379,4 +379,30 @@ func TestRecordNamesTheTraceAndTheHTTPRequest(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Records go to logs, which are read by others than the callers.
+func TestRecordsAndEventsHoldNoPromptsOrAnswers(t *testing.T) {
+	const question, reply = "open sesame", "forty thieves"
+	const format = `"format":{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`
+	for name, args := range map[string]string{
+		"an answer":         `"prompt":"` + question + `"`,
+		"a part of one":     `"prompt":"` + question + `","timeout_seconds":1.5`,
+		"a cut one":         `"prompt":"` + question + `","options":{"num_predict":1}`,
+		"one that misfits":  `"prompt":"` + question + `",` + format,
+		"an argument":       `"prompt":["` + question + `"]`,
+		"one that is wrong": `"prompt":"` + question + `","format":{"type":"` + question + `s"}`,
+		"a missing model":   `"prompt":"` + question + `","host":"gpu-2"`,
+	} {
+		story(t, func(t *testing.T, c *client) {
+			told := new(recorder)
+			c.opts.Observer = told
+			c.use(backendtest.New("gpu-1").Answer(`{"n":"` + reply + `"}`).TokenTime(time.Second))
+			c.do("generate", `{"model":"tiny",`+args+`}`)
+			synctest.Wait()
+			if all := fmt.Sprintf("%+v %+v", told.records, told.events); len(told.records) != 1 || strings.Contains(all, "sesame") || strings.Contains(all, "thieves") {
+				t.Errorf("%s: %s", name, all)
+			}
+		})
+	}
 }
