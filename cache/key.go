@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"ollama-mcp/internal/jsontext"
+	"ollama-mcp/internal/jsonrpc"
 )
 
 // keyForm is the version of the form that keys are made from. Another form needs
@@ -53,7 +53,7 @@ func KeyOf(s Scope, request any) (Key, error) {
 	var room [1 << 10]byte // for most requests
 	form := strconv.AppendInt(append(room[:0], '['), keyForm, 10)
 	for _, part := range []string{s.Tenant, s.Tool, s.Model, s.Digest} {
-		form = jsontext.AppendString(append(form, ','), part)
+		form = jsonrpc.AppendString(append(form, ','), part)
 	}
 	form = append(appendCanonical(append(form, ','), raw), ']')
 	return Key{sum: sha256.Sum256(form), scope: s}, nil
@@ -72,7 +72,7 @@ func appendCanonical(out, raw []byte) []byte {
 		n := 1
 		switch c := raw[0]; {
 		case c == '"':
-			n = jsontext.StringEnd(raw, 0)
+			n = jsonrpc.StringEnd(raw, 0)
 			out = appendString(out, raw[:n])
 		case c == '-' || '0' <= c && c <= '9':
 			n = len(raw) - len(bytes.TrimLeft(raw, "0123456789+-.eE"))

@@ -21,31 +21,6 @@ import (
 	"ollama-mcp/server"
 )
 
-// counted is a listener that knows how many of its connections are open.
-type counted struct {
-	net.Listener
-	open atomic.Int64
-}
-
-func (l *counted) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err == nil {
-		l.open.Add(1)
-		conn = &countedConn{Conn: conn, closed: sync.OnceFunc(func() { l.open.Add(-1) })}
-	}
-	return conn, err
-}
-
-type countedConn struct {
-	net.Conn
-	closed func()
-}
-
-func (c *countedConn) Close() error {
-	c.closed()
-	return c.Conn.Close()
-}
-
 // raw is a request as it is sent, for clients that do not behave as libraries do.
 func raw(path, body string, more ...string) string {
 	var text strings.Builder
@@ -125,21 +100,19 @@ func TestNothingIsLeftOfClientsThatVanish(t *testing.T) {
 		}
 	}
 
-	eventually(t, "all connections have been closed", func() bool { return connections.open.Load() <= open })
-	eventually(t, "all calls have ended", func() bool { return ended.Load() == calls })
-	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= goroutines })
-	eventually(t, "the memory has been freed", func() bool { return inUse() <= memory+1<<20 })
+	eventually(func() bool { return connections.open.Load() <= open })
+	eventually(func() bool { return ended.Load() == calls })
+	eventually(func() bool { return runtime.NumGoroutine() <= goroutines })
+	eventually(func() bool { return inUse() <= memory+1<<20 })
 	text := strings.Repeat("x", limit-1000) // for which there is only room if there is nothing else
 	r.post(modern(call("1", "echo", `{"text":"`+text+`"}`)), modernHeader("tools/call", "echo")...).wantStatus("afterwards, a large message", 200)
 }
 
-// eventually waits until something is so that should be so at once.
-func eventually(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !so(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("it did not come that %s", what)
-		}
+// eventually waits until something is so. How long that takes is up to the machine: a test
+// for which it never comes ends by the limit for all tests.
+func eventually(so func() bool) {
+	for !so() {
+		runtime.Gosched()
 	}
 }
 

@@ -5,11 +5,11 @@ import (
 	"context"
 	"io"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
-	"golang.org/x/sys/unix"
 
 	"ollama-mcp/server"
 )
@@ -74,7 +74,7 @@ func TestClientThatReadsNothingIsNotWaitedForForEver(t *testing.T) {
 // socketPair is what Node.js gives to the programs that it starts.
 func socketPair(t *testing.T) (r, w *os.File) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

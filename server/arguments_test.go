@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/jsonrpc"
 )
 
 func TestCallIsHandedOverWithoutItsArguments(t *testing.T) {
@@ -19,7 +21,7 @@ func TestCallIsHandedOverWithoutItsArguments(t *testing.T) {
 		{`{"params":{"arguments":{]}}`, `{"params":{"arguments":{]}}`, ""},
 		{`{"params":{"arguments":1e999}}`, `{"params":{"arguments":1e999}}`, ""},
 	} {
-		m := incoming{method: "tools/call", line: []byte(tt.line)}
+		m := incoming{Message: jsonrpc.Message{Method: "tools/call", Line: []byte(tt.line)}}
 		m.split()
 		if string(m.brief) != tt.brief || string(m.arguments) != tt.arguments {
 			t.Errorf("%s: got %s and %q", tt.line, m.brief, m.arguments)
@@ -28,9 +30,9 @@ func TestCallIsHandedOverWithoutItsArguments(t *testing.T) {
 }
 
 func TestOnlyCallsOfToolsAreSplit(t *testing.T) {
-	m := incoming{method: "prompts/get", line: []byte(`{"params":{"arguments":{}}}`)}
+	m := incoming{Message: jsonrpc.Message{Method: "prompts/get", Line: []byte(`{"params":{"arguments":{}}}`)}}
 	m.split()
-	if string(m.brief) != string(m.line) || m.arguments != nil {
+	if string(m.brief) != string(m.Line) || m.arguments != nil {
 		t.Errorf("got %s and %q", m.brief, m.arguments)
 	}
 }
@@ -45,7 +47,7 @@ func FuzzSplit(f *testing.F) {
 	f.Add([]byte(`{"params":{"arguments":"` + strings.Repeat(`\\`, 100) + `\""}}`))
 	f.Add([]byte(`}{`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		m := incoming{method: "tools/call", line: line}
+		m := incoming{Message: jsonrpc.Message{Method: "tools/call", Line: line}}
 		m.split()
 		var want, got mcp.CallToolRequest
 		wrong, wrongBrief := json.Unmarshal(line, &want), json.Unmarshal(m.brief, &got)

@@ -31,7 +31,7 @@ func (x *exchange) refuseLate(m incoming) bool {
 	}
 	x.w.Header().Set("Connection", "close") // another server may be behind the next one
 	x.w.Header().Set("Retry-After", "1")
-	x.refuse(m, ReasonStopping, http.StatusServiceUnavailable, stopping(m.id))
+	x.refuse(m, ReasonStopping, http.StatusServiceUnavailable, stopping(m.ID))
 	return true
 }
 

@@ -25,12 +25,3 @@ func TestOnlyAnswersThatAreWrittenAtOnceShareBuffers(t *testing.T) {
 		end()
 	}
 }
-
-func TestBufferOfALargeAnswerIsNotHeld(t *testing.T) {
-	var b buffers
-	large := make([]byte, 0, mostBuffered+1)
-	b.give(&large)
-	if got := b.take(); cap(*got) != 0 {
-		t.Errorf("got a buffer of %d bytes", cap(*got))
-	}
-}

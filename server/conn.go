@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/netserve"
 )
 
 // conn is a connection over which messages go both ways, and what is in flight on it.
@@ -50,7 +52,7 @@ func newConn(ctx context.Context, s *Server, out io.Writer, spare int) *conn {
 		jobs: make(chan func()), spare: make(chan struct{}, spare),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	c.apart = func() { untilRead(c.ctx, out) }
+	c.apart = func() { netserve.UntilRead(c.ctx, out) }
 	return c
 }
 
@@ -135,7 +137,7 @@ func (c *conn) running() int {
 // serve handles a request, and answers it unless it was cancelled meanwhile.
 func (c *conn) serve(r *request) {
 	defer c.end(r)
-	r.buffer = c.server.buffers.take()
+	r.buffer = c.server.buffers.Take()
 	line, failed := c.server.answer(r)
 	switch {
 	case !c.unregister(r):
@@ -151,7 +153,7 @@ func (c *conn) serve(r *request) {
 // end lets go of a request that has been dealt with.
 func (c *conn) end(r *request) {
 	r.cancel(nil)
-	c.server.buffers.give(r.buffer)
+	c.server.buffers.Give(r.buffer)
 	c.server.room.give(r.held)
 }
 

@@ -1,10 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"ollama-mcp/internal/netserve"
 )
 
 const (
@@ -24,8 +28,8 @@ const (
 type events struct {
 	w     http.ResponseWriter
 	flow  *http.ResponseController
-	conn  *gatheringConn // of the response; nil if it cannot gather
-	plain bool           // the client takes no stream
+	conn  *netserve.GatheringConn // of the response; nil if it cannot gather
+	plain bool                    // the client takes no stream
 
 	// turn holds who uses what follows. It is not a mutex, since writing may take
 	// until writeTimeout.
@@ -140,7 +144,7 @@ func (e *events) json(status int, message []byte) {
 		_ = e.send(message)
 		return
 	}
-	e.conn.gather(func() {
+	e.conn.Gather(func() {
 		beginJSON(e.w, status, len(message))
 		_ = e.send(message)
 		_ = e.flow.Flush()
@@ -174,3 +178,18 @@ func beginJSON(w http.ResponseWriter, status, size int) {
 	w.Header().Set("Content-Length", strconv.Itoa(size))
 	w.WriteHeader(status)
 }
+
+// The SDKs for TypeScript forget a call as soon as they come to its answer, and only
+// then handle the notifications that they have read together with it. So an answer
+// that follows a notification is to be read apart from it. No pause is sure to do
+// that: on a busy machine a client may be late by any time.
+
+// recent is how long ago a notification was written that may not have been read yet.
+const recent = time.Second
+
+// readAtOnce is the most that Node.js reads from a socket at once.
+const readAtOnce = 64 << 10
+
+// padding are comments of a stream of events, too many to be read together with what
+// comes before and after them.
+var padding = append(bytes.Repeat([]byte(": "+strings.Repeat(" ", 1021)+"\n"), readAtOnce>>10), '\n')

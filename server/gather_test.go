@@ -4,35 +4,10 @@ import (
 	"context"
 	"net"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"ollama-mcp/server"
 )
-
-// countingListener counts how often something is sent to those who connect to it.
-type countingListener struct {
-	net.Listener
-	sent atomic.Int64
-}
-
-func (l *countingListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &countingConn{conn.(*net.TCPConn), &l.sent}, nil
-}
-
-type countingConn struct {
-	*net.TCPConn
-	sent *atomic.Int64
-}
-
-func (c *countingConn) Write(p []byte) (int, error) {
-	c.sent.Add(1)
-	return c.TCPConn.Write(p)
-}
 
 func TestAnswerThatIsNotSplitIsSentInOnePiece(t *testing.T) {
 	ca := newAuthority(t)
@@ -42,7 +17,7 @@ func TestAnswerThatIsNotSplitIsSentInOnePiece(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := &countingListener{Listener: inner}
+			l := &counted{Listener: inner}
 			var d net.Dialer
 			r := serveOn(t, l, func(ctx context.Context, network, _ string) (net.Conn, error) {
 				return d.DialContext(ctx, network, inner.Addr().String())

@@ -9,10 +9,10 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/mark3labs/mcp-go/mcp"
-	"golang.org/x/sys/unix"
 
 	"ollama-mcp/server"
 )
@@ -53,14 +53,14 @@ func TestClientThatDiesIsNoticedWithoutWritingToIt(t *testing.T) {
 }
 
 func TestClientThatOnlyStopsSendingIsNotTakenForDead(t *testing.T) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out, ours := os.NewFile(uintptr(pair[0]), "server"), os.NewFile(uintptr(pair[1]), "client")
 	defer out.Close()
 	defer ours.Close()
-	if err := unix.Shutdown(pair[1], unix.SHUT_WR); err != nil {
+	if err := syscall.Shutdown(pair[1], syscall.SHUT_WR); err != nil {
 		t.Fatal(err)
 	}
 	in, toServer := pipe(t)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/netserve"
 )
 
 // HTTPOptions describe how a server is reached over HTTP. Zero fields take the
@@ -57,6 +58,9 @@ type HTTPOptions struct {
 	SessionIdle time.Duration // after which a client is forgotten; 0 means an hour
 }
 
+// TLSOptions name the files of certificates.
+type TLSOptions = netserve.TLSOptions
+
 // HTTP serves the Model Context Protocol over HTTP: streamable HTTP at /mcp, and
 // HTTP with SSE, as it was until 2025, at /sse and /message. /healthz says that
 // the process is alive, /readyz that it takes requests. Use NewHTTP to make one.
@@ -68,7 +72,7 @@ type HTTPOptions struct {
 type HTTP struct {
 	server       *Server
 	opts         HTTPOptions
-	certificates *certificates // nil without TLS
+	certificates *netserve.Certificates // nil without TLS
 	hosts        map[string]bool
 	origins      map[string]bool
 	proxies      []netip.Prefix // that are trusted
@@ -126,7 +130,7 @@ func (h *HTTP) check() error {
 		return nil
 	}
 	var err error
-	if h.certificates, err = newCertificates(h.opts.TLS, h.server.opts.Log); err != nil {
+	if h.certificates, err = netserve.NewCertificates(h.opts.TLS, h.server.opts.Log); err != nil {
 		return fmt.Errorf("option TLS: %w", err)
 	}
 	return nil

@@ -3,6 +3,8 @@ package server
 import (
 	"encoding/json"
 	"sync"
+
+	"ollama-mcp/internal/jsonrpc"
 )
 
 // inflight is the requests of a client that are to be answered. The zero value
@@ -17,13 +19,13 @@ type inflight struct {
 func (f *inflight) register(r *request) bool {
 	f.inflightMu.Lock()
 	defer f.inflightMu.Unlock()
-	if _, taken := f.requests[string(r.id)]; taken {
+	if _, taken := f.requests[string(r.ID)]; taken {
 		return false
 	}
 	if f.requests == nil {
 		f.requests = make(map[string]*request)
 	}
-	f.requests[string(r.id)] = r
+	f.requests[string(r.ID)] = r
 	return true
 }
 
@@ -31,10 +33,10 @@ func (f *inflight) register(r *request) bool {
 func (f *inflight) unregister(r *request) bool {
 	f.inflightMu.Lock()
 	defer f.inflightMu.Unlock()
-	if f.requests[string(r.id)] != r {
+	if f.requests[string(r.ID)] != r {
 		return false
 	}
-	delete(f.requests, string(r.id))
+	delete(f.requests, string(r.ID))
 	return true
 }
 
@@ -49,7 +51,7 @@ func (f *inflight) cancelRequest(notification []byte) {
 	if json.Unmarshal(notification, &n) != nil {
 		return
 	}
-	id := string(inUTF8(n.Params.RequestID))
+	id := string(jsonrpc.ValidUTF8(n.Params.RequestID))
 	f.inflightMu.Lock()
 	r := f.requests[id]
 	delete(f.requests, id)
@@ -66,4 +68,56 @@ func (f *inflight) endAll(cause error) {
 	for _, r := range f.requests {
 		r.cancel(cause)
 	}
+}
+
+// gate lets work begin until it is closed, and tells when all of it has ended. The
+// zero value is open.
+type gate struct {
+	// gateMu guards what follows; nothing blocks under it.
+	gateMu sync.Mutex
+	closed bool
+	work   int           // pieces that have not ended
+	idle   chan struct{} // made by close; closed when there is no more work
+}
+
+// enter begins a piece of work, unless the gate is closed; leave ends it.
+func (g *gate) enter() bool {
+	g.gateMu.Lock()
+	defer g.gateMu.Unlock()
+	if !g.closed {
+		g.work++
+	}
+	return !g.closed
+}
+
+// join begins a piece of work as long as there is other work, even if the gate is
+// closed; leave ends it.
+func (g *gate) join() bool {
+	g.gateMu.Lock()
+	defer g.gateMu.Unlock()
+	if g.work == 0 {
+		return false
+	}
+	g.work++
+	return true
+}
+
+func (g *gate) leave() {
+	g.gateMu.Lock()
+	defer g.gateMu.Unlock()
+	if g.work--; g.closed && g.work == 0 {
+		close(g.idle)
+	}
+}
+
+// close lets no more work begin. The channel is closed when all of it has ended.
+// It may be called once.
+func (g *gate) close() (idle <-chan struct{}) {
+	g.gateMu.Lock()
+	defer g.gateMu.Unlock()
+	g.closed, g.idle = true, make(chan struct{})
+	if g.work == 0 {
+		close(g.idle)
+	}
+	return g.idle
 }

@@ -53,7 +53,7 @@ func readParams(message []byte) (params, error) {
 // protocol since 2026-07-28 demands for the sake of those who only see the headers.
 func (s *Server) checkModern(header http.Header, m incoming, p params) *mcp.JSONRPCError {
 	refuse := func(code int, format string, args ...any) *mcp.JSONRPCError {
-		e := rpcError(m.id, code, fmt.Sprintf(format, args...), nil)
+		e := rpcError(m.ID, code, fmt.Sprintf(format, args...), nil)
 		return &e
 	}
 	inHeader := header.Get(headerVersion)
@@ -69,7 +69,7 @@ func (s *Server) checkModern(header http.Header, m incoming, p params) *mcp.JSON
 	case !mcp.IsValidProtocolVersion(p.version):
 		return nil // the answer tells which ones are
 	}
-	if err := mcp.ValidateStandardHeaders(header.Get, p.version, mcp.MCPMethod(m.method), p.raw); err != nil {
+	if err := mcp.ValidateStandardHeaders(header.Get, p.version, mcp.MCPMethod(m.Method), p.raw); err != nil {
 		return refuse(mcp.HEADER_MISMATCH, "%v", err)
 	}
 	if err := s.checkParamHeaders(header, m, p); err != nil {
@@ -80,11 +80,11 @@ func (s *Server) checkModern(header http.Header, m incoming, p params) *mcp.JSON
 
 // checkParamHeaders checks the headers that mirror arguments of a tool.
 func (s *Server) checkParamHeaders(header http.Header, m incoming, p params) error {
-	if len(s.mirrored) == 0 || m.method != string(mcp.MethodToolsCall) {
+	if len(s.mirrored) == 0 || m.Method != string(mcp.MethodToolsCall) {
 		return nil
 	}
 	name, _ := mcp.ExtractHeaderName(mcp.MethodToolsCall, p.raw)
-	p, _ = readParams(m.line) // with the arguments
+	p, _ = readParams(m.Line) // with the arguments
 	return mcp.ValidateParamHeadersLookup(func(key string) (value string, ok bool) {
 		values := header.Values(key)
 		if len(values) == 0 {

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/netserve"
 )
 
 // localID is the ID of a caller without credentials who connects from this machine.
@@ -185,5 +186,5 @@ type localListenerKey struct{}
 
 // withListener makes the context of the requests that come by a listener.
 func withListener(l net.Listener) context.Context {
-	return context.WithValue(context.Background(), localListenerKey{}, isLocal(l.Addr()))
+	return context.WithValue(context.Background(), localListenerKey{}, netserve.IsLocal(l.Addr()))
 }

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/jsonrpc"
+	"ollama-mcp/internal/netserve"
 )
 
 // post serves POST /mcp: one message from a client of either era.
@@ -22,7 +25,7 @@ func (x *exchange) post() {
 		return
 	}
 	defer x.server.room.give(m.held)
-	if m.kind == kindRequest { // and not what ends one, or lets it go on
+	if m.Kind == jsonrpc.KindRequest { // and not what ends one, or lets it go on
 		if x.refuseLate(m) {
 			return
 		}
@@ -35,14 +38,14 @@ func (x *exchange) post() {
 	p, err := readParams(m.brief)
 	inHeader := x.req.Header.Get(headerVersion)
 	switch {
-	case err != nil || m.kind == kindMalformed:
+	case err != nil || m.Kind == jsonrpc.KindMalformed:
 		x.refuse(m, ReasonMalformed, http.StatusBadRequest, malformed(m))
 	case isModern(inHeader) || isModern(p.version):
 		x.postModern(m, p)
-	case m.kind == kindRequest && m.method == "initialize":
+	case m.Kind == jsonrpc.KindRequest && m.Method == "initialize":
 		x.introduce(m, p)
 	case inHeader != "" && !mcp.IsValidProtocolVersion(inHeader):
-		x.refuse(m, ReasonProtocol, http.StatusBadRequest, rpcError(m.id, mcp.INVALID_REQUEST,
+		x.refuse(m, ReasonProtocol, http.StatusBadRequest, rpcError(m.ID, mcp.INVALID_REQUEST,
 			fmt.Sprintf("protocol version %.64q is not supported; these are: %s", inHeader, strings.Join(mcp.ValidProtocolVersions, ", ")), nil))
 	default:
 		x.postLegacy(m)
@@ -51,11 +54,11 @@ func (x *exchange) post() {
 
 // postModern takes a message of the protocol since 2026-07-28, which knows no sessions.
 func (x *exchange) postModern(m incoming, p params) {
-	switch m.kind {
-	case kindNotification: // also a cancel, though it is for closing the stream to cancel
+	switch m.Kind {
+	case jsonrpc.KindNotification: // also a cancel, though it is for closing the stream to cancel
 		x.w.WriteHeader(http.StatusAccepted)
 		return
-	case kindReply:
+	case jsonrpc.KindReply:
 		x.refuse(m, ReasonMalformed, http.StatusBadRequest, malformed(m))
 		return
 	}
@@ -91,7 +94,7 @@ func (x *exchange) introduce(m incoming, p params) {
 		out.answer(http.StatusOK, line)
 		x.server.answered(r, failed, http.StatusOK)
 	case !x.sessions.add(c):
-		x.answerRefusal(out, m, ReasonSessions, http.StatusServiceUnavailable, rpcError(m.id, codeOverloaded,
+		x.answerRefusal(out, m, ReasonSessions, http.StatusServiceUnavailable, rpcError(m.ID, codeOverloaded,
 			"there are too many sessions with requests in flight; try again later", retry("overloaded", true)))
 	default:
 		x.w.Header().Set(headerSession, c.session.sessionID)
@@ -103,7 +106,7 @@ func (x *exchange) introduce(m incoming, p params) {
 func (x *exchange) postLegacy(m incoming) {
 	id := x.req.Header.Get(headerSession)
 	if id == "" {
-		x.refuse(m, ReasonSession, http.StatusBadRequest, rpcError(m.id, mcp.INVALID_REQUEST,
+		x.refuse(m, ReasonSession, http.StatusBadRequest, rpcError(m.ID, mcp.INVALID_REQUEST,
 			"the header "+headerSession+" is missing: begin with initialize, or with protocol version 2026-07-28", nil))
 		return
 	}
@@ -115,15 +118,15 @@ func (x *exchange) postLegacy(m incoming) {
 	}
 	defer x.sessions.release(c)
 	m.from = withClient(m.from, c.session.GetClientInfo().Name)
-	if m.kind == kindRequest {
+	if m.Kind == jsonrpc.KindRequest {
 		x.serveLegacy(c, m)
 		return
 	}
 	switch {
-	case m.kind == kindReply:
+	case m.Kind == jsonrpc.KindReply:
 		c.session.questions.take(m)
-	case m.method == cancelled:
-		c.cancelRequest(m.line)
+	case m.Method == cancelled:
+		c.cancelRequest(m.Line)
 	}
 	x.w.WriteHeader(http.StatusAccepted)
 }
@@ -135,7 +138,7 @@ func (x *exchange) serveLegacy(c *client, m incoming) {
 	}
 	defer end()
 	if !c.register(r) {
-		x.answerRefusal(out, m, ReasonIDInUse, http.StatusOK, idInUse(m.id))
+		x.answerRefusal(out, m, ReasonIDInUse, http.StatusOK, idInUse(m.ID))
 		return
 	}
 	line, failed := x.server.answer(r)
@@ -162,12 +165,12 @@ func (x *exchange) begin(client *session, m incoming) (r *request, out *events, 
 		return nil, nil, nil, false
 	}
 	// The id of a session belongs in the head of the answer, which a stream would have sent.
-	out = newEvents(x.w, m.method == string(mcp.MethodInitialize) || !takesEvents(x.req.Header))
-	out.conn = gathering(x.req)
+	out = newEvents(x.w, m.Method == string(mcp.MethodInitialize) || !takesEvents(x.req.Header))
+	out.conn = netserve.Gathering(x.req)
 	r = x.server.newRequest(x.life, client, m, out.message)
 	r.onlyAnswer = out.plain
 	if x.req.ProtoMajor == 1 { // HTTP/2 may still be reading an answer when Write has returned
-		r.buffer = x.server.buffers.take()
+		r.buffer = x.server.buffers.Take()
 	}
 	gone := func(err error) { r.cancel(fmt.Errorf("%w: %w", ErrClientGone, err)) }
 	out.start(gone)
@@ -175,7 +178,7 @@ func (x *exchange) begin(client *session, m incoming) (r *request, out *events, 
 	return r, out, func() {
 		unwatch()
 		r.cancel(nil)
-		x.server.buffers.give(r.buffer)
+		x.server.buffers.Give(r.buffer)
 		x.server.requests.end(m)
 	}, true
 }
@@ -221,9 +224,9 @@ func (x *exchange) receive() (m incoming, ok bool) {
 		x.refuse(incoming{}, ReasonIncomplete, http.StatusBadRequest, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive whole", nil))
 		return m, false
 	}
-	var e envelope
+	var e jsonrpc.Envelope
 	_, _ = e.Write(body)
-	m = e.message(body)
+	m = incoming{Message: e.Message(body)}
 	m.from, m.header, m.held = x.from, namesOf(x.req.Header), int64(len(body))
 	m.transport, m.remote = x.transport, x.remote()
 	return m, true

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/jsonrpc"
 )
 
 func TestQuestionsLeaveNothingBehind(t *testing.T) {
@@ -18,7 +20,7 @@ func TestQuestionsLeaveNothingBehind(t *testing.T) {
 	client := newSession()
 	client.capabilities.Elicitation = &mcp.ElicitationCapability{}
 	sent := 0
-	r := s.newRequest(t.Context(), client, incoming{line: []byte("{}")}, func([]byte) { sent++ })
+	r := s.newRequest(t.Context(), client, incoming{Message: jsonrpc.Message{Line: []byte("{}")}}, func([]byte) { sent++ })
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	const calls = 100
@@ -47,9 +49,9 @@ func FuzzReply(f *testing.F) {
 	}
 	methods := []mcp.MCPMethod{mcp.MethodElicitationCreate, mcp.MethodSamplingCreateMessage, mcp.MethodListRoots}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		var e envelope
+		var e jsonrpc.Envelope
 		_, _ = e.Write(line)
-		m := e.message(line)
+		m := incoming{Message: e.Message(line)}
 		for _, method := range methods {
 			var open questions
 			end, _ := open.add("q", method)

@@ -132,7 +132,7 @@ func (s *Server) awaitTold() {
 func refusalOf(m incoming, reason Reason, e mcp.JSONRPCErrorDetails) Refusal {
 	r := Refusal{
 		Reason: reason, Transport: m.transport, Remote: m.remote, Caller: m.from.ID,
-		MessageID: string(m.id), Method: m.method, Code: e.Code, Message: e.Message,
+		MessageID: string(m.ID), Method: m.Method, Code: e.Code, Message: e.Message,
 	}
 	if m.header != nil {
 		r.RequestID = m.header.Get(headerRequestID)
@@ -151,7 +151,7 @@ func (r *request) unreached(code int) Reason {
 		return ReasonProtocol
 	case r.unknown:
 		return ReasonTool
-	case code == mcp.PARSE_ERROR, code == mcp.INVALID_REQUEST, code == mcp.INVALID_PARAMS && r.method == string(mcp.MethodToolsCall):
+	case code == mcp.PARSE_ERROR, code == mcp.INVALID_REQUEST, code == mcp.INVALID_PARAMS && r.Method == string(mcp.MethodToolsCall):
 		return ReasonMalformed
 	}
 	return ""

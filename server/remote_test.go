@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -82,6 +84,50 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, ctx.Err()
 	}
 }
+
+// counted is a listener that counts its open connections, and how often something is sent
+// over them.
+type counted struct {
+	net.Listener
+	open, sent atomic.Int64
+}
+
+func (l *counted) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.open.Add(1)
+	counting := countedConn{conn, l, sync.OnceFunc(func() { l.open.Add(-1) })}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		return countedTCP{counting, tcp}, nil
+	}
+	return counting, nil
+}
+
+type countedConn struct {
+	net.Conn
+	listener *counted
+	closed   func()
+}
+
+func (c countedConn) Write(p []byte) (int, error) {
+	c.listener.sent.Add(1)
+	return c.Conn.Write(p)
+}
+
+func (c countedConn) Close() error {
+	c.closed()
+	return c.Conn.Close()
+}
+
+// countedTCP has what net/http looks for in a connection over TCP.
+type countedTCP struct {
+	countedConn
+	tcp *net.TCPConn
+}
+
+func (c countedTCP) CloseWrite() error { return c.tcp.CloseWrite() }
 
 // serveInBubble starts a server that is stopped by remote.end.
 func serveInBubble(t testing.TB, opts server.Options, over server.HTTPOptions) *remote {

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/jsonrpc"
 )
 
 // Why the context of a request ended, as context.Cause tells its tool.
@@ -25,6 +27,25 @@ var (
 // noteBuffer is how many notifications of a request may wait to be written. More
 // are dropped, by mcp-go, rather than hold up the tool.
 const noteBuffer = 100
+
+// incoming is a message from a client.
+type incoming struct {
+	jsonrpc.Message
+	from   caller.Caller
+	header http.Header // those by which tools may log it; nil but for HTTP
+	held   int64       // bytes of the memory limit, given back when the message has been dealt with
+
+	transport, remote string // as in Refusal
+
+	// What follows is set by split.
+
+	brief     []byte          // the message, with null for the arguments of a tool
+	arguments json.RawMessage // of a tool; nil where brief has them, or there are none
+	values    any             // the arguments, as encoding/json reads them
+}
+
+// cancelled is the method of the notification that ends a request.
+const cancelled = "notifications/cancelled"
 
 // request is a request in flight. To mcp-go it is a session of its own, with the
 // client of the connection: so its notifications keep together, and all of them

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/jsonrpc"
 )
 
 func TestResultIsWrittenAsTheLibraryWouldWriteIt(t *testing.T) {
@@ -29,7 +31,7 @@ func TestResultIsWrittenAsTheLibraryWouldWriteIt(t *testing.T) {
 		}},
 		"more": {MultiRoundTripResult: mcp.MultiRoundTripResult{RequestState: "s"}},
 	} {
-		request := &request{incoming: incoming{id: json.RawMessage(`"a"`)}}
+		request := &request{incoming: incoming{Message: jsonrpc.Message{ID: json.RawMessage(`"a"`)}}}
 		answer := mcp.JSONRPCResponse{JSONRPC: mcp.JSONRPC_VERSION, ID: mcp.NewRequestId(json.RawMessage(`"a"`)), Result: r}
 		theirs, err := json.Marshal(answer)
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"ollama-mcp/internal/netserve"
 )
 
 const (
@@ -26,16 +28,20 @@ func (h *HTTP) ListenAndServe(ctx context.Context) error {
 	open := h.opts.Insecure || h.opts.Authenticate != nil || h.opts.TLS.ClientCAFile != ""
 	var listeners []net.Listener
 	for _, address := range h.opts.Listen {
-		l, err := listen(address, open)
+		l, err := netserve.Listen(address, open)
 		if err != nil {
 			for _, l := range listeners {
 				l.Close()
+			}
+			if errors.Is(err, netserve.ErrNotLocal) {
+				err = fmt.Errorf("%w and use the models; listen on 127.0.0.1, or say who may, with --token-file, --oauth-issuer or --tls-client-ca, "+
+					"or --insecure if everybody may", err)
 			}
 			return fmt.Errorf("server: listen on %s: %w", address, err)
 		}
 		log := h.server.opts.Log.With("network", l.Addr().Network(), "address", l.Addr().String())
 		log.Info("listening", "tls", h.secret(l))
-		if h.opts.Authenticate != nil && !isLocal(l.Addr()) && !h.secret(l) {
+		if h.opts.Authenticate != nil && !netserve.IsLocal(l.Addr()) && !h.secret(l) {
 			log.Warn("keys and answers can be read on their way, since there is no TLS; " +
 				"say --tls-cert and --tls-key, or let a proxy do it")
 		}
@@ -64,7 +70,7 @@ func (h *HTTP) Serve(ctx context.Context, listeners ...net.Listener) error {
 	failed := make(chan error, len(listeners))
 	var accepting sync.WaitGroup
 	for _, l := range listeners {
-		l = gatheringListener{l, &h.server.buffers}
+		l = netserve.GatheringListener{Listener: l, Buffers: &h.server.buffers}
 		accepting.Go(func() {
 			if h.secret(l) {
 				failed <- srv.ServeTLS(l, "", "")
@@ -90,11 +96,11 @@ func (h *HTTP) httpServer() *http.Server {
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		HTTP2:       &http.HTTP2Config{WriteByteTimeout: writeTimeout}, // the streams' own do not end their connection
 		ErrorLog:    slog.NewLogLogger(h.server.opts.Log.Handler(), slog.LevelWarn),
-		ConnContext: withConn,
+		ConnContext: netserve.WithConn,
 		BaseContext: withListener,
 	}
 	if h.certificates != nil {
-		srv.TLSConfig = &tls.Config{GetConfigForClient: h.certificates.forClient, MinVersion: tls.VersionTLS12}
+		srv.TLSConfig = &tls.Config{GetConfigForClient: h.certificates.ForClient, MinVersion: tls.VersionTLS12}
 	}
 	return srv
 }

@@ -28,6 +28,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/netserve"
 )
 
 // Options describe a server. Zero fields take the defaults given with them.
@@ -72,7 +73,7 @@ type Server struct {
 	refusals refusals
 	asides   atomic.Int64 // goroutines of all connections that write what needs no handling
 
-	buffers  buffers              // for answers
+	buffers  netserve.Buffers     // for answers
 	mirrored map[string]*mcp.Tool // those with arguments that headers mirror
 }
 
@@ -138,8 +139,8 @@ func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails
 		if p := recover(); p != nil {
 			reference := rand.Text()[:8]
 			s.opts.Log.Error("panic while handling a request", "reference", reference,
-				"method", r.method, "panic", p, "stack", string(debug.Stack()))
-			e := rpcError(r.id, mcp.INTERNAL_ERROR, "internal error, in the server's log as "+reference, nil)
+				"method", r.Method, "panic", p, "stack", string(debug.Stack()))
+			e := rpcError(r.ID, mcp.INTERNAL_ERROR, "internal error, in the server's log as "+reference, nil)
 			line, failed = encode(e), e.Error
 		}
 	}()
@@ -150,8 +151,8 @@ func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails
 	}
 	line, err := r.encode(answer)
 	if err != nil {
-		s.opts.Log.Error("answer cannot be written as JSON", "method", r.method, "error", err)
-		e := rpcError(r.id, mcp.INTERNAL_ERROR, "internal error: the answer cannot be written as JSON", nil)
+		s.opts.Log.Error("answer cannot be written as JSON", "method", r.Method, "error", err)
+		e := rpcError(r.ID, mcp.INTERNAL_ERROR, "internal error: the answer cannot be written as JSON", nil)
 		line, failed = encode(e), e.Error
 	}
 	return line, failed
@@ -169,7 +170,7 @@ const (
 func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessage {
 	switch a := answer.(type) {
 	case mcp.JSONRPCResponse:
-		a.ID = mcp.NewRequestId(r.id)
+		a.ID = mcp.NewRequestId(r.ID)
 		if result, ok := a.Result.(mcp.ListToolsResult); ok {
 			may := caller.FromContext(r.ctx).MayCall
 			result.Tools = slices.DeleteFunc(result.Tools, func(t mcp.Tool) bool { return !may(t.Name) })
@@ -177,20 +178,20 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 		}
 		return a
 	case mcp.JSONRPCError:
-		a.ID = mcp.NewRequestId(r.id)
+		a.ID = mcp.NewRequestId(r.ID)
 		switch {
 		case a.Error.Code == mcp.INTERNAL_ERROR && errors.Is(context.Cause(r.ctx), errStopping):
-			return stopping(r.id)
+			return stopping(r.ID)
 		case a.Error.Code == mcp.INTERNAL_ERROR && r.lacks != "":
 			nameCapability(&a.Error, r.lacks)
 		case a.Error.Code == mcp.PARSE_ERROR:
 			return malformed(r.incoming)
 		case strings.HasPrefix(a.Error.Message, textUnparsable):
 			a.Error.Message = "the request cannot be read: a value in it is of the wrong type, or out of range"
-		case a.Error.Code == mcp.INVALID_PARAMS && r.method == "tools/call":
+		case a.Error.Code == mcp.INVALID_PARAMS && r.Method == "tools/call":
 			s.nameTools(&a.Error, r)
-		case r.method == "resources/read" && strings.Contains(a.Error.Message, mcpserver.ErrResourceNotFound.Error()):
-			nameResource(&a.Error, r.line)
+		case r.Method == "resources/read" && strings.Contains(a.Error.Message, mcpserver.ErrResourceNotFound.Error()):
+			nameResource(&a.Error, r.Line)
 		}
 		return a
 	}

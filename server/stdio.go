@@ -11,6 +11,8 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/jsonrpc"
+	"ollama-mcp/internal/netserve"
 )
 
 // lastWords is how long requests may take to end, and be answered, once cancelled.
@@ -36,7 +38,7 @@ const lastWords = 2 * time.Second
 // closing in.
 func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	c := newConn(ctx, s, out, spareOfStdio)
-	stopWatch := watchHangup(out, func() { c.hangUp(errors.New("its end of our output is closed")) })
+	stopWatch := netserve.WatchHangup(out, func() { c.hangUp(errors.New("its end of our output is closed")) })
 	defer stopWatch()
 
 	read := make(chan error, 1)
@@ -109,17 +111,17 @@ func wake(r io.Reader) bool {
 // read takes messages until in ends.
 func (c *conn) read(in io.Reader) error {
 	defer c.session.questions.endAll()
-	lines := newLineReader(in, c.server.opts.MaxMessage)
-	var e envelope
+	lines := jsonrpc.NewLineReader(in, c.server.opts.MaxMessage)
+	var e jsonrpc.Envelope
 	for {
-		line, err := lines.next(&e)
-		if err != nil && !errors.Is(err, errTooLong) {
+		line, err := lines.Next(&e)
+		if err != nil && !errors.Is(err, jsonrpc.ErrTooLong) {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return fmt.Errorf("read: %w", err)
 		}
-		m := e.message(line)
+		m := incoming{Message: e.Message(line)}
 		m.from, m.transport = caller.Caller{Admin: true}, overStdio // who started the program
 		switch size := int64(len(line)); {
 		case !c.enter():
@@ -129,10 +131,10 @@ func (c *conn) read(in io.Reader) error {
 			c.takeLate(m)
 		case err != nil:
 			c.refuseLong(m, &e)
-		case m.kind != kindRequest: // dealt with before the next one is read
+		case m.Kind != jsonrpc.KindRequest: // dealt with before the next one is read
 			c.take(m)
 		case !c.server.room.take(size):
-			c.refuse(m, ReasonNoMemory, c.server.room.refusal(m.id))
+			c.refuse(m, ReasonNoMemory, c.server.room.refusal(m.ID))
 		default:
 			m.held = size
 			c.take(m)
@@ -145,30 +147,30 @@ func (c *conn) read(in io.Reader) error {
 // they can still be cancelled, and go on by a reply.
 func (c *conn) takeLate(m incoming) {
 	switch {
-	case m.method == cancelled && m.kind == kindNotification:
-		c.cancelRequest(m.line)
-	case m.kind == kindReply:
+	case m.Method == cancelled && m.Kind == jsonrpc.KindNotification:
+		c.cancelRequest(m.Line)
+	case m.Kind == jsonrpc.KindReply:
 		c.session.questions.take(m)
-	case m.kind == kindRequest:
-		c.refuse(m, ReasonStopping, stopping(m.id))
+	case m.Kind == jsonrpc.KindRequest:
+		c.refuse(m, ReasonStopping, stopping(m.ID))
 	}
 }
 
 // take acts on one message. It does not wait for anything but the client, and
 // that only to be read by it when it has left a great many answers unread.
 func (c *conn) take(m incoming) {
-	if m.kind == kindRequest {
+	if m.Kind == jsonrpc.KindRequest {
 		c.start(c.server.newRequest(c.ctx, c.session, m, c.write))
 		return
 	}
 	defer c.server.room.give(m.held)
-	switch m.kind {
-	case kindNothing:
-	case kindNotification:
-		if m.method == cancelled {
-			c.cancelRequest(m.line)
+	switch m.Kind {
+	case jsonrpc.KindNothing:
+	case jsonrpc.KindNotification:
+		if m.Method == cancelled {
+			c.cancelRequest(m.Line)
 		}
-	case kindReply:
+	case jsonrpc.KindReply:
 		if !c.session.questions.take(m) {
 			c.server.opts.Log.Debug("dropped a reply to a question that is not open")
 		}
@@ -181,7 +183,7 @@ func (c *conn) take(m incoming) {
 // caller is waiting, and would else be given the answer to the other one.
 func (c *conn) start(r *request) {
 	if !c.register(r) {
-		c.refuseRequest(r, ReasonIDInUse, idInUse(r.id))
+		c.refuseRequest(r, ReasonIDInUse, idInUse(r.ID))
 		return
 	}
 	if over := c.server.requests.begin(r.incoming); over != nil {
@@ -193,7 +195,7 @@ func (c *conn) start(r *request) {
 		defer c.server.requests.end(r.incoming)
 		c.serve(r)
 	}
-	switch r.method {
+	switch r.Method {
 	case "initialize":
 		serve() // here, since what comes next may build on it
 	case "ping":
@@ -207,24 +209,24 @@ func (c *conn) start(r *request) {
 // out not to be one: nothing has looked at all of it yet.
 func (c *conn) refuseRequest(r *request, reason Reason, e mcp.JSONRPCError) {
 	defer c.end(r)
-	if !json.Valid(r.line) {
+	if !json.Valid(r.Line) {
 		reason, e = ReasonMalformed, malformed(r.incoming)
 	}
 	c.refuse(r.incoming, reason, e)
 }
 
 // refuseLong answers a message that was too long to be kept, if it is to be answered.
-func (c *conn) refuseLong(m incoming, e *envelope) {
-	_, hasMethod := e.methodName()
-	if e.isObject && hasMethod && !e.hasID() {
+func (c *conn) refuseLong(m incoming, e *jsonrpc.Envelope) {
+	_, hasMethod := e.MethodName()
+	if e.IsObject && hasMethod && !e.HasID() {
 		c.server.opts.Log.Warn("dropped a notification that was too long")
 		c.server.refused(c.ctx, refusalOf(m, ReasonTooLarge, mcp.JSONRPCErrorDetails{}))
 		return
 	}
-	id, _ := e.requestID()
-	if e.isReply && !hasMethod && c.session.questions.fail(id, errReplyTooLong) {
+	id, _ := e.RequestID()
+	if e.IsReply && !hasMethod && c.session.questions.fail(id, errReplyTooLong) {
 		return
 	}
-	m.id = id
+	m.ID = id
 	c.refuse(m, ReasonTooLarge, tooLong(id, c.server.opts.MaxMessage, "this server takes"))
 }

@@ -86,7 +86,7 @@ func (o *benchOptions) run(ctx context.Context, c config.Config, hosts *hosts) e
 		defer closeDirect()
 		o.Rounds, o.Contestants = 3, direct
 	}
-	o.Contestants = append(o.Contestants, loadtest.Contestant{Name: "pool", Ask: hosts.ask})
+	o.Contestants = append(o.Contestants, loadtest.Contestant{Name: "pool", Do: hosts.ask})
 	if len(o.Models) == 0 {
 		model, err := hosts.firstModel(ctx, o.embed)
 		if err != nil {
@@ -113,7 +113,7 @@ func writing(name string, write func(io.Writer) error) error {
 }
 
 // ask sends a request through the pool as the tools do, but without cache and ladders.
-func (h *hosts) ask(ctx context.Context, q loadtest.Question) (a loadtest.Answer, err error) {
+func (h *hosts) ask(ctx context.Context, q loadtest.Request) (a loadtest.Result, err error) {
 	need := route.Need{Model: backend.CanonicalModel(q.Model), Bytes: int64(len(q.Prompt))}
 	err = h.With(ctx, need, func(ctx context.Context, l *pool.Lease) (err error) {
 		a, err = q.On(ctx, l.Host, l.Runner)

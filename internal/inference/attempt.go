@@ -17,7 +17,7 @@ import (
 
 // tryRung has a request answered by a model of ours or of a provider, and avoids the hosts
 // that were tried before. The model has to begin its answer within its share of the time,
-// which others rungs have to share too. What it returns is never nil.
+// of which the rungs behind it need as much. What it returns is never nil.
 func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried []string) (*result, error) {
 	began := time.Now()
 	blank := result{served: Served{Requested: c.Model, Model: rung.String(), Source: Local}}
@@ -30,21 +30,16 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 
 	need := c.need(&c.Common, rung.Model, c.text+c.images, c.deadline)
 	need.HedgeAfter, need.Tried = c.hedgeAfter(rung), tried
+	c.call.watch(&need, c.tracker)
+	queued := need.OnWait
 	need.OnWait = func(standing func() route.Standing) {
-		c.tracker.queued(standing)
-		s := standing()
-		c.call.event(Event{Kind: Queued, Model: rung.Model, Place: s.Place, Wait: s.Expect})
-		patience.expect(s.Expect)
-	}
-	need.OnRetry = func(r route.Retry) {
-		c.tracker.retrying(r)
-		c.call.event(Event{Kind: Retried, Model: rung.Model, Host: r.Host, Err: r.Err, Wait: r.In})
+		queued(standing)
+		patience.expect(standing().Expect)
 	}
 	err := c.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		patience.granted()
 		got := blank
 		got.granted(lease, time.Since(began))
-		c.call.event(Event{Kind: Granted, Model: rung.Model, Host: got.served.Host, Attempt: lease.Attempt, Wait: time.Since(began)})
 		err := c.attempt(ctx, rung, lease, &got, patience.answered)
 		all.add(&got, err)
 		return err
@@ -93,7 +88,6 @@ func (c *climb) attempt(ctx context.Context, rung route.Rung, lease *pool.Lease,
 		n := a.add(piece)
 		if n == 1 {
 			onFirst()
-			c.call.event(Event{Kind: FirstToken, Model: rung.Model, Host: a.host.Name(), Wait: time.Since(a.began)})
 		}
 		c.call.event(Event{Kind: Token, Model: rung.Model, Host: a.host.Name(), Tokens: n})
 	}

@@ -160,3 +160,27 @@ func (c *Call) event(ev Event) {
 	ev.Trace, ev.Tool = c.Trace, c.Tool
 	c.observer.Event(ev)
 }
+
+// watch has the tracker, and the observer if there is one, told how a request of the call
+// fares in the pool.
+func (c *Call) watch(need *route.Need, tr *tracker) {
+	model := need.Model
+	need.OnWait = func(standing func() route.Standing) {
+		tr.queued(standing)
+		s := standing()
+		c.event(Event{Kind: Queued, Model: model, Place: s.Place, Wait: s.Expect})
+	}
+	need.OnRetry = func(r route.Retry) {
+		tr.retrying(r)
+		c.event(Event{Kind: Retried, Model: model, Host: r.Host, Attempt: r.Attempt, Err: r.Err, Wait: r.In})
+	}
+	if c.observer == nil {
+		return
+	}
+	need.OnGrant = func(g route.Grant) {
+		c.event(Event{Kind: Granted, Model: model, Host: g.Host, Attempt: g.Attempt, Wait: g.Waited})
+	}
+	need.OnFirst = func(f route.First) {
+		c.event(Event{Kind: FirstToken, Model: model, Host: f.Host, Attempt: f.Attempt, Wait: f.After})
+	}
+}

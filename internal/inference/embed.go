@@ -139,15 +139,11 @@ func (m *embedding) embedAll(ctx context.Context) error {
 			bytes += len(m.Input[i])
 		}
 		need, asked := m.need(&m.Common, m.rung.Model, bytes, nil), time.Now() // the deadline is that of ctx
+		m.call.watch(&need, m.tracker)
+		queued := need.OnWait
 		need.OnWait = func(standing func() route.Standing) {
+			queued(standing)
 			m.waited = true
-			m.tracker.queued(standing)
-			s := standing()
-			m.call.event(Event{Kind: Queued, Model: m.rung.Model, Place: s.Place, Wait: s.Expect})
-		}
-		need.OnRetry = func(r route.Retry) {
-			m.tracker.retrying(r)
-			m.call.event(Event{Kind: Retried, Model: m.rung.Model, Host: r.Host, Err: r.Err, Wait: r.In})
 		}
 		err := m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 			m.granted(lease, time.Since(asked))
@@ -214,7 +210,6 @@ func (m *embedding) granted(lease *pool.Lease, waited time.Duration) {
 		m.pinned = overridden(lease)
 	}
 	m.tracker.is(Progress{State: Embedding, Host: lease.Host.Name(), Since: time.Now(), Done: m.done(), Of: len(m.Input)})
-	m.call.event(Event{Kind: Granted, Model: m.rung.Model, Host: lease.Host.Name(), Attempt: lease.Attempt, Wait: waited})
 }
 
 // embed embeds some of the inputs. If the host refuses them, it tries them one by one, to

@@ -2,7 +2,6 @@ package inference
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -69,7 +68,7 @@ type attempt struct {
 
 	// What follows is guarded by the tracker's mutex.
 	phase          Progress
-	text, thinking strings.Builder // that have arrived
+	text, thinking string // that have arrived
 	pieces         int
 	firstPiece     time.Duration // from began; 0 before it
 	again          bool          // the next piece is the first of a second answer
@@ -104,11 +103,8 @@ func (a *attempt) add(piece backend.Piece) int {
 	defer a.tracker.mu.Unlock()
 	if a.again {
 		a.again, a.pieces = false, 0
-		a.text.Reset()
-		a.thinking.Reset()
 	}
-	a.text.WriteString(piece.Text)
-	a.thinking.WriteString(piece.Thinking)
+	a.text, a.thinking = piece.TextSoFar, piece.ThinkingSoFar // shared with the backend, not copied
 	if a.pieces++; a.pieces == 1 {
 		a.firstPiece = time.Since(a.began)
 		a.phase = Progress{State: Answering, Host: a.phase.Host, Model: a.phase.Model, Since: time.Now()}
@@ -140,7 +136,7 @@ func (tr *tracker) partial() (*result, *attempt) {
 	}
 	a := tr.foremost()
 	got := a.known
-	got.answer = &backend.Answer{Text: a.text.String(), Thinking: a.thinking.String(), Tokens: a.pieces, FirstPiece: a.firstPiece}
+	got.answer = &backend.Answer{Text: a.text, Thinking: a.thinking, Tokens: a.pieces, FirstPiece: a.firstPiece}
 	if a.pieces > 0 {
 		got.answer.Eval = time.Since(a.began) - a.firstPiece
 	}

@@ -28,10 +28,10 @@ func TestProgressTellsOfTheAttemptThatIsFartherOn(t *testing.T) {
 		tr.begins(second, Progress{State: Reading, Host: "gpu-2"}, true)
 		time.Sleep(time.Second)
 		says()
-		first.add(backend.Piece{Text: "a"})
+		first.add(backend.Piece{Text: "a", TextSoFar: "a"})
 		says()
-		for range 3 {
-			second.add(backend.Piece{Text: "b"})
+		for _, so := range []string{"b", "bb", "bbb"} {
+			second.add(backend.Piece{Text: "b", TextSoFar: so})
 			time.Sleep(time.Second)
 		}
 		says()
@@ -107,13 +107,13 @@ func TestSecondAnswerReplacesTheFirstOnceItBegins(t *testing.T) {
 		got, _ := tr.partial()
 		return got.answer.Text
 	}
-	a.add(backend.Piece{Text: "first"})
+	a.add(backend.Piece{Text: "first", TextSoFar: "first"})
 	a.asksAgain()
 	if got := arrived(); got != "first" {
 		t.Errorf("before the second answer begins: got %q", got)
 	}
-	a.add(backend.Piece{Text: "sec"})
-	a.add(backend.Piece{Text: "ond"})
+	a.add(backend.Piece{Text: "sec", TextSoFar: "sec"})
+	a.add(backend.Piece{Text: "ond", TextSoFar: "second"})
 	if got := arrived(); got != "second" {
 		t.Errorf("got %q", got)
 	}

@@ -17,16 +17,16 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// Target is a host to be asked without a pool.
+// Target is a host that is called without a pool.
 type Target struct {
 	URL    string // address, complete with scheme and port
 	APIKey string // sent as a bearer token; "" means none
 }
 
-// Direct are what a pool is compared with: one connection, to the first host, on
-// which one call follows another; and Go's default client, which opens connections
-// as needed and keeps two to each host, with the hosts taking turns. Close ends
-// their connections.
+// Direct returns the contestants that a pool is compared with: one connection to the first
+// host, which carries one call after another; and Go's default client, which opens
+// connections as needed and keeps two idle ones per host, with the hosts taking turns.
+// close ends their connections.
 func Direct(hosts ...Target) (contestants []Contestant, close func()) {
 	return directOver(http.DefaultTransport.(*http.Transport).DialContext, hosts...)
 }
@@ -46,12 +46,12 @@ func directOver(dial dialer, hosts ...Target) (contestants []Contestant, close f
 	}
 }
 
-// direct asks hosts with a client of net/http.
+// direct calls hosts with a client of net/http.
 type direct struct {
 	name      string
 	hosts     []Target
 	transport *http.Transport
-	asked     atomic.Uint64
+	calls     atomic.Uint64
 	opened    atomic.Int64
 }
 
@@ -69,24 +69,24 @@ func newDirect(name string, dial dialer, hosts []Target) *direct {
 }
 
 func (d *direct) contestant() Contestant {
-	return Contestant{Name: d.name, Ask: d.ask, Opened: func() int { return int(d.opened.Load()) }}
+	return Contestant{Name: d.name, Do: d.do, Opened: func() int { return int(d.opened.Load()) }}
 }
 
-func (d *direct) ask(ctx context.Context, q Question) (Answer, error) {
-	host := d.hosts[(d.asked.Add(1)-1)%uint64(len(d.hosts))]
+func (d *direct) do(ctx context.Context, q Request) (Result, error) {
+	host := d.hosts[(d.calls.Add(1)-1)%uint64(len(d.hosts))]
 	req, err := newRequest(ctx, host, q)
 	if err != nil {
-		return Answer{}, d.failure(backend.Request, err)
+		return Result{}, d.failure(backend.Request, err)
 	}
 	resp, err := (&http.Client{Transport: d.transport}).Do(req)
 	if err != nil {
-		return Answer{}, d.failure(backend.Transport, err)
+		return Result{}, d.failure(backend.Transport, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	return d.read(q, resp)
 }
 
-func newRequest(ctx context.Context, host Target, q Question) (*http.Request, error) {
+func newRequest(ctx context.Context, host Target, q Request) (*http.Request, error) {
 	path, body := "/api/generate", map[string]any{"model": q.Model, "truncate": false}
 	if q.Kind == Embed {
 		path, body["input"] = "/api/embed", q.Prompt
@@ -104,7 +104,7 @@ func newRequest(ctx context.Context, host Target, q Question) (*http.Request, er
 	return req, err
 }
 
-// line is one object of an answer, whatever the kind.
+// line is one JSON object of a response of either kind.
 type line struct {
 	Response        string
 	Thinking        string
@@ -114,10 +114,10 @@ type line struct {
 	Error           string
 }
 
-// read reads all of an answer, without which its connection would not be kept.
-func (d *direct) read(q Question, resp *http.Response) (a Answer, err error) {
+// read reads a response to its end, since net/http keeps the connection only then.
+func (d *direct) read(q Request, resp *http.Response) (a Result, err error) {
 	if resp.StatusCode >= http.StatusBadRequest {
-		return Answer{}, d.refusal(resp)
+		return Result{}, d.refusal(resp)
 	}
 	dec := json.NewDecoder(resp.Body)
 	for done := false; ; {
@@ -126,12 +126,12 @@ func (d *direct) read(q Question, resp *http.Response) (a Answer, err error) {
 		case errors.Is(err, io.EOF) && done:
 			return a, nil
 		case err != nil:
-			return Answer{}, d.failure(backend.Server, fmt.Errorf("the answer was cut: %w", err))
+			return Result{}, d.failure(backend.Server, fmt.Errorf("the answer was cut: %w", err))
 		case l.Error != "":
-			return Answer{}, d.failure(backend.Server, errors.New(l.Error))
+			return Result{}, d.failure(backend.Server, errors.New(l.Error))
 		}
 		if a.FirstToken == 0 && l.Response+l.Thinking != "" {
-			a.FirstToken = time.Since(q.Asked)
+			a.FirstToken = time.Since(q.Began)
 		}
 		a.Tokens, done = l.EvalCount, l.Done
 		if q.Kind == Embed {
@@ -140,7 +140,7 @@ func (d *direct) read(q Question, resp *http.Response) (a Answer, err error) {
 	}
 }
 
-// refusal is an answer with a status that reports an error.
+// refusal is the error of a response whose status reports one.
 func (d *direct) refusal(resp *http.Response) error {
 	l := line{Error: resp.Status}
 	_ = json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&l) // else the status has to do

@@ -47,17 +47,17 @@ func TestNoConnectionIsLeftOpen(t *testing.T) {
 	})
 }
 
-func question(kind loadtest.Kind) loadtest.Question {
-	return loadtest.Question{Kind: kind, Model: "tiny", Prompt: "one two three four", Tokens: 3, Asked: time.Now()}
+func request(kind loadtest.Kind) loadtest.Request {
+	return loadtest.Request{Kind: kind, Model: "tiny", Prompt: "one two three four", Tokens: 3, Began: time.Now()}
 }
 
-// together asks so many questions at once, all of which must be answered.
+// together makes n calls at once, all of which must be answered.
 func together(t *testing.T, c loadtest.Contestant, n int) {
 	t.Helper()
 	var all sync.WaitGroup
 	for range n {
 		all.Go(func() {
-			if _, err := c.Ask(t.Context(), question(loadtest.Generate)); err != nil {
+			if _, err := c.Do(t.Context(), request(loadtest.Generate)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -104,43 +104,43 @@ func TestConnectionsOfTheCallThatIsNotCountedAreNotEither(t *testing.T) {
 	})
 }
 
-func TestEveryWayToAskAsksTheSame(t *testing.T) {
+func TestEveryContestantSendsTheSameRequest(t *testing.T) {
 	host := backendtest.New("a")
 	one, many := direct(t, host, "")
 	pooled := host.Open(t)
-	for name, ask := range map[string]func(context.Context, loadtest.Question) (loadtest.Answer, error){
-		"one connection": one.Ask,
-		"default client": many.Ask,
-		"backend": func(ctx context.Context, q loadtest.Question) (loadtest.Answer, error) {
+	for name, do := range map[string]func(context.Context, loadtest.Request) (loadtest.Result, error){
+		"one connection": one.Do,
+		"default client": many.Do,
+		"backend": func(ctx context.Context, q loadtest.Request) (loadtest.Result, error) {
 			return q.On(ctx, pooled, map[string]any{"num_ctx": 2048})
 		},
 	} {
-		got, err := ask(t.Context(), question(loadtest.Generate))
+		got, err := do(t.Context(), request(loadtest.Generate))
 		if err != nil || got.Tokens != 3 || got.FirstToken <= 0 {
 			t.Errorf("%s, generate: got %+v (%v), want 3 tokens and when the first came", name, got, err)
 		}
-		if got, err = ask(t.Context(), question(loadtest.Embed)); err != nil || got.Tokens != 5 || got.FirstToken != 0 {
+		if got, err = do(t.Context(), request(loadtest.Embed)); err != nil || got.Tokens != 5 || got.FirstToken != 0 {
 			t.Errorf("%s, embed: got %+v (%v), want 5 tokens read and none written", name, got, err)
 		}
 	}
 	for _, call := range host.Calls() {
 		if call.Prompt != "one two three four" {
-			t.Errorf("%s: the host was asked %q", call.Path, call.Prompt)
+			t.Errorf("%s: the host got the prompt %q", call.Path, call.Prompt)
 		}
 		if !strings.Contains(string(call.Body), `"truncate":false`) {
 			t.Errorf("%s: a prompt that is too long would be cut, and measured", call.Path)
 		}
 	}
 	if got := host.Calls()[len(host.Calls())-1]; got.Model != backendtest.Tiny {
-		t.Errorf("the host was asked for %q", got.Model)
+		t.Errorf("the host was called for the model %q", got.Model)
 	}
 }
 
 func TestFirstTokenIsTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := backendtest.New("a").Answer("1 2 3").TokenTime(time.Second)
-		q := question(loadtest.Generate)
-		q.Asked = time.Now().Add(-time.Minute) // by a caller who had to wait
+		q := request(loadtest.Generate)
+		q.Began = time.Now().Add(-time.Minute) // by a caller who had to wait
 		got, err := q.On(t.Context(), host.Open(t), nil)
 		if want := time.Minute + time.Second; err != nil || got.FirstToken != want {
 			t.Errorf("the first token came after %v (%v), want %v", got.FirstToken, err, want)
@@ -152,7 +152,7 @@ func TestRunnerOptionsAreSentAlongAndKept(t *testing.T) {
 	host := backendtest.New("a")
 	runner := map[string]any{"num_ctx": 2048}
 	for _, kind := range []loadtest.Kind{loadtest.Generate, loadtest.Embed} {
-		if _, err := question(kind).On(t.Context(), host.Open(t), runner); err != nil {
+		if _, err := request(kind).On(t.Context(), host.Open(t), runner); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -186,7 +186,7 @@ func TestDirectFailuresHaveAClassAndNoAddress(t *testing.T) {
 	} {
 		host := backendtest.New("a").FailWhen(func(backendtest.Call) backendtest.Fault { return c.fault })
 		_, many := direct(t, host, "")
-		_, err := many.Ask(t.Context(), question(loadtest.Generate))
+		_, err := many.Do(t.Context(), request(loadtest.Generate))
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.words) || strings.Contains(err.Error(), "http://") {
 			t.Errorf("%s: got %v, want %q with %q and without an address", name, err, c.want, c.words)
 		}
@@ -196,7 +196,7 @@ func TestDirectFailuresHaveAClassAndNoAddress(t *testing.T) {
 func TestAddressThatCannotBeReadIsNotShown(t *testing.T) {
 	contestants, end := loadtest.Direct(loadtest.Target{URL: "http://user:secret@[::1"})
 	defer end()
-	_, err := contestants[0].Ask(t.Context(), question(loadtest.Generate))
+	_, err := contestants[0].Do(t.Context(), request(loadtest.Generate))
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v, want an error without the password", err)
 	}
@@ -208,7 +208,7 @@ func TestHostsTakeTurnsAndGetTheirKeys(t *testing.T) {
 		loadtest.Target{URL: a.Listen(t), APIKey: "key-a"}, loadtest.Target{URL: b.Listen(t) + "/"})
 	defer end()
 	for range 4 {
-		if _, err := contestants[1].Ask(t.Context(), question(loadtest.Generate)); err != nil {
+		if _, err := contestants[1].Do(t.Context(), request(loadtest.Generate)); err != nil {
 			t.Fatal(err)
 		}
 	}

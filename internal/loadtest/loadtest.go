@@ -1,9 +1,9 @@
 // Package loadtest finds out what hosts do under load.
 //
-// It asks as a number of callers would at once, each its next question as soon as
-// it has an answer, for one number of callers after another, and reports rates,
+// It makes calls as a number of concurrent callers would, each its next one as soon as the
+// last is answered, for one number of callers after another, and reports rates,
 // times and errors as a table, as JSON and as a plot. It promises that what was
-// measured is reported also when the run is ended early. How a question gets to a
+// measured is reported also when the run is ended early. How a request gets to a
 // host is given to it as contestants; two that do without a pool are here, to
 // compare with. Choosing models and opening files is left to the program.
 package loadtest
@@ -23,10 +23,10 @@ import (
 type Options struct {
 	Contestants []Contestant // at least one
 	Kind        Kind         // "" means Generate
-	// Models to ask, at least one. Calls take turns with them, and with the sizes.
+	// Models to call, at least one. Calls alternate between them, and between prompt sizes.
 	Models       []string
 	PromptTokens []int // approximate sizes of prompts; nil means 64
-	OutputTokens int   // at which an answer is cut; 0 means 64
+	OutputTokens int   // most tokens to generate; 0 means 64
 
 	Callers []int // how many at once, a row of the report each; nil means 1, 2, 4, 8 and 16
 	// Calls and Duration bound a row: no call begins beyond either, and those begun
@@ -116,9 +116,9 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// Measure does the measuring. It first asks each contestant once for each model,
-// which is not counted: models get loaded, and a mistake is found at once. It
-// fails if that does, or if the options cannot work.
+// Measure makes the calls. Before it measures, each contestant calls each model once,
+// which loads the models and reveals mistakes at once. Measure fails if such a call does,
+// or if the options cannot work.
 func Measure(ctx context.Context, o Options) (*Report, error) {
 	o = o.withDefaults()
 	if err := o.check(); err != nil {

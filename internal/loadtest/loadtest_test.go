@@ -40,33 +40,33 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// slots answers so many questions at a time, a second each.
+// slots answers n calls at a time, which take a second each.
 func slots(n int) loadtest.Contestant {
 	free := make(chan struct{}, n)
-	ask := func(ctx context.Context, q loadtest.Question) (loadtest.Answer, error) {
+	do := func(ctx context.Context, q loadtest.Request) (loadtest.Result, error) {
 		select {
 		case free <- struct{}{}:
 			defer func() { <-free }()
 		case <-ctx.Done():
-			return loadtest.Answer{}, ctx.Err()
+			return loadtest.Result{}, ctx.Err()
 		}
 		select {
 		case <-time.After(time.Second):
-			return loadtest.Answer{Tokens: q.Tokens, FirstToken: time.Since(q.Asked)}, nil
+			return loadtest.Result{Tokens: q.Tokens, FirstToken: time.Since(q.Began)}, nil
 		case <-ctx.Done():
-			return loadtest.Answer{}, ctx.Err()
+			return loadtest.Result{}, ctx.Err()
 		}
 	}
-	return loadtest.Contestant{Name: "slots", Ask: ask}
+	return loadtest.Contestant{Name: "slots", Do: do}
 }
 
-// saying answers at once.
-func saying(ask func(n int64, q loadtest.Question) error) loadtest.Contestant {
-	var asked atomic.Int64
+// saying answers at once, or with the error that fail returns for the n-th call.
+func saying(fail func(n int64, q loadtest.Request) error) loadtest.Contestant {
+	var calls atomic.Int64
 	return loadtest.Contestant{
 		Name: "host",
-		Ask: func(_ context.Context, q loadtest.Question) (loadtest.Answer, error) {
-			return loadtest.Answer{Tokens: 1}, ask(asked.Add(1), q)
+		Do: func(_ context.Context, q loadtest.Request) (loadtest.Result, error) {
+			return loadtest.Result{Tokens: 1}, fail(calls.Add(1), q)
 		},
 	}
 }
@@ -133,7 +133,7 @@ func TestRunThatIsStoppedReportsWhatThereIs(t *testing.T) {
 		if err := json.Unmarshal(js.Bytes(), &report); err != nil {
 			t.Fatal(err)
 		}
-		// The first second goes to the question that is not counted.
+		// The first second goes to the call that is not counted.
 		if len(report.Rows) != 1 || report.Rows[0].Answered != 2 || report.Rows[0].Failed != 0 || !report.Stopped {
 			t.Errorf("got %+v, want one row with two answers, no failure, and stopped", report)
 		}
@@ -147,7 +147,7 @@ func TestFailuresAreCountedByCodeAndPausedAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		report := measure(t, loadtest.Options{
-			Contestants: []loadtest.Contestant{saying(func(n int64, _ loadtest.Question) error {
+			Contestants: []loadtest.Contestant{saying(func(n int64, _ loadtest.Request) error {
 				switch {
 				case n > 1 && n <= 4:
 					return &backend.Error{Host: "gpu-1", Class: backend.Overload, Message: "busy\x1b[2J"}
@@ -176,7 +176,7 @@ func TestFailuresAreCountedByCodeAndPausedAfter(t *testing.T) {
 func TestCodesAreThoseOfTheOptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		report := measure(t, loadtest.Options{
-			Contestants: []loadtest.Contestant{saying(func(n int64, _ loadtest.Question) error {
+			Contestants: []loadtest.Contestant{saying(func(n int64, _ loadtest.Request) error {
 				if n == 2 {
 					return errors.New("no")
 				}
@@ -190,11 +190,11 @@ func TestCodesAreThoseOfTheOptions(t *testing.T) {
 }
 
 func TestMistakeIsFoundBeforeTheRun(t *testing.T) {
-	var asked []string
+	var called []string
 	_, err := loadtest.Measure(t.Context(), loadtest.Options{
 		Models: []string{"tiny", "none"},
-		Contestants: []loadtest.Contestant{saying(func(_ int64, q loadtest.Question) error {
-			asked = append(asked, q.Model)
+		Contestants: []loadtest.Contestant{saying(func(_ int64, q loadtest.Request) error {
+			called = append(called, q.Model)
 			if q.Model == "none" {
 				return &backend.Error{Host: "gpu-1", Class: backend.ModelMissing}
 			}
@@ -204,8 +204,8 @@ func TestMistakeIsFoundBeforeTheRun(t *testing.T) {
 	if want := "bench: host: none: gpu-1: model not found"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %q", err, want)
 	}
-	if got := strings.Join(asked, " "); got != "tiny none" {
-		t.Errorf("asked for %q, want each model once", got)
+	if got := strings.Join(called, " "); got != "tiny none" {
+		t.Errorf("called %q, want each model once", got)
 	}
 }
 
@@ -214,7 +214,7 @@ func TestRunWithoutAnyAnswerIsAnError(t *testing.T) {
 		var out bytes.Buffer
 		err := loadtest.Run(t.Context(), loadtest.Options{
 			Models: []string{"tiny"}, Callers: []int{1}, Calls: 3, Out: &out,
-			Contestants: []loadtest.Contestant{saying(func(n int64, _ loadtest.Question) error {
+			Contestants: []loadtest.Contestant{saying(func(n int64, _ loadtest.Request) error {
 				if n > 1 {
 					return &backend.Error{Host: "gpu-1", Class: backend.Transport}
 				}
@@ -227,13 +227,13 @@ func TestRunWithoutAnyAnswerIsAnError(t *testing.T) {
 	})
 }
 
-func TestQuestionsTakeTurnsWithModelsAndSizesAndNoneIsAskedTwice(t *testing.T) {
+func TestRequestsAlternateBetweenModelsAndSizesAndNoneIsMadeTwice(t *testing.T) {
 	var mu sync.Mutex
 	prompts := make(map[string]bool)
 	sizes := make(map[string][]int) // words of the prompts, by model
 	measure(t, loadtest.Options{
 		Models: []string{"a", "b"}, PromptTokens: []int{8, 104}, Callers: []int{2}, Calls: 8,
-		Contestants: []loadtest.Contestant{saying(func(n int64, q loadtest.Question) error {
+		Contestants: []loadtest.Contestant{saying(func(n int64, q loadtest.Request) error {
 			mu.Lock()
 			defer mu.Unlock()
 			first, _, _ := strings.Cut(q.Prompt, " ")
@@ -326,15 +326,15 @@ func TestRoundsAlternateAndAddUpToTheRow(t *testing.T) {
 	var turns []string // names, where they change
 	named := func(name string, calls int) loadtest.Contestant {
 		c := slots(2)
-		ask := c.Ask
+		do := c.Do
 		c.Name, c.Calls = name, calls
-		c.Ask = func(ctx context.Context, q loadtest.Question) (loadtest.Answer, error) {
+		c.Do = func(ctx context.Context, q loadtest.Request) (loadtest.Result, error) {
 			mu.Lock()
 			if len(turns) == 0 || turns[len(turns)-1] != name {
 				turns = append(turns, name)
 			}
 			mu.Unlock()
-			return ask(ctx, q)
+			return do(ctx, q)
 		}
 		return c
 	}

@@ -29,7 +29,7 @@ type Row struct {
 	Failed   int                 `json:"failed"`
 	Errors   map[string]*Failure `json:"errors,omitempty"` // by code
 
-	Seconds    float64 `json:"seconds"`             // from the first question to the last answer
+	Seconds    float64 `json:"seconds"`             // from the first request to the last response
 	Requests   float64 `json:"requests_per_second"` // that were answered
 	Tokens     float64 `json:"tokens_per_second"`
 	Latency    Times   `json:"latency_ms"`

@@ -10,28 +10,28 @@ import (
 	"time"
 )
 
-// failurePause is how long a caller waits after a failure: an error can come in no
-// time, and would be all that is measured.
+// failurePause is how long a caller waits after a failure. Without it a contestant that
+// fails at once would fail thousands of times a second.
 const failurePause = 100 * time.Millisecond
 
 // run is a run under way.
 type run struct {
 	Options
 	nonce uint32
-	asked atomic.Uint64 // questions, over all rows
+	made  atomic.Uint64 // requests, over all rows
 	line  terminal
-	turns int // that there are in all
-	begun int // those of them that have begun, or were left out
+	turns int // in the whole run
+	begun int // turns that have begun, or were left out
 }
 
-// question is the next one.
-func (r *run) question() Question {
-	n := r.asked.Add(1) - 1
+// next is the next request, with the next model and prompt size.
+func (r *run) next() Request {
+	n := r.made.Add(1) - 1
 	model := n % uint64(len(r.Models))
 	size := n / uint64(len(r.Models)) % uint64(len(r.PromptTokens))
-	return Question{
+	return Request{
 		Kind: r.Kind, Model: r.Models[model], Tokens: r.OutputTokens,
-		Prompt: prompt(r.nonce, n, r.PromptTokens[size]), Asked: time.Now(),
+		Prompt: prompt(r.nonce, n, r.PromptTokens[size]), Began: time.Now(),
 	}
 }
 
@@ -39,9 +39,9 @@ func (r *run) warmUp(ctx context.Context) error {
 	for _, c := range r.Contestants {
 		for _, model := range r.Models {
 			r.line.show(fmt.Sprintf("%s: loading %s", c.Name, model))
-			q := r.question()
+			q := r.next()
 			q.Model = model
-			if _, err := c.Ask(ctx, q); err != nil {
+			if _, err := c.Do(ctx, q); err != nil {
 				return fmt.Errorf("%s: %s: %w", c.Name, model, err)
 			}
 		}
@@ -49,7 +49,7 @@ func (r *run) warmUp(ctx context.Context) error {
 	return nil
 }
 
-// level has all contestants answer so many callers, in turns.
+// level measures all contestants with a number of callers, in turns.
 func (r *run) level(ctx context.Context, callers int) []*tally {
 	tallies := make([]*tally, len(r.Contestants))
 	for i, c := range r.Contestants {
@@ -80,8 +80,8 @@ func share(calls, rounds, round int) int {
 	return calls*(round+1)/rounds - calls*round/rounds
 }
 
-// turn has a contestant answer its callers for a round's share of the time, and
-// no more than so many calls where the row has a bound.
+// turn measures a contestant for one round's share of the row's duration, and with at most
+// a number of calls if the row has such a bound.
 func (r *run) turn(ctx context.Context, t *tally, calls int) {
 	limit := r.Duration / time.Duration(r.Rounds)
 	answered, _ := t.counts()
@@ -97,7 +97,7 @@ func (r *run) turn(ctx context.Context, t *tally, calls int) {
 	for range t.callers {
 		all.Go(func() {
 			for more() {
-				r.ask(ctx, t)
+				r.call(ctx, t)
 			}
 		})
 	}
@@ -117,14 +117,14 @@ func (c Contestant) opened() int {
 	return c.Opened()
 }
 
-// ask asks one question and counts what came of it, if anybody still wants to know.
-func (r *run) ask(ctx context.Context, t *tally) {
-	q := r.question()
-	answer, err := t.contestant.Ask(ctx, q)
-	took := time.Since(q.Asked)
+// call makes one call and counts its outcome, unless the run has been stopped meanwhile.
+func (r *run) call(ctx context.Context, t *tally) {
+	q := r.next()
+	result, err := t.contestant.Do(ctx, q)
+	took := time.Since(q.Began)
 	switch {
 	case err == nil:
-		t.answered(took, answer)
+		t.answered(took, result)
 	case ctx.Err() == nil:
 		t.failed(err)
 		select {

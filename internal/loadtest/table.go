@@ -43,20 +43,20 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return err
 }
 
-// title says what was asked.
+// title names the kind of requests and the models.
 func (r *Report) title() string {
 	return fmt.Sprintf("%s with %s", r.Kind, strings.Join(r.Models, ", "))
 }
 
-// extent says how much was asked.
+// extent tells the sizes of requests, and how many were made.
 func (r *Report) extent() string {
 	sizes := make([]string, len(r.PromptTokens))
 	for i, n := range r.PromptTokens {
 		sizes[i] = fmt.Sprint(n)
 	}
-	questions := fmt.Sprintf("about %s tokens in", strings.Join(sizes, ", "))
+	requests := fmt.Sprintf("about %s tokens in", strings.Join(sizes, ", "))
 	if r.OutputTokens > 0 {
-		questions += fmt.Sprintf(", at most %d out", r.OutputTokens)
+		requests += fmt.Sprintf(", at most %d out", r.OutputTokens)
 	}
 	var bounds []string
 	if r.Calls > 0 {
@@ -65,7 +65,7 @@ func (r *Report) extent() string {
 	if r.Duration > 0 {
 		bounds = append(bounds, time.Duration(r.Duration*float64(time.Second)).String())
 	}
-	return questions + "; " + strings.Join(bounds, " or ") + " for each number of callers"
+	return requests + "; " + strings.Join(bounds, " or ") + " for each number of callers"
 }
 
 // notes say below the table what its figures leave out.

@@ -27,7 +27,7 @@ type tally struct {
 	errors     map[string]*Failure
 }
 
-func (t *tally) answered(took time.Duration, a Answer) {
+func (t *tally) answered(took time.Duration, a Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.latency.add(took)

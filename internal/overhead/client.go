@@ -135,7 +135,7 @@ func (c *client) notify(method string) error {
 // ask asks a question through the server's tool. The number of tokens stays unknown, since
 // the control does not report it. An answer without text is an error: the control returns
 // one if the host refuses.
-func (c *client) ask(ctx context.Context, q loadtest.Question) (loadtest.Answer, error) {
+func (c *client) ask(ctx context.Context, q loadtest.Request) (loadtest.Result, error) {
 	type arguments struct {
 		Model  string `json:"model"`
 		Prompt string `json:"prompt"`
@@ -145,23 +145,23 @@ func (c *client) ask(ctx context.Context, q loadtest.Question) (loadtest.Answer,
 		Arguments arguments `json:"arguments"`
 	}{"generate", arguments{q.Model, q.Prompt}})
 	if err != nil {
-		return loadtest.Answer{}, err
+		return loadtest.Result{}, err
 	}
 	got, err := c.request(ctx, "tools/call", string(params))
 	if err != nil {
-		return loadtest.Answer{}, err
+		return loadtest.Result{}, err
 	}
 	var result struct {
 		IsError bool
 		Content []struct{ Text string }
 	}
 	if err := json.Unmarshal(got, &result); err != nil {
-		return loadtest.Answer{}, err
+		return loadtest.Result{}, err
 	}
 	if result.IsError || len(result.Content) == 0 || result.Content[0].Text == "" {
-		return loadtest.Answer{}, fmt.Errorf("no answer: %.200s", got)
+		return loadtest.Result{}, fmt.Errorf("no answer: %.200s", got)
 	}
-	return loadtest.Answer{}, nil
+	return loadtest.Result{}, nil
 }
 
 // call asks the model once through the server's tool. No two prompts are the same, so

@@ -97,7 +97,7 @@ func (f contest) pool(name string, slots int) (_ loadtest.Contestant, end func()
 	if err != nil {
 		return loadtest.Contestant{}, nil, err
 	}
-	ask := func(ctx context.Context, q loadtest.Question) (a loadtest.Answer, err error) {
+	ask := func(ctx context.Context, q loadtest.Request) (a loadtest.Result, err error) {
 		need := route.Need{Model: backend.CanonicalModel(q.Model)}
 		err = hosts.With(ctx, need, func(ctx context.Context, l *pool.Lease) (err error) {
 			a, err = q.On(ctx, l.Host, l.Runner)
@@ -105,7 +105,7 @@ func (f contest) pool(name string, slots int) (_ loadtest.Contestant, end func()
 		})
 		return a, err
 	}
-	return loadtest.Contestant{Name: name, Ask: ask, Opened: func() int { return int(opened.Load()) }}, host.Close, nil
+	return loadtest.Contestant{Name: name, Do: ask, Opened: func() int { return int(opened.Load()) }}, host.Close, nil
 }
 
 // ollamaQueue is how many requests wait at Ollama, by default, before it refuses more.
@@ -169,7 +169,7 @@ func measureOllama(ctx context.Context, l load, commands [contenders][]string, p
 			return err
 		}
 		defer server.close()
-		asked = append(asked, loadtest.Contestant{Name: serverNames[who], Ask: server.ask})
+		asked = append(asked, loadtest.Contestant{Name: serverNames[who], Do: server.ask})
 	}
 	fmt.Fprint(table, "\na real Ollama\n")
 	report, err := contest{l, base.String(), p.model}.measure(ctx, table, p.progress, asked...)

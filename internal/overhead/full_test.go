@@ -144,7 +144,7 @@ func TestQuestionWithoutAnAnswerFails(t *testing.T) {
 				_, _ = fmt.Fprintf(answers, `{"id":1,"result":%s}`+"\n", result)
 				_ = answers.Close()
 			}()
-			_, err := c.ask(t.Context(), loadtest.Question{Model: "says", Prompt: "Why?"})
+			_, err := c.ask(t.Context(), loadtest.Request{Model: "says", Prompt: "Why?"})
 			if err == nil || !strings.Contains(err.Error(), "no answer") {
 				t.Errorf("%s: got %v, want an error that says so", what, err)
 			}

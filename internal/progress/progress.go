@@ -22,19 +22,24 @@ type Send func(seconds float64, message string)
 
 // Reporter reports the progress of one call.
 type Reporter struct {
-	stopped chan struct{} // nil if nothing is sent
-	ended   sync.WaitGroup
-	once    sync.Once
+	began   time.Time
+	send    Send // nil if nothing is sent
+	message func() string
+
+	mu      sync.Mutex // guards what follows, and is held while a message is sent
+	next    *time.Timer
+	stopped bool
 }
 
 // Start reports the progress of a call that begins now, one message at a time, until Stop is
 // called. A nil send reports nothing and costs nothing.
 func Start(send Send, message func() string) *Reporter {
-	r := new(Reporter)
+	r := &Reporter{send: send, message: message}
 	if send != nil {
-		r.stopped = make(chan struct{})
-		began := time.Now()
-		r.ended.Go(func() { r.run(began, send, message) })
+		r.began = time.Now()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.next = time.AfterFunc(firstReport, r.report)
 	}
 	return r
 }
@@ -42,23 +47,21 @@ func Start(send Send, message func() string) *Reporter {
 // Stop ends the reports; none is sent once it has returned. It may be called more than
 // once.
 func (r *Reporter) Stop() {
-	if r.stopped == nil {
+	if r.send == nil {
 		return
 	}
-	r.once.Do(func() { close(r.stopped) })
-	r.ended.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = true
+	r.next.Stop()
 }
 
-func (r *Reporter) run(began time.Time, send Send, message func() string) {
-	tick := time.NewTimer(firstReport)
-	defer tick.Stop()
-	for {
-		select {
-		case <-r.stopped:
-			return
-		case <-tick.C:
-		}
-		send(math.Round(time.Since(began).Seconds()*1000)/1000, message())
-		tick.Reset(interval)
+func (r *Reporter) report() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped {
+		return
 	}
+	r.send(math.Round(time.Since(r.began).Seconds()*1000)/1000, r.message())
+	r.next.Reset(interval)
 }

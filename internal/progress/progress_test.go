@@ -3,6 +3,7 @@ package progress_test
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,11 +14,12 @@ import (
 func TestReporterSpeaksByTheClockUntilItIsStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sent []string
-		state := "queued"
+		var state atomic.Value
+		state.Store("queued")
 		r := progress.Start(func(seconds float64, message string) { sent = append(sent, fmt.Sprint(seconds, " ", message)) },
-			func() string { return state })
+			func() string { return state.Load().(string) })
 		time.Sleep(time.Second)
-		state = "loading"
+		state.Store("loading")
 		time.Sleep(4 * time.Second)
 		r.Stop()
 		r.Stop() // a second time does nothing

@@ -15,19 +15,19 @@ func TestAnswerThatIsTooLargeFailsAndGivesItsMemoryBack(t *testing.T) {
 	const toolCall = `{"message":{"tool_calls":[{"function":{"name":"f","arguments":{"a":"b"}}}]}}` + "\n"
 	for name, fault := range map[string]backendtest.Fault{
 		"many pieces": nil,
-		"one line":    backendtest.HugeLine(8 << 20),
-		"tool calls":  backendtest.Respond(200, "application/x-ndjson", strings.Repeat(toolCall, 30_000)),
-		"one value":   backendtest.Respond(200, "application/json", "{\n\"response\":\""+strings.Repeat("x", 8<<20)+"\",\"done\":true}"),
+		"one line":    backendtest.HugeLine(1 << 20),
+		"tool calls":  backendtest.Respond(200, "application/x-ndjson", strings.Repeat(toolCall, 5_000)),
+		"one value":   backendtest.Respond(200, "application/json", "{\n\"response\":\""+strings.Repeat("x", 1<<20)+"\",\"done\":true}"),
 	} {
-		memory := remote.NewMemory(0, 2<<20)
-		fake := backendtest.New("a").Answer(strings.Repeat(strings.Repeat("x", 1<<15)+" ", 100))
+		memory := remote.NewMemory(0, 256<<10)
+		fake := backendtest.New("a").Answer(strings.Repeat(strings.Repeat("x", 1<<13)+" ", 100))
 		if fault != nil {
 			fake.Break(fault)
 		}
 		host := open(t, ollama.Options{Name: "a", URL: fake.Listen(t), Memory: memory})
 		for _, way := range []string{"generate", "chat"} {
 			err := ways[way](t.Context(), host)
-			if !errors.Is(err, backend.TooLarge) || err.Error() != "a: answer too large: it takes more than the 2 MiB allowed for one answer" {
+			if !errors.Is(err, backend.TooLarge) || err.Error() != "a: answer too large: it takes more than the 262144 bytes allowed for one answer" {
 				t.Errorf("%s, %s: got %v", name, way, err)
 			}
 			if held := memory.Held(); held != 0 {
@@ -38,8 +38,8 @@ func TestAnswerThatIsTooLargeFailsAndGivesItsMemoryBack(t *testing.T) {
 }
 
 func TestListsAndVectorsAreBoundedToo(t *testing.T) {
-	memory := remote.NewMemory(0, 1<<20)
-	fake := backendtest.New("a").Break(backendtest.Respond(200, "application/json", `{"version":"`+strings.Repeat("x", 2<<20)+`"}`))
+	memory := remote.NewMemory(0, 64<<10)
+	fake := backendtest.New("a").Break(backendtest.Respond(200, "application/json", `{"version":"`+strings.Repeat("x", 256<<10)+`"}`))
 	host := open(t, ollama.Options{URL: fake.Listen(t), Memory: memory})
 	for _, way := range []string{"embed", "models", "running", "show", "version"} {
 		if err := ways[way](t.Context(), host); !errors.Is(err, backend.TooLarge) {

@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 
 func TestGroupEndsWithTheProgramThatStartedIt(t *testing.T) {
 	for name, prepare := range map[string]func(group int) error{
-		"running": func(int) error { return nil },
-		"stopped": func(group int) error { return syscall.Kill(-group, syscall.SIGSTOP) },
+		"running":                             func(int) error { return nil },
+		"stopped":                             func(group int) error { return syscall.Kill(-group, syscall.SIGSTOP) },
 		"leader has ended, its child has not": func(group int) error { return syscall.Kill(group, syscall.SIGKILL) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,4 +1,4 @@
-package server
+package netserve
 
 import (
 	"context"
@@ -13,9 +13,12 @@ import (
 	"time"
 )
 
-// listen listens on host:port, or unix:PATH. Where other machines can connect it does
-// so only if that is open to them.
-func listen(address string, open bool) (net.Listener, error) {
+// ErrNotLocal means that other machines could connect to an address.
+var ErrNotLocal = errors.New("other machines could connect")
+
+// Listen listens on host:port, or unix:PATH. Where other machines can connect
+// it does so only if open is set, and else fails with ErrNotLocal.
+func Listen(address string, open bool) (net.Listener, error) {
 	if path, isUnix := strings.CutPrefix(address, "unix:"); isUnix {
 		return listenUnix(path)
 	}
@@ -23,11 +26,10 @@ func listen(address string, open bool) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !isLocal(resolved) && !open {
-		return nil, errors.New("other machines could connect and use the models; listen on 127.0.0.1, " +
-			"or say who may, with --token-file, --oauth-issuer or --tls-client-ca, or --insecure if everybody may")
+	if !IsLocal(resolved) && !open {
+		return nil, ErrNotLocal
 	}
-	return listenTCP(resolved.String(), goneAfter)
+	return ListenTCP(resolved.String(), goneAfter)
 }
 
 // goneAfter is how long nothing of what was sent may arrive before a client counts as
@@ -35,14 +37,16 @@ func listen(address string, open bool) (net.Listener, error) {
 // again for a quarter of an hour, and a model may be answering for as long.
 const goneAfter = 2 * time.Minute
 
-func listenTCP(address string, goneAfter time.Duration) (net.Listener, error) {
+// ListenTCP listens at an address of TCP, and counts a client as gone when nothing of what
+// was sent has arrived for that long (Linux).
+func ListenTCP(address string, goneAfter time.Duration) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return giveUpAfter(c, goneAfter) }}
 	config.SetMultipathTCP(false) // the limit is one of TCP
 	return config.Listen(context.Background(), "tcp", address)
 }
 
-// isLocal reports whether only this machine can connect to an address.
-func isLocal(address net.Addr) bool {
+// IsLocal reports whether only this machine can connect to an address.
+func IsLocal(address net.Addr) bool {
 	tcp, ok := address.(*net.TCPAddr)
 	return !ok || tcp.IP.IsLoopback()
 }

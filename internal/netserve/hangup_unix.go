@@ -1,6 +1,6 @@
 //go:build unix
 
-package server
+package netserve
 
 import (
 	"errors"
@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchHangup calls gone, once, when out is a file whose other end has been
+// WatchHangup calls gone, once, when out is a file whose other end has been
 // closed: the pipe or socket of a client that died. It sees that without writing,
 // and sleeps until then. The function that it returns ends the watch.
-func watchHangup(out io.Writer, gone func()) (stop func()) {
+func WatchHangup(out io.Writer, gone func()) (stop func()) {
 	file, ok := out.(*os.File)
 	if !ok {
 		return func() {}

@@ -1,4 +1,4 @@
-package server
+package jsonrpc
 
 import (
 	"bytes"
@@ -11,14 +11,14 @@ import (
 func TestEnvelopeFindsTheSameInPiecesOfAnySize(t *testing.T) {
 	message := []byte(`{ "params" : {"id":1,"x":["\\\"}",{}]} , "method":"tools\/call", "id" : "a\"}," , "result": null }`)
 	for size := 1; size <= len(message); size++ {
-		var e envelope
+		var e Envelope
 		for rest := message; len(rest) > 0; rest = rest[min(size, len(rest)):] {
 			_, _ = e.Write(rest[:min(size, len(rest))])
 		}
-		id, _ := e.requestID()
-		method, _ := e.methodName()
-		if string(id) != `"a\"},"` || method != "tools/call" || !e.isObject || !e.isReply {
-			t.Errorf("in pieces of %d: id %s, method %q, object %t, reply %t", size, id, method, e.isObject, e.isReply)
+		id, _ := e.RequestID()
+		method, _ := e.MethodName()
+		if string(id) != `"a\"},"` || method != "tools/call" || !e.IsObject || !e.IsReply {
+			t.Errorf("in pieces of %d: id %s, method %q, object %t, reply %t", size, id, method, e.IsObject, e.IsReply)
 		}
 	}
 }
@@ -28,14 +28,14 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add([]byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
 	f.Add([]byte(`{"method":"a\u0062","params":{"id":[{"id":"}"}]},"i\u0064":"\"","error":{}}`))
 	f.Add([]byte(` { "id" : -1.5e+3 , "id" : null , "" : {} } `))
-	f.Add([]byte(`{"id":"` + strings.Repeat("x", tokenMax) + `"}`))
-	f.Add([]byte(`{"id":` + strings.Repeat("1", tokenMax+1) + `}`))
+	f.Add([]byte(`{"id":"` + strings.Repeat("x", MaxToken) + `"}`))
+	f.Add([]byte(`{"id":` + strings.Repeat("1", MaxToken+1) + `}`))
 	f.Add([]byte(`[{"id":1}]`))
 	f.Add([]byte(`}{"id":1}`))
 	f.Fuzz(func(t *testing.T, message []byte) {
-		var e envelope
+		var e Envelope
 		_, _ = e.Write(message)
-		if len(e.id) > tokenMax+1 || len(e.method) > tokenMax+1 || cap(e.token) > 2*tokenMax {
+		if len(e.id) > MaxToken+1 || len(e.method) > MaxToken+1 || cap(e.token) > 2*MaxToken {
 			t.Fatalf("kept %d bytes of an id, %d of a method, %d of a token", len(e.id), len(e.method), cap(e.token))
 		}
 		var want map[string]json.RawMessage
@@ -44,12 +44,12 @@ func FuzzEnvelope(f *testing.F) {
 		}
 		_, result := want["result"]
 		_, failed := want["error"]
-		if !e.isObject || e.isReply != (result || failed) {
-			t.Errorf("object %t, reply %t", e.isObject, e.isReply)
+		if !e.IsObject || e.IsReply != (result || failed) {
+			t.Errorf("object %t, reply %t", e.IsObject, e.IsReply)
 		}
 		compare(t, "id", e.id, want["id"])
 		compare(t, "method", e.method, want["method"])
-		if id, ok := e.requestID(); ok && !bytes.Equal(id, want["id"]) {
+		if id, ok := e.RequestID(); ok && !bytes.Equal(id, want["id"]) {
 			t.Errorf("request id %s, want %s", id, want["id"])
 		}
 	})
@@ -63,7 +63,7 @@ func compare(t *testing.T, name string, got []byte, want json.RawMessage) {
 			t.Fatal(err)
 		}
 	}
-	if !bytes.Equal(got, compact.Bytes()[:min(compact.Len(), tokenMax+1)]) {
+	if !bytes.Equal(got, compact.Bytes()[:min(compact.Len(), MaxToken+1)]) {
 		t.Errorf("%s is %q, want %q", name, got, want)
 	}
 }
@@ -77,9 +77,9 @@ func BenchmarkEnvelope(b *testing.B) {
 		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
 			message := message(size)
 			b.SetBytes(int64(len(message)))
-			var e envelope
+			var e Envelope
 			for b.Loop() {
-				e.reset()
+				e.Reset()
 				_, _ = e.Write(message)
 			}
 		})

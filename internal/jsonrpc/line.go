@@ -1,4 +1,4 @@
-package server
+package jsonrpc
 
 import (
 	"bufio"
@@ -6,27 +6,28 @@ import (
 	"io"
 )
 
-// errTooLong is a line longer than we keep.
-var errTooLong = errors.New("message too long")
+// ErrTooLong is a line longer than we keep.
+var ErrTooLong = errors.New("message too long")
 
-// lineReader splits what a client sends into lines.
-type lineReader struct {
+// LineReader splits what a client sends into lines.
+type LineReader struct {
 	in  *bufio.Reader
 	max int64 // bytes of a line, its end included
 	err error // that ended the reading, told after the last line
 }
 
-func newLineReader(in io.Reader, longest int64) *lineReader {
-	return &lineReader{in: bufio.NewReaderSize(in, 64<<10), max: longest}
+// NewLineReader reads from in, and keeps no line of more than longest bytes.
+func NewLineReader(in io.Reader, longest int64) *LineReader {
+	return &LineReader{in: bufio.NewReaderSize(in, 64<<10), max: longest}
 }
 
-// next reads a line into e and returns it; the caller keeps it. Of a line that
+// Next reads a line into e and returns it; the caller keeps it. Of a line that
 // is too long only e tells. The last line need not have an end.
-func (l *lineReader) next(e *envelope) ([]byte, error) {
+func (l *LineReader) Next(e *Envelope) ([]byte, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
-	e.reset()
+	e.Reset()
 	var line []byte
 	for size := int64(0); ; {
 		piece, err := l.in.ReadSlice('\n')
@@ -44,7 +45,7 @@ func (l *lineReader) next(e *envelope) ([]byte, error) {
 		case size == 0:
 			return nil, err
 		case size > l.max:
-			return nil, errTooLong
+			return nil, ErrTooLong
 		}
 		return line, nil
 	}

@@ -1,4 +1,4 @@
-package server
+package netserve
 
 import (
 	"context"
@@ -7,16 +7,17 @@ import (
 	"sync"
 )
 
-// gatheringListener accepts connections that can gather what is written to them.
-type gatheringListener struct {
+// GatheringListener accepts connections that can gather what is written to them.
+type GatheringListener struct {
 	net.Listener
-	buffers *buffers
+	Buffers *Buffers
 }
 
-func (l gatheringListener) Accept() (net.Conn, error) {
+// Accept implements net.Listener.
+func (l GatheringListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if stream, ok := conn.(halfCloser); ok {
-		return &gatheringConn{halfCloser: stream, buffers: l.buffers}, nil
+		return &GatheringConn{halfCloser: stream, buffers: l.Buffers}, nil
 	}
 	return conn, err
 }
@@ -27,18 +28,19 @@ type halfCloser interface {
 	CloseWrite() error
 }
 
-// gatheringConn is a connection that can send as one piece what is written in several.
+// GatheringConn is a connection that can send as one piece what is written in several.
 // net/http sends a response of more than 4 KB in two, which costs the server a system
 // call more, and the client one and a wakeup.
-type gatheringConn struct {
+type GatheringConn struct {
 	halfCloser
-	buffers *buffers
+	buffers *Buffers
 
 	mu       sync.Mutex // TLS writes of itself when it is read from
 	gathered *[]byte    // nil if what is written is sent at once
 }
 
-func (c *gatheringConn) Write(p []byte) (int, error) {
+// Write implements net.Conn.
+func (c *GatheringConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gathered == nil {
@@ -48,8 +50,8 @@ func (c *gatheringConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// gather sends in one piece what write writes. A nil connection sends it as it comes.
-func (c *gatheringConn) gather(write func()) {
+// Gather sends in one piece what write writes. A nil connection sends it as it comes.
+func (c *GatheringConn) Gather(write func()) {
 	if c == nil {
 		write()
 		return
@@ -59,30 +61,31 @@ func (c *gatheringConn) gather(write func()) {
 	c.send()
 }
 
-func (c *gatheringConn) begin() {
+func (c *GatheringConn) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gathered = c.buffers.take()
+	c.gathered = c.buffers.Take()
 	*c.gathered = (*c.gathered)[:0]
 }
 
-func (c *gatheringConn) send() {
+func (c *GatheringConn) send() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, _ = c.halfCloser.Write(*c.gathered) // what fails shows when net/http reads on
-	c.buffers.give(c.gathered)
+	c.buffers.Give(c.gathered)
 	c.gathered = nil
 }
 
 type connKey struct{}
 
-func withConn(ctx context.Context, conn net.Conn) context.Context {
+// WithConn is a http.Server.ConnContext by which Gathering finds the connection.
+func WithConn(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, conn)
 }
 
-// gathering is the connection of a request, or nil if it cannot gather, or others write
+// Gathering is the connection of a request, or nil if it cannot gather, or others write
 // to it too, as over HTTP/2.
-func gathering(req *http.Request) *gatheringConn {
+func Gathering(req *http.Request) *GatheringConn {
 	if req.ProtoMajor != 1 {
 		return nil
 	}
@@ -90,6 +93,6 @@ func gathering(req *http.Request) *gatheringConn {
 	if secret, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
 		conn = secret.NetConn()
 	}
-	c, _ := conn.(*gatheringConn)
+	c, _ := conn.(*GatheringConn)
 	return c
 }

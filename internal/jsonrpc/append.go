@@ -1,4 +1,4 @@
-package jsontext
+package jsonrpc
 
 import (
 	"math/bits"

@@ -1,9 +1,9 @@
-package jsontext_test
+package jsonrpc_test
 
 import (
 	"testing"
 
-	"ollama-mcp/internal/jsontext"
+	"ollama-mcp/internal/jsonrpc"
 )
 
 func TestStringEndsAtTheFirstQuoteThatIsNotEscaped(t *testing.T) {
@@ -18,7 +18,7 @@ func TestStringEndsAtTheFirstQuoteThatIsNotEscaped(t *testing.T) {
 		`"`:           `"`,
 	} {
 		const before = `{"n":`
-		if got := jsontext.StringEnd([]byte(before+text), len(before)); (before + text)[len(before):got] != want {
+		if got := jsonrpc.StringEnd([]byte(before+text), len(before)); (before + text)[len(before):got] != want {
 			t.Errorf("%s ends at %d, want it to be %s", text, got, want)
 		}
 	}

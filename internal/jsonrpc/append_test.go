@@ -1,11 +1,11 @@
-package jsontext_test
+package jsonrpc_test
 
 import (
 	"encoding/json"
 	"strings"
 	"testing"
 
-	"ollama-mcp/internal/jsontext"
+	"ollama-mcp/internal/jsonrpc"
 )
 
 func FuzzStringIsAppendedAsMarshalWritesIt(f *testing.F) {
@@ -23,7 +23,7 @@ func FuzzStringIsAppendedAsMarshalWritesIt(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := jsontext.AppendString([]byte("before"), text); string(got) != "before"+string(want) {
+		if got := jsonrpc.AppendString([]byte("before"), text); string(got) != "before"+string(want) {
 			t.Errorf("%q becomes\n%s, want\n%s", text, got[len("before"):], want)
 		}
 	})
@@ -38,7 +38,7 @@ func BenchmarkString(b *testing.B) {
 		b.Run("append/"+name, func(b *testing.B) {
 			line := make([]byte, 0, 2*len(text))
 			for b.Loop() {
-				line = jsontext.AppendString(line[:0], text)
+				line = jsonrpc.AppendString(line[:0], text)
 			}
 		})
 		b.Run("marshal/"+name, func(b *testing.B) {

@@ -1,4 +1,4 @@
-package server
+package netserve
 
 import "sync"
 
@@ -6,19 +6,20 @@ import "sync"
 // need so much, and it would be held for the others.
 const mostBuffered = 64 << 10
 
-// buffers are to write answers in, one after another. The zero value has none, and makes
+// Buffers are to write answers in, one after another. The zero value has none, and makes
 // what is taken.
-type buffers struct{ pool sync.Pool }
+type Buffers struct{ pool sync.Pool }
 
-func (b *buffers) take() *[]byte {
+// Take returns a buffer, which may have been used before.
+func (b *Buffers) Take() *[]byte {
 	if buffer, ok := b.pool.Get().(*[]byte); ok {
 		return buffer
 	}
 	return new([]byte)
 }
 
-// give takes back a buffer that nobody reads any more. It may be nil.
-func (b *buffers) give(buffer *[]byte) {
+// Give takes back a buffer that nobody reads any more. It may be nil.
+func (b *Buffers) Give(buffer *[]byte) {
 	if buffer != nil && cap(*buffer) <= mostBuffered {
 		b.pool.Put(buffer)
 	}

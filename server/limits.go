@@ -1,9 +1,12 @@
 package server
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mark3labs/mcp-go/mcp"
 )
@@ -31,7 +34,7 @@ type overLimit struct {
 // begin counts a request, or says why it may not begin. A ping always may: it asks
 // whether the server is alive. end must be called if begin returns nil.
 func (l *requestLimit) begin(m incoming) *overLimit {
-	if m.method == string(mcp.MethodPing) {
+	if m.Method == string(mcp.MethodPing) {
 		return nil
 	}
 	l.mu.Lock()
@@ -49,7 +52,7 @@ func (l *requestLimit) begin(m incoming) *overLimit {
 
 // check is as begin, but does not count the request: it saves the work that begin takes.
 func (l *requestLimit) check(m incoming) *overLimit {
-	if m.method == string(mcp.MethodPing) {
+	if m.Method == string(mcp.MethodPing) {
 		return nil
 	}
 	l.mu.Lock()
@@ -62,15 +65,15 @@ func (l *requestLimit) exceeded(m incoming) *overLimit {
 	id := m.from.ID
 	switch free := l.max - l.inFlight; {
 	case free <= 0:
-		return &overLimit{l.inFlight, false, m.id}
+		return &overLimit{l.inFlight, false, m.ID}
 	case id != "" && l.byCaller[id] >= free:
-		return &overLimit{l.byCaller[id], true, m.id}
+		return &overLimit{l.byCaller[id], true, m.ID}
 	}
 	return nil
 }
 
 func (l *requestLimit) end(m incoming) {
-	if m.method == string(mcp.MethodPing) {
+	if m.Method == string(mcp.MethodPing) {
 		return
 	}
 	l.mu.Lock()
@@ -107,4 +110,47 @@ func (o *overLimit) refusal() mcp.JSONRPCError {
 	}
 	return rpcError(o.requestID, codeOverloaded, fmt.Sprintf("%d requests are in flight; try again when one has been answered", o.inFlight),
 		retry("overloaded", true))
+}
+
+// room is the bytes that messages may take, of all connections together, from when
+// they are read until they have been handled.
+type room struct {
+	max   int64
+	taken atomic.Int64
+}
+
+// take takes n bytes, if there are so many left; give gives them back.
+func (r *room) take(n int64) bool {
+	if r.taken.Add(n) > r.max {
+		r.give(n)
+		return false
+	}
+	return true
+}
+
+func (r *room) give(n int64) { r.taken.Add(-n) }
+
+// errNoRoom is for a message that has to wait until others have been handled.
+var errNoRoom = errors.New("no room for the message")
+
+// refusal is for a message that does not fit in with all the others.
+func (r *room) refusal(id []byte) mcp.JSONRPCError {
+	return rpcError(id, codeOverloaded, fmt.Sprintf("messages of more than %s are in flight; try again when some have been answered",
+		mebibytes(r.max)), retry("overloaded", true))
+}
+
+// metered takes room for what is read through it.
+type metered struct {
+	in   io.Reader
+	room *room
+	held int64 // bytes taken, for the caller to give back
+}
+
+func (m *metered) Read(p []byte) (int, error) {
+	n, err := m.in.Read(p)
+	if !m.room.take(int64(n)) {
+		return 0, errNoRoom
+	}
+	m.held += int64(n)
+	return n, err
 }

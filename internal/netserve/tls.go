@@ -1,4 +1,4 @@
-package server
+package netserve
 
 import (
 	"crypto/tls"
@@ -62,9 +62,9 @@ func (o TLSOptions) load() (*tls.Config, error) {
 // lookAgain is how long files are taken to be as they were.
 const lookAgain = time.Second
 
-// certificates are those in files, as they are now. If the new files cannot be used,
+// Certificates are those in files, as they are now. If the new files cannot be used,
 // they are as they were.
-type certificates struct {
+type Certificates struct {
 	opts TLSOptions
 	log  *slog.Logger
 
@@ -82,18 +82,19 @@ type stamp struct {
 	size    int64
 }
 
-func newCertificates(opts TLSOptions, log *slog.Logger) (*certificates, error) {
+// NewCertificates reads the files, and checks that they can be used.
+func NewCertificates(opts TLSOptions, log *slog.Logger) (*Certificates, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	c := &certificates{opts: opts, log: log, looked: time.Now(), seen: look(opts)}
+	c := &Certificates{opts: opts, log: log, looked: time.Now(), seen: look(opts)}
 	var err error
 	c.config, err = opts.load()
 	return c, err
 }
 
-// forClient is a tls.Config.GetConfigForClient.
-func (c *certificates) forClient(*tls.ClientHelloInfo) (*tls.Config, error) {
+// ForClient is a tls.Config.GetConfigForClient.
+func (c *Certificates) ForClient(*tls.ClientHelloInfo) (*tls.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.looked) < lookAgain {

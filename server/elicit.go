@@ -1,0 +1,385 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/jsonrpc"
+)
+
+// maxQuestions is how many questions of a request may be open at once.
+const maxQuestions = 16
+
+// RequestElicitation asks the user of a client before 2026-07-28, and waits for the
+// answer as long as the request and ctx last. Whether the content is what was asked
+// for is left to the tool.
+//
+// It fails with a mcp.MissingRequiredClientCapabilityError if the client has not
+// declared that it can be asked; so do RequestSampling and ListRoots.
+func (r *request) RequestElicitation(ctx context.Context, q mcp.ElicitationRequest) (*mcp.ElicitationResult, error) {
+	reply, err := r.ask(ctx, mcp.NewElicitationInputRequest(q.Params))
+	return reply.Elicitation, err
+}
+
+// RequestSampling is as RequestElicitation, for the client's model.
+func (r *request) RequestSampling(ctx context.Context, q mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
+	reply, err := r.ask(ctx, mcp.NewSamplingInputRequest(q.CreateMessageParams))
+	return reply.Sampling, err
+}
+
+// ListRoots is as RequestElicitation, for the folders that the client works in.
+func (r *request) ListRoots(ctx context.Context, _ mcp.ListRootsRequest) (*mcp.ListRootsResult, error) {
+	reply, err := r.ask(ctx, mcp.NewRootsInputRequest())
+	return reply.Roots, err
+}
+
+// What mcp-go looks for in the session of a request to ask its client.
+var (
+	_ mcpserver.SessionWithElicitation = (*request)(nil)
+	_ mcpserver.SessionWithSampling    = (*request)(nil)
+	_ mcpserver.SessionWithRoots       = (*request)(nil)
+)
+
+// ask sends the client a question, by the way that the answer to the request will
+// take, and waits for the reply.
+func (r *request) ask(ctx context.Context, q mcp.InputRequest) (mcp.InputResponse, error) {
+	reply, err := r.tryAsk(ctx, q)
+	if err != nil {
+		return mcp.InputResponse{}, fmt.Errorf("%s: %w", q.Method, err)
+	}
+	return reply, nil
+}
+
+func (r *request) tryAsk(ctx context.Context, q mcp.InputRequest) (mcp.InputResponse, error) {
+	var none mcp.InputResponse
+	if err := r.mayAsk(q); err != nil {
+		return none, err
+	}
+	id := rand.Text() // nobody can reply to what they have not been asked
+	message, err := question(id, q)
+	if err != nil {
+		return none, fmt.Errorf("the question cannot be written as JSON: %w", err)
+	}
+	if err := r.beginAsking(); err != nil {
+		return none, err
+	}
+	defer r.endAsking()
+	end, err := r.questions.add(id, q.Method)
+	if err != nil {
+		return none, err
+	}
+	defer r.questions.remove(id)
+	r.sendBeforeAnswer(message)
+	return r.await(ctx, id, end)
+}
+
+// await waits for the end of a question, and withdraws it if that does not come in time.
+func (r *request) await(ctx context.Context, id string, end <-chan outcome) (mcp.InputResponse, error) {
+	var late error
+	select {
+	case o := <-end:
+		return o.reply, o.err
+	case <-ctx.Done():
+		late = context.Cause(ctx)
+	case <-r.ctx.Done(): // which ctx need not know of
+		late = context.Cause(r.ctx)
+	}
+	if !errors.Is(late, ErrClientGone) {
+		r.sendBeforeAnswer(withdrawal(id))
+	}
+	return mcp.InputResponse{}, late
+}
+
+// mayAsk tells why the client cannot be asked this, if it cannot.
+func (r *request) mayAsk(q mcp.InputRequest) error {
+	if p, _ := readParams(r.brief); isModern(p.version) {
+		return mcpserver.ErrServerInitiatedRequestUnsupported
+	}
+	if r.onlyAnswer {
+		return errors.New("the client takes no stream of events, by which it could be asked")
+	}
+	return checkDeclared(r.GetClientCapabilities(), q)
+}
+
+func (r *request) beginAsking() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.done:
+		return errors.New("the request has been handled")
+	case r.asking == maxQuestions:
+		return fmt.Errorf("%d questions are open, as many as there may be", maxQuestions)
+	}
+	r.asking++
+	return nil
+}
+
+func (r *request) endAsking() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asking--
+}
+
+// sendBeforeAnswer sends a message, unless the request has been handled: nothing may
+// follow the answer, which waits for the forwarder.
+func (r *request) sendBeforeAnswer(message []byte) {
+	r.mu.Lock()
+	if r.done {
+		r.mu.Unlock()
+		return
+	}
+	r.forwarder.Add(1)
+	r.mu.Unlock()
+	defer r.forwarder.Done()
+	r.send(message)
+}
+
+// question is a request to the client.
+func question(id string, q mcp.InputRequest) ([]byte, error) {
+	message := mcp.JSONRPCRequest{
+		JSONRPC: mcp.JSONRPC_VERSION, ID: mcp.NewRequestId(id), Request: mcp.Request{Method: string(q.Method)},
+	}
+	switch {
+	case q.Elicitation != nil:
+		message.Params = q.Elicitation
+	case q.Sampling != nil:
+		message.Params = q.Sampling
+	}
+	return json.Marshal(message)
+}
+
+// withdrawal tells the client that a question need not be answered any more, so that
+// it can take it off its user's screen.
+func withdrawal(id string) []byte {
+	message, _ := json.Marshal(mcp.JSONRPCNotification{ // cannot fail: it is text
+		JSONRPC: mcp.JSONRPC_VERSION,
+		Notification: mcp.Notification{
+			Method: cancelled,
+			Params: mcp.NotificationParams{AdditionalFields: map[string]any{"requestId": id}},
+		},
+	})
+	return message
+}
+
+// Why there is no reply to a question.
+var (
+	errNoMoreReplies = errors.New("the client sends no more messages, so it cannot reply")
+	errReplyTooLong  = errors.New("the client's reply is longer than this server takes")
+	errBadReply      = errors.New("the client's reply is not what the protocol has for it")
+)
+
+// questions are those that a client has been asked and has not replied to. The zero
+// value is none.
+type questions struct {
+	// questionsMu guards what follows; nothing blocks under it.
+	questionsMu sync.Mutex
+	open        map[string]openQuestion // by id
+	ended       bool                    // no reply can come any more
+}
+
+type openQuestion struct {
+	method mcp.MCPMethod
+	end    chan<- outcome // has room for the one that is sent, by who removes the question
+}
+
+// outcome is how a question ended.
+type outcome struct {
+	reply mcp.InputResponse
+	err   error
+}
+
+// add opens a question. Who adds it is to remove it.
+func (q *questions) add(id string, method mcp.MCPMethod) (<-chan outcome, error) {
+	q.questionsMu.Lock()
+	defer q.questionsMu.Unlock()
+	if q.ended {
+		return nil, errNoMoreReplies
+	}
+	if q.open == nil {
+		q.open = make(map[string]openQuestion)
+	}
+	end := make(chan outcome, 1)
+	q.open[id] = openQuestion{method, end}
+	return end, nil
+}
+
+func (q *questions) remove(id string) (one openQuestion, ok bool) {
+	q.questionsMu.Lock()
+	defer q.questionsMu.Unlock()
+	one, ok = q.open[id]
+	delete(q.open, id)
+	return one, ok
+}
+
+// take gives a reply to who waits for it, and reports whether somebody does: the
+// question may have been withdrawn, or never asked.
+func (q *questions) take(m incoming) bool {
+	id, _ := jsonrpc.Text(m.ID)
+	one, ok := q.remove(id)
+	if ok {
+		reply, err := readReply(m.Line, one.method)
+		one.end <- outcome{reply, err}
+	}
+	return ok
+}
+
+// fail ends a question by the id that its reply has, and reports whether it was open.
+func (q *questions) fail(id json.RawMessage, err error) bool {
+	name, _ := jsonrpc.Text(id)
+	one, ok := q.remove(name)
+	if ok {
+		one.end <- outcome{err: err}
+	}
+	return ok
+}
+
+// endAll ends all questions, also those to come: the client sends no more.
+func (q *questions) endAll() {
+	q.questionsMu.Lock()
+	defer q.questionsMu.Unlock()
+	q.ended = true
+	for id, one := range q.open {
+		delete(q.open, id)
+		one.end <- outcome{err: errNoMoreReplies}
+	}
+}
+
+// readReply reads the reply to a question of that method. Anything may stand in it.
+func readReply(line []byte, method mcp.MCPMethod) (reply mcp.InputResponse, err error) {
+	var m struct {
+		Result json.RawMessage
+		Error  *struct {
+			Code    int
+			Message string
+		}
+	}
+	switch err := json.Unmarshal(line, &m); {
+	case err != nil:
+		return reply, errBadReply
+	case m.Error != nil:
+		return reply, fmt.Errorf("the client replied with error %d: %.200q", m.Error.Code, m.Error.Message)
+	case len(m.Result) == 0:
+		return reply, errBadReply
+	}
+	_ = reply.UnmarshalJSON(m.Result) // keeps it, for DecodeFor to look at
+	if reply.DecodeFor(method) != nil || !isProper(reply) {
+		return mcp.InputResponse{}, errBadReply
+	}
+	return reply, nil
+}
+
+// isProper reports whether a reply has what a tool may rely on. It gives what a
+// model said its type.
+func isProper(reply mcp.InputResponse) bool {
+	switch {
+	case reply.Elicitation != nil:
+		switch reply.Elicitation.Action {
+		case mcp.ElicitationResponseActionAccept, mcp.ElicitationResponseActionDecline, mcp.ElicitationResponseActionCancel:
+			return true
+		}
+	case reply.Sampling != nil:
+		content, err := mcp.ParseSamplingContent(reply.Sampling.Content)
+		reply.Sampling.Content = content
+		switch content.(type) {
+		case mcp.Content, []mcp.Content:
+			return err == nil
+		}
+	case reply.Roots != nil:
+		return reply.Roots.Roots != nil
+	}
+	return false
+}
+
+// checkDeclared checks that a client has declared that it can be asked something. A
+// capability within another is named with a dot, as in "elicitation.url".
+func checkDeclared(client mcp.ClientCapabilities, q mcp.InputRequest) error {
+	missing := func(name string) error { return mcp.MissingRequiredClientCapabilityError{Capability: name} }
+	switch q.Method {
+	case mcp.MethodElicitationCreate:
+		can := client.Elicitation
+		byURL := q.Elicitation != nil && q.Elicitation.Mode == mcp.ElicitationModeURL
+		switch {
+		case can == nil:
+			return missing("elicitation")
+		case byURL && can.URL == nil:
+			return missing("elicitation.url")
+		case !byURL && can.Form == nil && can.URL != nil: // naming neither means forms
+			return missing("elicitation.form")
+		}
+	case mcp.MethodSamplingCreateMessage:
+		can := client.Sampling
+		withTools := q.Sampling != nil && (q.Sampling.Tools != nil || q.Sampling.ToolChoice != nil)
+		switch {
+		case can == nil:
+			return missing("sampling")
+		case withTools && can.Tools == nil:
+			return missing("sampling.tools")
+		}
+	case mcp.MethodListRoots:
+		if client.Roots == nil {
+			return missing("roots")
+		}
+	}
+	return nil
+}
+
+// declaring is around the handler of every tool. It refuses to ask a client for what
+// that has not declared, and notes what a client would have had to declare: mcp-go
+// makes an internal error of that, as of all that goes wrong in a tool.
+func declaring(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerFunc {
+	return func(ctx context.Context, call mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		result, err := handle(ctx, call)
+		r, ok := mcpserver.ClientSessionFromContext(ctx).(*request)
+		if !ok {
+			return result, err
+		}
+		if err == nil && result.NeedsInput() {
+			err = checkAllDeclared(r.declared(ctx), result.InputRequests)
+		}
+		if missing, ok := errors.AsType[mcp.MissingRequiredClientCapabilityError](err); ok {
+			r.lacks = missing.Capability
+		}
+		return result, err
+	}
+}
+
+// checkAllDeclared always complains of the same one.
+func checkAllDeclared(client mcp.ClientCapabilities, questions mcp.InputRequests) error {
+	for _, name := range slices.Sorted(maps.Keys(questions)) {
+		if err := checkDeclared(client, questions[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// declared is what the client has declared that it can: since 2026-07-28 with each
+// request, and before once for all of them.
+func (r *request) declared(ctx context.Context) mcp.ClientCapabilities {
+	if info := mcpserver.RequestProtocolInfoFromContext(ctx); info != nil && info.ClientCapabilities != nil {
+		return *info.ClientCapabilities
+	}
+	return r.GetClientCapabilities()
+}
+
+// nameCapability makes an error say which capability the client lacks, in the shape
+// in which it would have declared it.
+func nameCapability(e *mcp.JSONRPCErrorDetails, name string) {
+	outer, inner, nested := strings.Cut(name, ".")
+	shape := map[string]any{}
+	if nested {
+		shape[inner] = struct{}{}
+	}
+	e.Code = mcp.MISSING_REQUIRED_CLIENT_CAPABILITY
+	e.Data = map[string]any{"requiredCapabilities": map[string]any{outer: shape}}
+}
