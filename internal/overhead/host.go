@@ -43,7 +43,7 @@ func newHost(slots int, service time.Duration) (*host, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/generate", h.generate)
 	mux.HandleFunc("GET /api/version", text(`{"version":"0.17.4"}`))
-	mux.HandleFunc("GET /api/tags", text(`{"models":[{"name":"`+model+`","model":"`+model+`"}]}`))
+	mux.HandleFunc("GET /api/tags", text(`{"models":[{"name":"`+model+`","model":"`+model+`","digest":"0123456789abcdef"}]}`))
 	mux.HandleFunc("GET /api/ps", text(`{"models":[]}`))
 	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	go func() { _ = h.server.Serve(l) }() // until close
