@@ -57,57 +57,66 @@ func (h *host) loader(model string) *Lease {
 // loads a model. It would wait inside if that is the call's own, or if its own has to
 // be loaded too: Ollama loads one after the other. And if the two have no room beside
 // each other, Ollama does not begin to load while there are calls for the other. Where it
-// is not known yet whether they have, those go on for no longer than longest.
-func (h *host) mustWait(k modelKey, now time.Time, longest time.Duration) bool {
+// is not known yet whether they have, those go on for no longer than MaxPassedOver, and only
+// if no other host has their model.
+func (f *freeSlot) mustWait(key groupKey) bool {
+	h, k := f.host, key.model
 	if len(h.loading) == 0 {
 		return false
 	}
 	if h.loader(k.model) != nil || !h.memory.holds(k) {
 		return true
 	}
-	switch age := now.Sub(h.loading[0].began); h.fateOf(k.model) {
-	case leaves:
+	switch age := f.now.Sub(h.loading[0].began); h.sharingOf(k.model) {
+	case exclusive:
 		return true
-	case stays:
+	case shared:
 		return age >= stall // it may wait for room all the same
 	default:
-		return age >= longest
+		return age >= f.pool.opts.MaxPassedOver || f.isHeldElsewhere(key)
 	}
 }
 
 // isInUse reports whether the host would have to load the call's model, and cannot before
 // the calls have ended for another that has no room beside it. More of those may come
 // soon, and would be served without loading. Where it is not known yet whether the two have
-// room beside each other, that is only tried for a model that no other host has in memory.
+// room beside each other, that is only tried for a model that no other host has or loads.
 func (f *freeSlot) isInUse(k groupKey) bool {
 	if k.model.model == "" || f.host.memory.holds(k.model) {
 		return false
 	}
 	elsewhere := f.isHeldElsewhere(k)
 	return slices.ContainsFunc(f.host.lent, func(l *Lease) bool {
-		return l.key() != k.model && (l.own.fate == leaves || l.own.fate == unknown && elsewhere)
+		return l.key() != k.model && (l.own.sharing == exclusive || l.own.sharing == unknown && elsewhere)
 	})
 }
 
-// isHeldElsewhere reports whether another host that is well has the model in memory.
+// isHeldElsewhere reports whether another host that is well has the model in memory, or
+// should soon have it.
 func (f *freeSlot) isHeldElsewhere(k groupKey) bool {
 	return slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
-		return h != f.host && h.memory.holds(k.model) && h.could(k, f.now) && h.conditionFor(k, f.now) == well
+		if h == f.host || !h.could(k, f.now) || h.conditionFor(k, f.now) != well {
+			return false
+		}
+		l := h.loader(k.model.model)
+		isComing := l != nil && l.key() == k.model && f.now.Sub(l.began) < max(f.pool.loadOf(k.model.model), f.pool.opts.MaxPassedOver)
+		return h.memory.holds(k.model) || isComing
 	})
 }
 
-// fate is what becomes of a model in memory when another is loaded, by what was seen last.
-type fate int
+// sharing is whether a model stays in memory when its host loads another, by what was seen
+// last.
+type sharing int
 
 const (
-	unknown fate = iota
-	stays
-	leaves
+	unknown sharing = iota
+	shared
+	exclusive
 )
 
-func (h *host) fateOf(model string) fate {
-	if own := h.models.get(model); own != nil {
-		return own.fate
+func (h *host) sharingOf(model string) sharing {
+	if own := known(&h.models, model); own != nil {
+		return own.sharing
 	}
 	return unknown
 }
@@ -119,7 +128,7 @@ func (h *host) isLoaded(l *Lease, anew bool) {
 	l.own.waited = time.Time{}
 	if anew {
 		delete(h.memory, l.key().model)
-		maps.DeleteFunc(h.memory, func(model string, _ resident) bool { return h.fateOf(model) != stays })
+		maps.DeleteFunc(h.memory, func(model string, _ resident) bool { return h.sharingOf(model) != shared })
 	}
 	h.memory.hold(l.key())
 	for _, other := range h.lent { // one that came too late waits inside now
@@ -146,9 +155,9 @@ func (h *host) learnLoaded(found []Loaded) {
 	for model := range memory {
 		switch own := h.model(model); {
 		case room && len(found) > 1:
-			own.fate = stays
-		case !room && own.fate == stays: // the host may wait until this is not used any more
-			own.fate = unknown
+			own.sharing = shared
+		case !room && own.sharing == shared: // the host may wait until this is not used any more
+			own.sharing = unknown
 		}
 	}
 	if room {
@@ -167,36 +176,71 @@ func (p *Pool) asks(l *Lease, end context.CancelCauseFunc) {
 	}
 }
 
-// saw takes in what was seen of a call, while it is on or later.
-func (p *Pool) saw(l *Lease, s sight) {
+// answerBegan takes in that the first piece of an answer has come.
+func (p *Pool) answerBegan(l *Lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h, k := l.host, l.key()
-	began := s.pieces && !l.seen.pieces
-	if l.loading && (began || l.over) || began && l.ticket.Key.afterCrash {
-		defer p.match() // others have waited for that
+	if p.begun(l) {
+		p.match()
 	}
-	if began && k.model != "" && !p.opts.InMemory && (l.loading || !h.memory.holds(k)) {
-		h.isLoaded(l, time.Since(l.began) >= loadedAtOnce)
-	}
-	if l.over { // well or badly: the model is what was asked for
-		l.loadsNoMore()
-	}
-	if !s.answered && s.load == 0 {
-		l.seen.crashed = s.crashed && !l.seen.pieces
-		l.seen.pieces = l.seen.pieces || s.pieces
-		return
-	}
-	l.seen = s
-	if k.model == "" {
-		return
-	}
-	l.learnFate(s.load >= loadedAtOnce)
 }
 
-// learnFate takes in that a call was answered, by a model that had to be loaded for it
+// begun notes that something of an answer has come, so that the model is in memory. It
+// reports whether other calls may have waited for that.
+func (p *Pool) begun(l *Lease) (awaited bool) {
+	if l.seen.pieces {
+		return false
+	}
+	l.seen.pieces = true
+	awaited = l.loading || l.ticket.Key.afterCrash
+	h, k := l.host, l.key()
+	if k.model != "" && !p.opts.InMemory && (l.loading || !h.memory.holds(k)) {
+		h.isLoaded(l, time.Since(l.began) >= loadedAtOnce)
+	}
+	return awaited
+}
+
+// answerEnded takes in what an answer has shown, be it whole or cut off.
+func (p *Pool) answerEnded(l *Lease, s observation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	awaited := p.begun(l)
+	awaited = l.loadOutlivedLease() || awaited
+	if s.answered || s.load > 0 {
+		l.seen = s
+		if l.key().model != "" {
+			l.learnSharing(s.load >= loadedAtOnce)
+		}
+	}
+	if awaited {
+		p.match()
+	}
+}
+
+// answerFailed takes in that a host has failed before its answer was complete, perhaps
+// because the model crashed.
+func (p *Pool) answerFailed(l *Lease, crashed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.seen.crashed = crashed && !l.seen.pieces
+	if l.loadOutlivedLease() {
+		p.match()
+	}
+}
+
+// loadOutlivedLease ends a load that went on after the end of its lease, well or badly, and
+// reports whether there was one.
+func (l *Lease) loadOutlivedLease() bool {
+	if !l.over || !l.loading {
+		return false
+	}
+	l.loadsNoMore()
+	return true
+}
+
+// learnSharing takes in that a call was answered, by a model that had to be loaded for it
 // or not.
-func (l *Lease) learnFate(loaded bool) {
+func (l *Lease) learnSharing(loaded bool) {
 	own := l.own
 	if l.began.Before(own.crashed) {
 		return // what it says is of a process that is no more
@@ -204,13 +248,13 @@ func (l *Lease) learnFate(loaded bool) {
 	switch {
 	case loaded:
 		if l.began.Sub(own.answered) < keptFor {
-			own.fate = leaves
+			own.sharing = exclusive
 		}
 		if !l.cold { // it was gone, and came back
 			l.host.isLoaded(l, true)
 		}
 	case l.cold && len(l.host.loading) == 0: // it had been taken for gone
-		own.fate = stays
+		own.sharing = shared
 	}
 	if memory := l.host.memory; !loaded && memory.holds(l.key()) {
 		memory.hold(l.key()) // a check that found it could not tell with which options

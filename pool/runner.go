@@ -17,10 +17,10 @@ type modelKey struct {
 	numCtx int    // tokens of context, which a host tells of itself; 0 if it is left to the host
 }
 
-// settle decides with which runner options a call goes to a host, and names those
+// withPinned decides with which runner options a call goes to a host, and names those
 // that the caller wanted otherwise. What is pinned for the model wins, so that one
 // caller cannot make it load anew for all.
-func settle(need route.Need, pinned map[string]any) (runner map[string]any, overridden []string) {
+func withPinned(need route.Need, pinned map[string]any) (runner map[string]any, overridden []string) {
 	if need.RawRunner || len(pinned) == 0 {
 		return need.Runner, nil
 	}
@@ -117,7 +117,7 @@ func (p *Pool) loadedContext(need route.Need) (least int) {
 // isEnough reports whether a context has the room that a call wants. One that leaves it
 // open wants no less than the host gives it of itself.
 func (h *host) isEnough(loaded int, model string, wanted int) bool {
-	if own := h.models.get(model); wanted == 0 && own != nil {
+	if own := known(&h.models, model); wanted == 0 && own != nil {
 		wanted = own.context
 	}
 	return wanted > 0 && loaded >= wanted

@@ -11,12 +11,12 @@ import (
 	"ollama-mcp/internal/jsonrpc"
 )
 
-// Arguments of a tool may be as large as a message, with texts and images in them, and
-// mcp-go goes over each message ten times. So it is handed a call without them, and
-// the tool gets them from us.
+// The arguments of a tool may be as large as a message, with texts and images in them, and
+// mcp-go copies or decodes each message ten times. So mcp-go gets a call without its arguments
+// (split), and a middleware adds them again before the tool is called (passArguments).
 
-// split takes the arguments out of a call of a tool. Of a message that is not JSON, or
-// has a number that Go cannot hold, it leaves all to mcp-go to complain of.
+// split replaces the arguments of a tool call by null. If they are not JSON, or have a number
+// that Go cannot hold, it changes nothing, and mcp-go explains the error.
 func (m *incoming) split() {
 	if m.brief != nil {
 		return
@@ -35,9 +35,9 @@ func (m *incoming) split() {
 	m.brief = slices.Concat(m.Line[:from], []byte("null"), m.Line[to:])
 }
 
-// handing is around the handler of every tool, and hands it what mcp-go was not: the
-// arguments, and how its request is named.
-func handing(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerFunc {
+// passArguments wraps every tool handler. It adds the arguments and the headers that mcp-go
+// was not given.
+func passArguments(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerFunc {
 	return func(ctx context.Context, call mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		if r, ok := mcpserver.ClientSessionFromContext(ctx).(*request); ok {
 			r.reached = true

@@ -7,9 +7,10 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// admitted serves the requests of those who may ask. When the server stops it waits for
-// them; those that come later it only lets cancel, or reply to, what is in flight.
-func (h *HTTP) admitted(serve func(*exchange)) http.HandlerFunc {
+// authenticated authenticates a request before it is served. Requests that came before the
+// server began to stop are waited for; later ones are only served far enough to cancel, or
+// reply to, requests in flight.
+func (h *HTTP) authenticated(serve func(*exchange)) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		if h.enter() {
 			defer h.leave()
@@ -24,19 +25,18 @@ func (h *HTTP) admitted(serve func(*exchange)) http.HandlerFunc {
 	}
 }
 
-// refuseLate refuses a request because the server is stopping, and reports whether it is.
-func (x *exchange) refuseLate(m incoming) bool {
+// refuseStopping refuses a request if the server is stopping, and reports whether it is.
+func (x *exchange) refuseStopping(m incoming) bool {
 	if x.stopping.Err() == nil {
 		return false
 	}
-	x.w.Header().Set("Connection", "close") // another server may be behind the next one
+	x.w.Header().Set("Connection", "close") // the next connection may reach another server
 	x.w.Header().Set("Retry-After", "1")
 	x.refuse(m, ReasonStopping, http.StatusServiceUnavailable, stopping(m.ID))
 	return true
 }
 
-// authenticate tells who a request comes from. What they prove it with goes no
-// further.
+// authenticate returns the caller of a request. Credentials travel no further.
 func (h *HTTP) authenticate(req *http.Request) (caller.Caller, error) {
 	defer req.Header.Del("Authorization")
 	if h.opts.Authenticate == nil {
@@ -66,13 +66,13 @@ func (x *exchange) deny(err error) {
 	x.refuseText(ReasonUnauthorized, http.StatusUnauthorized, denied.Message)
 }
 
-// mayContinue reports whether a request may name what another one began. Callers
-// without credentials have no tenant: to them what they name is a secret, and their
+// sameOwner reports whether a request may use a session or stream that another request began.
+// Callers without credentials have no tenant: the session id is their secret, and their
 // addresses may change on the way.
-func mayContinue(began, names caller.Caller) bool { return began.Tenant == names.Tenant }
+func sameOwner(began, names caller.Caller) bool { return began.Tenant == names.Tenant }
 
-// metadataPath is where RFC 9728, section 3.1, has clients look for the metadata of
-// a server, and with the path of its endpoint behind it, of that.
+// metadataPath is where clients look for the OAuth metadata of a server (RFC 9728, section
+// 3.1); for the metadata of one endpoint they append its path.
 const metadataPath = "/.well-known/oauth-protected-resource"
 
 func (h *HTTP) isMetadata(path string) bool {

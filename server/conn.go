@@ -14,7 +14,7 @@ import (
 	"ollama-mcp/internal/netserve"
 )
 
-// conn is a connection over which messages go both ways, and what is in flight on it.
+// conn is a connection that carries messages both ways, and the requests in flight on it.
 type conn struct {
 	server  *Server
 	session *session
@@ -23,7 +23,7 @@ type conn struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	gate     // for messages being taken, requests, and answers being written
+	gate     // counts messages being handled, requests, and answers being written
 	inflight // the requests to be answered
 
 	workers sync.WaitGroup
@@ -34,17 +34,17 @@ type conn struct {
 	mu   sync.Mutex
 	busy int // goroutines that handle a request or write a refusal
 
-	// apart sees to it that what is written next is read apart from what was written
-	// before. It is called by who writes.
-	apart func()
+	// separate keeps the next message out of the read in which the client gets the one before
+	// it. The writer of the message calls it.
+	separate func()
 
-	gone atomic.Bool   // nobody is left to read
+	gone atomic.Bool   // the client is gone
 	out  io.Writer     // given a message, as a line, with each Write
-	turn chan struct{} // holds who writes a line to out: not a mutex, for the client may be long in reading it
+	turn chan struct{} // held while a line is written; not a mutex, because a slow client may block the write
 }
 
-// newConn makes a connection with the values of ctx, but not its end: that is for
-// the one who serves it to act on. Of its workers, so many wait for more to do.
+// newConn makes a connection with the values of ctx but not its end, on which the caller acts.
+// Up to idle workers are kept for the next requests.
 func newConn(ctx context.Context, s *Server, out io.Writer, spare int) *conn {
 	c := &conn{
 		server: s, session: newSession(),
@@ -52,17 +52,17 @@ func newConn(ctx context.Context, s *Server, out io.Writer, spare int) *conn {
 		jobs: make(chan func()), spare: make(chan struct{}, spare),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	c.apart = func() { netserve.UntilRead(c.ctx, out) }
+	c.separate = func() { netserve.UntilRead(c.ctx, out) }
 	return c
 }
 
-// hangUp cancels all requests: nobody is left to read their answers.
+// hangUp cancels all requests, because the client is gone.
 func (c *conn) hangUp(why error) {
 	c.gone.Store(true)
 	c.cancel(fmt.Errorf("%w: %w", ErrClientGone, why))
 }
 
-// spawn runs f beside the reading. Only one who has entered may call it.
+// spawn runs f on a worker. The caller must hold the gate.
 func (c *conn) spawn(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,20 +76,20 @@ func (c *conn) spawn(f func()) {
 	select {
 	case c.jobs <- job:
 	default:
-		c.workers.Go(func() { c.labour(job) })
+		c.workers.Go(func() { c.work(job) })
 	}
 }
 
-// Handling a message takes more stack than a goroutine begins with: a worker that has
-// grown it already saves a twentieth of the work, and keeps five kilobytes. There may
+// Handling a message needs more stack than a goroutine starts with. Reusing a worker whose
+// stack has grown saves a twentieth of the work and costs five kilobytes while idle. There may
 // be thousands of streams, but only one client of stdio.
 const (
-	spareOfStdio  = 64
-	spareOfStream = 2
+	idleWorkersStdio  = 64
+	idleWorkersStream = 2
 )
 
-// labour does one job after another, as long as it is needed.
-func (c *conn) labour(job func()) {
+// work runs one job after another, and returns when enough workers are idle.
+func (c *conn) work(job func()) {
 	for {
 		job()
 		select {
@@ -112,10 +112,10 @@ func (c *conn) freed() {
 	c.busy--
 }
 
-// aside runs f, which takes no longer than its client takes to read an answer, without
-// holding up the reading. If clients leave so many answers unread that f would be one
-// goroutine too many, those who send more are held up until theirs is read.
-func (c *conn) aside(f func()) {
+// background runs f, which blocks no longer than its client takes to read an answer, without
+// blocking the reader. If too many of them wait for clients that do not read, f runs in the
+// caller: a client that sends more then waits until its answers are read.
+func (c *conn) background(f func()) {
 	asides := &c.server.asides
 	if asides.Add(1) > int64(c.server.opts.MaxInFlight) {
 		asides.Add(-1)
@@ -142,33 +142,33 @@ func (c *conn) serve(r *request) {
 	switch {
 	case !c.unregister(r):
 		return
-	case time.Since(r.noted) < recent:
-		c.writeAfter(c.apart, line)
+	case time.Since(r.lastNotified) < recentlyNotified:
+		c.writeAfter(c.separate, line)
 	default:
 		c.write(line)
 	}
 	c.server.answered(r, failed, 0)
 }
 
-// end lets go of a request that has been dealt with.
+// end releases what a request holds.
 func (c *conn) end(r *request) {
 	r.cancel(nil)
 	c.server.buffers.Give(r.buffer)
-	c.server.room.give(r.held)
+	c.server.memory.give(r.held)
 }
 
-// refuse answers a message that is not going to be handled.
+// refuse answers a message that is not handled.
 func (c *conn) refuse(m incoming, reason Reason, e mcp.JSONRPCError) {
-	c.aside(func() {
+	c.background(func() {
 		c.write(encode(e))
 		c.server.refused(c.ctx, refusalOf(m, reason, e.Error))
 	})
 }
 
-// write sends one message. If it cannot, nobody is left to read what is in flight.
+// write sends one message. A failed write means that the client is gone.
 func (c *conn) write(message []byte) { c.writeAfter(func() {}, message) }
 
-// writeAfter is as write, and does something first when it is the message's turn.
+// writeAfter calls first, and then sends a message, with no other message in between.
 func (c *conn) writeAfter(first func(), message []byte) {
 	line := append(message, '\n')
 	c.turn <- struct{}{}
@@ -182,7 +182,7 @@ func (c *conn) writeAfter(first func(), message []byte) {
 	}
 }
 
-// encode writes an error of our own making.
+// encode marshals an error response of our own.
 func encode(e mcp.JSONRPCError) []byte {
 	line, _ := json.Marshal(e) // cannot fail: its id came from valid JSON
 	return line

@@ -17,33 +17,33 @@ import (
 	"ollama-mcp/internal/jsonrpc"
 )
 
-// maxQuestions is how many questions of a request may be open at once.
-const maxQuestions = 16
+// maxClientRequests limits the requests to the client that one request may have open at once.
+const maxClientRequests = 16
 
-// RequestElicitation asks the user of a client before 2026-07-28, and waits for the
-// answer as long as the request and ctx last. Whether the content is what was asked
-// for is left to the tool.
+// RequestElicitation asks the user of a client that speaks a protocol before 2026-07-28, and
+// waits for the answer until the request or ctx ends. The tool checks the content of the
+// answer.
 //
-// It fails with a mcp.MissingRequiredClientCapabilityError if the client has not
-// declared that it can be asked; so do RequestSampling and ListRoots.
+// It fails with a mcp.MissingRequiredClientCapabilityError if the client has not declared the
+// capability; so do RequestSampling and ListRoots.
 func (r *request) RequestElicitation(ctx context.Context, q mcp.ElicitationRequest) (*mcp.ElicitationResult, error) {
 	reply, err := r.ask(ctx, mcp.NewElicitationInputRequest(q.Params))
 	return reply.Elicitation, err
 }
 
-// RequestSampling is as RequestElicitation, for the client's model.
+// RequestSampling asks the model of the client, like RequestElicitation.
 func (r *request) RequestSampling(ctx context.Context, q mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
 	reply, err := r.ask(ctx, mcp.NewSamplingInputRequest(q.CreateMessageParams))
 	return reply.Sampling, err
 }
 
-// ListRoots is as RequestElicitation, for the folders that the client works in.
+// ListRoots asks for the folders that the client works in, like RequestElicitation.
 func (r *request) ListRoots(ctx context.Context, _ mcp.ListRootsRequest) (*mcp.ListRootsResult, error) {
 	reply, err := r.ask(ctx, mcp.NewRootsInputRequest())
 	return reply.Roots, err
 }
 
-// What mcp-go looks for in the session of a request to ask its client.
+// The interfaces by which mcp-go finds out that a session can ask its client.
 var (
 	_ mcpserver.SessionWithElicitation = (*request)(nil)
 	_ mcpserver.SessionWithSampling    = (*request)(nil)
@@ -53,27 +53,27 @@ var (
 // ask sends the client a question, by the way that the answer to the request will
 // take, and waits for the reply.
 func (r *request) ask(ctx context.Context, q mcp.InputRequest) (mcp.InputResponse, error) {
-	reply, err := r.tryAsk(ctx, q)
+	reply, err := r.sendRequest(ctx, q)
 	if err != nil {
 		return mcp.InputResponse{}, fmt.Errorf("%s: %w", q.Method, err)
 	}
 	return reply, nil
 }
 
-func (r *request) tryAsk(ctx context.Context, q mcp.InputRequest) (mcp.InputResponse, error) {
+func (r *request) sendRequest(ctx context.Context, q mcp.InputRequest) (mcp.InputResponse, error) {
 	var none mcp.InputResponse
-	if err := r.mayAsk(q); err != nil {
+	if err := r.canRequest(q); err != nil {
 		return none, err
 	}
-	id := rand.Text() // nobody can reply to what they have not been asked
+	id := rand.Text() // which no other client can guess
 	message, err := question(id, q)
 	if err != nil {
 		return none, fmt.Errorf("the question cannot be written as JSON: %w", err)
 	}
-	if err := r.beginAsking(); err != nil {
+	if err := r.beginClientRequest(); err != nil {
 		return none, err
 	}
-	defer r.endAsking()
+	defer r.endClientRequest()
 	end, err := r.questions.add(id, q.Method)
 	if err != nil {
 		return none, err
@@ -83,7 +83,7 @@ func (r *request) tryAsk(ctx context.Context, q mcp.InputRequest) (mcp.InputResp
 	return r.await(ctx, id, end)
 }
 
-// await waits for the end of a question, and withdraws it if that does not come in time.
+// await waits for the reply to a request, and cancels the request if it does not come in time.
 func (r *request) await(ctx context.Context, id string, end <-chan outcome) (mcp.InputResponse, error) {
 	var late error
 	select {
@@ -95,43 +95,43 @@ func (r *request) await(ctx context.Context, id string, end <-chan outcome) (mcp
 		late = context.Cause(r.ctx)
 	}
 	if !errors.Is(late, ErrClientGone) {
-		r.sendBeforeAnswer(withdrawal(id))
+		r.sendBeforeAnswer(cancellation(id))
 	}
 	return mcp.InputResponse{}, late
 }
 
-// mayAsk tells why the client cannot be asked this, if it cannot.
-func (r *request) mayAsk(q mcp.InputRequest) error {
+// canRequest tells why the client cannot be asked this, if it cannot.
+func (r *request) canRequest(q mcp.InputRequest) error {
 	if p, _ := readParams(r.brief); isModern(p.version) {
 		return mcpserver.ErrServerInitiatedRequestUnsupported
 	}
 	if r.onlyAnswer {
 		return errors.New("the client takes no stream of events, by which it could be asked")
 	}
-	return checkDeclared(r.GetClientCapabilities(), q)
+	return checkCapability(r.GetClientCapabilities(), q)
 }
 
-func (r *request) beginAsking() error {
+func (r *request) beginClientRequest() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.done:
 		return errors.New("the request has been handled")
-	case r.asking == maxQuestions:
-		return fmt.Errorf("%d questions are open, as many as there may be", maxQuestions)
+	case r.asking == maxClientRequests:
+		return fmt.Errorf("%d questions are open, as many as there may be", maxClientRequests)
 	}
 	r.asking++
 	return nil
 }
 
-func (r *request) endAsking() {
+func (r *request) endClientRequest() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.asking--
 }
 
-// sendBeforeAnswer sends a message, unless the request has been handled: nothing may
-// follow the answer, which waits for the forwarder.
+// sendBeforeAnswer sends a message unless the request has been handled: nothing may follow its
+// answer, which waits for the forwarder.
 func (r *request) sendBeforeAnswer(message []byte) {
 	r.mu.Lock()
 	if r.done {
@@ -158,9 +158,9 @@ func question(id string, q mcp.InputRequest) ([]byte, error) {
 	return json.Marshal(message)
 }
 
-// withdrawal tells the client that a question need not be answered any more, so that
-// it can take it off its user's screen.
-func withdrawal(id string) []byte {
+// cancellation tells the client that a request needs no reply any more, so that it can dismiss
+// a dialog.
+func cancellation(id string) []byte {
 	message, _ := json.Marshal(mcp.JSONRPCNotification{ // cannot fail: it is text
 		JSONRPC: mcp.JSONRPC_VERSION,
 		Notification: mcp.Notification{
@@ -181,15 +181,15 @@ var (
 // questions are those that a client has been asked and has not replied to. The zero
 // value is none.
 type questions struct {
-	// questionsMu guards what follows; nothing blocks under it.
-	questionsMu sync.Mutex
-	open        map[string]openQuestion // by id
-	ended       bool                    // no reply can come any more
+	// clientRequestsMu guards what follows; nothing blocks under it.
+	clientRequestsMu sync.Mutex
+	open             map[string]clientRequest // by id
+	ended            bool                     // no reply can come any more
 }
 
-type openQuestion struct {
+type clientRequest struct {
 	method mcp.MCPMethod
-	end    chan<- outcome // has room for the one that is sent, by who removes the question
+	end    chan<- outcome // buffered, so that whoever removes the request never blocks
 }
 
 // outcome is how a question ended.
@@ -200,22 +200,22 @@ type outcome struct {
 
 // add opens a question. Who adds it is to remove it.
 func (q *questions) add(id string, method mcp.MCPMethod) (<-chan outcome, error) {
-	q.questionsMu.Lock()
-	defer q.questionsMu.Unlock()
+	q.clientRequestsMu.Lock()
+	defer q.clientRequestsMu.Unlock()
 	if q.ended {
 		return nil, errNoMoreReplies
 	}
 	if q.open == nil {
-		q.open = make(map[string]openQuestion)
+		q.open = make(map[string]clientRequest)
 	}
 	end := make(chan outcome, 1)
-	q.open[id] = openQuestion{method, end}
+	q.open[id] = clientRequest{method, end}
 	return end, nil
 }
 
-func (q *questions) remove(id string) (one openQuestion, ok bool) {
-	q.questionsMu.Lock()
-	defer q.questionsMu.Unlock()
+func (q *questions) remove(id string) (one clientRequest, ok bool) {
+	q.clientRequestsMu.Lock()
+	defer q.clientRequestsMu.Unlock()
 	one, ok = q.open[id]
 	delete(q.open, id)
 	return one, ok
@@ -245,8 +245,8 @@ func (q *questions) fail(id json.RawMessage, err error) bool {
 
 // endAll ends all questions, also those to come: the client sends no more.
 func (q *questions) endAll() {
-	q.questionsMu.Lock()
-	defer q.questionsMu.Unlock()
+	q.clientRequestsMu.Lock()
+	defer q.clientRequestsMu.Unlock()
 	q.ended = true
 	for id, one := range q.open {
 		delete(q.open, id)
@@ -300,9 +300,9 @@ func isProper(reply mcp.InputResponse) bool {
 	return false
 }
 
-// checkDeclared checks that a client has declared that it can be asked something. A
-// capability within another is named with a dot, as in "elicitation.url".
-func checkDeclared(client mcp.ClientCapabilities, q mcp.InputRequest) error {
+// checkCapability checks that a client has declared the capability that a request to it needs.
+// A nested capability is named with a dot, as in "elicitation.url".
+func checkCapability(client mcp.ClientCapabilities, q mcp.InputRequest) error {
 	missing := func(name string) error { return mcp.MissingRequiredClientCapabilityError{Capability: name} }
 	switch q.Method {
 	case mcp.MethodElicitationCreate:
@@ -333,10 +333,10 @@ func checkDeclared(client mcp.ClientCapabilities, q mcp.InputRequest) error {
 	return nil
 }
 
-// declaring is around the handler of every tool. It refuses to ask a client for what
-// that has not declared, and notes what a client would have had to declare: mcp-go
-// makes an internal error of that, as of all that goes wrong in a tool.
-func declaring(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerFunc {
+// checkCapabilities wraps every tool handler. It refuses to ask a client for something that it
+// has not declared, and remembers which capability is missing: mcp-go would make an internal
+// error of it.
+func checkCapabilities(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerFunc {
 	return func(ctx context.Context, call mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		result, err := handle(ctx, call)
 		r, ok := mcpserver.ClientSessionFromContext(ctx).(*request)
@@ -344,27 +344,27 @@ func declaring(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerFunc {
 			return result, err
 		}
 		if err == nil && result.NeedsInput() {
-			err = checkAllDeclared(r.declared(ctx), result.InputRequests)
+			err = checkAllCapabilities(r.declared(ctx), result.InputRequests)
 		}
 		if missing, ok := errors.AsType[mcp.MissingRequiredClientCapabilityError](err); ok {
-			r.lacks = missing.Capability
+			r.missingCapability = missing.Capability
 		}
 		return result, err
 	}
 }
 
-// checkAllDeclared always complains of the same one.
-func checkAllDeclared(client mcp.ClientCapabilities, questions mcp.InputRequests) error {
+// checkAllCapabilities checks in a fixed order, so that it always returns the same error.
+func checkAllCapabilities(client mcp.ClientCapabilities, questions mcp.InputRequests) error {
 	for _, name := range slices.Sorted(maps.Keys(questions)) {
-		if err := checkDeclared(client, questions[name]); err != nil {
+		if err := checkCapability(client, questions[name]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// declared is what the client has declared that it can: since 2026-07-28 with each
-// request, and before once for all of them.
+// declared returns the capabilities of the client: since 2026-07-28 they come with each
+// request, before that once per session.
 func (r *request) declared(ctx context.Context) mcp.ClientCapabilities {
 	if info := mcpserver.RequestProtocolInfoFromContext(ctx); info != nil && info.ClientCapabilities != nil {
 		return *info.ClientCapabilities
@@ -372,9 +372,9 @@ func (r *request) declared(ctx context.Context) mcp.ClientCapabilities {
 	return r.GetClientCapabilities()
 }
 
-// nameCapability makes an error say which capability the client lacks, in the shape
-// in which it would have declared it.
-func nameCapability(e *mcp.JSONRPCErrorDetails, name string) {
+// explainCapability makes an error name the missing capability, in the shape in which it would
+// have been declared.
+func explainCapability(e *mcp.JSONRPCErrorDetails, name string) {
 	outer, inner, nested := strings.Cut(name, ".")
 	shape := map[string]any{}
 	if nested {

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// keepAlive is how long a stream may be silent: below the minute after which
-	// proxies give up.
+	// keepAlive is the longest silence on a stream: less than the minute after which proxies
+	// give up.
 	keepAlive = 15 * time.Second
 
-	// writeTimeout is how long a client may leave unread what is sent to it.
+	// writeTimeout limits how long a client may take to read the next piece.
 	writeTimeout = 30 * time.Second
 
 	// pieceSize is how much is written at a time, in bytes.
@@ -31,7 +31,7 @@ type events struct {
 	conn  *netserve.GatheringConn // of the response; nil if it cannot gather
 	plain bool                    // the client takes no stream
 
-	// turn holds who uses what follows. It is not a mutex, since writing may take
+	// turn guards what follows. It is not a mutex, since writing may block
 	// until writeTimeout.
 	turn   chan struct{}
 	lost   func(error)
@@ -40,8 +40,8 @@ type events struct {
 	ended  bool
 }
 
-// newEvents makes a response, which plain keeps from becoming a stream. It is to be
-// started before anything is sent, and ended by answer, nothing or end.
+// newEvents makes a response, which plain keeps from becoming a stream. Call start before the
+// first message, and answer, nothing or end at the end.
 func newEvents(w http.ResponseWriter, plain bool) *events {
 	return &events{w: w, flow: http.NewResponseController(w), plain: plain, turn: make(chan struct{}, 1)}
 }
@@ -137,7 +137,7 @@ func (e *events) answer(status int, message []byte) {
 	e.close()
 }
 
-// json sends a message that is all of the response. If it cannot, nobody is left to be told.
+// json sends a message that is all of the response. A failed write means that the client is gone.
 func (e *events) json(status int, message []byte) {
 	if len(message) > pieceSize {
 		beginJSON(e.w, status, len(message))
@@ -179,13 +179,13 @@ func beginJSON(w http.ResponseWriter, status, size int) {
 	w.WriteHeader(status)
 }
 
-// The SDKs for TypeScript forget a call as soon as they come to its answer, and only
-// then handle the notifications that they have read together with it. So an answer
-// that follows a notification is to be read apart from it. No pause is sure to do
-// that: on a busy machine a client may be late by any time.
+// The TypeScript SDKs forget a call as soon as they see its answer, and handle notifications
+// only then if both came in one read. So an answer that follows a notification must arrive in
+// a read of its own. No pause guarantees that, since a busy client may be late by any time.
 
-// recent is how long ago a notification was written that may not have been read yet.
-const recent = time.Second
+// recentlyNotified is how long after a notification was written the client may still not have
+// read it.
+const recentlyNotified = time.Second
 
 // readAtOnce is the most that Node.js reads from a socket at once.
 const readAtOnce = 64 << 10

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// ServeHTTP is what every request passes, on every path. It refuses those that a
-// web page may have made a browser send: with a name in Host that is not ours, which
-// its owner may have made point here, or from an Origin that is not allowed.
+// ServeHTTP checks the Host and the Origin of every request before it is routed. It refuses
+// requests that a web page may have made a browser send: with a Host that is not ours, whose
+// DNS name its owner may have pointed here, or with an Origin that is not allowed.
 func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	nameRequest(w, req)
+	setRequestID(w, req)
 	flow := http.NewResponseController(w)
 	extend(flow)
-	if req.ContentLength != 0 { // net/http waits for the bodies of those who are refused too
+	if req.ContentLength != 0 { // net/http reads the body of a refused request before it answers
 		_ = flow.SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
-	if !h.knowsHost(req) {
+	if !h.isAllowedHost(req) {
 		h.newExchange(w, req).refuseText(ReasonHost, http.StatusForbidden, fmt.Sprintf("the host %.100q is not allowed; --allowed-host allows it", req.Host))
 		return
 	}
@@ -30,7 +30,7 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	w.Header().Add("Vary", "Origin")
 	origins := req.Header.Values("Origin")
-	if len(origins) == 0 || len(origins) == 1 && isOurs(origins[0], req.Host) {
+	if len(origins) == 0 || len(origins) == 1 && isSameOrigin(origins[0], req.Host) {
 		h.routes.ServeHTTP(w, req)
 		return
 	}
@@ -47,7 +47,8 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	h.routes.ServeHTTP(w, req)
 }
 
-// open serves a page of any origin: it has no token yet, and learns no secret.
+// open serves pages of every origin: metadata holds no secret, and clients read it before they
+// have a token.
 func (h *HTTP) open(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	if req.Method == http.MethodOptions {
@@ -57,14 +58,14 @@ func (h *HTTP) open(w http.ResponseWriter, req *http.Request) {
 	h.routes.ServeHTTP(w, req)
 }
 
-// isOurs reports whether an origin is the very server that is called, by a name that
-// is known to be its own. Its pages need no leave of a browser.
-func isOurs(origin, host string) bool {
+// isSameOrigin reports whether an origin is this server itself, by a name that has been
+// checked. Browsers need no permission for it.
+func isSameOrigin(origin, host string) bool {
 	scheme, at, ok := strings.Cut(strings.ToLower(origin), "://")
 	return ok && (scheme == "http" || scheme == "https") && at == strings.ToLower(host)
 }
 
-// preflight tells a browser that a page of an allowed origin may send what it likes.
+// preflight tells a browser that pages of an allowed origin may send any header.
 func preflight(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
 	if headers := req.Header.Get("Access-Control-Request-Headers"); headers != "" {
@@ -74,7 +75,7 @@ func preflight(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// allow takes over from the options who may call.
+// allow sets the allowed hosts and origins.
 func (h *HTTP) allow(opts HTTPOptions) error {
 	h.hosts, h.origins = make(map[string]bool), make(map[string]bool)
 	for _, host := range opts.AllowedHosts {
@@ -94,9 +95,9 @@ func (h *HTTP) allow(opts HTTPOptions) error {
 	return nil
 }
 
-// knowsHost reports whether a request calls the server by a name that it has. An
-// address that the connection came in by cannot have been made up by a web page.
-func (h *HTTP) knowsHost(req *http.Request) bool {
+// isAllowedHost reports whether Host names this server. The address on which the connection
+// arrived is accepted too: a web page cannot have made it up.
+func (h *HTTP) isAllowedHost(req *http.Request) bool {
 	name := hostName(req.Host)
 	if name == "localhost" || h.hosts[name] {
 		return true
@@ -109,7 +110,7 @@ func (h *HTTP) knowsHost(req *http.Request) bool {
 	return ip.IsLoopback() || local != nil && ip.Equal(local.IP)
 }
 
-// hostName is the host of host:port, or of host alone, in one spelling.
+// hostName returns the host of host:port, or of host alone, in one spelling.
 func hostName(hostport string) string {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
@@ -118,16 +119,16 @@ func hostName(hostport string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// Headers by which clients, and proxies on the way, name a request, so that what is
-// logged of it in several places can be found together.
+// Headers that clients and proxies use to identify a request, so that log lines of several
+// programs can be matched.
 const (
 	headerRequestID = "X-Request-Id"
 	headerTrace     = "Traceparent" // W3C Trace Context
 )
 
-// nameRequest gives a request an id of ours, unless it has one that may go into logs, and
-// tells the client.
-func nameRequest(w http.ResponseWriter, req *http.Request) {
+// setRequestID gives a request an id of ours, unless it has one that is safe to log, and tells
+// the client.
+func setRequestID(w http.ResponseWriter, req *http.Request) {
 	id := req.Header.Get(headerRequestID)
 	if !isPlainID(id) {
 		id = rand.Text()[:16]
@@ -136,14 +137,15 @@ func nameRequest(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set(headerRequestID, id)
 }
 
-// isPlainID reports whether an id is of a size and letters that hide nothing in a log.
+// isPlainID reports whether an id is short, and has no characters that could disguise anything
+// in a log.
 func isPlainID(id string) bool {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:/+="
 	return id != "" && len(id) <= 128 && strings.Trim(id, letters) == ""
 }
 
-// namesOf are those headers of a request by which tools may log it; its others are none
-// of their business.
-func namesOf(header http.Header) http.Header {
+// loggedHeaders are the headers of a request that tools see, for their log lines. Tools get no
+// others.
+func loggedHeaders(header http.Header) http.Header {
 	return http.Header{headerRequestID: header[headerRequestID], headerTrace: header[headerTrace]}
 }

@@ -12,41 +12,40 @@ import (
 	"ollama-mcp/internal/netserve"
 )
 
-// HTTPOptions describe how a server is reached over HTTP. Zero fields take the
-// defaults given with them.
+// HTTPOptions configure how a server is reached over HTTP. Zero fields take the defaults
+// given with them.
 type HTTPOptions struct {
-	// Listen is where to listen: host:port, or unix:PATH for a socket that only
-	// its owner may use. Only ListenAndServe needs it.
+	// Listen are the addresses for ListenAndServe: host:port, or unix:PATH for a socket that
+	// only its owner may use.
 	Listen []string
 
-	// TLS is spoken with all who connect, but not over sockets of Unix. The zero
-	// value leaves what is said in clear.
+	// TLS is used on all addresses but Unix sockets. The zero value means plain HTTP.
 	TLS TLSOptions
 
-	// Insecure allows to listen where other machines can connect, though nobody
-	// has to prove who they are.
+	// Insecure allows addresses that other machines can connect to even though callers need no
+	// credentials.
 	Insecure bool
 
-	// Authenticate tells who a request comes from, by its head alone. Its error is
-	// a *caller.Denied if that is nobody who may ask, and another if it cannot be
-	// told at the moment. It may be called by many at once. Nil lets everybody ask.
+	// Authenticate returns the caller of a request, from its header alone. Its error is a
+	// *caller.Denied if the request must be refused, and any other error if that cannot be
+	// found out at the moment. It is called concurrently. If it is nil, callers need no
+	// credentials.
 	Authenticate func(*http.Request) (caller.Caller, error)
 
-	// Challenge is the WWW-Authenticate header for one who was denied. Nil means
-	// that it says Bearer, and no more.
+	// Challenge returns the WWW-Authenticate header for a refused caller. If it is nil, the
+	// header is "Bearer".
 	Challenge func(*caller.Denied) string
 
-	// Metadata is the JSON document by which clients find out where to get a token
-	// (RFC 9728), for everybody to read. Nil means that there is none.
+	// Metadata is the JSON document that tells clients where to get a token (RFC 9728). It is
+	// public. Nil means that there is none.
 	Metadata []byte
 
-	// AllowedHosts are names or addresses, without ports, by which clients may
-	// call the server, besides those of the loopback interface and the address
-	// that the connection came in by.
+	// AllowedHosts are names or addresses, without ports, that clients may use for the server,
+	// besides loopback names and the address on which a connection arrives.
 	AllowedHosts []string
 
-	// AllowedOrigins are the web sites, such as https://example.com, whose pages
-	// may use the server. None may without it.
+	// AllowedOrigins are the web sites, such as https://example.com, whose pages may use the
+	// server. By default none may.
 	AllowedOrigins []string
 
 	// TrustedProxies are the addresses and networks, such as 10.0.0.0/8, of proxies that
@@ -54,8 +53,8 @@ type HTTPOptions struct {
 	// connects by a Unix socket. What others say there is not believed.
 	TrustedProxies []string
 
-	MaxSessions int           // clients that are remembered, and open streams of SSE; 0 means 10,000
-	SessionIdle time.Duration // after which a client is forgotten; 0 means an hour
+	MaxSessions int           // sessions, and as many SSE streams; 0 means 10,000
+	SessionIdle time.Duration // after which an unused session ends; 0 means an hour
 }
 
 // TLSOptions name the files of certificates.
@@ -84,11 +83,11 @@ type HTTP struct {
 	sessions sessions
 	streams  streams
 
-	// life is that of all requests to /mcp. Its cause says why they had to end.
+	// life is the context of all requests to /mcp. Its cause says why they had to end.
 	life context.Context
 	kill context.CancelCauseFunc
 
-	// stopping ends when no more requests are taken.
+	// stopping ends when the server takes no more requests.
 	stopping context.Context
 	stop     context.CancelFunc
 }
@@ -112,7 +111,7 @@ func NewHTTP(s *Server, opts HTTPOptions) (*HTTP, error) {
 	return h, nil
 }
 
-// check takes over the options that are more than numbers.
+// check validates the options, and sets what they become.
 func (h *HTTP) check() error {
 	switch opts := h.opts; {
 	case opts.MaxSessions < 0:
@@ -137,10 +136,10 @@ func (h *HTTP) check() error {
 }
 
 func (h *HTTP) route() {
-	h.routes.HandleFunc("POST /mcp", h.admitted((*exchange).post))
-	h.routes.HandleFunc("DELETE /mcp", h.admitted((*exchange).deleteSession))
-	h.routes.HandleFunc("GET /sse", h.admitted((*exchange).openStream))
-	h.routes.HandleFunc("POST /message", h.admitted((*exchange).streamMessage))
+	h.routes.HandleFunc("POST /mcp", h.authenticated((*exchange).post))
+	h.routes.HandleFunc("DELETE /mcp", h.authenticated((*exchange).deleteSession))
+	h.routes.HandleFunc("GET /sse", h.authenticated((*exchange).openStream))
+	h.routes.HandleFunc("POST /message", h.authenticated((*exchange).streamMessage))
 	h.routes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	h.routes.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if h.stopping.Err() != nil {

@@ -7,8 +7,8 @@ import (
 	"ollama-mcp/internal/jsonrpc"
 )
 
-// inflight is the requests of a client that are to be answered. The zero value
-// is none.
+// inflight holds the requests of a client that are still to be answered. The zero value is
+// empty.
 type inflight struct {
 	// inflightMu guards what follows; nothing blocks under it.
 	inflightMu sync.Mutex
@@ -40,8 +40,8 @@ func (f *inflight) unregister(r *request) bool {
 	return true
 }
 
-// cancelRequest ends the request that a notification names. It will not be answered,
-// and its id is free at once. One that is not in flight may just have been answered.
+// cancelRequest ends the request that a notification names. It is not answered, and its id is
+// free at once. An unknown id is ignored: the request may just have been answered.
 func (f *inflight) cancelRequest(notification []byte) {
 	var n struct {
 		Params struct {
@@ -61,7 +61,7 @@ func (f *inflight) cancelRequest(notification []byte) {
 	}
 }
 
-// endAll cancels all requests, which are answered all the same.
+// endAll cancels all requests, which are still answered.
 func (f *inflight) endAll(cause error) {
 	f.inflightMu.Lock()
 	defer f.inflightMu.Unlock()
@@ -70,7 +70,7 @@ func (f *inflight) endAll(cause error) {
 	}
 }
 
-// gate lets work begin until it is closed, and tells when all of it has ended. The
+// gate counts work in progress until it is closed, and reports when all of it has ended. The
 // zero value is open.
 type gate struct {
 	// gateMu guards what follows; nothing blocks under it.

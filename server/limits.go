@@ -50,7 +50,8 @@ func (l *requestLimit) begin(m incoming) *overLimit {
 	return nil
 }
 
-// check is as begin, but does not count the request: it saves the work that begin takes.
+// check is like begin, but does not count the request: it avoids decoding a message that begin
+// would refuse.
 func (l *requestLimit) check(m incoming) *overLimit {
 	if m.Method == string(mcp.MethodPing) {
 		return nil
@@ -112,15 +113,15 @@ func (o *overLimit) refusal() mcp.JSONRPCError {
 		retry("overloaded", true))
 }
 
-// room is the bytes that messages may take, of all connections together, from when
-// they are read until they have been handled.
-type room struct {
+// messageMemory limits the bytes of all messages together, from when they are read until they
+// have been handled.
+type messageMemory struct {
 	max   int64
 	taken atomic.Int64
 }
 
-// take takes n bytes, if there are so many left; give gives them back.
-func (r *room) take(n int64) bool {
+// take reserves n bytes if that many are left; give releases them.
+func (r *messageMemory) take(n int64) bool {
 	if r.taken.Add(n) > r.max {
 		r.give(n)
 		return false
@@ -128,28 +129,28 @@ func (r *room) take(n int64) bool {
 	return true
 }
 
-func (r *room) give(n int64) { r.taken.Add(-n) }
+func (r *messageMemory) give(n int64) { r.taken.Add(-n) }
 
-// errNoRoom is for a message that has to wait until others have been handled.
-var errNoRoom = errors.New("no room for the message")
+// errMemoryFull means that other messages must be handled before this one can be read.
+var errMemoryFull = errors.New("memory for messages is full")
 
-// refusal is for a message that does not fit in with all the others.
-func (r *room) refusal(id []byte) mcp.JSONRPCError {
+// refusal is the answer to a message for which there is no memory.
+func (r *messageMemory) refusal(id []byte) mcp.JSONRPCError {
 	return rpcError(id, codeOverloaded, fmt.Sprintf("messages of more than %s are in flight; try again when some have been answered",
 		mebibytes(r.max)), retry("overloaded", true))
 }
 
-// metered takes room for what is read through it.
+// metered reserves memory for the bytes that are read through it.
 type metered struct {
-	in   io.Reader
-	room *room
-	held int64 // bytes taken, for the caller to give back
+	in     io.Reader
+	memory *messageMemory
+	held   int64 // bytes reserved, for the caller to release
 }
 
 func (m *metered) Read(p []byte) (int, error) {
 	n, err := m.in.Read(p)
-	if !m.room.take(int64(n)) {
-		return 0, errNoRoom
+	if !m.memory.take(int64(n)) {
+		return 0, errMemoryFull
 	}
 	m.held += int64(n)
 	return n, err

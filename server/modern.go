@@ -15,7 +15,7 @@ const (
 	headerSession = "Mcp-Session-Id"
 )
 
-// isModern reports whether a version of the protocol is without sessions.
+// isModern reports whether a protocol version has no sessions.
 func isModern(version string) bool { return mcp.IsModernProtocol(version) }
 
 // params are those of a message, as far as the server itself goes by them.
@@ -49,8 +49,8 @@ func readParams(message []byte) (params, error) {
 	return params{m.Params, p.Meta.Version, cmp.Or(p.Meta.Client.Name, p.Client.Name)}, nil
 }
 
-// checkModern holds the headers of a request against what it says itself, as the
-// protocol since 2026-07-28 demands for the sake of those who only see the headers.
+// checkModern compares the headers of a request with its body. The protocol since 2026-07-28
+// demands that they match, because proxies may act on the headers alone.
 func (s *Server) checkModern(header http.Header, m incoming, p params) *mcp.JSONRPCError {
 	refuse := func(code int, format string, args ...any) *mcp.JSONRPCError {
 		e := rpcError(m.ID, code, fmt.Sprintf(format, args...), nil)

@@ -24,9 +24,9 @@ func (x *exchange) post() {
 	if !ok {
 		return
 	}
-	defer x.server.room.give(m.held)
+	defer x.server.memory.give(m.held)
 	if m.Kind == jsonrpc.KindRequest { // and not what ends one, or lets it go on
-		if x.refuseLate(m) {
+		if x.refuseStopping(m) {
 			return
 		}
 		if over := x.server.requests.check(m); over != nil { // before the message is decoded
@@ -43,7 +43,7 @@ func (x *exchange) post() {
 	case isModern(inHeader) || isModern(p.version):
 		x.postModern(m, p)
 	case m.Kind == jsonrpc.KindRequest && m.Method == "initialize":
-		x.introduce(m, p)
+		x.initialize(m, p)
 	case inHeader != "" && !mcp.IsValidProtocolVersion(inHeader):
 		x.refuse(m, ReasonProtocol, http.StatusBadRequest, rpcError(m.ID, mcp.INVALID_REQUEST,
 			fmt.Sprintf("protocol version %.64q is not supported; these are: %s", inHeader, strings.Join(mcp.ValidProtocolVersions, ", ")), nil))
@@ -52,10 +52,10 @@ func (x *exchange) post() {
 	}
 }
 
-// postModern takes a message of the protocol since 2026-07-28, which knows no sessions.
+// postModern handles a message of the protocol since 2026-07-28, which has no sessions.
 func (x *exchange) postModern(m incoming, p params) {
 	switch m.Kind {
-	case jsonrpc.KindNotification: // also a cancel, though it is for closing the stream to cancel
+	case jsonrpc.KindNotification: // cancels too: on this transport a client cancels by closing the stream
 		x.w.WriteHeader(http.StatusAccepted)
 		return
 	case jsonrpc.KindReply:
@@ -78,9 +78,8 @@ func (x *exchange) postModern(m incoming, p params) {
 	x.server.answered(r, failed, status)
 }
 
-// introduce serves initialize, with which a client of the protocol before
-// 2026-07-28 begins a session.
-func (x *exchange) introduce(m incoming, p params) {
+// initialize serves the request that begins a session in protocols before 2026-07-28.
+func (x *exchange) initialize(m incoming, p params) {
 	c := &client{session: newSession(), owner: m.from}
 	m.from = withClient(m.from, p.client)
 	r, out, end, ok := x.begin(c.session, m)
@@ -102,7 +101,7 @@ func (x *exchange) introduce(m incoming, p params) {
 	}
 }
 
-// postLegacy takes a message of a session.
+// postLegacy handles a message of a session.
 func (x *exchange) postLegacy(m incoming) {
 	id := x.req.Header.Get(headerSession)
 	if id == "" {
@@ -112,7 +111,7 @@ func (x *exchange) postLegacy(m incoming) {
 	}
 	c, ok := x.sessions.hold(id, m.from)
 	if !ok {
-		// As text: an error of JSON-RPC would make the SDK for Go go on with the session.
+		// As text: on a JSON-RPC error the Go SDK would keep using the session.
 		x.refuseText(ReasonSession, http.StatusNotFound, "there is no such session: begin with initialize")
 		return
 	}
@@ -156,20 +155,20 @@ func (x *exchange) answerRefusal(out *events, m incoming, reason Reason, status 
 	x.refused(m, reason, status, e)
 }
 
-// begin makes a request of a message, or refuses it if too many are in flight. It ends
-// with the server's life, or when its client is gone; what it sends goes to its response
-// and to no other.
+// begin makes a request of a message, or refuses it if too many are in flight. The request
+// ends with the server, or when its client leaves. What it sends goes to its own response
+// only.
 func (x *exchange) begin(client *session, m incoming) (r *request, out *events, end func(), ok bool) {
 	if over := x.server.requests.begin(m); over != nil {
 		x.refuseOver(m, over)
 		return nil, nil, nil, false
 	}
-	// The id of a session belongs in the head of the answer, which a stream would have sent.
+	// The session id is a header of the response, so initialize must not begin a stream.
 	out = newEvents(x.w, m.Method == string(mcp.MethodInitialize) || !takesEvents(x.req.Header))
 	out.conn = netserve.Gathering(x.req)
 	r = x.server.newRequest(x.life, client, m, out.message)
 	r.onlyAnswer = out.plain
-	if x.req.ProtoMajor == 1 { // HTTP/2 may still be reading an answer when Write has returned
+	if x.req.ProtoMajor == 1 { // HTTP/2 may still read from the buffer when Write has returned
 		r.buffer = x.server.buffers.Take()
 	}
 	gone := func(err error) { r.cancel(fmt.Errorf("%w: %w", ErrClientGone, err)) }
@@ -195,8 +194,8 @@ func takesEvents(header http.Header) bool {
 		strings.Contains(accept, "text/*") || strings.Contains(accept, "*/*")
 }
 
-// receive reads the message that a request brings, which is then to be let go of. If
-// it cannot, it says why.
+// receive reads the message in the body of a request, and refuses what it cannot read. The
+// caller releases the memory that the message holds.
 func (x *exchange) receive() (m incoming, ok bool) {
 	kind, _, err := mime.ParseMediaType(x.req.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
@@ -213,9 +212,9 @@ func (x *exchange) receive() (m incoming, ok bool) {
 	case errors.As(err, &tooLarge):
 		x.refuse(incoming{}, ReasonTooLarge, http.StatusRequestEntityTooLarge, tooLong(nil, limit, whose))
 		return m, false
-	case errors.Is(err, errNoRoom):
+	case errors.Is(err, errMemoryFull):
 		x.w.Header().Set("Retry-After", "1")
-		x.refuse(incoming{}, ReasonNoMemory, http.StatusServiceUnavailable, x.server.room.refusal(nil))
+		x.refuse(incoming{}, ReasonNoMemory, http.StatusServiceUnavailable, x.server.memory.refusal(nil))
 		return m, false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		x.refuse(incoming{}, ReasonIncomplete, http.StatusRequestTimeout, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive in time", retry("timeout", true)))
@@ -227,13 +226,13 @@ func (x *exchange) receive() (m incoming, ok bool) {
 	var e jsonrpc.Envelope
 	_, _ = e.Write(body)
 	m = incoming{Message: e.Message(body)}
-	m.from, m.header, m.held = x.from, namesOf(x.req.Header), int64(len(body))
+	m.from, m.header, m.held = x.from, loggedHeaders(x.req.Header), int64(len(body))
 	m.transport, m.remote = x.transport, x.remote()
 	return m, true
 }
 
-// readBody takes no more memory than has arrived, whatever was announced, and room
-// for all of it. There is a deadline for reading.
+// readBody allocates for what has arrived, whatever Content-Length says, reserves memory for
+// all of it, and sets a read deadline.
 func (x *exchange) readBody(limit int64) ([]byte, error) {
 	if x.req.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
@@ -244,12 +243,12 @@ func (x *exchange) readBody(limit int64) ([]byte, error) {
 	if n := x.req.ContentLength; n > 0 {
 		body.Grow(int(min(n, 64<<10)) + bytes.MinRead)
 	}
-	in := metered{in: http.MaxBytesReader(x.w, x.req.Body, limit), room: &x.server.room}
+	in := metered{in: http.MaxBytesReader(x.w, x.req.Body, limit), memory: &x.server.memory}
 	_, err := io.Copy(&body, &in)
 	if err == nil {
-		_ = flow.SetReadDeadline(time.Time{}) // or the end of the wait would be taken for the client's
+		_ = flow.SetReadDeadline(time.Time{}) // or net/http would take the end of the wait for a client that left
 	} else {
-		in.room.give(in.held)
+		in.memory.give(in.held)
 	}
 	extend(flow)
 	return body.Bytes(), err

@@ -124,7 +124,7 @@ func (s *Server) awaitTold() {
 	telling := s.refusals.telling
 	s.refusals.mu.Unlock()
 	if telling != nil {
-		within(lastWords, telling)
+		within(cancelGrace, telling)
 	}
 }
 
@@ -212,7 +212,7 @@ func (x *exchange) refuse(m incoming, reason Reason, status int, e mcp.JSONRPCEr
 // refused has the observer told of the refusal of a message.
 func (x *exchange) refused(m incoming, reason Reason, status int, e mcp.JSONRPCError) {
 	if m.transport == "" { // it was not read
-		m.from, m.header = x.from, namesOf(x.req.Header)
+		m.from, m.header = x.from, loggedHeaders(x.req.Header)
 		m.transport, m.remote = x.transport, x.remote()
 	}
 	refusal := refusalOf(m, reason, e.Error)

@@ -15,18 +15,18 @@ import (
 	"ollama-mcp/internal/jsonrpc"
 )
 
-// Why the context of a request ended, as context.Cause tells its tool.
+// Causes with which the context of a request ends (context.Cause).
 var (
-	// ErrClientGone means that nobody is left to read an answer.
+	// ErrClientGone means that the client has left, so that no answer can be read.
 	ErrClientGone = errors.New("the client is gone")
 
 	errCancelled = errors.New("cancelled by the client")
 	errStopping  = errors.New("the server is stopping")
 )
 
-// noteBuffer is how many notifications of a request may wait to be written. More
-// are dropped, by mcp-go, rather than hold up the tool.
-const noteBuffer = 100
+// notificationBuffer is how many notifications of a request may wait to be written. Further
+// ones are dropped by mcp-go rather than block the tool.
+const notificationBuffer = 100
 
 // incoming is a message from a client.
 type incoming struct {
@@ -47,46 +47,46 @@ type incoming struct {
 // cancelled is the method of the notification that ends a request.
 const cancelled = "notifications/cancelled"
 
-// request is a request in flight. To mcp-go it is a session of its own, with the
-// client of the connection: so its notifications keep together, and all of them
-// can be written before its answer.
+// request is a request in flight. To mcp-go it is a session of its own, with the client of its
+// connection, so that its notifications stay together and can all be written before its
+// answer.
 type request struct {
 	*session
 	incoming
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	send       func(message []byte) // sends a notification, or a question
-	onlyAnswer bool                 // the client takes nothing else, and send does nothing
-	reached    bool                 // its tool
-	unknown    bool                 // there is no such tool
-	lacks      string               // what the client had to declare for the tool and did not; "" if nothing
+	send              func(message []byte) // sends a notification, or a request to the client
+	onlyAnswer        bool                 // the client accepts no stream, and send does nothing
+	reached           bool                 // its tool
+	unknown           bool                 // there is no such tool
+	missingCapability string               // that the tool needs and the client has not declared; "" if none
 
 	buffer *[]byte // to write the answer in; nil for a new one
 
-	log       *slog.Logger
-	forwarder sync.WaitGroup
-	noted     time.Time // when the forwarder last sent one; zero if it has not
+	log          *slog.Logger
+	forwarder    sync.WaitGroup
+	lastNotified time.Time // when the forwarder last sent one; zero if it has not
 
 	// mu guards what follows; nothing blocks under it.
 	mu    sync.Mutex
 	notes chan mcp.JSONRPCNotification // made when first wanted
-	ended chan struct{}                // likewise; closed when the request has been handled
+	ended chan struct{}                // made with notes; closed when the request has been handled
 	done  bool
 
-	asking int // questions that are open
+	asking int // requests to the client that are open
 }
 
-// newRequest makes a request that ends when ctx does, and whose context has its
-// caller. Its cancel is to be called.
+// newRequest makes a request that ends with ctx, and whose context has its caller. Its cancel
+// function must be called.
 func (s *Server) newRequest(ctx context.Context, client *session, m incoming, send func([]byte)) *request {
 	r := &request{session: client, incoming: m, send: send, log: s.opts.Log}
 	r.ctx, r.cancel = context.WithCancelCause(caller.NewContext(ctx, m.from))
 	return r
 }
 
-// NotificationChannel is where mcp-go leaves a notification, if there is room.
-// Once the request has been handled there is none: nothing may follow the answer.
+// NotificationChannel returns the channel to which mcp-go sends notifications, or nil once the
+// request has been handled: nothing may follow the answer.
 func (r *request) NotificationChannel() chan<- mcp.JSONRPCNotification {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -94,14 +94,14 @@ func (r *request) NotificationChannel() chan<- mcp.JSONRPCNotification {
 		return nil
 	}
 	if r.notes == nil {
-		r.notes, r.ended = make(chan mcp.JSONRPCNotification, noteBuffer), make(chan struct{})
+		r.notes, r.ended = make(chan mcp.JSONRPCNotification, notificationBuffer), make(chan struct{})
 		r.forwarder.Go(r.forward)
 	}
 	return r.notes
 }
 
-// endNotes returns when all notifications sent so far have been written.
-func (r *request) endNotes() {
+// flushNotifications returns when all notifications have been written.
+func (r *request) flushNotifications() {
 	r.mu.Lock()
 	r.done = true
 	if r.ended != nil {
@@ -125,7 +125,7 @@ func (r *request) forward() {
 	}
 }
 
-// notify sends a notification, unless the client has lost interest.
+// notify sends a notification, unless the client has cancelled the request.
 func (r *request) notify(note mcp.JSONRPCNotification) {
 	if errors.Is(context.Cause(r.ctx), errCancelled) {
 		return
@@ -136,5 +136,5 @@ func (r *request) notify(note mcp.JSONRPCNotification) {
 		return
 	}
 	r.send(message)
-	r.noted = time.Now()
+	r.lastNotified = time.Now()
 }

@@ -25,8 +25,8 @@ func (r *request) encode(answer mcp.JSONRPCMessage) ([]byte, error) {
 	return line, err
 }
 
-// sizeOf is about what it takes to write a result, in bytes: plain text, of which one in
-// sixteen is escaped, and what is said about it.
+// sizeOf estimates the bytes of an encoded result: plain text, of which one byte in sixteen is
+// escaped, and a kilobyte for the rest.
 func sizeOf(r *mcp.CallToolResult) int {
 	size := 1 << 10
 	for _, content := range r.Content {
@@ -61,8 +61,8 @@ func aboutOf(r *mcp.CallToolResult) aboutResult {
 	return about
 }
 
-// appendResult appends the answer to a call of a tool. The library's own way to write it
-// is maps that marshal themselves, which goes over every answer's text four times.
+// appendResult appends the answer to a tool call. mcp-go would encode it through maps that
+// marshal themselves, and copy the text four times.
 func appendResult(line []byte, id json.RawMessage, r *mcp.CallToolResult) ([]byte, error) {
 	line = append(append(line, `{"jsonrpc":"2.0","id":`...), id...)
 	line = append(line, `,"result":{"content":[`...)
@@ -111,8 +111,8 @@ func rpcError(id json.RawMessage, code int, message string, data any) mcp.JSONRP
 	}
 }
 
-// retry is the data of an error answer: its kind, in the words that tools use too,
-// and whether the same request may succeed later.
+// retry is the data of an error response: a code that tools use too, and whether the same
+// request may succeed later.
 func retry(code string, retryable bool) any {
 	return struct {
 		Code      string `json:"code"`
@@ -120,9 +120,9 @@ func retry(code string, retryable bool) any {
 	}{code, retryable}
 }
 
-// malformed says what is wrong with a message that is no proper request. Its id
-// is only to be trusted if the message is JSON, which nobody can tell of one that is
-// nested too deep: that is answered all the same, as one that is too long is.
+// malformed explains what is wrong with a message that is not a valid request. Its id can only
+// be trusted if the message is JSON, which cannot be checked for one that is nested too
+// deeply; that one is answered under its id all the same, like one that is too long.
 func malformed(m incoming) mcp.JSONRPCError {
 	switch {
 	case m.IsDeep:
@@ -138,14 +138,13 @@ func malformed(m incoming) mcp.JSONRPCError {
 		"and an id that is a string or a number of at most %d bytes", jsonrpc.MaxToken), nil)
 }
 
-// idInUse refuses a request whose id is that of one in flight. Its caller is
-// waiting under that id, and would else be given the answer to the other one.
+// idInUse refuses a request whose id is that of one in flight, since the client could not tell
+// their answers apart.
 func idInUse(id json.RawMessage) mcp.JSONRPCError {
 	return rpcError(id, mcp.INVALID_REQUEST, "a request with this id is still in flight", retry("invalid_argument", false))
 }
 
-// tooLong refuses a message that is larger than the most that, in words, whose limit
-// allows.
+// tooLong refuses a message larger than limit; whose names the owner of the limit.
 func tooLong(id json.RawMessage, limit int64, whose string) mcp.JSONRPCError {
 	return rpcError(id, mcp.INVALID_REQUEST,
 		fmt.Sprintf("the message is larger than %s, the most that %s; send less, or split it", mebibytes(limit), whose),

@@ -21,9 +21,9 @@ const (
 	maxHeader     = 64 << 10         // bytes
 )
 
-// ListenAndServe listens on all addresses of the options, and then is as Serve. It
-// refuses addresses where other machines can connect, if the options say neither
-// who may ask nor that everybody may.
+// ListenAndServe listens on all addresses of the options, and then does what Serve does. It
+// refuses addresses that other machines can connect to unless callers need credentials or the
+// options say Insecure.
 func (h *HTTP) ListenAndServe(ctx context.Context) error {
 	open := h.opts.Insecure || h.opts.Authenticate != nil || h.opts.TLS.ClientCAFile != ""
 	var listeners []net.Listener
@@ -40,18 +40,18 @@ func (h *HTTP) ListenAndServe(ctx context.Context) error {
 			return fmt.Errorf("server: listen on %s: %w", address, err)
 		}
 		log := h.server.opts.Log.With("network", l.Addr().Network(), "address", l.Addr().String())
-		log.Info("listening", "tls", h.secret(l))
-		if h.opts.Authenticate != nil && !netserve.IsLocal(l.Addr()) && !h.secret(l) {
-			log.Warn("keys and answers can be read on their way, since there is no TLS; " +
-				"say --tls-cert and --tls-key, or let a proxy do it")
+		log.Info("listening", "tls", h.usesTLS(l))
+		if h.opts.Authenticate != nil && !netserve.IsLocal(l.Addr()) && !h.usesTLS(l) {
+			log.Warn("keys and answers travel unencrypted; " +
+				"set --tls-cert and --tls-key, or put a TLS proxy in front")
 		}
 		listeners = append(listeners, l)
 	}
 	return h.Serve(ctx, listeners...)
 }
 
-// secret reports whether TLS is spoken with those who connect to l.
-func (h *HTTP) secret(l net.Listener) bool {
+// usesTLS reports whether connections of a listener use TLS.
+func (h *HTTP) usesTLS(l net.Listener) bool {
 	return h.certificates != nil && l.Addr().Network() != "unix"
 }
 
@@ -72,7 +72,7 @@ func (h *HTTP) Serve(ctx context.Context, listeners ...net.Listener) error {
 	for _, l := range listeners {
 		l = netserve.GatheringListener{Listener: l, Buffers: &h.server.buffers}
 		accepting.Go(func() {
-			if h.secret(l) {
+			if h.usesTLS(l) {
 				failed <- srv.ServeTLS(l, "", "")
 			} else {
 				failed <- srv.Serve(l)
@@ -105,19 +105,19 @@ func (h *HTTP) httpServer() *http.Server {
 	return srv
 }
 
-// shutDown ends all that srv serves. It goes on to take connections while there are
-// requests in flight, so that whoever looks at /readyz sees why others are refused.
+// shutDown ends everything that srv serves. It goes on accepting connections while requests
+// are in flight, so that /readyz says why others are refused.
 func (h *HTTP) shutDown(srv *http.Server) error {
 	h.stop()
 	idle := h.close()
 	within(h.server.opts.Drain, idle)
 	h.kill(errStopping)
 
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	ctx, cancel := context.WithTimeout(context.Background(), cancelGrace)
 	defer cancel()
 	_ = srv.Shutdown(ctx) // what has not ended by then is cut off
 	srv.Close()
-	if !within(lastWords, idle) {
+	if !within(cancelGrace, idle) {
 		return errors.New("server: there are requests that did not end when cancelled")
 	}
 	return nil

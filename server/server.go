@@ -1,14 +1,17 @@
-// Package server speaks the Model Context Protocol with clients.
+// Package server speaks the Model Context Protocol with clients, over stdio, streamable HTTP
+// and SSE.
 //
-// It promises that every request with an id is answered exactly once, unless its
-// client cancelled it; that progress comes before the answer that it belongs to;
-// that cancelling works from the moment a request is sent; that no message can end
-// the process, or take more memory than it may; that a client's requests end
-// when the client is gone; that no client gets, cancels or replies to what is another's;
-// and that none is asked for what it has not declared that it can do.
-// ServeStdio serves one client, and HTTP many. What the tools do is left to them, and the protocol's
-// messages to mcp-go, which decides for each request between the protocol since
-// 2026-07-28 and that before it.
+// It promises that every request with an id is answered exactly once, unless its client
+// cancelled it; that notifications come before the answer to their request; that a request can
+// be cancelled from the moment it is sent; that no message ends the process or takes more
+// memory than its limit; that requests end when their client leaves; that no client sees,
+// cancels or answers what belongs to another; and that no client is asked for something that
+// it has not declared as a capability. Requests in flight are limited over all transports
+// together.
+//
+// ServeStdio serves one client, HTTP many. Package server does not know what tools do. It
+// leaves the messages of the protocol to mcp-go, which handles the version since 2026-07-28
+// and those before it side by side.
 package server
 
 import (
@@ -31,10 +34,10 @@ import (
 	"ollama-mcp/internal/netserve"
 )
 
-// Options describe a server. Zero fields take the defaults given with them.
+// Options configure a server. Zero fields take the defaults given with them.
 type Options struct {
-	Name         string // as clients see it; required
-	Version      string // as clients see it
+	Name         string // shown to clients; required
+	Version      string // shown to clients
 	Instructions string // advice to the model that uses the tools; empty sends none
 
 	Tools             []mcpserver.ServerTool
@@ -42,43 +45,43 @@ type Options struct {
 	ResourceTemplates []mcpserver.ServerResourceTemplate
 	Prompts           []mcpserver.ServerPrompt
 
-	// Extra is what else mcp-go is to do, and to say that it does, such as logging
-	// and completions. It is applied last.
+	// Extra are further options for mcp-go, such as logging and completions. They are applied
+	// last.
 	Extra []mcpserver.ServerOption
 
 	Log *slog.Logger // nil discards
 
 	// OnRefused is called once for each message and HTTP request that is refused before a
-	// tool, a resource or a prompt is reached; nil means that nobody wants to know. The
-	// calls come one after another, from a goroutine that no answer waits for. If it is so
-	// slow that 1000 refusals wait for it, further ones are only counted, in the log. The
-	// context has the values of that of the request, or of the connection, and no end.
+	// tool, a resource or a prompt is reached. The calls come one after another, from a
+	// goroutine that no answer waits for. While 1000 refusals wait for a slow observer,
+	// further ones are only counted in the log. The context has the values of that of the
+	// request or connection, and does not end. Nil disables it.
 	OnRefused func(context.Context, Refusal)
 
-	MaxMessage  int64         // bytes of the largest message taken; 0 means 32 MiB
-	MaxHeld     int64         // bytes of all messages that are being read or handled; 0 means 512 MiB, or MaxMessage if that is more
+	MaxMessage  int64         // bytes; larger messages are refused; 0 means 32 MiB
+	MaxHeld     int64         // bytes of all messages being read or handled; 0 means 512 MiB, or MaxMessage if that is more
 	MaxInFlight int           // requests in flight, over all connections and transports; 0 means 1000
-	Drain       time.Duration // what requests may take to end when the server stops; 0 means 10 s
+	Drain       time.Duration // how long requests may go on when the server stops; 0 means 10 s
 }
 
 // Server offers tools and resources to clients. Use New to make one; it may serve
 // several connections at once.
 type Server struct {
-	mcp   *mcpserver.MCPServer
-	opts  Options
-	tools []string // names, sorted
-	room  room     // for messages
+	mcp    *mcpserver.MCPServer
+	opts   Options
+	tools  []string // names, sorted
+	memory messageMemory
 
 	requests requestLimit
 	refusals refusals
 	asides   atomic.Int64 // goroutines of all connections that write what needs no handling
 
 	buffers  netserve.Buffers     // for answers
-	mirrored map[string]*mcp.Tool // those with arguments that headers mirror
+	mirrored map[string]*mcp.Tool // tools with arguments that headers repeat
 }
 
-// New checks the options. It refuses tools, resources and prompts that could not be
-// served, naming them.
+// New makes a server. It refuses invalid options, and tools, resources and prompts that could
+// not be served, naming them.
 func New(opts Options) (*Server, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -101,12 +104,12 @@ func New(opts Options) (*Server, error) {
 	with := []mcpserver.ServerOption{
 		mcpserver.WithToolCapabilities(false),
 		mcpserver.WithInstructions(opts.Instructions),
-		mcpserver.WithToolHandlerMiddleware(declaring),
-		mcpserver.WithToolHandlerMiddleware(handing),
+		mcpserver.WithToolHandlerMiddleware(checkCapabilities),
+		mcpserver.WithToolHandlerMiddleware(passArguments),
 	}
 	with = append(with, opts.Extra...)
 	s := &Server{mcp: mcpserver.NewMCPServer(opts.Name, opts.Version, with...), opts: opts, mirrored: make(map[string]*mcp.Tool)}
-	s.room.max = opts.MaxHeld
+	s.memory.max = opts.MaxHeld
 	s.requests.max = opts.MaxInFlight
 	s.mcp.AddTools(opts.Tools...)
 	// Adding tells clients that there are some, even where none are added.
@@ -129,12 +132,12 @@ func New(opts Options) (*Server, error) {
 	return s, nil
 }
 
-// answer has a request handled and returns the answer as a line without its end, and the
-// error that it is; its code is 0 if it is none. All notifications have been sent then.
-// The line is in the buffer of the request, if that has one, and may be read until it
-// is given back. A panic is told to the log; the client is told only where to look for it.
+// answer handles a request. It returns the answer as a line without its end, and the error
+// that the answer is, with code 0 if it is none. All notifications have been sent then. The
+// line may be in the buffer of the request, and is valid until that is released. A panic is
+// logged; the client is only given a reference to the log.
 func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails) {
-	defer r.endNotes()
+	defer r.flushNotifications()
 	defer func() {
 		if p := recover(); p != nil {
 			reference := rand.Text()[:8]
@@ -145,7 +148,7 @@ func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails
 		}
 	}()
 	r.split()
-	answer := s.settle(r, s.mcp.HandleMessage(s.mcp.WithContext(r.ctx, r), r.brief))
+	answer := s.finishAnswer(r, s.mcp.HandleMessage(s.mcp.WithContext(r.ctx, r), r.brief))
 	if e, ok := answer.(mcp.JSONRPCError); ok {
 		failed = e.Error
 	}
@@ -165,9 +168,9 @@ const (
 	textNoHandler  = "handler not found " // for a resource
 )
 
-// settle gives an answer the id that its request had, to the digit, and better
-// words to errors whose cause only shows here.
-func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessage {
+// finishAnswer gives an answer the id of its request, byte for byte, removes tools that the
+// caller may not use, and explains errors better where their cause is only known here.
+func (s *Server) finishAnswer(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessage {
 	switch a := answer.(type) {
 	case mcp.JSONRPCResponse:
 		a.ID = mcp.NewRequestId(r.ID)
@@ -182,16 +185,16 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 		switch {
 		case a.Error.Code == mcp.INTERNAL_ERROR && errors.Is(context.Cause(r.ctx), errStopping):
 			return stopping(r.ID)
-		case a.Error.Code == mcp.INTERNAL_ERROR && r.lacks != "":
-			nameCapability(&a.Error, r.lacks)
+		case a.Error.Code == mcp.INTERNAL_ERROR && r.missingCapability != "":
+			explainCapability(&a.Error, r.missingCapability)
 		case a.Error.Code == mcp.PARSE_ERROR:
 			return malformed(r.incoming)
 		case strings.HasPrefix(a.Error.Message, textUnparsable):
 			a.Error.Message = "the request cannot be read: a value in it is of the wrong type, or out of range"
 		case a.Error.Code == mcp.INVALID_PARAMS && r.Method == "tools/call":
-			s.nameTools(&a.Error, r)
+			s.explainUnknownTool(&a.Error, r)
 		case r.Method == "resources/read" && strings.Contains(a.Error.Message, mcpserver.ErrResourceNotFound.Error()):
-			nameResource(&a.Error, r.Line)
+			explainUnknownResource(&a.Error, r.Line)
 		}
 		return a
 	}
@@ -199,9 +202,8 @@ func (s *Server) settle(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPCMessag
 	return malformed(r.incoming)
 }
 
-// nameTools tells a caller who asked for a tool that does not exist which ones do,
-// of those that the caller may call.
-func (s *Server) nameTools(e *mcp.JSONRPCErrorDetails, r *request) {
+// explainUnknownTool lists the tools that the caller may use.
+func (s *Server) explainUnknownTool(e *mcp.JSONRPCErrorDetails, r *request) {
 	var call struct{ Params struct{ Name string } }
 	if json.Unmarshal(r.brief, &call) != nil || slices.Contains(s.tools, call.Params.Name) {
 		return
@@ -212,10 +214,9 @@ func (s *Server) nameTools(e *mcp.JSONRPCErrorDetails, r *request) {
 	e.Message = fmt.Sprintf("there is no tool %.64q; there are: %s", call.Params.Name, strings.Join(names, ", "))
 }
 
-// nameResource gives the error for a resource that does not exist the code that the
-// protocol has for it, be it mcp-go or a template's handler that did not find it,
-// and names the resource as the protocol asks.
-func nameResource(e *mcp.JSONRPCErrorDetails, line []byte) {
+// explainUnknownResource sets the error code that the protocol version has for an unknown
+// resource, and names the resource as the protocol asks.
+func explainUnknownResource(e *mcp.JSONRPCErrorDetails, line []byte) {
 	p, _ := readParams(line)
 	var read struct {
 		URI string `json:"uri"`

@@ -16,11 +16,11 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// client is a client of the protocol before 2026-07-28 over streamable HTTP, which
-// introduces itself once and then names its session with each request.
+// client is a client of a protocol before 2026-07-28 over streamable HTTP: it introduces
+// itself once, and then names its session in each request.
 type client struct {
 	session *session
-	owner   caller.Caller // who began the session; nobody else can name it
+	owner   caller.Caller // who began the session, and alone may use it
 	inflight
 
 	// What follows belongs to sessions.
@@ -28,10 +28,10 @@ type client struct {
 	used time.Time // when it was last held
 }
 
-// sessions knows clients by the ids of their sessions. It forgets those that have
-// not been heard of for idle, and beyond max the one longest unheard of, but none
-// that is held. A caller who has some takes the place of their own: so whoever begins
-// one after the other takes the place of nobody else.
+// sessions holds clients by their session ids. It evicts those that have not been used for
+// idle. Beyond max it evicts the least recently used one of the same caller, or else of all,
+// but none that is in use. So a caller who begins sessions one after another evicts only their
+// own.
 type sessions struct {
 	max  int
 	idle time.Duration
@@ -42,12 +42,12 @@ type sessions struct {
 	order list.List // of *client, the last used first
 }
 
-// add makes a client known, unless there are too many that are held.
+// add adds a client, unless too many are in use.
 func (s *sessions) add(c *client) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgetIdle()
-	if len(s.byID) >= s.max && !s.makeRoom(c.owner) {
+	if len(s.byID) >= s.max && !s.evictOldest(c.owner) {
 		return false
 	}
 	c.used = time.Now()
@@ -58,7 +58,7 @@ func (s *sessions) add(c *client) bool {
 	return true
 }
 
-// hold finds a client of its owner's, which is not forgotten until it is released.
+// hold finds a client, which is not evicted until it is released.
 func (s *sessions) hold(id string, owner caller.Caller) (c *client, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +75,7 @@ func (s *sessions) hold(id string, owner caller.Caller) (c *client, ok bool) {
 
 func (s *sessions) find(id string, owner caller.Caller) (e *list.Element, ok bool) {
 	e, ok = s.byID[id]
-	return e, ok && mayContinue(e.Value.(*client).owner, owner)
+	return e, ok && sameOwner(e.Value.(*client).owner, owner)
 }
 
 func (s *sessions) release(c *client) {
@@ -88,7 +88,7 @@ func (s *sessions) release(c *client) {
 	}
 }
 
-// remove forgets a client of its owner's, and ends its requests.
+// remove removes a client, and ends its requests.
 func (s *sessions) remove(id string, owner caller.Caller) bool {
 	s.mu.Lock()
 	e, ok := s.find(id, owner)
@@ -102,7 +102,7 @@ func (s *sessions) remove(id string, owner caller.Caller) bool {
 	return ok
 }
 
-// forgetIdle looks from the longest unused on. Clients that are held are few.
+// forgetIdle starts from the least recently used. Few clients are in use at a time.
 func (s *sessions) forgetIdle() {
 	for e := s.order.Back(); e != nil; {
 		c, next := e.Value.(*client), e.Prev()
@@ -116,9 +116,9 @@ func (s *sessions) forgetIdle() {
 	}
 }
 
-// makeRoom forgets the client that is longest unheard of: of the owner's, or if all
-// theirs are held, of all.
-func (s *sessions) makeRoom(owner caller.Caller) bool {
+// evictOldest evicts the least recently used client: of the owner, or if all theirs are in
+// use, of all.
+func (s *sessions) evictOldest(owner caller.Caller) bool {
 	var oldest *list.Element
 	for e := s.order.Back(); e != nil; e = e.Prev() {
 		c := e.Value.(*client)
@@ -161,7 +161,7 @@ func (x *exchange) deleteSession() {
 	}
 }
 
-// session is what is known of the client at the other end of a connection.
+// session is what a client has said about itself.
 type session struct {
 	sessionID   string
 	initialized atomic.Bool
@@ -187,15 +187,15 @@ func (s *session) Initialized() bool { return s.initialized.Load() }
 func (s *session) SetLogLevel(level mcp.LoggingLevel) { set(s, &s.level, level) }
 func (s *session) GetLogLevel() mcp.LoggingLevel      { return get(s, &s.level) }
 
-// SetClientInfo keeps the name and version of a client, each cut to a size that names
-// have: the rest, such as icons, may be as large as a message, and nobody asks for it.
+// SetClientInfo keeps the name and version of a client, each cut to a usual size. The rest,
+// such as icons, may be as large as a message and is not needed.
 func (s *session) SetClientInfo(client mcp.Implementation) {
 	set(s, &s.client, mcp.Implementation{Name: cut(client.Name), Version: cut(client.Version)})
 }
 func (s *session) GetClientInfo() mcp.Implementation { return get(s, &s.client) }
 
-// SetClientCapabilities keeps what a client can be asked. Nothing here goes by its
-// other capabilities, which may be of any size too.
+// SetClientCapabilities keeps the capabilities that the server uses. Others may be of any
+// size.
 func (s *session) SetClientCapabilities(c mcp.ClientCapabilities) {
 	set(s, &s.capabilities, mcp.ClientCapabilities{Elicitation: c.Elicitation, Sampling: c.Sampling, Roots: c.Roots})
 }
@@ -204,7 +204,7 @@ func (s *session) GetClientCapabilities() mcp.ClientCapabilities { return get(s,
 func (s *session) SetProtocolVersion(version string) { set(s, &s.version, version) }
 func (s *session) ProtocolVersion() string           { return get(s, &s.version) }
 
-// cut is a copy of the beginning of a text, which does not hold on to the rest.
+// cut copies the beginning of a text, so that the rest can be freed.
 func cut(text string) string {
 	const most = 200 // bytes
 	return strings.ToValidUTF8(strings.Clone(text[:min(len(text), most)]), "")

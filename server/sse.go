@@ -20,14 +20,14 @@ type streams struct {
 	byID map[string]stream
 }
 
-// stream is a connection, and who opened it: nobody else can name it.
+// stream is a connection, and the caller who opened it and alone may use it.
 type stream struct {
 	*conn
 	owner caller.Caller
 }
 
-// add makes a stream known, unless there are too many. No caller gets more than a
-// quarter of them, so that there are some for others.
+// add adds a stream, unless there are too many. No caller gets more than a quarter of them, so
+// that some are left for others.
 func (s *streams) add(c stream, most int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +55,7 @@ func (s *streams) get(id string, owner caller.Caller) (c stream, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, ok = s.byID[id]
-	return c, ok && mayContinue(c.owner, owner)
+	return c, ok && sameOwner(c.owner, owner)
 }
 
 func (s *streams) remove(c stream) {
@@ -64,23 +64,23 @@ func (s *streams) remove(c stream) {
 	delete(s.byID, c.session.sessionID)
 }
 
-// openStream serves GET /sse, of the protocol as it was until 2025: a stream over
-// which the client gets all that it is sent, beginning with where to send its own
-// messages. It is a connection as that over stdio is, and ends when its client does.
+// openStream serves GET /sse, of the protocol until 2025: a stream with everything that the
+// client is sent. Its first event says where the client posts its messages. It works like a
+// connection over stdio, and ends when its client leaves.
 func (x *exchange) openStream() {
 	if x.req.Method != http.MethodGet { // HEAD, which goes where GET does
 		x.w.Header().Set("Allow", http.MethodGet)
 		x.w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	if x.refuseLate(incoming{}) {
+	if x.refuseStopping(incoming{}) {
 		return
 	}
 	out := newEvents(x.w, false)
 	defer out.end()
 	legacy := mcpserver.WithSupportedProtocolVersions(x.life, mcp.LegacyProtocolVersions())
-	c := stream{newConn(legacy, x.server, eventWriter{out}, spareOfStream), x.from}
-	c.apart = func() { out.put(padding) }
+	c := stream{newConn(legacy, x.server, eventWriter{out}, idleWorkersStream), x.from}
+	c.separate = func() { out.put(padding) }
 	out.start(c.hangUp)
 	if !x.streams.add(c, x.opts.MaxSessions) {
 		x.refuseText(ReasonSessions, http.StatusServiceUnavailable, "there are too many streams; try again later")
@@ -114,7 +114,7 @@ func (w eventWriter) Write(line []byte) (int, error) {
 func (x *exchange) streamMessage() {
 	c, ok := x.streams.get(x.req.URL.Query().Get("sessionId"), x.from)
 	if !ok {
-		if !x.refuseLate(incoming{}) {
+		if !x.refuseStopping(incoming{}) {
 			x.refuseText(ReasonSession, http.StatusNotFound, "there is no such session: begin with GET /sse")
 		}
 		return
@@ -130,11 +130,11 @@ func (x *exchange) streamMessage() {
 		c.take(m)
 	case c.join():
 		defer c.leave()
-		defer x.server.room.give(m.held)
-		c.takeLate(m)
+		defer x.server.memory.give(m.held)
+		c.handleDraining(m)
 	default:
-		x.server.room.give(m.held)
-		if !x.refuseLate(m) {
+		x.server.memory.give(m.held)
+		if !x.refuseStopping(m) {
 			x.refuseText(ReasonSession, http.StatusNotFound, "the stream has ended")
 		}
 		return

@@ -15,8 +15,8 @@ import (
 	"ollama-mcp/internal/netserve"
 )
 
-// lastWords is how long requests may take to end, and be answered, once cancelled.
-const lastWords = 2 * time.Second
+// cancelGrace is how long cancelled requests may take to end and be answered.
+const cancelGrace = 2 * time.Second
 
 // ServeStdio serves one client, with a JSON-RPC message on each line of in and out,
 // until the client is done or ctx ends.
@@ -37,7 +37,7 @@ const lastWords = 2 * time.Second
 // cancelled, which is an error. A Read that can be woken is: by a deadline, or by
 // closing in.
 func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
-	c := newConn(ctx, s, out, spareOfStdio)
+	c := newConn(ctx, s, out, idleWorkersStdio)
 	stopWatch := netserve.WatchHangup(out, func() { c.hangUp(errors.New("its end of our output is closed")) })
 	defer stopWatch()
 
@@ -67,9 +67,9 @@ func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) er
 	return nil
 }
 
-// finish takes no more messages and waits for those taken: for as long as they
-// need, or for the time to drain once ctx ends, or until the client is gone. It
-// returns how many had not ended soon after they were cancelled.
+// finish takes no more messages and waits for the requests in flight: until they have ended,
+// or for Options.Drain once ctx ends, or until the client leaves. It returns how many had not
+// ended cancelGrace after they were cancelled.
 func (c *conn) finish(ctx context.Context) (left int) {
 	idle := c.close()
 	select {
@@ -84,20 +84,19 @@ func (c *conn) finish(ctx context.Context) (left int) {
 		}
 	}
 	c.cancel(errStopping)
-	late := time.NewTimer(lastWords)
+	late := time.NewTimer(cancelGrace)
 	defer late.Stop()
 	select {
 	case <-idle:
-		c.workers.Wait() // which have nothing to do any more, and end
+		c.workers.Wait() // idle workers end with the context
 		return 0
 	case <-late.C:
 		return max(1, c.running())
 	}
 }
 
-// wake makes a Read that waits in r return, and reports whether it does. A file
-// without deadlines, as standard input mostly is, cannot be woken, nor would
-// closing it help.
+// wake unblocks a Read that waits in r, and reports whether it can. A file without deadlines,
+// as standard input usually is, cannot be unblocked, and closing it would not help.
 func wake(r io.Reader) bool {
 	switch r := r.(type) {
 	case interface{ SetReadDeadline(t time.Time) error }:
@@ -122,19 +121,19 @@ func (c *conn) read(in io.Reader) error {
 			return fmt.Errorf("read: %w", err)
 		}
 		m := incoming{Message: e.Message(line)}
-		m.from, m.transport = caller.Caller{Admin: true}, overStdio // who started the program
+		m.from, m.transport = caller.Caller{Admin: true}, overStdio // the user who started the program
 		switch size := int64(len(line)); {
 		case !c.enter():
 			if !c.join() {
 				return nil
 			}
-			c.takeLate(m)
+			c.handleDraining(m)
 		case err != nil:
 			c.refuseLong(m, &e)
 		case m.Kind != jsonrpc.KindRequest: // dealt with before the next one is read
 			c.take(m)
-		case !c.server.room.take(size):
-			c.refuse(m, ReasonNoMemory, c.server.room.refusal(m.ID))
+		case !c.server.memory.take(size):
+			c.refuse(m, ReasonNoMemory, c.server.memory.refusal(m.ID))
 		default:
 			m.held = size
 			c.take(m)
@@ -143,9 +142,9 @@ func (c *conn) read(in io.Reader) error {
 	}
 }
 
-// takeLate acts on a message that came while those before the end are dealt with:
-// they can still be cancelled, and go on by a reply.
-func (c *conn) takeLate(m incoming) {
+// handleDraining handles a message that came after the server began to stop: requests in
+// flight can still be cancelled, and get replies.
+func (c *conn) handleDraining(m incoming) {
 	switch {
 	case m.Method == cancelled && m.Kind == jsonrpc.KindNotification:
 		c.cancelRequest(m.Line)
@@ -156,14 +155,13 @@ func (c *conn) takeLate(m incoming) {
 	}
 }
 
-// take acts on one message. It does not wait for anything but the client, and
-// that only to be read by it when it has left a great many answers unread.
+// take handles one message. It blocks only if the client has left very many answers unread.
 func (c *conn) take(m incoming) {
 	if m.Kind == jsonrpc.KindRequest {
 		c.start(c.server.newRequest(c.ctx, c.session, m, c.write))
 		return
 	}
-	defer c.server.room.give(m.held)
+	defer c.server.memory.give(m.held)
 	switch m.Kind {
 	case jsonrpc.KindNothing:
 	case jsonrpc.KindNotification:
@@ -179,8 +177,8 @@ func (c *conn) take(m incoming) {
 	}
 }
 
-// start has a request handled. One whose id is in use is refused under that id: its
-// caller is waiting, and would else be given the answer to the other one.
+// start begins to handle a request, or refuses it. If its id is in use it is refused under
+// that id, since the client could not tell the two answers apart.
 func (c *conn) start(r *request) {
 	if !c.register(r) {
 		c.refuseRequest(r, ReasonIDInUse, idInUse(r.ID))
@@ -199,14 +197,14 @@ func (c *conn) start(r *request) {
 	case "initialize":
 		serve() // here, since what comes next may build on it
 	case "ping":
-		c.aside(serve) // however much is in flight: it asks if we are alive
+		c.background(serve) // however much is in flight: it asks if we are alive
 	default:
 		c.spawn(serve)
 	}
 }
 
-// refuseRequest answers a request that is not going to be handled, unless it turns
-// out not to be one: nothing has looked at all of it yet.
+// refuseRequest answers a request that is not handled, or says that it is malformed: until
+// here only its top level has been looked at.
 func (c *conn) refuseRequest(r *request, reason Reason, e mcp.JSONRPCError) {
 	defer c.end(r)
 	if !json.Valid(r.Line) {
@@ -215,7 +213,7 @@ func (c *conn) refuseRequest(r *request, reason Reason, e mcp.JSONRPCError) {
 	c.refuse(r.incoming, reason, e)
 }
 
-// refuseLong answers a message that was too long to be kept, if it is to be answered.
+// refuseLong answers a message that was too long to be kept, unless it is a notification.
 func (c *conn) refuseLong(m incoming, e *jsonrpc.Envelope) {
 	_, hasMethod := e.MethodName()
 	if e.IsObject && hasMethod && !e.HasID() {

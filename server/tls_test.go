@@ -257,7 +257,7 @@ func TestCertificatesThatChangeAreTakenAndBrokenOnesAreNot(t *testing.T) {
 		}
 		expect("when broken", 3)
 		expect("when still broken", 3)
-		if n := strings.Count(log.String(), "cannot be used"); n != 1 {
+		if n := strings.Count(log.String(), "cannot be loaded"); n != 1 {
 			t.Errorf("a broken certificate was logged %d times: %s", n, &log)
 		}
 		if err := os.Remove(files.KeyFile); err != nil {
@@ -355,9 +355,9 @@ func TestNewHTTPRefusesCertificatesThatItCannotUse(t *testing.T) {
 		opts server.TLSOptions
 		want string
 	}{
-		{server.TLSOptions{CertFile: files.CertFile}, "one is missing"},
-		{server.TLSOptions{KeyFile: files.KeyFile}, "one is missing"},
-		{server.TLSOptions{ClientCAFile: ca.file}, "needs a certificate of the server"},
+		{server.TLSOptions{CertFile: files.CertFile}, "a certificate needs its key"},
+		{server.TLSOptions{KeyFile: files.KeyFile}, "a certificate needs its key"},
+		{server.TLSOptions{ClientCAFile: ca.file}, "and so a certificate of the server"},
 		{server.TLSOptions{CertFile: files.CertFile, KeyFile: other.KeyFile}, other.KeyFile},
 		{server.TLSOptions{CertFile: "nowhere.pem", KeyFile: files.KeyFile}, "nowhere.pem"},
 		{server.TLSOptions{CertFile: files.CertFile, KeyFile: files.KeyFile, ClientCAFile: files.KeyFile}, "no certificate in " + files.KeyFile},

@@ -1,12 +1,12 @@
-// Package auth says who an HTTP request comes from, or that it may not be served.
+// Package auth authenticates the callers of HTTP requests.
 //
-// There are three proofs: an API key, an access token of an OAuth 2.1 issuer, and a
-// client certificate that the TLS server has verified. What they yield is a
-// caller.Caller, and what they fail with is a *caller.Denied; any other error means
-// that it could not be found out, and that the same request may succeed later.
+// A caller proves who they are by an API key, an access token of an OAuth 2.1 issuer, or a
+// client certificate that the TLS server has verified. The result is a caller.Caller. A
+// request that must be refused gives a *caller.Denied; any other error means that the caller
+// could not be authenticated now, and the same request may succeed later.
 //
-// No error repeats a credential. Who serves the request deletes its Authorization
-// header afterwards: a token is for this server and travels no further.
+// No error repeats a credential. The server deletes the Authorization header afterwards: a
+// token is for this server, and is never passed on.
 package auth
 
 import (
@@ -15,19 +15,19 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// Authenticator knows the proofs that are taken. The zero Authenticator takes none,
-// and denies every request.
+// Authenticator holds the accepted kinds of credentials. The zero Authenticator refuses every
+// request.
 type Authenticator struct {
 	Keys  *Keys  // nil for none
 	OAuth *OAuth // nil for none
 
-	// Certificates lets a caller who shows a client certificate do without a key or
-	// a token. Leave it off where these say what each caller may.
+	// Certificates accepts a client certificate in place of a key or a token. It must be off
+	// if keys or tokens carry permissions, which a certificate would bypass.
 	Certificates bool
 }
 
-// Authenticate says who a request comes from. The error is a *caller.Denied, unless
-// the issuer of tokens is needed and cannot be asked.
+// Authenticate returns the caller of a request. The error is a *caller.Denied, unless the
+// issuer of tokens is needed and cannot be reached.
 func (a *Authenticator) Authenticate(r *http.Request) (caller.Caller, error) {
 	token, err := bearer(r)
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// Certificate is the caller named by the client certificate of a request, who may
-// use all tools and models. There is none unless the TLS server has verified the
-// certificate against its authorities, and it names somebody.
+// Certificate returns the caller named by the client certificate of a request, who may use all
+// tools and models. It returns false unless the TLS server has verified the certificate, and
+// the certificate has a name.
 //
-// The ID, which is also the Tenant, says what kind of name it is, as in CN=ci or
-// URI:spiffe://example.org/ci, so that it is not taken for the name of a key.
+// The ID, which is also the Tenant, begins with the kind of name, as in CN=ci or
+// URI:spiffe://example.org/ci, so that it cannot be mistaken for the name of a key.
 func Certificate(r *http.Request) (caller.Caller, bool) {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(r.TLS.VerifiedChains[0]) == 0 {
 		return caller.Caller{}, false

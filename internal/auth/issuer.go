@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// askAgain is how long an issuer is left alone after it was asked, so that
-	// tokens nobody signed cannot make us flood it.
-	askAgain = 5 * time.Second
+	// retryInterval limits how often an issuer is asked for its keys, so that tokens with
+	// unknown signatures cannot make us flood it.
+	retryInterval = 5 * time.Second
 	// keysFresh is how long keys are used before they are asked for again: a key
 	// that the issuer has withdrawn is then no longer taken.
 	keysFresh = time.Hour
@@ -99,7 +99,7 @@ func (i *issuer) ask(ctx context.Context) (*keySet, error) {
 		return nil, fmt.Errorf("auth: wait for the issuer's keys: %w", ctx.Err())
 	}
 	known := i.known.Load()
-	if time.Since(known.asked) < askAgain {
+	if time.Since(known.asked) < retryInterval {
 		return known, nil
 	}
 	// Others wait for this too, and callers who leave at once would otherwise have

@@ -16,13 +16,13 @@ import (
 // leaked secrets recognise one.
 const keyPrefix = "omcp_"
 
-// Key is what the server keeps of an API key.
+// Key is an API key as the server stores it.
 type Key struct {
-	// Caller is who presents the key, and what they may. Its ID is the name of the
-	// key, and becomes its Tenant.
+	// Caller is the caller who presents the key. Its ID is the name of the key, and becomes
+	// its Tenant.
 	Caller caller.Caller
-	// SHA256 is the hash of the secret. It needs no salt and no slow function, since
-	// a secret is 256 random bits: there is nothing to guess.
+	// SHA256 is the hash of the secret. A secret has 256 random bits and cannot be guessed, so
+	// neither a salt nor a slow hash is needed.
 	SHA256 [sha256.Size]byte
 }
 
@@ -36,11 +36,10 @@ func NewKey() (secret, hash string) {
 	return secret, hex.EncodeToString(sum[:])
 }
 
-// Keys are the API keys in force. The zero Keys are none. They may be used and set
-// at the same time.
+// Keys are the API keys in force. The zero value has none. Concurrent use is allowed.
 type Keys struct{ all atomic.Pointer[[]Key] }
 
-// Set puts keys in the place of all there were. It does not keep the slice.
+// Set replaces all keys. It does not retain the slice.
 func (k *Keys) Set(keys []Key) {
 	keys = slices.Clone(keys)
 	for i := range keys {
@@ -49,8 +48,8 @@ func (k *Keys) Set(keys []Key) {
 	k.all.Store(&keys)
 }
 
-// find looks a secret up. It compares with every key, so that the time it takes
-// depends on nothing but how many there are.
+// find looks up a secret. It compares with every key, so that the time it takes depends only
+// on the number of keys.
 func (k *Keys) find(secret string) (caller.Caller, bool) {
 	keys := k.all.Load()
 	if keys == nil {

@@ -14,7 +14,7 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// OAuthOptions say whose tokens are taken, and what they are good for.
+// OAuthOptions say which access tokens are accepted, and what their scopes permit.
 type OAuthOptions struct {
 	// Issuer is the URL of the authorization server, exactly as its tokens and its
 	// metadata spell it. It is https, but for one on the loopback interface.

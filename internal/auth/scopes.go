@@ -8,7 +8,7 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// Grant is what a scope allows. The fields mean what they do in caller.Caller.
+// Grant holds the permissions of a scope. The fields mean the same as in caller.Caller.
 type Grant struct {
 	Tools, Models []string // nil for all
 	Admin         bool

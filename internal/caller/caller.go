@@ -1,9 +1,7 @@
-// Package caller says on whose behalf a request is made, and what they may.
+// Package caller describes on whose behalf a request is made, and what that caller may do.
 //
-// It is what the parts of the program tell each other about a caller, in the
-// context of each request: who authenticates callers puts it there, and queue,
-// cache, limits and logs go by it. How a caller proves who they are is left to
-// package auth.
+// The server stores the caller of a request in its context; queue, cache, limits and logs read
+// it there. Package auth finds out who the caller is.
 package caller
 
 import (
@@ -12,8 +10,8 @@ import (
 	"strings"
 )
 
-// Caller is who a request comes from. The zero Caller is the user of this machine,
-// who may do everything.
+// Caller is who a request comes from. The zero Caller is the user of this machine, without any
+// restriction.
 type Caller struct {
 	// ID is what logs, the fair share of the queue and limits go by: the name of a key,
 	// the subject of a token, or, where neither is needed, the address of the client.
@@ -28,8 +26,8 @@ type Caller struct {
 	// used; nil for all. A name that ends in * stands for all that begin so.
 	Tools, Models []string
 
-	LocalOnly bool // nothing of theirs may leave for a cloud
-	ExactOnly bool // no answer kept for another question, however near
+	LocalOnly bool // requests are never sent to a cloud provider
+	ExactOnly bool // no cached answers to similar prompts
 	Admin     bool // may use administrative tools
 
 	Limits Limits
@@ -69,7 +67,7 @@ func FromContext(ctx context.Context) Caller {
 	return c
 }
 
-// Denied is the error for a request that does not come from anybody who may ask.
+// Denied is the error for a request that must be refused, because it has no valid credentials.
 type Denied struct {
 	// Code is the error code of RFC 6750, section 3.1: "invalid_request",
 	// "invalid_token", "insufficient_scope", or "" where no credentials came at all.

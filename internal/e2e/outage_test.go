@@ -72,7 +72,7 @@ func TestModelIsLoadedThoughTheCallThatNeededItRanOutOfTime(t *testing.T) {
 			if _, _, arrived := load.counts(); arrived == before {
 				return false // it did not get as far as the host
 			}
-			wantError(t, a, "timeout", "being loaded on")
+			wantError(t, a, "timeout", "goes on loading")
 			return true
 		})
 		load.open()

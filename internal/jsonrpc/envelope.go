@@ -15,12 +15,11 @@ const (
 	MaxDepth = 10_000
 )
 
-// Envelope is what a JSON-RPC message says at its top level. It is written the
-// message in pieces of any size and keeps almost nothing, so that a message too
-// large to be kept can still be answered, wherever in it the id stands.
+// Envelope collects what a JSON-RPC message says at its top level. A message is written to it
+// in pieces of any size, and almost nothing of it is kept, so that even a message that is too
+// large can be answered, wherever in it the id stands.
 //
-// It takes the message for JSON without checking: of anything else it may say
-// anything.
+// Of input that is not JSON the fields may say anything.
 type Envelope struct {
 	IsObject bool
 	IsReply  bool   // has a result or an error, as only the answer to a request has
@@ -98,8 +97,8 @@ func (e *Envelope) step(b byte) {
 	e.keep(b)
 }
 
-// keeps reports whether what is being read may matter, and is not too long to: the
-// name of a member, or the value of one of ours.
+// keeps reports whether the token being read may matter and is not too long: the name of a
+// member, or the value of "id" or "method".
 func (e *Envelope) keeps() bool {
 	ours := e.depth == 1 && e.member == "" || e.member == "id" || e.member == "method"
 	return ours && len(e.token) <= MaxToken

@@ -6,23 +6,25 @@ import (
 	"io"
 )
 
-// ErrTooLong is a line longer than we keep.
+// ErrTooLong means that a line was longer than the limit, and was not kept.
 var ErrTooLong = errors.New("message too long")
 
-// LineReader splits what a client sends into lines.
+// LineReader splits a stream into lines.
 type LineReader struct {
 	in  *bufio.Reader
 	max int64 // bytes of a line, its end included
-	err error // that ended the reading, told after the last line
+	err error // that ended the stream, returned after the last line
 }
 
-// NewLineReader reads from in, and keeps no line of more than longest bytes.
+// NewLineReader returns a reader of in that keeps lines of up to longest bytes, line end
+// included.
 func NewLineReader(in io.Reader, longest int64) *LineReader {
 	return &LineReader{in: bufio.NewReaderSize(in, 64<<10), max: longest}
 }
 
-// Next reads a line into e and returns it; the caller keeps it. Of a line that
-// is too long only e tells. The last line need not have an end.
+// Next reads a line, writes it to e, and returns it; the caller owns it. For a line that is
+// too long it returns ErrTooLong, and only e knows about it. The last line need not have a
+// line end.
 func (l *LineReader) Next(e *Envelope) ([]byte, error) {
 	if l.err != nil {
 		return nil, l.err

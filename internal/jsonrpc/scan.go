@@ -1,7 +1,8 @@
-// Package jsonrpc reads JSON-RPC messages without decoding them: it splits a stream into
-// lines, finds out what a message is from its top level, wherever in it that stands and
-// however large it is, and finds members and strings in JSON. Whether a message is valid
-// JSON is left to whoever decodes it.
+// Package jsonrpc reads JSON-RPC messages without decoding them.
+//
+// It splits a stream into lines; finds the id, the method and the kind of a message, even of
+// one that is too large to be kept; finds members and strings in JSON; and appends strings as
+// JSON. It does not check that a message is valid JSON: whoever decodes it does.
 package jsonrpc
 
 import (

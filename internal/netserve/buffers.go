@@ -2,12 +2,11 @@ package netserve
 
 import "sync"
 
-// mostBuffered is the size, in bytes, above which a buffer is not used again: few answers
-// need so much, and it would be held for the others.
+// mostBuffered is the size in bytes above which a buffer is not reused: few answers need so
+// much memory, which the others would hold.
 const mostBuffered = 64 << 10
 
-// Buffers are to write answers in, one after another. The zero value has none, and makes
-// what is taken.
+// Buffers are reusable buffers for answers. The zero value is ready to use.
 type Buffers struct{ pool sync.Pool }
 
 // Take returns a buffer, which may have been used before.
@@ -18,7 +17,7 @@ func (b *Buffers) Take() *[]byte {
 	return new([]byte)
 }
 
-// Give takes back a buffer that nobody reads any more. It may be nil.
+// Give makes a buffer available again. Nothing may read it any more. It may be nil.
 func (b *Buffers) Give(buffer *[]byte) {
 	if buffer != nil && cap(*buffer) <= mostBuffered {
 		b.pool.Put(buffer)

@@ -1,5 +1,8 @@
-// Package netserve is the server's side of connections, whatever is spoken over them: it
-// listens, without ever letting others at a socket of Unix; takes certificates that change;
-// sends in one piece what is written in several; and notices peers that are gone, or have
-// read what was written.
+// Package netserve is the server side of network connections, independent of the protocol on
+// them.
+//
+// It listens on TCP and on Unix sockets that only their owner can use; reloads certificates
+// when their files change; sends several writes as one packet; and detects peers that have
+// disappeared, or have read everything that was written to them. HTTP and MCP are left to its
+// users.
 package netserve

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// GatheringListener accepts connections that can gather what is written to them.
+// GatheringListener accepts connections that can send several writes as one packet.
 type GatheringListener struct {
 	net.Listener
 	Buffers *Buffers
@@ -22,21 +22,21 @@ func (l GatheringListener) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// halfCloser is a connection with what net/http looks for when it ends one.
+// halfCloser is a connection with the method that net/http calls when it ends one.
 type halfCloser interface {
 	net.Conn
 	CloseWrite() error
 }
 
-// GatheringConn is a connection that can send as one piece what is written in several.
-// net/http sends a response of more than 4 KB in two, which costs the server a system
-// call more, and the client one and a wakeup.
+// GatheringConn is a connection that can send several writes as one packet. net/http writes a
+// response of more than 4 KB in two parts, which costs the server a system call, and the
+// client one more and a wake-up.
 type GatheringConn struct {
 	halfCloser
 	buffers *Buffers
 
-	mu       sync.Mutex // TLS writes of itself when it is read from
-	gathered *[]byte    // nil if what is written is sent at once
+	mu       sync.Mutex // TLS also writes when it is read from
+	gathered *[]byte    // nil while writes are sent at once
 }
 
 // Write implements net.Conn.
@@ -50,7 +50,8 @@ func (c *GatheringConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Gather sends in one piece what write writes. A nil connection sends it as it comes.
+// Gather sends everything that write writes as one packet. On a nil connection the writes are
+// sent as they come.
 func (c *GatheringConn) Gather(write func()) {
 	if c == nil {
 		write()
@@ -78,13 +79,13 @@ func (c *GatheringConn) send() {
 
 type connKey struct{}
 
-// WithConn is a http.Server.ConnContext by which Gathering finds the connection.
+// WithConn is an http.Server.ConnContext, and lets Gathering find the connection.
 func WithConn(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, conn)
 }
 
-// Gathering is the connection of a request, or nil if it cannot gather, or others write
-// to it too, as over HTTP/2.
+// Gathering returns the connection of a request. It returns nil if the connection cannot
+// gather, or carries other requests too, as in HTTP/2.
 func Gathering(req *http.Request) *GatheringConn {
 	if req.ProtoMajor != 1 {
 		return nil

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// giveUpAfter limits how long the connections of a listener try to send what does not
-// arrive.
+// giveUpAfter limits how long connections of a listener retransmit data that is not
+// acknowledged.
 func giveUpAfter(listener syscall.RawConn, limit time.Duration) error {
 	var err error
 	failed := listener.Control(func(fd uintptr) {

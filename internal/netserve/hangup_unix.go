@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WatchHangup calls gone, once, when out is a file whose other end has been
-// closed: the pipe or socket of a client that died. It sees that without writing,
-// and sleeps until then. The function that it returns ends the watch.
+// WatchHangup calls gone, once, when out is a file whose other end has been closed, as are the
+// pipe or socket of a client that died. It does not write, and uses no processor time while it
+// waits. The returned function ends the watch.
 func WatchHangup(out io.Writer, gone func()) (stop func()) {
 	file, ok := out.(*os.File)
 	if !ok {
@@ -43,8 +43,8 @@ func WatchHangup(out io.Writer, gone func()) (stop func()) {
 	}
 }
 
-// hungUp waits until nobody is left at the other end of out, which it reports,
-// or of wake. What cannot be polled counts as never hung up.
+// hungUp waits until the other end of out is closed, which it reports, or that of wake. It
+// treats files that cannot be polled as never closed.
 func hungUp(out, wake uintptr) bool {
 	// Hanging up is reported without being asked for, except on macOS.
 	files := []unix.PollFd{

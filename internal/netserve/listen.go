@@ -32,34 +32,34 @@ func Listen(address string, open bool) (net.Listener, error) {
 	return ListenTCP(resolved.String(), goneAfter)
 }
 
-// goneAfter is how long nothing of what was sent may arrive before a client counts as
-// gone, such as one whose machine was switched off. Left to itself Linux sends it
-// again for a quarter of an hour, and a model may be answering for as long.
+// goneAfter is how long data may stay unacknowledged before a client counts as gone, because
+// its machine was switched off, for example. By default Linux retransmits for a quarter of an
+// hour, and a model may be answering for as long.
 const goneAfter = 2 * time.Minute
 
-// ListenTCP listens at an address of TCP, and counts a client as gone when nothing of what
-// was sent has arrived for that long (Linux).
+// ListenTCP listens on a TCP address. On Linux its connections fail when data stays
+// unacknowledged for longer than goneAfter.
 func ListenTCP(address string, goneAfter time.Duration) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return giveUpAfter(c, goneAfter) }}
 	config.SetMultipathTCP(false) // the limit is one of TCP
 	return config.Listen(context.Background(), "tcp", address)
 }
 
-// IsLocal reports whether only this machine can connect to an address.
+// IsLocal reports whether only processes on this machine can connect to an address.
 func IsLocal(address net.Addr) bool {
 	tcp, ok := address.(*net.TCPAddr)
 	return !ok || tcp.IP.IsLoopback()
 }
 
-// socketMode is for the owner alone.
+// socketMode gives access to the owner alone.
 const socketMode = 0o600
 
-// listenUnix makes a socket that only its owner may use, in the place of one that
-// nobody listens on any more.
+// listenUnix makes a socket that only its owner may use. It replaces a socket on which nothing
+// listens any more.
 //
-// Bind gives a socket the rights that the umask leaves, which is the process's and so
-// cannot be changed for one socket. Therefore the socket is made in a directory that only
-// its owner may enter, and gets its own name when it has its rights.
+// The kernel creates a socket with the rights that the umask leaves, and the umask belongs to
+// the whole process. So the socket is made in a directory that only its owner may enter, and
+// is linked to its own name once its rights are set.
 func listenUnix(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func listenUnix(path string) (net.Listener, error) {
 	return &unixListener{l, path}, nil
 }
 
-// unixListener listens on a socket that was renamed.
+// unixListener listens on a socket whose name is not the one it was created with.
 type unixListener struct {
 	*net.UnixListener
 	path string

@@ -11,23 +11,21 @@ import (
 	"time"
 )
 
-// TLSOptions name the files, in PEM, by which a server proves who it is. A file that
-// changes is read again.
+// TLSOptions name PEM files. A file that changes is read again.
 type TLSOptions struct {
-	CertFile, KeyFile string // certificate and those that vouch for it, and its key; none means no TLS
+	CertFile, KeyFile string // certificate chain of the server, and its key; "" for both disables TLS
 
-	// ClientCAFile has the certificates of those who vouch for clients: each must
-	// then show a certificate that one of them has signed. None asks for no
-	// certificates.
+	// ClientCAFile holds the authorities for client certificates. If it is set, every client
+	// must present a certificate that one of them signed. "" asks for no client certificates.
 	ClientCAFile string
 }
 
 func (o TLSOptions) check() error {
 	switch {
 	case (o.CertFile == "") != (o.KeyFile == ""):
-		return errors.New("of a certificate and its key, one is missing")
+		return errors.New("a certificate needs its key, and a key its certificate")
 	case o.ClientCAFile != "" && o.CertFile == "":
-		return errors.New("certificates of clients are seen only with TLS, which needs a certificate of the server")
+		return errors.New("client certificates need TLS, and so a certificate of the server")
 	}
 	return nil
 }
@@ -59,24 +57,24 @@ func (o TLSOptions) load() (*tls.Config, error) {
 	return config, nil
 }
 
-// lookAgain is how long files are taken to be as they were.
-const lookAgain = time.Second
+// checkInterval limits how often the files are checked for changes.
+const checkInterval = time.Second
 
-// Certificates are those in files, as they are now. If the new files cannot be used,
-// they are as they were.
+// Certificates are the current contents of the files. If changed files cannot be loaded, the
+// previous contents stay in use.
 type Certificates struct {
 	opts TLSOptions
 	log  *slog.Logger
 
-	// mu guards what follows. The files are read under it, so that a handshake
-	// waits for the certificate that it ought to have.
+	// mu guards what follows. Files are read under it, so that a handshake waits for the new
+	// certificate rather than use the old one.
 	mu     sync.Mutex
 	config *tls.Config
 	seen   [3]stamp
 	looked time.Time
 }
 
-// stamp tells one content of a file from the next.
+// stamp identifies one version of a file.
 type stamp struct {
 	changed time.Time
 	size    int64
@@ -97,7 +95,7 @@ func NewCertificates(opts TLSOptions, log *slog.Logger) (*Certificates, error) {
 func (c *Certificates) ForClient(*tls.ClientHelloInfo) (*tls.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.looked) < lookAgain {
+	if time.Since(c.looked) < checkInterval {
 		return c.config, nil
 	}
 	c.looked = time.Now()
@@ -108,15 +106,15 @@ func (c *Certificates) ForClient(*tls.ClientHelloInfo) (*tls.Config, error) {
 	c.seen = now
 	config, err := c.opts.load()
 	if err != nil {
-		c.log.Error("the new certificates cannot be used; those from before stay", "error", err)
+		c.log.Error("new certificates cannot be loaded; the old ones stay in use", "error", err)
 		return c.config, nil
 	}
-	c.log.Info("took new certificates")
+	c.log.Info("certificates reloaded")
 	c.config = config
 	return config, nil
 }
 
-// look stamps the files; one that is not there has the zero stamp.
+// look returns the stamps of the files; that of a missing file is zero.
 func look(opts TLSOptions) (seen [3]stamp) {
 	for i, name := range opts.files() {
 		if info, err := os.Stat(name); err == nil {

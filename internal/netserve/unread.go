@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// UntilRead returns when a client has read all that was written to it, ctx has ended,
-// or that takes more than a second. Other writers than files hand over what they are
-// given in ways of their own, which are not waited for.
+// UntilRead returns when everything written to out has been read, when ctx ends, or after a
+// second. It does not wait for writers that are not files, which deliver data in ways of their
+// own.
 func UntilRead(ctx context.Context, out io.Writer) {
 	file, ok := out.(*os.File)
 	if !ok {
@@ -18,11 +18,11 @@ func UntilRead(ctx context.Context, out io.Writer) {
 	for pause := 100 * time.Microsecond; pause < time.Second && ctx.Err() == nil; pause *= 2 {
 		left, known := unread(file)
 		if !known {
-			time.Sleep(5 * time.Millisecond) // for want of anything better
+			time.Sleep(5 * time.Millisecond) // the best that can be done here
 			return
 		}
 		time.Sleep(pause)
-		if left == 0 { // and the read that took the last of it has ended too
+		if left == 0 { // and the reader has had time to return from that read
 			return
 		}
 	}

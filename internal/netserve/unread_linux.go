@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unread tells how much of what was written to a pipe or a socket of this machine is
-// still to be read at its other end: 0 if nothing, else in no unit in particular.
+// unread returns how much of what was written to a pipe or a local socket has not been read at
+// the other end: 0 if nothing, else a number without a defined unit.
 func unread(file *os.File) (n int, known bool) {
 	conn, err := file.SyscallConn()
 	if err != nil {

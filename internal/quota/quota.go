@@ -1,8 +1,8 @@
-// Package quota holds callers to their limits.
+// Package quota enforces the limits of callers.
 //
-// It promises that no caller begins calls faster, or has more of them in flight,
-// than their limits say, and that it remembers nobody who could do as much if they
-// were unknown. What the limits are is said by the caller.Caller of each call.
+// It promises that no caller begins calls faster, or has more of them in flight, than their
+// limits allow, and that idle accounts (no call in flight, full bucket) are evicted. The
+// limits come with the caller.Caller of each call.
 package quota
 
 import (
@@ -18,7 +18,7 @@ import (
 
 // Exceeded is the error for a call beyond its caller's limits.
 type Exceeded struct {
-	Limit      string        // what was exceeded, in words: "5 calls in flight"
+	Limit      string        // that was exceeded, in words: "5 calls in flight"
 	RetryAfter time.Duration // when the call may be allowed
 }
 
@@ -28,7 +28,7 @@ func (e *Exceeded) Error() string { return "over your limit of " + e.Limit }
 type Quota struct {
 	mu       sync.Mutex
 	accounts map[string]*account // by the caller's ID
-	sweepAt  int                 // how many accounts make a sweep worth while
+	sweepAt  int                 // number of accounts at which idle ones are evicted
 }
 
 type account struct {
@@ -79,7 +79,7 @@ func (q *Quota) account(c caller.Caller) *account {
 	return a
 }
 
-// sweep forgets who is at rest, each time that the accounts have doubled.
+// sweep evicts idle accounts, each time that the number of accounts has doubled.
 func (q *Quota) sweep() {
 	if q.accounts == nil {
 		q.accounts = make(map[string]*account)

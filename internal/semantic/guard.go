@@ -5,11 +5,11 @@ import (
 	"unicode"
 )
 
-// Reason says why a question is not answered from an earlier one; "" means that it
-// is. Reasons are short and fixed, to count by.
+// Reason is why a question is not answered from an earlier one; "" means that it is.
+// Reasons are a small fixed set, so that they can be counted.
 type Reason string
 
-// What guards find that differs between two questions.
+// Differences between two questions that guards look for.
 const (
 	Numbers     Reason = "numbers" // also written as words
 	Dates       Reason = "dates"
@@ -20,8 +20,8 @@ const (
 	Comparison  Reason = "comparison" // also direction, and which of several
 	Asking      Reason = "asking"     // who, when, where, why
 	Language    Reason = "language"   // also the script
-	Length      Reason = "length"     // one says over twice as much, or both are too long to compare
-	Words       Reason = "words"      // much is the same, and a word is another; or there are none that say anything
+	Length      Reason = "length"     // one is more than twice as long, or both are too long to compare
+	Words       Reason = "words"      // most words are the same and one differs; or neither has content words
 	Order       Reason = "order"      // the same words in another order
 )
 
@@ -40,11 +40,10 @@ var guards = []struct {
 	{asking, Asking},
 }
 
-// Guard says what speaks against answering a question with the answer to one that
-// an embedding model finds similar, or "". Such models hardly see a digit, a "not"
-// or which of two words comes first, nor one word of many. Guard knows the words
-// of English, German and Chinese; in other languages more words count as content,
-// so it refuses more.
+// Guard returns a reason not to reuse an answer for a question that an embedding model
+// finds similar, or "". Such models hardly notice a digit, a "not", the order of two words,
+// or one word of many. Guard knows function words of English, German and Chinese; in other
+// languages all words count as content, so it rejects more.
 func Guard(asked, matched string) Reason {
 	if asked == matched {
 		return ""
@@ -65,10 +64,9 @@ func Guard(asked, matched string) Reason {
 	return compareWords(a, b)
 }
 
-// compareWords compares what is said, without the words that only hold it
-// together. Questions made from one template have most words in common, and it is
-// the others that matter. Where most words differ, the embedding model has seen
-// the same meaning in other words, and that is what it is good at.
+// compareWords compares content words. Questions made from one template have most words
+// in common, and the others decide. If most words differ, the embedding model has found a
+// paraphrase, and that is what it is good at.
 func compareWords(a, b []token) Reason {
 	says := func(t token) bool { return t.kind != function }
 	x, y := forms(a, says), forms(b, says)
@@ -90,7 +88,7 @@ func compareWords(a, b []token) Reason {
 	return ""
 }
 
-// few is how many words leave none to spare: each is what the question is about.
+// few is the number of content words up to which each of them decides.
 const few = 4
 
 // compareRoles compares who does something to whom, as in "can I call you". Where
@@ -139,8 +137,8 @@ func inOrder(x, y []string) int {
 	return row[len(y)]
 }
 
-// foreign says that a is in a language of which b, though it is long enough to
-// show it, has not a word. An answer in it would be of no use.
+// foreign reports whether a is in a language of which b, though long enough to show its
+// language, has not one word. Its answer would be of no use.
 func foreign(a, b []token) bool {
 	count := func(tokens []token, l language) (n int) {
 		for _, t := range tokens {

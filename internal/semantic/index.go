@@ -1,12 +1,11 @@
-// Package semantic finds an earlier question that means the same as a new one,
-// and says when the two only look alike.
+// Package semantic finds an earlier question that means the same as a new one, and
+// rejects those that only look alike.
 //
-// It promises that a match comes from the namespace asked in and is not older
-// than its answer may be; that what it keeps stays within the bounds given; and
-// that a look-up waits for nobody. Where it is in doubt whether two questions mean
-// the same, they do not: a miss costs a call of the model, a wrong hit costs trust.
-// It embeds nothing and keeps no answers: vectors, and the keys under which
-// answers are kept elsewhere, are given to it.
+// It promises that a match comes from the namespace of the look-up and has not expired,
+// that an index stays within its bounds, and that look-ups take no lock. In doubt two
+// questions do not mean the same: a miss costs a call of the model, a false hit costs
+// trust. The package neither embeds texts nor stores answers: callers give it vectors, and
+// the cache keys of answers.
 package semantic
 
 import (
@@ -23,40 +22,40 @@ import (
 // Options bound an index. Zero fields take the defaults named.
 type Options struct {
 	Entries int           // how many; 0 means as many as Bytes hold
-	Bytes   int64         // what they may take; 0 means 64 MiB, some 15,000 questions of 768 dimensions
-	TTL     time.Duration // how long after Entry.Stored an entry serves; 0 means for ever
+	Bytes   int64         // limit of their memory; 0 means 64 MiB, some 15,000 questions of 768 dimensions
+	TTL     time.Duration // age, from Entry.Stored, at which an entry expires; 0 means never
 }
 
 const defaultBytes = 64 << 20
 
-// Namespace says what two questions must have in common to share an answer,
-// beside their meaning. A match never comes from another namespace.
+// Namespace is what two questions must have in common, besides their meaning, to share
+// an answer. A match never comes from another namespace.
 type Namespace struct {
 	Tenant string // whose questions they are
-	Model  string // that answers
-	// Rest stands for all else that an answer, or a vector, depends on: a hash of
-	// the model's files, the embedding model and its files, the system prompt,
-	// earlier messages, options and format; not of the question.
+	Model  string // the model that answers
+	// Rest is a hash of everything else that an answer or a vector depends on: the
+	// model's files, the embedding model and its files, the system prompt, earlier
+	// messages, options and format, but not the question.
 	Rest string
 }
 
-// Entry is a question that has been answered. K is the type of keys of the cache
-// that keeps the answers.
+// Entry is a question that has been answered. K is the type of the keys under which the
+// answers are cached.
 type Entry[K comparable] struct {
-	Key      K                 // of the answer; an index holds one entry for each
-	Question string            // as it was asked
-	Answer   [sha256.Size]byte // hash of the answer, to tell one answer from another
+	Key      K                 // of the answer; an index has at most one entry per key
+	Question string            // its text
+	Answer   [sha256.Size]byte // hash of the answer; equal answers have equal hashes
 	Stored   time.Time         // when the answer was made; zero means now
 }
 
-// Match is an entry near a question.
+// Match is an entry whose question is similar.
 type Match[K comparable] struct {
 	Entry[K]
-	Similarity float64 // cosine of the angle between the two: 1 is the same direction
+	Similarity float64 // cosine similarity of the two vectors, at most 1
 }
 
-// Index holds questions by their vectors. Use New to make one; all methods may be
-// called from many goroutines.
+// Index holds questions by their vectors. New makes one. Its methods are safe for
+// concurrent use.
 type Index[K comparable] struct {
 	options Options
 
@@ -72,7 +71,7 @@ type Index[K comparable] struct {
 	entries, bytes atomic.Int64
 }
 
-// New makes an index that holds nothing yet.
+// New makes an empty index.
 func New[K comparable](o Options) (*Index[K], error) {
 	if o.Entries < 0 || o.Bytes < 0 || o.TTL < 0 {
 		return nil, fmt.Errorf("semantic: Entries, Bytes and TTL must not be negative, got %d, %d and %v", o.Entries, o.Bytes, o.TTL)
@@ -81,10 +80,10 @@ func New[K comparable](o Options) (*Index[K], error) {
 	return &Index[K]{options: o, byKey: make(map[K]*row[K]), oldest: list.New()}, nil
 }
 
-// Add puts an entry in place of the one with its key. What has expired makes
-// room, and after it the oldest. The vector may have any length but zero; it is
-// copied. It is refused where it has no direction, where its dimension is not
-// that of its namespace, and where the entry is larger than Options.Bytes.
+// Add adds an entry, or replaces the one with the same key. To make room it removes
+// expired entries first, and then the oldest. The vector is copied, and need not be
+// normalised. Add fails if the vector is zero, if its dimension is not that of its
+// namespace, or if the entry alone exceeds Options.Bytes.
 func (x *Index[K]) Add(ns Namespace, vector []float32, e Entry[K]) error {
 	unit, err := normalise(vector)
 	if err != nil {
@@ -122,9 +121,10 @@ func (x *Index[K]) Add(ns Namespace, vector []float32, e Entry[K]) error {
 	return nil
 }
 
-// Nearest are the k entries of a namespace that are most similar to a vector, the
-// best first and the newer first among equals; no more than 64. It may miss one
-// that is not similar at all. A vector without direction, or of another dimension, is near none.
+// Nearest returns the k entries of a namespace that are most similar to a vector, at most
+// 64: the most similar first, and of equals the newer first. The search is approximate and
+// may miss an entry that is not similar at all. A zero vector, or one of another
+// dimension, has no matches.
 func (x *Index[K]) Nearest(ns Namespace, vector []float32, k int) []Match[K] {
 	unit, err := normalise(vector)
 	s := x.space(ns)
@@ -155,7 +155,7 @@ func (x *Index[K]) Nearest(ns Namespace, vector []float32, k int) []Match[K] {
 	return matches
 }
 
-// Delete removes the entry with a key, and says whether there was one.
+// Delete removes the entry with a key, and reports whether there was one.
 func (x *Index[K]) Delete(key K) bool {
 	x.write.Lock()
 	defer x.write.Unlock()
@@ -167,8 +167,8 @@ func (x *Index[K]) Delete(key K) bool {
 	return true
 }
 
-// Clear removes all entries of the namespaces that match, and says how many they
-// were. match must not use the index.
+// Clear removes all entries of the namespaces for which match returns true, and returns
+// how many there were. match must not use the index.
 func (x *Index[K]) Clear(match func(Namespace) bool) int {
 	x.write.Lock()
 	defer x.write.Unlock()
@@ -182,13 +182,13 @@ func (x *Index[K]) Clear(match func(Namespace) bool) int {
 	return removed
 }
 
-// Size is how many entries there are and what they take, by the index's own
-// reckoning. Entries that have expired count until another is added.
+// Size is the number of entries and their estimated memory. Expired entries count until
+// another is added.
 func (x *Index[K]) Size() (entries int, bytes int64) {
 	return int(x.entries.Load()), x.bytes.Load()
 }
 
-// makeRoom removes the expired, and the oldest as far as needed to add a row.
+// makeRoom removes expired rows, and the oldest ones as far as needed to add a row.
 func (x *Index[K]) makeRoom(added *row[K]) {
 	need := added.size()
 	if x.space(added.namespace) == nil {
@@ -205,7 +205,7 @@ func (x *Index[K]) makeRoom(added *row[K]) {
 	}
 }
 
-// remove takes a row out, and its space with the last of its rows. write is held.
+// remove removes a row, and its space with the last of its rows. write is held.
 func (x *Index[K]) remove(r *row[K]) {
 	s := x.space(r.namespace)
 	s.remove(r)

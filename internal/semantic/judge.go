@@ -5,12 +5,12 @@ import (
 	"unicode"
 )
 
-// Why a question is not answered from an earlier one, beside what guards find.
+// Why a question is not answered from an earlier one, besides the reasons of guards.
 const (
-	None      Reason = "none"      // nothing is kept that it could be compared with
+	None      Reason = "none"      // there is no entry to compare it with
 	Far       Reason = "far"       // below the threshold
-	Ambiguous Reason = "ambiguous" // a question with another answer is as near
-	Gone      Reason = "gone"      // the answer of the match is kept no more; for callers to count
+	Ambiguous Reason = "ambiguous" // a question with another answer is about as similar
+	Gone      Reason = "gone"      // the answer of the match is no longer cached; for callers to count
 
 	Tools    Reason = "tools"
 	Images   Reason = "images"
@@ -20,32 +20,32 @@ const (
 )
 
 const (
-	// DefaultThreshold is the similarity below which questions are not the same,
-	// for an embedding model of which nothing is known.
+	// DefaultThreshold is the lowest similarity of questions that share an answer, for an
+	// embedding model without a threshold of its own.
 	DefaultThreshold = 0.95
-	// DefaultMargin is how much nearer a match must be than the nearest with
+	// DefaultMargin is how much more similar a match must be than the best one with
 	// another answer.
 	DefaultMargin = 0.005
-	// Considered is how many matches to give to Judge: enough that those which a
-	// guard refuses do not hide the right one.
+	// Considered is how many matches to give to Judge: enough that matches which a guard
+	// rejects do not crowd out the right one.
 	Considered = 8
 )
 
 // Rules say when a match is good enough. The zero Rules are the defaults.
 type Rules struct {
-	Threshold float64 // least similarity; 0 means DefaultThreshold
-	Margin    float64 // least lead; 0 means DefaultMargin, less means none
+	Threshold float64 // lowest similarity; 0 means DefaultThreshold
+	Margin    float64 // smallest lead over a match with another answer; 0 means DefaultMargin, negative means none
 }
 
-// Verdict is what has become of a look-up.
+// Verdict is the outcome of a look-up.
 type Verdict[K comparable] struct {
 	Match   Match[K] // the best there was, if any
-	Refused Reason   // why it is not to be served; "" if it is
+	Refused Reason   // why it must not be served; "" if it may be
 }
 
-// Judge picks the match that answers a question, from those that Nearest found.
-// It is the nearest that no guard refuses. If none is left, the verdict is about
-// the nearest of all.
+// Judge picks the match that answers a question, from those that Nearest returned: the
+// most similar one that no guard rejects. If all are rejected, the verdict is about the
+// most similar one.
 func Judge[K comparable](question string, matches []Match[K], rules Rules) Verdict[K] {
 	rules = rules.withDefaults()
 	if len(matches) == 0 {
