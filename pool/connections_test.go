@@ -17,17 +17,18 @@ import (
 )
 
 func TestConnectionsAreAsManyAsSlotsAndChecksAndCallsThatLeft(t *testing.T) {
-	const slots, callers, calls = 8, 500, 640
+	const slots, callers, calls = 8, 100, 240
+	const conns = slots + 1 // as the transport is bounded to: one may be on its way back
 	for name, c := range map[string]struct {
 		leave   int  // so many calls leave while they are answered, each at the cost of a connection
 		check   bool // the host is checked once a second
 		most    int  // connections that are kept
 		closing int  // of those who left, at the same time
 	}{
-		"all are answered":       {most: slots},
-		"some leave":             {most: slots, leave: 40, closing: slots},
-		"the host is checked":    {most: slots + 1, check: true},
-		"both, at the same time": {most: slots + 1, check: true, leave: 40, closing: slots},
+		"all are answered":       {most: conns},
+		"some leave":             {most: conns, leave: 20, closing: slots},
+		"the host is checked":    {most: conns + 1, check: true},
+		"both, at the same time": {most: conns + 1, check: true, leave: 20, closing: slots},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			fake := backendtest.New("gpu").Answer("1 2").TokenTime(500 * time.Millisecond)

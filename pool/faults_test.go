@@ -16,16 +16,16 @@ import (
 )
 
 // oneInTen spoils a tenth of the calls at random.
-func oneInTen(f backendtest.Fault) func(backendtest.Call) backendtest.Fault {
+func oneInTen(f fault) func(time.Time) *fault {
 	var mu sync.Mutex
 	random := rand.New(rand.NewPCG(9, 9))
-	return func(backendtest.Call) backendtest.Fault {
+	return func(time.Time) *fault {
 		mu.Lock()
 		defer mu.Unlock()
 		if random.IntN(10) > 0 {
 			return nil
 		}
-		return f
+		return &f
 	}
 }
 
@@ -58,30 +58,50 @@ func TestOneCallInTenThatFailsIsHardlyNoticed(t *testing.T) {
 		callers, calls = 8, 5000
 		clean          = calls / callers * time.Second // when none fails
 	)
-	run := func(hosts int, f backendtest.Fault) (failed int64, took time.Duration) {
+	run := func(hosts int, mode deadlineMode, f fault) (failed int, took time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
-			var backends []backend.Backend
+			var ms []*machine
 			for _, name := range []string{"a", "b"}[:hosts] {
-				fake := backendtest.New(name).Answer("1 2").TokenTime(500 * time.Millisecond)
-				if name == "a" {
-					fake.FailWhen(oneInTen(f))
-				}
-				backends = append(backends, fake.Open(t))
+				ms = append(ms, &machine{name: name, parallel: callers, perToken: 500 * time.Millisecond})
 			}
-			failed, took = work(t, newPool(t, pool.Options{Hosts: backends, Slots: callers}), callers, calls)
+			ms[0].fails = oneInTen(f)
+			_, backends := machines(ms...)
+			p := newPool(t, pool.Options{Hosts: backends, Slots: callers})
+			var next, lost atomic.Int64
+			var all sync.WaitGroup
+			began := time.Now()
+			for range callers {
+				all.Go(func() {
+					for next.Add(1) <= calls {
+						err := mode.with(t, p, route.Need{Model: "m:latest"}, time.Hour, func(ctx context.Context, l *pool.Lease) error {
+							return generate(ctx, l.Host, "m:latest", 2)
+						})
+						if err != nil {
+							lost.Add(1)
+						}
+					}
+				})
+			}
+			all.Wait()
+			failed, took = int(lost.Load()), time.Since(began)
 		})
 		return failed, took
 	}
-	for hosts, most := range map[int]int64{1: calls/1000 - 1, 2: 0} {
-		for name, f := range map[string]backendtest.Fault{"503": backendtest.Busy, "cut": backendtest.Cut(1)} {
-			failed, took := run(hosts, f)
-			ratio := clean.Seconds() / took.Seconds()
-			t.Logf("%d hosts, one call in ten %s on one: %d of %d calls failed, throughput %.3f of the clean run", hosts, name, failed, calls, ratio)
-			if failed > most {
-				t.Errorf("%d hosts, %s: %d calls failed, want at most %d", hosts, name, failed, most)
-			}
-			if ratio < 0.85 {
-				t.Errorf("%d hosts, %s: throughput is %.3f of the clean run", hosts, name, ratio)
+	for hosts, most := range map[int]int{1: calls/1000 - 1, 2: 0} {
+		for name, f := range map[string]fault{
+			"503": {class: backend.Overload},
+			"cut": {pieces: true, after: 500 * time.Millisecond, class: backend.Server},
+		} {
+			for _, mode := range deadlineModes {
+				failed, took := run(hosts, mode, f)
+				ratio := clean.Seconds() / took.Seconds()
+				t.Logf("%d hosts, %s, one call in ten %s on one: %d of %d calls failed, throughput %.3f of the clean run", hosts, mode, name, failed, calls, ratio)
+				if failed > most {
+					t.Errorf("%d hosts, %s, %s: %d calls failed, want at most %d", hosts, mode, name, failed, most)
+				}
+				if ratio < 0.85 {
+					t.Errorf("%d hosts, %s, %s: throughput is %.3f of the clean run", hosts, mode, name, ratio)
+				}
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/breaker"
 	"ollama-mcp/internal/limiter"
+	"ollama-mcp/internal/lru"
 	"ollama-mcp/internal/route"
 )
 
@@ -47,7 +48,7 @@ type host struct {
 	latency   route.EWMA // for the policies
 	took      pace       // by answered calls, less the time for loading
 	full      pace       // from one answered call to the next while all slots are taken
-	models    byModel[hostModel]
+	models    lru.Map[string, *hostModel]
 	lastModel string // of the last call
 	turn      int    // of its last call
 	weight    float64
@@ -80,7 +81,7 @@ func newHost(b backend.Backend, s Slots) (*host, error) {
 	}
 	h := &host{
 		name: b.Name(), backend: b, most: s.Given, weight: cmp.Or(s.Weight, 1),
-		breaker: breaker.New(breaker.Options{}), models: newHostModels(), memory: make(memory),
+		breaker: breaker.New(breaker.Options{}), memory: make(memory),
 		noRoom: make(map[modelKey]refusal), drained: make(chan struct{}),
 	}
 	if s.Given == 0 {
@@ -102,7 +103,7 @@ func newLimit(most int) *limiter.Limiter {
 // learnSlots forgets what is known of how many calls pay, if that is learned.
 func (h *host) learnSlots() {
 	if h.learned {
-		for _, own := range h.models.byName {
+		for _, own := range h.models.All() {
 			own.limit = newLimit(h.most)
 		}
 	}
@@ -117,7 +118,7 @@ func (h *host) hasSlot(model string, now time.Time) bool {
 	if _, loaded := h.memory[model]; !loaded && len(h.memory) > 0 && len(h.lent) >= h.slots(now) {
 		return false // it would drive out one that is in full use, or slow it down
 	}
-	own := h.models.get(model)
+	own := known(&h.models, model)
 	if own == nil || own.lent < own.slots(now) {
 		return true
 	}
@@ -130,7 +131,7 @@ func (h *host) slotsOf(model string, now time.Time) int {
 	if !h.learned {
 		return h.most
 	}
-	if own := h.models.get(model); own != nil {
+	if own := known(&h.models, model); own != nil {
 		return own.slots(now)
 	}
 	return min(firstSlots, h.most)
@@ -141,7 +142,7 @@ func (h *host) lentOf(model string) int {
 	if !h.learned {
 		return len(h.lent)
 	}
-	if own := h.models.get(model); own != nil {
+	if own := known(&h.models, model); own != nil {
 		return own.lent
 	}
 	return 0

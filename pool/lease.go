@@ -99,10 +99,10 @@ func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backe
 	sent.Options = m.options(req.Options)
 	got, err := m.Backend.Embed(ctx, &sent)
 	if err != nil {
-		m.pool.saw(m.lease, sight{crashed: errors.Is(err, backend.Crashed)})
+		m.pool.answerFailed(m.lease, errors.Is(err, backend.Crashed))
 	} else {
 		texts := max(1, len(got.Embeddings))
-		m.pool.saw(m.lease, sight{
+		m.pool.answerEnded(m.lease, sight{
 			answered: true, pieces: true, vectors: true, load: got.LoadDuration,
 			firstToken: max(0, time.Since(began)-got.LoadDuration) / time.Duration(texts),
 		})
@@ -133,7 +133,7 @@ func (m *measured) first(onPiece func(backend.Piece)) func(backend.Piece) {
 	return func(piece backend.Piece) {
 		if !come {
 			come = true
-			m.pool.saw(m.lease, sight{pieces: true})
+			m.pool.answerBegan(m.lease)
 			if l := m.lease; l.onFirst != nil {
 				l.onFirst(route.First{Host: m.Name(), Attempt: l.Attempt, Hedge: l.Hedge, After: time.Since(l.began)})
 			}
@@ -146,7 +146,7 @@ func (m *measured) first(onPiece func(backend.Piece)) func(backend.Piece) {
 
 func (m *measured) answered(a *backend.Answer, err error) {
 	if a == nil {
-		m.pool.saw(m.lease, sight{crashed: errors.Is(err, backend.Crashed)})
+		m.pool.answerFailed(m.lease, errors.Is(err, backend.Crashed))
 		return
 	}
 	s := sight{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens}
@@ -156,5 +156,5 @@ func (m *measured) answered(a *backend.Answer, err error) {
 	if a.Tokens > 0 {
 		s.perToken = a.Eval / time.Duration(a.Tokens)
 	}
-	m.pool.saw(m.lease, s)
+	m.pool.answerEnded(m.lease, s)
 }

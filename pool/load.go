@@ -106,7 +106,7 @@ const (
 )
 
 func (h *host) fateOf(model string) fate {
-	if own := h.models.get(model); own != nil {
+	if own := known(&h.models, model); own != nil {
 		return own.fate
 	}
 	return unknown
@@ -167,31 +167,66 @@ func (p *Pool) asks(l *Lease, end context.CancelCauseFunc) {
 	}
 }
 
-// saw takes in what was seen of a call, while it is on or later.
-func (p *Pool) saw(l *Lease, s sight) {
+// answerBegan takes in that the first piece of an answer has come.
+func (p *Pool) answerBegan(l *Lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h, k := l.host, l.key()
-	began := s.pieces && !l.seen.pieces
-	if l.loading && (began || l.over) || began && l.ticket.Key.afterCrash {
-		defer p.match() // others have waited for that
+	if p.begun(l) {
+		p.match()
 	}
-	if began && k.model != "" && !p.opts.InMemory && (l.loading || !h.memory.holds(k)) {
+}
+
+// begun notes that something of an answer has come, so that the model is in memory. It
+// reports whether other calls may have waited for that.
+func (p *Pool) begun(l *Lease) (awaited bool) {
+	if l.seen.pieces {
+		return false
+	}
+	l.seen.pieces = true
+	awaited = l.loading || l.ticket.Key.afterCrash
+	h, k := l.host, l.key()
+	if k.model != "" && !p.opts.InMemory && (l.loading || !h.memory.holds(k)) {
 		h.isLoaded(l, time.Since(l.began) >= loadedAtOnce)
 	}
-	if l.over { // well or badly: the model is what was asked for
-		l.loadsNoMore()
+	return awaited
+}
+
+// answerEnded takes in what an answer has shown, be it whole or cut off.
+func (p *Pool) answerEnded(l *Lease, s sight) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	awaited := p.begun(l)
+	awaited = l.loadOutlivedLease() || awaited
+	if s.answered || s.load > 0 {
+		l.seen = s
+		if l.key().model != "" {
+			l.learnFate(s.load >= loadedAtOnce)
+		}
 	}
-	if !s.answered && s.load == 0 {
-		l.seen.crashed = s.crashed && !l.seen.pieces
-		l.seen.pieces = l.seen.pieces || s.pieces
-		return
+	if awaited {
+		p.match()
 	}
-	l.seen = s
-	if k.model == "" {
-		return
+}
+
+// answerFailed takes in that a host has failed before its answer was complete, perhaps
+// because the model crashed.
+func (p *Pool) answerFailed(l *Lease, crashed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.seen.crashed = crashed && !l.seen.pieces
+	if l.loadOutlivedLease() {
+		p.match()
 	}
-	l.learnFate(s.load >= loadedAtOnce)
+}
+
+// loadOutlivedLease ends a load that went on after the end of its lease, well or badly, and
+// reports whether there was one.
+func (l *Lease) loadOutlivedLease() bool {
+	if !l.over || !l.loading {
+		return false
+	}
+	l.loadsNoMore()
+	return true
 }
 
 // learnFate takes in that a call was answered, by a model that had to be loaded for it

@@ -37,9 +37,10 @@ type machine struct {
 
 // fault is how a call fails.
 type fault struct {
-	after time.Duration
-	class backend.Class
-	hangs bool // until its caller leaves
+	pieces bool // something of the answer comes before
+	after  time.Duration
+	class  backend.Class
+	hangs  bool // until its caller leaves
 }
 
 func newMachine(m *machine) *machine {
@@ -56,6 +57,9 @@ func (m *machine) Generate(ctx context.Context, req *backend.GenerateRequest, on
 	defer m.leave()
 	if m.fails != nil {
 		if f := m.fails(began); f != nil {
+			if f.pieces {
+				onPiece(backend.Piece{Text: "x"})
+			}
 			return nil, m.fail(ctx, f)
 		}
 	}

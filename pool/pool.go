@@ -24,6 +24,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fairqueue"
+	"ollama-mcp/internal/lru"
 	"ollama-mcp/internal/retry"
 	"ollama-mcp/internal/route"
 )
@@ -122,7 +123,7 @@ type Pool struct {
 	queue   *fairqueue.Queue[groupKey, *Lease]
 	turn    int     // counts the calls that were given a slot
 	clock   float64 // the turn of the last of them; see host.turns
-	models  byModel[modelTimes]
+	models  lru.Map[string, *modelTimes]
 	pace    pace // of all calls
 	budget  *retry.Budget
 	random  *rand.Rand
@@ -142,7 +143,7 @@ func New(o Options) (*Pool, error) {
 	}
 	o = o.withDefaults()
 	p := &Pool{
-		opts: o, pinned: o.Runner, queue: fairqueue.New[groupKey, *Lease](o.MaxPassedOver), models: newModelTimes(),
+		opts: o, pinned: o.Runner, queue: fairqueue.New[groupKey, *Lease](o.MaxPassedOver),
 		// A fifth of the calls, and one a second. Envoy's is a fifth and three at a time,
 		// Finagle's a fifth and ten a second. With three in ten seconds, chance alone spends
 		// it where one call in ten of eight callers fails.

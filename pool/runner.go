@@ -117,7 +117,7 @@ func (p *Pool) loadedContext(need route.Need) (least int) {
 // isEnough reports whether a context has the room that a call wants. One that leaves it
 // open wants no less than the host gives it of itself.
 func (h *host) isEnough(loaded int, model string, wanted int) bool {
-	if own := h.models.get(model); wanted == 0 && own != nil {
+	if own := known(&h.models, model); wanted == 0 && own != nil {
 		wanted = own.context
 	}
 	return wanted > 0 && loaded >= wanted

@@ -91,7 +91,7 @@ func TestTenfoldOverloadLeavesGoodputAndMemoryAsTheyWere(t *testing.T) {
 	run := func(naively bool, perSecond float64) (goodput float64, refusal time.Duration, heap uint64) {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLender(t, naively, pool.Options{Slots: 2, PerCaller: 256}, good("a"), good("b"), good("c"), good("d"))
-			calls := poisson(int(600*perSecond), perSecond, 100, 3) // ten minutes of them
+			calls := poisson(int(200*perSecond), perSecond, 100, 3)
 			for i := range calls {
 				calls[i].patience = 30 * time.Second
 			}
@@ -216,7 +216,7 @@ func TestCallerWhoAsksAHundredTimesAsOftenGetsNoMore(t *testing.T) {
 	const callers = 8
 	var calls []arrival
 	random := rand.New(rand.NewPCG(5, 5))
-	for _, a := range poisson(60000, 107, 100, 5) { // 100 from the first to each from the others
+	for _, a := range poisson(15000, 107, 100, 5) { // 100 from the first to each from the others
 		a.need.Caller = string(rune('a' + max(0, random.IntN(100+callers-1)-99)))
 		a.patience = time.Minute
 		calls = append(calls, a)

@@ -134,6 +134,9 @@ func quantile(endings []ending, q float64) time.Duration {
 	for i, e := range endings {
 		took[i] = e.took
 	}
+	if len(took) == 0 {
+		return 0
+	}
 	slices.Sort(took)
 	return took[min(len(took)-1, int(q*float64(len(took))))]
 }

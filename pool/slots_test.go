@@ -73,7 +73,7 @@ func TestHostIsKeptBusyThoughSlotsAreHeldBesideItsWork(t *testing.T) {
 			_, backends := machines(&machine{name: "gpu", parallel: 2, perToken: time.Millisecond})
 			p := newPool(t, pool.Options{Hosts: []backend.Backend{distant{backends[0], c.onTheWay}}})
 			served := shortAnswers(t, p, c.afterwards)
-			busy := float64(served) / 120 / 100
+			busy := float64(served) / 60 / 100
 			t.Logf("%s: the host is %.0f %% busy, with %d slots", name, 100*busy, p.Stats().Hosts[0].Slots)
 			if busy < 0.82 { // three quarters if only its own work is looked at
 				t.Errorf("%s: the host is %.0f %% busy while 60 callers wait", name, 100*busy)
@@ -82,11 +82,11 @@ func TestHostIsKeptBusyThoughSlotsAreHeldBesideItsWork(t *testing.T) {
 	}
 }
 
-// shortAnswers has 60 callers ask for four minutes, each keeping its slot for a while after
-// an answer, and returns how many calls were served in the latter two.
+// shortAnswers has 60 callers ask for two minutes, each keeping its slot for a while after
+// an answer, and returns how many calls were served in the second.
 func shortAnswers(t *testing.T, p *pool.Pool, afterwards time.Duration) (served int64) {
-	learned := time.Now().Add(2 * time.Minute)
-	end := learned.Add(2 * time.Minute)
+	learned := time.Now().Add(time.Minute)
+	end := learned.Add(time.Minute)
 	var late atomic.Int64
 	var all sync.WaitGroup
 	for i := range 60 {

@@ -101,7 +101,7 @@ type ModelSlots struct {
 }
 
 func (h *host) modelSlots(now time.Time) (all []ModelSlots) {
-	for name, own := range h.models.byName {
+	for name, own := range h.models.All() {
 		if _, loaded := h.memory[name]; loaded || own.lent > 0 {
 			all = append(all, ModelSlots{Model: name, Busy: own.lent, Slots: own.slots(now), Reason: own.limit.Reason()})
 		}
@@ -157,7 +157,7 @@ func (h *host) stats(now time.Time) HostStats {
 	if h.learned {
 		s.Fewest, s.Models = 1, h.modelSlots(now)
 		s.Reason = newLimit(h.most).Reason()
-		if own := h.models.get(h.lastModel); own != nil {
+		if own := known(&h.models, h.lastModel); own != nil {
 			s.Reason = own.limit.Reason()
 		}
 	}

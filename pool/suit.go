@@ -99,7 +99,7 @@ func (f *freeSlot) Defers(k groupKey, since time.Time) bool {
 	if f.pool.opts.Policy.Strict {
 		return f.wouldLose(k.model, f.pool.loadOf) && f.isHeldElsewhere(k)
 	}
-	common := f.pool.models.get(k.model.model)
+	common := known(&f.pool.models, k.model.model)
 	if common == nil || common.held.samples == 0 || len(f.pool.hosts) == 1 {
 		return false
 	}
@@ -157,7 +157,7 @@ func (f *freeSlot) wouldLose(k modelKey, kept func(model string) time.Duration) 
 		return false
 	}
 	for model := range f.host.memory {
-		own := f.host.models.get(model)
+		own := known(&f.host.models, model)
 		if own != nil && f.now.Sub(own.tried) < kept(model) && (model == k.model || own.fate == leaves) {
 			return true
 		}
@@ -178,7 +178,7 @@ func (f *freeSlot) IsComing(k groupKey) bool {
 
 // loadOf is how long a load of a model takes; 0 if it is not known.
 func (p *Pool) loadOf(model string) time.Duration {
-	if b := p.models.get(model); b != nil {
+	if b := known(&p.models, model); b != nil {
 		return b.load.mean
 	}
 	return 0
@@ -192,7 +192,7 @@ func (h *host) cost(k modelKey, common *modelTimes, now time.Time) time.Duration
 // held is how long a call should hold a slot of a host, without loading. What is not known
 // of it is taken from the others, so one that was slow is tried again after a while.
 func (h *host) held(k modelKey, common *modelTimes, now time.Time) time.Duration {
-	if own := h.models.get(k.model); own != nil && own.held.samples > 0 && now.Sub(own.tried) < knownFor {
+	if own := known(&h.models, k.model); own != nil && own.held.samples > 0 && now.Sub(own.tried) < knownFor {
 		return own.held.mean
 	}
 	return common.held.mean
@@ -211,7 +211,7 @@ func (h *host) load(k modelKey, common *modelTimes, now time.Time) time.Duration
 
 // expected is how long a call is expected to hold a slot; 0 if nothing is known.
 func (p *Pool) expected(k modelKey) time.Duration {
-	if b := p.models.get(k.model); b != nil && b.held.samples > 0 {
+	if b := known(&p.models, k.model); b != nil && b.held.samples > 0 {
 		return b.held.mean
 	}
 	return p.pace.mean

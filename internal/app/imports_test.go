@@ -27,7 +27,7 @@ var packages = map[string][]string{
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru"},
 	"internal/observe":             {"internal/inference"},
 	"internal/lru":                 {},
-	"pool":                         {"internal/route", "internal/breaker", "internal/fairqueue", "internal/limiter", "internal/retry", "internal/backend", "internal/fault"},
+	"pool":                         {"internal/route", "internal/breaker", "internal/fairqueue", "internal/limiter", "internal/lru", "internal/retry", "internal/backend", "internal/fault"},
 	"cache":                        {"internal/jsonrpc"},
 	"internal/auth":                {"internal/caller"},
 	"internal/caller":              {},
