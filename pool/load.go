@@ -57,28 +57,30 @@ func (h *host) loader(model string) *Lease {
 // loads a model. It would wait inside if that is the call's own, or if its own has to
 // be loaded too: Ollama loads one after the other. And if the two have no room beside
 // each other, Ollama does not begin to load while there are calls for the other. Where it
-// is not known yet whether they have, those go on for no longer than longest.
-func (h *host) mustWait(k modelKey, now time.Time, longest time.Duration) bool {
+// is not known yet whether they have, those go on for no longer than MaxPassedOver, and only
+// if no other host has their model.
+func (f *freeSlot) mustWait(key groupKey) bool {
+	h, k := f.host, key.model
 	if len(h.loading) == 0 {
 		return false
 	}
 	if h.loader(k.model) != nil || !h.memory.holds(k) {
 		return true
 	}
-	switch age := now.Sub(h.loading[0].began); h.fateOf(k.model) {
+	switch age := f.now.Sub(h.loading[0].began); h.fateOf(k.model) {
 	case leaves:
 		return true
 	case stays:
 		return age >= stall // it may wait for room all the same
 	default:
-		return age >= longest
+		return age >= f.pool.opts.MaxPassedOver || f.isHeldElsewhere(key)
 	}
 }
 
 // isInUse reports whether the host would have to load the call's model, and cannot before
 // the calls have ended for another that has no room beside it. More of those may come
 // soon, and would be served without loading. Where it is not known yet whether the two have
-// room beside each other, that is only tried for a model that no other host has in memory.
+// room beside each other, that is only tried for a model that no other host has or loads.
 func (f *freeSlot) isInUse(k groupKey) bool {
 	if k.model.model == "" || f.host.memory.holds(k.model) {
 		return false
@@ -89,10 +91,16 @@ func (f *freeSlot) isInUse(k groupKey) bool {
 	})
 }
 
-// isHeldElsewhere reports whether another host that is well has the model in memory.
+// isHeldElsewhere reports whether another host that is well has the model in memory, or
+// should soon have it.
 func (f *freeSlot) isHeldElsewhere(k groupKey) bool {
 	return slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
-		return h != f.host && h.memory.holds(k.model) && h.could(k, f.now) && h.conditionFor(k, f.now) == well
+		if h == f.host || !h.could(k, f.now) || h.conditionFor(k, f.now) != well {
+			return false
+		}
+		l := h.loader(k.model.model)
+		isComing := l != nil && l.key() == k.model && f.now.Sub(l.began) < max(f.pool.loadOf(k.model.model), f.pool.opts.MaxPassedOver)
+		return h.memory.holds(k.model) || isComing
 	})
 }
 

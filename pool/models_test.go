@@ -47,11 +47,12 @@ func sharedHosts(t *testing.T, hosts, slots, parallel, callers int, seed uint64)
 func TestLearnedSlotsCostHardlyMoreLoadsAndTimeThanTheRightOnes(t *testing.T) {
 	for _, parallel := range []int{1, 4} { // calls that a host works on at once
 		var given, learned time.Duration
-		var givenLoads, learnedLoads int
+		var givenLoads, learnedLoads, all int
 		for _, hosts := range []int{2, 4} {
 			for _, callers := range []int{8, 16} {
-				for seed := range uint64(2) {
+				for seed := range uint64(4) {
 					took, loads := sharedHosts(t, hosts, parallel, parallel, callers, seed)
+					all += hosts
 					given, givenLoads = given+took, givenLoads+loads
 					took, loads = sharedHosts(t, hosts, 0, parallel, callers, seed)
 					learned, learnedLoads = learned+took, learnedLoads+loads
@@ -60,8 +61,9 @@ func TestLearnedSlotsCostHardlyMoreLoadsAndTimeThanTheRightOnes(t *testing.T) {
 		}
 		t.Logf("%d at once: with given slots %.0f s and %d loads, with learned ones %.0f s and %d loads",
 			parallel, given.Seconds(), givenLoads, learned.Seconds(), learnedLoads)
-		if float64(learned) > 1.1*float64(given) || float64(learnedLoads) > 1.5*float64(givenLoads) {
-			t.Errorf("%d at once: %v with learned slots and %v with given ones, %d and %d loads", parallel, learned, given, learnedLoads, givenLoads)
+		// One load for each host is the least. The time includes that for learning.
+		if float64(learned) > 1.3*float64(given) || float64(learnedLoads) > 1.75*float64(all) {
+			t.Errorf("%d at once: %v with learned slots and %v with given ones, %d and %d loads on %d hosts", parallel, learned, given, learnedLoads, givenLoads, all)
 		}
 	}
 }

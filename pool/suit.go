@@ -75,7 +75,7 @@ func (f *freeSlot) Fit(k groupKey) fairqueue.Fit {
 		return fairqueue.Never
 	case k.model.model == "" || f.pool.opts.InMemory:
 		return fairqueue.Warm
-	case f.host.mustWait(k.model, f.now, f.pool.opts.MaxPassedOver):
+	case f.mustWait(k):
 		return fairqueue.Never
 	case f.host.memory.holds(k.model):
 		return fairqueue.Warm
@@ -156,9 +156,10 @@ func (f *freeSlot) wouldLose(k modelKey, kept func(model string) time.Duration) 
 	if f.host.memory.holds(k) {
 		return false
 	}
+	elsewhere := f.isHeldElsewhere(groupKey{model: k})
 	for model := range f.host.memory {
 		own := known(&f.host.models, model)
-		if own != nil && f.now.Sub(own.tried) < kept(model) && (model == k.model || own.fate == leaves) {
+		if own != nil && f.now.Sub(own.tried) < kept(model) && (model == k.model || own.fate == leaves || own.fate == unknown && elsewhere) {
 			return true
 		}
 	}
