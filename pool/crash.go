@@ -20,17 +20,17 @@ func (p *Pool) crashed(l *Lease, err error, now time.Time) {
 	own.crashed, own.answered = now, time.Time{} // or it would be taken for one that another has driven out
 	delete(l.host.memory, model)
 	time.AfterFunc(loadedAtOnce, func() {
-		casualties := p.casualties(l.host, model, now)
-		p.opts.Log.Warn("model crashed", "host", l.host.name, "model", model, "others", len(casualties), "error", err)
-		for _, end := range casualties {
+		hung := p.hungCalls(l.host, model, now)
+		p.opts.Log.Warn("model crashed", "host", l.host.name, "model", model, "others", len(hung), "error", err)
+		for _, end := range hung {
 			end(err)
 		}
 	})
 }
 
-// casualties end the requests that hang after a crash. Whatever their options, a host
-// has one process for a model.
-func (p *Pool) casualties(h *host, model string, crashed time.Time) (ends []context.CancelCauseFunc) {
+// hungCalls returns functions that end the requests which hang after a crash. A host has one
+// process for a model, whatever the options of its calls.
+func (p *Pool) hungCalls(h *host, model string, crashed time.Time) (ends []context.CancelCauseFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, l := range h.lent {
@@ -41,17 +41,17 @@ func (p *Pool) casualties(h *host, model string, crashed time.Time) (ends []cont
 	return ends
 }
 
-// crashLasts is how long after a crash the last of the calls that it ends should have
+// crashWindow is how long after a crash the last of the calls that it ends should have
 // failed.
-const crashLasts = 2 * time.Second
+const crashWindow = 2 * time.Second
 
-// isCasualty reports whether a lease that failed did so because of a crash that another
+// isPartOfCrash reports whether a lease that failed did so because of a crash that another
 // has told of.
-func (l *Lease) isCasualty(err error, now time.Time) bool {
+func (l *Lease) isPartOfCrash(err error, now time.Time) bool {
 	switch backend.ClassOf(err) {
 	case backend.Server, backend.Crashed:
 		own := l.own
-		return l.began.Before(own.crashed) && now.Sub(own.crashed) < crashLasts
+		return l.began.Before(own.crashed) && now.Sub(own.crashed) < crashWindow
 	}
 	return false
 }

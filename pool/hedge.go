@@ -59,7 +59,7 @@ func (p *Pool) tryBoth(ctx context.Context, need route.Need, first *Lease, use f
 // run asks a host, if one is to be spared.
 func (s *hedge) run(ctx context.Context, cancel context.CancelCauseFunc, use func(context.Context, *Lease) error) {
 	defer close(s.ended)
-	if s.lease = s.pool.spare(ctx, s.first); s.lease == nil {
+	if s.lease = s.pool.grantHedge(ctx, s.first); s.lease == nil {
 		return
 	}
 	s.err = errPanicked // unless use returns
@@ -96,10 +96,10 @@ func (p *Pool) countHedgeWon() {
 	p.totals.HedgesWon++
 }
 
-// spare lends a host for a hedge: one that is well, holds the model, and has a free slot.
+// grantHedge lends a host for a hedge: one that is well, holds the model, and has a free slot.
 // It lends none if the first has begun to answer or has ended, while others wait, or if
 // the budget for retries is spent: hedges, too, are load that nobody asked for.
-func (p *Pool) spare(ctx context.Context, first *Lease) *Lease {
+func (p *Pool) grantHedge(ctx context.Context, first *Lease) *Lease {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()

@@ -44,7 +44,7 @@ func (p *Pool) Know(name string, f Facts) {
 	}
 	h.breaker.Heal(now)
 	h.learnFacts(f)
-	p.turnAway()
+	p.refuseUnservable()
 	p.match()
 }
 

@@ -25,9 +25,9 @@ const (
 	typicalTokens = 100
 )
 
-// judge sorts how a lease ended by what it says about the host.
+// judge returns what the end of a lease says about its host.
 func (l *Lease) judge(ctx context.Context, err error, now time.Time) breaker.Outcome {
-	if l.isCasualty(err, now) {
+	if l.isPartOfCrash(err, now) {
 		return breaker.Undecided // however many it takes along, a crash counts once
 	}
 	switch backend.ClassOf(err) {
@@ -63,9 +63,9 @@ func (l *Lease) isLate(ctx context.Context, now time.Time) bool {
 	return timedOut(ctx) && took >= wedged
 }
 
-// giveBack ends a lease: what was seen of the host is noted, and the slot freed.
+// giveBack ends a lease: it records what the attempt showed of the host, and frees the slot.
 func (p *Pool) giveBack(ctx context.Context, l *Lease, err error) {
-	before, after := p.settleUp(ctx, l, err)
+	before, after := p.record(ctx, l, err)
 	switch {
 	case before == breaker.Closed && after == breaker.Open:
 		p.opts.Log.Warn("host ejected", "host", l.measured.Name(), "error", err)
@@ -74,8 +74,9 @@ func (p *Pool) giveBack(ctx context.Context, l *Lease, err error) {
 	}
 }
 
-// settleUp does so, and returns the states of the host's breaker.
-func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after breaker.State) {
+// record does so under the lock, and returns the state of the host's circuit breaker before
+// and after.
+func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after breaker.State) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, h := time.Now(), l.host
@@ -98,7 +99,7 @@ func (p *Pool) settleUp(ctx context.Context, l *Lease, err error) (before, after
 	}
 	if errors.Is(err, backend.NoRoom) {
 		h.refuse(l.key(), err, now)
-		p.turnAway()
+		p.refuseUnservable()
 	}
 	p.learnLimit(l, errors.Is(err, backend.Overload), now)
 	p.release(l)

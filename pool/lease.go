@@ -46,7 +46,7 @@ type Lease struct {
 	over    bool // the slot was given back
 	cold    bool // the model was not known to be in memory
 	loading bool // the host loads it for this call, as far as is known
-	seen    sight
+	seen    observation
 	end     context.CancelCauseFunc // of the request that the host is at work on, or was; nil before the first
 
 	measured measured
@@ -54,8 +54,8 @@ type Lease struct {
 
 func (l *Lease) key() modelKey { return l.ticket.Key.model }
 
-// sight is what was seen of the calls of a lease.
-type sight struct {
+// observation is what was seen of the calls of a lease.
+type observation struct {
 	answered   bool // with a whole answer
 	pieces     bool // something has come, whole or not
 	crashed    bool // the host has told that the model died before anything came
@@ -102,7 +102,7 @@ func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backe
 		m.pool.answerFailed(m.lease, errors.Is(err, backend.Crashed))
 	} else {
 		texts := max(1, len(got.Embeddings))
-		m.pool.answerEnded(m.lease, sight{
+		m.pool.answerEnded(m.lease, observation{
 			answered: true, pieces: true, vectors: true, load: got.LoadDuration,
 			firstToken: max(0, time.Since(began)-got.LoadDuration) / time.Duration(texts),
 		})
@@ -149,7 +149,7 @@ func (m *measured) answered(a *backend.Answer, err error) {
 		m.pool.answerFailed(m.lease, errors.Is(err, backend.Crashed))
 		return
 	}
-	s := sight{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens}
+	s := observation{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens}
 	if err == nil {
 		s.firstToken = max(0, a.FirstPiece-a.Load)
 	}

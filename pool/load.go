@@ -67,10 +67,10 @@ func (f *freeSlot) mustWait(key groupKey) bool {
 	if h.loader(k.model) != nil || !h.memory.holds(k) {
 		return true
 	}
-	switch age := f.now.Sub(h.loading[0].began); h.fateOf(k.model) {
-	case leaves:
+	switch age := f.now.Sub(h.loading[0].began); h.sharingOf(k.model) {
+	case exclusive:
 		return true
-	case stays:
+	case shared:
 		return age >= stall // it may wait for room all the same
 	default:
 		return age >= f.pool.opts.MaxPassedOver || f.isHeldElsewhere(key)
@@ -87,7 +87,7 @@ func (f *freeSlot) isInUse(k groupKey) bool {
 	}
 	elsewhere := f.isHeldElsewhere(k)
 	return slices.ContainsFunc(f.host.lent, func(l *Lease) bool {
-		return l.key() != k.model && (l.own.fate == leaves || l.own.fate == unknown && elsewhere)
+		return l.key() != k.model && (l.own.sharing == exclusive || l.own.sharing == unknown && elsewhere)
 	})
 }
 
@@ -104,18 +104,19 @@ func (f *freeSlot) isHeldElsewhere(k groupKey) bool {
 	})
 }
 
-// fate is what becomes of a model in memory when another is loaded, by what was seen last.
-type fate int
+// sharing is whether a model stays in memory when its host loads another, by what was seen
+// last.
+type sharing int
 
 const (
-	unknown fate = iota
-	stays
-	leaves
+	unknown sharing = iota
+	shared
+	exclusive
 )
 
-func (h *host) fateOf(model string) fate {
+func (h *host) sharingOf(model string) sharing {
 	if own := known(&h.models, model); own != nil {
-		return own.fate
+		return own.sharing
 	}
 	return unknown
 }
@@ -127,7 +128,7 @@ func (h *host) isLoaded(l *Lease, anew bool) {
 	l.own.waited = time.Time{}
 	if anew {
 		delete(h.memory, l.key().model)
-		maps.DeleteFunc(h.memory, func(model string, _ resident) bool { return h.fateOf(model) != stays })
+		maps.DeleteFunc(h.memory, func(model string, _ resident) bool { return h.sharingOf(model) != shared })
 	}
 	h.memory.hold(l.key())
 	for _, other := range h.lent { // one that came too late waits inside now
@@ -154,9 +155,9 @@ func (h *host) learnLoaded(found []Loaded) {
 	for model := range memory {
 		switch own := h.model(model); {
 		case room && len(found) > 1:
-			own.fate = stays
-		case !room && own.fate == stays: // the host may wait until this is not used any more
-			own.fate = unknown
+			own.sharing = shared
+		case !room && own.sharing == shared: // the host may wait until this is not used any more
+			own.sharing = unknown
 		}
 	}
 	if room {
@@ -200,7 +201,7 @@ func (p *Pool) begun(l *Lease) (awaited bool) {
 }
 
 // answerEnded takes in what an answer has shown, be it whole or cut off.
-func (p *Pool) answerEnded(l *Lease, s sight) {
+func (p *Pool) answerEnded(l *Lease, s observation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	awaited := p.begun(l)
@@ -208,7 +209,7 @@ func (p *Pool) answerEnded(l *Lease, s sight) {
 	if s.answered || s.load > 0 {
 		l.seen = s
 		if l.key().model != "" {
-			l.learnFate(s.load >= loadedAtOnce)
+			l.learnSharing(s.load >= loadedAtOnce)
 		}
 	}
 	if awaited {
@@ -237,9 +238,9 @@ func (l *Lease) loadOutlivedLease() bool {
 	return true
 }
 
-// learnFate takes in that a call was answered, by a model that had to be loaded for it
+// learnSharing takes in that a call was answered, by a model that had to be loaded for it
 // or not.
-func (l *Lease) learnFate(loaded bool) {
+func (l *Lease) learnSharing(loaded bool) {
 	own := l.own
 	if l.began.Before(own.crashed) {
 		return // what it says is of a process that is no more
@@ -247,13 +248,13 @@ func (l *Lease) learnFate(loaded bool) {
 	switch {
 	case loaded:
 		if l.began.Sub(own.answered) < keptFor {
-			own.fate = leaves
+			own.sharing = exclusive
 		}
 		if !l.cold { // it was gone, and came back
 			l.host.isLoaded(l, true)
 		}
 	case l.cold && len(l.host.loading) == 0: // it had been taken for gone
-		own.fate = stays
+		own.sharing = shared
 	}
 	if memory := l.host.memory; !loaded && memory.holds(l.key()) {
 		memory.hold(l.key()) // a check that found it could not tell with which options

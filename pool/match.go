@@ -184,15 +184,15 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 	l.measured = measured{Backend: h.backend, pool: p, lease: l}
 	l.Host = &l.measured
 	l.Context = h.memory.chosenContext(l.key())
-	p.tries(l, now)
+	p.noteAttempt(l, now)
 	if l.ready != nil {
 		p.rates.growth.add(now, -1)
 		close(l.ready)
 	}
 }
 
-// tries takes in that a host is about to be asked for a model, and may have to load it.
-func (p *Pool) tries(l *Lease, now time.Time) {
+// noteAttempt takes in that a host is about to be asked for a model, and may have to load it.
+func (p *Pool) noteAttempt(l *Lease, now time.Time) {
 	h, k := l.host, l.key()
 	if k.model == "" {
 		return

@@ -28,7 +28,7 @@ type hostModel struct {
 	answered time.Time // when a call was last answered
 	waited   time.Time // since when calls have waited in vain for the model to be loaded; or the zero Time
 	crashed  time.Time // when the process that ran the model last died; the zero Time if never
-	fate     fate
+	sharing  sharing
 	context  int // tokens that the host chose when the options left it open, at most; 0 if not known
 }
 

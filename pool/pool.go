@@ -1,15 +1,20 @@
-// Package pool lends out hosts.
+// Package pool shares a set of hosts between the requests of many callers.
 //
-// Calls come from many callers and go to one or many hosts. The consumers of the
-// queue are the hosts' slots: each that is free takes the call that suits it best,
-// as late as possible, so that no call waits behind a slow host while another
-// is free. The pool promises that no host is asked for more than its slots at once,
-// that only so many calls wait, that one which waits can leave at any time
-// and knows its place, that turns are fair between callers, that a model which a host
-// has to load takes one slot until it is there, that a call which failed by a host's
-// fault is tried elsewhere, as is one that is late if that is wanted, and that a slot is
-// given back whatever happens to the one who had it. What a request needs is said by
-// package route; asking the host is left to the borrower, finding hosts to package fleet.
+// Free slots of hosts are the consumers of a queue: each takes the request that fits it
+// best, as late as possible, so that no request waits behind a slow host while another
+// host is free. The pool promises that
+//
+//   - no host works on more requests at once than it has slots;
+//   - the queue is bounded in requests and bytes, and fair between callers;
+//   - a request that waits knows its place, can be cancelled at any time, and is refused as
+//     soon as its deadline cannot be met;
+//   - a model that a host has to load takes one slot until it is in memory;
+//   - a request that failed because of its host is retried, on another host if it can be,
+//     and hedged if that is wanted;
+//   - a slot is given back whatever happens to the request.
+//
+// Package route says what a request needs. Sending it to the host is left to the function
+// that With is given, and finding hosts to package fleet.
 package pool
 
 import (
@@ -110,7 +115,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Pool lends out hosts. Use New to make one.
+// Pool shares hosts between requests. Use New to make one; it is safe for concurrent use.
 type Pool struct {
 	opts Options
 	all  *semaphore.Weighted // one permit for each call on a host; nil without a bound
@@ -182,7 +187,7 @@ func (p *Pool) Remove(name string) (drained <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	drained = p.remove(name)
-	p.turnAway()
+	p.refuseUnservable()
 	return drained
 }
 
@@ -207,7 +212,7 @@ func (p *Pool) Pin(runner map[string]map[string]any) {
 	p.pinned = runner
 }
 
-// Hosts are all hosts of the pool, for questions that need no slot.
+// Hosts returns all hosts of the pool, for requests that need no slot.
 func (p *Pool) Hosts() []backend.Backend {
 	p.mu.Lock()
 	defer p.mu.Unlock()

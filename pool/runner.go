@@ -17,10 +17,10 @@ type modelKey struct {
 	numCtx int    // tokens of context, which a host tells of itself; 0 if it is left to the host
 }
 
-// settle decides with which runner options a call goes to a host, and names those
+// withPinned decides with which runner options a call goes to a host, and names those
 // that the caller wanted otherwise. What is pinned for the model wins, so that one
 // caller cannot make it load anew for all.
-func settle(need route.Need, pinned map[string]any) (runner map[string]any, overridden []string) {
+func withPinned(need route.Need, pinned map[string]any) (runner map[string]any, overridden []string) {
 	if need.RawRunner || len(pinned) == 0 {
 		return need.Runner, nil
 	}

@@ -32,19 +32,19 @@ type Rates struct {
 
 // Totals count since the pool was made.
 type Totals struct {
-	Calls     uint64 // requests that came: the sum of the next six
+	Calls     uint64 // requests received: the sum of the next six
 	Served    uint64 // requests that were answered
-	Failed    uint64 // requests that failed on all hosts asked, or that no host could have answered
-	Cancelled uint64 // requests whose caller left, or whose time was over, after they had a slot
-	GaveUp    uint64 // the same, before they had one
-	Refused   uint64 // requests turned away at once, or for want of hosts
+	Failed    uint64 // requests that had a slot and did not succeed
+	Cancelled uint64 // requests that were cancelled or timed out after they had a slot
+	GaveUp    uint64 // requests that were cancelled or timed out while they were queued
+	Refused   uint64 // requests that never had a slot: queue full, deadline too short, or no usable host
 	Open      uint64 // requests that wait, are on a host, or pause between tries now
 
-	TriesFailed uint64 // tries that failed by a host's fault
-	Retried     uint64 // tries beyond the first, less hedges
-	Hedged      uint64 // tries at a second host, beside one that was late
-	HedgesWon   uint64 // those of them that answered first
-	InFlight    int    // tries on all hosts now
+	TriesFailed uint64 // attempts that failed because of the host
+	Retried     uint64 // attempts beyond the first, hedges not included
+	Hedged      uint64 // attempts on a second host, beside one that was late
+	HedgesWon   uint64 // hedges that answered first
+	InFlight    int    // attempts on all hosts now
 }
 
 // ended counts a request that is over. It may have been lent a host.
@@ -118,7 +118,8 @@ type QueueStats struct {
 	Callers            map[string]int // calls that wait, by caller; those without a name are left out
 }
 
-// Stats tell how the pool does. They share nothing with it.
+// Stats returns the state of the pool and its counters. It does no input or output, and the
+// result shares nothing with the pool.
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -36,7 +36,7 @@ func classOf(p route.Priority) fairqueue.Class {
 // acquire waits for a slot.
 func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (*Lease, error) {
 	l := &Lease{Attempt: len(failed) + 1, Failed: failed, onFirst: need.OnFirst}
-	l.Runner, l.Overridden = settle(need, p.pins(need))
+	l.Runner, l.Overridden = withPinned(need, p.pins(need))
 	l.deadline = deadlineOf(ctx, need)
 	l.ticket = ticket{
 		Key:   groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, tried: names(need.Tried, failed), afterCrash: crashes(failed) > 0},
@@ -54,7 +54,7 @@ func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (
 		case <-l.ready:
 		case <-ctx.Done():
 		}
-		if err := p.arrive(ctx, l); err != nil {
+		if err := p.leaveQueue(ctx, l); err != nil {
 			return nil, err
 		}
 	}
@@ -64,7 +64,7 @@ func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (
 	return l, nil
 }
 
-// enter gives a call a free slot, or a place in the queue, or neither.
+// enter gives a request a free slot, or else a place in the queue, or refuses it.
 func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,7 +78,7 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	if ctx.Err() != nil {
 		return gaveUp(ctx, p.waitOf(&l.ticket))
 	}
-	if err := p.cannot(l.ticket.Key, now); err != nil {
+	if err := p.whyUnservable(l.ticket.Key, now); err != nil {
 		return err
 	}
 	h := p.takeBest(need, l.ticket.Key, now)
@@ -100,8 +100,8 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	return nil
 }
 
-// arrive ends a wait, with a slot or without.
-func (p *Pool) arrive(ctx context.Context, l *Lease) error {
+// leaveQueue ends the wait of a request, which has been given a slot, refused, or cancelled.
+func (p *Pool) leaveQueue(ctx context.Context, l *Lease) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -118,8 +118,9 @@ func (p *Pool) arrive(ctx context.Context, l *Lease) error {
 	return gaveUp(ctx, p.waitOf(&l.ticket))
 }
 
-// cannot says why no host could serve a group, whatever happens; nil if one could.
-func (p *Pool) cannot(k groupKey, now time.Time) error {
+// whyUnservable returns why no host can serve the requests of a group; nil if one could when
+// it has a slot and is well.
+func (p *Pool) whyUnservable(k groupKey, now time.Time) error {
 	var refused []Failure
 	for _, h := range p.hosts {
 		if h.could(k, now) {
@@ -143,11 +144,11 @@ func (p *Pool) cannot(k groupKey, now time.Time) error {
 	return &NoHostError{}
 }
 
-// turnAway ends the wait of those whom no host can serve any more.
-func (p *Pool) turnAway() {
+// refuseUnservable ends the wait of requests that no host can serve any more.
+func (p *Pool) refuseUnservable() {
 	now := time.Now()
-	for _, t := range p.queue.WithKey(func(k groupKey) bool { return p.cannot(k, now) != nil }) {
-		p.refuse(t, p.cannot(t.Key, now), now)
+	for _, t := range p.queue.WithKey(func(k groupKey) bool { return p.whyUnservable(k, now) != nil }) {
+		p.refuse(t, p.whyUnservable(t.Key, now), now)
 	}
 }
 

@@ -16,8 +16,8 @@ type group[K comparable, V any] struct {
 }
 
 // first is the call whose turn comes first. Shares grow without the heaps being
-// told, or each call would move its caller in all groups; so whoever has come to the front
-// is looked at again.
+// told, or each call would move its caller in all groups; so the line at the front is
+// checked again.
 func (g *group[K, V]) first() *Ticket[K, V] {
 	front := g.lines[0]
 	for front.turn < front.share.used {

@@ -159,7 +159,7 @@ func (f *freeSlot) wouldLose(k modelKey, kept func(model string) time.Duration) 
 	elsewhere := f.isHeldElsewhere(groupKey{model: k})
 	for model := range f.host.memory {
 		own := known(&f.host.models, model)
-		if own != nil && f.now.Sub(own.tried) < kept(model) && (model == k.model || own.fate == leaves || own.fate == unknown && elsewhere) {
+		if own != nil && f.now.Sub(own.tried) < kept(model) && (model == k.model || own.sharing == exclusive || own.sharing == unknown && elsewhere) {
 			return true
 		}
 	}
