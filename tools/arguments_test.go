@@ -12,7 +12,7 @@ import (
 	"ollama-mcp/internal/schema"
 )
 
-func TestWrongArgumentIsNamedWithWhatItShouldBe(t *testing.T) {
+func TestErrorOfAWrongArgumentSaysWhatItShouldBe(t *testing.T) {
 	for _, tc := range []struct{ args, want string }{
 		{`[]`, `the arguments must be an object`},
 		{`{"model":"m","promt":"hi"}`, `unknown argument "promt"; did you mean "prompt"?`},
@@ -77,7 +77,7 @@ func TestWrongArgumentIsNamedWithWhatItShouldBe(t *testing.T) {
 	}
 }
 
-func TestArgumentsAreReadAsTheyAreMeant(t *testing.T) {
+func TestArgumentsAreDecoded(t *testing.T) {
 	in, err := read[generateIn](t, `{"model":"m","prompt":"hi","think":"high","format":{"type":"object"},
 		"options":{"num_ctx":4096,"stop":["x"],"use_mmap":true},"keep_alive":"-1","truncate":false,"timeout_seconds":1.5}`)
 	if err != nil {
@@ -117,7 +117,7 @@ func TestKeepAliveTakesWhatOllamaTakes(t *testing.T) {
 	}
 }
 
-func TestOnlyImagesAreTakenForImages(t *testing.T) {
+func TestOnlyImagesAreAcceptedAsImages(t *testing.T) {
 	const png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 	images, err := decodeImages("images", []string{png, "data:image/png;base64," + png})
 	if err != nil || len(images) != 2 || !reflect.DeepEqual(images[0], images[1]) {
@@ -135,7 +135,7 @@ func TestOnlyImagesAreTakenForImages(t *testing.T) {
 	}
 }
 
-func TestTimeLimitIsNeitherNoneNorNegative(t *testing.T) {
+func TestTimeoutIsNeverZeroOrNegative(t *testing.T) {
 	for seconds, want := range map[period]time.Duration{1e-300: 1, 1.5: 1500 * time.Millisecond, 1e300: 365 * 24 * time.Hour} {
 		if got := (modelArgs{TimeoutSeconds: seconds}).timeout(); got != want {
 			t.Errorf("%v: %v, want %v", seconds, got, want)

@@ -14,7 +14,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the files in testdata")
 
 // What clients see of the tools is read in review, since it is an interface.
-func TestToolsAreDescribedAsInTestdata(t *testing.T) {
+func TestToolDescriptionsMatchTestdata(t *testing.T) {
 	var got bytes.Buffer
 	for _, tool := range tools.All(tools.Deps{}) {
 		raw, err := json.MarshalIndent(tool.Tool, "", "  ")
@@ -38,7 +38,7 @@ func TestToolsAreDescribedAsInTestdata(t *testing.T) {
 	}
 }
 
-func TestDescriptionsAreSoundForEveryClient(t *testing.T) {
+func TestToolDescriptionsWorkForEveryClient(t *testing.T) {
 	kebab := regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
 	seen := map[string]bool{}
 	size := 0

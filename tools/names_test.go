@@ -4,15 +4,15 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
 
-func TestWhatCannotBeAModelsNameIsRefusedAtTheDoorAndNotRepeated(t *testing.T) {
+func TestInvalidModelNameIsRefusedAndNotRepeated(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1"))
 		for _, name := range []string{" tiny", "tiny ", "tiny\n", "ti\u202eny", "ti\x00ny", "ti\nny", "ti\u200bny", strings.Repeat("x", 5000)} {
@@ -40,22 +40,6 @@ func TestWhatCannotBeAModelsNameIsRefusedAtTheDoorAndNotRepeated(t *testing.T) {
 	})
 }
 
-func TestNameIsSaidToBePulledOnlyIfItMayBe(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		c.use(backendtest.New("gpu-1"))
-		for name, pull := range map[string]bool{
-			"qwen3": true, "qwen3:8b": true, "hf.co/Some/Model-GGUF:Q4_K_M": true, "registry.example:5000/me/x": true,
-			"../../etc": false, "x/../../etc": false, "a; rm -rf b": false, "$(reboot)": false, "-x": false, "größe": false,
-		} {
-			a := c.fails("generate", `{"model":"`+name+`","prompt":"?"}`, "model_not_found")
-			hint, _ := a.StructuredContent["hint"].(string)
-			if strings.Contains(hint, "ollama pull "+name+"`") != pull || !pull && strings.Contains(hint, name) || !utf8.ValidString(hint) {
-				t.Errorf("%s: the hint is %q", name, hint)
-			}
-		}
-	})
-}
-
 func TestToolWithoutArgumentsSaysSo(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1"))
@@ -63,15 +47,21 @@ func TestToolWithoutArgumentsSaysSo(t *testing.T) {
 	})
 }
 
-// aliased are the hosts and settings of a client with aliases.
+// aliased makes the tools use a host with the models big and small, and aliases for them
+// and for the model of a provider.
 func aliased(c *client) {
-	host, _ := c.ladder()
-	settings := *c.opts.Settings()
-	settings.Models = map[string]inference.ForModel{
-		"pro:latest": {Try: []string{"big:latest", "small:latest", "openai/gpt"}}, "afar:latest": {Try: []string{"openai/gpt"}}, "big:latest": {},
+	c.t.Helper()
+	try := map[string][]string{"pro:latest": {"big:latest", "small:latest", "openai/gpt"}, "afar:latest": {"openai/gpt"}}
+	ladders, err := route.NewLadders(try, nil, map[string]bool{"openai": true})
+	if err != nil {
+		c.t.Fatal(err)
 	}
-	c.opts.Settings = func() *inference.Settings { return &settings }
-	c.useAll(pool.Options{}, host)
+	settings := &inference.Settings{Ladders: ladders, Models: map[string]inference.ForModel{"big:latest": {}}}
+	for alias, models := range try {
+		settings.Models[alias] = inference.ForModel{Try: models}
+	}
+	c.opts.Settings = func() *inference.Settings { return settings }
+	c.useAll(pool.Options{}, backendtest.New("gpu-1").Install(backendtest.Model{Name: "big"}, backendtest.Model{Name: "small"}))
 }
 
 func TestAliasesAreListedAndSuggested(t *testing.T) {
@@ -94,7 +84,7 @@ func TestAliasesAreListedAndSuggested(t *testing.T) {
 	})
 }
 
-func TestAliasIsListedForThoseAloneWhoMayUseIt(t *testing.T) {
+func TestAliasIsListedOnlyForCallersWhoMayUseIt(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		aliased(c)
 		for want, who := range map[string]caller.Caller{

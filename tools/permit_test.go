@@ -27,7 +27,7 @@ func TestCallerMayOnlyCallItsTools(t *testing.T) {
 	})
 }
 
-func TestCallerMayOnlyUseItsModelsAndSeesNoOthers(t *testing.T) {
+func TestCallerUsesAndSeesOnlyItsModels(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").Install(
 			backendtest.Model{Name: "open:1b"}, backendtest.Model{Name: "opened:1b"},
@@ -48,7 +48,7 @@ func TestCallerMayOnlyUseItsModelsAndSeesNoOthers(t *testing.T) {
 	})
 }
 
-func TestCallerOverItsLimitsIsToldWhenToComeBack(t *testing.T) {
+func TestRateLimitedCallerIsToldWhenToRetry(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1").FirstTokenTime(10 * time.Second))
 		one := c.as(caller.Caller{ID: "one", Limits: caller.Limits{InFlight: 1}})

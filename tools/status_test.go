@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ollama-mcp/internal/backend/backendtest"
@@ -22,7 +24,36 @@ type telling struct {
 
 func (t *telling) Stats() pool.Stats { return t.stats }
 
-func TestStatusTellsWhatThePoolDoes(t *testing.T) {
+func TestStatusShowsHostsAndTheCallersOwnPartOfTheQueue(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.useAll(pool.Options{Slots: 1}, backendtest.New("gpu-1").FirstTokenTime(10*time.Second))
+		var all sync.WaitGroup
+		for _, id := range []string{"a", "b", "c", "c"} {
+			who := c.as(caller.Caller{ID: id})
+			all.Go(func() { who.succeeds("generate", `{"model":"tiny","prompt":"?"}`) })
+			synctest.Wait()
+		}
+		s := c.as(caller.Caller{ID: "c"}).succeeds("status", `{}`).StructuredContent
+		host, queue := s["hosts"].([]any)[0].(map[string]any), s["queue"].(map[string]any)
+		if host["name"] != "gpu-1" || host["busy"] != 1.0 || host["slots"] != 1.0 || host["healthy"] != true || host["breaker"] != "closed" {
+			t.Errorf("host: %v", host)
+		}
+		if callers := queue["callers"].(map[string]any); queue["waiting"] != 3.0 || len(callers) != 1 || callers["c"] != 2.0 {
+			t.Errorf("queue: %v", queue)
+		}
+		admin := c.as(caller.Caller{Admin: true}).succeeds("status", `{}`).StructuredContent["queue"].(map[string]any)
+		if callers := admin["callers"].(map[string]any); callers["b"] != 1.0 || callers["c"] != 2.0 {
+			t.Errorf("an administrator sees %v", callers)
+		}
+		all.Wait()
+		calls := c.succeeds("status", `{}`).StructuredContent["calls"].(map[string]any)
+		if calls["served"] != 4.0 || calls["in_flight"] != 0.0 {
+			t.Errorf("in the end: %v", calls)
+		}
+	})
+}
+
+func TestStatusShowsThePoolsCounters(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		now := time.Now().UTC()
 		c.useHosts(&telling{c.pool(pool.Options{}, backendtest.New("gpu-1")), pool.Stats{
@@ -62,7 +93,7 @@ func TestStatusTellsWhatThePoolDoes(t *testing.T) {
 	})
 }
 
-func TestWhatStatusTellsIsExplained(t *testing.T) {
+func TestEveryFieldOfStatusIsDescribed(t *testing.T) {
 	plain := strings.Fields("hosts name version models_installed model waiting entries bytes expired served failed since reason hits")
 	for _, tool := range tools.All(tools.Deps{}) {
 		if tool.Tool.Name != "status" {

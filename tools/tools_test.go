@@ -184,7 +184,7 @@ func (c *client) fails(tool, args, code string, words ...string) answer {
 	return a
 }
 
-func TestGenerateReturnsTheTextAloneAndWhatServedIt(t *testing.T) {
+func TestGenerateReturnsTheTextAndWhatServedIt(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").Answer("quick brown fox").TokenTime(100 * time.Millisecond).LoadTime(2 * time.Second))
 		a := c.succeeds("generate", `{"model":"tiny","prompt":"hello","system":"be brief","options":{"seed":7},"keep_alive":"1h"}`)
@@ -211,7 +211,7 @@ func TestGenerateReturnsTheTextAloneAndWhatServedIt(t *testing.T) {
 	})
 }
 
-func TestChatReturnsToolCallsToCarryOut(t *testing.T) {
+func TestChatReturnsToolCalls(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1").AnswerWith(func(c backendtest.Call) backendtest.Reply {
 			last := c.Chat.Messages[len(c.Chat.Messages)-1]
@@ -240,7 +240,7 @@ func TestChatReturnsToolCallsToCarryOut(t *testing.T) {
 	})
 }
 
-func TestThinkingIsKeptApartFromTheAnswer(t *testing.T) {
+func TestThinkingIsReturnedInMetaOnRequest(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply {
 			return backendtest.Reply{Thinking: "let me see", Text: "42"}
@@ -255,7 +255,7 @@ func TestThinkingIsKeptApartFromTheAnswer(t *testing.T) {
 	})
 }
 
-func TestFormatMakesTheAnswerStructured(t *testing.T) {
+func TestFormatReturnsStructuredContent(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").Answer(`{"answer":42}`))
 		const args = `{"model":"tiny","prompt":"?","format":{"type":"object","properties":{"answer":{"type":"integer"}},"required":["answer"]}}`
@@ -267,169 +267,6 @@ func TestFormatMakesTheAnswerStructured(t *testing.T) {
 		if a.Content[1].Text != `{"answer":"many"}` {
 			t.Errorf("the answer that did not fit is lost: %+v", a)
 		}
-	})
-}
-
-func TestPromptThatDoesNotFitIsRefusedOrCutAsIsWishedAndNeverInSilence(t *testing.T) {
-	long := strings.Repeat("word ", 2000)
-	for _, tc := range []struct {
-		guard, args string
-		want        string // a code, or how the note begins
-	}{
-		{"next-rung-or-refuse", ``, "context_too_long"},
-		{"next-rung-or-refuse", `,"truncate":true`, "Note: The prompt (about 2500 tokens) did not fit"},
-		{"warn", ``, "Note: The prompt (about 2500 tokens) did not fit"},
-		{"warn", `,"truncate":false`, "context_too_long"},
-		{"off", ``, "Note: The prompt (about 2500 tokens) may have been cut"},
-		{"off", `,"truncate":false`, "context_too_long"},
-	} {
-		story(t, func(t *testing.T, c *client) {
-			c.opts.ContextGuard = tc.guard
-			c.use(backendtest.New("gpu-1").Answer("yes").Install(backendtest.Model{Name: "small", Context: 256}))
-			args := `{"model":"small","prompt":"` + long + `"` + tc.args + `}`
-			if !strings.HasPrefix(tc.want, "Note") {
-				c.fails("generate", args, tc.want, "about 2500 tokens, and the context 256", "send less, since the model takes no more than 256 tokens", "truncate")
-				return
-			}
-			a := c.succeeds("generate", args)
-			if len(a.Content) != 2 || !strings.HasPrefix(a.Content[1].Text, tc.want) {
-				t.Errorf("%s %s: got %+v, want %q", tc.guard, tc.args, a.Content, tc.want)
-			}
-			if a := c.succeeds("generate", `{"model":"small","prompt":"short"}`); len(a.Content) != 1 {
-				t.Errorf("%s: a prompt that fits: %+v", tc.guard, a.Content)
-			}
-		})
-	}
-}
-
-func TestTimeLimitReturnsWhatThereIs(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		host := c.use(backendtest.New("gpu-1").Answer(strings.Repeat("word ", 1000)).TokenTime(time.Second))
-		began := time.Now()
-		a := c.succeeds("generate", `{"model":"tiny","prompt":"?","timeout_seconds":10.5}`)
-		if took := time.Since(began); took != 10500*time.Millisecond {
-			t.Errorf("took %v", took)
-		}
-		if got := strings.Count(a.Content[0].Text, "word"); got != 10 {
-			t.Errorf("%d words came, want the 10 that the host had sent", got)
-		}
-		if !strings.HasPrefix(a.Content[1].Text, "Note: The answer was cut by the time limit of 10.5s.") || a.Meta.Served["done_reason"] != "timeout" {
-			t.Errorf("the cut is not said: %+v", a)
-		}
-		host.FirstTokenTime(time.Hour)
-		c.fails("generate", `{"model":"tiny","prompt":"?"}`, "timeout")
-		if took := time.Since(began); took != 65500*time.Millisecond {
-			t.Errorf("the default limit: took %v, want 55s", took-10500*time.Millisecond)
-		}
-	})
-}
-
-func TestModelThatLoadsLongerThanACallMayIsLoadedAllTheSame(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		host := c.use(backendtest.New("gpu-1").Answer("at last").LoadTime(2 * time.Minute))
-		const args = `{"model":"tiny","prompt":"?","options":{"num_ctx":2048}}`
-		for range 2 {
-			a := c.fails("generate", args, "timeout", "it goes on loading")
-			if a.StructuredContent["retryable"] != true {
-				t.Errorf("got %+v", a.StructuredContent)
-			}
-		}
-		time.Sleep(time.Minute)
-		began := time.Now()
-		if a := c.succeeds("generate", args); a.Content[0].Text != "at last" || time.Since(began) > 20*time.Second {
-			t.Errorf("after %v: %+v", time.Since(began), a.Content)
-		}
-		if got := host.Stats().Loads; got != 1 {
-			t.Errorf("loaded %d times", got)
-		}
-	})
-}
-
-func TestCancelReachesTheHostAlsoWhileItLoads(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		host := c.use(backendtest.New("gpu-1").LoadTime(time.Minute))
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() {
-			time.Sleep(time.Second)
-			cancel()
-		}()
-		began := time.Now()
-		a := c.call(ctx, "generate", `{"model":"tiny","prompt":"?"}`)
-		if a.StructuredContent["code"] != "cancelled" || time.Since(began) != time.Second {
-			t.Errorf("after %v: %+v", time.Since(began), a)
-		}
-		synctest.Wait()
-		if s := host.Stats(); s.InFlight != 0 || s.Left != 1 {
-			t.Errorf("the host still works: %+v", s)
-		}
-	})
-}
-
-func TestCallsBeyondTheQueueAreRefusedWithATimeToComeBack(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		c.use(backendtest.New("gpu-1").Answer("a b").TokenTime(5 * time.Second))
-		const args = `{"model":"tiny","prompt":"?"}`
-		for range 4 { // two are served, two wait
-			go func() { _, _ = c.try(t.Context(), "generate", args) }()
-		}
-		synctest.Wait()
-		a := c.fails("generate", args, "overloaded", "queue is full")
-		if a.StructuredContent["retryable"] != true || a.StructuredContent["retry_after_seconds"].(float64) < 1 {
-			t.Errorf("got %+v", a.StructuredContent)
-		}
-		time.Sleep(time.Minute)
-	})
-}
-
-func TestFailuresOfAHostAreCodedAndTheNextCallWorks(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		host := c.use(backendtest.New("gpu-1").Answer("one two three"))
-		const args = `{"model":"tiny","prompt":"?"}`
-		for _, tc := range []struct {
-			name, code, words string
-			fault             backendtest.Fault
-		}{
-			{"busy", "overloaded", "server busy", backendtest.Busy},
-			{"a wait asked for", "overloaded", "slow down", backendtest.Refuse(429, "slow down", "Retry-After", "7")},
-			{"no key", "unauthorized", "OLLAMA_API_KEY", backendtest.Refuse(401, "who are you")},
-			{"garbage", "upstream", "gpu-1", backendtest.Garbage},
-			{"the page of a proxy", "upstream", "gpu-1", backendtest.HTML},
-			{"nothing", "upstream", "gpu-1", backendtest.Empty},
-			{"an error for an answer", "upstream", "out of memory", backendtest.ErrorLine("out of memory")},
-			{"a reset", "no_host", "gpu-1", backendtest.Reset},
-			{"a cut", "upstream", "gpu-1", backendtest.Cut(2)},
-			{"an end without an end", "upstream", "gpu-1", backendtest.Undone(2)},
-			{"a huge line", "upstream", "gpu-1", backendtest.HugeLine(20 << 20)},
-			{"silence", "timeout", "time limit", backendtest.Hang},
-		} {
-			host.FailWhen(func(backendtest.Call) backendtest.Fault { return tc.fault })
-			if tc.name == "silence" {
-				host.Mend().Fail(1, tc.fault) // what loads the model on is answered
-			}
-			a := c.fails("generate", args, tc.code, tc.words)
-			if tc.name == "a wait asked for" && a.StructuredContent["retry_after_seconds"] != 7.0 {
-				t.Errorf("%s: %+v", tc.name, a.StructuredContent)
-			}
-			if tc.name == "a cut" && (len(a.Content) != 2 || a.Content[1].Text == "") {
-				t.Errorf("what had come before the cut is lost: %+v", a.Content)
-			}
-			host.Mend()
-			if a := c.succeeds("generate", args); a.Content[0].Text != "one two three" {
-				t.Errorf("after %s: %+v", tc.name, a)
-			}
-		}
-		host.Down()
-		c.fails("generate", args, "no_host", "ollama serve", "doctor")
-		c.fails("list-models", `{}`, "no_host", "ollama serve")
-	})
-}
-
-func TestMissingModelIsAnsweredWithTheNamesThatAreMeant(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "llama3.2:3b"}, backendtest.Model{Name: "qwen3"}))
-		c.fails("generate", `{"model":"lama3.2:3b","prompt":"?"}`, "model_not_found", `did you mean "llama3.2:3b"?`, "ollama pull lama3.2:3b")
-		c.fails("chat", `{"model":"mistral","messages":[{"role":"user"}]}`, "model_not_found", "known are", `"qwen3"`)
-		c.fails("embed", `{"model":"qwen4","input":"x"}`, "model_not_found", `did you mean "qwen3"?`)
 	})
 }
 
@@ -475,54 +312,6 @@ func TestEmbedReturnsFewVectorsInlineAndManyAsAResource(t *testing.T) {
 	})
 }
 
-func TestEmbedNamesTheInputThatIsAtFault(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Context: 16, Dimensions: 8}))
-		args := `{"model":"words","input":["short","` + strings.Repeat("long ", 100) + `","brief"]`
-		a := c.succeeds("embed", args+`,"truncate":true}`)
-		if a.StructuredContent["count"] != 3.0 || !strings.Contains(a.Content[1].Text, "input[1]") {
-			t.Errorf("got %+v, want three vectors and a note about input[1]", a)
-		}
-		c.fails("embed", args+`,"truncate":false}`, "context_too_long", "input[1]", "about 125 tokens, and the context 16", "to have its end cut")
-	})
-}
-
-func TestListModelsTellsWhatEachCanDoAndWhereItIs(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		c.use(backendtest.New("gpu-1").Install(
-			backendtest.Model{Name: "qwen3", Family: "qwen3", Context: 40960, Capabilities: []string{"completion", "tools"}},
-			backendtest.Model{Name: "words", Capabilities: []string{"embedding"}}))
-		c.succeeds("generate", `{"model":"tiny","prompt":"load it"}`)
-		names := func(args string) (names []string) {
-			for _, m := range c.succeeds("list-models", args).StructuredContent["models"].([]any) {
-				names = append(names, m.(map[string]any)["name"].(string))
-			}
-			return names
-		}
-		for args, want := range map[string]string{
-			`{}`:                             "qwen3:latest tiny:latest words:latest",
-			`{"query":"QWEN"}`:               "qwen3:latest",
-			`{"capability":"embedding"}`:     "tiny:latest words:latest",
-			`{"host":"gpu-1","query":"tin"}`: "tiny:latest",
-			`{"query":"nothing like it"}`:    "",
-		} {
-			if got := strings.Join(names(args), " "); got != want {
-				t.Errorf("%s: got %s, want %s", args, got, want)
-			}
-		}
-		c.fails("list-models", `{"host":"gpu-2"}`, "invalid_argument", "gpu-1")
-
-		models := c.succeeds("list-models", `{}`).StructuredContent["models"].([]any)
-		qwen, tiny := models[0].(map[string]any), models[1].(map[string]any)
-		if qwen["context_length"] != 40960.0 || qwen["family"] != "qwen3" || qwen["loaded"] != nil {
-			t.Errorf("qwen3: %v", qwen)
-		}
-		if tiny["loaded"] == nil {
-			t.Errorf("tiny was used and does not count as loaded: %v", tiny)
-		}
-	})
-}
-
 func TestWrongArgumentsNeverReachAHost(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1"))
@@ -537,23 +326,7 @@ func TestWrongArgumentsNeverReachAHost(t *testing.T) {
 	})
 }
 
-func TestImagesAreRefusedForAModelThatCannotSee(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
-		host := c.use(backendtest.New("gpu-1").Answer("a cat").Install(
-			backendtest.Model{Name: "eyes", Capabilities: []string{"completion", "vision"}},
-			backendtest.Model{Name: "blind", Capabilities: []string{"completion"}}))
-		const png = `"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="`
-		if a := c.succeeds("generate", `{"model":"eyes","prompt":"?","images":[`+png+`]}`); a.Content[0].Text != "a cat" {
-			t.Errorf("got %+v", a)
-		}
-		c.fails("chat", `{"model":"blind","messages":[{"role":"user","images":[`+png+`]}]}`, "invalid_argument", "cannot see", "vision")
-		if calls := host.Calls(); len(calls) != 1 || len(calls[0].Generate.Images) != 1 {
-			t.Errorf("the host was asked %d times", len(calls))
-		}
-	})
-}
-
-func TestPanicInAToolIsAnErrorWithANumberForTheLog(t *testing.T) {
+func TestPanicInAToolIsAnInternalErrorWithItsTrace(t *testing.T) {
 	var logged strings.Builder
 	engine, err := inference.New(inference.Options{Hosts: (*pool.Pool)(nil)}) // it panics when it is used
 	if err != nil {

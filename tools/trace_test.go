@@ -7,7 +7,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 )
 
-func TestCallIsNamedByTheTraceOrRequestThatItIsPartOf(t *testing.T) {
+func TestTraceIsThatOfTheTraceparentOrTheRequest(t *testing.T) {
 	const (
 		id     = "4bf92f3577b34da6a3ce929d0e0e4736"
 		parent = "00-" + id + "-00f067aa0ba902b7-01"
@@ -32,7 +32,7 @@ func TestCallIsNamedByTheTraceOrRequestThatItIsPartOf(t *testing.T) {
 	}
 }
 
-func TestCallWithoutANameGetsOneOfItsOwn(t *testing.T) {
+func TestCallWithoutATraceGetsANewOne(t *testing.T) {
 	one, other := traceOf(mcp.CallToolRequest{}), traceOf(mcp.CallToolRequest{})
 	if len(one) != 16 || one == other {
 		t.Errorf("got %q and %q", one, other)

@@ -84,8 +84,10 @@ func (v *Vectors) read(tenant, uri string) ([]byte, bool) {
 
 // drop forgets the entry at an index. mu is held.
 func (v *Vectors) drop(i int) {
-	v.kept[i].expiry.Stop()
-	v.bytes -= len(v.kept[i].doc)
+	k := v.kept[i]
+	v.bytes -= len(k.doc)
+	k.doc = nil // the runtime may hold the stopped timer, and thus the entry, for long
+	k.expiry.Stop()
 	v.kept = slices.Delete(v.kept, i, i+1)
 }
 

@@ -54,7 +54,7 @@ var behaviour = []struct {
 	{
 		"fallback-after", "0s",
 		[]named{{"internal/e2e", "TestStormLeavesNoCallUnansweredWhileARungLives", ""}},
-		[]named{{"tools", "TestCallGoesOnToTheNextRungRatherThanWaitForLong", "FallbackAfter"}},
+		[]named{{"internal/inference", "TestLongQueueSendsARequestToTheNextRung", "FallbackAfter"}},
 	},
 	{
 		"hedge-after", "0s",
@@ -64,12 +64,12 @@ var behaviour = []struct {
 	{
 		"no-cloud", "false",
 		[]named{{"internal/e2e", "TestAnswerComesFromTheProviderWhenTheHostDiesInTheMiddleOfIt", ""}},
-		[]named{{"tools", "TestNothingLeavesForACloudWhereThatIsForbidden", "NoCloud"}},
+		[]named{{"internal/inference", "TestNoRequestLeavesForACloudWhereThatIsForbidden", "NoCloud"}},
 	},
 	{
 		"context-guard", "next-rung-or-refuse",
 		[]named{{"internal/e2e", "TestPromptThatDoesNotFitIsRefusedOrCutAndSaidToBe", ""}},
-		[]named{{"tools", "TestPromptThatDoesNotFitIsRefusedOrCutAsIsWishedAndNeverInSilence", "ContextGuard"}},
+		[]named{{"internal/inference", "TestPromptBeyondTheContextIsRefusedOrTruncatedAndNeverSilently", "ContextGuard"}},
 	},
 	{
 		"timeout", "55s",
@@ -96,12 +96,12 @@ var behaviour = []struct {
 	{
 		"semantic-cache", "off",
 		inBothModes,
-		[]named{{"tools", "TestInShadowNothingIsServedAndAllIsCounted", "Shadow"}},
+		[]named{{"internal/inference", "TestShadowModeCountsHitsAndServesNone", "Shadow"}},
 	},
 	{
 		"semantic-threshold", "0.95",
 		[]named{{"internal/semantic", "TestGuardsLetNoFalseHitPassAtTheDefaultThreshold", ""}},
-		[]named{{"tools", "TestThresholdIsTheModelsOwnOrTheEmbeddingModelsAndCallersMayOnlyTightenIt", "Threshold"}},
+		[]named{{"internal/inference", "TestSemanticThresholdIsPerModelAndCallersMayOnlyRaiseIt", "Threshold"}},
 	},
 	{
 		"inline-bytes", "16384",

@@ -63,11 +63,26 @@ type Record struct {
 	Took      time.Duration
 
 	// Served says what answered the call, or how far it had come. It is zero for a call
-	// that asks no model, or was refused before.
+	// that asks no model, or whose arguments did not come so far as to name one.
 	Served Served
+	Cache  CacheVerdict
 	Code   fault.Code // "" for success
 	Err    string     // one line; "" for success
 }
+
+// CacheVerdict says what the cache did for a call.
+type CacheVerdict string
+
+// The verdicts.
+const (
+	CacheUnasked   CacheVerdict = ""          // the call asks no model, or was refused before
+	CacheOff       CacheVerdict = "off"       // the call may not use the cache
+	CacheHit       CacheVerdict = "hit"       // of an embed request, for all its texts
+	CacheMiss      CacheVerdict = "miss"      // neither this nor a similar request is cached
+	CacheRefresh   CacheVerdict = "refresh"   // the answer is to replace a cached one
+	CacheCoalesced CacheVerdict = "coalesced" // the request joined an identical one that was in flight
+	CacheSemantic  CacheVerdict = "semantic"  // a paraphrase of the request is cached
+)
 
 // CallInfo describes a call when it begins.
 type CallInfo struct {
@@ -88,6 +103,7 @@ type Call struct {
 	mu       sync.Mutex // guards what follows
 	tracker  *tracker   // of the answer that the call waits for; nil before there is one
 	servedBy Served
+	cache    CacheVerdict
 }
 
 // Begin begins a call that is to be observed. Its End must be called. The engine does
@@ -105,7 +121,7 @@ func (c *Call) End(err error) {
 		Trace: c.Trace, RequestID: c.RequestID, Tool: c.Tool, Caller: c.Caller.ID, Began: c.began, Took: time.Since(c.began),
 	}
 	c.mu.Lock()
-	r.Served = c.servedBy
+	r.Served, r.Cache = c.servedBy, c.cache
 	c.mu.Unlock()
 	if err != nil {
 		e := fault.Of(err)
@@ -150,6 +166,13 @@ func (c *Call) served(by Served) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.servedBy = by
+}
+
+// cacheSaid notes what the cache did for the call.
+func (c *Call) cacheSaid(v CacheVerdict) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cache = v
 }
 
 // event tells the observer, if there is one, what happens to the call.

@@ -77,19 +77,25 @@ func (c *climb) run(ctx context.Context) (*result, error) {
 
 // rungs are the ways to get an answer, the first to be tried first.
 func (c *climb) rungs() ([]route.Rung, error) {
-	s := c.settings
-	names := []string{s.spell(c.Model)}
-	for _, name := range c.Fallback {
-		names = append(names, s.spell(name))
+	names := append([]string{c.settings.spell(c.Model)}, c.fallback()...)
+	return c.settings.ladders().Of(names...)
+}
+
+// fallback names the models that may stand in for the one of the request: those that it
+// names itself, or else those of the settings that its caller may use.
+func (t *task) fallback() (names []string) {
+	for _, name := range t.Fallback {
+		names = append(names, t.settings.spell(name))
 	}
-	if len(c.Fallback) == 0 {
-		for _, name := range s.ladders().Fallback() {
-			if c.Caller.MayUse(backend.CanonicalModel(name)) {
-				names = append(names, s.spell(name))
-			}
+	if len(t.Fallback) > 0 {
+		return names
+	}
+	for _, name := range t.settings.ladders().Fallback() {
+		if t.Caller.MayUse(backend.CanonicalModel(name)) {
+			names = append(names, t.settings.spell(name))
 		}
 	}
-	return s.ladders().Of(names...)
+	return names
 }
 
 // skip says why a rung is not to be tried; nil if it is.
@@ -130,23 +136,29 @@ func (c *climb) worthRetrying(from int) (left []route.Rung) {
 	return left
 }
 
-// unanswered says why no rung has answered. The code and the hint are those of the rung
-// that is nearest to an answer: one that may yet give it, or else one that was tried.
+// unanswered says why no rung has answered.
 func (c *climb) unanswered(ctx context.Context) (*result, error) {
 	last := c.failed[len(c.failed)-1].got
-	if len(c.failed) == 1 {
-		return last, c.explainRung(ctx, c.failed[0])
+	if len(c.failed) > 1 {
+		last.served.Passed = passed(c.failed)
 	}
+	return last, c.explainAll(ctx, c.failed)
+}
+
+// explainAll says why no rung has answered. The code and the hint are those of the rung
+// that is nearest to an answer: one that may yet give it, or else one that was tried.
+func (t *task) explainAll(ctx context.Context, failed []failedRung) *fault.Error {
 	nearest, best := 0, -1
-	for i, f := range c.failed {
+	for i, f := range failed {
 		if rank := f.retryRank(); rank > best {
 			nearest, best = i, rank
 		}
 	}
-	e := c.explainRung(ctx, c.failed[nearest])
-	e.Message = "no model of the ladder answered: " + strings.Join(passed(c.failed), ", ")
-	last.served.Passed = passed(c.failed)
-	return last, e
+	e := t.explainRung(ctx, failed[nearest])
+	if len(failed) > 1 {
+		e.Message = "no model of the ladder answered: " + strings.Join(passed(failed), ", ")
+	}
+	return e
 }
 
 // failureMaxAge is the age of a failure after which a rung may be well again.

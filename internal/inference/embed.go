@@ -46,6 +46,7 @@ type embedding struct {
 	limit    time.Duration // 0 for no limit
 
 	rung      route.Rung
+	failed    []failedRung   // before it
 	vectors   [][]float32    // one per input; nil while there is none
 	options   map[string]any // sent with the requests to the host at hand
 	pinned    string         // note about options of the caller that were overridden; "" if none were
@@ -63,7 +64,7 @@ type embedding struct {
 func (e *Engine) Embed(ctx context.Context, req EmbedRequest) (got *Embeddings, err error) {
 	call, end := e.callOf(&req.Common, "embed")
 	defer func() { end(err) }()
-	if err := e.permit(req.Common); err != nil {
+	if err := e.permit(call, req.Common); err != nil {
 		return nil, err
 	}
 	if len(req.Input) == 0 {
@@ -83,6 +84,7 @@ func (e *Engine) Embed(ctx context.Context, req EmbedRequest) (got *Embeddings, 
 	err = m.run(ctx)
 	m.served.Total, m.served.Load = time.Since(m.began).Milliseconds(), new(m.load.Milliseconds())
 	call.served(m.served)
+	call.cacheSaid(m.verdict())
 	if err != nil {
 		return nil, m.explain(ctx, err)
 	}
@@ -96,13 +98,17 @@ func (m *embedding) run(ctx context.Context) (err error) {
 	for i, rung := range m.rungs() {
 		m.rung = rung
 		if i > 0 {
-			m.served.Passed = append(m.served.Passed, fmt.Sprintf("%s (%v)", m.Model, err))
+			m.served.Passed = passed(m.failed)
 			m.served.Model, m.served.Rung, m.served.Source = rung.String(), i+1, Local
 			if rung.Cloud {
 				m.served.Source = Cloud
 			}
 		}
-		if err = m.embedAll(ctx); err == nil || ctx.Err() != nil || !curable(err) {
+		if err = m.embedAll(ctx); err == nil {
+			break
+		}
+		m.failed = append(m.failed, failedRung{rung, &result{served: Served{Requested: m.Model}}, err, time.Now()})
+		if ctx.Err() != nil || !curable(err) {
 			break
 		}
 	}
@@ -293,6 +299,19 @@ func (m *embedding) recall(ctx context.Context) {
 	m.keys = keys
 }
 
+// verdict says what the cache did for the request.
+func (m *embedding) verdict() CacheVerdict {
+	switch {
+	case m.keys == nil:
+		return CacheOff
+	case m.cached == len(m.Input):
+		return CacheHit
+	case m.Cache == cache.Refresh:
+		return CacheRefresh
+	}
+	return CacheMiss
+}
+
 // keep caches the vectors of a batch that are of the whole text, and of our own model.
 func (m *embedding) keep(batch []int) {
 	if m.keys == nil || m.rung.Provider != "" {
@@ -335,7 +354,7 @@ func (m *embedding) explain(ctx context.Context, err error) *fault.Error {
 		return cancelled(ctx)
 	case ctx.Err() == nil || queued:
 		t := &task{Engine: m.Engine, Request: Request{Common: m.Common}, settings: m.settings}
-		e := t.explainRung(ctx, failedRung{rung: m.rung, got: &result{served: Served{Requested: m.Model}}, err: err})
+		e := t.explainAll(ctx, m.failed)
 		if e.Code == fault.ModelNotFound && m.settings.isAlias(m.Model) {
 			e.Hint = "it is an alias, which embed does not know, since the vectors of two models do not compare; name the model itself"
 		}

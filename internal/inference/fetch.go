@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"ollama-mcp/cache"
@@ -20,12 +21,13 @@ type variant struct {
 	priority      route.Priority
 	minSimilarity float64
 	exactOnly     bool
+	fallback      string // models that may stand in, of those that the caller may use
 }
 
 // fetch gets the answer to a request: a cached one, that of an identical request in
 // flight, or its own. It is clean.
 func (t *task) fetch(ctx context.Context) (*result, error) {
-	lookup := cache.Lookup{Deadline: t.deadline, Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly}}
+	lookup := cache.Lookup{Deadline: t.deadline, Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly, strings.Join(t.fallback(), "\n")}}
 	lookup.Policy, lookup.Key = t.cachePolicy(ctx)
 	var remember func(cache.Key, *result)
 	fill := func(ctx context.Context, waiters cache.Waiters[*tracker]) (e cache.Entry, keep bool, err error) {
@@ -37,6 +39,7 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 		t.call.follow(tr)
 	}
 	entry, source, err := t.answers.Fetch(ctx, lookup, look, fill)
+	t.call.cacheSaid(verdict(lookup.Policy, entry, source))
 	if err != nil {
 		return t.missed(ctx, entry, source, err)
 	}
@@ -45,6 +48,24 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 		remember(lookup.Key, shared)
 	}
 	return shared.shared(source, entry, time.Since(t.began)), nil
+}
+
+// verdict says what the cache did for a request.
+func verdict(policy cache.Policy, entry cache.Entry, source cache.Source) CacheVerdict {
+	got, _ := entry.Value.(*result)
+	switch {
+	case policy == cache.Off:
+		return CacheOff
+	case got != nil && got.served.Source == CachedSimilar:
+		return CacheSemantic
+	case source == cache.Hit:
+		return CacheHit
+	case source == cache.Coalesced:
+		return CacheCoalesced
+	case policy == cache.Refresh:
+		return CacheRefresh
+	}
+	return CacheMiss
 }
 
 // fill answers the request itself, or finds the answer to a similar one. remember notes
@@ -142,8 +163,8 @@ func (t *task) missed(ctx context.Context, entry cache.Entry, source cache.Sourc
 	}
 	isOver := errors.Is(ctx.Err(), context.DeadlineExceeded) || !t.deadline.IsZero() && !time.Now().Before(t.deadline)
 	if ctx.Err() == nil && !isOver {
-		if got, ok := entry.Value.(*result); ok {
-			t.call.served(got.served)
+		if shared, ok := entry.Value.(*result); ok {
+			t.notServed(*shared, source)
 		}
 		return nil, explain(t.Model, err)
 	}
@@ -152,11 +173,7 @@ func (t *task) missed(ctx context.Context, entry cache.Entry, source cache.Sourc
 	}
 	got, a := t.tracker.partial()
 	got.clean()
-	if source == cache.Coalesced {
-		got.served.Source = Coalesced
-	}
-	got.served.Total = time.Since(t.began).Milliseconds()
-	t.call.served(got.served)
+	got.served = t.notServed(*got, source)
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return nil, t.withPartial(cancelled(ctx), got)
 	}
@@ -165,6 +182,20 @@ func (t *task) missed(ctx context.Context, entry cache.Entry, source cache.Sourc
 		return got, nil
 	}
 	return nil, t.withPartial(t.tooLate(got.answer, a), got)
+}
+
+// notServed notes for the record how far a request came that gets no complete answer.
+func (t *task) notServed(got result, source cache.Source) Served {
+	got.served.Requested = t.Model
+	if got.answer != nil {
+		got.count()
+	}
+	if source == cache.Coalesced {
+		got.served.Source = Coalesced
+	}
+	got.served.Total = time.Since(t.began).Milliseconds()
+	t.call.served(got.served)
+	return got.served
 }
 
 // withPartial is an error with what had arrived of an answer.

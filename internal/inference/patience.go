@@ -78,9 +78,8 @@ func (c *climb) limitStart(ctx context.Context, others int) (context.Context, *p
 	p.maxWait = c.opts.FallbackAfter
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if share := p.share(); share > 0 {
-		p.begin = time.AfterFunc(share, p.lateStart)
-	}
+	next, _ := p.untilCheck()
+	p.begin = time.AfterFunc(next, p.lateStart)
 	if p.maxWait > 0 {
 		p.wait = time.AfterFunc(p.maxWait, func() {
 			cancel(&noSlot{why: fmt.Sprintf("no slot came free within %v", p.maxWait.Round(time.Millisecond))})
@@ -89,18 +88,29 @@ func (c *climb) limitStart(ctx context.Context, others int) (context.Context, *p
 	return ctx, p
 }
 
-// lateStart ends the attempt if its share of the time is over. A caller with more time may
-// have joined since: then it goes on.
-func (p *patience) lateStart() {
-	share := p.share()
+// recheck bounds how late a share is noticed that has become shorter, because the caller
+// with the latest deadline has left.
+const recheck = time.Second
+
+// untilCheck is how long to wait before the share is checked again, and the share as of
+// now; 0 or less if the share is over.
+func (p *patience) untilCheck() (next, share time.Duration) {
+	share = p.share()
 	if share == 0 {
-		return
+		return recheck, 0
 	}
-	if left := share - time.Since(p.began); left > 0 {
+	return min(share-time.Since(p.began), recheck), share
+}
+
+// lateStart ends the attempt if its share of the time is over, as of now: callers with
+// other deadlines may have joined or left since it began.
+func (p *patience) lateStart() {
+	next, share := p.untilCheck()
+	if next > 0 {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.begin != nil {
-			p.begin.Reset(left)
+			p.begin.Reset(next)
 		}
 		return
 	}

@@ -178,7 +178,7 @@ func (e *Engine) newTask(req Request, call *Call) (*task, error) {
 	if t.limit > 0 {
 		t.deadline = t.began.Add(t.limit)
 	}
-	if err := e.permit(req.Common); err != nil {
+	if err := e.permit(call, req.Common); err != nil {
 		return nil, err
 	}
 	for i, name := range req.Fallback {
@@ -204,10 +204,11 @@ func (e *Engine) newTask(req Request, call *Call) (*task, error) {
 
 // permit refuses what is no model's name, a model that the caller may not use, and a host
 // that does not exist.
-func (e *Engine) permit(c Common) error {
+func (e *Engine) permit(call *Call, c Common) error {
 	if err := checkName("model", c.Model); err != nil {
 		return err
 	}
+	call.served(Served{Requested: c.Model}) // so that the record has it, whatever follows
 	if _, err := e.hosts(c.Host); err != nil {
 		return err
 	}

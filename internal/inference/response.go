@@ -159,7 +159,7 @@ func (r *result) count() {
 	s, a := &r.served, r.answer
 	s.TokensIn, s.TokensOut, s.DoneReason = a.PromptTokens, a.Tokens, a.DoneReason
 	s.FirstToken = a.FirstPiece.Milliseconds()
-	if a.DoneReason != doneTimeout { // hosts tell it at the end
+	if a.DoneReason != "" && a.DoneReason != doneTimeout { // hosts tell it at the end
 		s.Load = new(a.Load.Milliseconds())
 	}
 	if a.Eval > 0 {

@@ -75,7 +75,7 @@ func TestNotesSayWhatAReaderOfTheAnswerMustKnow(t *testing.T) {
 	}
 }
 
-func TestStructuredAnswerIsFreedOfInvisibleCharactersThatItsTextHasEscaped(t *testing.T) {
+func TestEscapedInvisibleCharactersAreRemovedFromData(t *testing.T) {
 	wanted, err := schema.CompileFormat(json.RawMessage(`"json"`))
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func TestStructuredAnswerIsFreedOfInvisibleCharactersThatItsTextHasEscaped(t *te
 	}
 }
 
-func TestFormatThatCannotBeUsedIsNamedAsTheArgument(t *testing.T) {
+func TestErrorOfAnUnusableFormatNamesTheArgument(t *testing.T) {
 	for raw, want := range map[string]string{
 		`{"type":"objekt"}`:                  `argument "format" is not a valid JSON schema`,
 		`{"$ref":"#/nope"}`:                  `argument "format" is not a valid JSON schema: it refers to "#/nope", which is not in it`,

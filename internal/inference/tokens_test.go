@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestBytesPerTokenAreLearnedFromWholePromptsOfSomeSize(t *testing.T) {
+func TestBytesPerTokenAreLearnedFromLongPrompts(t *testing.T) {
 	type sample struct{ bytes, counted int }
 	for name, c := range map[string]struct {
 		samples []sample
@@ -33,7 +33,7 @@ func TestBytesPerTokenAreLearnedFromWholePromptsOfSomeSize(t *testing.T) {
 	}
 }
 
-func TestModelsAreForgottenOneByOne(t *testing.T) {
+func TestTokenRatiosAreEvictedOneByOne(t *testing.T) {
 	l := new(tokenCounts)
 	for i := range 5 * maxRatios {
 		l.learn(fmt.Sprint("model ", i), 12000, 2000)
@@ -47,7 +47,7 @@ func TestModelsAreForgottenOneByOne(t *testing.T) {
 	}
 }
 
-func TestCutIsNotSuspectedOfShortTokens(t *testing.T) {
+func TestShortTokensDoNotLookLikeTruncation(t *testing.T) {
 	l := new(tokenCounts)
 	l.learn("tiny", 12000, 12000)
 	r := l.of("tiny")

@@ -12,7 +12,7 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-func TestProgressTellsOfTheAttemptThatIsFartherOn(t *testing.T) {
+func TestProgressFollowsTheAttemptThatHasComeFarthest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one, two := backendtest.New("gpu-1").Open(t), backendtest.New("gpu-2").Open(t)
 		tr := new(tracker)
@@ -64,7 +64,7 @@ func TestProgressTellsOfTheAttemptThatIsFartherOn(t *testing.T) {
 	})
 }
 
-func TestProgressFollowsAnAnswerFromTheQueueToItsEnd(t *testing.T) {
+func TestProgressFollowsARequestFromTheQueueToItsAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr, place := new(tracker), 3
 		says := func(want string) {
@@ -139,7 +139,7 @@ func TestFailureOfAHostIsReportedAndWhenTheNextAttemptBegins(t *testing.T) {
 	})
 }
 
-func TestModelIsTakenToBeLoadedForFiveMinutesAfterAnAnswer(t *testing.T) {
+func TestModelCountsAsLoadedForFiveMinutesAfterAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l loads
 		if l.isWarm("gpu-1", "m:latest") {

@@ -26,12 +26,14 @@ func (l Log) Done(r inference.Record) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 16)
-	attrs = append(attrs, slog.String("tool", r.Tool), slog.String("caller", r.Caller), slog.String("trace", r.Trace))
 	text := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
 		}
 	}
+	text("tool", r.Tool)
+	text("caller", r.Caller) // "" on stdio
+	text("trace", r.Trace)
 	text("request", r.RequestID)
 	if s := r.Served; s.Requested != "" {
 		text("requested", s.Requested)
@@ -40,6 +42,7 @@ func (l Log) Done(r inference.Record) {
 		}
 		text("host", s.Host)
 		text("source", string(s.Source))
+		text("cache", string(r.Cache))
 		if len(s.Passed) > 0 {
 			attrs = append(attrs, slog.Any("passed", s.Passed))
 		}

@@ -1,4 +1,4 @@
-package tools_test
+package inference_test
 
 import (
 	"strings"
@@ -7,42 +7,42 @@ import (
 	"ollama-mcp/internal/backend/backendtest"
 )
 
-func TestRequestUnderWhichModelsCrashIsNotToBeSentAgain(t *testing.T) {
+func TestRequestThatCrashesModelsIsNotRetryable(t *testing.T) {
 	for tool, tc := range map[string]struct {
 		args   string
 		status int
 		said   string
 	}{
 		"generate": {`{"model":"tiny","prompt":"?"}`, 500, "model runner has unexpectedly stopped"},
-		"embed":    {`{"model":"tiny","input":"?"}`, 400, `do embedding request: Post "http://127.0.0.1:35795/embedding": EOF`},
+		"embed":    {`{"model":"tiny","input":["?"]}`, 400, `do embedding request: Post "http://127.0.0.1:35795/embedding": EOF`},
 	} {
 		story(t, func(t *testing.T, c *client) {
 			host := c.use(backendtest.New("gpu-1").FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(tc.status, tc.said) }))
 			a := c.fails(tool, tc.args, "upstream", "models crash under this request", "ask otherwise")
-			if n := len(host.Calls()); a.StructuredContent["retryable"] != false || n != 2 {
-				t.Errorf("%s: got %+v after %d tries, want 2", tool, a.StructuredContent, n)
+			if n := len(host.Calls()); a.err.Retryable || n != 2 {
+				t.Errorf("%s: got %v after %d tries, want 2", tool, a, n)
 			}
 		})
 	}
 }
 
-func TestRefusalByAHostNamesTheNextStep(t *testing.T) {
+func TestHostsRefusalHasAHintAtTheNextStep(t *testing.T) {
 	const chat, generate = `{"model":"tiny","messages":[{"role":"user","content":"?"}]}`, `{"model":"tiny","prompt":"?"}`
 	for said, tc := range map[string]struct{ tool, args, want string }{
 		"registry.ollama.ai/library/tiny:latest does not support tools": {
-			"chat", chat, `chat: tiny: the model does not support tools; list-models with capability "tools" names those that have it`,
+			"chat", chat, `tiny: the model does not support tools; list-models with capability "tools" names those that have it`,
 		},
 		`"tiny" does not support thinking`: {
-			"generate", generate, `generate: tiny: the model does not support thinking; list-models with capability "thinking" names those that have it`,
+			"generate", generate, `tiny: the model does not support thinking; list-models with capability "thinking" names those that have it`,
 		},
 		"registry.ollama.ai/library/tiny:latest does not support insert": {
-			"generate", generate, `generate: tiny: the model does not support insert; list-models with capability "insert" names those that have it`,
+			"generate", generate, `tiny: the model does not support insert; list-models with capability "insert" names those that have it`,
 		},
 		`"tiny" does not support generate`: {
-			"generate", generate, `generate: tiny: the model does not support generate; list-models with capability "completion" names those that have it`,
+			"generate", generate, `tiny: the model does not support generate; list-models with capability "completion" names those that have it`,
 		},
 		"this model does not support embeddings": {
-			"embed", `{"model":"tiny","input":"?"}`, `embed: tiny: the model does not support embeddings; list-models with capability "embedding" names those that have it`,
+			"embed", `{"model":"tiny","input":["?"]}`, `tiny: the model does not support embeddings; list-models with capability "embedding" names those that have it`,
 		},
 		"invalid JSON schema in format": {
 			"generate", generate, `invalid JSON schema in format (HTTP 400); Ollama knows a part of JSON schema only: use a simpler one`,
@@ -53,8 +53,8 @@ func TestRefusalByAHostNamesTheNextStep(t *testing.T) {
 	} {
 		story(t, func(t *testing.T, c *client) {
 			c.use(backendtest.New("gpu-1").FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(400, said) }))
-			if a := c.fails(tc.tool, tc.args, "invalid_argument"); !strings.Contains(a.Content[0].Text, tc.want) {
-				t.Errorf("%s: got %q, want %q", said, a.Content[0].Text, tc.want)
+			if a := c.fails(tc.tool, tc.args, "invalid_argument"); !strings.Contains(a.text, tc.want) {
+				t.Errorf("%s: got %q, want %q", said, a.text, tc.want)
 			}
 		})
 	}

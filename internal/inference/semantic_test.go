@@ -1,4 +1,4 @@
-package tools_test
+package inference_test
 
 import (
 	"strings"
@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend/backendtest"
-	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/semantic"
 )
 
 // comparing makes calls share what is cached, also for paraphrases.
@@ -15,7 +15,7 @@ func (c *client) comparing(o inference.SemanticOptions) *backendtest.Host {
 	c.t.Helper()
 	o.Model, o.Threshold = "words", 0.8
 	c.opts.Semantic = &o
-	return c.keeping().use(backendtest.New("gpu-1").Answer("an image that runs").Install(backendtest.Model{Name: "words", Dimensions: 256}))
+	return c.use(backendtest.New("gpu-1").Answer("an image that runs").Install(backendtest.Model{Name: "words", Dimensions: 256}))
 }
 
 func ask(prompt string) string { return `{"model":"tiny","prompt":"` + prompt + `"}` }
@@ -35,29 +35,29 @@ func answered(host *backendtest.Host) (n int) {
 	return n
 }
 
-func TestQuestionThatMeansTheSameIsAnsweredFromWhatIsKept(t *testing.T) {
+func TestParaphraseIsASemanticHit(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.comparing(inference.SemanticOptions{})
 		c.succeeds("generate", ask(first))
 		time.Sleep(30 * time.Second)
 		a := c.succeeds("generate", ask(similar))
-		if answered(host) != 1 || a.Content[0].Text != "an image that runs" {
+		if answered(host) != 1 || a.text != "an image that runs" {
 			t.Fatalf("%d calls: %+v", answered(host), a)
 		}
-		if s := a.Meta.Served; s["source"] != "cache-semantic" || s["age_seconds"] != 30.0 || s["similarity"].(float64) < 0.8 {
+		if s := a.served; s.Source != inference.CachedSimilar || s.Age != 30 || s.Similarity < 0.8 {
 			t.Errorf("served: %v", s)
 		}
-		if !strings.Contains(a.Content[1].Text, "cached answer, 30 s old, to a similar question") || !strings.Contains(a.Content[1].Text, first) {
-			t.Errorf("the reader is not told: %+v", a.Content)
+		if !strings.Contains(a.notes, "cached answer, 30 s old, to a similar question") || !strings.Contains(a.notes, first) {
+			t.Errorf("the reader is not told: %+v", a)
 		}
-		s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
-		if s["hits"] != 1.0 || s["entries"] != 1.0 || s["refused"].(map[string]any)["none"] != 1.0 {
-			t.Errorf("status: %v", s)
+		s := c.status().Semantic
+		if s.Hits != 1 || s.Entries != 1 || s.Refused["none"] != 1 {
+			t.Errorf("status: %+v", s)
 		}
 	})
 }
 
-func TestLookUpsOfQuestionsVectorsAreCountedApart(t *testing.T) {
+func TestLookUpsOfQuestionVectorsAreCountedSeparately(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.comparing(inference.SemanticOptions{})
 		c.succeeds("generate", ask(first))
@@ -69,17 +69,17 @@ func TestLookUpsOfQuestionsVectorsAreCountedApart(t *testing.T) {
 				t.Errorf("a question may be cut before it is compared: %+v", call.Embed)
 			}
 		}
-		s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)
-		if s["misses"] != 3.0 || s["hits"] != 2.0 {
-			t.Errorf("of answers: %v hits and %v misses, want 2 of the question before, and 3 of their own", s["hits"], s["misses"])
+		s := c.status()
+		if s.Cache.Misses != 3 || s.Cache.Hits != 2 {
+			t.Errorf("of answers: %v hits and %v misses, want 2 of the question before, and 3 of their own", s.Cache.Hits, s.Cache.Misses)
 		}
-		if s := s["semantic"].(map[string]any); s["embedding_requests"] != 2.0 || s["vectors_cached"] != 1.0 {
+		if s := s.Semantic; s.EmbeddingRequests != 2 || s.VectorsCached != 1 {
 			t.Errorf("of vectors: %v", s)
 		}
 	})
 }
 
-func TestQuestionThatDiffersIsAskedThoughItIsNear(t *testing.T) {
+func TestSimilarRequestThatDiffersElsewhereIsASemanticMiss(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*client)
 		args   string
@@ -93,7 +93,7 @@ func TestQuestionThatDiffersIsAskedThoughItIsNear(t *testing.T) {
 		"in its tenant":           {func(c *client) { c.who.Tenant = "b" }, ask(similar)},
 		"as its key wants it":     {func(c *client) { c.who.ExactOnly = true }, ask(similar)},
 		"as its model is set":     {func(c *client) { c.models["tiny:latest"] = inference.ForModel{Semantic: new(0.0)} }, ask(similar)},
-		"as all has been cleared": {func(c *client) { c.as(caller.Caller{Admin: true}).succeeds("clear-cache", `{}`) }, ask(similar)},
+		"as all has been cleared": {func(c *client) { c.forget("") }, ask(similar)},
 	} {
 		cacheStory(t, func(t *testing.T, c *client) {
 			c.models = map[string]inference.ForModel{}
@@ -114,7 +114,7 @@ func TestQuestionThatDiffersIsAskedThoughItIsNear(t *testing.T) {
 	}
 }
 
-func TestQuestionWithTheSameVectorIsNotTheSameQuestion(t *testing.T) {
+func TestMinSimilarityOneIsAMissEvenForEqualVectors(t *testing.T) {
 	for args, calls := range map[string]int{`}`: 1, `,"min_similarity":1}`: 2} {
 		cacheStory(t, func(t *testing.T, c *client) {
 			host := c.comparing(inference.SemanticOptions{})
@@ -127,7 +127,7 @@ func TestQuestionWithTheSameVectorIsNotTheSameQuestion(t *testing.T) {
 	}
 }
 
-func TestThresholdIsTheModelsOwnOrTheEmbeddingModelsAndCallersMayOnlyTightenIt(t *testing.T) {
+func TestSemanticThresholdIsPerModelAndCallersMayOnlyRaiseIt(t *testing.T) {
 	const impossible = 0.99 // for these two
 	for name, tc := range map[string]struct {
 		settings map[string]inference.ForModel
@@ -153,9 +153,9 @@ func TestThresholdIsTheModelsOwnOrTheEmbeddingModelsAndCallersMayOnlyTightenIt(t
 	}
 }
 
-func TestWhatDependsOnMoreThanItsLastMessageIsNotCompared(t *testing.T) {
+func TestRequestThatDependsOnMoreThanItsLastMessageIsNotCompared(t *testing.T) {
 	const words = `{"role":"user","content":"` + similar + `"}`
-	for reason, args := range map[string]string{
+	for reason, args := range map[semantic.Reason]string{
 		"messages": `"messages":[` + strings.Repeat(words+",", 3) + words + `]`,
 		"images":   `"messages":[{"role":"user","content":"` + similar + `","images":["iVBORw0KGgo="]}]`,
 		"tools":    `"messages":[` + words + `],"tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object"}}}]`,
@@ -164,29 +164,29 @@ func TestWhatDependsOnMoreThanItsLastMessageIsNotCompared(t *testing.T) {
 			host := c.comparing(inference.SemanticOptions{})
 			host.Install(backendtest.Model{Name: "eyes", Capabilities: []string{"completion", "vision", "tools"}})
 			c.succeeds("chat", `{"model":"eyes",`+args+`}`)
-			s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
-			if s["entries"] != 0.0 || s["refused"].(map[string]any)[reason] != 1.0 {
-				t.Errorf("%s: status: %v", reason, s)
+			s := c.status().Semantic
+			if s.Entries != 0 || s.Refused[reason] != 1 {
+				t.Errorf("%s: status: %+v", reason, s)
 			}
 		})
 	}
 }
 
-func TestInShadowNothingIsServedAndAllIsCounted(t *testing.T) {
+func TestShadowModeCountsHitsAndServesNone(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.comparing(inference.SemanticOptions{Shadow: true})
 		c.succeeds("generate", ask(first))
-		if a := c.succeeds("generate", ask(similar)); answered(host) != 2 || a.Meta.Served["source"] != "local" {
-			t.Errorf("%d calls: %v", answered(host), a.Meta.Served)
+		if a := c.succeeds("generate", ask(similar)); answered(host) != 2 || a.served.Source != "local" {
+			t.Errorf("%d calls: %v", answered(host), a.served)
 		}
-		s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
-		if s["would_be_hits"] != 1.0 || s["hits"] != 0.0 {
-			t.Errorf("status: %v", s)
+		s := c.status().Semantic
+		if s.Shadow != 1 || s.Hits != 0 {
+			t.Errorf("status: %+v", s)
 		}
 	})
 }
 
-func TestEmbeddingModelThatIsMissingOrSlowDelaysNoAnswerForLong(t *testing.T) {
+func TestMissingOrSlowEmbeddingModelDelaysNoAnswerForLong(t *testing.T) {
 	for name, fault := range map[string]backendtest.Fault{
 		"missing": backendtest.Refuse(404, `model \"words\" not found`), "slow": backendtest.Hang,
 	} {
@@ -199,18 +199,18 @@ func TestEmbeddingModelThatIsMissingOrSlowDelaysNoAnswerForLong(t *testing.T) {
 				return nil
 			})
 			began := time.Now()
-			if a := c.succeeds("generate", ask(first)); a.Content[0].Text != "an image that runs" || time.Since(began) > time.Second {
+			if a := c.succeeds("generate", ask(first)); a.text != "an image that runs" || time.Since(began) > time.Second {
 				t.Errorf("%s: after %v: %+v", name, time.Since(began), a)
 			}
-			s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
-			if s["refused"].(map[string]any)["embedding"] != 1.0 {
-				t.Errorf("%s: status: %v", name, s)
+			s := c.status().Semantic
+			if s.Refused["embedding"] != 1 {
+				t.Errorf("%s: status: %+v", name, s)
 			}
 		})
 	}
 }
 
-func TestAnswerThatIsKeptNoMoreIsNotGivenToAnotherQuestion(t *testing.T) {
+func TestExpiredAnswerIsNoSemanticHit(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.comparing(inference.SemanticOptions{})
 		c.succeeds("generate", ask(first))
@@ -218,8 +218,8 @@ func TestAnswerThatIsKeptNoMoreIsNotGivenToAnotherQuestion(t *testing.T) {
 		if c.succeeds("generate", ask(similar)); answered(host) != 2 {
 			t.Error("an answer was given whose time is over")
 		}
-		s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)["semantic"].(map[string]any)
-		if s["entries"] != 1.0 || s["refused"].(map[string]any)["gone"] != 1.0 {
+		s := c.status().Semantic
+		if s.Entries != 1 || s.Refused["gone"] != 1 {
 			t.Errorf("status: %v, want the question that was asked last alone, and one whose answer was gone", s)
 		}
 	})

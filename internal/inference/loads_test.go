@@ -1,4 +1,4 @@
-package tools_test
+package inference_test
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 )
 
 // Ollama gives up a load for want of progress, and never because it takes long.
-func TestModelThatTakesManyMinutesToLoadIsThereInTheEnd(t *testing.T) {
+func TestModelThatLoadsForManyMinutesAnswersInTheEnd(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").Answer("at last").LoadTime(40 * time.Minute))
 		const args = `{"model":"tiny","prompt":"?"}`
@@ -16,8 +16,8 @@ func TestModelThatTakesManyMinutesToLoadIsThereInTheEnd(t *testing.T) {
 			c.fails("generate", args, "timeout", "it goes on loading")
 			time.Sleep(13 * time.Minute)
 		}
-		if a := c.succeeds("generate", args); a.Content[0].Text != "at last" || host.Stats().Loads != 1 {
-			t.Errorf("after %d loads: %+v", host.Stats().Loads, a.Content)
+		if a := c.succeeds("generate", args); a.text != "at last" || host.Stats().Loads != 1 {
+			t.Errorf("after %d loads: %+v", host.Stats().Loads, a)
 		}
 	})
 }

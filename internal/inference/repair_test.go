@@ -1,6 +1,7 @@
-package tools_test
+package inference_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -21,7 +22,7 @@ func thinker() *backendtest.Host {
 	})
 }
 
-func TestModelThatSpentAllOnThinkingIsAskedAgain(t *testing.T) {
+func TestModelThatSpentAllTokensOnThinkingIsAskedAgain(t *testing.T) {
 	for args, want := range map[string]string{
 		`{"model":"tiny","prompt":"?","options":{"num_predict":10}}`:              "told not to think",
 		`{"model":"tiny","prompt":"?","think":true,"options":{"num_predict":10}}`: "with num_predict 1024",
@@ -29,8 +30,8 @@ func TestModelThatSpentAllOnThinkingIsAskedAgain(t *testing.T) {
 		story(t, func(t *testing.T, c *client) {
 			host := c.use(thinker())
 			a := c.succeeds("generate", args)
-			if a.Content[0].Text != "42" || len(a.Content) != 2 || !strings.Contains(a.Content[1].Text, want) {
-				t.Errorf("%s: got %+v, want 42 and a note that it was asked again %s", args, a.Content, want)
+			if a.text != "42" || a.notes == "" || !strings.Contains(a.notes, want) {
+				t.Errorf("%s: got %+v, want 42 and a note that it was asked again %s", args, a, want)
 			}
 			if n := len(host.Calls()); n != 2 {
 				t.Errorf("%s: the host was asked %d times, want 2", args, n)
@@ -39,26 +40,26 @@ func TestModelThatSpentAllOnThinkingIsAskedAgain(t *testing.T) {
 	}
 }
 
-func TestModelThatMayNotThinkLongerIsNotAskedAgain(t *testing.T) {
+func TestModelWithoutRoomToThinkLongerIsNotAskedAgain(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply {
 			return backendtest.Reply{Thinking: "let me see", DoneReason: "length"} // the context is full
 		}))
 		a := c.succeeds("generate", `{"model":"tiny","prompt":"?","think":true}`)
-		if n := len(host.Calls()); n != 1 || !strings.Contains(a.Content[1].Text, "on thinking and answered nothing") {
-			t.Errorf("asked %d times, want once; %+v", n, a.Content)
+		if n := len(host.Calls()); n != 1 || !strings.Contains(a.notes, "on thinking and answered nothing") {
+			t.Errorf("asked %d times, want once; %+v", n, a)
 		}
 	})
 }
 
-func TestThoughtsThatLeaveNoRoomForAFormatAreNotCalledAMisfit(t *testing.T) {
+func TestErrorSaysThatThinkingLeftNoRoomForTheFormat(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply {
 			return backendtest.Reply{Thinking: "let me see", DoneReason: "length"}
 		}))
 		a := c.fails("generate", `{"model":"tiny","prompt":"?","think":true,`+wantsNumber+`}`, "upstream",
 			"the model spent all its 3 tokens on thinking and answered nothing; raise options.num_predict, or set think to false")
-		if a.Meta.Thinking != "let me see" || strings.Contains(a.Content[0].Text, "EOF") {
+		if a.thinking != "let me see" || strings.Contains(a.text, "EOF") {
 			t.Errorf("got %+v", a)
 		}
 	})
@@ -66,7 +67,7 @@ func TestThoughtsThatLeaveNoRoomForAFormatAreNotCalledAMisfit(t *testing.T) {
 
 const wantsNumber = `"format":{"type":"object","properties":{"answer":{"type":"integer"}},"required":["answer"]}`
 
-func TestAnswerThatDoesNotFitIsDoneAgainWithTheValidatorsWords(t *testing.T) {
+func TestAnswerThatMissesTheFormatIsRepairedOnce(t *testing.T) {
 	for tool, question := range map[string]string{
 		"generate": `"prompt":"how many?"`,
 		"chat":     `"messages":[{"role":"user","content":"how many?"}]`,
@@ -79,7 +80,7 @@ func TestAnswerThatDoesNotFitIsDoneAgainWithTheValidatorsWords(t *testing.T) {
 				return backendtest.Reply{Text: `{"answer":"many"}`}
 			}))
 			a := c.succeeds(tool, `{"model":"tiny",`+question+`,`+wantsNumber+`}`)
-			if a.StructuredContent["answer"] != 42.0 || !strings.Contains(a.Content[1].Text, "did not fit the format (at '/answer': got string, want integer)") {
+			if fmt.Sprint(a.data["answer"]) != "42" || !strings.Contains(a.notes, "did not fit the format (at '/answer': got string, want integer)") {
 				t.Errorf("%s: got %+v", tool, a)
 			}
 			calls := host.Calls()
@@ -93,7 +94,7 @@ func TestAnswerThatDoesNotFitIsDoneAgainWithTheValidatorsWords(t *testing.T) {
 	}
 }
 
-func TestAnswerThatIsCutIsNotDoneAgain(t *testing.T) {
+func TestAnswerCutByLengthIsNotRepaired(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply {
 			return backendtest.Reply{Text: `{"answer":`, DoneReason: "length"}
@@ -105,7 +106,7 @@ func TestAnswerThatIsCutIsNotDoneAgain(t *testing.T) {
 	})
 }
 
-func TestAnswerStandsIfItsMendingFails(t *testing.T) {
+func TestFirstAnswerStandsIfItsRepairFails(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(thinker().FailWhen(func(c backendtest.Call) backendtest.Fault {
 			if c.Generate.Think != nil {
@@ -114,8 +115,8 @@ func TestAnswerStandsIfItsMendingFails(t *testing.T) {
 			return nil
 		}))
 		a := c.succeeds("generate", `{"model":"tiny","prompt":"?","options":{"num_predict":10}}`)
-		if !strings.Contains(a.Content[1].Text, "on thinking and answered nothing") {
-			t.Errorf("got %+v, want what the first answer was", a.Content)
+		if !strings.Contains(a.notes, "on thinking and answered nothing") {
+			t.Errorf("got %+v, want what the first answer was", a)
 		}
 	})
 }

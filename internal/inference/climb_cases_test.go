@@ -1,4 +1,4 @@
-package tools_test
+package inference_test
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 
 // Why the model big does not answer, by what ladder it is asked, and what may be done
 // about it, make who answers or what the error is.
-func TestReasonLadderAndPolicyDecideWhoAnswers(t *testing.T) {
+func TestFaultLadderAndPolicyDecideWhichRungAnswers(t *testing.T) {
 	const (
 		alone = `{"model":"big","prompt":"?","timeout_seconds":9`
 		other = alone + `,"fallback_models":["small"]`
@@ -59,13 +59,13 @@ func TestReasonLadderAndPolicyDecideWhoAnswers(t *testing.T) {
 			client.opts.NoCloud = c.noCloud
 			host, asked := client.ladder()
 			failing(host, faults[c.fault], "big")
-			a := client.call(client.context(), "generate", c.args+"}")
-			name, got := c.fault+" "+c.args, a.Meta.Served["model"]
-			if a.IsError {
-				got = a.StructuredContent["code"]
+			a := client.call(t.Context(), "generate", c.args+"}")
+			name, got := c.fault+" "+c.args, a.served.Model
+			if a.err != nil {
+				got = a.code()
 			}
-			if got != c.want || !strings.Contains(fmt.Sprint(a.Content), c.says) {
-				t.Errorf("%s: got %v, want %s and %q: %+v", name, got, c.want, c.says, a.Content)
+			if got != c.want || !strings.Contains(fmt.Sprint(a), c.says) {
+				t.Errorf("%s: got %v, want %s and %q: %+v", name, got, c.want, c.says, a)
 			}
 			if n := len(asked.Calls()); n > 0 && (c.noCloud || strings.Contains(c.args, local)) {
 				t.Errorf("%s: %d calls left for the cloud", name, n)
@@ -75,7 +75,7 @@ func TestReasonLadderAndPolicyDecideWhoAnswers(t *testing.T) {
 }
 
 // A ladder in trouble leaves its first rung to others. One who has no other gets it.
-func TestRungThatIsLeftAloneIsAskedWhereNoOtherMayBe(t *testing.T) {
+func TestRungWithAnOpenCircuitIsTriedWhenNoOtherRungMayAnswer(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, cloud := c.ladder()
 		const args = `{"model":"big","prompt":"?","fallback_models":["openai/gpt"]`
@@ -85,38 +85,38 @@ func TestRungThatIsLeftAloneIsAskedWhereNoOtherMayBe(t *testing.T) {
 		}
 		host.Mend()
 		time.Sleep(time.Second) // less than to the next look at it
-		if a := c.succeeds("generate", args+`}`); a.Meta.Served["model"] != "openai/gpt" || !strings.Contains(a.Content[1].Text, "circuit open") {
+		if a := c.succeeds("generate", args+`}`); a.served.Model != "openai/gpt" || !strings.Contains(a.notes, "circuit open") {
 			t.Errorf("the ladder is not in trouble: %+v", a)
 		}
-		if a := c.succeeds("generate", args+`,"local_only":true}`); a.Meta.Served["model"] != "big" || a.Meta.Served["rung"] != 1.0 {
+		if a := c.succeeds("generate", args+`,"local_only":true}`); a.served.Model != "big" || a.served.Rung != 1 {
 			t.Errorf("local only: got %+v", a)
 		}
 		cloud.Down()
-		if a := c.succeeds("generate", args+`}`); a.Meta.Served["model"] != "big" {
+		if a := c.succeeds("generate", args+`}`); a.served.Model != "big" {
 			t.Errorf("without the cloud: got %+v", a)
 		}
 	})
 }
 
 // The second rung fails at once, and there is time enough left to wait for the first.
-func TestRungThatWasTooBusyIsWaitedForOnceTheOthersHaveFailed(t *testing.T) {
+func TestBusyRungIsTriedAgainOnceTheOthersHaveFailed(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.opts.FallbackAfter = time.Second
 		host, cloud := c.ladder()
 		cloud.Down()
 		host.FirstTokenTime(8 * time.Second)
 		first := make(chan answer)
-		go func() { first <- c.call(c.context(), "generate", `{"model":"big","prompt":"first"}`) }()
+		go func() { first <- c.call(t.Context(), "generate", `{"model":"big","prompt":"first"}`) }()
 		time.Sleep(time.Second)
 		a := c.succeeds("generate", `{"model":"big","prompt":"?","fallback_models":["openai/gpt"]}`)
-		if a.Meta.Served["model"] != "big" || a.Meta.Served["rung"] != 1.0 || len(a.Content) != 1 {
+		if a.served.Model != "big" || a.served.Rung != 1 || a.notes != "" {
 			t.Errorf("got %+v", a)
 		}
 		<-first
 	})
 }
 
-func TestRungsThatAreAskedOnceMoreHaveTheirShareOfTheTimeToo(t *testing.T) {
+func TestRetriedRungHasAShareOfTheTimeToo(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, cloud := c.ladder()
 		cloud.Down()
@@ -131,13 +131,13 @@ func TestRungsThatAreAskedOnceMoreHaveTheirShareOfTheTimeToo(t *testing.T) {
 			return backendtest.Hang
 		})
 		a := c.succeeds("generate", `{"model":"pro","prompt":"?","timeout_seconds":30}`)
-		if a.Meta.Served["model"] != "small" || time.Since(began).Round(time.Second) > 26*time.Second {
+		if a.served.Model != "small" || time.Since(began).Round(time.Second) > 26*time.Second {
 			t.Errorf("after %v: %+v", time.Since(began), a)
 		}
 	})
 }
 
-func TestRungThatIsAskedOnceMoreIsAskedOfAnotherHost(t *testing.T) {
+func TestRetriedRungPrefersAnotherHost(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.ladder()
 		hosts := []*backendtest.Host{backendtest.New("gpu-1"), backendtest.New("gpu-2")}
@@ -151,14 +151,14 @@ func TestRungThatIsAskedOnceMoreIsAskedOfAnotherHost(t *testing.T) {
 		}
 		failing(hosts[0], backendtest.Hang, "big")
 		a := c.succeeds("generate", `{"model":"big","prompt":"?","timeout_seconds":12,"fallback_models":["absent"]}`)
-		if a.Meta.Served["host"] != "gpu-2" || len(askedOf(hosts[0], "big")) != 2 {
-			t.Errorf("answered by %v, and gpu-1 was asked %d times, want gpu-2 after gpu-1", a.Meta.Served["host"], len(askedOf(hosts[0], "big")))
+		if a.served.Host != "gpu-2" || len(askedOf(hosts[0], "big")) != 2 {
+			t.Errorf("answered by %v, and gpu-1 was asked %d times, want gpu-2 after gpu-1", a.served.Host, len(askedOf(hosts[0], "big")))
 		}
 	})
 }
 
 // Neither on the way down nor when it is asked once more.
-func TestRungIsNeverStartedWithLessTimeThanItHasEverNeeded(t *testing.T) {
+func TestRungIsSkippedWithLessTimeThanItHasEverNeeded(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, cloud := c.ladder()
 		failing(host, backendtest.Refuse(500, "out of memory"), "big")
@@ -171,34 +171,24 @@ func TestRungIsNeverStartedWithLessTimeThanItHasEverNeeded(t *testing.T) {
 		if n := len(askedOf(host, "small")) - before; n != 0 {
 			t.Errorf("with 15 s it was asked %d times: %+v", n, a)
 		}
-		c.call(c.context(), "generate", `{"model":"pro","prompt":"?","timeout_seconds":30}`)
+		c.call(t.Context(), "generate", `{"model":"pro","prompt":"?","timeout_seconds":30}`)
 		if n := len(askedOf(host, "small")) - before; n != 1 {
 			t.Errorf("with 30 s, of which half are its share, it was asked %d times, want once", n)
 		}
 	})
 }
 
-// askedOf are the calls that a host got for a model.
-func askedOf(host *backendtest.Host, model string) (calls []backendtest.Call) {
-	for _, call := range host.Calls() {
-		if strings.HasPrefix(call.Model, model) {
-			calls = append(calls, call)
-		}
-	}
-	return calls
-}
-
-func TestProviderThatCannotKeepAModelLoadedSaysSo(t *testing.T) {
+func TestProviderIgnoresKeepAliveAndANoteSaysSo(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.ladder()
 		a := c.succeeds("generate", `{"model":"openai/gpt","prompt":"?","keep_alive":"1h"}`)
-		if len(a.Content) != 2 || !strings.Contains(a.Content[1].Text, "ignored: keep_alive") {
-			t.Errorf("got %+v", a.Content)
+		if a.notes == "" || !strings.Contains(a.notes, "ignored: keep_alive") {
+			t.Errorf("got %+v", a)
 		}
 	})
 }
 
-func TestChangesOfALaddersStateAreTold(t *testing.T) {
+func TestObserverIsToldOfLadderChanges(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		var told []string
 		c.opts.Observer = observer{event: func(e inference.Event) {
@@ -227,29 +217,29 @@ func TestChangesOfALaddersStateAreTold(t *testing.T) {
 }
 
 // Else one caller could have all the others served by another model.
-func TestRequestsThatARungCannotServeLeaveItsLadderNormal(t *testing.T) {
+func TestRequestThatDoesNotFitARungLeavesItsLadderNormal(t *testing.T) {
 	for _, fault := range []string{"too long", "no room"} {
 		story(t, func(t *testing.T, c *client) {
 			host, _ := c.ladder()
 			failing(host, faults[fault], "big")
 			for range 10 {
-				if a := c.succeeds("generate", askPro); a.Meta.Served["model"] != "small" {
+				if a := c.succeeds("generate", askPro); a.served.Model != "small" {
 					t.Errorf("%s: got %+v", fault, a)
 				}
 			}
-			if s := c.succeeds("status", `{}`).StructuredContent; s["ladders"] != nil {
-				t.Errorf("%s: status tells of %v", fault, s["ladders"])
+			if all := c.status().Ladders; all != nil {
+				t.Errorf("%s: status tells of %v", fault, all)
 			}
 		})
 	}
 }
 
-func TestCloudAloneIsForbiddenToOneWhoMayNotUseIt(t *testing.T) {
+func TestLocalOnlyRequestForACloudModelIsForbidden(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.ladder()
 		c.fails("generate", `{"model":"openai/gpt","prompt":"?","local_only":true}`, "forbidden", "local_only", "list-models")
 		who := caller.Caller{ID: "ci", LocalOnly: true}
-		if a := c.call(caller.NewContext(t.Context(), who), "chat", `{"model":"openai/gpt","messages":[{"role":"user"}]}`); a.StructuredContent["code"] != "forbidden" {
+		if a := c.as(who).call(t.Context(), "chat", `{"model":"openai/gpt","messages":[{"role":"user"}]}`); a.code() != "forbidden" {
 			t.Errorf("by the key: got %+v", a)
 		}
 	})

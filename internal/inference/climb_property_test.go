@@ -1,4 +1,4 @@
-package tools_test
+package inference_test
 
 import (
 	"fmt"
@@ -86,7 +86,7 @@ var anyPlan = rapid.Custom(func(r *rapid.T) plan {
 // Whatever hosts and provider do, each call ends in its time with one answer of whom
 // it says, or with an error that its caller can act on; and none of those that must
 // not gets to the cloud.
-func TestEveryCallEndsInTimeAndWhereItMay(t *testing.T) {
+func TestEveryRequestEndsInTimeAndOnlyWhereItMay(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		p := anyPlan.Draw(r, "plan")
 		var problems []string
@@ -111,12 +111,12 @@ func (p plan) run(c *client) (problems []string) {
 		calls.Go(func() {
 			time.Sleep(call.At)
 			began := time.Now()
-			a, err := c.try(caller.NewContext(c.t.Context(), caller.Caller{ID: "ci", LocalOnly: call.Key}), call.Tool, call.args(n))
+			a := c.as(caller.Caller{ID: "ci", LocalOnly: call.Key}).call(c.t.Context(), call.Tool, call.args(n))
 			if took := time.Since(began); took > call.Limit+100*time.Millisecond {
 				report(n, "took %v of %v", took, call.Limit)
 			}
-			if wrong := judged(a); err != nil || wrong != "" {
-				report(n, "%s %v: %+v", wrong, err, a)
+			if wrong := judged(a); wrong != "" {
+				report(n, "%s: %v", wrong, a)
 			}
 		})
 	}
@@ -170,22 +170,21 @@ func (call plannedCall) args(n int) string {
 
 // judged says what is wrong with a result; "" if nothing is.
 func judged(a answer) string {
-	if len(a.Content) == 0 || strings.Contains(a.Content[0].Text, "\n") {
+	if a.text == "" && a.err != nil || strings.Contains(a.text, "\n") {
 		return "no line"
 	}
-	if a.IsError {
-		code, _ := a.StructuredContent["code"].(string)
-		if code == "" || code == string(fault.Internal) || code == string(fault.Cancelled) {
+	if a.err != nil {
+		if code := a.code(); code == string(fault.Internal) || code == string(fault.Cancelled) {
 			return "an error that nobody can act on"
 		}
 		return ""
 	}
-	source, place := a.Meta.Served["source"], a.Meta.Served["host"]
+	source, place := a.served.Source, a.served.Host
 	text := "from " + strings.Replace(fmt.Sprint(place), "openai", "a cloud", 1)
-	if (place == "openai") != (source == "cloud") || !strings.HasPrefix(text, strings.TrimSpace(a.Content[0].Text)) {
+	if (place == "openai") != (source == "cloud") || !strings.HasPrefix(text, strings.TrimSpace(a.text)) {
 		return "not the answer of whom it names"
 	}
-	if text != a.Content[0].Text && a.Meta.Served["done_reason"] != "timeout" {
+	if text != a.text && a.served.DoneReason != "timeout" {
 		return "cut, and not said"
 	}
 	return ""

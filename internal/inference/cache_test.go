@@ -1,8 +1,9 @@
-package tools_test
+package inference_test
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,33 +13,28 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/pool"
 )
 
-// keeping makes calls share what is cached, for ten minutes.
-func (c *client) keeping() *client {
-	c.cacheOff, c.sharing = false, true
-	return c
-}
-
-func TestSameQuestionIsAnsweredFromWhatIsKept(t *testing.T) {
+func TestIdenticalRequestIsACacheHit(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
-		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").TokenTime(time.Second))
+		host := c.use(backendtest.New("gpu-1").Answer("yes").TokenTime(time.Second))
 		first := c.succeeds("generate", `{"model":"tiny","prompt":"?","options":{"seed":1,"top_k":2}}`)
 		time.Sleep(90 * time.Second)
 		began := time.Now()
 		again := c.succeeds("generate", `{"options":{"top_k":2,"seed":1.0},"prompt":"?","model":"tiny:latest"}`)
-		if time.Since(began) != 0 || again.Content[0].Text != "yes" || len(host.Calls()) != 1 {
+		if time.Since(began) != 0 || again.text != "yes" || len(host.Calls()) != 1 {
 			t.Errorf("took %v and %d calls: %+v", time.Since(began), len(host.Calls()), again)
 		}
-		if s := again.Meta.Served; s["source"] != "cache" || s["age_seconds"] != 90.0 || s["host"] != "gpu-1" || s["trace_id"] == first.Meta.Served["trace_id"] {
+		if s := again.served; s.Source != inference.Cached || s.Age != 90 || s.Host != "gpu-1" {
 			t.Errorf("served: %v", s)
 		}
-		if s := again.Meta.Served; first.Meta.Served["first_token_ms"] == 0.0 || s["first_token_ms"] != 0.0 || s["load_ms"] != 0.0 || s["queue_ms"] != 0.0 {
-			t.Errorf("it is said to have waited as the first did: %v, and first: %v", s, first.Meta.Served)
+		if s := again.served; first.served.FirstToken == 0 || s.FirstToken != 0 || *s.Load != 0 || s.Queue != 0 {
+			t.Errorf("it is said to have waited as the first did: %v, and first: %v", s, first.served)
 		}
-		if !strings.Contains(again.Content[1].Text, `cached answer, 90 s old. For a new one call again with cache "refresh".`) {
-			t.Errorf("the reader is not told: %+v", again.Content)
+		if !strings.Contains(again.notes, `cached answer, 90 s old. For a new one call again with cache "refresh".`) {
+			t.Errorf("the reader is not told: %+v", again)
 		}
 		time.Sleep(9 * time.Minute)
 		c.succeeds("generate", `{"model":"tiny","prompt":"?","options":{"seed":1,"top_k":2}}`)
@@ -48,11 +44,11 @@ func TestSameQuestionIsAnsweredFromWhatIsKept(t *testing.T) {
 	})
 }
 
-func TestOtherQuestionIsNotAnsweredFromWhatIsKept(t *testing.T) {
+func TestRequestThatDiffersInAnythingIsACacheMiss(t *testing.T) {
 	digest := "one"
 	cacheStory(t, func(t *testing.T, c *client) {
 		c.opts.Digest = func(context.Context, string) string { return digest }
-		host := c.keeping().use(backendtest.New("gpu-1").Answer(`{"a":1}`))
+		host := c.use(backendtest.New("gpu-1").Answer(`{"a":1}`))
 		c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
 		n := 1
 		asksAnew := func(what string, c *client, args string) {
@@ -91,13 +87,13 @@ func TestOtherQuestionIsNotAnsweredFromWhatIsKept(t *testing.T) {
 	})
 }
 
-func TestOnlyWholeAnswersAreKept(t *testing.T) {
+func TestOnlyCompleteAnswersAreCached(t *testing.T) {
 	for name, reply := range map[string]backendtest.Reply{
 		"cut":             {Text: "one", DoneReason: "length"},
 		"calls for tools": {ToolCalls: make([]backend.ToolCall, 1)},
 	} {
 		cacheStory(t, func(t *testing.T, c *client) {
-			host := c.keeping().use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply { return reply }))
+			host := c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply { return reply }))
 			for range 2 {
 				c.succeeds("chat", `{"model":"tiny","messages":[{"role":"user","content":"?"}]}`)
 			}
@@ -107,7 +103,7 @@ func TestOnlyWholeAnswersAreKept(t *testing.T) {
 		})
 	}
 	cacheStory(t, func(t *testing.T, c *client) {
-		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").FailWhen(func(backendtest.Call) backendtest.Fault {
+		host := c.use(backendtest.New("gpu-1").Answer("yes").FailWhen(func(backendtest.Call) backendtest.Fault {
 			return backendtest.Refuse(400, "no")
 		}))
 		c.fails("generate", `{"model":"tiny","prompt":"?"}`, "invalid_argument")
@@ -116,23 +112,23 @@ func TestOnlyWholeAnswersAreKept(t *testing.T) {
 	})
 }
 
-func TestAnswerOfAStandInIsNotKept(t *testing.T) {
+func TestAnswerOfALaterRungIsNotCached(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
-		host, _ := c.keeping().ladder()
+		host, _ := c.ladder()
 		failing(host, backendtest.Refuse(500, "out of memory"), "big")
 		c.succeeds("generate", askPro)
 		host.Mend()
 		time.Sleep(time.Minute)
-		if a := c.succeeds("generate", askPro); a.Meta.Served["model"] != "big" || a.Meta.Served["source"] != "local" {
-			t.Errorf("got %v", a.Meta.Served)
+		if a := c.succeeds("generate", askPro); a.served.Model != "big" || a.served.Source != "local" {
+			t.Errorf("got %v", a.served)
 		}
 	})
 }
 
-func TestWithDeterministicOnlyWhatIsSureToBeTheSameIsKept(t *testing.T) {
+func TestDeterministicModeCachesOnlyDeterministicRequests(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		c.opts.CacheMode = "deterministic"
-		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes"))
+		host := c.use(backendtest.New("gpu-1").Answer("yes"))
 		for i, args := range []string{
 			`{"model":"tiny","prompt":"?"}`, `{"model":"tiny","prompt":"?","options":{"temperature":0}}`, `{"model":"tiny","prompt":"?","options":{"seed":3}}`,
 		} {
@@ -146,34 +142,34 @@ func TestWithDeterministicOnlyWhatIsSureToBeTheSameIsKept(t *testing.T) {
 	})
 }
 
-func TestAnswerIsFreedOfWhatNoReaderSeesHoweverItCame(t *testing.T) {
+func TestInvisibleCharactersAreRemovedFromEveryAnswer(t *testing.T) {
 	const dirty, want = "a\x1b[31m \u202eb \U000E0041c", "a[31m b c"
 	cacheStory(t, func(t *testing.T, c *client) {
-		c.keeping().use(backendtest.New("gpu-1").Answer(dirty).TokenTime(10 * time.Second))
+		c.use(backendtest.New("gpu-1").Answer(dirty).TokenTime(10 * time.Second))
 		var all sync.WaitGroup
 		for _, args := range []string{`"prompt":"?"`, `"prompt":"?"`, `"prompt":"?","cache":"off"`} {
 			all.Go(func() {
-				if a := c.succeeds("generate", `{"model":"tiny",`+args+`}`); a.Content[0].Text != want {
-					t.Errorf("%s: got %q from %v", args, a.Content[0].Text, a.Meta.Served["source"])
+				if a := c.succeeds("generate", `{"model":"tiny",`+args+`}`); a.text != want {
+					t.Errorf("%s: got %q from %v", args, a.text, a.served.Source)
 				}
 			})
 		}
 		all.Wait()
 		a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
-		if a.Content[0].Text != want || a.Meta.Served["source"] != "cache" {
-			t.Errorf("got %q from %v", a.Content[0].Text, a.Meta.Served["source"])
+		if a.text != want || a.served.Source != "cache" {
+			t.Errorf("got %q from %v", a.text, a.served.Source)
 		}
 		a = c.succeeds("generate", `{"model":"tiny","prompt":"another","timeout_seconds":25}`)
-		if text := a.Content[0].Text; text == "" || !strings.HasPrefix(want, text) {
+		if text := a.text; text == "" || !strings.HasPrefix(want, text) {
 			t.Errorf("of an answer that was cut: got %q", text)
 		}
 	})
 }
 
-func TestSameQuestionsAtOnceAreAskedOnce(t *testing.T) {
+func TestIdenticalRequestsInFlightAreCoalesced(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
-		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").FirstTokenTime(10 * time.Second))
-		sources := map[any]int{}
+		host := c.use(backendtest.New("gpu-1").Answer("yes").FirstTokenTime(10 * time.Second))
+		sources := map[inference.Source]int{}
 		var mu sync.Mutex
 		var all sync.WaitGroup
 		for range 1000 {
@@ -181,7 +177,7 @@ func TestSameQuestionsAtOnceAreAskedOnce(t *testing.T) {
 				a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
 				mu.Lock()
 				defer mu.Unlock()
-				sources[a.Meta.Served["source"]]++
+				sources[a.served.Source]++
 			})
 		}
 		all.Wait()
@@ -191,25 +187,25 @@ func TestSameQuestionsAtOnceAreAskedOnce(t *testing.T) {
 	})
 }
 
-func TestCallThatLeavesTakesNothingFromThoseWhoStay(t *testing.T) {
+func TestCancelledCallDoesNotEndTheSharedFlight(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
-		host := c.keeping().use(backendtest.New("gpu-1").Answer("one two three").FirstTokenTime(20 * time.Second).TokenTime(time.Second))
+		host := c.use(backendtest.New("gpu-1").Answer("one two three").FirstTokenTime(20 * time.Second).TokenTime(time.Second))
 		ctx, leave := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		all.Go(func() {
-			if a := c.call(ctx, "generate", `{"model":"tiny","prompt":"?"}`); a.StructuredContent["code"] != "cancelled" {
+			if a := c.call(ctx, "generate", `{"model":"tiny","prompt":"?"}`); a.code() != "cancelled" {
 				t.Errorf("who left: %+v", a)
 			}
 		})
 		synctest.Wait()
 		all.Go(func() {
-			if a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`); a.Content[0].Text != "one two three" {
-				t.Errorf("who stayed: %+v", a.Content)
+			if a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`); a.text != "one two three" {
+				t.Errorf("who stayed: %+v", a)
 			}
 		})
 		all.Go(func() { // whose time is over when a part has come
 			a := c.succeeds("generate", `{"model":"tiny","prompt":"?","timeout_seconds":21.5}`)
-			if !strings.HasPrefix("one two three", a.Content[0].Text) || a.Meta.Served["done_reason"] != "timeout" || a.Meta.Served["source"] != "coalesced" {
+			if !strings.HasPrefix("one two three", a.text) || a.served.DoneReason != "timeout" || a.served.Source != "coalesced" {
 				t.Errorf("whose time is over: %+v", a)
 			}
 		})
@@ -222,9 +218,9 @@ func TestCallThatLeavesTakesNothingFromThoseWhoStay(t *testing.T) {
 	})
 }
 
-func TestLastToLeaveEndsTheWork(t *testing.T) {
+func TestLastCallerToLeaveCancelsTheRequest(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
-		host := c.keeping().use(backendtest.New("gpu-1").Answer("yes").FirstTokenTime(time.Hour))
+		host := c.use(backendtest.New("gpu-1").Answer("yes").FirstTokenTime(time.Hour))
 		ctx, leave := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		for range 3 {
@@ -239,51 +235,50 @@ func TestLastToLeaveEndsTheWork(t *testing.T) {
 	})
 }
 
-func TestOnlyTextsThatAreNewAreEmbedded(t *testing.T) {
+func TestOnlyTextsThatAreNotCachedAreEmbedded(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
-		host := c.keeping().use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
 		texts := make([]string, 100)
 		for i := range texts {
 			texts[i] = fmt.Sprintf("%q", fmt.Sprint("text ", i))
 		}
 		embed := func(texts []string) answer {
 			t.Helper()
-			return c.succeeds("embed", `{"model":"words","output":"inline","input":[`+strings.Join(texts, ",")+`]}`)
+			return c.succeeds("embed", `{"model":"words","input":[`+strings.Join(texts, ",")+`]}`)
 		}
 		embed(texts[1:])
 		asked := len(host.Calls())
 		all := embed(texts)
-		if n := len(host.Calls()) - asked; n != 1 || all.StructuredContent["count"] != 100.0 {
-			t.Errorf("99 of 100 were known: %d calls, %v vectors", n, all.StructuredContent["count"])
+		if n := len(host.Calls()) - asked; n != 1 || len(all.vectors) != 100 {
+			t.Errorf("99 of 100 were known: %d calls, %d vectors", n, len(all.vectors))
 		}
 		c.useAll(pool.Options{}, backendtest.New("gpu-2").Install(backendtest.Model{Name: "words", Dimensions: 8}))
 		anew := embed(texts)
-		for i, v := range all.StructuredContent["vectors"].([]any) {
-			if fmt.Sprint(v) != fmt.Sprint(anew.StructuredContent["vectors"].([]any)[i]) {
+		for i, v := range all.vectors {
+			if !slices.Equal(v, anew.vectors[i]) {
 				t.Fatalf("vector %d is not that of its text", i)
 			}
 		}
 	})
 }
 
-func TestEqualTextsOfACallAreEmbeddedOnce(t *testing.T) {
+func TestEqualTextsOfARequestAreEmbeddedOnce(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1"))
 		texts := strings.Repeat(`"same",`, 100) + `"other",` + strings.Repeat(`"same",`, 99) + `"same"`
-		got := c.succeeds("embed", `{"model":"tiny","input":[`+texts+`],"output":"inline","cache":"off"}`).StructuredContent
-		vectors := got["vectors"].([]any)
+		vectors := c.succeeds("embed", `{"model":"tiny","input":[`+texts+`],"cache":"off"}`).vectors
 		if len(vectors) != 201 || len(host.Calls()) != 1 {
 			t.Fatalf("%d vectors of %d requests, want 201 of one", len(vectors), len(host.Calls()))
 		}
 		for i, v := range vectors {
-			if same := fmt.Sprint(v) == fmt.Sprint(vectors[0]); same != (i != 100) {
+			if same := slices.Equal(v, vectors[0]); same != (i != 100) {
 				t.Errorf("vector %d: equal to the first: %v", i, same)
 			}
 		}
 	})
 }
 
-func TestTextIsEmbeddedAnewIfAnythingElseDiffers(t *testing.T) {
+func TestVectorIsACacheMissIfAnythingButTheTextDiffers(t *testing.T) {
 	digest := "one"
 	for name, tc := range map[string]struct {
 		change func(*client)
@@ -302,7 +297,7 @@ func TestTextIsEmbeddedAnewIfAnythingElseDiffers(t *testing.T) {
 		cacheStory(t, func(t *testing.T, c *client) {
 			digest = "one"
 			c.opts.Digest = func(context.Context, string) string { return digest }
-			host := c.keeping().use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+			host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
 			c.succeeds("embed", `{"model":"words","input":["a text"]}`)
 			if tc.change != nil {
 				tc.change(c)
@@ -315,40 +310,15 @@ func TestTextIsEmbeddedAnewIfAnythingElseDiffers(t *testing.T) {
 	}
 }
 
-func TestWithTheCacheOffNoVectorsAreKept(t *testing.T) {
+func TestCacheModeOffCachesNoVectors(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		c.opts.CacheMode = "off"
-		host := c.keeping().use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
 		for range 2 {
 			c.succeeds("embed", `{"model":"words","input":["a text"]}`)
 		}
 		if n := len(host.Calls()); n != 2 {
 			t.Errorf("%d calls, want 2", n)
-		}
-	})
-}
-
-func TestAdministratorClearsWhatIsKept(t *testing.T) {
-	cacheStory(t, func(t *testing.T, c *client) {
-		host := c.keeping().use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "other"}))
-		for _, model := range []string{"tiny", "other"} {
-			c.succeeds("generate", `{"model":"`+model+`","prompt":"?"}`)
-		}
-		c.fails("clear-cache", `{}`, "forbidden", "admin")
-		admin := c.as(caller.Caller{Admin: true})
-		for args, want := range map[string]float64{`{"model":"other:latest"}`: 1, `{"model":"unheard-of"}`: 0} {
-			if got := admin.succeeds("clear-cache", args).StructuredContent["removed"]; got != want {
-				t.Errorf("%s: %v removed, want %v", args, got, want)
-			}
-		}
-		c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
-		c.succeeds("generate", `{"model":"other","prompt":"?"}`)
-		if n := len(host.Calls()); n != 3 {
-			t.Errorf("%d calls, want 3: the answer of other was to be forgotten, and that of tiny was not", n)
-		}
-		s := c.succeeds("status", `{}`).StructuredContent["cache"].(map[string]any)
-		if s["hits"] != 1.0 || s["misses"] != 3.0 || s["entries"] != 2.0 {
-			t.Errorf("status: %v", s)
 		}
 	})
 }

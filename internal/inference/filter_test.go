@@ -1,4 +1,4 @@
-package tools_test
+package inference_test
 
 import (
 	"context"
@@ -32,7 +32,7 @@ var (
 	noBombs  = moderation.Rule{Name: "bombs", Pattern: `(?i)bomb`, Refuse: true}
 )
 
-func TestRulesRemoveAndRefuseAndSaySo(t *testing.T) {
+func TestFilterRulesRemoveAndRefuse(t *testing.T) {
 	for says, want := range map[string]struct{ text, filtered string }{
 		"all is well":                   {"all is well", ""},
 		"use sk-abcd1234, call 5551234": {"use [removed], call <number>", "keys, phone"},
@@ -50,22 +50,17 @@ func TestRulesRemoveAndRefuseAndSaySo(t *testing.T) {
 				return
 			}
 			a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
-			var filtered []string
-			names, _ := a.Meta.Served["filtered"].([]any)
-			for _, name := range names {
-				filtered = append(filtered, name.(string))
-			}
-			if a.Content[0].Text != want.text || strings.Join(filtered, ", ") != want.filtered {
+			if a.text != want.text || strings.Join(a.served.Filtered, ", ") != want.filtered {
 				t.Errorf("%q: got %+v, want %+v", says, a, want)
 			}
-			if noted := len(a.Content) == 2; noted != (want.filtered != "") || noted && !strings.Contains(a.Content[1].Text, "removed parts of the answer: "+want.filtered) {
-				t.Errorf("%q: the reader is told %+v", says, a.Content)
+			if noted := a.notes != ""; noted != (want.filtered != "") || noted && !strings.Contains(a.notes, "removed parts of the answer: "+want.filtered) {
+				t.Errorf("%q: the reader is told %+v", says, a)
 			}
 		})
 	}
 }
 
-func TestRulesHoldForAllThatAResultSays(t *testing.T) {
+func TestFilterRulesHoldForEveryPartOfAResponse(t *testing.T) {
 	const secret = "sk-abcd1234"
 	var call backend.ToolCall
 	call.Function.Name = "send"
@@ -96,8 +91,8 @@ func TestRulesHoldForAllThatAResultSays(t *testing.T) {
 				host.TokenTime(time.Second)
 			}
 			c.use(host)
-			a := c.call(c.context(), c2.tool, c2.args)
-			if code, _ := a.StructuredContent["code"].(string); a.IsError != (c2.code != "") || a.IsError && code != c2.code {
+			a := c.call(t.Context(), c2.tool, c2.args)
+			if a.code() != c2.code {
 				t.Errorf("%s: got %+v, want the code %q", name, a, c2.code)
 			}
 			if told := fmt.Sprint(a); strings.Contains(told, secret) || c2.code != "refused" && !strings.Contains(told, "[removed]") {
@@ -107,11 +102,11 @@ func TestRulesHoldForAllThatAResultSays(t *testing.T) {
 	}
 }
 
-func TestChangedRulesHoldForWhatIsKept(t *testing.T) {
+func TestChangedFilterRulesHoldForCachedAnswers(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		settings := c.filtering(nil)
-		host := c.keeping().use(backendtest.New("gpu-1").Answer("use sk-abcd1234"))
-		ask := func() string { return c.succeeds("generate", `{"model":"tiny","prompt":"?"}`).Content[0].Text }
+		host := c.use(backendtest.New("gpu-1").Answer("use sk-abcd1234"))
+		ask := func() string { return c.succeeds("generate", `{"model":"tiny","prompt":"?"}`).text }
 		if got := ask(); got != "use sk-abcd1234" {
 			t.Errorf("without rules: %q", got)
 		}
@@ -130,32 +125,32 @@ func guarded(c backendtest.Call) backendtest.Reply {
 	return backendtest.Reply{Text: fmt.Sprintf(`{"pass":%v}`, !strings.Contains(c.Prompt, "no"))}
 }
 
-func TestGuardIsAskedOfEachAnswerAndNothingPassesWithoutIt(t *testing.T) {
+func TestNoAnswerPassesWithoutTheGuard(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.filtering(&moderation.Guard{Model: "judge", Prompt: "Is this harmless?"}, noKeys)
 		host := c.use(backendtest.New("gpu-1").AnswerWith(guarded).Install(backendtest.Model{Name: "judge"}))
-		ci := caller.Caller{ID: "ci", Models: []string{"tiny:latest"}}
+		ci := c.as(caller.Caller{ID: "ci", Models: []string{"tiny:latest"}})
 		ask := func(prompt string) answer {
-			return c.call(caller.NewContext(t.Context(), ci), "generate", `{"model":"tiny","prompt":"`+prompt+`"}`)
+			return ci.call(t.Context(), "generate", `{"model":"tiny","prompt":"`+prompt+`"}`)
 		}
-		if a := ask("yes sk-abcd1234"); a.IsError || a.Content[0].Text != "yes [removed]" {
+		if a := ask("yes sk-abcd1234"); a.err != nil || a.text != "yes [removed]" {
 			t.Errorf("got %+v, want that it passes", a)
 		}
 		asked := host.Calls()[1].Chat
 		if asked.Messages[0].Content != "Is this harmless?" || asked.Messages[1].Content != "yes [removed]" {
 			t.Errorf("the guard was asked %+v", asked.Messages)
 		}
-		if a := ask("no"); a.StructuredContent["code"] != "refused" || len(a.Content) != 1 {
+		if a := ask("no"); a.code() != "refused" || a.notes != "" {
 			t.Errorf("got %+v, want that it is withheld", a)
 		}
 		host.Remove("judge")
-		if a := ask("yes"); a.StructuredContent["code"] != "refused" || !strings.Contains(a.Content[0].Text, "cannot be asked") {
+		if a := ask("yes"); a.code() != "refused" || !strings.Contains(a.text, "cannot be asked") {
 			t.Errorf("without the guard: %+v", a)
 		}
 	})
 }
 
-func TestGuardEndsWithItsCall(t *testing.T) {
+func TestGuardEndsWithItsRequest(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.filtering(&moderation.Guard{Model: "judge", Prompt: "?"})
 		host := c.use(backendtest.New("gpu-1").AnswerWith(guarded).Install(backendtest.Model{Name: "judge"}))
@@ -167,7 +162,7 @@ func TestGuardEndsWithItsCall(t *testing.T) {
 		}
 		leaves, leave := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, leave)
-		if a := c.call(leaves, "generate", `{"model":"tiny","prompt":"yes"}`); a.StructuredContent["code"] != "cancelled" {
+		if a := c.call(leaves, "generate", `{"model":"tiny","prompt":"yes"}`); a.code() != "cancelled" {
 			t.Errorf("cancelled: got %+v", a)
 		}
 	})

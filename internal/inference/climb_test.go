@@ -1,4 +1,4 @@
-package tools_test
+package inference_test
 
 import (
 	"context"
@@ -13,47 +13,17 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/route"
-	"ollama-mcp/pool"
 )
-
-// ladder gives calls a host with the models big and small, a cloud with the model gpt,
-// and the alias pro, which tries all three.
-func (c *client) ladder() (host, cloud *backendtest.Host) {
-	c.t.Helper()
-	host = backendtest.New("gpu-1").Answer("local").Install(backendtest.Model{Name: "big", Context: 256}, backendtest.Model{Name: "small", Context: 4096})
-	cloud = backendtest.New("openai").Answer("from a cloud").Install(backendtest.Model{Name: "gpt"})
-	l, err := route.NewLadders(map[string][]string{
-		"pro:latest": {"big:latest", "small:latest", "openai/gpt"},
-	}, nil, map[string]bool{"openai": true})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	settings := &inference.Settings{Ladders: l, Providers: map[string]inference.Lender{"openai": c.pool(pool.Options{}, cloud)}}
-	c.opts.Settings = func() *inference.Settings { return settings }
-	c.useAll(pool.Options{Slots: 1}, host)
-	return host, cloud
-}
-
-// failing makes a host fail all calls for some models.
-func failing(host *backendtest.Host, fault backendtest.Fault, models ...string) {
-	host.FailWhen(func(c backendtest.Call) backendtest.Fault {
-		for _, model := range models {
-			if strings.HasPrefix(c.Model, model) {
-				return fault
-			}
-		}
-		return nil
-	})
-}
 
 const askPro = `{"model":"pro","prompt":"?"}`
 
 func TestAliasIsAnsweredByTheFirstRungThatCan(t *testing.T) {
 	for name, tc := range map[string]struct {
-		down          []string
-		model, source string
-		rung          float64
-		note          string
+		down   []string
+		model  string
+		source inference.Source
+		rung   int
+		note   string
 	}{
 		"all is well":      {nil, "big", "local", 1, ""},
 		"one fails":        {[]string{"big"}, "small", "local", 2, "Answered by small instead of big ("},
@@ -63,30 +33,30 @@ func TestAliasIsAnsweredByTheFirstRungThatCan(t *testing.T) {
 			host, _ := c.ladder()
 			failing(host, backendtest.Refuse(500, "out of memory"), tc.down...)
 			a := c.succeeds("generate", askPro)
-			if s := a.Meta.Served; s["model"] != tc.model || s["source"] != tc.source || s["rung"] != tc.rung || s["requested_model"] != "pro" {
+			if s := a.served; s.Model != tc.model || s.Source != tc.source || s.Rung != tc.rung || s.Requested != "pro" {
 				t.Errorf("%s: served by %v", name, s)
 			}
-			if passed, _ := a.Meta.Served["passed"].([]any); len(passed) != len(tc.down) {
+			if passed := a.served.Passed; len(passed) != len(tc.down) {
 				t.Errorf("%s: passed %v", name, passed)
 			}
-			if said := len(a.Content) == 2; said != (tc.note != "") || said && !strings.Contains(a.Content[1].Text, tc.note) {
-				t.Errorf("%s: got %+v, want the note %q", name, a.Content, tc.note)
+			if said := a.notes != ""; said != (tc.note != "") || said && !strings.Contains(a.notes, tc.note) {
+				t.Errorf("%s: got %+v, want the note %q", name, a, tc.note)
 			}
 		})
 	}
 }
 
-func TestPromptTooLongForARungGoesToOneThatItFits(t *testing.T) {
+func TestPromptTooLongForARungGoesToTheNext(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.ladder()
 		a := c.succeeds("generate", `{"model":"pro","prompt":"`+strings.Repeat("word ", 1000)+`"}`)
-		if a.Meta.Served["model"] != "small" || !strings.Contains(a.Content[1].Text, "context too long") {
+		if a.served.Model != "small" || !strings.Contains(a.notes, "context too long") {
 			t.Errorf("got %+v", a)
 		}
 	})
 }
 
-func TestNothingLeavesForACloudWhereThatIsForbidden(t *testing.T) {
+func TestNoRequestLeavesForACloudWhereThatIsForbidden(t *testing.T) {
 	for _, tc := range []struct {
 		name, args, says string
 		noCloud          bool
@@ -101,9 +71,9 @@ func TestNothingLeavesForACloudWhereThatIsForbidden(t *testing.T) {
 			c.opts.NoCloud = tc.noCloud
 			host, cloud := c.ladder()
 			failing(host, backendtest.Refuse(500, "out of memory"), "big", "small")
-			a := c.as(tc.who).call(caller.NewContext(t.Context(), tc.who), "generate", tc.args)
-			if !a.IsError || !strings.Contains(a.Content[0].Text, tc.says) || !strings.Contains(a.Content[0].Text, "openai/gpt") {
-				t.Errorf("%s: got %+v, want an error that says %s", tc.name, a.Content, tc.says)
+			a := c.as(tc.who).call(t.Context(), "generate", tc.args)
+			if a.err == nil || !strings.Contains(a.text, tc.says) || !strings.Contains(a.text, "openai/gpt") {
+				t.Errorf("%s: got %+v, want an error that says %s", tc.name, a, tc.says)
 			}
 			if n := len(cloud.Calls()); n != 0 {
 				t.Errorf("%s: %d calls left for the cloud", tc.name, n)
@@ -121,7 +91,7 @@ func TestErrorNamesTheReasonOfEachRungInOneLine(t *testing.T) {
 	})
 }
 
-func TestWhatNoOtherRungCanCureEndsTheClimb(t *testing.T) {
+func TestErrorThatNoOtherRungCanCureIsFinal(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, cloud := c.ladder()
 		failing(host, backendtest.Refuse(400, "what is this?"), "big")
@@ -129,7 +99,7 @@ func TestWhatNoOtherRungCanCureEndsTheClimb(t *testing.T) {
 		failing(host, backendtest.Hang, "big")
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		if a := c.call(ctx, "generate", askPro); a.StructuredContent["code"] != "cancelled" {
+		if a := c.call(ctx, "generate", askPro); a.code() != "cancelled" {
 			t.Errorf("cancelled: got %+v", a)
 		}
 		for _, call := range append(host.Calls(), cloud.Calls()...) {
@@ -140,30 +110,30 @@ func TestWhatNoOtherRungCanCureEndsTheClimb(t *testing.T) {
 	})
 }
 
-func TestRungThatHangsLeavesTimeForTheOthers(t *testing.T) {
+func TestHungRungLeavesTimeForTheOthers(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, _ := c.ladder()
 		failing(host, backendtest.Hang, "big")
 		began := time.Now()
 		a := c.succeeds("generate", `{"model":"big","prompt":"?","fallback_models":["openai/gpt"],"timeout_seconds":30}`)
-		if a.Meta.Served["model"] != "openai/gpt" || time.Since(began).Round(time.Second) != 15*time.Second {
-			t.Errorf("after %v: %+v; want the cloud after 15 s", time.Since(began), a.Meta.Served)
+		if a.served.Model != "openai/gpt" || time.Since(began).Round(time.Second) != 15*time.Second {
+			t.Errorf("after %v: %+v; want the cloud after 15 s", time.Since(began), a.served)
 		}
 	})
 }
 
-func TestAnswerThatHasBegunMayTakeAllOfTheTime(t *testing.T) {
+func TestAnswerThatHasBegunMayUseAllOfTheTime(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, _ := c.ladder()
 		host.Answer(strings.Repeat("word ", 25)).TokenTime(time.Second)
 		a := c.succeeds("generate", `{"model":"pro","prompt":"?","timeout_seconds":30}`)
-		if a.Meta.Served["model"] != "big" || strings.Count(a.Content[0].Text, "word") != 25 {
+		if a.served.Model != "big" || strings.Count(a.text, "word") != 25 {
 			t.Errorf("got %+v", a)
 		}
 	})
 }
 
-func TestCallGoesOnToTheNextRungRatherThanWaitForLong(t *testing.T) {
+func TestLongQueueSendsARequestToTheNextRung(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.opts.FallbackAfter = 3 * time.Second
 		host, _ := c.ladder()
@@ -173,14 +143,14 @@ func TestCallGoesOnToTheNextRungRatherThanWaitForLong(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		a := c.succeeds("generate", `{"model":"big","prompt":"?","fallback_models":["openai/gpt"]}`)
-		if a.Meta.Served["model"] != "openai/gpt" || time.Since(began).Round(time.Second) != 3*time.Second || !strings.Contains(a.Content[1].Text, "no slot came free within 3s") {
+		if a.served.Model != "openai/gpt" || time.Since(began).Round(time.Second) != 3*time.Second || !strings.Contains(a.notes, "no slot came free within 3s") {
 			t.Errorf("after %v: %+v", time.Since(began), a)
 		}
 		busy.Wait()
 	})
 }
 
-func TestCallerFallsBackOnlyOnModelsThatItMayUse(t *testing.T) {
+func TestFallbackIsLimitedToModelsThatTheCallerMayUse(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, _ := c.ladder()
 		failing(host, backendtest.Refuse(500, "out of memory"), "big")
@@ -192,13 +162,13 @@ func TestCallerFallsBackOnlyOnModelsThatItMayUse(t *testing.T) {
 
 // A first rung that fails again and again is not asked by each call, and gets its calls
 // back once it has recovered.
-func TestFirstRungThatFailsIsLeftAloneAndComesBack(t *testing.T) {
+func TestCircuitOfAFailingFirstRungOpensAndRecovers(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, _ := c.ladder()
 		failing(host, backendtest.Refuse(500, "out of memory"), "big")
 		began, asked := time.Now(), 0 // calls that went to the first rung, however often it was tried for them
 		for range 60 {
-			if passed := c.succeeds("generate", askPro).Meta.Served["passed"]; !strings.Contains(fmt.Sprint(passed), "circuit open") {
+			if passed := c.succeeds("generate", askPro).served.Passed; !strings.Contains(fmt.Sprint(passed), "circuit open") {
 				asked++
 			}
 			time.Sleep(time.Second)
@@ -206,21 +176,21 @@ func TestFirstRungThatFailsIsLeftAloneAndComesBack(t *testing.T) {
 		if most := 3 + 1 + int(time.Since(began)/(5*time.Second)); asked > most {
 			t.Errorf("in %v of failure it was asked for %d calls, want at most %d", time.Since(began), asked, most)
 		}
-		trouble, _ := c.succeeds("status", `{}`).StructuredContent["ladders"].([]any)
-		if len(trouble) != 1 || trouble[0].(map[string]any)["model"] != "pro" || trouble[0].(map[string]any)["state"] != "degraded" {
+		trouble := c.status().Ladders
+		if len(trouble) != 1 || trouble[0].Model != "pro" || trouble[0].State != route.Degraded {
 			t.Errorf("status tells of %v, want pro degraded", trouble)
 		}
 		host.Mend()
 		var served any
 		for range 120 {
-			served = c.succeeds("generate", askPro).Meta.Served["model"]
+			served = c.succeeds("generate", askPro).served.Model
 			time.Sleep(time.Second)
 		}
 		if served != "big" {
 			t.Errorf("two minutes after it was mended calls are served by %v", served)
 		}
-		if s := c.succeeds("status", `{}`).StructuredContent; s["ladders"] != nil {
-			t.Errorf("status still tells of %v", s["ladders"])
+		if all := c.status().Ladders; all != nil {
+			t.Errorf("status still tells of %v", all)
 		}
 	})
 }

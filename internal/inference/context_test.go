@@ -1,4 +1,4 @@
-package tools_test
+package inference_test
 
 import (
 	"fmt"
@@ -31,7 +31,7 @@ func TestPromptFarBeyondAKnownContextIsNotSent(t *testing.T) {
 			if n := len(host.Calls()); n != c.sent {
 				t.Errorf("%s: sent %d times, want %d: %+v", c.name, n, c.sent, a)
 			}
-			if c.sent == 0 && (a.StructuredContent["code"] != "context_too_long" || !strings.Contains(a.Content[0].Text, "the prompt has about 1250 tokens, and the context 500")) {
+			if c.sent == 0 && (a.code() != "context_too_long" || !strings.Contains(a.text, "the prompt has about 1250 tokens, and the context 500")) {
 				t.Errorf("%s: got %+v", c.name, a)
 			}
 		})
@@ -39,7 +39,7 @@ func TestPromptFarBeyondAKnownContextIsNotSent(t *testing.T) {
 }
 
 // A host may load a model with less context than the model was trained for.
-func TestPromptFarBeyondTheContextThatTheHostHasChosenIsNotSentWhileItHasThat(t *testing.T) {
+func TestPromptFarBeyondTheLoadedContextIsNotSent(t *testing.T) {
 	big := backendtest.Model{Name: "big", Context: 8192, Default: 500}
 	checked := func(_ *testing.T, _ *backendtest.Host, p *pool.Pool) {
 		p.Know("gpu-1", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "big:latest", NumCtx: 500}}})
@@ -77,8 +77,8 @@ func TestPromptFarBeyondTheContextThatTheHostHasChosenIsNotSentWhileItHasThat(t 
 			if n := len(host.Calls()) - before; n != tc.sent {
 				t.Errorf("%s: sent %d times, want %d: %+v", name, n, tc.sent, a)
 			}
-			if tc.sent == 0 && !strings.Contains(a.Content[0].Text, "about 1250 tokens, and the context 500; send less, or raise options.num_ctx, which may be up to 8192") {
-				t.Errorf("%s: got %+v", name, a.Content)
+			if tc.sent == 0 && !strings.Contains(a.text, "about 1250 tokens, and the context 500; send less, or raise options.num_ctx, which may be up to 8192") {
+				t.Errorf("%s: got %+v", name, a)
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func TestPromptFarBeyondAPinnedContextGoesToTheNextRungUnsent(t *testing.T) {
 		host, _ := c.ladder()
 		c.useAll(pool.Options{Slots: 1, Runner: map[string]map[string]any{"big:latest": {"num_ctx": 256}}}, host)
 		a := c.succeeds("generate", `{"model":"pro","prompt":"`+strings.Repeat("word ", 1000)+`"}`)
-		if a.Meta.Served["model"] != "small" || !strings.Contains(a.Content[1].Text, "and the context 256") {
+		if a.served.Model != "small" || !strings.Contains(a.notes, "and the context 256") {
 			t.Errorf("got %+v", a)
 		}
 		if calls := host.Calls(); len(calls) != 1 || calls[0].Model != "small:latest" {
@@ -101,22 +101,22 @@ func TestPromptFarBeyondAPinnedContextGoesToTheNextRungUnsent(t *testing.T) {
 	})
 }
 
-func TestPromptFarBeyondAllThatItsModelCanTakeIsNotSent(t *testing.T) {
+func TestPromptFarBeyondTheModelsLargestContextIsNotSent(t *testing.T) {
 	for context, sent := range map[int]int{4096: 0, 131072: 1} {
 		story(t, func(t *testing.T, c *client) {
 			host := c.use(backendtest.New("gpu-1").Answer("yes").Install(backendtest.Model{Name: "big", Context: context}))
 			a := c.call(t.Context(), "generate", `{"model":"big","prompt":"`+strings.Repeat("word ", 20_000)+`"}`)
-			if n := len(host.Calls()); n != sent || a.IsError != (sent == 0) {
+			if n := len(host.Calls()); n != sent || a.err != nil != (sent == 0) {
 				t.Errorf("a context of %d: sent %d times, want %d: %+v", context, n, sent, a)
 			}
-			if sent == 0 && !strings.Contains(a.Content[0].Text, "about 25000 tokens, and the context 4096; send less, since the model takes no more than 4096 tokens") {
-				t.Errorf("got %+v", a.Content)
+			if sent == 0 && !strings.Contains(a.text, "about 25000 tokens, and the context 4096; send less, since the model takes no more than 4096 tokens") {
+				t.Errorf("got %+v", a)
 			}
 		})
 	}
 }
 
-func TestRefusedPromptIsToldWhatItMayBeAndWhetherMoreContextHelps(t *testing.T) {
+func TestErrorOfATooLongPromptSaysWhetherMoreContextHelps(t *testing.T) {
 	long := strings.Repeat("word ", 1000) // 1,250 tokens to us, and 1,000 to the host
 	for name, tc := range map[string]struct {
 		most       int
@@ -134,14 +134,14 @@ func TestRefusedPromptIsToldWhatItMayBeAndWhetherMoreContextHelps(t *testing.T) 
 				return nil
 			}))
 			a := c.call(t.Context(), "generate", `{"model":"big","prompt":"`+long+`"`+tc.args+`}`)
-			if a.StructuredContent["code"] != "context_too_long" || !strings.Contains(a.Content[0].Text, tc.want) {
+			if a.code() != "context_too_long" || !strings.Contains(a.text, tc.want) {
 				t.Errorf("%s: got %+v", name, a)
 			}
 		})
 	}
 }
 
-func TestFunctionsCountAsPartOfThePrompt(t *testing.T) {
+func TestToolDefinitionsCountAsPartOfThePrompt(t *testing.T) {
 	functions := `[{"type":"function","function":{"name":"f","description":"` + strings.Repeat("word ", 2000) + `","parameters":{"type":"object","properties":{}}}}]`
 	story(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").FailWhen(func(call backendtest.Call) backendtest.Fault {
@@ -151,19 +151,19 @@ func TestFunctionsCountAsPartOfThePrompt(t *testing.T) {
 			return nil
 		}))
 		a := c.succeeds("chat", `{"model":"tiny","messages":[{"role":"user","content":"hi"}],"truncate":true,"tools":`+functions+`}`)
-		if len(host.Calls()) != 2 || len(a.Content) != 2 || !strings.Contains(a.Content[1].Text, "The prompt (about 25") {
-			t.Errorf("got %+v", a.Content)
+		if len(host.Calls()) != 2 || a.notes == "" || !strings.Contains(a.notes, "The prompt (about 25") {
+			t.Errorf("got %+v", a)
 		}
 	})
 }
 
-func TestMoreContextThanTheModelCanHaveIsSaid(t *testing.T) {
+func TestNumCtxBeyondTheModelsLargestIsNoted(t *testing.T) {
 	for numCtx, said := range map[int]bool{4096: false, 100_000: true} {
 		story(t, func(t *testing.T, c *client) {
 			c.use(backendtest.New("gpu-1").Answer("yes"))
 			a := c.succeeds("generate", fmt.Sprintf(`{"model":"tiny","prompt":"?","options":{"num_ctx":%d}}`, numCtx))
-			if got := len(a.Content) == 2 && strings.Contains(a.Content[1].Text, "num_ctx 100000 is more than the model can have: it was given 4096."); got != said {
-				t.Errorf("num_ctx %d: got %+v", numCtx, a.Content)
+			if got := a.notes != "" && strings.Contains(a.notes, "num_ctx 100000 is more than the model can have: it was given 4096."); got != said {
+				t.Errorf("num_ctx %d: got %+v", numCtx, a)
 			}
 		})
 	}

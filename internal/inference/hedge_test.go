@@ -1,4 +1,4 @@
-package tools_test
+package inference_test
 
 import (
 	"context"
@@ -88,7 +88,7 @@ func (c *client) hedging() (first, second *backendtest.Host, lender *pair) {
 	return first, second, lender
 }
 
-func TestAnswerIsThatOfTheHostWhichIsFirstToGiveOne(t *testing.T) {
+func TestFirstAnswerOfAHedgedRequestWins(t *testing.T) {
 	const slow = 10 * time.Second
 	for _, tc := range []struct {
 		name          string
@@ -107,12 +107,12 @@ func TestAnswerIsThatOfTheHostWhichIsFirstToGiveOne(t *testing.T) {
 			second.FirstTokenTime(tc.second)
 			began := time.Now()
 			a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
-			if took := time.Since(began); a.Content[0].Text != "from "+tc.host || a.Meta.Served["host"] != tc.host || took != tc.took {
+			if took := time.Since(began); a.text != "from "+tc.host || a.served.Host != tc.host || took != tc.took {
 				t.Errorf("%s: after %v got %+v, want the answer of %s after %v", tc.name, took, a, tc.host, tc.took)
 			}
-			hedged, _ := a.Meta.Served["hedged"].(bool)
-			if said := len(a.Content) == 2; hedged != tc.hedged || said != tc.hedged || said && !strings.Contains(a.Content[1].Text, "Answered by gpu-2, which was asked as well because another host was late.") {
-				t.Errorf("%s: hedged is %v, and said is %+v", tc.name, hedged, a.Content[1:])
+			hedged := a.served.Hedged
+			if said := a.notes != ""; hedged != tc.hedged || said != tc.hedged || said && !strings.Contains(a.notes, "Answered by gpu-2, which was asked as well because another host was late.") {
+				t.Errorf("%s: hedged is %v, and said is %q", tc.name, hedged, a.notes)
 			}
 			for _, host := range []*backendtest.Host{first, second} {
 				if err := host.Wait(t.Context(), func(s backendtest.Stats) bool { return s.InFlight == 0 }); err != nil {
@@ -123,7 +123,7 @@ func TestAnswerIsThatOfTheHostWhichIsFirstToGiveOne(t *testing.T) {
 	}
 }
 
-func TestHostThatFailsLeavesTheAnswerToTheOther(t *testing.T) {
+func TestHedgedRequestSurvivesTheFailureOfOneHost(t *testing.T) {
 	for name, tc := range map[string]struct {
 		broken int
 		host   string
@@ -136,7 +136,7 @@ func TestHostThatFailsLeavesTheAnswerToTheOther(t *testing.T) {
 			hosts := []*backendtest.Host{first.FirstTokenTime(5 * time.Second), second.FirstTokenTime(5 * time.Second)}
 			hosts[tc.broken].FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(400, "what is this?") }).FirstTokenTime(3 * time.Second)
 			a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
-			if a.Content[0].Text != "from "+tc.host || a.Meta.Served["host"] != tc.host {
+			if a.text != "from "+tc.host || a.served.Host != tc.host {
 				t.Errorf("%s fails: got %+v", name, a)
 			}
 		})
@@ -144,31 +144,31 @@ func TestHostThatFailsLeavesTheAnswerToTheOther(t *testing.T) {
 }
 
 // Both are cut after some words; neither loses what the other has got.
-func TestWhereBothFailTheErrorHasWhatOneOfThemHadAnswered(t *testing.T) {
+func TestErrorOfAHedgedRequestKeepsThePartialAnswer(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		first, second, _ := c.hedging()
 		first.Answer("one two three").FirstTokenTime(3 * time.Second).FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Cut(2) })
 		second.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(500, "out of memory") })
 		a := c.fails("generate", `{"model":"tiny","prompt":"?"}`, "upstream", "gpu-1")
-		if len(a.Content) != 2 || strings.TrimSpace(a.Content[1].Text) != "one two" {
-			t.Errorf("got %+v, want the two words", a.Content)
+		if strings.TrimSpace(a.partial) != "one two" {
+			t.Errorf("got %+v, want the two words", a)
 		}
 	})
 }
 
-func TestTimeLimitReturnsWhatTheHostHasThatIsFurtherOn(t *testing.T) {
+func TestTimeoutOfAHedgedRequestReturnsTheLongerPartialAnswer(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		first, second, _ := c.hedging()
 		first.Answer(strings.Repeat("one ", 100)).TokenTime(3 * time.Second)
 		second.Answer(strings.Repeat("two ", 100)).TokenTime(time.Second)
 		a := c.succeeds("generate", `{"model":"tiny","prompt":"?","timeout_seconds":10.5}`)
-		if got := fmt.Sprint(a.Content[0].Text); strings.Count(got, "two") != 8 || strings.Contains(got, "one") || a.Meta.Served["host"] != "gpu-2" {
-			t.Errorf("got %q of %v, want the 8 words of gpu-2", got, a.Meta.Served["host"])
+		if got := fmt.Sprint(a.text); strings.Count(got, "two") != 8 || strings.Contains(got, "one") || a.served.Host != "gpu-2" {
+			t.Errorf("got %q of %v, want the 8 words of gpu-2", got, a.served.Host)
 		}
 	})
 }
 
-func TestOnlyCallsThatSomebodyWaitsForAreHedged(t *testing.T) {
+func TestOnlyInteractiveRequestsToOwnHostsAreHedged(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		_, _, lender := c.hedging()
 		c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
@@ -176,7 +176,7 @@ func TestOnlyCallsThatSomebodyWaitsForAreHedged(t *testing.T) {
 		c.succeeds("generate", `{"model":"tiny","prompt":"?","priority":"batch"}`)
 		c.succeeds("generate", `{"model":"calm","prompt":"?"}`)
 		c.succeeds("generate", `{"model":"openai/tiny","prompt":"?"}`)
-		c.succeeds("embed", `{"model":"tiny","input":"?"}`)
+		c.succeeds("embed", `{"model":"tiny","input":["?"]}`)
 		if got := fmt.Sprint(lender.after); got != "[2s 2s 0s 0s 0s 0s]" {
 			t.Errorf("hedged after %s, want generate and chat after 2s, and the others never", got)
 		}
@@ -184,7 +184,7 @@ func TestOnlyCallsThatSomebodyWaitsForAreHedged(t *testing.T) {
 }
 
 // With a pool as it is, and a host that takes calls and gives nothing.
-func TestCallOnAHostThatHangsIsAnsweredByAnotherAtOnce(t *testing.T) {
+func TestRequestOnAHungHostIsHedged(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		hung, well := backendtest.New("gpu-1"), backendtest.New("gpu-2").Answer("from gpu-2")
 		c.opts.HedgeAfter = hedgeAfter
@@ -197,19 +197,18 @@ func TestCallOnAHostThatHangsIsAnsweredByAnotherAtOnce(t *testing.T) {
 		for range 4 {
 			began := time.Now()
 			a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
-			if a.Content[0].Text != "from gpu-2" || time.Since(began) > hedgeAfter {
+			if a.text != "from gpu-2" || time.Since(began) > hedgeAfter {
 				t.Errorf("after %v: %+v", time.Since(began), a)
 			}
-			if a.Meta.Served["hedged"] == true {
+			if a.served.Hedged == true {
 				hedged++
 			}
 		}
 		if n := len(hung.Calls()) - 1; n == 0 || n != hedged {
 			t.Errorf("%d calls were on the host that hangs, and %d hedged", n, hedged)
 		}
-		calls := c.succeeds("status", `{}`).StructuredContent["calls"].(map[string]any)
-		if calls["hedges"] != float64(hedged) || calls["hedges_won"] != float64(hedged) {
-			t.Errorf("status tells of %v hedged, and %v won, want %d", calls["hedges"], calls["hedges_won"], hedged)
+		if s := c.status().Hosts; s.Hedged != uint64(hedged) || s.HedgesWon != uint64(hedged) {
+			t.Errorf("status tells of %v hedged, and %v won, want %d", s.Hedged, s.HedgesWon, hedged)
 		}
 	})
 }

@@ -1,0 +1,49 @@
+package inference
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/backendtest"
+)
+
+// The path of each token is hot, and most programs have no observer of events.
+func TestEventsCostNothingWithoutAnObserver(t *testing.T) {
+	e := engine(t)
+	call, err := e.Begin(CallInfo{Trace: "a", Tool: "generate"}), errors.New("out of memory")
+	if n := testing.AllocsPerRun(1000, func() {
+		call.event(Event{Kind: Token, Model: "tiny:latest", Host: "gpu-1", Tokens: 7})
+		call.event(Event{Kind: Retried, Model: "tiny:latest", Host: "gpu-1", Err: err, Wait: time.Second})
+	}); n != 0 {
+		t.Errorf("%v allocations for two events", n)
+	}
+}
+
+func TestEventsCostNoAllocationOfOurs(t *testing.T) {
+	told := 0
+	e := engine(t)
+	e.opts.Observer = counting{&told}
+	call := e.Begin(CallInfo{Trace: "a", Tool: "generate"})
+	if n := testing.AllocsPerRun(1000, func() {
+		call.event(Event{Kind: Token, Model: "tiny:latest", Host: "gpu-1", Tokens: 7})
+	}); n != 0 || told == 0 {
+		t.Errorf("%v allocations for an event, and %d were told", n, told)
+	}
+}
+
+// counting counts events.
+type counting struct{ events *int }
+
+func (c counting) Event(Event) { *c.events++ }
+func (c counting) Done(Record) {}
+
+// The text of a piece is shared with the backend, and nothing is copied.
+func TestPieceIsTakenInWithoutAllocation(t *testing.T) {
+	a := &attempt{host: backendtest.New("gpu-1").Open(t)}
+	new(tracker).begins(a, Progress{State: Reading}, false)
+	if n := testing.AllocsPerRun(1000, func() { a.add(backend.Piece{Text: "word "}) }); n != 0 {
+		t.Errorf("%v allocations for a piece", n)
+	}
+}

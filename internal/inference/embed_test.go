@@ -1,0 +1,174 @@
+package inference_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+const embedWords = `{"model":"words","input":["one","two"]`
+
+// sameAs makes an engine with a host that has the model words, and two providers of which
+// the settings say that they have the same one: lan, which is no cloud, and openai.
+func (c *client) sameAs(names ...string) (host, lan, cloud *backendtest.Host) {
+	c.t.Helper()
+	words := backendtest.Model{Name: "words", Dimensions: 8}
+	host = backendtest.New("gpu-1").Install(words)
+	lan, cloud = backendtest.New("lan").Install(words), backendtest.New("openai").Install(words)
+	ladders, err := route.NewLadders(nil, nil, map[string]bool{"lan": false, "openai": true})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.set(&inference.Settings{
+		Ladders: ladders, Models: map[string]inference.ForModel{"words:latest": {SameAs: names}},
+		Providers: map[string]inference.Lender{"lan": c.pool(pool.Options{}, lan), "openai": c.pool(pool.Options{}, cloud)},
+	})
+	c.useAll(pool.Options{}, host)
+	return host, lan, cloud
+}
+
+func TestEmbedFallsBackOnAProviderWithTheSameModel(t *testing.T) {
+	for name, tc := range map[string]struct {
+		same   []string
+		model  string
+		source inference.Source
+		passed int
+	}{
+		"a cloud":          {[]string{"openai/words"}, "openai/words", inference.Cloud, 1},
+		"one of the house": {[]string{"lan/words"}, "lan/words", inference.Local, 1},
+		"the first of two": {[]string{"lan/words", "openai/words"}, "lan/words", inference.Local, 1},
+		"the one that can": {[]string{"lan/absent", "openai/words"}, "openai/words", inference.Cloud, 2},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			host, _, _ := c.sameAs(tc.same...)
+			own := c.succeeds("embed", embedWords+`}`)
+			if s := own.served; s.Model != "words" || s.Host != "gpu-1" || s.Source != inference.Local || s.Passed != nil || own.notes != "" {
+				t.Errorf("%s: while its own host can: %v", name, own)
+			}
+			host.Down()
+			a := c.succeeds("embed", embedWords+`}`)
+			s, provider := a.served, strings.TrimSuffix(tc.model, "/words")
+			if s.Model != tc.model || s.Requested != "words" || s.Host != provider || s.Source != tc.source || s.Rung != tc.passed+1 || len(s.Passed) != tc.passed {
+				t.Errorf("%s: served %+v", name, s)
+			}
+			if !strings.Contains(a.notes, "Embedded by "+tc.model+" instead of words (gpu-1: unreachable") {
+				t.Errorf("%s: the note says %q", name, a.notes)
+			}
+			if !slices.EqualFunc(a.vectors, own.vectors, slices.Equal) {
+				t.Errorf("%s: got other vectors than those of the own host", name)
+			}
+		})
+	}
+}
+
+func TestEmbedLeavesForNoProviderWhereThatIsForbidden(t *testing.T) {
+	both := []string{"openai/words", "lan/words"}
+	for name, tc := range map[string]struct {
+		same       []string
+		who        caller.Caller
+		noCloud    bool
+		args       string
+		served     string // by which provider; "" for an error
+		cloudCalls int
+	}{
+		"nothing is the same":        {args: `}`},
+		"local_only":                 {same: both, args: `,"local_only":true}`, served: "lan/words"},
+		"local_only, and no other":   {same: both[:1], args: `,"local_only":true}`},
+		"a key that is local only":   {same: both[:1], who: caller.Caller{ID: "ci", LocalOnly: true}, args: `}`},
+		"--no-cloud":                 {same: both[:1], noCloud: true, args: `}`},
+		"--no-cloud and a local one": {same: both, noCloud: true, args: `}`, served: "lan/words"},
+		"a host is named":            {same: both, args: `,"host":"gpu-1"}`},
+		"a provider that is unknown": {same: []string{"gone/words"}, args: `}`},
+		"it may":                     {same: both[:1], args: `}`, served: "openai/words", cloudCalls: 1},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			c.opts.NoCloud = tc.noCloud
+			host, _, cloud := c.sameAs(tc.same...)
+			host.Down()
+			a := c.as(tc.who).call(t.Context(), "embed", embedWords+tc.args)
+			if tc.served == "" && a.code() != "no_host" || tc.served != "" && a.served.Model != tc.served {
+				t.Errorf("%s: got %v, want %q", name, a, tc.served)
+			}
+			if n := len(cloud.Calls()); n != tc.cloudCalls {
+				t.Errorf("%s: %d requests left for the cloud, want %d", name, n, tc.cloudCalls)
+			}
+		})
+	}
+}
+
+// A request may be answered elsewhere only if the host is to blame for the failure.
+func TestEmbedRequestThatNoModelCanCureLeavesForNoProvider(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, _, cloud := c.sameAs("openai/words")
+		host.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(400, "what is this?") })
+		c.fails("embed", embedWords+`}`, "invalid_argument", "what is this?")
+		host.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Hang })
+		c.fails("embed", embedWords+`,"timeout_seconds":5}`, "timeout")
+		if n := len(cloud.Calls()); n != 0 {
+			t.Errorf("%d requests left for the cloud", n)
+		}
+	})
+}
+
+func TestErrorOfAnEmbedRequestNamesTheReasonOfEachRung(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, _, cloud := c.sameAs("openai/words")
+		host.Down()
+		cloud.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(401, "who are you?") })
+		c.fails("embed", embedWords+`}`, "no_host", "words (gpu-1: unreachable", "openai/words (openai: unauthorized: who are you?", "ollama serve")
+	})
+}
+
+// The operator's word that two models are the same is good for a call, and not for all
+// that follow.
+func TestVectorsOfAProviderAreNotCachedAsThoseOfTheOwnModel(t *testing.T) {
+	cacheStory(t, func(t *testing.T, c *client) {
+		host, _, cloud := c.sameAs("openai/words")
+		c.succeeds("embed", `{"model":"words","input":["one"]}`)
+		host.Down()
+		a := c.succeeds("embed", embedWords+`}`)
+		if n := len(cloud.Calls()); n != 1 || a.served.Model != "openai/words" || cloud.Calls()[0].Prompt != "two" {
+			t.Errorf("%d requests to the cloud, want one with the text that is not cached: %v", n, a)
+		}
+		host.Mend()
+		time.Sleep(time.Minute) // the rest of the host
+		a = c.succeeds("embed", embedWords+`}`)
+		if calls := host.Calls(); len(calls) != 2 || calls[1].Prompt != "two" || a.served.Source != inference.Local || a.served.Model != "words" {
+			t.Errorf("the own host got %d requests, want one more, with the text of the cloud: %v", len(calls), a)
+		}
+		if a := c.succeeds("embed", embedWords+`}`); a.served.Source != inference.Cached {
+			t.Errorf("now both are cached: %v", a)
+		}
+	})
+}
+
+func TestProviderEmbedsWhatTheOwnHostHasNot(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, _, cloud := c.sameAs("openai/words")
+		host.FailWhen(func(call backendtest.Call) backendtest.Fault {
+			if call.Prompt == "text 32" {
+				return backendtest.Refuse(500, "out of memory")
+			}
+			return nil
+		})
+		var texts []string
+		for i := range 70 { // three batches
+			texts = append(texts, fmt.Sprintf(`"text %d"`, i))
+		}
+		a := c.succeeds("embed", `{"model":"words","input":[`+strings.Join(texts, ",")+`]}`)
+		if slices.ContainsFunc(a.vectors, func(v []float32) bool { return len(v) != 8 }) || len(a.vectors) != 70 {
+			t.Errorf("got %v", a)
+		}
+		if calls := cloud.Calls(); len(calls) != 2 || calls[0].Prompt != "text 32" {
+			t.Errorf("the cloud got %d requests, want those of the second and third batch", len(calls))
+		}
+	})
+}

@@ -1,0 +1,183 @@
+package inference_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/inference"
+	"ollama-mcp/pool"
+)
+
+// journal keeps what an observer is told of each call, in order, by trace.
+type journal struct {
+	mu    sync.Mutex // guards lines
+	lines map[string][]string
+}
+
+func (j *journal) note(trace, format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.lines == nil {
+		j.lines = make(map[string][]string)
+	}
+	j.lines[trace] = append(j.lines[trace], strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
+
+func (j *journal) Event(e inference.Event) {
+	switch e.Kind {
+	case inference.Queued:
+		j.note(e.Trace, "queued for %s at %d, about %v", e.Model, e.Place, e.Wait)
+	case inference.Granted:
+		j.note(e.Trace, "granted %s on %s, attempt %d, after %v", e.Model, e.Host, e.Attempt, e.Wait)
+	case inference.FirstToken:
+		j.note(e.Trace, "first token on %s after %v", e.Host, e.Wait)
+	case inference.Token:
+		j.note(e.Trace, "token %d", e.Tokens)
+	case inference.Retried:
+		j.note(e.Trace, "%s failed: %s", e.Host, fault.Of(e.Err).Code)
+	default:
+		j.note(e.Trace, "%s", e.Kind)
+	}
+}
+
+func (j *journal) Done(r inference.Record) { j.note(r.Trace, "done %s", r.Code) }
+
+// of is what was told of a call.
+func (j *journal) of(trace string) []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.lines[trace])
+}
+
+// traced makes a request as part of a call with a trace.
+func (c *client) traced(ctx context.Context, trace, prompt string, timeout time.Duration) {
+	call := c.engine.Begin(inference.CallInfo{Trace: trace, Tool: "generate", Caller: c.who})
+	_, err := c.engine.Do(ctx, inference.Request{
+		Common: inference.Common{Model: "tiny", Timeout: timeout, Caller: c.who, Call: call}, Prompt: prompt,
+	})
+	call.End(err)
+}
+
+func TestEventsOfACallComeInTheOrderOfItsWay(t *testing.T) {
+	for _, mode := range []string{"cache on", "cache off"} {
+		synctest.Test(t, func(t *testing.T) {
+			c, told := &client{t: t, shares: true, cacheOff: mode == "cache off"}, new(journal)
+			c.opts.Observer = told
+			host := backendtest.New("gpu-1").Answer("one two").TokenTime(time.Second)
+			c.useAll(pool.Options{Slots: 1}, host)
+			c.traced(t.Context(), "first", "?", 0) // so that the pool knows how long a call takes
+			var all sync.WaitGroup
+			for _, trace := range []string{"second", "third", "fourth"} {
+				all.Go(func() { c.traced(t.Context(), trace, trace, 0) })
+				synctest.Wait()
+			}
+			all.Wait()
+			answer := []string{"first token on gpu-1 after 1s", "token 1", "token 2", "done"}
+			for trace, want := range map[string][]string{
+				"second": {"granted tiny:latest on gpu-1, attempt 1, after 0s"},
+				"third":  {"queued for tiny:latest at 1, about 2s", "granted tiny:latest on gpu-1, attempt 1, after 2s"},
+				"fourth": {"queued for tiny:latest at 2, about 4s", "granted tiny:latest on gpu-1, attempt 1, after 4s"},
+			} {
+				if got := told.of(trace); !slices.Equal(got, append(want, answer...)) {
+					t.Errorf("%s: %s:\n got %q\nwant %q", mode, trace, got, append(want, answer...))
+				}
+			}
+		})
+	}
+}
+
+func TestFailedAttemptIsAnEventBeforeTheNext(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		told := new(journal)
+		c.opts.Observer = told
+		c.use(backendtest.New("gpu-1").Answer("one").Fail(2, backendtest.Busy))
+		c.traced(t.Context(), "a", "?", 0)
+		var got []string
+		for _, line := range told.of("a") { // the pauses between attempts are random
+			got = append(got, strings.Split(line, ", after")[0])
+		}
+		want := []string{
+			"granted tiny:latest on gpu-1, attempt 1", "gpu-1 failed: overloaded",
+			"granted tiny:latest on gpu-1, attempt 2", "gpu-1 failed: overloaded",
+			"granted tiny:latest on gpu-1, attempt 3", "first token on gpu-1 after 0s", "token 1", "done",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("\n got %q\nwant %q", got, want)
+		}
+	})
+}
+
+// The request goes on for another caller, of which there are no events.
+func TestNothingIsToldOfACallThatIsOver(t *testing.T) {
+	cacheStory(t, func(t *testing.T, c *client) {
+		told := new(journal)
+		c.opts.Observer = told
+		c.use(backendtest.New("gpu-1").Answer("one two three four").TokenTime(time.Second))
+		var all sync.WaitGroup
+		all.Go(func() { c.traced(t.Context(), "first", "?", 2500*time.Millisecond) })
+		synctest.Wait()
+		all.Go(func() { c.traced(t.Context(), "joins", "?", 0) })
+		all.Wait()
+		want := []string{"granted tiny:latest on gpu-1, attempt 1, after 0s", "first token on gpu-1 after 1s", "token 1", "token 2", "done"}
+		if got := told.of("first"); !slices.Equal(got, want) {
+			t.Errorf("of the first call:\n got %q\nwant %q", got, want)
+		}
+		if got := told.of("joins"); !slices.Equal(got, []string{"done"}) {
+			t.Errorf("of the one that joined: %q", got)
+		}
+	})
+}
+
+func TestEmbedRequestHasEventsToo(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		told := new(journal)
+		c.opts.Observer = told
+		c.useAll(pool.Options{Slots: 1}, backendtest.New("gpu-1").TokenTime(time.Second))
+		embed := func(trace string) {
+			call := c.engine.Begin(inference.CallInfo{Trace: trace, Tool: "embed"})
+			_, err := c.engine.Embed(t.Context(), inference.EmbedRequest{Common: inference.Common{Model: "tiny", Call: call}, Input: []string{trace}})
+			call.End(err)
+		}
+		var all sync.WaitGroup
+		for _, trace := range []string{"first", "second"} {
+			all.Go(func() { embed(trace) })
+			synctest.Wait()
+		}
+		all.Wait()
+		want := []string{"queued for tiny:latest at 1, about 0s", "granted tiny:latest on gpu-1, attempt 1, after 1s", "done"}
+		if got := told.of("second"); !slices.Equal(got, want) {
+			t.Errorf("\n got %q\nwant %q", got, want)
+		}
+	})
+}
+
+// A request that is not part of a call is one of its own, and a second end counts for
+// nothing.
+func TestRequestWithoutACallLeavesARecordToo(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		var records []inference.Record
+		c.opts.Observer = observer{done: func(r inference.Record) { records = append(records, r) }}
+		c.use(backendtest.New("gpu-1"))
+		c.succeeds("generate", `{"model":"tiny","prompt":"?"}`)
+		c.fails("chat", `{"model":"tiny"}`, "invalid_argument")
+		c.succeeds("embed", `{"model":"tiny","input":["?"]}`)
+		call := c.engine.Begin(inference.CallInfo{Tool: "other"})
+		call.End(nil)
+		call.End(fault.Invalidf("too late"))
+		var got []string
+		for _, r := range records {
+			got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s", r.Tool, r.Code)))
+		}
+		if want := []string{"generate", "chat invalid_argument", "embed", "other"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}

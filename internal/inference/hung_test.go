@@ -1,0 +1,83 @@
+package inference_test
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/pool"
+)
+
+// oneHung makes an engine with two hosts that hold the model. The quicker one, to which
+// requests would go, accepts them and never answers.
+func (c *client) oneHung() (hung *backendtest.Host) {
+	c.t.Helper()
+	hung = backendtest.New("gpu-1").Answer("yes")
+	well := backendtest.New("gpu-2").Answer("yes").FirstTokenTime(time.Second)
+	c.useAll(pool.Options{Slots: 4}, hung, well)
+	for range 5 {
+		for _, name := range []string{"gpu-1", "gpu-2"} {
+			c.succeeds("generate", `{"model":"tiny","prompt":"?","host":"`+name+`"}`)
+		}
+	}
+	hung.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Hang })
+	return hung
+}
+
+// breakerOf is the state of a host's circuit breaker.
+func (c *client) breakerOf(name string) string {
+	for _, host := range c.status().Hosts.Hosts {
+		if host.Name == name {
+			return host.Breaker
+		}
+	}
+	return ""
+}
+
+func TestHungHostIsEjectedAfterAFewTimeouts(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.oneHung()
+		failed := 0
+		for n := range 30 {
+			a := c.call(t.Context(), "generate", fmt.Sprintf(`{"model":"tiny","prompt":"call %d"}`, n))
+			switch a.code() {
+			case "":
+			case "timeout":
+				failed++
+			default:
+				t.Errorf("call %d: %v", n, a)
+			}
+		}
+		if breaker := c.breakerOf("gpu-1"); failed > 7 || breaker == "closed" {
+			t.Errorf("%d of 30 calls failed, and the breaker is %s, want a few, and an open breaker", failed, breaker)
+		}
+	})
+}
+
+func TestHungHostIsEjectedUnderManyCallers(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		hung := c.oneHung()
+		before := len(hung.Calls())
+		const callers, each = 8, 25
+		var failed atomic.Int64
+		var all sync.WaitGroup
+		for caller := range callers {
+			all.Go(func() {
+				for n := range each {
+					a := c.call(t.Context(), "generate", fmt.Sprintf(`{"model":"tiny","prompt":"call %d of %d"}`, n, caller))
+					if a.err != nil {
+						failed.Add(1)
+					}
+				}
+			})
+		}
+		all.Wait()
+		asked := len(hung.Calls()) - before
+		if n := failed.Load(); n > 2*callers || asked > 2*callers {
+			t.Errorf("%d of %d calls failed, and %d reached the host that hangs, want at most %d", n, callers*each, asked, 2*callers)
+		}
+	})
+}

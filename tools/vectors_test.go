@@ -1,0 +1,164 @@
+package tools
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+	"weak"
+
+	"ollama-mcp/internal/caller"
+)
+
+// document returns a document, and a pointer that tells whether its memory is in use.
+func document(size int) ([]byte, weak.Pointer[byte]) {
+	doc := make([]byte, size)
+	return doc, weak.Make(&doc[0])
+}
+
+// isFree reports whether the memory of a document has been freed.
+func isFree(doc weak.Pointer[byte]) bool {
+	for range 5 {
+		runtime.GC()
+		if doc.Value() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func mustKeep(t *testing.T, v *Vectors, who caller.Caller, doc []byte) (uri string) {
+	t.Helper()
+	uri, _, err := v.keep(who, doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uri
+}
+
+func TestExpiredVectorsAreFreed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := new(Vectors)
+		var docs []weak.Pointer[byte]
+		for range 4 {
+			doc, memory := document(1 << 20)
+			mustKeep(t, v, caller.Caller{ID: "a"}, doc)
+			docs = append(docs, memory)
+		}
+		time.Sleep(vectorsTTL - time.Second)
+		late, used := document(1 << 20)
+		uri := mustKeep(t, v, caller.Caller{ID: "a"}, late)
+		late = nil
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if v.bytes != 1<<20 || len(v.kept) != 1 {
+			t.Errorf("%d documents of %d bytes are kept, want the last one", len(v.kept), v.bytes)
+		}
+		for i, doc := range docs {
+			if !isFree(doc) {
+				t.Errorf("document %d has expired, and its memory is in use", i)
+			}
+		}
+		if _, ok := v.read("", uri); !ok || isFree(used) {
+			t.Error("the last document is gone, though its time is not over")
+		}
+		time.Sleep(vectorsTTL)
+		synctest.Wait()
+		if v.bytes != 0 || len(v.kept) != 0 || !isFree(used) {
+			t.Errorf("in the end %d documents of %d bytes are kept", len(v.kept), v.bytes)
+		}
+	})
+}
+
+func TestVectorsPushedOutAreFreedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := new(Vectors)
+		doc, memory := document(maxVectors)
+		mustKeep(t, v, caller.Caller{}, doc)
+		doc = nil
+		timer := weak.Make(v.kept[0].expiry)
+		mustKeep(t, v, caller.Caller{}, []byte("next"))
+		if !isFree(memory) {
+			t.Error("the memory of a document that was pushed out is in use")
+		}
+		if still := timer.Value(); still != nil && still.Stop() {
+			t.Error("the timer of a document that was pushed out still runs")
+		}
+		time.Sleep(2 * vectorsTTL)
+		synctest.Wait()
+		if v.bytes != 0 || len(v.kept) != 0 {
+			t.Errorf("in the end %d documents of %d bytes are kept", len(v.kept), v.bytes)
+		}
+	})
+}
+
+func TestVectorsAreBoundedInNumberAndBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := new(Vectors)
+		for range maxVectorsKept + 10 {
+			mustKeep(t, v, caller.Caller{}, []byte("x"))
+		}
+		if len(v.kept) != maxVectorsKept || v.bytes != maxVectorsKept {
+			t.Errorf("%d documents of %d bytes are kept, want %d", len(v.kept), v.bytes, maxVectorsKept)
+		}
+		large := make([]byte, maxVectors/4)
+		for range 6 {
+			mustKeep(t, v, caller.Caller{}, large)
+		}
+		if v.bytes > maxVectors || len(v.kept) != 4 {
+			t.Errorf("%d documents of %d bytes are kept, want at most %d", len(v.kept), v.bytes, maxVectors)
+		}
+		if _, _, err := v.keep(caller.Caller{}, make([]byte, maxVectors+1)); err == nil || len(v.kept) != 4 {
+			t.Errorf("a document that fits nowhere: error %v, and %d others are kept", err, len(v.kept))
+		}
+	})
+}
+
+func TestNoCallerPushesOutTheVectorsOfAnother(t *testing.T) {
+	for name, flood := range map[string]struct{ size, count int }{
+		"by bytes":  {maxVectors / 8, 50},
+		"by number": {1, 2 * maxVectorsKept},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			v := new(Vectors)
+			modest := caller.Caller{ID: "modest", Tenant: "modest"}
+			var mine []string
+			for i := range 3 {
+				mine = append(mine, mustKeep(t, v, modest, fmt.Append(nil, "document ", i)))
+			}
+			doc := make([]byte, flood.size)
+			var last string
+			for range flood.count {
+				last = mustKeep(t, v, caller.Caller{ID: "greedy", Tenant: "greedy"}, doc)
+			}
+			for i, uri := range mine {
+				if got, ok := v.read("modest", uri); !ok || string(got) != fmt.Sprint("document ", i) {
+					t.Errorf("%s: document %d of the modest caller was pushed out", name, i)
+				}
+			}
+			if _, ok := v.read("greedy", last); !ok {
+				t.Errorf("%s: the newest document of the greedy caller was pushed out", name)
+			}
+		})
+	}
+}
+
+// Ages go by the wall clock: a client has a time, and not a duration, to go by.
+func TestVectorsAreUnknownOnceTheTimeThatWasToldIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := new(Vectors)
+		uri, expires, err := v.keep(caller.Caller{}, []byte("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(expires) - time.Nanosecond)
+		if _, ok := v.read("", uri); !ok {
+			t.Error("it is gone before its time")
+		}
+		time.Sleep(2 * time.Nanosecond)
+		if _, ok := v.read("", uri); ok {
+			t.Error("it is there after its time")
+		}
+	})
+}
