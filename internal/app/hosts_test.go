@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"ollama-mcp/internal/backend"
@@ -108,5 +109,18 @@ func TestStatsAskNoHost(t *testing.T) {
 	h := watchedHosts(t, "--host="+host.Listen(t))
 	if s := h.Stats(); len(s.Hosts) != 1 || s.Hosts[0].Version != "" {
 		t.Errorf("got %+v, want a host that nothing is known of yet", s.Hosts)
+	}
+}
+
+func TestOptionRouteHasEveryPolicy(t *testing.T) {
+	var c config.Config
+	choices := config.Flags(&c).Lookup("route").Usage
+	for _, p := range route.Policies() {
+		if !strings.Contains(choices, "\n"+p.Name+": ") {
+			t.Errorf("%s cannot be chosen with --route", p.Name)
+		}
+	}
+	if got, want := strings.Count(choices, "\n"), len(route.Policies()); got != want {
+		t.Errorf("--route has %d choices, want %d", got, want)
 	}
 }
