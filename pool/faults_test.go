@@ -55,7 +55,7 @@ func work(t *testing.T, p *pool.Pool, callers, n int) (failed int64, took time.D
 
 func TestOneCallInTenThatFailsIsHardlyNoticed(t *testing.T) {
 	const (
-		callers, calls = 8, 5000
+		callers, calls = 8, 3000
 		clean          = calls / callers * time.Second // when none fails
 	)
 	run := func(hosts int, mode deadlineMode, f fault) (failed int, took time.Duration) {

@@ -83,8 +83,8 @@ func TestPolicyIsSeenInTheSplitOfCalls(t *testing.T) {
 
 		{"fastest", equal, same, 6, [3]int{380, 380, 380}, [3]int{420, 420, 420}},
 		{"fastest", equal, double, 8, [3]int{570, 280, 280}, [3]int{640, 320, 320}},
-		{"fastest", unequal, same, 6, [3]int{550, 550, 1}, [3]int{599, 599, 100}},
-		{"fastest", unequal, same, 1, [3]int{550, 550, 1}, [3]int{599, 599, 100}},
+		{"fastest", unequal, same, 6, [3]int{550, 550, 1}, [3]int{640, 640, 100}},
+		{"fastest", unequal, same, 1, [3]int{550, 550, 1}, [3]int{640, 640, 100}},
 
 		{"warmest", equal, same, 6, [3]int{390, 390, 390}, [3]int{410, 410, 410}},
 		{"warmest", equal, double, 8, [3]int{580, 290, 290}, [3]int{620, 310, 310}},

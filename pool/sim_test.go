@@ -216,7 +216,7 @@ func TestCallerWhoAsksAHundredTimesAsOftenGetsNoMore(t *testing.T) {
 	const callers = 8
 	var calls []arrival
 	random := rand.New(rand.NewPCG(5, 5))
-	for _, a := range poisson(30000, 107, 100, 5) { // 100 from the first to each from the others
+	for _, a := range poisson(24000, 107, 100, 5) { // 100 from the first to each from the others
 		a.need.Caller = string(rune('a' + max(0, random.IntN(100+callers-1)-99)))
 		a.patience = time.Minute
 		calls = append(calls, a)
