@@ -111,6 +111,37 @@ func TestEveryPackageHasItsLine(t *testing.T) {
 	}
 }
 
+// TestPackagesAreSmallEnoughToBeRead bounds what a reader has to hold of one package, and
+// keeps the root of the module to the one file that starts the program.
+func TestPackagesAreSmallEnoughToBeRead(t *testing.T) {
+	const maxFiles = 25
+	files, lines, total := make(map[string]int), make(map[string]int), 0
+	for file := range goFiles(t) {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(path.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := strings.Count(string(source), "\n")
+		files[path.Dir(file)]++
+		lines[path.Dir(file)] += n
+		total += n
+	}
+	for pkg := range files {
+		if files[pkg] > maxFiles {
+			t.Errorf("%s has %d files, more than %d: it answers two questions", pkg, files[pkg], maxFiles)
+		}
+		if lines[pkg] > total/3 {
+			t.Errorf("%s has %d of %d lines, more than a third", pkg, lines[pkg], total)
+		}
+	}
+	if files["."] != 1 {
+		t.Errorf("the root has %d Go files, want main.go alone", files["."])
+	}
+}
+
 func TestImportsOutsideTheTablesAreSeen(t *testing.T) {
 	for _, c := range []struct {
 		file, imported string

@@ -20,12 +20,12 @@ import (
 
 const key = "e2e-key"
 
-// The examples that use a server over HTTP take the same arguments.
+// Both examples of agents that use a server over HTTP take the same arguments.
 func TestAgentsOverHTTPFindAModelShowProgressAndCancel(t *testing.T) {
 	at := demandKey(t, listen(t, "127.0.0.1:0").url())
 	for _, agent := range []struct {
 		name, path string
-		refused    string // in what it says without the key
+		refused    string // part of its output without the key
 		command    func(*testing.T) func(context.Context, ...string) *exec.Cmd
 	}{
 		{"http-agent-go", "/mcp", "Unauthorized", agentInGo},
@@ -62,7 +62,7 @@ func TestAgentsOverHTTPFindAModelShowProgressAndCancel(t *testing.T) {
 	}
 }
 
-// interrupt has an agent leave by Ctrl-C while a model answers it without end.
+// interrupt ends an agent with Ctrl-C while a model generates without end.
 func interrupt(t *testing.T, agent *exec.Cmd) {
 	t.Helper()
 	var stderr buffer
@@ -91,8 +91,8 @@ func agentInGo(t *testing.T) func(context.Context, ...string) *exec.Cmd {
 	return func(ctx context.Context, args ...string) *exec.Cmd { return exec.CommandContext(ctx, agent, args...) }
 }
 
-// agentInTypeScript runs a copy of the example with the packages that the clients have
-// already, for its own would have to be fetched.
+// agentInTypeScript runs a copy of the example with the packages of the clients, which are
+// installed already.
 func agentInTypeScript(t *testing.T) func(context.Context, ...string) *exec.Cmd {
 	t.Helper()
 	clients.Install(t)
@@ -118,7 +118,7 @@ func agentInTypeScript(t *testing.T) func(context.Context, ...string) *exec.Cmd 
 	}
 }
 
-// sdkVersion is the version of the TypeScript SDK that a folder asks for.
+// sdkVersion is the version of the TypeScript SDK in the package.json of a folder.
 func sdkVersion(t *testing.T, folder string) string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(folder, "package.json"))
@@ -143,7 +143,7 @@ func path(t *testing.T, elem ...string) string {
 	return path
 }
 
-// demandKey stands before a server, and lets only requests with the key through.
+// demandKey starts a proxy that passes on only requests with the key.
 func demandKey(t *testing.T, server string) (address string) {
 	t.Helper()
 	target, err := url.Parse(server)

@@ -17,7 +17,7 @@ import (
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-// asked is a program with one way to keep answers, and how its calls went.
+// asked is a program with one setting of the cache, and the outcome of its calls.
 type asked struct {
 	*mcp.ClientSession
 	name    string

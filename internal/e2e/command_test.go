@@ -11,7 +11,7 @@ import (
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-// shell runs the program with some arguments, as from a shell.
+// shell runs the program with arguments to its end, as a shell does.
 func shell(t *testing.T, ollama string, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	cmd := command(deadline(t), ollama, args...)
@@ -37,7 +37,7 @@ func TestCallPrintsTheAnswerAndItsStatusSaysHowItWent(t *testing.T) {
 		name           string
 		ollama         string
 		args           []string
-		stdout, stderr string // what is in them
+		stdout, stderr string // parts of the output
 		status         int
 	}{
 		{"list of tools", shared.URL(), []string{}, "list-models  ", "", 0},

@@ -17,8 +17,8 @@ import (
 	"ollama-mcp/internal/e2e/clients"
 )
 
-// runs are all that the protocol's own suite can do, as released and as it is to be:
-// its scenarios for each revision.
+// runs are the scenarios of the protocol's own conformance suite for each revision, in its
+// released and its next version.
 var runs = []struct{ suite, revision string }{
 	{"conformance", "2025-06-18"},
 	{"conformance", "2025-11-25"},
@@ -28,7 +28,7 @@ var runs = []struct{ suite, revision string }{
 }
 
 // Many scenarios call tools that only a server written for the suite has, so the suite
-// tries two: the program, and the same server with those tools.
+// tests two: the program, and the same server with those tools.
 func TestConformanceSuiteFindsNoFaultThatHasNoReason(t *testing.T) {
 	for _, subject := range []struct {
 		name    string
@@ -56,8 +56,8 @@ func TestConformanceSuiteFindsNoFaultThatHasNoReason(t *testing.T) {
 	}
 }
 
-// What is sent just before an answer gets lost now and then where it goes another way
-// than the answer, and the suite calls each of these tools only once.
+// Notifications sent just before an answer could get lost now and then if they took another
+// way than the answer, and the suite calls each of these tools only once.
 func TestProgressAndLogsComeBeforeTheAnswerEachTime(t *testing.T) {
 	url := serveFixtures(t, buildFixtures(t)).url()
 	for tool, note := range map[string]string{"test_tool_with_progress": "notifications/progress", "test_tool_with_logging": "notifications/message"} {
@@ -76,8 +76,8 @@ func TestProgressAndLogsComeBeforeTheAnswerEachTime(t *testing.T) {
 	}
 }
 
-// callModern calls a tool without arguments, wants to know all that happens meanwhile, and
-// returns what came as it came.
+// callModern calls a tool without arguments, asks for progress and log messages, and returns
+// the body of the response.
 func callModern(ctx context.Context, url, tool string) (string, error) {
 	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":{},"_meta":{"progressToken":1,`+
 		`"io.modelcontextprotocol/protocolVersion":%q,"io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/logLevel":"info"}}}`, tool, modern)
@@ -107,7 +107,7 @@ func buildFixtures(t *testing.T) string {
 	return fixtures
 }
 
-// serveFixtures starts that program, for long enough to start Node for many scenarios.
+// serveFixtures starts that program, with enough time to start Node for many scenarios.
 func serveFixtures(t *testing.T, fixtures string) *listening {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*testLimit)
@@ -115,8 +115,7 @@ func serveFixtures(t *testing.T, fixtures string) *listening {
 	return serve(t, exec.CommandContext(ctx, fixtures, "127.0.0.1:0"))
 }
 
-// judge counts the checks that passed. One that did not is to be among the excused,
-// of which it is noted.
+// judge counts the checks that passed. A check that failed must be among the excused ones.
 func judge(t *testing.T, checks []check, excused *excuses) (passed int) {
 	t.Helper()
 	for _, c := range checks {
@@ -132,7 +131,7 @@ func judge(t *testing.T, checks []check, excused *excuses) (passed int) {
 	return passed
 }
 
-// check is one thing that the suite has looked at.
+// check is the result of one check of the suite.
 type check struct {
 	scenario    string
 	ID          string
@@ -187,7 +186,7 @@ type excuses struct {
 	failed map[string]bool // the checks, and whether they have
 }
 
-// cover reports whether a check may fail, and notes that it did.
+// cover reports whether a check may fail, and records that it did.
 func (e *excuses) cover(check string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -198,7 +197,7 @@ func (e *excuses) cover(check string) bool {
 	return known
 }
 
-// check wants that each of them was needed.
+// check fails if one of them was not needed.
 func (e *excuses) check(t *testing.T) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -209,7 +208,7 @@ func (e *excuses) check(t *testing.T) {
 	}
 }
 
-// readExcused reads which checks may fail. Each of them stands below its reason.
+// readExcused reads the checks that may fail. Each is listed below its reason.
 func readExcused(t *testing.T, name string) *excuses {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", name))

@@ -1,10 +1,9 @@
-// Package e2e tries the whole program against a real Ollama and against clients
-// that others wrote. It is a module of its own, so that what it needs for that
-// stays out of the program's go.mod.
+// Package e2e tests the whole program with a real Ollama and with clients written by
+// others. It is a module of its own, so that its dependencies stay out of the program's
+// go.mod.
 //
-// Where the machine has no Ollama, ollama.sh builds one. Run it once before the
-// tests: they would wait for it, but a build takes minutes and go test has a
-// time limit.
+// On a machine without Ollama, ollama.sh builds one. Run it once before the tests: they
+// would wait for it, but a build takes minutes and go test has a time limit.
 package e2e
 
 import (
@@ -13,7 +12,7 @@ import (
 	"path/filepath"
 )
 
-// Path is where a file of this module lies, named relative to its root.
+// Path returns the path of a file of this module, given relative to the module's root.
 func Path(elem ...string) (string, error) {
 	gomod, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {

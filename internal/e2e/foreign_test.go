@@ -22,20 +22,20 @@ const (
 // toolNames are those of all tools, as they are listed.
 var toolNames = []string{"chat", "clear-cache", "embed", "generate", "list-models", "status"}
 
-// client is one that others wrote, connected to the program.
+// client is a client written by others, connected to the program.
 type client interface {
-	protocol() string // its revision; empty where the client does not tell
+	protocol() string // negotiated revision; "" if the client does not tell
 	tools() []string
 	start(tool, args string) *pending
 }
 
-// A place is where a client finds the program: its file, or its address.
+// A place is where a client finds the program: the path of its file, or its address.
 type place struct{ transport, target string }
 
-// An sdk is what clients are made of that others wrote.
+// An sdk is a library for clients.
 type sdk struct {
 	name     string
-	protocol string // what it speaks with a server that knows all there is; empty where the client does not tell
+	protocol string // revision that it speaks with a server of the latest one; "" if the client does not tell
 	connect  func(*testing.T, place) client
 }
 
@@ -63,15 +63,15 @@ var sdks = []sdk{
 	}},
 }
 
-// A way is an SDK's to a place.
+// A way is an SDK connected to a place.
 type way struct {
 	name     string
-	protocol string // what is to be spoken
-	alone    bool   // each client has a program of its own
+	protocol string // revision that should be negotiated
+	alone    bool   // each client starts a program of its own
 	connect  func(*testing.T) client
 }
 
-// ways are all that there are to the program, which is there in each place.
+// ways are all SDKs over all transports of the program.
 func ways(t *testing.T) []way {
 	t.Helper()
 	url := listen(t, "127.0.0.1:0").url()
@@ -224,8 +224,8 @@ func TestEveryReportOfProgressComesInOrderAndBeforeTheAnswer(t *testing.T) {
 	}
 }
 
-// One after the other: how many slots the server has learned by then is not known, and a
-// call that loops keeps one.
+// Not in parallel: the number of learned slots is unknown, and a generation without end
+// occupies one.
 func TestEveryClientCanCancelAndOllamaStops(t *testing.T) {
 	for _, w := range ways(t) {
 		t.Run(w.name, func(t *testing.T) {

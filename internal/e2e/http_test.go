@@ -9,7 +9,7 @@ import (
 	"ollama-mcp/internal/e2e/procgroup"
 )
 
-// listening is a server of HTTP, such as the program.
+// listening is an HTTP server, such as the program.
 type listening struct {
 	t      *testing.T
 	addr   string // host:port

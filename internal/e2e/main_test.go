@@ -13,10 +13,10 @@ import (
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-// What all tests share, for them to read.
+// Shared by all tests, which only read them.
 var (
-	program string             // the ollama-mcp to test
-	shared  *ollamatest.Server // has every model, and room to keep them all loaded
+	program string             // path of the ollama-mcp to test
+	shared  *ollamatest.Server // with every model, and memory to keep all of them loaded
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -53,8 +53,8 @@ func giveUp(err error) (code int) {
 	return 1
 }
 
-// build builds the program in a folder, named relative to the root of this module,
-// as it is built for users.
+// build builds the program in a folder, given relative to the root of this module, with
+// the flags of a release.
 func build(ctx context.Context, target string, folder ...string) error {
 	dir, err := e2e.Path(folder...)
 	if err != nil {

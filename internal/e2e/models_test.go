@@ -14,7 +14,7 @@ import (
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-// listedModel is a model as list-models tells of it.
+// listedModel is a model in the result of list-models.
 type listedModel struct {
 	Name         string             `json:"name"`
 	Size         int64              `json:"size_bytes"`
@@ -31,7 +31,7 @@ func (s *session) listModels(args string) (models []listedModel) {
 	return models
 }
 
-// convert reads what came as maps and lists into a type of ours.
+// convert converts decoded JSON of any type to a type of ours.
 func convert(t *testing.T, from, to any) {
 	t.Helper()
 	raw, err := json.Marshal(from)
@@ -98,7 +98,7 @@ func TestAnswersAreTheModelsWordsAndSayWhatServedThem(t *testing.T) {
 			Requested: "tiny-says", Model: "tiny-says", Host: sharedHost(), Source: "local", DoneReason: "stop",
 			TokensIn:  len("Who jumps?") + len([]string{"<|user|>", "<|end|>", "<|assistant|>"}),
 			TokensOut: len(strings.Fields(tinymodels.Says.Answer)) + len([]string{"<|end|>"}),
-			// What differs from call to call is judged below.
+			// The values that differ from call to call are checked below.
 			Trace: got.Trace, TokensPerSecond: got.TokensPerSecond,
 			Queue: got.Queue, Load: got.Load, FirstToken: got.FirstToken, Total: got.Total,
 		}

@@ -26,7 +26,7 @@ import (
 	"ollama-mcp/internal/e2e/procgroup"
 )
 
-// stackHost is what clients call the server in examples/production-stack.
+// stackHost is the host name of the server in examples/production-stack.
 const stackHost = "mcp.example.com"
 
 func TestNginxPassesOnThePathsOfClientsAndNoOthers(t *testing.T) {
@@ -141,7 +141,7 @@ func TestNginxTellsTheServerOfAClientThatLeavesBeforeTheAnswer(t *testing.T) {
 	var left atomic.Bool
 	ctx, leave := context.WithCancel(deadline(t))
 	client := startNginx(t, serveStub(t, func(_ http.ResponseWriter, req *http.Request) {
-		_, _ = io.Copy(io.Discard, req.Body) // until then nobody looks whether the client is there
+		_, _ = io.Copy(io.Discard, req.Body) // before that net/http does not notice that the client has left
 		leave()
 		<-req.Context().Done()
 		left.Store(true)
@@ -233,7 +233,7 @@ func nginxProgram(t *testing.T) string {
 	return ""
 }
 
-// adapt replaces what a test cannot have as it is. The first of each pair must be there.
+// adapt replaces the first text of each pair, which must be there, by the second.
 func adapt(t *testing.T, text string, pairs []string) string {
 	t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
@@ -254,7 +254,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// writeCertificate makes a certificate that nobody else has signed.
+// writeCertificate makes a self-signed certificate.
 func writeCertificate(t *testing.T, dir string) (trusted *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -287,7 +287,7 @@ func writeCertificate(t *testing.T, dir string) (trusted *x509.CertPool) {
 	return trusted
 }
 
-// serveStub serves whatever nginx passes on.
+// serveStub starts a server to which nginx passes requests on.
 func serveStub(t *testing.T, handle http.HandlerFunc) (address string) {
 	t.Helper()
 	server := httptest.NewServer(handle)

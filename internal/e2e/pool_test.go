@@ -19,7 +19,7 @@ import (
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-// lent is what a result says about the host that served it.
+// lent is the part of a result's metadata that is about the host that served it.
 type lent struct {
 	Host       string   `json:"host"`
 	Retries    int      `json:"retries"`
@@ -27,7 +27,7 @@ type lent struct {
 	Load       int64    `json:"load_ms"`
 }
 
-// lend has a model answer, and says who did. Any goroutine may call it.
+// lend calls generate, and returns which host answered. Any goroutine may call it.
 func (s *session) lend(args string) (lent, error) {
 	var l lent
 	res, err := s.CallTool(s.ctx, &mcp.CallToolParams{Name: "generate", Arguments: json.RawMessage(args)})
@@ -44,7 +44,8 @@ func (s *session) lend(args string) (lent, error) {
 	return l, err
 }
 
-// callers have tiny-loops say so many words until stop says so, each again and again.
+// callers start n callers, each of whom has tiny-loops generate that many words again and
+// again until stop returns true.
 func (s *session) callers(n, words int, stop func() bool, served func(lent)) *sync.WaitGroup {
 	all := new(sync.WaitGroup)
 	for range n {
@@ -64,7 +65,7 @@ func (s *session) callers(n, words int, stop func() bool, served func(lent)) *sy
 
 // tally counts calls by host.
 type tally struct {
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	hosts   map[string]int
 	retries int
 }

@@ -17,7 +17,7 @@ func openFiles(t *testing.T, pid int) int {
 	return len(entries)
 }
 
-// peakMemory is the most that a process has had in memory at once.
+// peakMemory is the peak resident memory of a process.
 func peakMemory(t *testing.T, pid int) string {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -68,17 +68,17 @@ func command(ctx context.Context, ollama string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// session is the program, as a client has it that others wrote.
+// session is the program with a client of the Go SDK connected to it.
 type session struct {
 	*mcp.ClientSession
 	t   *testing.T
 	ctx context.Context // ends with the time of the test
 
-	// Of a program that the client has started itself, else nil.
+	// nil unless the client has started the program itself.
 	cmd  *exec.Cmd
-	wire *buffer // messages as they went and came
+	wire *buffer // all messages in both directions
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	calls map[string]*pending
 }
 
@@ -93,8 +93,8 @@ func connect(t *testing.T, ollama *ollamatest.Server, env ...string) *session {
 	return attach(t, ctx, cmd, "")
 }
 
-// attach starts the command as a server. It speaks that version of the protocol,
-// or the latest.
+// attach starts the command as a server on stdio, and connects with a revision of the
+// protocol; "" means the latest.
 func attach(t *testing.T, ctx context.Context, cmd *exec.Cmd, version string) *session {
 	t.Helper()
 	var stderr buffer
@@ -131,7 +131,7 @@ func join(t *testing.T, ctx context.Context, transport mcp.Transport, version st
 	return s
 }
 
-// answer is the result of a tool as a client reads it.
+// answer is the result of a tool.
 type answer struct {
 	IsError           bool
 	Content           []struct{ Type, Text, URI string }
@@ -171,7 +171,7 @@ func (a answer) text() string {
 	return a.Content[0].Text
 }
 
-// rest is what follows the first block.
+// rest is the text of all blocks after the first.
 func (a answer) rest() string {
 	var texts []string
 	for _, block := range a.Content[min(1, len(a.Content)):] {
@@ -342,8 +342,8 @@ func eventually(t *testing.T, what string, happened func() bool) {
 	}
 }
 
-// ended counts the requests for a path that Ollama is done with, one way or another. It
-// says so in its log a moment after the answer: so count when there is one in flight.
+// ended counts the finished requests for a path, successful or not, in Ollama's log. A
+// request is logged a moment after its answer, so count while one is in flight.
 func ended(s *ollamatest.Server, path string) int {
 	return strings.Count(s.Log(), ` "`+path+`"`)
 }

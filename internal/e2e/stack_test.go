@@ -53,7 +53,7 @@ func TestClientsWithAKeyUseTheServerThroughNginx(t *testing.T) {
 func TestNginxLeavesItToTheServerWhoMayCall(t *testing.T) {
 	upstream, key := startStackServer(t)
 	client := startNginx(t, upstream)
-	// As compose.yaml asks whether all is well.
+	// As the health check in compose.yaml does.
 	if status, body := fetch(t, client, request(t, "GET", "https://localhost:8443/readyz", "")); status != http.StatusOK {
 		t.Errorf("/readyz: got %d %s", status, body)
 	}
@@ -91,7 +91,7 @@ func TestNginxLeavesItToTheServerWhoMayCall(t *testing.T) {
 	}
 }
 
-// What two of the files say must be the same.
+// Settings that are in two of the files must be equal.
 func TestFilesOfTheStackAgree(t *testing.T) {
 	nginx := stackFile(t, "nginx.conf")
 	var compose struct {
@@ -147,7 +147,7 @@ func TestFilesOfTheStackAgree(t *testing.T) {
 	}
 }
 
-// find is what the pattern's group matches in the text.
+// find returns what the pattern's group matches in the text.
 func find(t *testing.T, text, pattern string) string {
 	t.Helper()
 	found := regexp.MustCompile(pattern).FindStringSubmatch(text)
@@ -194,7 +194,7 @@ func stackFile(t *testing.T, name string) string {
 	return string(text)
 }
 
-// withKey shows a key with each request.
+// withKey adds a key to each request.
 type withKey struct {
 	key string
 	by  http.RoundTripper

@@ -17,7 +17,7 @@ import (
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-// lines is the program, spoken to in lines of our own writing.
+// lines is the program on stdio, without an SDK: tests write and read its lines.
 type lines struct {
 	t   *testing.T
 	ctx context.Context
@@ -155,7 +155,7 @@ func TestOllamaStopsWhenTheClientIsKilled(t *testing.T) {
 	eventually(t, "Ollama has stopped", func() bool { return ended(ollama, "/api/generate") == 1 })
 }
 
-// talk calls tiny-loops from a shell. It returns when the model is about to speak.
+// talk calls tiny-loops with the command call. It returns when the model is loaded.
 func talk(t *testing.T, ollama *ollamatest.Server) *exec.Cmd {
 	t.Helper()
 	cmd := command(deadline(t), ollama.URL(), "call", "generate", "model=tiny-loops", "prompt=hi")
@@ -167,7 +167,7 @@ func talk(t *testing.T, ollama *ollamatest.Server) *exec.Cmd {
 	return cmd
 }
 
-// awaitModel returns when a model has been loaded, and so is about to speak.
+// awaitModel returns when a model has been loaded, and so is about to answer.
 func awaitModel(t *testing.T, ollama *ollamatest.Server) {
 	t.Helper()
 	ctx := deadline(t)
@@ -185,7 +185,7 @@ func TestTerminatedServerLetsItsCallsEnd(t *testing.T) {
 		l.send(toolCall(1, "generate", `{"model":"tiny-loops","prompt":"hi","timeout_seconds":600,"options":{"num_predict":600}}`))
 		eventually(t, "the call is with Ollama", func() bool { _, _, arrived := answers.counts(); return arrived == 1 })
 		l.signal(syscall.SIGTERM)
-		// It is seen to have come by what is refused from then on.
+		// From then on it refuses requests, which shows that the signal has arrived.
 		for id := 2; ; id++ {
 			l.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/list"}`, id))
 			if line := l.until(fmt.Sprintf(`"id":%d`, id)); strings.Contains(line, `"error"`) {
@@ -257,5 +257,5 @@ func TestToolsAreListedAlikeWithAndWithoutOllama(t *testing.T) {
 	}
 }
 
-// nobody is an address where nothing listens: the discard port.
+// nobody is an address on which nothing listens: the discard port.
 const nobody = "http://127.0.0.1:9"

@@ -24,8 +24,8 @@ const (
 	callLimit = 20 * time.Second
 )
 
-// storm are two hosts and a provider, who each give another answer, the program in
-// front of them, and calls for an alias that tries the hosts first.
+// storm is the program with two hosts and a provider, each of which gives another answer,
+// and callers of an alias that tries the hosts first.
 type storm struct {
 	t        *testing.T
 	ctx      context.Context
@@ -37,7 +37,7 @@ type storm struct {
 	answered, byProvider, unanswered, misleading atomic.Int64 // calls
 }
 
-// says is a model by the name that the hosts have in common, and with the answer of m.
+// says is m under the name of the model that both hosts have.
 func says(m tinymodels.Model) tinymodels.Model {
 	m.Name = tinymodels.Says.Name
 	return m
@@ -69,8 +69,8 @@ func (s *storm) call(more string) (a answer, err error) {
 	return read(res)
 }
 
-// misled says what is wrong with a good answer, going by who alone can have given it;
-// nil if nothing is.
+// misled returns an error if an answer is not from the host or provider that its metadata
+// names: each of them answers with another text.
 func (s *storm) misled(a answer) error {
 	who, byProvider := a.Meta.Served, strings.Contains(a.text(), `"answer": 42`)
 	host := map[string]string{tinymodels.Says.Answer: "a", tinymodels.Fills.Answer: "b"}[a.text()]
@@ -117,7 +117,7 @@ func (s *storm) blow(stop <-chan struct{}) (ended *sync.WaitGroup) {
 	return ended
 }
 
-// fill keeps all that the hosts can do at a time busy, past the program.
+// fill keeps the hosts busy with calls that do not go through the program.
 func (s *storm) fill(d time.Duration) {
 	ctx, cancel := context.WithTimeout(s.ctx, d)
 	defer cancel()

@@ -24,7 +24,7 @@ type driven struct {
 	events  map[int]chan event // of orders in flight
 }
 
-// event is what a driven client says: one of its fields after the first.
+// event is a message of a driven client. One of the fields after the first is set.
 type event struct {
 	ID       int
 	Ready    *struct{ Version string }
@@ -88,7 +88,7 @@ func drive(t *testing.T, program string, args ...string) *driven {
 	return d
 }
 
-// read passes on what the client says until it says no more.
+// read passes events on until the client's output ends.
 func (d *driven) read(out io.Reader) {
 	said := json.NewDecoder(out)
 	for {
@@ -112,7 +112,7 @@ func (d *driven) read(out io.Reader) {
 	}
 }
 
-// expectComplaints is for a client whose server is about to go.
+// expectComplaints allows errors of the SDK, for a client whose server is about to end.
 func (d *driven) expectComplaints() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -125,7 +125,7 @@ func (d *driven) mayComplain() bool {
 	return d.lenient
 }
 
-// pass passes an event to whoever gave the order.
+// pass passes an event on to the caller of order.
 func (d *driven) pass(e event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -141,7 +141,7 @@ func (d *driven) pass(e event) {
 	}
 }
 
-// order has the client do something, and returns the events that come of it.
+// order gives the client an order, and returns the events that follow from it.
 func (d *driven) order(what map[string]any) (id int, events <-chan event) {
 	d.t.Helper()
 	d.mu.Lock()
@@ -182,7 +182,7 @@ func (d *driven) start(tool, args string) *pending {
 	return p
 }
 
-// follow fills in what comes of a call.
+// follow records the outcome of a call.
 func (p *pending) follow(events <-chan event) {
 	defer close(p.done)
 	p.err = io.ErrUnexpectedEOF // should the client end before the call

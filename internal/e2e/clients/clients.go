@@ -1,4 +1,4 @@
-// Package clients runs MCP clients that others wrote, pinned in package.json.
+// Package clients runs MCP clients written by others, pinned in package.json.
 package clients
 
 import (
@@ -11,7 +11,7 @@ import (
 	"ollama-mcp/internal/e2e"
 )
 
-// A Result is what a client had to say and the code it ended with.
+// A Result is the output of a client and its exit status.
 type Result struct {
 	Stdout, Stderr string
 	Exit           int

@@ -3,9 +3,8 @@
 //
 //	go run ./demo -bin PATH_OF_OLLAMA_MCP
 //
-// It asks the Ollama at OLLAMA_HOST, or at Ollama's usual address. Where none
-// answers or it has no models, the demo runs one of its own with tiny models
-// that say what they were made to say, until the demo ends.
+// It uses the Ollama at OLLAMA_HOST, or at Ollama's usual address. If none answers there or
+// it has no models, the demo runs one of its own with tiny models until it ends.
 package main
 
 import (
@@ -70,8 +69,7 @@ func show(ctx context.Context, out io.Writer, bin string, env, args []string) er
 	return err
 }
 
-// cropped is a text without what nobody reads in a demonstration: the rest of
-// the numbers of a vector.
+// cropped shortens a text that is too long for a demonstration, such as a vector.
 func cropped(text string) string {
 	const most = 600
 	if len(text) <= most {

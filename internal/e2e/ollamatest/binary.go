@@ -10,8 +10,8 @@ import (
 	"ollama-mcp/internal/e2e"
 )
 
-// Binary is the path of an Ollama server: the machine's own, or one that
-// ollama.sh has built. What a build has to say goes to standard error.
+// Binary returns the path of an Ollama server: the machine's own, or one that ollama.sh has
+// built. The output of a build goes to standard error.
 func Binary(ctx context.Context) (string, error) {
 	script, err := e2e.Path("ollama.sh")
 	if err != nil {

@@ -1,9 +1,9 @@
-// Package tinymodels makes models of a megabyte or three, on the spot, for a real
-// Ollama server to run: each says one thing that a test needs to hear.
+// Package tinymodels generates models of one to three megabytes for a real Ollama server.
+// Each gives one fixed answer that tests need.
 //
-// They are as small as the formats allow and the same on every machine. They
-// pass through the whole of the server, from the template and the tokenizer to
-// sampling, grammar and parsing, so what a test sees is what Ollama does.
+// They are as small as their formats allow, and the same on every machine. A request passes
+// through all of the server, from template and tokenizer to sampling, grammar and parsing,
+// so tests see what Ollama really does.
 package tinymodels
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/ollama/ollama/fs/ggml"
 )
 
-// A Model is what Ollama needs to create one, and what it will answer.
+// A Model is what Ollama needs to create a model, and the answer that the model gives.
 type Model struct {
 	// Name is the model's name, with no tag.
 	Name string
@@ -22,8 +22,8 @@ type Model struct {
 	Template   string
 	Parameters map[string]any
 
-	// Answer is the text of the model's answer, empty for those that give none
-	// or come to no end; Thought is what it thinks before.
+	// Answer is the text of the model's answer, empty if it gives none or never ends.
+	// Thought is its thinking before the answer.
 	Answer, Thought string
 
 	weights func() (ggml.KV, []*ggml.Tensor)
