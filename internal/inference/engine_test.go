@@ -140,7 +140,7 @@ func TestEveryHostFailureHasACodeAndTheNextRequestWorks(t *testing.T) {
 			{"a reset", "no_host", "gpu-1", backendtest.Reset},
 			{"a cut", "upstream", "gpu-1", backendtest.Cut(2)},
 			{"an end without an end", "upstream", "gpu-1", backendtest.Undone(2)},
-			{"a huge line", "upstream", "gpu-1", backendtest.HugeLine(20 << 20)},
+			{"a huge line", "upstream", "gpu-1", backendtest.HugeLine(17 << 20)},
 			{"silence", "timeout", "time limit", backendtest.Hang},
 		} {
 			host.FailWhen(func(backendtest.Call) backendtest.Fault { return tc.fault })
