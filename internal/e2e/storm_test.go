@@ -35,6 +35,8 @@ type storm struct {
 	session  *session
 
 	answered, byProvider, unanswered, misleading atomic.Int64 // calls
+
+	made [stormCallers]atomic.Int64 // calls that have ended, of each caller
 }
 
 // says is m under the name of the model that both hosts have.
@@ -88,9 +90,9 @@ func (s *storm) misled(a answer) error {
 // blow keeps the callers calling until stop.
 func (s *storm) blow(stop <-chan struct{}) (ended *sync.WaitGroup) {
 	ended = new(sync.WaitGroup)
-	for range stormCallers {
+	for i := range s.made {
 		ended.Go(func() {
-			for {
+			for ; ; s.made[i].Add(1) {
 				select {
 				case <-stop:
 					return
@@ -148,13 +150,32 @@ func (s *storm) some(n int64) {
 	eventually(s.t, fmt.Sprintf("%d more calls are answered", n), func() bool { return s.answered.Load() >= before+n })
 }
 
+// renewed waits until all calls that are under way have ended. Such a call does not retry
+// a host that it has found down, even if the host is up again by now.
+func (s *storm) renewed() {
+	s.t.Helper()
+	var before [stormCallers]int64
+	for i := range s.made {
+		before[i] = s.made[i].Load()
+	}
+	eventually(s.t, "the calls that were under way have ended", func() bool {
+		for i := range s.made {
+			if s.made[i].Load() == before[i] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // logged counts the lines of the log that tell of such a change of the ladder.
 func (s *storm) logged(change string) int { return strings.Count(s.program.stderr.String(), change) }
 
-// untilLogged waits for one more such line.
-func (s *storm) untilLogged(change string) {
+// untilLogged takes a step, and waits for one more such line.
+func (s *storm) untilLogged(change string, step func()) {
 	s.t.Helper()
 	before := s.logged(change)
+	step()
 	eventually(s.t, "the log tells of "+change, func() bool { return s.logged(change) > before })
 }
 
@@ -179,23 +200,21 @@ func (s *storm) spell() {
 	s.must(b.Thaw())
 
 	s.calm()
-	s.must(a.Freeze(), b.Freeze())
-	s.untilLogged("state=overloaded") // one call after another gives up on them
+	s.untilLogged("state=overloaded", func() { s.must(a.Freeze(), b.Freeze()) }) // one call after another gives up on them
 	s.must(a.Thaw(), b.Thaw())
 	s.some(stormCallers)
-	a.Kill()
-	b.Kill()
-	s.untilLogged("state=degraded")
-	s.must(a.Restart(s.ctx), b.Restart(s.ctx))
-	s.untilLogged("from=recovering state=normal")
+	s.calm() // or it might be degraded already
+	s.untilLogged("state=degraded", func() { a.Kill(); b.Kill() })
+	s.untilLogged("from=recovering state=normal", func() { s.must(a.Restart(s.ctx), b.Restart(s.ctx)) })
 
+	s.renewed()
 	s.provider.Kill()
 	s.must(b.Freeze())
 	s.some(2 * stormCallers)
 	s.must(b.Thaw())
 	s.some(stormCallers)
-	s.must(s.provider.Restart(s.ctx)) // a call may just have been there, and is about to ask the hosts
-	s.some(stormCallers)
+	s.must(s.provider.Restart(s.ctx))
+	s.renewed()
 }
 
 // troubled reports whether status tells of a ladder that is not normal.
