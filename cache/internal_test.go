@@ -98,13 +98,13 @@ func TestEntryExpiresByTheWallClock(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Set(key, Entry{Value: text("answer")})
-	e, ok := c.Get(key)
+	e, _ := c.Get(key)
 	if strings.Contains(e.Stored.String(), "m=") {
 		t.Errorf("Stored is %v, want no monotonic reading in it", e.Stored)
 	}
 	for _, slept := range []time.Duration{0, 59 * time.Minute, time.Hour, time.Hour + 1, 8 * time.Hour} {
 		c.kept.now = func() time.Time { return e.Stored.Add(slept) }
-		if _, ok = c.Get(key); ok != (slept <= time.Hour) {
+		if _, ok := c.Get(key); ok != (slept <= time.Hour) {
 			t.Errorf("after a sleep of %v: found %v", slept, ok)
 		}
 	}

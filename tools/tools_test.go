@@ -55,7 +55,6 @@ type client struct {
 	cacheOff  bool
 	sharing   bool              // what is cached is shared by all calls of a tenant
 	opts      inference.Options // what use leaves as it is
-	models    map[string]inference.ForModel
 	engine    *inference.Engine
 	tools     map[string]mcpserver.ToolHandlerFunc
 	resources []mcpserver.ServerResourceTemplate
@@ -358,22 +357,4 @@ func (c *client) read(uri string) (string, error) {
 		return "", err
 	}
 	return contents[0].(mcp.TextResourceContents).Text, nil
-}
-
-// observer calls functions; nil ones are left out.
-type observer struct {
-	event func(inference.Event)
-	done  func(inference.Record)
-}
-
-func (o observer) Event(e inference.Event) {
-	if o.event != nil {
-		o.event(e)
-	}
-}
-
-func (o observer) Done(r inference.Record) {
-	if o.done != nil {
-		o.done(r)
-	}
 }
