@@ -178,7 +178,7 @@ func TestFillIsCancelledForTheReasonOfItsLastWaiter(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var f flights
-				var cause error
+				cause := make(chan error, 1)
 				until := func(d time.Duration) context.Context {
 					ctx, cancel := context.WithTimeout(t.Context(), d)
 					t.Cleanup(cancel)
@@ -186,15 +186,14 @@ func TestFillIsCancelledForTheReasonOfItsLastWaiter(t *testing.T) {
 				}
 				call(&f, until(2*time.Second), "a", func(ctx context.Context, _ cache.Waiters[int]) (string, error) {
 					<-ctx.Done()
-					cause = context.Cause(ctx)
-					return "", cause
+					cause <- context.Cause(ctx)
+					return "", ctx.Err()
 				})
 				cancelled := call(&f, until(time.Hour), "a", never)
 				time.Sleep(tt.cancel)
 				cancelled.leave()
-				time.Sleep(time.Minute)
-				if !errors.Is(cause, tt.want) {
-					t.Errorf("the fill was cancelled with %v, want %v", cause, tt.want)
+				if got := <-cause; !errors.Is(got, tt.want) {
+					t.Errorf("the fill was cancelled with %v, want %v", got, tt.want)
 				}
 			})
 		})
