@@ -40,6 +40,13 @@ func (r *recorder) Done(rec inference.Record) {
 	r.records = append(r.records, rec)
 }
 
+// count is the number of records.
+func (r *recorder) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.records)
+}
+
 // last is the record of the last call of a caller, as one line of what there is in it.
 func (r *recorder) last(who string) string {
 	r.mu.Lock()
@@ -349,7 +356,7 @@ func TestEveryCallLeavesOneRecord(t *testing.T) {
 					t.Errorf("\n got %s\nwant %s", got, tc.want)
 				}
 				time.Sleep(time.Minute)
-				if n := len(told.records); n != max(tc.n, 1) {
+				if n := told.count(); n != max(tc.n, 1) {
 					t.Errorf("%d records, want %d", n, max(tc.n, 1))
 				}
 			})

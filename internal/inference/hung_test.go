@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ollama-mcp/internal/backend/backendtest"
@@ -50,6 +51,7 @@ func TestHungHostIsEjectedAfterAFewTimeouts(t *testing.T) {
 			default:
 				t.Errorf("call %d: %v", n, a)
 			}
+			synctest.Wait() // until the pool knows, too
 		}
 		if breaker := c.breakerOf("gpu-1"); failed > 7 || breaker == "closed" {
 			t.Errorf("%d of 30 calls failed, and the breaker is %s, want a few, and an open breaker", failed, breaker)
