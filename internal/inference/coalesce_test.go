@@ -235,7 +235,7 @@ var anyCrowd = rapid.Custom(func(r *rapid.T) crowd {
 })
 
 // Whoever joins and leaves, each caller ends by its own deadline and not before it, and is
-// answered by a cloud only if it would have needed that alone, or came to a request that
+// answered by a cloud only if it would have needed that alone, or shares a request that
 // did.
 func TestNoCallerIsBoundByThoseWhoShareItsRequest(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
@@ -311,15 +311,21 @@ func (all crowd) run(c *client) (problems []string) {
 }
 
 // mayNeedCloud reports whether a caller would need the cloud alone, or one that was there
-// when it came, or that was there when that one came, and so on: they share a request.
+// when it came, or that was there when that one came, and so on: they share a request. It
+// may also come to need it while it is there, if one with more time comes and leaves: the
+// first rung has had more time then than its share.
 func (all crowd) mayNeedCloud(i int, ended []time.Duration) bool {
-	if all.Callers[i].needsCloud(all.Big, all.Small) {
+	me := all.Callers[i]
+	if me.needsCloud(all.Big, all.Small) {
 		return true
 	}
 	for j, other := range all.Callers {
-		came := all.Callers[i].At
-		before := other.At < came || other.At == came && j < i
-		if before && ended[j] >= came && all.mayNeedCloud(j, ended) {
+		before := other.At < me.At || other.At == me.At && j < i
+		switch {
+		case j == i:
+		case before && ended[j] >= me.At && all.mayNeedCloud(j, ended):
+			return true
+		case other.Leaves > 0 && other.At <= ended[i] && ended[j] >= me.At:
 			return true
 		}
 	}
