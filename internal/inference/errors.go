@@ -109,7 +109,7 @@ func (t *task) tooLate(come *backend.Answer, a *attempt) *fault.Error {
 	case come.Tokens > 0:
 		e.Message = fmt.Sprintf("the model was still thinking, after %d tokens, when the time limit of %v was reached", come.Tokens, t.limit)
 		e.Hint = "set think to false, or to \"low\" for models that know that, or allow more with timeout_seconds"
-	case t.keepsLoading(a):
+	case t.finishLoading(a):
 		e = t.stillLoading()
 	default:
 		e.Message = fmt.Sprintf("%s had not begun to answer when the time limit of %v was reached", a.host.Name(), t.limit)

@@ -39,23 +39,18 @@ func (l *loads) isWarm(host, model string) bool {
 // otherwise.
 const maxLoad = time.Hour
 
-// keepsLoading reports whether the model of an attempt that ran out of time goes on
-// loading: finishLoading sees to that.
-func (e *Engine) keepsLoading(a *attempt) bool {
-	return a.rung.Provider == "" && e.life.Err() == nil && !e.isLoaded(hostModel{a.host.Name(), a.rung.Model})
-}
-
-// finishLoading has a host load a model although the request that needed it has run out of
-// time. Ollama gives up loading when the client leaves, so a model that takes longer to
-// load than a request may would never be loaded at all. The lease of the attempt must be
-// over.
-func (e *Engine) finishLoading(a *attempt) {
-	if !e.keepsLoading(a) {
-		return
+// finishLoading has a host load a model although the call that needed it has run out of
+// time. Ollama gives up loading when the caller leaves, so a model that takes longer to
+// load than a call may would never be loaded at all. It reports whether the model is being
+// loaded.
+func (e *Engine) finishLoading(a *attempt) bool {
+	key := hostModel{a.host.Name(), a.rung.Model}
+	if a.rung.Provider != "" || e.life.Err() != nil || e.isLoaded(key) {
+		return false
 	}
-	key, loaded := hostModel{a.host.Name(), a.rung.Model}, make(chan struct{})
+	loaded := make(chan struct{})
 	if _, already := e.loads.pending.LoadOrStore(key, loaded); already {
-		return
+		return true
 	}
 	e.background.Go(func() {
 		defer close(loaded)
@@ -72,6 +67,7 @@ func (e *Engine) finishLoading(a *attempt) {
 		}
 		e.loads.answered(key.host, key.model)
 	})
+	return true
 }
 
 // isLoaded reports whether a model is believed to be in a host's memory. It takes longer
