@@ -2,6 +2,7 @@ package inference
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -48,6 +49,15 @@ func (e *Engine) finishLoading(a *attempt) bool {
 	if a.rung.Provider != "" || e.life.Err() != nil || e.isLoaded(key) {
 		return false
 	}
+	// The host as it is, and not as it was lent: the lease may be over.
+	hosts, err := e.hosts(key.host)
+	if err != nil { // it was removed
+		return false
+	}
+	options := maps.Clone(a.params.options)
+	if a.params.context != 0 { // the host has chosen the context itself
+		delete(options, "num_ctx")
+	}
 	loaded := make(chan struct{})
 	if _, already := e.loads.pending.LoadOrStore(key, loaded); already {
 		return true
@@ -58,8 +68,8 @@ func (e *Engine) finishLoading(a *attempt) bool {
 		ctx, cancel := context.WithTimeout(e.life, maxLoad)
 		defer cancel()
 		// An empty prompt loads the model, and does nothing else.
-		_, err := a.host.Generate(ctx, &backend.GenerateRequest{
-			Model: a.params.model, Options: a.params.options, KeepAlive: a.params.keepAlive,
+		_, err := hosts[0].Generate(ctx, &backend.GenerateRequest{
+			Model: a.params.model, Options: options, KeepAlive: a.params.keepAlive,
 		}, nil)
 		if err != nil {
 			e.opts.Log.Info("model not loaded after its call had ended", "model", key.model, "host", key.host, "error", err)
