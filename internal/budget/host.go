@@ -31,11 +31,6 @@ type guarded struct {
 	limits Limits
 }
 
-var _ backend.Wrapper = (*guarded)(nil)
-
-// Unwrap implements backend.Wrapper.
-func (g *guarded) Unwrap() backend.Backend { return g.Backend }
-
 func (g *guarded) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	return g.answer(func() (*backend.Answer, error) { return g.Backend.Generate(ctx, req, onPiece) })
 }
