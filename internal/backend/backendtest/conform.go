@@ -79,6 +79,7 @@ var promisesInTime = []promise{
 	{"times are told as they are seen from here", timesAreTold},
 	{"an answer that is done does not wait for a body that goes on", doneEndsCall},
 	{"a deadline ends the call, whatever the host does", deadlineEndsCall},
+	{"an answer keeps nothing of its call in memory", answerKeepsNothing},
 }
 
 // more are promises that only some APIs can keep.

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/ollama/ollama/api"
 
@@ -34,6 +37,28 @@ func generatedPiecesAddUp(t *testing.T, host *Host, b backend.Backend) {
 	if got.PromptTokens != 3 || got.DoneReason != "stop" {
 		t.Errorf("got %d prompt tokens and reason %q, want 3 and stop", got.PromptTokens, got.DoneReason)
 	}
+}
+
+// answerKeepsNothing checks that a call can be collected while its answer, which may be
+// cached for a long time, is still in use.
+func answerKeepsNothing(t *testing.T, host *Host, b backend.Backend) {
+	host.Answer("one two three")
+	ask := func() (*backend.Answer, weak.Pointer[[64]byte]) {
+		ofCall := new([64]byte)
+		got, err := b.Generate(t.Context(), &backend.GenerateRequest{Model: Tiny, Prompt: "hello"},
+			func(backend.Piece) { ofCall[0]++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got, weak.Make(ofCall)
+	}
+	got, ofCall := ask()
+	synctest.Wait()
+	runtime.GC()
+	if ofCall.Value() != nil {
+		t.Error("what the call used is still in memory")
+	}
+	runtime.KeepAlive(got)
 }
 
 func chatKeepsPartsApart(t *testing.T, host *Host, b backend.Backend) {

@@ -78,9 +78,10 @@ func (a *Assembly) Arrived() {
 // Pieces is how many pieces have arrived.
 func (a *Assembly) Pieces() int { return a.pieces }
 
-// Result is the answer so far; nil if nothing came and it is not complete.
+// Result is the answer so far; nil if nothing came and it is not complete. It is a copy: an
+// answer that is cached must not keep the Assembly in memory, and with it the request.
 func (a *Assembly) Result(complete bool) *backend.Answer {
-	got := &a.Answer
+	got := new(a.Answer)
 	got.Text, got.Thinking = clip(&a.text), clip(&a.think)
 	got.Total = time.Since(a.began)
 	switch {
