@@ -15,7 +15,8 @@ import (
 var kinds = []string{
 	"polite", "form", "wording", "paraphrase", "number-form", // the same
 	"number", "date", "unit", "quote", "identifier", "negation", "reversal", "comparison", "asking", "entity", "language",
-	"template", // either
+	"template",                                                                                                            // either
+	"particle", "opening", "tense", "person", "quantity", "condition", "time", "with", "only", "conjunction", "direction", // function words
 }
 
 func testPairs(t testing.TB, name string) []Pair {
@@ -122,19 +123,33 @@ func TestGuardsLetNoFalseHitPassAtTheDefaultThreshold(t *testing.T) {
 	}
 }
 
-func TestGuardsAloneTellPairsApartForWhichTheyWereNotMade(t *testing.T) {
-	passed := make(map[bool]int) // by whether they mean the same
-	for _, p := range testPairs(t, "heldout.tsv") {
-		if Guard(p.B, p.A) != "" {
-			continue
+// What passes of each file of pairs, with Guard alone. A change of the rules that makes
+// fewer of the pairs pass that mean the same has to say so here. The held-out pairs say
+// what to expect of questions not seen before: no rule is to be changed for one of them.
+func TestGuardAloneTellsPairsApart(t *testing.T) {
+	for _, c := range []struct {
+		file        string
+		same, other int // how many must pass, and may
+	}{
+		{"pairs.tsv", 144, 0},
+		{"heldout.tsv", 39, 0},
+		{"function.tsv", 35, 0},
+	} {
+		passed, all := make(map[bool]int), make(map[bool]int) // by whether they mean the same
+		for _, p := range testPairs(t, c.file) {
+			all[p.Same]++
+			reason := Guard(p.B, p.A)
+			if reason == "" {
+				passed[p.Same]++
+			}
+			if !p.Same && reason == "" {
+				t.Logf("%s: %q is answered like %q", p.Kind, p.B, p.A)
+			}
 		}
-		passed[p.Same]++
-		if !p.Same {
-			t.Errorf("%s: %q is answered like %q", p.Kind, p.B, p.A)
+		t.Logf("%s: %d of %d pairs pass that mean the same, %d of %d that do not", c.file, passed[true], all[true], passed[false], all[false])
+		if passed[true] < c.same || passed[false] > c.other {
+			t.Errorf("%s: %d pairs pass that mean the same and %d that do not, want at least %d and at most %d", c.file, passed[true], passed[false], c.same, c.other)
 		}
-	}
-	if passed[true] < 30 {
-		t.Errorf("%d that mean the same pass, want at least 30", passed[true])
 	}
 }
 

@@ -9,41 +9,46 @@ import (
 // Reasons are a small fixed set, so that they can be counted.
 type Reason string
 
-// Differences between two questions that guards look for.
+// Differences between two questions that Guard looks for.
 const (
 	Numbers     Reason = "numbers" // also written as words
 	Dates       Reason = "dates"
 	Units       Reason = "units"
 	Quotes      Reason = "quotes"      // text in quotation marks
-	Identifiers Reason = "identifiers" // code, addresses, names of files
+	Identifiers Reason = "identifiers" // code, addresses, file names
 	Negation    Reason = "negation"
-	Comparison  Reason = "comparison" // also direction, and which of several
-	Asking      Reason = "asking"     // who, when, where, why
+	Comparison  Reason = "comparison" // also direction, quantity and order in time
+	Asking      Reason = "asking"     // how, who, when, where, why, whether
+	Tense       Reason = "tense"      // also mood: can, must, should
+	Persons     Reason = "persons"    // pronouns and possessives
+	Particles   Reason = "particles"  // prepositions and conjunctions
 	Language    Reason = "language"   // also the script
 	Length      Reason = "length"     // one is more than twice as long, or both are too long to compare
-	Words       Reason = "words"      // most words are the same and one differs; or neither has content words
+	Words       Reason = "words"      // content words differ, or there are none
 	Order       Reason = "order"      // the same words in another order
 )
 
-// guards are the kinds of tokens whose sequences must be equal.
-var guards = []struct {
+// before and after are the kinds of tokens whose sequences must be equal, compared before
+// and after content words.
+var (
+	before = []guard{
+		{date, Dates}, {number, Numbers}, {unit, Units}, {quoted, Quotes}, {identifier, Identifiers},
+		{negation, Negation}, {comparison, Comparison},
+	}
+	after = []guard{{asking, Asking}, {verb, Tense}, {person, Persons}, {particle, Particles}}
+)
+
+type guard struct {
 	kind   kind
 	reason Reason
-}{
-	{date, Dates},
-	{number, Numbers},
-	{unit, Units},
-	{quoted, Quotes},
-	{identifier, Identifiers},
-	{negation, Negation},
-	{comparison, Comparison},
-	{asking, Asking},
 }
 
 // Guard returns a reason not to reuse an answer for a question that an embedding model
 // finds similar, or "". Such models hardly notice a digit, a "not", the order of two words,
-// or one word of many. Guard knows function words of English, German and Chinese; in other
-// languages all words count as content, so it rejects more.
+// or one word of many. So both questions must say the same words in the same order, once
+// articles and politeness are dropped and ways of asking the same thing are made one.
+// Guard knows the function words of English, German and Chinese; in other languages every
+// word counts as content, so it rejects more.
 func Guard(asked, matched string) Reason {
 	if asked == matched {
 		return ""
@@ -51,66 +56,61 @@ func Guard(asked, matched string) Reason {
 	if max(len(asked), len(matched)) > longest {
 		return Length
 	}
-	a, b := tokenise(asked), tokenise(matched)
-	if script(asked) != script(matched) || foreign(a, b) || foreign(b, a) {
+	x, y := tokenise(asked), tokenise(matched)
+	l := language(x, y)
+	a, b := normalised(slices.Clone(x), l), normalised(slices.Clone(y), l)
+	otherScript := chineseScript(asked)*chineseScript(matched) < 0
+	switch {
+	case a.isEmpty() && b.isEmpty():
+		return Words
+	case says(a, b) && !otherScript:
+		return ""
+	case otherScript || script(asked) != script(matched) || foreign(x, y) || foreign(y, x):
 		return Language
 	}
-	for _, g := range guards {
-		is := func(t token) bool { return t.kind == g.kind }
-		if !slices.Equal(forms(a, is), forms(b, is)) {
+	return difference(a, b)
+}
+
+// difference names what differs between two questions that do not say the same.
+func difference(a, b normalForm) Reason {
+	for _, g := range before {
+		if !slices.Equal(a.forms(g.kind), b.forms(g.kind)) {
 			return g.reason
 		}
 	}
-	return compareWords(a, b)
-}
-
-// compareWords compares content words. Questions made from one template have most words
-// in common, and the others decide. If most words differ, the embedding model has found a
-// paraphrase, and that is what it is good at.
-func compareWords(a, b []token) Reason {
-	says := func(t token) bool { return t.kind != function }
-	x, y := forms(a, says), forms(b, says)
-	fewer, more := min(len(x), len(y)), max(len(x), len(y))
-	switch {
-	case more == 0: // "what is this?"
-		return Words
-	case indirect(a, b) || indirect(b, a):
-		return compareRoles(a, b)
-	case slices.Equal(x, y):
-		return compareRoles(a, b)
-	case sameSet(x, y):
-		return Order
-	case more <= few || 2*inOrder(x, y) >= fewer:
-		return Words
-	case more > 2*fewer:
-		return Length
+	if reason := compareWords(a, b); reason != "" {
+		return reason
 	}
-	return ""
-}
-
-// few is the number of content words up to which each of them decides.
-const few = 4
-
-// compareRoles compares who does something to whom, as in "can I call you". Where
-// there is only one person, "you" may be anybody, as "I" may.
-func compareRoles(a, b []token) Reason {
-	person := func(t token) bool { return t.kind == function && (t.form == "i" || t.form == "you") }
-	x, y := forms(a, person), forms(b, person)
-	if len(x) > 1 && len(x) == len(y) && !slices.Equal(x, y) {
-		return Order
-	}
-	return ""
-}
-
-// forms are the forms of the tokens that are of interest.
-func forms(tokens []token, interest func(token) bool) (out []string) {
-	for _, t := range tokens {
-		if interest(t) {
-			out = append(out, t.form)
+	for _, g := range after {
+		x, y := a.forms(g.kind), b.forms(g.kind)
+		switch {
+		case slices.Equal(x, y):
+		case g.kind == person && sameSet(x, y):
+			return Order
+		default:
+			return g.reason
 		}
 	}
-	return out
+	return Order
 }
+
+// compareWords names the difference between the content words of two questions.
+func compareWords(a, b normalForm) Reason {
+	x, y := a.forms(content), b.forms(content)
+	fewer, more := min(len(x), len(y)), max(len(x), len(y))
+	switch {
+	case slices.Equal(x, y):
+		return ""
+	case sameSet(x, y):
+		return Order
+	case more > few && more > 2*fewer && 2*inOrder(x, y) < fewer:
+		return Length
+	}
+	return Words
+}
+
+// few is the number of content words up to which a text is short.
+const few = 4
 
 func sameSet(x, y []string) bool {
 	x, y = slices.Clone(x), slices.Clone(y)
@@ -138,21 +138,31 @@ func inOrder(x, y []string) int {
 }
 
 // foreign reports whether a is in a language of which b, though long enough to show its
-// language, has not one word. Its answer would be of no use.
+// language, has not one word. The answer to one would be of no use to the other.
 func foreign(a, b []token) bool {
-	count := func(tokens []token, l language) (n int) {
-		for _, t := range tokens {
-			if t.language == l {
-				n++
-			}
+	l := language(a)
+	if l == nil || len(b) <= few {
+		return false
+	}
+	other := loadLexicons().english
+	if l == other {
+		other = loadLexicons().german
+	}
+	return votes(l, other, a) >= 2 && votes(l, other, b) == 0
+}
+
+// chineseScript is positive for traditional characters, negative for simplified ones, and
+// zero where a text shows neither.
+func chineseScript(text string) (n int) {
+	l := loadLexicons()
+	for _, r := range text {
+		if _, ok := l.simplified[r]; ok {
+			n++
+		} else if l.isSimplified[r] {
+			n--
 		}
-		return n
 	}
-	mine := english
-	if count(a, german) > count(a, english) {
-		mine = german
-	}
-	return count(a, mine) >= 2 && count(b, mine) == 0 && len(b) > few
+	return n
 }
 
 // script is the writing system of most letters of a text.

@@ -62,6 +62,8 @@ func TestGuardNamesWhatDiffers(t *testing.T) {
 		{"How does a pump work in winter?", "Comment fonctionne une pompe en hiver ?", semantic.Language},
 		{"How is the weather in the Alps?", "Wie ist das Wetter in den Alpen?", semantic.Language},
 		{"Why is the sky blue?", "Почему небо голубое?", semantic.Language},
+		{"Llama a Ana", "Llama Ana", semantic.Words},
+		{"Le voisin du chat", "Le voisin chat", semantic.Words},
 		{"Is Venus hotter or Mars?", "Is Mars hotter or Venus?", semantic.Order},
 		{"Can you call me?", "Can I call you?", semantic.Order},
 		{"狗咬了人", "人咬了狗", semantic.Order},
@@ -85,8 +87,8 @@ func TestGuardRefusesAnyWordReplacedLeftOutOrMoved(t *testing.T) {
 	words := strings.Fields("Summarise the report about clean water in northern villages " +
 		"and list every village where wells need repair before winter with 3 contacts each")
 	for i, word := range words {
-		if slices.Contains([]string{"the", "about", "in", "and"}, word) {
-			continue // it says nothing by itself
+		if word == "the" {
+			continue
 		}
 		replaced := slices.Concat(words[:i], []string{"giraffe"}, words[i+1:])
 		leftOut := slices.Concat(words[:i], words[i+1:])
@@ -103,6 +105,9 @@ func FuzzGuardIsSymmetricAndPassesTheSame(f *testing.F) {
 	f.Add("How do I reset 3 routers?", "Please reset “the” routers, don't")
 	f.Add("谁写了《红楼梦》?", "'tis -5°C at a@example.org: `x")
 	f.Add("«»“„ '' \xff 、。", "１２３ ＡＢＣ")
+	f.Add("Can you tell me what Anna's dog's name is? have to have to", "what does what does mean mean")
+	f.Add("Weißt du, wie ich im Park kann man ich", "was heißt was bedeutet der die den")
+	f.Add("请问你能不能告诉我什么是什么意思吗呢的", "帮我帮我是不是有没有，是什么？没有")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		if got := semantic.Guard(a, a); got != "" {
 			t.Errorf("%q and itself: got %q", a, got)

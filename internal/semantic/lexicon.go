@@ -6,113 +6,121 @@ import (
 	"unicode/utf8"
 )
 
-// kind says what a token is to a question's meaning.
+// kind is the class of a token. Each class is compared by itself, so that a refusal can
+// name what differs.
 type kind uint8
 
 const (
 	content kind = iota
-	function
-	asking
+	article      // dropped
+	filler       // politeness and emphasis; dropped
+	stop         // the end of a clause; dropped
+	asking       // what a question asks for: how, why, whether
 	number
 	date
 	unit
 	quoted
 	identifier
 	negation
-	comparison
+	comparison // also direction, quantity and order in time
+	verb       // auxiliaries, which tell tense and mood
+	person     // pronouns and possessives
+	particle   // prepositions, conjunctions and the like
 )
 
-// language is what a function word tells of its text.
-type language uint8
+// kindNames are the names by which rules refer to kinds.
+var kindNames = map[string]kind{"content": content, "asking": asking, "person": person, "number": number}
 
-const (
-	unknown language = iota
-	english
-	german
-)
+// vocabulary is what Guard knows of a language.
+type vocabulary struct {
+	classes []class
+	// elsewhere are words that other languages have too, so that they tell nothing of the
+	// language of a text. In "Llama a Ana" the "a" is no article.
+	elsewhere string
+	sets      map[string]string // words that rules refer to by the name of their set
+	rules     string            // see parseRules
+}
 
-// meaning is what the lexicon knows of a word. Words that mean the same share the
-// form they are compared by.
+// class lists the words of a kind. Words that mean the same are joined by "=", and the
+// first of them is the form by which all are compared.
+type class struct {
+	kind  kind
+	words string
+}
+
+// meaning is what a lexicon knows of a word.
 type meaning struct {
-	kind     kind
-	form     string
-	language language
+	kind kind
+	form string
 }
 
-// words are the words that guards look for, in lower case.
-type words struct {
-	known      map[string]meaning
-	longestHan int // Chinese characters of the longest word
+// lexicon is a vocabulary that is ready for use.
+type lexicon struct {
+	known   map[string]meaning
+	tells   map[string]bool // words that tell the language
+	sets    map[string]map[string]bool
+	rules   []rule
+	longest int // letters of the longest word
 }
 
-// lexicon is made when it is first asked for, since most servers never do.
-var lexicon = sync.OnceValue(func() words {
-	w := words{known: make(map[string]meaning)}
-	for _, list := range lists {
-		for group := range strings.FieldsSeq(list.words) {
+// lexicons are built when they are first needed, because most servers never need them.
+type lexicons struct {
+	shared, english, german, chinese *lexicon
+	simplified                       map[rune]rune // by traditional characters
+	isSimplified                     map[rune]bool // of characters that traditional script has not
+}
+
+var loadLexicons = sync.OnceValue(func() *lexicons {
+	l := &lexicons{
+		shared:     newLexicon(vocabulary{classes: sharedClasses}),
+		english:    newLexicon(english),
+		german:     newLexicon(german),
+		chinese:    newLexicon(chinese),
+		simplified: make(map[rune]rune), isSimplified: make(map[rune]bool),
+	}
+	for pair := range strings.FieldsSeq(traditional) {
+		from, size := utf8.DecodeRuneInString(pair)
+		to, _ := utf8.DecodeRuneInString(pair[size:])
+		l.simplified[from] = to
+		l.isSimplified[to] = !strings.ContainsRune("后里几台于干面", to) // which it has as other words
+	}
+	return l
+})
+
+func newLexicon(v vocabulary) *lexicon {
+	l := &lexicon{known: make(map[string]meaning), tells: make(map[string]bool), sets: make(map[string]map[string]bool)}
+	for _, c := range v.classes {
+		for group := range strings.FieldsSeq(c.words) {
 			form, _, _ := strings.Cut(group, "=")
 			for word := range strings.SplitSeq(group, "=") {
-				w.known[word] = meaning{list.kind, form, list.language}
-				if first, _ := utf8.DecodeRuneInString(word); isHan(first) {
-					w.longestHan = max(w.longestHan, utf8.RuneCountInString(word))
-				}
+				l.known[word] = meaning{c.kind, form}
+				l.tells[word] = true
+				l.longest = max(l.longest, utf8.RuneCountInString(word))
 			}
 		}
 	}
-	return w
-})
-
-var lists = []struct {
-	kind     kind
-	language language
-	words    string
-}{
-	{function, unknown, functionWords},
-	{function, english, englishFunctionWords},
-	{function, german, germanFunctionWords},
-	{asking, unknown, askingWords},
-	{number, unknown, numberWords},
-	{date, unknown, dateWords},
-	{unit, unknown, unitWords},
-	{negation, unknown, negationWords},
-	{comparison, unknown, comparisonWords},
+	for word := range strings.FieldsSeq(v.elsewhere) {
+		delete(l.tells, word)
+	}
+	for name, words := range v.sets {
+		l.sets[name] = make(map[string]bool)
+		for word := range strings.FieldsSeq(words) {
+			l.sets[name][word] = true
+		}
+	}
+	l.rules = parseRules(v.rules, l.sets)
+	return l
 }
 
-// The lists below are of words apart by white space, with those that mean the same
-// joined by "=". A word stands in one list only. What carries meaning in some
-// questions is left out of the function words: to refuse a match too many is
-// cheap.
-
-// functionWords say nothing by themselves, and belong to several languages or to
-// Chinese, where the questions A-not-A are no negations. Of "I" and "you", only
-// the order counts.
-const functionWords = `
-	in an am die man dies hat bin des also
-	i=me=my=mine=we=us=our=ich=mir=mich=mein=meine=meinen=meinem=meiner=wir=uns=unser=unsere=我
-	you=your=du=dir=dich=dein=deine=deinen=你=您
-	的 了 吗 呢 吧 啊 呀 嘛 么 请 请问 你好 您好 是 有 就 都 也 很 把 被 给 一 一下 一个 这 那 个 地 得 着 想 能 会 可以
-	怎么 怎样 如何 怎么样 什么 是什么 什么是 哪些 哪个 帮我 告诉我 麻烦 谢谢 我想知道 想知道 能否 可否 是否
-	是不是 能不能 会不会 可不可以 有没有 要不要 好不好 对不对 一样 一起`
-
-const englishFunctionWords = `
-	a the is are be been being do does did done have has can could would
-	it this that these those there here
-	what which how of to for on at and
-	please tell explain show give let know want like thanks thank hi hello hey just really ca way about`
-
-const germanFunctionWords = `
-	der das den dem ein eine einen einem einer eines ist sind sein habe haben
-	kann können könnte könnten könntest kannst möchte würde
-	sich welche welcher welches welchen welchem wie wieviel
-	und im zu zum zur für auf bei beim als dass denn dieser diese dieses diesen diesem
-	bitte sag sagen erkläre erklären zeig zeige gib mal doch eigentlich danke hallo gerne`
-
-const askingWords = `
-	who=whom=whose=wer=wen=wem=wessen=谁 when=wann=什么时候=何时 where=wo=woher=wohin=哪里=哪儿=在哪
-	why=warum=weshalb=wieso=为什么=为何 多少=几`
+// sharedClasses are written alike in several languages, or mean the same in each.
+var sharedClasses = []class{
+	{number, numberWords},
+	{date, dateWords},
+	{unit, unitWords},
+}
 
 const numberWords = `
-	0=zero=null=零=〇 1=one=eins 2=two=zwei=二=两 3=three=drei=三 4=four=vier=四 5=five=fünf=五
+	0=zero=null=零=〇 1=one=eins=一 2=two=zwei=二=两 3=three=drei=三 4=four=vier=四 5=five=fünf=五
 	6=six=sechs=六 7=seven=sieben=七 8=eight=acht=八 9=nine=neun=九 10=ten=zehn=十 11=eleven=elf=十一 12=twelve=zwölf=十二
 	13=thirteen=dreizehn=十三 14=fourteen=vierzehn=十四 15=fifteen=fünfzehn=十五 16=sixteen=sechzehn=十六
 	17=seventeen=siebzehn=十七 18=eighteen=achtzehn=十八 19=nineteen=neunzehn=十九 20=twenty=zwanzig=二十
@@ -149,27 +157,6 @@ const unitWords = `
 	chf=franken cent=cents bit=bits=比特 byte=bytes=字节 kb=kilobyte=kilobytes mb=megabyte=megabytes gb=gigabyte=gigabytes tb=terabyte=terabytes
 	hz=hertz khz mhz ghz w=watt=watts=瓦 kw=kilowatt=千瓦 v=volt=volts=伏 ampere=amps=安培 ohm kwh=千瓦时
 	j=joule=joules cal=calorie=calories=kalorien kcal kmh mph knots`
-
-// negationWords with one form may stand for each other.
-const negationWords = `
-	not=cannot=nicht=不=没=没有=未 never=nie=niemals=从不=从未=永不 no=kein=keine=keinen=keinem=keiner=keines none=无 nothing=nichts
-	nobody=niemand without=ohne nor=weder=neither 别=不要=勿 unless except=außer=除了 avoid=vermeiden=避免 non=非`
-
-// comparisonWords compare, or say in which direction something goes, or how many
-// of several are meant.
-const comparisonWords = `
-	more=mehr=更多=多 less=weniger=更少=少 fewer most=meisten=最多 least=wenigsten=最少 than 比
-	greater=größer=larger=bigger=更大=大于 smaller=kleiner=更小=小于
-	largest=biggest=greatest=größte=größten=größter=größtes=最大 smallest=kleinste=kleinsten=kleinster=kleinstes=最小
-	higher=höher=更高=高于 lower=niedriger=tiefer=更低=低于 highest=höchste=höchsten=höchster=最高 lowest=niedrigste=niedrigsten=tiefste=最低
-	longer=länger=更长 shorter=kürzer=更短 longest=längste=längsten=最长 shortest=kürzeste=kürzesten=最短
-	better=besser=更好 worse=schlechter=更差 best=beste=besten=bester=最好 worst=schlechteste=schlechtesten=最差
-	faster=schneller=更快 slower=langsamer=更慢 fastest=schnellste=最快 slowest=langsamste=最慢 cheaper=billiger=günstiger=更便宜 teurer=更贵
-	older=älter=更老 younger=jünger=更年轻 newer=neuer oldest=älteste youngest=jüngste newest=neueste=latest=最新 earliest=最早
-	before=vor=vorher=之前=以前 after=nach=nachher=之后=以后 until=till=bis=到 since=seit=自从 from=von=从 into=ins out=aus=出
-	between=zwischen=之间 above=over=über=oberhalb=以上 below=under=unter=unterhalb=以下 against=gegen up=hinauf=上 down=hinunter=下 off
-	max=maximum=maximal minimum=minimal exactly=genau only=nur=只 all=alle=allen=所有 any some=einige every=jede=jeder=jedes=每 both=beide=beiden
-	left=links=左 right=rechts=右 same=gleich=gleiche=相同 different=verschieden=不同 equal=equals=等于 vs=versus=gegenüber`
 
 func isHan(r rune) bool {
 	return r >= 0x4E00 && r <= 0x9FFF || r >= 0x3400 && r <= 0x4DBF || r == '〇'

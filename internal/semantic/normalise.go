@@ -1,0 +1,258 @@
+package semantic
+
+import (
+	"slices"
+	"strings"
+)
+
+// normalForm is a question without what says nothing: articles, politeness and the ends of
+// clauses. Ways of asking the same thing are the same tokens in it.
+type normalForm struct {
+	tokens []token
+	does   int // where "does" stood, or 0: at the start it asks something else
+	// indirect reports whether it was an indirect question, as in "tell me what entropy is".
+	indirect bool
+	// negations are those of all tokens, also those that are part of a verb.
+	negations []string
+}
+
+// normalised returns the normal form of tokens, given the language of their Latin words, or nil.
+func normalised(tokens []token, latin *lexicon) normalForm {
+	l := loadLexicons()
+	classify(tokens, latin)
+	tokens = slices.DeleteFunc(tokens, func(t token) bool { return t.kind == filler })
+	if latin != nil {
+		tokens = latin.rewrite(possessives(tokens))
+		dropOwn(tokens, latin)
+		if latin == l.german {
+			markEndings(tokens)
+		}
+	}
+	if slices.ContainsFunc(tokens, func(t token) bool { return t.text == "" && t.word != "" }) {
+		tokens = l.chinese.rewrite(tokens)
+	}
+	negations := forms(tokens, negation)
+	q := dropDo(bindNegation(dropArticles(tokens)))
+	q.negations = negations
+	q.indirect = slices.ContainsFunc(tokens, func(t token) bool { return t.kind == filler })
+	return q
+}
+
+// possessives writes "Norway's population" as "population of Norway".
+func possessives(tokens []token) []token {
+	named := func(t token) bool {
+		return t.kind == content || t.kind == number || t.kind == identifier || t.kind == quoted
+	}
+	for at := 1; at < len(tokens); at++ {
+		if tokens[at].form != possessive || tokens[at].kind != particle {
+			continue
+		}
+		from, to := at, at+1
+		for from > 0 && named(tokens[from-1]) {
+			from--
+		}
+		for to < len(tokens) && named(tokens[to]) {
+			to++
+		}
+		if from == at || to == at+1 {
+			continue
+		}
+		of := token{kind: particle, form: "of", word: "of"}
+		copy(tokens[from:to], slices.Concat(tokens[at+1:to], []token{of}, tokens[from:at]))
+		at = to - 1
+	}
+	return tokens
+}
+
+// dropOwn makes articles of the possessives of whoever "how-to" stands for: in "how do I
+// clean my sofa" anybody's sofa is meant.
+func dropOwn(tokens []token, l *lexicon) {
+	var own map[string]bool
+	for i, t := range tokens {
+		switch {
+		case t.word == "how-to":
+			own = l.sets["own"]
+		case t.word == "how-to-you":
+			own = l.sets["own-you"]
+		case t.kind == stop:
+			own = nil
+		case t.kind == person && own[t.word]:
+			tokens[i].kind = article
+		}
+	}
+}
+
+// markEndings notes the endings of German articles and possessives at what follows them.
+func markEndings(tokens []token) {
+	ending := ""
+	for i, t := range tokens {
+		switch {
+		case t.kind == article:
+			ending = germanEnding(t.word)
+		case t.kind == stop:
+			ending = ""
+		default:
+			tokens[i].ending, ending = ending, ""
+		}
+	}
+}
+
+// germanEnding tells the case, gender and number of an article as far as it does: "ein" may
+// stand for "der" and for "das".
+func germanEnding(word string) string {
+	switch {
+	case word == "das":
+		return "a"
+	case word == "ein" || word == "mein" || word == "dein" || word == "sein" || word == "unser":
+		return ""
+	}
+	return word[len(word)-1:]
+}
+
+// dropArticles also drops the ends of clauses and what is left of fillers.
+func dropArticles(tokens []token) (out []token) {
+	afterArticle := false
+	for _, t := range tokens {
+		switch t.kind {
+		case article:
+			afterArticle = true
+		case stop, filler:
+			afterArticle = false
+		default:
+			t.afterArticle, afterArticle = afterArticle, false
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// bindNegation makes one verb of a verb and its negation, as in "can not" and in 不能,
+// so that it matters which verb is negated.
+func bindNegation(tokens []token) []token {
+	out := tokens[:0]
+	for i, t := range tokens {
+		if n := len(out); i > 0 && n > 0 {
+			last := &out[n-1]
+			if last.kind == verb && t.kind == negation && t.form == "not" {
+				last.form += " not"
+				continue
+			}
+			if last.kind == negation && last.form == "不" && t.kind == verb {
+				last.kind, last.form = verb, "不"+t.form
+				continue
+			}
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// dropDo drops the auxiliary "do", which a question has and a statement has not.
+func dropDo(tokens []token) (q normalForm) {
+	for _, t := range tokens {
+		switch {
+		case t.kind == verb && t.form == "do":
+			if t.word == "does" && q.does == 0 {
+				q.does = len(q.tokens)
+			}
+		default:
+			q.tokens = append(q.tokens, t)
+		}
+	}
+	return q
+}
+
+// forms returns the forms of the tokens of a kind.
+func forms(tokens []token, k kind) (out []string) {
+	for _, t := range tokens {
+		if t.kind == k {
+			out = append(out, t.form)
+		}
+	}
+	return out
+}
+
+func (q normalForm) forms(k kind) []string {
+	if k == negation {
+		return q.negations
+	}
+	return forms(q.tokens, k)
+}
+
+// isEmpty reports whether a question says nothing without what was said before, as "what
+// is this?" does.
+func (q normalForm) isEmpty() bool {
+	return !slices.ContainsFunc(q.tokens, func(t token) bool {
+		switch t.kind {
+		case asking, verb, person, particle:
+			return false
+		}
+		return true
+	})
+}
+
+// says reports whether two questions say the same: the same tokens, but for what a direct
+// question puts in another place than an indirect one.
+func says(a, b normalForm) bool {
+	return sameTokens(a, b) || moved(a, b) || moved(b, a)
+}
+
+// moved reports whether an indirect question has its verb later than a direct one has it:
+// "how hot is the soup" and "how hot the soup is". The article tells these from "how is the
+// hot soup".
+func moved(direct, indirect normalForm) bool {
+	if !indirect.indirect {
+		return false
+	}
+	isVerb := func(t token) bool { return t.kind == verb }
+	from, to := slices.IndexFunc(direct.tokens, isVerb), slices.IndexFunc(indirect.tokens, isVerb)
+	if from < 1 || to <= from || from+1 == len(direct.tokens) || direct.tokens[from].form != indirect.tokens[to].form {
+		return false
+	}
+	otherSubject := direct.tokens[from+1].afterArticle && !indirect.tokens[from].afterArticle &&
+		slices.ContainsFunc(indirect.tokens[from:to], func(t token) bool { return t.afterArticle })
+	return !otherSubject && sameTokens(direct.without(from), indirect.without(to))
+}
+
+func (q normalForm) without(at int) normalForm {
+	q.tokens = slices.Concat(q.tokens[:at], q.tokens[at+1:])
+	return q
+}
+
+// sameTokens compares questions token by token. If one has "does" and the other has not,
+// one verb behind it has its ending: "how does it work" is "how it works".
+func sameTokens(a, b normalForm) bool {
+	if len(a.tokens) != len(b.tokens) {
+		return false
+	}
+	inflected := 0
+	for i, x := range a.tokens {
+		y := b.tokens[i]
+		if x.kind == y.kind && x.form == y.form && (x.ending == y.ending || x.ending == "" || y.ending == "") {
+			continue
+		}
+		if x.kind != content || y.kind != content {
+			return false
+		}
+		if !inflects(a, b, i) && !inflects(b, a, i) {
+			return false
+		}
+		inflected++
+	}
+	return inflected <= 1
+}
+
+// inflects reports whether the token at a position of an indirect question is the one of
+// the question with "does", with the ending that "does" has taken over.
+func inflects(direct, indirect normalForm, at int) bool {
+	return direct.does > 0 && indirect.indirect && indirect.does == 0 && at >= direct.does &&
+		isThirdPerson(indirect.tokens[at].form, direct.tokens[at].form)
+}
+
+// isThirdPerson reports whether form is the third person singular of an English verb.
+func isThirdPerson(form, plain string) bool {
+	if stem, ok := strings.CutSuffix(plain, "y"); ok && form == stem+"ies" {
+		return true
+	}
+	return form == plain+"s" || form == plain+"es"
+}

@@ -1,0 +1,241 @@
+package semantic
+
+import (
+	"slices"
+	"strings"
+)
+
+// rule rewrites a phrase so that ways of asking the same thing become the same words.
+//
+// A rule is written "PATTERN -> REPLACEMENT". The items of a pattern match one token each:
+//
+//	a|b     one of these words
+//	#name   a word of a set of the vocabulary
+//	<name>  a token of a kind
+//	,       the end of a clause
+//	*       one token or more of a clause, as few as possible; *<name> has one of that
+//	        kind among them, and *!name has none
+//	^ $     no token, but the start and the end of a clause
+//	!item   no token, but the next one must not match the item
+//
+// A "?" behind an item makes it optional. A "=" before one keeps its tokens for the
+// replacement, where each "=" stands for the next of them. Rules are applied in their
+// order, each once from left to right; what a rule has written it does not read again.
+type rule struct {
+	pattern     []item
+	replacement []string
+	needs       []string // a text without any of these words is left alone; nil if all may match
+}
+
+type item struct {
+	words    []string
+	set      map[string]bool
+	kind     kind
+	match    matcher
+	optional bool
+	negative bool
+	kept     bool
+}
+
+type matcher uint8
+
+const (
+	matchWords matcher = iota
+	matchSet
+	matchKind
+	matchStart
+	matchEnd
+	matchRun        // any tokens
+	matchRunWith    // any tokens of which one is of the kind
+	matchRunWithout // any tokens but those of the kind
+)
+
+// parseRules reads one rule from each line. It panics on unknown names: rules are part of
+// the program.
+func parseRules(text string, sets map[string]map[string]bool) (rules []rule) {
+	for line := range strings.Lines(text) {
+		pattern, replacement, ok := strings.Cut(strings.TrimSpace(line), "->")
+		if !ok {
+			continue
+		}
+		r := rule{replacement: strings.Fields(replacement)}
+		for field := range strings.FieldsSeq(pattern) {
+			it := parseItem(field, sets)
+			if it.match == matchWords && !it.optional && !it.negative && (r.needs == nil || len(it.words) < len(r.needs)) {
+				r.needs = it.words
+			}
+			r.pattern = append(r.pattern, it)
+		}
+		rules = append(rules, r)
+	}
+	return rules
+}
+
+func parseItem(field string, sets map[string]map[string]bool) (it item) {
+	field, it.kept = strings.CutPrefix(field, "=")
+	field, it.negative = strings.CutPrefix(field, "!")
+	field, it.optional = strings.CutSuffix(field, "?")
+	kindOf := func(name string) kind {
+		k, ok := kindNames[strings.Trim(name, "<>!")]
+		if !ok {
+			panic("semantic: a rule names an unknown kind: " + name)
+		}
+		return k
+	}
+	switch {
+	case field == "^":
+		it.match = matchStart
+	case field == "$":
+		it.match = matchEnd
+	case field == ",":
+		it.match, it.kind = matchKind, stop
+	case field == "*":
+		it.match = matchRun
+	case strings.HasPrefix(field, "*<"):
+		it.match, it.kind = matchRunWith, kindOf(field[1:])
+	case strings.HasPrefix(field, "*!"):
+		it.match, it.kind = matchRunWithout, kindOf(field[1:])
+	case strings.HasPrefix(field, "<"):
+		it.match, it.kind = matchKind, kindOf(field)
+	case strings.HasPrefix(field, "#"):
+		it.match, it.set = matchSet, sets[field[1:]]
+		if it.set == nil {
+			panic("semantic: a rule names an unknown set: " + field)
+		}
+	default:
+		it.words = strings.Split(field, "|")
+	}
+	return it
+}
+
+// rewrite applies all rules of a lexicon. Each rule passes over the tokens once, and a run
+// ends with its clause, so the work is bounded by the rules times the square of the tokens.
+func (l *lexicon) rewrite(tokens []token) []token {
+	present := make(map[string]bool, len(tokens))
+	for _, t := range tokens {
+		present[t.word] = true
+	}
+	for i := range l.rules {
+		r := &l.rules[i]
+		if r.needs != nil && !slices.ContainsFunc(r.needs, func(w string) bool { return present[w] }) {
+			continue
+		}
+		for at := 0; at < len(tokens); {
+			var kept [maxKept]span
+			end, ok := matchItems(r.pattern, tokens, at, kept[:0:maxKept])
+			if !ok || end.at == at {
+				at++
+				continue
+			}
+			written := l.written(r, tokens, end.kept)
+			for _, t := range written {
+				present[t.word] = true
+			}
+			tokens = slices.Concat(tokens[:at], written, tokens[end.at:])
+			at += len(written)
+		}
+	}
+	return tokens
+}
+
+// written are the tokens that a rule puts in the place of those that it matched.
+func (l *lexicon) written(r *rule, tokens []token, kept []span) (out []token) {
+	for _, w := range r.replacement {
+		if w != "=" {
+			out = append(out, l.token(w))
+			continue
+		}
+		out = append(out, tokens[kept[0].from:kept[0].to]...)
+		kept = kept[1:]
+	}
+	return out
+}
+
+// token is the token of a word in lower case.
+func (l *lexicon) token(word string) token {
+	m, ok := l.known[word]
+	if !ok {
+		m = meaning{content, word}
+	}
+	return token{kind: m.kind, form: m.form, word: word}
+}
+
+// maxKept is how many items a rule may keep.
+const maxKept = 3
+
+// span is a range of tokens.
+type span struct{ from, to int }
+
+// matched is where a match ends, and what it keeps.
+type matched struct {
+	at   int
+	kept []span
+}
+
+// matchItems matches a pattern with the tokens from a position on.
+func matchItems(pattern []item, tokens []token, at int, kept []span) (matched, bool) {
+	if len(pattern) == 0 {
+		return matched{at, kept}, true
+	}
+	it, rest := &pattern[0], pattern[1:]
+	if it.negative {
+		if at < len(tokens) && it.matches(&tokens[at]) {
+			return matched{}, false
+		}
+		return matchItems(rest, tokens, at, kept)
+	}
+	keep := func(to int) []span {
+		if it.kept {
+			return append(kept, span{at, to})
+		}
+		return kept
+	}
+	switch it.match {
+	case matchStart:
+		if at > 0 && tokens[at-1].kind != stop && tokens[at-1].kind != filler {
+			return matched{}, false
+		}
+		return matchItems(rest, tokens, at, kept)
+	case matchEnd:
+		if at < len(tokens) && tokens[at].kind != stop {
+			return matched{}, false
+		}
+		return matchItems(rest, tokens, at, kept)
+	case matchRun, matchRunWith, matchRunWithout:
+		seen := false
+		for to := at; to < len(tokens) && tokens[to].kind != stop; {
+			seen = seen || tokens[to].kind == it.kind
+			if seen && it.match == matchRunWithout {
+				break
+			}
+			to++
+			if !seen && it.match == matchRunWith {
+				continue
+			}
+			if m, ok := matchItems(rest, tokens, to, keep(to)); ok {
+				return m, true
+			}
+		}
+		return matched{}, false
+	}
+	if at < len(tokens) && it.matches(&tokens[at]) {
+		if m, ok := matchItems(rest, tokens, at+1, keep(at+1)); ok {
+			return m, true
+		}
+	}
+	if it.optional {
+		return matchItems(rest, tokens, at, keep(at))
+	}
+	return matched{}, false
+}
+
+// matches reports whether an item for one token matches it.
+func (it *item) matches(t *token) bool {
+	switch it.match {
+	case matchSet:
+		return it.set[t.word]
+	case matchKind:
+		return t.kind == it.kind
+	}
+	return t.word != "" && slices.Contains(it.words, t.word)
+}

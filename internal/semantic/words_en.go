@@ -1,0 +1,119 @@
+package semantic
+
+// english lists the function words of English by class. A function word that is not
+// listed is compared like any other word, so an omission costs a miss and not a false hit.
+var english = vocabulary{
+	classes: []class{
+		{article, `the a an`},
+		{filler, `please pls kindly really actually [indirect]`},
+		{asking, `what=which how why when where who=whom whose whether how-to=how-to-you`},
+		{negation, `not never no none nothing nobody=noone without nor neither unless except avoid non nowhere hardly`},
+		{verb, `is=are=am was=were be been do=does did has=have had will would can could shall should may might must`},
+		{person, `i=me my mine myself you your yours yourself he=him his himself she her hers herself it its itself
+			we=us our ours ourselves they=them their theirs themselves someone=somebody anyone=anybody everyone=everybody`},
+		{comparison, `more less fewer most least than greater=larger=bigger smaller largest=biggest=greatest smallest
+			higher lower highest lowest longer shorter longest shortest better worse best worst
+			faster slower fastest slowest cheaper cheapest older younger newer oldest youngest newest=latest earliest
+			before after until=till since from into between above over below under against up down out off
+			maximum=max minimum exactly only all any some every=each both either left right same different
+			equal=equals vs=versus many much few several enough too almost`},
+		{particle, `of to for on at in by with within about as like near beside besides behind beyond across along through
+			around past onto upon toward=towards via per despite during while because although=though if
+			and or but so also even still already yet again instead
+			this=these that=those here there being`},
+		// These are function words of German only.
+		{content, `war man hat bin die des mal dem`},
+		// The rules need these, and no other language has them.
+		{content, `tell explain show describe define means whats whos`},
+	},
+	elsewhere: `a i me no on as do of is he had for at all or us`,
+	sets: map[string]string{
+		"request": `tell explain show give write list name describe translate summarise summarize recommend suggest
+			help draw plan create generate compare find rewrite correct compose draft provide classify convert define`,
+		"make": `write list name draw plan create generate find compose draft suggest recommend`,
+		// The bearer of a state is never just anybody, as the "you" of "how do you peel a mango" is.
+		"state": `feel think look like love know work compare differ mean remember want live learn see handle help improve
+			earn sleep store process collect protect decide charge respond answer`,
+		// What is said of anybody's things may be said of one's own.
+		"own":      `my our`,
+		"own-you":  `your`,
+		"definite": `the this that these those such if to about`,
+		"topic": `rules history meaning difference differences concept idea purpose role function definition term cause causes
+			symptoms principle principles basics advantages disadvantages`,
+		"number": `pin isbn vin iban`,
+		"aux":    `is are am was were do does did has have had will would can could shall should may might must`,
+	},
+	// "[indirect]" marks what was an indirect question; see moved.
+	rules: `
+		whats -> what is
+		whos -> who is
+		capital city -> capital
+		capital cities -> capitals
+		=#number number -> =
+		in order to -> to
+		a lot of -> many
+		lots of -> many
+		have|has got to -> must
+		have|has|need|needs to -> must
+		why is it that -> why
+
+		^ hello|hi|hey there? ->
+		^ excuse me ->
+		^ thanks|thank you|a? very|so|lot? much? in? advance? $ ->
+		^ thanks|sorry ->
+		thanks $ ->
+
+		^ can|could|would|will you =#request -> =
+		^ may|can|could i ask you? ,? =<asking> -> [indirect] =
+		^ i am wondering ,? =<asking> -> [indirect] =
+		^ i am wondering ,? if -> [indirect] whether
+		^ i wonder ,? =<asking> -> [indirect] =
+		^ i wonder ,? if -> [indirect] whether
+		^ do you happen? to? know ,? =<asking> -> [indirect] =
+		^ do you happen? to? know ,? if -> [indirect] whether
+		^ i would? like|want|must to? know ,? =<asking> -> [indirect] =
+		^ i would? like|want|must to? know ,? if -> [indirect] whether
+		^ let me know ,? =<asking> -> [indirect] =
+		^ help me to? understand -> explain
+		^ help me to? =#request -> =
+		^ =#make me -> =
+		^ =#request =* for me $ -> = =
+		^ explain|describe =* to me|us $ -> explain =
+
+		^ tell|show|teach me|us ,? if -> [indirect] whether
+		^ tell|show|teach me|us ,? =<asking> -> [indirect] =
+		^ explain|describe to? me|us? ,? =<asking> -> [indirect] =
+		^ explain|describe to me|us -> explain
+		^ describe -> explain
+		^ tell|teach me|us about -> explain
+		^ tell|show|give me|us -> give
+		^ give the|a|an? !<person> =<content> of -> what is = of
+		^ give the|a|an? !<person> =<content> =<content> of -> what is = = of
+		^ explain the? =#topic -> what is =
+		^ explain|define !#definite a|an? =<content> -> what is =
+
+		what exactly is|are -> what is
+		^ what|which city is the? capital -> what is capital
+		^ where is|are =* located|situated $ -> where is =
+		in the? year =<number> -> in =
+		meaning of the? word|term =<content> $ -> meaning of =
+		^ what do|does the? word|term =<content> mean $ -> what is =
+		^ what|which is|are the? meaning|definition of !#definite !<person> -> what is
+		^ what is|are meant by !#definite !<person> -> what is
+		^ what do|does !#definite !<person> =* mean|means $ -> what is =
+		^ what do|does =* mean|means $ -> what is meaning of =
+		^ what !#definite !<person> =* means|mean $ -> what is =
+		^ what =* means|mean $ -> what is meaning of =
+
+		how can|could|would i|one|we -> how-to
+		how does one !#state -> how-to
+		how do i|one|we !#state -> how-to
+		how do|can|could|would you !#state -> how-to-you
+		how i|one|we can|could? !#state -> how-to
+		how you can|could? !#state -> how-to-you
+		how to -> how-to
+		how can -> how
+
+		^ do|does =<person> must -> must =
+		^ =#aux -> whether =`,
+}
