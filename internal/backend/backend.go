@@ -78,7 +78,7 @@ type Answer struct {
 	Text       string
 	Thinking   string
 	ToolCalls  []ToolCall
-	DoneReason string // "stop", "length", "load" …; empty while the answer is incomplete
+	DoneReason EndReason // never empty for an answer that has ended
 
 	// Dropped names the options that the host does not support and that were left out,
 	// by Ollama's names, such as "num_ctx"; nil for none.

@@ -250,7 +250,8 @@ func (c *climb) params(rung route.Rung, lease *pool.Lease) attemptParams {
 func (c *climb) repair(p *attemptParams, a *backend.Answer) (why string) {
 	const leastThought = 1024 // tokens that a model should have which thinks before it answers
 	predict, _ := c.Options["num_predict"].(float64)
-	onlyThought := a.DoneReason == "length" && isEmpty(a) && a.Thinking != ""
+	end := a.DoneReason.End()
+	onlyThought := end == backend.EndCut && isEmpty(a) && a.Thinking != ""
 	switch {
 	case onlyThought && c.Think == nil:
 		p.think = &backend.ThinkValue{Value: false}
@@ -260,7 +261,7 @@ func (c *climb) repair(p *attemptParams, a *backend.Answer) (why string) {
 		p.options = maps.Clone(p.options)
 		p.options["num_predict"] = more
 		return fmt.Sprintf("The model spent all its %d tokens on thinking, so it was asked again with num_predict %d.", a.Tokens, more)
-	case c.format == nil || a.DoneReason == "length" || len(a.ToolCalls) > 0:
+	case c.format == nil || end == backend.EndCut || end == backend.EndFiltered || len(a.ToolCalls) > 0:
 		return ""
 	}
 	if _, err := parse(c.format, a.Text); err != nil {

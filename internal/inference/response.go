@@ -63,7 +63,7 @@ const (
 )
 
 // doneTimeout is the done reason of an answer that our own time limit has cut.
-const doneTimeout = "timeout"
+const doneTimeout backend.EndReason = "timeout"
 
 // result is an answer and how it came about, as the engine hands it on and the cache
 // keeps it.
@@ -94,7 +94,7 @@ func (r *result) clone() *result {
 // cacheable reports whether an answer is complete, and would be the same another time:
 // one that stood in for it, or that asks for tools to be called, is for this once.
 func (r *result) cacheable() bool {
-	return r.answer.DoneReason == "stop" && len(r.answer.ToolCalls) == 0 && len(r.served.Passed) == 0
+	return r.answer.DoneReason.Whole() && len(r.answer.ToolCalls) == 0 && len(r.served.Passed) == 0
 }
 
 // clean removes invisible characters from the texts of a model, and frees memory that was
@@ -157,7 +157,7 @@ func (t *task) respond(r *result) (*Response, error) {
 // count takes over what the host tells of its answer.
 func (r *result) count() {
 	s, a := &r.served, r.answer
-	s.TokensIn, s.TokensOut, s.DoneReason = a.PromptTokens, a.Tokens, a.DoneReason
+	s.TokensIn, s.TokensOut, s.DoneReason = a.PromptTokens, a.Tokens, string(a.DoneReason)
 	s.FirstToken = a.FirstPiece.Milliseconds()
 	if a.DoneReason != "" && a.DoneReason != doneTimeout { // hosts tell it at the end
 		s.Load = new(a.Load.Milliseconds())
@@ -201,18 +201,24 @@ func (t *task) notes(r *result) []string {
 	if len(a.Dropped) > 0 {
 		add("%s does not have these options, so they were ignored: %s.", r.served.Host, strings.Join(a.Dropped, ", "))
 	}
-	empty := isEmpty(a)
+	empty, end := isEmpty(a), a.DoneReason.End()
 	switch {
 	case a.DoneReason == doneTimeout:
 		add("The answer was cut by the time limit of %v. Allow more with timeout_seconds.", t.limit)
-	case a.DoneReason == "load":
-		add("The prompt was empty: the model was loaded and generated nothing.")
+	case end == backend.EndNoAnswer:
+		add("The prompt was empty: the model was %sed and generated nothing.", a.DoneReason)
+	case end == backend.EndFiltered:
+		add("The answer is incomplete: %s stopped it by a filter (%q). Put the request differently, or use another model.", r.served.Host, a.DoneReason)
 	case empty && a.Thinking != "":
 		add("The model spent all its %d tokens on thinking and answered nothing. Raise options.num_predict, or set think to false.", a.Tokens)
-	case a.DoneReason == "length":
+	case end == backend.EndCut:
 		add("The answer was cut after %d tokens. Raise options.num_predict, or options.num_ctx if the context is full.", a.Tokens)
 	case empty:
 		add("The model answered nothing.")
+	case end == backend.EndUnknown && a.DoneReason == backend.NoReason:
+		add("The answer may be incomplete: %s did not say why it ended.", r.served.Host)
+	case end == backend.EndUnknown:
+		add("The answer may be incomplete: %s gave an unknown reason for its end (%q).", r.served.Host, a.DoneReason)
 	}
 	return notes
 }
@@ -234,13 +240,17 @@ func misfit(a *backend.Answer, err error) *fault.Error {
 		Code: fault.Upstream, Message: "the answer does not fit the format: " + err.Error(), Retryable: true,
 		Hint: "try again, ask for less, or use a simpler schema", Partial: a.Text,
 	}
-	switch cut := a.DoneReason == "length"; {
+	end := a.DoneReason.End()
+	switch cut := end == backend.EndCut; {
 	case cut && isEmpty(a) && a.Thinking != "":
 		e.Message = fmt.Sprintf("the model spent all its %d tokens on thinking and answered nothing", a.Tokens)
 		e.Hint = "raise options.num_predict, or set think to false"
 	case cut:
 		e.Message = fmt.Sprintf("the answer does not fit the format, since it was cut after %d tokens", a.Tokens)
 		e.Hint = "raise options.num_predict, or options.num_ctx if the context is full"
+	case end == backend.EndFiltered:
+		e.Message = fmt.Sprintf("the answer does not fit the format, since the host stopped it by a filter (%q)", a.DoneReason)
+		e.Hint = "put the request differently, or use another model"
 	case isEmpty(a):
 		e.Message = "the answer does not fit the format: it is empty"
 	}

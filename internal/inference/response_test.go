@@ -42,6 +42,30 @@ func TestNotesSayWhatAReaderOfTheAnswerMustKnow(t *testing.T) {
 			a:    backend.Answer{DoneReason: "load"},
 			want: []string{"The prompt was empty"},
 		},
+		"too long an answer, in the words of another server": {
+			a:    backend.Answer{Text: "yes", DoneReason: "max_output_tokens", Tokens: 128},
+			want: []string{"The answer was cut after 128 tokens."},
+		},
+		"an empty prompt that unloads": {
+			a:    backend.Answer{DoneReason: "unload"},
+			want: []string{"The prompt was empty: the model was unloaded"},
+		},
+		"a filter": {
+			a:    backend.Answer{Text: "yes, but", DoneReason: "content_filter"},
+			want: []string{`The answer is incomplete: a stopped it by a filter ("content_filter").`},
+		},
+		"a filter before the first word": {
+			a:    backend.Answer{DoneReason: "refusal"},
+			want: []string{`The answer is incomplete: a stopped it by a filter ("refusal").`},
+		},
+		"no reason": {
+			a:    backend.Answer{Text: "yes", DoneReason: backend.NoReason},
+			want: []string{"The answer may be incomplete: a did not say why it ended."},
+		},
+		"a reason that we do not know": {
+			a:    backend.Answer{Text: "yes", DoneReason: "bored"},
+			want: []string{`The answer may be incomplete: a gave an unknown reason for its end ("bored").`},
+		},
 		"our own time limit": {
 			a:    backend.Answer{Text: "yes", DoneReason: doneTimeout},
 			want: []string{"The answer was cut by the time limit of 55s."},
@@ -62,7 +86,7 @@ func TestNotesSayWhatAReaderOfTheAnswerMustKnow(t *testing.T) {
 		},
 	} {
 		task := &task{Engine: new(Engine), text: tc.prompt, limit: 55 * time.Second}
-		got := task.notes(&result{answer: &tc.a, truncated: tc.truncated})
+		got := task.notes(&result{answer: &tc.a, truncated: tc.truncated, served: Served{Host: "a"}})
 		if len(got) != len(tc.want) {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)
 			continue
@@ -104,12 +128,17 @@ func TestErrorOfAnUnusableFormatNamesTheArgument(t *testing.T) {
 
 func TestAnswerIsCheckedAgainstTheFormat(t *testing.T) {
 	object := `{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`
-	for _, tc := range []struct{ format, answer, want, done string }{
+	for _, tc := range []struct {
+		format, answer, want string
+		done                 backend.EndReason
+	}{
 		{object, `{"n":1}`, "", "stop"},
 		{object, `{"n":"one"}`, "/n", "stop"},
 		{object, `{}`, "missing", "stop"},
 		{object, `{"n":`, "does not fit the format: unexpected EOF; try again", "stop"},
 		{object, `{"n":`, "since it was cut after 0 tokens; raise options.num_predict", "length"},
+		{object, `{"n":`, "since it was cut after 0 tokens; raise options.num_predict", "max_tokens"},
+		{object, `{"n":`, `since the host stopped it by a filter ("SAFETY"); put`, "SAFETY"},
 		{object, ` `, "does not fit the format: it is empty; try again", "stop"},
 		{`"json"`, `{"anything":true}`, "", "stop"},
 		{`"json"`, `[1]`, "want object", "stop"},

@@ -25,8 +25,8 @@ type chunk struct {
 		ToolCalls []api.ToolCall `json:"tool_calls"`
 	} `json:"message"`
 
-	Done       bool   `json:"done"`
-	DoneReason string `json:"done_reason"`
+	Done       bool              `json:"done"`
+	DoneReason backend.EndReason `json:"done_reason"`
 	api.Metrics
 }
 

@@ -38,7 +38,7 @@ func (c *chunk) parse(line []byte) bool {
 		case "done":
 			return s.bool(&c.Done)
 		case "done_reason":
-			return s.string(&c.DoneReason)
+			return s.string((*string)(&c.DoneReason))
 		case "context":
 			return s.numbers()
 		case "total_duration":

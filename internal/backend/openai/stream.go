@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/remote"
 )
 
@@ -139,7 +140,7 @@ func (r *reading) end() error {
 	case "tool_calls", "function_call":
 		got.DoneReason = "stop" // as Ollama says
 	default:
-		got.DoneReason = r.finish
+		got.DoneReason = backend.EndReason(r.finish)
 	}
 	got.Tokens = r.Pieces()
 	if r.usage != nil {

@@ -30,7 +30,7 @@ const (
 func TestAnswerIsCompleteOnceTheServerSaysSo(t *testing.T) {
 	for name, c := range map[string]struct {
 		body   string
-		reason string
+		reason backend.EndReason
 		tokens int
 	}{
 		"as documented":         {event(hello) + event(stop) + count + done, "stop", 9},

@@ -88,8 +88,8 @@ func (a *Assembly) Result(complete bool) *backend.Answer {
 	case !complete && a.pieces == 0:
 		return nil
 	case !complete:
-		// The host reports the number of tokens only at the end. A piece is about a token.
-		got.DoneReason, got.Tokens, got.Eval = "", a.pieces, 0
+		// Most hosts report the number of tokens only at the end. A piece is about a token.
+		got.DoneReason, got.Tokens, got.Eval = "", max(got.Tokens, a.pieces), 0
 	}
 	if got.Eval == 0 && a.pieces > 0 {
 		got.Eval = got.Total - got.FirstPiece

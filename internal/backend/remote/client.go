@@ -13,6 +13,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -105,18 +106,33 @@ func (c *Client) Close() {
 // Stream posts a request for an answer, with in as JSON, and has read take the lines of
 // the answer and add them to a. Where all connections are busy, it waits for one. An
 // error of type *backend.Error that read returns is returned with the host's name in it;
-// any other is explained. If read returns no error, the answer is complete. With an error
-// it is what has arrived, or nil if nothing has.
+// any other is explained. If read returns no error, the answer has ended, and the reason
+// that the host gave says whether it failed. With an error the answer is what has arrived,
+// or nil if nothing has.
 func (c *Client) Stream(ctx context.Context, path, accept string, in any, a *Assembly, read func(*Assembly, *Lines) error) (*backend.Answer, error) {
 	a.account.memory = c.memory
 	defer a.account.release()
 	err := c.exchange(ctx, c.answers, http.MethodPost, path, accept, in, func(body io.ReadCloser) (pieces int, err error) {
 		lines := newLines(body, c.maxLine, a.Hold)
 		defer lines.recycle()
-		err = read(a, lines)
+		if err = read(a, lines); err == nil {
+			err = c.ended(a)
+		}
 		return a.Pieces(), err
 	})
 	return a.Result(err == nil), err
+}
+
+// ended takes in the reason for which the host has ended its answer, and fails if that
+// says that the host could not finish it.
+func (c *Client) ended(a *Assembly) error {
+	got := &a.Answer
+	got.DoneReason = cmp.Or(backend.EndReason(c.OneLine(string(got.DoneReason))), backend.NoReason)
+	end := got.DoneReason.End()
+	if end == backend.EndFailed || end == backend.EndNoAnswer && a.Pieces() > 0 {
+		return &backend.Error{Class: backend.Server, Message: fmt.Sprintf("the host ended its answer with the reason %q", got.DoneReason)}
+	}
+	return nil
 }
 
 // Answer posts a request for an answer as Stream does, and decodes the answer, which is
