@@ -19,6 +19,9 @@ func (p *Pool) crashed(l *Lease, err error, now time.Time) {
 	own := l.own
 	own.crashed, own.answered = now, time.Time{} // or it would be taken for one that another has driven out
 	delete(l.host.memory, model)
+	if p.opts.InMemory { // of the many processes of a provider, one has died
+		return
+	}
 	time.AfterFunc(loadedAtOnce, func() {
 		hung := p.hungCalls(l.host, model, now)
 		p.opts.Log.Warn("model crashed", "host", l.host.name, "model", model, "others", len(hung), "error", err)
@@ -64,13 +67,21 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
+// mayBeWhy reports whether the model may have died because of a lease: nothing had come of
+// its answer, or no other was under way. Of several that were, the host tells any.
+func (l *Lease) mayBeWhy(now time.Time) bool {
+	own := l.own
+	isPart := l.began.Before(own.crashed) && now.Sub(own.crashed) < crashWindow
+	return !l.seen.pieces || own.lent <= 1 && !isPart
+}
+
 // mostCrashes is how many models may crash under a request before it is given up.
 const mostCrashes = 2
 
-// crashes is how many models have died under a request before anything had come of its
-// answer: those that it may be to blame for. Beside one that is, others that had just
-// begun are told the same, so hosts try such suspects one at a time. Then the second crash
-// is that of whoever is to blame, and the others are answered.
+// crashes is how many models have died under a request that it may be to blame for. Beside
+// one that is, others that had just begun are told the same, so hosts try such suspects one
+// at a time. Then the second crash is that of whoever is to blame, and the others are
+// answered.
 func crashes(failed []Failure) (n int) {
 	for _, f := range failed {
 		if f.crashed {

@@ -126,7 +126,7 @@ func sum(failed []Failure) error {
 // hasAnswered reports whether a host that failed is there all the same.
 func hasAnswered(err error) bool {
 	class := backend.ClassOf(err)
-	return class == backend.Server || class == backend.Crashed
+	return class == backend.Server || class == backend.Crashed || class == backend.Unloadable || class == backend.BadOutput
 }
 
 // lack is the failure of hosts that lack what a request takes. That of those which have
@@ -156,10 +156,23 @@ func isLack(err error) bool {
 // hostsFault reports whether another try could cure a failure.
 func hostsFault(err error) bool {
 	switch backend.ClassOf(err) {
-	case backend.Transport, backend.Overload, backend.Server, backend.Crashed:
+	case backend.Transport, backend.Overload, backend.Server, backend.Crashed, backend.Unloadable, backend.BadOutput:
 		return true
 	}
 	return false
+}
+
+// isHopeless reports whether a request has failed twice in a way that tends to come again:
+// a third try would only take a host's time.
+func isHopeless(failed []Failure) bool {
+	n := 0
+	for _, f := range failed {
+		switch backend.ClassOf(f.Err) {
+		case backend.Unloadable, backend.BadOutput:
+			n++
+		}
+	}
+	return n > 1
 }
 
 // gaveUp is why a wait ended before its time, which for one that comes now would be so long.

@@ -46,8 +46,12 @@ func (e *crashError) Unwrap() []error { return []error{ErrCrashes, e.last} }
 
 // Fault tells the caller not to send the same request again.
 func (e *crashError) Fault() *fault.Error {
-	return &fault.Error{
+	f := &fault.Error{
 		Code: fault.Upstream, Message: e.Error(),
 		Hint: "ask otherwise, with a simpler format, fewer options or less text, or another model",
 	}
+	if last := fault.Of(e.last); !last.Retryable { // then it knows why, such as a lack of memory
+		f.Hint = last.Hint
+	}
+	return f
 }

@@ -20,9 +20,9 @@ const (
 // conditionFor is the condition of a host for a group.
 func (h *host) conditionFor(k groupKey, now time.Time) condition {
 	switch {
-	case h.well(now) && h.wasTried(k):
+	case h.wellFor(k.model.model, now) && h.wasTried(k):
 		return tried
-	case h.well(now):
+	case h.wellFor(k.model.model, now):
 		return well
 	case h.unreachable():
 		return gone

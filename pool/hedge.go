@@ -133,8 +133,8 @@ func (p *Pool) takeFastest(l *Lease, now time.Time) (best *host) {
 	}
 	for _, h := range p.hosts {
 		slot := freeSlot{p, h, 1, now}
-		isFit := h != l.host && h.conditionFor(k, now) == well && !h.doubtful(now) && slot.Fit(k) == fairqueue.Warm
-		if !isFit || best != nil && h.latency.Value(now) >= best.latency.Value(now) || !h.permits.TryAcquire(1) {
+		isFit := h != l.host && h.conditionFor(k, now) == well && !h.doubtfulFor(k.model.model, now) && slot.Fit(k) == fairqueue.Warm
+		if !isFit || best != nil && h.latencyFor(k.model.model, now) >= best.latencyFor(k.model.model, now) || !h.permits.TryAcquire(1) {
 			continue
 		}
 		if best != nil {

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"ollama-mcp/internal/backend"
-	"ollama-mcp/internal/breaker"
 	"ollama-mcp/internal/limiter"
 	"ollama-mcp/internal/lru"
 	"ollama-mcp/internal/route"
@@ -44,8 +43,8 @@ type host struct {
 	learned bool     // how many slots there are
 	lent    []*Lease // that are out, one for each permit taken
 
-	breaker   *breaker.Breaker
-	latency   route.EWMA // for the policies
+	health
+	latency   route.EWMA // of answered calls, for the policies; see latencyFor
 	took      pace       // by answered calls, less the time for loading
 	full      pace       // from one answered call to the next while all slots are taken
 	models    lru.Map[string, *hostModel]
@@ -55,10 +54,8 @@ type host struct {
 	// turns is where the next call of the host is in the order of weighted turns, if it has
 	// not fallen behind the pool's clock: start-time fair queueing, with calls of one over
 	// the weight.
-	turns   float64
-	rest    time.Time // until when it asked to be left alone
-	trouble error     // of the last call or check, if it failed by the host's fault
-	failure time.Time // when a call last failed so
+	turns float64
+	rest  time.Time // until when it asked to be left alone
 
 	down      bool // by the last check
 	version   string
@@ -81,7 +78,7 @@ func newHost(b backend.Backend, s Slots) (*host, error) {
 	}
 	h := &host{
 		name: b.Name(), backend: b, most: s.Given, weight: cmp.Or(s.Weight, 1),
-		breaker: breaker.New(breaker.Options{}), memory: make(memory),
+		health: newHealth(), memory: make(memory),
 		noRoom: make(map[modelKey]refusal), drained: make(chan struct{}),
 	}
 	if s.Given == 0 {
@@ -183,17 +180,31 @@ func (h *host) wasTried(k groupKey) bool {
 	return k.tried != "" && strings.Contains("\x00"+k.tried, "\x00"+h.name+"\x00")
 }
 
-// well reports whether the host would take a call.
+// well reports whether the host would take a call of a model that does well there.
 func (h *host) well(now time.Time) bool {
 	return !h.down && !now.Before(h.rest) && h.breaker.Ready(now)
 }
 
-// doubtFor is how long a host that failed is asked only when no other is free. One that
-// fails at once is always free, and would draw the calls until it is ejected.
-const doubtFor = 10 * time.Second
+// wellFor reports whether the host would take a call of a model.
+func (h *host) wellFor(model string, now time.Time) bool {
+	own := known(&h.models, model)
+	return h.well(now) && (own == nil || own.breaker.Ready(now))
+}
 
-func (h *host) doubtful(now time.Time) bool {
-	return h.trouble != nil && now.Sub(h.failure) < doubtFor
+// latencyFor is the latency of the host for a call of a model, by which policies and hedges
+// choose. Failures count as long calls.
+func (h *host) latencyFor(model string, now time.Time) time.Duration {
+	longest := max(h.latency.Value(now), h.penalty.Value(now))
+	if own := known(&h.models, model); own != nil {
+		longest = max(longest, own.penalty.Value(now))
+	}
+	return longest
+}
+
+// doubtfulFor reports whether the host, or the model there, has failed a moment ago.
+func (h *host) doubtfulFor(model string, now time.Time) bool {
+	own := known(&h.models, model)
+	return h.doubtful(now) || own != nil && own.doubtful(now)
 }
 
 // unreachable reports whether nobody answers at the host's address. A host that is
@@ -204,7 +215,6 @@ func (h *host) unreachable() bool {
 
 // why is the reason for which the host is not well, or has to prove that it is; else nil.
 func (h *host) why(now time.Time) error {
-	state := h.breaker.State(now)
 	switch {
 	case h.down && h.trouble != nil:
 		return h.trouble
@@ -212,17 +222,8 @@ func (h *host) why(now time.Time) error {
 		return errors.New("not reachable")
 	case now.Before(h.rest):
 		return fmt.Errorf("asked to be left alone for %v", roundUp(h.rest.Sub(now)))
-	case state == breaker.Closed:
-		return nil
 	}
-	out := errors.New("being tried again")
-	if state == breaker.Open {
-		out = fmt.Errorf("ejected for %v", roundUp(h.breaker.Until().Sub(now)))
-	}
-	if h.trouble != nil {
-		out = fmt.Errorf("%w after %w", out, h.trouble)
-	}
-	return out
+	return h.health.why(now)
 }
 
 func roundUp(d time.Duration) time.Duration {

@@ -43,6 +43,9 @@ func (p *Pool) Know(name string, f Facts) {
 		h.down, h.trouble = false, nil
 	}
 	h.breaker.Heal(now)
+	for _, own := range h.models.All() {
+		own.breaker.Heal(now)
+	}
 	h.learnFacts(f)
 	p.refuseUnservable()
 	p.match()

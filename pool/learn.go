@@ -25,15 +25,38 @@ const (
 	typicalTokens = 100
 )
 
-// judge returns what the end of a lease says about its host.
-func (l *Lease) judge(ctx context.Context, err error, now time.Time) breaker.Outcome {
+// judge returns what the end of a lease says about its host, and about its model there. A
+// host is to blame if it cannot be reached or says nothing, and a model for its other
+// failures; what is the fault of a request counts against neither.
+func (l *Lease) judge(ctx context.Context, err error, now time.Time) (v verdict) {
+	v.model = l.judgeModel(ctx, err, now)
+	switch {
+	case errors.Is(err, backend.Transport):
+		v.host = breaker.Failure
+	case v.model == breaker.Slow: // which of the two hangs cannot be told
+		v.host = breaker.Slow
+	case v.model == breaker.Success || l.seen.pieces || isRecognized(err):
+		v.host = breaker.Success
+	}
+	return v
+}
+
+// isRecognized reports whether an error is one of an Ollama server, or of a provider, that
+// is well: some other server, or a proxy in its place, would not have said it.
+func isRecognized(err error) bool {
+	switch backend.ClassOf(err) {
+	case backend.Crashed, backend.NoRoom, backend.Unloadable, backend.BadOutput, backend.TooLong, backend.ModelMissing, backend.Overload:
+		return true
+	}
+	return false
+}
+
+func (l *Lease) judgeModel(ctx context.Context, err error, now time.Time) breaker.Outcome {
 	if l.isPartOfCrash(err, now) {
 		return breaker.Undecided // however many it takes along, a crash counts once
 	}
 	switch backend.ClassOf(err) {
-	case backend.Transport:
-		return breaker.Failure
-	case backend.Server, backend.Crashed:
+	case backend.Server, backend.Crashed, backend.Unloadable:
 		if l.seen.pieces { // it works, and was cut off
 			return breaker.Soft
 		}
@@ -67,34 +90,38 @@ func (l *Lease) isLate(ctx context.Context, now time.Time) bool {
 func (p *Pool) giveBack(ctx context.Context, l *Lease, err error) {
 	before, after := p.record(ctx, l, err)
 	switch {
-	case before == breaker.Closed && after == breaker.Open:
+	case before.host == breaker.Closed && after.host == breaker.Open:
 		p.opts.Log.Warn("host ejected", "host", l.measured.Name(), "error", err)
-	case before != breaker.Closed && after == breaker.Closed:
+	case before.host != breaker.Closed && after.host == breaker.Closed:
 		p.opts.Log.Info("host is well again", "host", l.measured.Name())
+	case before.model == breaker.Closed && after.model == breaker.Open:
+		p.opts.Log.Warn("model ejected from host", "host", l.measured.Name(), "model", l.key().model, "error", err)
+	case before.model != breaker.Closed && after.model == breaker.Closed:
+		p.opts.Log.Info("model is well again", "host", l.measured.Name(), "model", l.key().model)
 	}
 }
 
-// record does so under the lock, and returns the state of the host's circuit breaker before
-// and after.
-func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after breaker.State) {
+// states are those of the circuit breakers of a host and of a model there.
+type states struct{ host, model breaker.State }
+
+// record does so under the lock, and returns the states before and after.
+func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after states) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, h := time.Now(), l.host
-	before = h.breaker.State(now)
-	l.outcome = l.judge(ctx, err, now)
-	switch l.outcome {
-	case breaker.Success:
-		h.trouble, h.down = nil, false
-		p.learnTime(l, now)
-	case breaker.Failure, breaker.Slow, breaker.Soft:
+	before = l.states(now)
+	l.verdict = l.judge(ctx, err, now)
+	switch {
+	case l.verdict.failed():
 		p.totals.TriesFailed++
-		h.failed(l, err, now)
-	case breaker.Undecided:
-		if hostsFault(err) { // of a crash that has been counted
-			p.totals.TriesFailed++
-		}
+		l.failed(err, now)
+	case l.verdict.model == breaker.Success:
+		h.trouble, h.down, l.own.trouble = nil, false, nil
+		p.learnTime(l, now)
+	case hostsFault(err): // of a crash that has been counted, or of what the model wrote
+		p.totals.TriesFailed++
 	}
-	if l.outcome != breaker.Undecided && errors.Is(err, backend.Crashed) {
+	if l.verdict.model != breaker.Undecided && errors.Is(err, backend.Crashed) {
 		p.crashed(l, err, now)
 	}
 	if errors.Is(err, backend.NoRoom) {
@@ -103,7 +130,11 @@ func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after b
 	}
 	p.learnLimit(l, errors.Is(err, backend.Overload), now)
 	p.release(l)
-	return before, h.breaker.State(now)
+	return before, l.states(now)
+}
+
+func (l *Lease) states(now time.Time) states {
+	return states{l.host.breaker.State(now), l.own.breaker.State(now)}
 }
 
 // learnLimit takes in what a lease says about how many calls at once pay.
@@ -130,17 +161,25 @@ func (l *Lease) ownTime(now time.Time) time.Duration {
 	return max(0, now.Sub(l.began)-work)
 }
 
-// failed takes in a failure that was the host's fault.
-func (h *host) failed(l *Lease, err error, now time.Time) {
-	h.trouble, h.failure = err, now
-	if l.outcome == breaker.Slow {
-		h.trouble = fmt.Errorf("no token in %v", now.Sub(l.began).Round(time.Second))
+// failed takes in a failure that was the fault of the host, or of the model there.
+func (l *Lease) failed(err error, now time.Time) {
+	h, why := l.host, err
+	if l.verdict.model == breaker.Slow {
+		why = fmt.Errorf("no token in %v", now.Sub(l.began).Round(time.Second))
 	}
-	h.latency.Fail(now)
+	switch l.verdict.host {
+	case breaker.Failure, breaker.Slow:
+		h.failed(why, now)
+	case breaker.Success:
+		h.trouble = nil // it can be reached
+	}
+	if l.verdict.model != breaker.Undecided {
+		l.own.failed(why, now)
+	}
 	if failed, ok := errors.AsType[*backend.Error](err); ok && failed.RetryAfter > 0 {
 		h.rest = now.Add(min(failed.RetryAfter, longestRest))
 	}
-	if l.outcome == breaker.Failure && errors.Is(err, backend.Transport) {
+	if l.verdict.host == breaker.Failure {
 		clear(h.memory) // it may have been started anew
 		clear(h.noRoom)
 	}

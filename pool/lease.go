@@ -41,8 +41,9 @@ type Lease struct {
 	ready   chan struct{} // closed when the wait is over; nil for one who never waited
 	refused error         // why there will be no slot
 	began   time.Time
-	pass    breaker.Pass
-	outcome breaker.Outcome
+	pass    breaker.Pass // of the host
+	ownPass breaker.Pass // of the model there
+	verdict verdict
 	over    bool // the slot was given back
 	cold    bool // the model was not known to be in memory
 	loading bool // the host loads it for this call, as far as is known
@@ -58,7 +59,7 @@ func (l *Lease) key() modelKey { return l.ticket.Key.model }
 type observation struct {
 	answered   bool // with a whole answer
 	pieces     bool // something has come, whole or not
-	crashed    bool // the host has told that the model died before anything came
+	crashed    bool // the host has told that the model died, and this request may be why
 	load       time.Duration
 	firstToken time.Duration // less the time for loading
 	perToken   time.Duration
@@ -148,6 +149,9 @@ func (m *measured) answered(a *backend.Answer, err error) {
 	if a == nil {
 		m.pool.answerFailed(m.lease, errors.Is(err, backend.Crashed))
 		return
+	}
+	if errors.Is(err, backend.Crashed) {
+		m.pool.answerFailed(m.lease, true)
 	}
 	s := observation{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens}
 	if err == nil {

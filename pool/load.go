@@ -207,6 +207,7 @@ func (p *Pool) answerEnded(l *Lease, s observation) {
 	awaited := p.begun(l)
 	awaited = l.loadOutlivedLease() || awaited
 	if s.answered || s.load > 0 {
+		s.crashed = l.seen.crashed
 		l.seen = s
 		if l.key().model != "" {
 			l.learnSharing(s.load >= loadedAtOnce)
@@ -222,7 +223,7 @@ func (p *Pool) answerEnded(l *Lease, s observation) {
 func (p *Pool) answerFailed(l *Lease, crashed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l.seen.crashed = crashed && !l.seen.pieces
+	l.seen.crashed = crashed && l.mayBeWhy(time.Now())
 	if l.loadOutlivedLease() {
 		p.match()
 	}

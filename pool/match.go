@@ -84,6 +84,9 @@ func (p *Pool) setAlarm(now time.Time) {
 	}
 	for _, h := range p.hosts {
 		earlier(h.breaker.Until())
+		for _, own := range h.models.All() {
+			earlier(own.breaker.Until())
+		}
 		earlier(h.rest)
 		for _, l := range h.loading {
 			earlier(l.began.Add(p.loadOf(l.key().model)))
@@ -123,11 +126,11 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 		}
 		p.free = append(p.free, h)
 		p.scratch = append(p.scratch, route.Host{
-			Name: h.name, Warm: fit == fairqueue.Warm, Busy: len(h.lent), Slots: h.slots(now), Latency: h.latency.Value(now),
+			Name: h.name, Warm: fit == fairqueue.Warm, Busy: len(h.lent), Slots: h.slots(now), Latency: h.latencyFor(k.model.model, now),
 			Weight: h.weight, Turn: max(p.clock, h.turns), Order: h.turn,
 		})
 	}
-	best := p.best(need, now)
+	best := p.best(need, k.model.model, now)
 	for _, h := range p.free {
 		if h != best {
 			h.permits.Release(1)
@@ -141,7 +144,7 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 
 // best is the first of the free hosts by the policy, those that are in doubt last; nil if
 // there is none.
-func (p *Pool) best(need route.Need, now time.Time) *host {
+func (p *Pool) best(need route.Need, model string, now time.Time) *host {
 	switch len(p.free) {
 	case 0:
 		return nil
@@ -150,7 +153,7 @@ func (p *Pool) best(need route.Need, now time.Time) *host {
 	}
 	p.opts.Policy.Sort(need, p.scratch)
 	for _, candidate := range p.scratch {
-		if h := p.named(candidate.Name); h.well(now) && !h.doubtful(now) {
+		if h := p.named(candidate.Name); h.wellFor(model, now) && !h.doubtfulFor(model, now) {
 			return h
 		}
 	}
@@ -181,6 +184,7 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 	p.queue.Start(&l.ticket, max(p.expected(l.key()), time.Millisecond))
 	l.host, l.began = h, now
 	l.pass, _ = h.breaker.Allow(now) // none for a host that is asked for want of others
+	l.ownPass, _ = l.own.breaker.Allow(now)
 	l.measured = measured{Backend: h.backend, pool: p, lease: l}
 	l.Host = &l.measured
 	l.Context = h.memory.chosenContext(l.key())
@@ -212,7 +216,8 @@ func (p *Pool) release(l *Lease) {
 	h, now := l.host, time.Now()
 	l.over = true
 	l.loadsNoMore()
-	h.breaker.Record(now, l.pass, l.outcome)
+	h.breaker.Record(now, l.pass, l.verdict.host)
+	l.own.breaker.Record(now, l.ownPass, l.verdict.model)
 	// Loading is nobody's: it serves all who want the model after.
 	p.queue.Done(&l.ticket, max(0, now.Sub(l.began)-l.seen.load))
 	p.totals.InFlight--

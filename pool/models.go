@@ -20,6 +20,7 @@ type modelTimes struct {
 
 // hostModel is what is known of a model on one host.
 type hostModel struct {
+	health
 	limit *limiter.Limiter // of calls at once; nil if the slots of the host are given
 	lent  int              // calls of the model that are on the host
 
@@ -60,7 +61,7 @@ func known[T any](models *lru.Map[string, *T], name string) *T {
 func (h *host) model(name string) *hostModel {
 	m, ok := h.models.Get(name)
 	if !ok {
-		m = new(hostModel)
+		m = &hostModel{health: newHealth()}
 		if h.learned {
 			m.limit = newLimit(h.most)
 		}

@@ -87,6 +87,7 @@ type HostStats struct {
 
 	Breaker   string        // "closed", "open" or "half-open"
 	Until     time.Time     // when an open breaker lets a call try; the zero Time when closed
+	Ejected   []ModelHealth // models that are not well there, though the host is, by name
 	Latency   time.Duration // of the calls answered of late, loading not counted; 0 if there were none
 	Installed int           // models; -1 if not known
 	Loaded    []string      // models that are believed to be in memory
@@ -98,6 +99,24 @@ type ModelSlots struct {
 	Model       string // "" for calls of no model
 	Busy, Slots int    // calls on the host, and those that it is given at once
 	Reason      string // of the last change of Slots
+}
+
+// ModelHealth is a model whose circuit breaker on a host is not closed.
+type ModelHealth struct {
+	Model   string    // "" for calls of no model
+	Breaker string    // "open" or "half-open"
+	Until   time.Time // when an open breaker lets a call try
+	Why     string
+}
+
+func (h *host) ejected(now time.Time) (all []ModelHealth) {
+	for name, own := range h.models.All() {
+		if why := own.why(now); why != nil {
+			all = append(all, ModelHealth{Model: name, Breaker: own.breaker.State(now).String(), Until: own.breaker.Until(), Why: why.Error()})
+		}
+	}
+	slices.SortFunc(all, func(a, b ModelHealth) int { return strings.Compare(a.Model, b.Model) })
+	return all
 }
 
 func (h *host) modelSlots(now time.Time) (all []ModelSlots) {
@@ -149,7 +168,7 @@ func (h *host) stats(now time.Time) HostStats {
 	s := HostStats{
 		Name: h.name, Well: h.well(now), Version: h.version,
 		Weight: h.weight, Busy: len(h.lent), Slots: h.slots(now), Learned: h.learned, Fewest: h.most, Most: h.most,
-		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Latency: h.took.mean,
+		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Ejected: h.ejected(now), Latency: h.took.mean,
 		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded),
 	}
 	if why := h.why(now); why != nil {

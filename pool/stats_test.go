@@ -109,9 +109,9 @@ func TestStatsTellWhyAHostHasToProveThatItIsWell(t *testing.T) {
 			}
 		}
 		expect(true, "closed", "")
-		hosts[0].fails = func(time.Time) *fault { return &fault{class: backend.Server} }
+		hosts[0].fails = func(time.Time) *fault { return &fault{class: backend.Transport} }
 		for range 5 {
-			if err := ask(t.Context(), p, "m:latest", 1); !errors.Is(err, backend.Server) {
+			if err := ask(t.Context(), p, "m:latest", 1); !errors.Is(err, backend.Transport) {
 				t.Fatal(err)
 			}
 		}

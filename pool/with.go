@@ -112,7 +112,7 @@ func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause tim
 		// While the others are not well the same host may be asked again, but not for ever.
 		return 0, left && len(failed) <= len(p.hosts)
 	}
-	if !hostsFault(last) || len(failed) > p.opts.Retries || crashes(failed) >= mostCrashes {
+	if !hostsFault(last) || len(failed) > p.opts.Retries || crashes(failed) >= mostCrashes || isHopeless(failed) {
 		return 0, false
 	}
 	if pause = p.backoff(len(failed), last, well); pause > longestPause {
@@ -137,7 +137,7 @@ func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause tim
 func (p *Pool) others(k groupKey, now time.Time) (left, well bool) {
 	for _, h := range p.hosts {
 		if h.could(k, now) && !h.wasTried(k) {
-			left, well = true, well || h.well(now)
+			left, well = true, well || h.wellFor(k.model.model, now)
 		}
 	}
 	return left, well

@@ -56,6 +56,11 @@ func hostStatusOf(h pool.HostStats, who caller.Caller) hostStatus {
 	if !h.Until.IsZero() {
 		out.Until = h.Until.UTC().Format(time.RFC3339)
 	}
+	for _, m := range h.Ejected {
+		if who.MayUse(m.Model) {
+			out.Ejected = append(out.Ejected, ejected{m.Model, m.Breaker, m.Why})
+		}
+	}
 	for _, m := range h.Checked {
 		if !who.MayUse(m.Model) {
 			continue

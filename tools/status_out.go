@@ -25,9 +25,16 @@ type hostStatus struct {
 	Changed   string         `json:"slots_reason,omitempty" jsonschema:"why the number of slots last changed"`
 	Breaker   string         `json:"breaker" jsonschema:"circuit breaker: closed, open (no calls) or half-open (one trial call)"`
 	Until     string         `json:"ejected_until,omitempty" jsonschema:"when an open circuit allows a trial call"`
+	Ejected   []ejected      `json:"models_ejected,omitempty" jsonschema:"models that fail on this host and are not asked of it for a while"`
 	Latency   float64        `json:"latency_seconds,omitempty" jsonschema:"mean time of recent calls, without loading"`
 	Installed int            `json:"models_installed,omitempty" jsonschema:"number of installed models"`
 	Loaded    []loadedStatus `json:"models_loaded,omitempty" jsonschema:"models in memory at the last check"`
+}
+
+type ejected struct {
+	Model   string `json:"model"`
+	Breaker string `json:"breaker" jsonschema:"open or half-open, as for a host"`
+	Reason  string `json:"reason"`
 }
 
 type loadedStatus struct {

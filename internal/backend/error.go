@@ -24,6 +24,12 @@ const (
 	Crashed Class = "the model crashed"
 	// NoRoom: the host's memory cannot hold the model with the options of the request.
 	NoRoom Class = "no room for the model"
+	// Unloadable: the host cannot load the model, whatever the request: its file is broken,
+	// or needs another version of the server.
+	Unloadable Class = "the model cannot be loaded"
+	// BadOutput: what the model made of the request cannot be used, such as a tool call
+	// that cannot be parsed or a vector with NaN. The host is well.
+	BadOutput Class = "the model's output is unusable"
 	// ModelMissing: the host does not have the model.
 	ModelMissing Class = "model not found"
 	// TooLong: the prompt does not fit the model's context.
@@ -50,6 +56,8 @@ type Error struct {
 	Status     int           // HTTP status of a refusal; 0 if there was none
 	Message    string        // the host's message, or ours if it sent none
 	RetryAfter time.Duration // the delay that the host asked for; 0 for none
+	Prompt     int           // tokens of a prompt that was refused for its length; 0 if not told
+	Context    int           // tokens of the context that it did not fit; 0 if not told
 	Err        error         // the cause, if there is one; never shown if it may name a URL
 }
 

@@ -21,7 +21,16 @@ func (e *Error) Fault() *fault.Error {
 		f.Code, f.Retryable, f.Hint = fault.Overloaded, true, "try again later"
 		f.RetryAfter = max(f.RetryAfter, time.Second)
 	case NoRoom:
-		f.Code, f.Hint = fault.Upstream, "ask for a smaller options.num_ctx, or for a smaller model or quantization"
+		f.Code, f.Hint = fault.Upstream, hintNoRoom
+	case Crashed:
+		f.Code, f.Retryable, f.Hint = fault.Upstream, true, "try again; if it happens again, Ollama's own log says why"
+		if isOutOfMemory(e.Message) {
+			f.Retryable, f.Hint = false, hintNoRoom
+		}
+	case Unloadable:
+		f.Code, f.Hint = fault.Upstream, "use another model, or have this one pulled again and Ollama updated on that host"
+	case BadOutput:
+		f.Code, f.Hint = fault.Upstream, e.hintBadOutput()
 	case ModelMissing:
 		f.Code, f.Hint = fault.ModelNotFound, "list-models names those that are installed"
 	case TooLong:
@@ -41,6 +50,17 @@ func (e *Error) Fault() *fault.Error {
 		f.Code, f.Retryable, f.Hint = fault.Upstream, true, "try again; if it happens again, Ollama's own log says why"
 	}
 	return f
+}
+
+// hintNoRoom says what to do about a model that does not fit into memory.
+const hintNoRoom = "ask for a smaller options.num_ctx, or for a smaller model or quantization"
+
+// hintBadOutput says what to do about output of a model that cannot be used.
+func (e *Error) hintBadOutput() string {
+	if strings.Contains(strings.ToLower(e.Message), "call") {
+		return "the model wrote a tool call that cannot be read: offer fewer or simpler tools, or use another model"
+	}
+	return "change the text, or use another model"
 }
 
 // refusal says what to do about a request that the host has refused, by the

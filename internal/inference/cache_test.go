@@ -115,7 +115,7 @@ func TestOnlyCompleteAnswersAreCached(t *testing.T) {
 func TestAnswerOfALaterRungIsNotCached(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		host, _ := c.ladder()
-		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		failing(host, backendtest.Refuse(500, "internal error"), "big")
 		c.succeeds("generate", askPro)
 		host.Mend()
 		time.Sleep(time.Minute)

@@ -206,7 +206,7 @@ func passed(failed []failedRung) (all []string) {
 // curable reports whether another rung could do what this one could not.
 func curable(err error) bool {
 	switch backend.ClassOf(err) {
-	case backend.Transport, backend.Overload, backend.Server, backend.Crashed, backend.NoRoom,
+	case backend.Transport, backend.Overload, backend.Server, backend.Crashed, backend.NoRoom, backend.Unloadable, backend.BadOutput,
 		backend.ModelMissing, backend.TooLong, backend.Unauthorized:
 		return true
 	case backend.Request, backend.Caller:

@@ -35,7 +35,7 @@ func TestFaultLadderAndPolicyDecideWhichRungAnswers(t *testing.T) {
 		{"refuse", cloud + local, false, "no_host", "openai/gpt (skipped: local_only forbids cloud models)"},
 		{"refuse", cloud, true, "no_host", "--no-cloud"},
 		{"refuse", pro + local, false, "small", "instead of big (gpu-1: unreachable"},
-		{"fail", cloud, false, "openai/gpt", "out of memory"},
+		{"fail", cloud, false, "openai/gpt", "internal error"},
 		{"cut", pro, false, "small", "instead of big (gpu-1: failed"},
 		{"fall mute", alone, false, "big", "cut by the time limit"},
 		{"hang", alone, false, "timeout", "time limit"},
@@ -79,7 +79,7 @@ func TestRungWithAnOpenCircuitIsTriedWhenNoOtherRungMayAnswer(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, cloud := c.ladder()
 		const args = `{"model":"big","prompt":"?","fallback_models":["openai/gpt"]`
-		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		failing(host, backendtest.Refuse(500, "internal error"), "big")
 		for range 4 {
 			c.succeeds("generate", args+`}`)
 		}
@@ -161,12 +161,12 @@ func TestRetriedRungPrefersAnotherHost(t *testing.T) {
 func TestRungIsSkippedWithLessTimeThanItHasEverNeeded(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, cloud := c.ladder()
-		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		failing(host, backendtest.Refuse(500, "internal error"), "big")
 		cloud.Down()
 		host.FirstTokenTime(16 * time.Second)
 		c.succeeds("generate", `{"model":"pro","prompt":"?","timeout_seconds":60}`)
 		before := len(askedOf(host, "small"))
-		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		failing(host, backendtest.Refuse(500, "internal error"), "big")
 		a := c.fails("generate", `{"model":"pro","prompt":"?","timeout_seconds":15}`, "upstream", "small (skipped: it never answered in less than 16s)")
 		if n := len(askedOf(host, "small")) - before; n != 0 {
 			t.Errorf("with 15 s it was asked %d times: %+v", n, a)
@@ -201,7 +201,7 @@ func TestObserverIsToldOfLadderChanges(t *testing.T) {
 			}
 		}}
 		host, _ := c.ladder()
-		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		failing(host, backendtest.Refuse(500, "internal error"), "big")
 		for i := range 200 {
 			if i == 30 {
 				host.Mend()

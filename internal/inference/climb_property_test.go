@@ -23,7 +23,7 @@ import (
 var faults = map[string]backendtest.Fault{
 	"none":      nil,
 	"refuse":    backendtest.Reset,
-	"fail":      backendtest.Refuse(500, "out of memory"),
+	"fail":      backendtest.Refuse(500, "internal error"),
 	"cut":       backendtest.Cut(1),
 	"hang":      backendtest.Hang,
 	"fall mute": backendtest.HangAfter(1),

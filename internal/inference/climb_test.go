@@ -31,7 +31,7 @@ func TestAliasIsAnsweredByTheFirstRungThatCan(t *testing.T) {
 	} {
 		story(t, func(t *testing.T, c *client) {
 			host, _ := c.ladder()
-			failing(host, backendtest.Refuse(500, "out of memory"), tc.down...)
+			failing(host, backendtest.Refuse(500, "internal error"), tc.down...)
 			a := c.succeeds("generate", askPro)
 			if s := a.served; s.Model != tc.model || s.Source != tc.source || s.Rung != tc.rung || s.Requested != "pro" {
 				t.Errorf("%s: served by %v", name, s)
@@ -70,7 +70,7 @@ func TestNoRequestLeavesForACloudWhereThatIsForbidden(t *testing.T) {
 		story(t, func(t *testing.T, c *client) {
 			c.opts.NoCloud = tc.noCloud
 			host, cloud := c.ladder()
-			failing(host, backendtest.Refuse(500, "out of memory"), "big", "small")
+			failing(host, backendtest.Refuse(500, "internal error"), "big", "small")
 			a := c.as(tc.who).call(t.Context(), "generate", tc.args)
 			if a.err == nil || !strings.Contains(a.text, tc.says) || !strings.Contains(a.text, "openai/gpt") {
 				t.Errorf("%s: got %+v, want an error that says %s", tc.name, a, tc.says)
@@ -85,9 +85,9 @@ func TestNoRequestLeavesForACloudWhereThatIsForbidden(t *testing.T) {
 func TestErrorNamesTheReasonOfEachRungInOneLine(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, cloud := c.ladder()
-		failing(host, backendtest.Refuse(500, "out of memory"), "big", "small")
+		failing(host, backendtest.Refuse(500, "internal error"), "big", "small")
 		failing(cloud, backendtest.Busy, "gpt")
-		c.fails("generate", askPro, "upstream", "big (gpu-1: failed: out of memory", "small (gpu-1:", "openai/gpt (openai: overloaded")
+		c.fails("generate", askPro, "upstream", "big (gpu-1: failed: internal error", "small (gpu-1:", "openai/gpt (openai: overloaded")
 	})
 }
 
@@ -153,7 +153,7 @@ func TestLongQueueSendsARequestToTheNextRung(t *testing.T) {
 func TestFallbackIsLimitedToModelsThatTheCallerMayUse(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, _ := c.ladder()
-		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		failing(host, backendtest.Refuse(500, "internal error"), "big")
 		ci := c.as(caller.Caller{ID: "ci", Models: []string{"big*"}})
 		ci.fails("generate", `{"model":"big","prompt":"?","fallback_models":["small"]}`, "forbidden", "small")
 		ci.fails("generate", `{"model":"big","prompt":"?"}`, "upstream")
@@ -165,7 +165,7 @@ func TestFallbackIsLimitedToModelsThatTheCallerMayUse(t *testing.T) {
 func TestCircuitOfAFailingFirstRungOpensAndRecovers(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, _ := c.ladder()
-		failing(host, backendtest.Refuse(500, "out of memory"), "big")
+		failing(host, backendtest.Refuse(500, "internal error"), "big")
 		began, asked := time.Now(), 0 // calls that went to the first rung, however often it was tried for them
 		for range 60 {
 			if passed := c.succeeds("generate", askPro).served.Passed; !strings.Contains(fmt.Sprint(passed), "circuit open") {

@@ -171,7 +171,7 @@ func TestRequestNeverJoinsOneThatMayBeAnsweredWhereItMayNot(t *testing.T) {
 				c.set(&settings)
 				host := backendtest.New("gpu-1").Install(backendtest.Model{Name: "big"}).FirstTokenTime(time.Second)
 				c.useAll(pool.Options{Slots: 2}, host)
-				failing(host, backendtest.ErrorAfter(0, "out of memory"), "big")
+				failing(host, backendtest.ErrorAfter(0, "internal error"), "big")
 				var all sync.WaitGroup
 				forbidden := func() {
 					if a := c.as(tc.who).call(t.Context(), "generate", tc.args); a.err == nil {

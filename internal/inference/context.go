@@ -75,6 +75,7 @@ func (e *Engine) tooLong(ctx context.Context, a *attempt, r *Common, bytes int, 
 	long := e.sizes(a, r.Options, bytes)
 	if refused, ok := errors.AsType[*backend.Error](err); ok {
 		long.err = refused
+		long.prompt, long.context = cmp.Or(refused.Prompt, long.prompt), cmp.Or(refused.Context, long.context)
 	}
 	if a.rung.Provider != "" {
 		return long

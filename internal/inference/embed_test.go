@@ -156,7 +156,7 @@ func TestProviderEmbedsWhatTheOwnHostHasNot(t *testing.T) {
 		host, _, cloud := c.sameAs("openai/words")
 		host.FailWhen(func(call backendtest.Call) backendtest.Fault {
 			if call.Prompt == "text 32" {
-				return backendtest.Refuse(500, "out of memory")
+				return backendtest.Refuse(500, "internal error")
 			}
 			return nil
 		})

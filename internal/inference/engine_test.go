@@ -136,7 +136,7 @@ func TestEveryHostFailureHasACodeAndTheNextRequestWorks(t *testing.T) {
 			{"garbage", "upstream", "gpu-1", backendtest.Garbage},
 			{"the page of a proxy", "upstream", "gpu-1", backendtest.HTML},
 			{"nothing", "upstream", "gpu-1", backendtest.Empty},
-			{"an error for an answer", "upstream", "out of memory", backendtest.ErrorLine("out of memory")},
+			{"an error for an answer", "upstream", "internal error", backendtest.ErrorLine("internal error")},
 			{"a reset", "no_host", "gpu-1", backendtest.Reset},
 			{"a cut", "upstream", "gpu-1", backendtest.Cut(2)},
 			{"an end without an end", "upstream", "gpu-1", backendtest.Undone(2)},

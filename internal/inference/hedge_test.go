@@ -148,7 +148,7 @@ func TestErrorOfAHedgedRequestKeepsThePartialAnswer(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		first, second, _ := c.hedging()
 		first.Answer("one two three").FirstTokenTime(3 * time.Second).FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Cut(2) })
-		second.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(500, "out of memory") })
+		second.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(500, "internal error") })
 		a := c.fails("generate", `{"model":"tiny","prompt":"?"}`, "upstream", "gpu-1")
 		if strings.TrimSpace(a.partial) != "one two" {
 			t.Errorf("got %+v, want the two words", a)

@@ -110,7 +110,7 @@ func TestFirstAnswerStandsIfItsRepairFails(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(thinker().FailWhen(func(c backendtest.Call) backendtest.Fault {
 			if c.Generate.Think != nil {
-				return backendtest.Refuse(500, "out of memory")
+				return backendtest.Refuse(500, "internal error")
 			}
 			return nil
 		}))

@@ -180,7 +180,7 @@ func TestDirectFailuresHaveAClassAndNoAddress(t *testing.T) {
 		"reset":       {backendtest.Reset, backend.Transport, ""},
 		"cut":         {backendtest.Cut(1), backend.Server, "cut"},
 		"undone":      {backendtest.Undone(1), backend.Server, "cut"},
-		"error later": {backendtest.ErrorAfter(1, "out of memory"), backend.Server, "out of memory"},
+		"error later": {backendtest.ErrorAfter(1, "internal error"), backend.Server, "internal error"},
 		"garbage":     {backendtest.Garbage, backend.Server, "cut"},
 		"empty":       {backendtest.Empty, backend.Server, "cut"},
 	} {

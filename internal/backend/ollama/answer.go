@@ -80,7 +80,10 @@ func readAny(a *remote.Assembly, lines *remote.Lines) error {
 // addTo adds a chunk, which is so many bytes long in JSON, to the answer.
 func (c *chunk) addTo(a *remote.Assembly, length int) error {
 	if c.Error != "" {
-		return &backend.Error{Class: classify(http.StatusInternalServerError, c.Error), Message: c.Error}
+		class := classify(http.StatusInternalServerError, c.Error)
+		e := &backend.Error{Class: class, Message: backend.Plain(c.Error)}
+		e.Prompt, e.Context = backend.ContextSizes(c.Error)
+		return e
 	}
 	calls := append(c.ToolCalls, c.Message.ToolCalls...)
 	if len(calls) > 0 {

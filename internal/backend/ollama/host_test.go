@@ -350,3 +350,21 @@ func TestGoodAnswerOfTheWrongTypeIsAnAnswer(t *testing.T) {
 		}
 	}
 }
+
+func TestSizesOfARefusedPromptAreThoseThatTheHostTold(t *testing.T) {
+	const engine = `{"error":{"code":400,"message":"the request exceeds the available context size, try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}`
+	for name, f := range map[string]backendtest.Fault{
+		"refused":        backendtest.Refuse(400, engine),
+		"while embedded": backendtest.Refuse(400, "tokenize error: "+engine),
+		"in an answer":   backendtest.ErrorLine(engine),
+	} {
+		host := backendtest.New("a")
+		h := host.Open(t)
+		host.Fail(1, f)
+		_, err := h.Generate(t.Context(), &backend.GenerateRequest{Model: backendtest.Tiny, Prompt: "go"}, nil)
+		e, ok := errors.AsType[*backend.Error](err)
+		if !ok || e.Prompt != 9000 || e.Context != 4096 || strings.Contains(e.Message, "{") {
+			t.Errorf("%s: got %+v", name, e)
+		}
+	}
+}

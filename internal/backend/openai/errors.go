@@ -98,10 +98,11 @@ func (c *apiError) class(status int) backend.Class {
 	case http.StatusMethodNotAllowed, http.StatusRequestTimeout, 499: // 499: the server gave up by itself
 		return backend.Server
 	}
+	if class := backend.Recognize(c.message); class != "" {
+		return class
+	}
 	message := strings.ToLower(c.message)
 	switch {
-	case isTooLong(message):
-		return backend.TooLong
 	case status < 500 && isMissing(message):
 		return backend.ModelMissing
 	case status == http.StatusNotFound: // no such path: the URL is wrong
@@ -110,27 +111,6 @@ func (c *apiError) class(status int) backend.Class {
 		return backend.Request
 	}
 	return backend.Server
-}
-
-// isTooLong recognizes the messages of servers, in lower case, about a prompt that does
-// not fit: "this model's maximum context length is …" (OpenAI, vLLM), "exceeds the
-// available context size" (llama.cpp), "greater than the context length" (LM
-// Studio), "exceed context window of …" (llama-cpp-python), "exceeds the context
-// length" (Ollama), "input token count … exceeds" (Gemini), "prompt is too long"
-// (Anthropic).
-func isTooLong(said string) bool {
-	if strings.Contains(said, "maximum context length") || strings.Contains(said, "prompt is too long") {
-		return true
-	}
-	if !strings.Contains(said, "exceed") && !strings.Contains(said, "greater than") {
-		return false
-	}
-	for _, what := range []string{"context length", "context size", "context window", "input token count"} {
-		if strings.Contains(said, what) {
-			return true
-		}
-	}
-	return false
 }
 
 func isMissing(said string) bool {

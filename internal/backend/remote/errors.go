@@ -65,6 +65,9 @@ func (c *Client) refusal(ctx context.Context, resp *http.Response) error {
 	}
 	class, message := c.explain(resp.StatusCode, body)
 	e.Class, e.Message = class, c.OneLine(message)
+	if class == backend.TooLong {
+		e.Prompt, e.Context = backend.ContextSizes(string(body))
+	}
 	return e
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 )
@@ -39,6 +40,10 @@ func redactor(key string, user *url.Userinfo) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
+// engineURL is the address of the process that a host runs a model in. It is of use to
+// nobody but the host.
+var engineURL = regexp.MustCompile(`https?://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?`)
+
 // OneLine makes a host's message fit for a log line: its first line, printable, not too
 // long, and without secrets.
 func (c *Client) OneLine(said string) string {
@@ -47,6 +52,7 @@ func (c *Client) OneLine(said string) string {
 		return "answered with HTML"
 	}
 	said, _, _ = strings.Cut(said, "\n")
+	said = engineURL.ReplaceAllLiteralString(said, "")
 	said = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return -1

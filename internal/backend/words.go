@@ -1,0 +1,158 @@
+package backend
+
+import (
+	"encoding/json"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// kindsOfWords is the one table of what servers say about failures whose HTTP status says
+// little: Ollama sends the same failure with 400 and with 500, depending on the path. A
+// phrase may stand anywhere in the text, also in JSON inside it, and is compared in lower
+// case. The first kind that matches counts, so kinds that quote a model or a request come first.
+var kindsOfWords = []struct {
+	class   Class
+	phrases *regexp.Regexp
+}{
+	// What the model wrote, which is quoted in the message, cannot be used.
+	{BadOutput, anyOf(
+		`(error|failed|failure|unable|cannot) (parsing|to parse|parse)( \w+){0,2} (tool|function)[ _]calls?`,
+		`(invalid|malformed|incomplete|unterminated|empty)( \w+){0,3} (tool|function)[ _]?calls?`,
+		`\bunsupported value: [-+]?(nan|inf)`, `\b(nan|inf)\b.{0,40}\b(values?|embeddings?|logits|vectors?)\b`, `\b(embeddings?|logits|vectors?|output)\b.{0,40}\b(nan|inf)\b`,
+		`empty embedding response`, `unmarshal embedding values`,
+	)},
+	// The process that ran the model has died while it worked, perhaps for want of memory.
+	{Crashed, anyOf(`error was encountered while running the model`, `model runner has unexpectedly stopped`, `mlx runner exited unexpectedly`)},
+	// The memory does not suffice.
+	{NoRoom, anyOf(
+		`out[ _-]of[ _-]((device|host|gpu|video|system|shared)[ _-])?memory`, `outof(device|host)?memory`, `(cuda|hip|sycl|ggml)_?malloc\w* failed`,
+		`failed to (allocate|reserve|commit)`, `(unable|cannot|could not|not able) (to )?allocate`, `allocation failed`, `cannot be allocated`,
+		`(not enough|insufficient)( \w+){0,3} (v?ram|memory)`, `requires more( \w+){0,2} memory`, `requires [\d.]+ ?[kmgt]i?b but only`, `kv[ _]cache.{0,40}(does not fit|larger than)`,
+	)},
+	// The prompt does not fit the context: first what is about length in any case, then
+	// what is so if it speaks of exceeding too. Limits of a rate also count tokens.
+	{TooLong, anyOf(
+		`maximum (context|prompt|model|sequence) length`, `max_model_len\b`, `exceed_context_size_error|context_length_exceeded`,
+		`\b(prompt|inputs?|messages?|conversation|text|document|query|context)\b( \(?\w+ tokens\)?)? (is|are|was|were)? ?(too long|too large|longer than)`,
+		`(input|prompt)( \w+)? (too long|longer than)`, `request( body)? too large for `, `entire prompt removed by truncation`,
+		`input tokens? exceeded`, `too many (input|prompt) tokens`, `expected maxlength`,
+		`reduce (the length|your (prompt|message))`,
+	)},
+	{TooLong, regexp.MustCompile(`(?s)(context ?(length|size|window|limit)?|available context|token count|input length|prompt length|num_ctx|n_ctx)\b.{0,80}(exceed|overflow|not enough|too small|greater than|larger than)`)},
+	{TooLong, regexp.MustCompile(`(?s)(exceed\w*|overflow\w*|greater than|larger than|longer than|more than|beyond|does not fit( in(to)?)?)\b.{0,60}\b(context|n_ctx|num_ctx|maximum (number of )?(input )?tokens|maximum (allowed |input )?length|maximum number of tokens|tokens? limit)\b`)},
+	{TooLong, regexp.MustCompile("(?s)(inputs?`?|prompt|messages|total number of tokens in the prompt|input tokens).{0,60}(must (be|have) (<=|less|at most|fewer|no more)|cannot exceed|limit is|over the limit).{0,60}")},
+	// The model's file cannot be read, or needs another version of the server.
+	{Request, anyOf(
+		`invalid format`, `invalid json schema`, `vocabulary required for format`, `failed to (parse|compile) grammar`, `grammar (compilation|compile|error)`,
+		`failed to create new sequence`, `(template|jinja)( \w+)? error`, `image: unknown format`, `(decode|decoding|invalid|unsupported|unrecognized)( \w+)? (image|audio)\b`,
+	)},
+	{Unloadable, anyOf(
+		`error loading model`, `(failed|unable|cannot|could not|not able) to load( the)? model`, `model failed to load`, `llama-server startup failed`,
+		`(unknown|unsupported) (model )?architecture`, `no longer compatible with your version`, `(model|it) requires mlx`, `(invalid|bad) (gguf )?magic`, `unsupported (gguf|quantization|tensor)`,
+	)},
+	// The process is gone, or its connection has ended.
+	{Crashed, anyOf(
+		`(runner|llama-server)( process)? (has terminated|no longer running|exited|has (died|exited|stopped|crashed))`, `mlx runner failed`,
+		`do embedding request`, `error reading embed response`,
+		`(127\.0\.0\.1|localhost|\[::1\]):\d+\S* .*\b(eof|connection (reset|refused)|broken pipe|forcibly closed|closed idle connection)`,
+		`signal: (killed|aborted|segmentation fault|bus error)`, `segmentation fault`, `ggml_assert`,
+	)},
+}
+
+func anyOf(phrases ...string) *regexp.Regexp {
+	return regexp.MustCompile(`(?s)` + strings.Join(phrases, `|`))
+}
+
+// ofRate recognizes a limit of tokens in a time, or of a plan: less text alone does not cure it.
+var ofRate = regexp.MustCompile(`per[ -](second|minute|min|hour|day|month)|rate[ _-]?limit|quota|\b[tr]p[md]\b`)
+
+// tooLargeForRate recognizes a single request that is more than a rate allows in all of its
+// time: waiting never cures it, and less text does.
+var tooLargeForRate = regexp.MustCompile(`request( body)? too large for `)
+
+// Recognize is the class of a failure by a server's own words, "" if they say nothing that
+// is known. It goes for servers of every kind.
+func Recognize(said string) Class {
+	const most = 8 << 10 // bytes; what follows repeats it, or quotes the request
+	said = said[:min(len(said), most)]
+	said = strings.ToLower(said + "\n" + Plain(said)) // JSON may escape a phrase, and has names beside the message
+	said = strings.ReplaceAll(said, "context deadline exceeded", "deadline") // of Go, which is about time
+	for _, kind := range kindsOfWords {
+		if !kind.phrases.MatchString(said) {
+			continue
+		}
+		if kind.class == TooLong && ofRate.MatchString(said) && !tooLargeForRate.MatchString(said) {
+			continue
+		}
+		return kind.class
+	}
+	return ""
+}
+
+// isOutOfMemory reports whether a message of a model that died says that memory ran out.
+func isOutOfMemory(said string) bool {
+	said = strings.ToLower(said)
+	for _, kind := range kindsOfWords {
+		if kind.class == NoRoom && kind.phrases.MatchString(said) {
+			return true
+		}
+	}
+	return false
+}
+
+// Plain replaces JSON in a server's message by the message in it: an engine's answer is
+// passed on as text, such as `tokenize error: {"error":{"message":"…"}}`.
+func Plain(said string) string {
+	for range 4 { // JSON in JSON in text
+		begin := strings.IndexByte(said, '{')
+		if begin < 0 {
+			return said
+		}
+		dec := json.NewDecoder(strings.NewReader(said[begin:]))
+		var object map[string]json.RawMessage
+		if dec.Decode(&object) != nil {
+			return said
+		}
+		inner := messageIn(object)
+		if inner == "" {
+			return said
+		}
+		said = said[:begin] + inner + said[begin+int(dec.InputOffset()):]
+	}
+	return said
+}
+
+// messageIn is the message of an error in JSON, "" if it has none.
+func messageIn(object map[string]json.RawMessage) (text string) {
+	for _, name := range []string{"error", "message", "detail"} {
+		raw := object[name]
+		if json.Unmarshal(raw, &text) == nil && text != "" {
+			return text
+		}
+		var inner map[string]json.RawMessage
+		if json.Unmarshal(raw, &inner) == nil && inner != nil {
+			if text = messageIn(inner); text != "" {
+				return text
+			}
+		}
+	}
+	return ""
+}
+
+// sizesIn are the tokens of a prompt and of the context as llama-server names them.
+var sizesIn = regexp.MustCompile(`\\*"(n_prompt_tokens|n_ctx)\\*"\s*:\s*(\d{1,9})\b`)
+
+// ContextSizes reads the tokens of a prompt that was refused for its length, and those of
+// the context, from a server's answer; 0 for what it does not tell.
+func ContextSizes(said string) (prompt, context int) {
+	for _, found := range sizesIn.FindAllStringSubmatch(said, -1) {
+		n, _ := strconv.Atoi(found[2]) // at most nine digits
+		if found[1] == "n_ctx" {
+			context = n
+		} else {
+			prompt = n
+		}
+	}
+	return prompt, context
+}
