@@ -91,6 +91,8 @@ type HostStats struct {
 	Installed int           // models; -1 if not known
 	Loaded    []string      // models that are believed to be in memory
 	Checked   []Loaded      // models that the last check found there
+
+	Cloud *CloudStats // of the part of the host that is in Ollama's cloud; nil if there is none
 }
 
 // ModelSlots are the learned slots of a model on a host.
@@ -129,6 +131,9 @@ func (p *Pool) Stats() Stats {
 		Queue: p.queueStats(), Rates: p.rates.stats(now),
 	}
 	for _, h := range p.hosts {
+		if h.isCloudPart {
+			continue
+		}
 		s.Hosts = append(s.Hosts, p.hostStats(h, now))
 		if h.well(now) && h.full.samples >= wellKnown && h.full.mean > 0 {
 			s.PerSecond += 1 / h.full.mean.Seconds()
@@ -150,7 +155,7 @@ func (h *host) stats(now time.Time) HostStats {
 		Name: h.name, Well: h.well(now), Version: h.version,
 		Weight: h.weight, Busy: len(h.lent), Slots: h.slots(now), Learned: h.learned, Fewest: h.most, Most: h.most,
 		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Latency: h.took.mean,
-		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded),
+		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded), Cloud: h.cloudStats(now),
 	}
 	if why := h.why(now); why != nil {
 		s.Why = why.Error()

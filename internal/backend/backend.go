@@ -80,6 +80,10 @@ type Answer struct {
 	ToolCalls  []ToolCall
 	DoneReason string // "stop", "length", "load" …; empty while the answer is incomplete
 
+	// Remote is the cloud that the host says it has passed the request on to; "" if it has
+	// answered itself.
+	Remote string
+
 	// Dropped names the options that the host does not support and that were left out,
 	// by Ollama's names, such as "num_ctx"; nil for none.
 	Dropped []string

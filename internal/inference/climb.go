@@ -207,7 +207,7 @@ func passed(failed []failedRung) (all []string) {
 func curable(err error) bool {
 	switch backend.ClassOf(err) {
 	case backend.Transport, backend.Overload, backend.Server, backend.Crashed, backend.NoRoom,
-		backend.ModelMissing, backend.TooLong, backend.Unauthorized:
+		backend.Forbidden, backend.ModelMissing, backend.TooLong, backend.Unauthorized:
 		return true
 	case backend.Request, backend.Caller:
 		return errors.Is(err, pool.ErrNoHost)
@@ -242,13 +242,27 @@ var (
 	errCircuitOpen = &skippedError{code: fault.NoHost, why: "skipped: circuit open after repeated failures"}
 )
 
+// localOnly says why a request may not leave for a cloud; nil if it may.
+func (e *Engine) localOnly(r *Common) error {
+	switch {
+	case r.LocalOnly || r.Caller.LocalOnly:
+		return errLocalOnly
+	case e.opts.NoCloud:
+		return errNoCloud
+	}
+	return nil
+}
+
+// isCloud reports whether a cloud answers for a rung, as far as its name tells: a provider
+// on this machine may be an Ollama that passes requests on.
+func isCloud(rung route.Rung) bool { return rung.Cloud || backend.IsCloudName(rung.Model) }
+
 // exclude says why a rung may not be tried; nil if it may.
 func (t *task) exclude(rung route.Rung) error {
+	forbidden := t.localOnly(&t.Common)
 	switch {
-	case rung.Cloud && (t.LocalOnly || t.Caller.LocalOnly):
-		return errLocalOnly
-	case rung.Cloud && t.opts.NoCloud:
-		return errNoCloud
+	case isCloud(rung) && forbidden != nil:
+		return forbidden
 	case rung.Provider != "" && t.Host != "":
 		return &skippedError{
 			code: fault.InvalidArgument, why: fmt.Sprintf("skipped: only the host %s is wanted", t.Host),

@@ -2,6 +2,7 @@ package ollama
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -27,6 +28,7 @@ type chunk struct {
 
 	Done       bool   `json:"done"`
 	DoneReason string `json:"done_reason"`
+	RemoteHost string `json:"remote_host"`
 	api.Metrics
 }
 
@@ -82,6 +84,7 @@ func (c *chunk) addTo(a *remote.Assembly, length int) error {
 	if c.Error != "" {
 		return &backend.Error{Class: classify(http.StatusInternalServerError, c.Error), Message: c.Error}
 	}
+	a.Answer.Remote = cmp.Or(a.Answer.Remote, c.RemoteHost)
 	calls := append(c.ToolCalls, c.Message.ToolCalls...)
 	if len(calls) > 0 {
 		if err := a.Hold(length); err != nil {
