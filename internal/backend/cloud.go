@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -39,6 +40,9 @@ func IsListedInCloud(m Model) bool {
 	return m.RemoteHost != "" || m.RemoteModel != "" || IsCloudName(m.Name)
 }
 
+// IsDescribedInCloud reports whether a host that describes a model so does.
+func IsDescribedInCloud(info *ModelInfo) bool { return info.RemoteHost != "" || info.RemoteModel != "" }
+
 // IsCloud reports whether a host is Ollama's cloud itself, so that no model of it runs on a
 // machine of the user's.
 func IsCloud(host Backend) bool {
@@ -46,22 +50,33 @@ func IsCloud(host Backend) bool {
 	return ok && h.IsCloud()
 }
 
-// RunsInCloud asks a host to describe a model, and reports whether Ollama's cloud runs it.
-// It asks nobody where the host or the name says so already. A server that does not
-// describe models at all is no Ollama that could pass requests on.
+// RunsInCloud asks a host to list and to describe a model, and reports whether Ollama's
+// cloud runs it. It asks nobody where the host or the name says so already. A server that
+// knows neither question is no Ollama that could pass requests on.
 func RunsInCloud(ctx context.Context, host Backend, model string) (bool, error) {
 	if IsCloud(host) || IsCloudName(model) {
 		return true, nil
 	}
 	info, err := host.Show(ctx, model)
-	if err != nil {
-		failed, ok := errors.AsType[*Error](err)
-		describesNone := ok && failed.Class == Server &&
-			(failed.Status == http.StatusNotFound || failed.Status == http.StatusMethodNotAllowed || failed.Status == http.StatusNotImplemented)
-		if describesNone {
-			return false, nil
-		}
+	switch {
+	case err == nil && IsDescribedInCloud(info):
+		return true, nil
+	case err != nil && !isUnknownQuestion(err):
 		return false, err
 	}
-	return info.RemoteHost != "" || info.RemoteModel != "", nil
+	models, err := host.Models(ctx)
+	if err != nil && !isUnknownQuestion(err) {
+		return false, err
+	}
+	return slices.ContainsFunc(models, func(m Model) bool {
+		return CanonicalModel(m.Name) == CanonicalModel(model) && IsListedInCloud(m)
+	}), nil
+}
+
+// isUnknownQuestion reports whether a server has failed because it does not know an
+// endpoint.
+func isUnknownQuestion(err error) bool {
+	failed, ok := errors.AsType[*Error](err)
+	return ok && failed.Class == Server &&
+		(failed.Status == http.StatusNotFound || failed.Status == http.StatusMethodNotAllowed || failed.Status == http.StatusNotImplemented)
 }
