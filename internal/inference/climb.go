@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,6 +116,9 @@ func (c *climb) skip(i int, rung route.Rung) error {
 // before, and learns from how it did.
 func (c *climb) try(ctx context.Context, left []route.Rung, tried []string) (*result, error) {
 	got, err := c.tryRung(ctx, left[0], len(left)-1, tried)
+	if err == nil && c.ladder != nil && isEmpty(got.answer) && got.answer.DoneReason != "load" {
+		err = errEmpty
+	}
 	if c.ladder != nil && left[0] == c.ladder.first {
 		c.tell(c.ladder.record(ctx, err))
 	}
@@ -138,6 +142,9 @@ func (c *climb) worthRetrying(from int) (left []route.Rung) {
 
 // unanswered says why no rung has answered.
 func (c *climb) unanswered(ctx context.Context) (*result, error) {
+	if !slices.ContainsFunc(c.failed, func(f failedRung) bool { return f.err != errEmpty }) {
+		return c.failed[0].got, nil // the caller is told that it is empty
+	}
 	last := c.failed[len(c.failed)-1].got
 	if len(c.failed) > 1 {
 		last.served.Passed = passed(c.failed)
@@ -214,6 +221,21 @@ func curable(err error) bool {
 	}
 	_, explained := errors.AsType[*fault.Error](err)
 	return !explained
+}
+
+// emptyError is why a rung is left whose model has answered nothing.
+type emptyError struct{}
+
+var errEmpty error = emptyError{}
+
+func (emptyError) Error() string { return "answered nothing" }
+
+// Fault implements fault.Explainer.
+func (emptyError) Fault() *fault.Error {
+	return &fault.Error{
+		Code: fault.Upstream, Message: "the model answered nothing", Retryable: true,
+		Hint: "try again, ask otherwise, or use another model",
+	}
 }
 
 // skippedError is why a rung was not tried.
