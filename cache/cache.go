@@ -44,6 +44,7 @@ type Entry struct {
 type Cache[P any] struct {
 	kept    store
 	flights Flights[request, P, found]
+	loners  atomic.Uint64 // calls that shared no fill; see request.alone
 
 	hits, misses, coalesced atomic.Uint64
 	saved                   atomic.Int64 // nanoseconds

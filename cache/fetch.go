@@ -37,6 +37,9 @@ type Lookup struct {
 	// Variant tells apart calls that may use the same cached answer but must not share
 	// one in flight, such as calls of different priority. It must be comparable.
 	Variant any
+	// Alone gives the call an answer of its own unless one is cached already: it joins no
+	// fill in flight, and none joins its fill. The answer is cached like any other.
+	Alone bool
 	// Deadline ends the wait for an answer that is not cached; the zero Time leaves
 	// that to the context. A hit is cheaper than the timer that this saves it.
 	Deadline time.Time
@@ -45,7 +48,7 @@ type Lookup struct {
 // request tells fills in flight apart.
 type request struct {
 	key     Key
-	refresh bool // a call that wants a new answer must not join a fill that may find an old one
+	alone   uint64 // tells the calls apart that share a fill with nobody; 0 for all others
 	variant any
 }
 
@@ -77,7 +80,11 @@ func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, onProgress func(P), fill
 		e, _, err := fill.timed(ctx, alone[P]{ctx, onProgress})
 		return e, Miss, err
 	}
-	got, joined, err := c.flights.Do(ctx, request{l.Key, l.Policy == Refresh, l.Variant}, onProgress, func(ctx context.Context, waiters Waiters[P]) (found, error) {
+	var alone uint64
+	if l.Alone || l.Policy == Refresh { // a new answer is not one that was begun before the call
+		alone = c.loners.Add(1)
+	}
+	got, joined, err := c.flights.Do(ctx, request{l.Key, alone, l.Variant}, onProgress, func(ctx context.Context, waiters Waiters[P]) (found, error) {
 		if l.Policy != Refresh && c.flights.finished.Load() != finished {
 			// A fill that ended since the look-up above may have cached this answer.
 			if e, ok := c.kept.get(l.Key); ok {

@@ -92,29 +92,38 @@ func TestOnlyWhatAFillAllowsIsKept(t *testing.T) {
 	}
 }
 
-func TestRefreshJoinsOnlyRefreshes(t *testing.T) {
+func TestRefreshAndCallsThatWantTheirOwnAnswerShareNoFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, key, a := open(t, small), keyOf(t, "question"), new(answers)
 		var sources sync.Map
 		var callers sync.WaitGroup
-		for i, policy := range []cache.Policy{cache.Auto, cache.Auto, cache.Refresh, cache.Refresh, cache.Off, cache.Off} {
+		for i, l := range []cache.Lookup{
+			{Policy: cache.Auto}, {Policy: cache.Auto}, {Policy: cache.Refresh}, {Policy: cache.Refresh}, {Policy: cache.Off}, {Policy: cache.Off},
+			{Alone: true}, {Alone: true}, {},
+		} {
+			l.Key = key
 			callers.Go(func() {
-				_, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: policy}, nil, a.fill)
+				_, source, _ := c.Fetch(t.Context(), l, nil, a.fill)
 				sources.Store(i, source)
 			})
 			synctest.Wait()
 		}
-		if got := c.Stats().InFlight; got != 2 {
-			t.Errorf("%d fills in flight, want one of Auto and one of Refresh", got)
+		if got := c.Stats().InFlight; got != 5 {
+			t.Errorf("%d fills in flight, want one of Auto, two of Refresh and two of those that are alone", got)
 		}
 		callers.Wait()
-		for i, want := range []cache.Source{cache.Miss, cache.Coalesced, cache.Miss, cache.Coalesced, cache.Miss, cache.Miss} {
+		for i, want := range []cache.Source{
+			cache.Miss, cache.Coalesced, cache.Miss, cache.Miss, cache.Miss, cache.Miss, cache.Miss, cache.Miss, cache.Coalesced,
+		} {
 			if got, _ := sources.Load(i); got != want {
 				t.Errorf("caller %d: got a %v, want a %v", i, got, want)
 			}
 		}
-		if got := c.Stats(); got.Misses != 2 || got.Coalesced != 2 || got.Saved != 2*time.Second {
-			t.Errorf("got %+v, want 2 misses, and 2 coalesced that saved 2s", got)
+		if got := c.Stats(); got.Misses != 5 || got.Coalesced != 2 || got.Saved != 2*time.Second {
+			t.Errorf("got %+v, want 5 misses, and 2 coalesced that saved 2s", got)
+		}
+		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Alone: true}, nil, a.fill); source != cache.Hit {
+			t.Errorf("a call that is alone, later: got a %v, want a hit", source)
 		}
 	})
 }

@@ -132,8 +132,11 @@ func hasAnswered(err error) bool {
 // lack is the failure of hosts that lack what a request takes. That of those which have
 // the model says more than that of the others.
 func lack(failed []Failure) error {
-	if short := slices.DeleteFunc(slices.Clone(failed), func(f Failure) bool { return !errors.Is(f.Err, backend.NoRoom) }); len(short) > 0 {
-		failed = short
+	for _, class := range []backend.Class{backend.NoRoom, backend.Forbidden} {
+		if those := slices.DeleteFunc(slices.Clone(failed), func(f Failure) bool { return !errors.Is(f.Err, class) }); len(those) > 0 {
+			failed = those
+			break
+		}
 	}
 	names := make([]string, len(failed))
 	for i, f := range failed {
@@ -150,7 +153,7 @@ func lack(failed []Failure) error {
 // another may have.
 func isLack(err error) bool {
 	class := backend.ClassOf(err)
-	return class == backend.ModelMissing || class == backend.NoRoom
+	return class == backend.ModelMissing || class == backend.NoRoom || class == backend.Forbidden
 }
 
 // hostsFault reports whether another try could cure a failure.

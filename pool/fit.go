@@ -73,7 +73,7 @@ func (f *freeSlot) Fit(k groupKey) fairqueue.Fit {
 	switch {
 	case !f.pool.serves(f.host, k, f.now) || k.afterCrash && f.host.isRetryingAfterCrash() || !f.host.hasSlot(k.model.model, f.now):
 		return fairqueue.Never
-	case k.model.model == "" || f.pool.opts.InMemory:
+	case k.model.model == "" || f.host.inMemory:
 		return fairqueue.Warm
 	case f.mustWait(k):
 		return fairqueue.Never

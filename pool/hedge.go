@@ -103,7 +103,7 @@ func (p *Pool) grantHedge(ctx context.Context, first *Lease) *Lease {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if ctx.Err() != nil || first.over || first.seen.pieces || p.queue.Len() > 0 {
+	if ctx.Err() != nil || first.over || first.seen.pieces || first.Cloud || p.queue.Len() > 0 {
 		return nil
 	}
 	h := p.takeFastest(first, now)
@@ -133,7 +133,7 @@ func (p *Pool) takeFastest(l *Lease, now time.Time) (best *host) {
 	}
 	for _, h := range p.hosts {
 		slot := freeSlot{p, h, 1, now}
-		isFit := h != l.host && h.conditionFor(k, now) == well && !h.doubtfulFor(k.model.model, now) && slot.Fit(k) == fairqueue.Warm
+		isFit := h != l.host && !h.isCloudPart && !h.isAllCloud && h.conditionFor(k, now) == well && !h.doubtfulFor(k.model.model, now) && slot.Fit(k) == fairqueue.Warm
 		if !isFit || best != nil && h.latencyFor(k.model.model, now) >= best.latencyFor(k.model.model, now) || !h.permits.TryAcquire(1) {
 			continue
 		}

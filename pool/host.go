@@ -60,13 +60,19 @@ type host struct {
 	down      bool // by the last check
 	version   string
 	installed map[string]bool // canonical models, by the last list of them; nil if not known
+	origins   *origins        // of the models; nil where all run in one place, as at a provider
 	loaded    []Loaded        // by the last check
 	memory    memory
 	noRoom    map[modelKey]refusal
 	loading   []*Lease // calls that the host loads a model for, as far as is known
 
+	inMemory    bool  // the host loads no models, as far as the pool is concerned
+	isAllCloud  bool  // the host is Ollama's cloud itself
+	isCloudPart bool  // the part of a host that is in the cloud
+	part        *host // that part of a host, or the host of that part; nil if there is none
+
 	removed bool
-	drained chan struct{}
+	drained chan struct{} // shared with the part
 }
 
 func newHost(b backend.Backend, s Slots) (*host, error) {
@@ -77,16 +83,18 @@ func newHost(b backend.Backend, s Slots) (*host, error) {
 		return nil, fmt.Errorf("pool: %s: weight: want a number above 0", b.Name())
 	}
 	h := &host{
-		name: b.Name(), backend: b, most: s.Given, weight: cmp.Or(s.Weight, 1),
+		name: b.Name(), backend: b, most: s.Given, weight: cmp.Or(s.Weight, 1), isAllCloud: backend.IsCloud(b),
 		health: newHealth(), memory: make(memory),
 		noRoom: make(map[modelKey]refusal), drained: make(chan struct{}),
 	}
 	if s.Given == 0 {
 		h.most, h.learned = cmp.Or(s.Max, mostLearned), true
 	}
-	h.permits = semaphore.NewWeighted(int64(h.most))
+	h.permits = newPermits(h.most)
 	return h, nil
 }
+
+func newPermits(most int) *semaphore.Weighted { return semaphore.NewWeighted(int64(most)) }
 
 // firstSlots is how many calls of a model a host is given at once while nothing is known.
 // Ollama works on one by default. With more, few callers would all wait on the host that
@@ -160,19 +168,25 @@ func (h *host) slots(now time.Time) int {
 
 // drain tells who removed the host when it has nothing left to do.
 func (h *host) drain() {
-	if h.removed && len(h.lent) == 0 {
+	if h.removed && len(h.lent) == 0 && (h.part == nil || len(h.part.lent) == 0) {
 		close(h.drained)
 	}
 }
 
 // mayHave reports whether the host has a model, as far as is known.
 func (h *host) mayHave(model string) bool {
-	return model == "" || h.installed == nil || h.installed[model]
+	if model == "" || h.installed == nil || h.installed[model] || backend.IsCloudName(model) {
+		return true
+	}
+	local, ok := backend.WithoutLocal(model)
+	return ok && h.installed[local]
 }
 
 // could reports whether the host is one that could serve a group, were it well.
 func (h *host) could(k groupKey, now time.Time) bool {
-	return k.allows(h) && h.mayHave(k.model.model) && h.hasNoRoom(k.model, now) == nil
+	isCloud := h.isCloud(k.model.model)
+	return k.allows(h) && h.mayHave(k.model.model) && h.hasNoRoom(k.model, now) == nil &&
+		isCloud == (h.isCloudPart || h.isAllCloud) && !(isCloud && k.localOnly)
 }
 
 // wasTried reports whether a call of the group has failed here.

@@ -14,6 +14,8 @@ type Facts struct {
 	Version string // "" if it was not asked for
 
 	Installed []string // canonical models; nil if they were not asked for
+	Cloud     []string // those of Installed that Ollama's cloud runs
+	Replaced  []string // those of Installed that are other models than the last list had by their names
 	Loaded    []Loaded // models in memory; nil if they were not asked for
 }
 
@@ -37,6 +39,9 @@ func (p *Pool) Know(name string, f Facts) {
 	now := time.Now()
 	if !f.Up {
 		h.isDown(f.Err, now)
+		if h.part != nil {
+			h.part.down, h.part.trouble = true, h.trouble
+		}
 		return
 	}
 	if h.down {
@@ -47,6 +52,15 @@ func (p *Pool) Know(name string, f Facts) {
 		own.breaker.Heal(now)
 	}
 	h.learnFacts(f)
+	if len(f.Cloud) > 0 {
+		p.openCloud(h)
+	}
+	if part := h.part; part != nil {
+		if part.down {
+			part.down, part.trouble = false, nil
+		}
+		part.version, part.installed = h.version, h.installed
+	}
 	p.refuseUnservable()
 	p.match()
 }
@@ -76,6 +90,9 @@ func (h *host) learnFacts(f Facts) {
 		h.installed = make(map[string]bool, len(f.Installed))
 		for _, model := range f.Installed {
 			h.installed[model] = true
+		}
+		if h.origins != nil {
+			h.learnOrigins(f)
 		}
 	}
 	if f.Loaded != nil {

@@ -19,6 +19,7 @@ type Lease struct {
 	Attempt int       // 1 for the first try of the request
 	Failed  []Failure // the tries before
 	Hedge   bool      // another host is at work on the request, and late
+	Cloud   bool      // the host passes the request on to Ollama's cloud, or is that cloud
 
 	// Runner holds the runner options to send: what is pinned for the model, or how a
 	// host has it loaded, and else what the caller wants. It must not be changed.
@@ -75,26 +76,44 @@ type measured struct {
 }
 
 func (m *measured) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	if err := m.checkOrigin(ctx, req.Model); err != nil {
+		return nil, err
+	}
 	ctx, end := m.asks(ctx)
 	defer end(nil)
 	sent := *req
 	sent.Options = m.options(req.Options)
 	answer, err := m.Backend.Generate(ctx, &sent, m.first(onPiece))
-	m.answered(answer, err)
-	return answer, causeOf(ctx, err)
+	return m.judged(ctx, answer, err)
 }
 
 func (m *measured) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	if err := m.checkOrigin(ctx, req.Model); err != nil {
+		return nil, err
+	}
 	ctx, end := m.asks(ctx)
 	defer end(nil)
 	sent := *req
 	sent.Options = m.options(req.Options)
 	answer, err := m.Backend.Chat(ctx, &sent, m.first(onPiece))
+	return m.judged(ctx, answer, err)
+}
+
+// judged takes in an answer, or the part of one that came before an error.
+func (m *measured) judged(ctx context.Context, answer *backend.Answer, err error) (*backend.Answer, error) {
 	m.answered(answer, err)
-	return answer, causeOf(ctx, err)
+	if answer != nil {
+		if left := m.learnOrigin(answer.Remote); left != nil {
+			return nil, left
+		}
+	}
+	return answer, m.lease.ofCloud(causeOf(ctx, err))
 }
 
 func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.EmbedResponse, error) {
+	if err := m.checkOrigin(ctx, req.Model); err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	sent := *req
 	sent.Options = m.options(req.Options)
@@ -108,7 +127,7 @@ func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backe
 			firstToken: max(0, time.Since(began)-got.LoadDuration) / time.Duration(texts),
 		})
 	}
-	return got, err
+	return got, m.lease.ofCloud(err)
 }
 
 // options are those of a request, as they go to the host.
@@ -154,6 +173,9 @@ func (m *measured) answered(a *backend.Answer, err error) {
 		m.pool.answerFailed(m.lease, true)
 	}
 	s := observation{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens}
+	if m.lease.Cloud {
+		s.load = 0 // nothing that our calls would wait for
+	}
 	if err == nil {
 		s.firstToken = max(0, a.FirstPiece-a.Load)
 	}

@@ -171,7 +171,7 @@ func (p *Pool) asks(l *Lease, end context.CancelCauseFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l.end = end
-	if l.over && !l.loading && !p.opts.InMemory && !l.host.memory.holds(l.key()) {
+	if l.over && !l.loading && !l.host.inMemory && !l.host.memory.holds(l.key()) {
 		l.loads()
 	}
 }
@@ -194,7 +194,7 @@ func (p *Pool) begun(l *Lease) (awaited bool) {
 	l.seen.pieces = true
 	awaited = l.loading || l.ticket.Key.afterCrash
 	h, k := l.host, l.key()
-	if k.model != "" && !p.opts.InMemory && (l.loading || !h.memory.holds(k)) {
+	if k.model != "" && !h.inMemory && (l.loading || !h.memory.holds(k)) {
 		h.isLoaded(l, time.Since(l.began) >= loadedAtOnce)
 	}
 	return awaited

@@ -152,18 +152,28 @@ func (p *Pool) best(need route.Need, model string, now time.Time) *host {
 		return p.free[0]
 	}
 	p.opts.Policy.Sort(need, p.scratch)
-	for _, candidate := range p.scratch {
-		if h := p.named(candidate.Name); h.wellFor(model, now) && !h.doubtfulFor(model, now) {
-			return h
+	// A free host that runs the model itself goes before one that passes it on.
+	for _, cloud := range []bool{false, true} {
+		for _, candidate := range p.scratch {
+			if h := p.freeNamed(candidate.Name); h.wellFor(model, now) && !h.doubtfulFor(model, now) && h.isCloudPart == cloud {
+				return h
+			}
 		}
 	}
-	return p.named(p.scratch[0].Name)
+	return p.freeNamed(p.scratch[0].Name)
+}
+
+// freeNamed is the free host of a name. A host and its part in the cloud have one name, and
+// serve no model both.
+func (p *Pool) freeNamed(name string) *host {
+	i := slices.IndexFunc(p.free, func(h *host) bool { return h.name == name })
+	return p.free[i]
 }
 
 // named is the host of a name, nil if there is none.
 func (p *Pool) named(name string) *host {
 	for _, h := range p.hosts {
-		if h.name == name {
+		if h.name == name && !h.isCloudPart {
 			return h
 		}
 	}
@@ -186,7 +196,7 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 	l.pass, _ = h.breaker.Allow(now) // none for a host that is asked for want of others
 	l.ownPass, _ = l.own.breaker.Allow(now)
 	l.measured = measured{Backend: h.backend, pool: p, lease: l}
-	l.Host = &l.measured
+	l.Host, l.Cloud = &l.measured, h.isCloudPart || h.isAllCloud
 	l.Context = h.memory.chosenContext(l.key())
 	p.noteAttempt(l, now)
 	if l.ready != nil {
@@ -202,7 +212,7 @@ func (p *Pool) noteAttempt(l *Lease, now time.Time) {
 		return
 	}
 	l.own.tried = now
-	if p.opts.InMemory || h.memory.holds(k) {
+	if h.inMemory || h.memory.holds(k) {
 		return
 	}
 	l.cold = true

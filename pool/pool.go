@@ -173,6 +173,9 @@ func (p *Pool) Add(b backend.Backend, s Slots) (replaced <-chan struct{}, err er
 	if err != nil {
 		return nil, err
 	}
+	if h.inMemory = p.opts.InMemory || h.isAllCloud; !h.inMemory {
+		h.origins = new(origins)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	replaced = p.remove(b.Name())
@@ -198,8 +201,11 @@ func (p *Pool) remove(name string) (drained <-chan struct{}) {
 		close(gone)
 		return gone
 	}
-	p.hosts = slices.DeleteFunc(p.hosts, func(other *host) bool { return other == h })
+	p.hosts = slices.DeleteFunc(p.hosts, func(other *host) bool { return other == h || other == h.part })
 	h.removed = true
+	if h.part != nil {
+		h.part.removed = true
+	}
 	h.drain()
 	return h.drained
 }
@@ -216,9 +222,11 @@ func (p *Pool) Pin(runner map[string]map[string]any) {
 func (p *Pool) Hosts() []backend.Backend {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := make([]backend.Backend, len(p.hosts))
-	for i, h := range p.hosts {
-		all[i] = h.backend
+	all := make([]backend.Backend, 0, len(p.hosts))
+	for _, h := range p.hosts {
+		if !h.isCloudPart {
+			all = append(all, h.backend)
+		}
 	}
 	return all
 }

@@ -92,6 +92,8 @@ type HostStats struct {
 	Installed int           // models; -1 if not known
 	Loaded    []string      // models that are believed to be in memory
 	Checked   []Loaded      // models that the last check found there
+
+	Cloud *CloudStats // of the part of the host that is in Ollama's cloud; nil if there is none
 }
 
 // ModelSlots are the learned slots of a model on a host.
@@ -109,10 +111,14 @@ type ModelHealth struct {
 	Why     string
 }
 
+// ejected are the models that are out on a host, those that it passes on to Ollama's cloud
+// included.
 func (h *host) ejected(now time.Time) (all []ModelHealth) {
-	for name, own := range h.models.All() {
-		if why := own.why(now); why != nil {
-			all = append(all, ModelHealth{Model: name, Breaker: own.breaker.State(now).String(), Until: own.breaker.Until(), Why: why.Error()})
+	for part := h; part != nil; part = part.cloudPart() {
+		for name, own := range part.models.All() {
+			if why := own.why(now); why != nil {
+				all = append(all, ModelHealth{Model: name, Breaker: own.breaker.State(now).String(), Until: own.breaker.Until(), Why: why.Error()})
+			}
 		}
 	}
 	slices.SortFunc(all, func(a, b ModelHealth) int { return strings.Compare(a.Model, b.Model) })
@@ -148,6 +154,9 @@ func (p *Pool) Stats() Stats {
 		Queue: p.queueStats(), Rates: p.rates.stats(now),
 	}
 	for _, h := range p.hosts {
+		if h.isCloudPart {
+			continue
+		}
 		s.Hosts = append(s.Hosts, p.hostStats(h, now))
 		if h.well(now) && h.full.samples >= wellKnown && h.full.mean > 0 {
 			s.PerSecond += 1 / h.full.mean.Seconds()
@@ -169,7 +178,7 @@ func (h *host) stats(now time.Time) HostStats {
 		Name: h.name, Well: h.well(now), Version: h.version,
 		Weight: h.weight, Busy: len(h.lent), Slots: h.slots(now), Learned: h.learned, Fewest: h.most, Most: h.most,
 		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Ejected: h.ejected(now), Latency: h.took.mean,
-		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded),
+		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded), Cloud: h.cloudStats(now),
 	}
 	if why := h.why(now); why != nil {
 		s.Why = why.Error()

@@ -20,6 +20,8 @@ type groupKey struct {
 	host  string // the only one that may serve them; "" for any
 	tried string // names of those that have failed or did not answer, each ending in a NUL
 
+	localOnly bool // the calls may not leave for a cloud
+
 	afterCrash bool // models have crashed under them, perhaps because of them; see crashes
 }
 
@@ -39,7 +41,7 @@ func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (
 	l.Runner, l.Overridden = withPinned(need, p.pins(need))
 	l.deadline = deadlineOf(ctx, need)
 	l.ticket = ticket{
-		Key:   groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, tried: names(need.Tried, failed), afterCrash: crashes(failed) > 0},
+		Key:   groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, localOnly: need.LocalOnly, tried: names(need.Tried, failed), afterCrash: crashes(failed) > 0},
 		Class: classOf(need.Priority), Caller: need.Caller, Size: need.Bytes, Value: l,
 	}
 	if err := p.enter(ctx, need, l); err != nil {
@@ -78,6 +80,7 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	if ctx.Err() != nil {
 		return gaveUp(ctx, p.waitOf(&l.ticket))
 	}
+	p.openClouds(need.Model)
 	if err := p.whyUnservable(l.ticket.Key, now); err != nil {
 		return err
 	}
@@ -126,11 +129,14 @@ func (p *Pool) whyUnservable(k groupKey, now time.Time) error {
 		if h.could(k, now) {
 			return nil
 		}
-		if !k.allows(h) {
+		if !k.allows(h) || h.isCloudPart {
 			continue
 		}
 		err := h.hasNoRoom(k.model, now)
-		if err == nil {
+		switch {
+		case k.localOnly && h.isCloud(k.model.model):
+			err = errInCloud(h.name, k.model.model)
+		case err == nil:
 			err = &backend.Error{Class: backend.ModelMissing, Message: fmt.Sprintf("model %q is not installed", k.model.model)}
 		}
 		refused = append(refused, Failure{Host: h.name, Err: err})

@@ -40,6 +40,7 @@ type listedModel struct {
 	Capabilities []string `json:"capabilities,omitempty"`
 	Hosts        []string `json:"hosts" jsonschema:"where it is installed"`
 	Loaded       []string `json:"loaded,omitempty" jsonschema:"hosts that have it in memory"`
+	Cloud        []string `json:"cloud,omitempty" jsonschema:"hosts that pass prompts for it on to Ollama's cloud"`
 }
 
 type listedAlias struct {
@@ -91,6 +92,9 @@ func listed(all []inference.HostListing) []listedModel {
 			models[at].Hosts = append(models[at].Hosts, on.Host)
 			if on.Loaded[m.Name] {
 				models[at].Loaded = append(models[at].Loaded, on.Host)
+			}
+			if on.Cloud[m.Name] {
+				models[at].Cloud = append(models[at].Cloud, on.Host)
 			}
 		}
 	}

@@ -71,6 +71,22 @@ func hostStatusOf(h pool.HostStats, who caller.Caller) hostStatus {
 		}
 		out.Loaded = append(out.Loaded, loaded)
 	}
+	if h.Cloud != nil {
+		out.Cloud = cloudStatusOf(h.Cloud, who)
+	}
+	return out
+}
+
+func cloudStatusOf(c *pool.CloudStats, who caller.Caller) *cloudStatus {
+	out := &cloudStatus{Models: []string{}, Healthy: c.Well, Reason: c.Why, Busy: c.Busy, Slots: c.Slots, Breaker: c.Breaker}
+	for _, model := range c.Models {
+		if who.MayUse(model) {
+			out.Models = append(out.Models, model)
+		}
+	}
+	if !c.Until.IsZero() {
+		out.Until = c.Until.UTC().Format(time.RFC3339)
+	}
 	return out
 }
 

@@ -29,6 +29,19 @@ type hostStatus struct {
 	Latency   float64        `json:"latency_seconds,omitempty" jsonschema:"mean time of recent calls, without loading"`
 	Installed int            `json:"models_installed,omitempty" jsonschema:"number of installed models"`
 	Loaded    []loadedStatus `json:"models_loaded,omitempty" jsonschema:"models in memory at the last check"`
+	Cloud     *cloudStatus   `json:"cloud,omitempty" jsonschema:"models whose prompts the host passes on to Ollama's cloud"`
+}
+
+// cloudStatus is the part of a host that is in Ollama's cloud, which has slots and a circuit
+// breaker of its own.
+type cloudStatus struct {
+	Models  []string `json:"models" jsonschema:"those known to run there"`
+	Healthy bool     `json:"healthy" jsonschema:"whether the cloud is sent calls"`
+	Reason  string   `json:"reason,omitempty" jsonschema:"why the cloud is not healthy"`
+	Busy    int      `json:"busy" jsonschema:"calls under way"`
+	Slots   int      `json:"slots" jsonschema:"calls the cloud may work on at once"`
+	Breaker string   `json:"breaker" jsonschema:"circuit breaker of the cloud"`
+	Until   string   `json:"ejected_until,omitempty" jsonschema:"when an open circuit allows a trial call"`
 }
 
 type ejected struct {

@@ -80,7 +80,7 @@ func (c *client) useHosts(hosts inference.Hosts) {
 	if c.cacheOff {
 		o.CacheMode = "off"
 	} else if o.Cache == (cache.Options{}) {
-		o.Cache = cache.Options{Size: 1 << 20, TTL: 10 * time.Minute}
+		o.Cache, o.CacheMode = cache.Options{Size: 1 << 20, TTL: 10 * time.Minute}, "auto"
 	}
 	engine, err := inference.New(o)
 	if err != nil {

@@ -22,7 +22,8 @@ import (
 // them out, and a fleet that keeps the pool informed.
 type hosts struct {
 	*pool.Pool
-	fleet *fleet.Fleet
+	fleet   *fleet.Fleet
+	noCloud bool // no request may leave for a cloud
 }
 
 // idleAfter is how long after the last call a server on stdio stops polling its hosts: many
@@ -53,7 +54,7 @@ func newHosts(c config.Config, log *slog.Logger) (*hosts, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &hosts{Pool: p, fleet: f}
+	h := &hosts{Pool: p, fleet: f, noCloud: c.NoCloud}
 	return h, h.set(c)
 }
 
@@ -74,6 +75,7 @@ func (h *hosts) watch() (stop func()) {
 // have been pulled a moment ago, so the hosts are asked for it first.
 func (h *hosts) With(ctx context.Context, need route.Need, use func(context.Context, *pool.Lease) error) error {
 	h.fleet.Touch()
+	need.LocalOnly = need.LocalOnly || h.noCloud
 	if !h.fleet.MayHave(need.Model, need.Host) {
 		h.fleet.Find(ctx, need.Model, need.Host)
 		return h.Pool.With(ctx, need, use)
@@ -125,9 +127,9 @@ var answerMemory = remote.NewMemory(0, 0)
 // open makes a host. If dial is valid, connections go to that address instead of the
 // addresses of the name in the URL.
 func open(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
-	o := ollama.Options{Name: s.Name, URL: s.URL, APIKey: s.APIKey, CAFile: s.CAFile, Conns: s.Slots, Memory: answerMemory}
-	if o.Conns == 0 {
-		o.Conns = maxConns
+	o := ollama.Options{Name: s.Name, URL: s.URL, APIKey: s.APIKey, CAFile: s.CAFile, Conns: maxConns, Memory: answerMemory}
+	if s.Slots > 0 {
+		o.Conns = s.Slots + pool.CloudSlots
 	}
 	if dial.IsValid() {
 		o.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -155,7 +157,7 @@ func (i informed) Add(host backend.Backend, slots int, weight float64) (replaced
 func (i informed) Remove(name string) (drained <-chan struct{}) { return i.pool.Remove(name) }
 
 func (i informed) Know(name string, f fleet.Facts) {
-	facts := pool.Facts{Up: f.Up, Err: f.Err, Version: f.Version, Installed: f.Installed}
+	facts := pool.Facts{Up: f.Up, Err: f.Err, Version: f.Version, Installed: f.Installed, Cloud: f.Cloud, Replaced: f.Replaced}
 	if f.Loaded != nil {
 		facts.Loaded = make([]pool.Loaded, len(f.Loaded))
 	}

@@ -80,6 +80,10 @@ type Answer struct {
 	ToolCalls  []ToolCall
 	DoneReason EndReason // never empty for an answer that has ended
 
+	// Remote is the cloud that the host says it has passed the request on to; "" if it has
+	// answered itself.
+	Remote string
+
 	// Dropped names the options that the host does not support and that were left out,
 	// by Ollama's names, such as "num_ctx"; nil for none.
 	Dropped []string

@@ -39,6 +39,10 @@ const (
 	TooLarge Class = "answer too large"
 	// Unauthorized: the host requires a key, or refused ours.
 	Unauthorized Class = "unauthorized"
+	// Forbidden: the host would pass the request on to a cloud, or has done so, though the
+	// request may not leave. It says nothing about the host, and another may run the model
+	// itself.
+	Forbidden Class = "forbidden"
 	// Request: the request is invalid, and would be refused by any host.
 	Request Class = "bad request"
 	// Caller: the caller cancelled the request, or its deadline passed. It says nothing
@@ -58,6 +62,7 @@ type Error struct {
 	RetryAfter time.Duration // the delay that the host asked for; 0 for none
 	Prompt     int           // tokens of a prompt that was refused for its length; 0 if not told
 	Context    int           // tokens of the context that it did not fit; 0 if not told
+	Cloud      bool          // the host had passed the request on to Ollama's cloud
 	Err        error         // the cause, if there is one; never shown if it may name a URL
 }
 

@@ -39,6 +39,11 @@ func (e *Error) Fault() *fault.Error {
 		f.Code, f.Hint = fault.Upstream, "ask for a shorter answer, such as with options.num_predict"
 	case Unauthorized:
 		f.Code, f.Hint = fault.Unauthorized, "set OLLAMA_API_KEY to a key that this host accepts"
+		if e.Cloud {
+			f.Hint = fmt.Sprintf("run `ollama signin` on %s, or use a model that the host runs itself: Ollama's cloud runs this one", e.Host)
+		}
+	case Forbidden:
+		f.Code, f.Hint = fault.Forbidden, "use a model that this server's own hosts run: list-models says of which a cloud does"
 	case Request:
 		return e.refusal()
 	case Caller:

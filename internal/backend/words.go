@@ -76,7 +76,7 @@ var tooLargeForRate = regexp.MustCompile(`request( body)? too large for `)
 func Recognize(said string) Class {
 	const most = 8 << 10 // bytes; what follows repeats it, or quotes the request
 	said = said[:min(len(said), most)]
-	said = strings.ToLower(said + "\n" + Plain(said)) // JSON may escape a phrase, and has names beside the message
+	said = strings.ToLower(said + "\n" + Plain(said))                        // JSON may escape a phrase, and has names beside the message
 	said = strings.ReplaceAll(said, "context deadline exceeded", "deadline") // of Go, which is about time
 	for _, kind := range kindsOfWords {
 		if !kind.phrases.MatchString(said) {

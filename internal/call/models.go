@@ -20,6 +20,7 @@ type modelList struct {
 		Capabilities []string `json:"capabilities"`
 		Hosts        []string `json:"hosts"`
 		Loaded       []string `json:"loaded"`
+		Cloud        []string `json:"cloud"`
 	} `json:"models"`
 	Aliases []struct {
 		Name      string   `json:"name"`
@@ -31,6 +32,11 @@ type modelList struct {
 func printModels(w io.Writer, out *modelList, _ time.Time) {
 	models := table{head: []string{"MODEL", ">SIZE", ">PARAMETERS", "QUANTIZATION", ">CONTEXT", "CAPABILITIES", "HOSTS", "IN MEMORY ON"}}
 	for _, m := range out.Models {
+		for i, host := range m.Hosts {
+			if slices.Contains(m.Cloud, host) {
+				m.Hosts[i] += " (cloud)"
+			}
+		}
 		bytes := ""
 		if m.Size > 0 {
 			bytes = size(m.Size)

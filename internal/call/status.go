@@ -40,6 +40,12 @@ type hostStatus struct {
 		VRAM    float64 `json:"vram_share"`
 		Expires string  `json:"expires_at"`
 	} `json:"models_loaded"`
+	Cloud *struct {
+		Models []string `json:"models"`
+		Well   bool     `json:"healthy"`
+		Why    string   `json:"reason"`
+		Busy   int      `json:"busy"`
+	} `json:"cloud"`
 }
 
 type queueStatus struct {
@@ -91,6 +97,7 @@ func printStatus(w io.Writer, out *serverStatus, now time.Time) {
 	}
 	out.hosts().print(w, true)
 	out.loaded(now).print(w, false)
+	out.clouds().print(w, false)
 	out.ladders(now).print(w, false)
 	fmt.Fprintln(w)
 	facts := table{head: []string{"", ""}} // without names
@@ -129,6 +136,24 @@ func (s *serverStatus) loaded(now time.Time) *table {
 				unloaded = "in " + span(max(0, expires.Sub(now)))
 			}
 			t.row(m.Model, h.Name, grouped(m.Context), fmt.Sprintf("%.0f%%", 100*m.VRAM), unloaded)
+		}
+	}
+	return t
+}
+
+// clouds are the models that hosts pass on to Ollama's cloud.
+func (s *serverStatus) clouds() *table {
+	t := &table{head: []string{"MODEL IN OLLAMA'S CLOUD", "HOST", "STATE", ">BUSY"}}
+	for _, h := range s.Hosts {
+		if h.Cloud == nil {
+			continue
+		}
+		state := "ok"
+		if !h.Cloud.Well {
+			state = "not available: " + h.Cloud.Why
+		}
+		for _, model := range h.Cloud.Models {
+			t.row(model, h.Name, state, grouped(h.Cloud.Busy))
 		}
 	}
 	return t

@@ -34,7 +34,7 @@ type Config struct {
 	ContextGuard  string        // "next-rung-or-refuse", "warn" or "off"
 	Timeout       time.Duration // of a call without timeout_seconds; 0 = none
 	DrainTimeout  time.Duration
-	Cache         string // "all", "deterministic" or "off"
+	Cache         string // "auto", "all", "deterministic" or "off"
 	CacheSize     int    // MiB
 	CacheTTL      time.Duration
 	SemanticCache string  // "off", "shadow" or "on"
@@ -115,7 +115,9 @@ func declare(fs *FlagSet, c *Config) {
 	oneOf(fs, &c.ContextGuard, "context-guard", "`reaction` to a prompt that exceeds the model's context", "next-rung-or-refuse", "warn", "off")
 	fs.DurationVar(&c.Timeout, "timeout", 55*time.Second, "timeout of calls without timeout_seconds; less than the 60 s after which many MCP hosts give up; 0 = none")
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "time that calls have to finish after SIGTERM or SIGINT; a second signal ends the server at once")
-	oneOf(fs, &c.Cache, "cache", "`answers` to cache", "all", "deterministic", "off")
+	oneOf(fs, &c.Cache, "cache", "`answers` to cache",
+		"auto: all but those of calls that ask for chance themselves: by temperature above 0, top_p, top_k, min_p or mirostat, without a seed",
+		"all: those too", "deterministic: only those of calls with temperature 0 or a seed", "off: none")
 	fs.IntVar(&c.CacheSize, "cache-size", 256, "memory for cached answers, in `MiB`")
 	fs.DurationVar(&c.CacheTTL, "cache-ttl", 10*time.Minute, "how long an answer stays cached")
 	oneOf(fs, &c.SemanticCache, "semantic-cache", "`use` of cached answers to paraphrases of a prompt",

@@ -82,7 +82,7 @@ var behaviour = []struct {
 		[]named{{"internal/e2e", "TestTerminatedServerLetsItsCallsEnd", "--drain-timeout=10m"}, {"internal/e2e", "TestCallThatOutlastsTheDrainIsAnsweredAsCancelled", "--drain-timeout=100ms"}},
 	},
 	// Each of these tests runs in both modes.
-	{"cache", "all", inBothModes, inBothModes},
+	{"cache", "auto", inBothModes, inBothModes},
 	{
 		"cache-size", "256",
 		[]named{{"internal/e2e", "TestStormLeavesNoCallUnansweredWhileARungLives", ""}},

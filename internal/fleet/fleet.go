@@ -45,6 +45,8 @@ type Facts struct {
 
 	Version   string   // of its server; "" if it is not up, or was not asked
 	Installed []string // models by canonical name; nil if the host was not asked or did not say
+	Cloud     []string // those of Installed that the host passes on to Ollama's cloud
+	Replaced  []string // those of Installed that are other models than the last list had by their names
 	Loaded    []Loaded // models in memory, or being loaded; nil if the host was not asked or did not say
 }
 

@@ -52,11 +52,32 @@ type list struct {
 	number  uint64            // of the question; a later question has a higher number
 	names   []string          // canonical
 	digests map[string]string // by canonical name
+	cloud   []string          // canonical names of those that Ollama's cloud runs
 }
 
+// has reports whether the host has a model, or says that it needs none of that name.
 func (l *list) has(model string) bool {
-	_, ok := l.digests[model]
+	if _, ok := l.digests[model]; ok || backend.IsCloudName(model) {
+		return true
+	}
+	local, ok := backend.WithoutLocal(model)
+	if ok {
+		_, ok = l.digests[local]
+	}
 	return ok
+}
+
+// replaced are the models that are others than an older list had by their names.
+func (l *list) replaced(older *list) (names []string) {
+	if older == nil {
+		return nil
+	}
+	for _, name := range l.names {
+		if was, ok := older.digests[name]; ok && was != l.digests[name] {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // run polls the host again and again, while there are calls.
@@ -121,6 +142,9 @@ func (m *member) list(ctx context.Context) (*list, error) {
 	l.digests = make(map[string]string, len(models))
 	for i, name := range l.names {
 		l.digests[name] = models[i].Digest
+		if backend.IsListedInCloud(models[i]) {
+			l.cloud = append(l.cloud, name)
+		}
 	}
 	return l, nil
 }
@@ -168,7 +192,7 @@ func (m *member) report(facts Facts, models *list) {
 	}
 	if newest := m.models.Load(); models != nil && (newest == nil || newest.number < models.number) {
 		m.models.Store(models)
-		facts.Installed = models.names
+		facts.Installed, facts.Cloud, facts.Replaced = models.names, models.cloud, models.replaced(newest)
 	}
 	m.fleet.opts.Pool.Know(m.name, facts)
 }

@@ -21,14 +21,14 @@ import (
 func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried []string) (*result, error) {
 	began := time.Now()
 	blank := result{served: Served{Requested: c.Model, Model: rung.String(), Source: Local}}
-	if rung.Cloud {
+	if isCloud(rung) {
 		blank.served.Source = Cloud
 	}
 	all := attempts{best: &blank}
 	ctx, patience := c.limitStart(ctx, others)
 	defer patience.stop()
 
-	need := c.need(&c.Common, rung.Model, c.text+c.images, c.deadline)
+	need := c.need(&c.Common, rung, c.text+c.images, c.deadline)
 	need.HedgeAfter, need.Tried = c.hedgeAfter(rung), tried
 	c.call.watch(&need, c.tracker)
 	queued := need.OnWait
@@ -114,6 +114,9 @@ func (c *climb) attempt(ctx context.Context, rung route.Rung, lease *pool.Lease,
 		if rung.Provider != "" && c.KeepAlive != nil {
 			answer.Dropped = append(answer.Dropped, "keep_alive") // nothing in a provider's memory is ours
 		}
+		if answer.Remote != "" {
+			got.served.Source = Cloud
+		}
 		if got.answer = answer; got.repaired != "" {
 			return nil
 		}
@@ -174,6 +177,9 @@ func (c *climb) firstPhase(a *attempt) Progress {
 func (r *result) granted(lease *pool.Lease, waited time.Duration) {
 	r.served.Host, r.served.Queue = lease.Host.Name(), waited.Milliseconds()
 	r.served.Retries, r.served.Overridden, r.served.Hedged = lease.Attempt-1, lease.Overridden, lease.Hedge
+	if lease.Cloud {
+		r.served.Source = Cloud
+	}
 	if len(lease.Overridden) > 0 {
 		r.pinned = overridden(lease)
 	}
@@ -272,10 +278,11 @@ func (c *climb) repair(p *attemptParams, a *backend.Answer) (why string) {
 	return ""
 }
 
-// need is what a request for a model requires of the pool.
-func (e *Engine) need(r *Common, model string, bytes int, deadline func() time.Time) route.Need {
+// need is what a request for a rung requires of the pool. Of a provider the settings say
+// whether it is a cloud; of a model on our hosts the pool knows, host by host.
+func (e *Engine) need(r *Common, rung route.Rung, bytes int, deadline func() time.Time) route.Need {
 	return route.Need{
-		Model: backend.CanonicalModel(model), Host: r.Host,
+		Model: backend.CanonicalModel(rung.Model), Host: r.Host, LocalOnly: rung.Provider == "" && e.localOnly(r) != nil,
 		Runner: runnerOptions(r.Options), RawRunner: e.opts.RawRunner,
 		Caller: r.Caller.ID, Priority: r.Priority, Bytes: int64(bytes), Deadline: deadline,
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,6 +141,195 @@ func TestDeterministicModeCachesOnlyDeterministicRequests(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestAutoModeCachesAllButRequestsThatAskForChance(t *testing.T) {
+	for options, kept := range map[string]bool{
+		``:                                   true,
+		`"num_ctx":2048,"num_predict":10`:    true,
+		`"temperature":0`:                    true,
+		`"temperature":0,"top_p":0.9`:        true, // the most likely token, whatever else is set
+		`"temperature":1,"seed":7`:           true,
+		`"top_p":0.9,"seed":0`:               true,
+		`"mirostat":0`:                       true, // off
+		`"repeat_penalty":1.2,"stop":["\n"]`: true,
+		`"temperature":0.1`:                  false,
+		`"temperature":1`:                    false,
+		`"top_p":0.9`:                        false,
+		`"top_k":40`:                         false,
+		`"min_p":0.05`:                       false,
+		`"mirostat":2`:                       false,
+	} {
+		for mode, kept := range map[string]bool{"auto": kept, "all": true} {
+			cacheStory(t, func(t *testing.T, c *client) {
+				c.opts.CacheMode = mode
+				host := c.use(backendtest.New("gpu-1").Answer("an answer"))
+				args := `{"model":"tiny","prompt":"?","options":{` + options + `}}`
+				c.succeeds("generate", args)
+				a := c.succeeds("generate", args)
+				if (a.served.Source == inference.Cached) != kept || (len(host.Calls()) == 1) != kept {
+					t.Errorf("%s, {%s}: the second is from %s after %d calls, want cached: %v", mode, options, a.served.Source, len(host.Calls()), kept)
+				}
+			})
+		}
+	}
+}
+
+func TestCallsThatAskForChanceGetAnswersOfTheirOwnInParallel(t *testing.T) {
+	for _, mode := range []string{"auto", "all"} {
+		for args, own := range map[string]bool{
+			`{"model":"tiny","prompt":"?","options":{"temperature":1}}`:          true,
+			`{"model":"tiny","prompt":"?","options":{"top_p":0.5}}`:              true,
+			`{"model":"tiny","prompt":"?","cache":"refresh"}`:                    true,
+			`{"model":"tiny","prompt":"?","options":{"temperature":1,"seed":3}}`: false,
+			`{"model":"tiny","prompt":"?"}`:                                      false,
+		} {
+			cacheStory(t, func(t *testing.T, c *client) {
+				c.opts.CacheMode = mode
+				var n atomic.Int64
+				host := backendtest.New("gpu-1").TokenTime(time.Second).AnswerWith(func(backendtest.Call) backendtest.Reply {
+					return backendtest.Reply{Text: fmt.Sprint("answer-", n.Add(1))}
+				})
+				c.useAll(pool.Options{Slots: 5, Queue: 5, PerCaller: 5}, host)
+				var all sync.WaitGroup
+				var texts sync.Map
+				var shared atomic.Int64
+				for range 5 {
+					all.Go(func() {
+						a := c.succeeds("generate", args)
+						texts.Store(a.text, true)
+						if a.served.Source == inference.Coalesced {
+							shared.Add(1)
+						}
+					})
+				}
+				all.Wait()
+				different := 0
+				texts.Range(func(any, any) bool { different++; return true })
+				want := map[bool]int{true: 5, false: 1}[own]
+				if got := len(host.Calls()); got != want || different != want || int(shared.Load()) != 5-want {
+					t.Errorf("%s, %s: the host was asked %d times for %d answers, %d are shared, want %d calls", mode, args, got, different, shared.Load(), want)
+				}
+			})
+		}
+	}
+}
+
+func TestSharedAnswerSaysSo(t *testing.T) {
+	cacheStory(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").TokenTime(time.Second).Answer("one"))
+		var all sync.WaitGroup
+		var shared, own atomic.Int64
+		for range 3 {
+			all.Go(func() {
+				switch a := c.succeeds("generate", `{"model":"tiny","prompt":"?"}`); {
+				case a.served.Source == inference.Coalesced && strings.Contains(a.notes, "shared with it"):
+					shared.Add(1)
+				case a.served.Source == inference.Local && a.notes == "":
+					own.Add(1)
+				default:
+					t.Errorf("from %s, notes %q", a.served.Source, a.notes)
+				}
+			})
+		}
+		all.Wait()
+		if shared.Load() != 2 || own.Load() != 1 || len(host.Calls()) != 1 {
+			t.Errorf("%d shared, %d own, %d calls", shared.Load(), own.Load(), len(host.Calls()))
+		}
+	})
+}
+
+// replies is a host that gives these replies, one after another, and the last for ever.
+func replies(all ...backendtest.Reply) *backendtest.Host {
+	var n atomic.Int64
+	return backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply {
+		return all[min(int(n.Add(1)), len(all))-1]
+	})
+}
+
+func TestAnswerThatIsOfNoUseIsNotCached(t *testing.T) {
+	whole := backendtest.Reply{Text: "Paris"}
+	for name, useless := range map[string]backendtest.Reply{
+		"empty":            {},
+		"only thoughts":    {Thinking: "hm, I wonder"},
+		"a line break":     {Text: "\n"},
+		"no-break spaces":  {Text: "\u00a0\u202f\u3000"},
+		"zero-width":       {Text: "\u200b\u200d\ufeff\u2060"},
+		"direction marks":  {Text: "\u200e\u202e\u2066"},
+		"soft hyphen":      {Text: "\u00ad"},
+		"hangul filler":    {Text: "\u3164\u115f"},
+		"blank braille":    {Text: "\u2800"},
+		"control":          {Text: "\x00\x1b\x7f"},
+		"variation":        {Text: "\ufe0f\ufe00"},
+		"line separators":  {Text: "\u2028\u2029"},
+		"spaces, thoughts": {Text: "   ", Thinking: "hm"},
+	} {
+		cacheStory(t, func(t *testing.T, c *client) {
+			host := c.use(replies(useless, whole))
+			const args = `{"model":"tiny","prompt":"capital of France?"}`
+			if a := c.succeeds("generate", args); !strings.Contains(a.notes, "answered nothing") {
+				t.Errorf("%s: the caller is not told: %v", name, a)
+			}
+			for _, source := range []inference.Source{inference.Local, inference.Cached} {
+				if a := c.succeeds("generate", args); a.text != "Paris" || a.served.Source != source {
+					t.Errorf("%s: got %v, want Paris from %s", name, a, source)
+				}
+			}
+			if n := len(host.Calls()); n != 2 {
+				t.Errorf("%s: %d calls, want 2", name, n)
+			}
+		})
+	}
+}
+
+func TestAnswerThatDoesNotFitItsFormatIsNotCached(t *testing.T) {
+	const schema = `{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`
+	for name, c := range map[string]struct{ format, bad string }{
+		"no JSON":        {schema, "Paris"},
+		"wrong type":     {schema, `{"n":"four"}`},
+		"missing member": {schema, `{"m":4}`},
+		"JSON mode":      {`"json"`, "{"},
+		"cut":            {schema, `{"n":4`},
+	} {
+		cacheStory(t, func(t *testing.T, cl *client) {
+			bad := backendtest.Reply{Text: c.bad}
+			cl.use(replies(bad, bad, backendtest.Reply{Text: `{"n":4}`})) // a misfit is repaired once
+			args := `{"model":"tiny","prompt":"2+2?","format":` + c.format + `}`
+			cl.fails("generate", args, "upstream", "does not fit the format")
+			for _, source := range []inference.Source{inference.Local, inference.Cached} {
+				if a := cl.succeeds("generate", args); fmt.Sprint(a.data) != "map[n:4]" || a.served.Source != source {
+					t.Errorf("%s: got %v, want 4 from %s", name, a, source)
+				}
+			}
+		})
+	}
+}
+
+func TestRungThatAnswersNothingIsLeftForTheNext(t *testing.T) {
+	for name, useless := range map[string]backendtest.Reply{
+		"empty": {}, "thoughts": {Thinking: "hm"}, "blank": {Text: " \u200b\n"}, "cut thoughts": {Thinking: "hm", DoneReason: "length"},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			host, cloud := c.ladder()
+			host.AnswerWith(func(call backendtest.Call) backendtest.Reply {
+				if strings.HasPrefix(call.Model, "big") {
+					return useless
+				}
+				return backendtest.Reply{Text: "small's"}
+			})
+			a := c.succeeds("generate", `{"model":"pro","prompt":"?"}`)
+			if a.text != "small's" || a.served.Rung != 2 || !strings.Contains(fmt.Sprint(a.served.Passed), "big (answered nothing)") {
+				t.Errorf("%s: got %v", name, a)
+			}
+			host.AnswerWith(func(backendtest.Call) backendtest.Reply { return useless })
+			cloud.AnswerWith(func(backendtest.Call) backendtest.Reply { return useless })
+			if a := c.succeeds("generate", `{"model":"pro","prompt":"again?"}`); a.served.Model != "big" || !strings.Contains(a.notes, "answered nothing") {
+				t.Errorf("%s, of all: got %v", name, a)
+			}
+			cloud.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Busy })
+			c.fails("generate", `{"model":"pro","prompt":"once more?"}`, "upstream", "big (answered nothing)", "openai/gpt (")
+		})
+	}
 }
 
 func TestInvisibleCharactersAreRemovedFromEveryAnswer(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,6 +116,9 @@ func (c *climb) skip(i int, rung route.Rung) error {
 // before, and learns from how it did.
 func (c *climb) try(ctx context.Context, left []route.Rung, tried []string) (*result, error) {
 	got, err := c.tryRung(ctx, left[0], len(left)-1, tried)
+	if err == nil && c.ladder != nil && isEmpty(got.answer) && got.answer.DoneReason != "load" {
+		err = errEmpty
+	}
 	if c.ladder != nil && left[0] == c.ladder.first {
 		c.tell(c.ladder.record(ctx, err))
 	}
@@ -138,6 +142,9 @@ func (c *climb) worthRetrying(from int) (left []route.Rung) {
 
 // unanswered says why no rung has answered.
 func (c *climb) unanswered(ctx context.Context) (*result, error) {
+	if !slices.ContainsFunc(c.failed, func(f failedRung) bool { return f.err != errEmpty }) {
+		return c.failed[0].got, nil // the caller is told that it is empty
+	}
 	last := c.failed[len(c.failed)-1].got
 	if len(c.failed) > 1 {
 		last.served.Passed = passed(c.failed)
@@ -207,13 +214,28 @@ func passed(failed []failedRung) (all []string) {
 func curable(err error) bool {
 	switch backend.ClassOf(err) {
 	case backend.Transport, backend.Overload, backend.Server, backend.Crashed, backend.NoRoom, backend.Unloadable, backend.BadOutput,
-		backend.ModelMissing, backend.TooLong, backend.Unauthorized:
+		backend.Forbidden, backend.ModelMissing, backend.TooLong, backend.Unauthorized:
 		return true
 	case backend.Request, backend.Caller:
 		return errors.Is(err, pool.ErrNoHost)
 	}
 	_, explained := errors.AsType[*fault.Error](err)
 	return !explained
+}
+
+// emptyError is why a rung is left whose model has answered nothing.
+type emptyError struct{}
+
+var errEmpty error = emptyError{}
+
+func (emptyError) Error() string { return "answered nothing" }
+
+// Fault implements fault.Explainer.
+func (emptyError) Fault() *fault.Error {
+	return &fault.Error{
+		Code: fault.Upstream, Message: "the model answered nothing", Retryable: true,
+		Hint: "try again, ask otherwise, or use another model",
+	}
 }
 
 // skippedError is why a rung was not tried.
@@ -242,13 +264,27 @@ var (
 	errCircuitOpen = &skippedError{code: fault.NoHost, why: "skipped: circuit open after repeated failures"}
 )
 
+// localOnly says why a request may not leave for a cloud; nil if it may.
+func (e *Engine) localOnly(r *Common) error {
+	switch {
+	case r.LocalOnly || r.Caller.LocalOnly:
+		return errLocalOnly
+	case e.opts.NoCloud:
+		return errNoCloud
+	}
+	return nil
+}
+
+// isCloud reports whether a cloud answers for a rung, as far as its name tells: a provider
+// on this machine may be an Ollama that passes requests on.
+func isCloud(rung route.Rung) bool { return rung.Cloud || backend.IsCloudName(rung.Model) }
+
 // exclude says why a rung may not be tried; nil if it may.
 func (t *task) exclude(rung route.Rung) error {
+	forbidden := t.localOnly(&t.Common)
 	switch {
-	case rung.Cloud && (t.LocalOnly || t.Caller.LocalOnly):
-		return errLocalOnly
-	case rung.Cloud && t.opts.NoCloud:
-		return errNoCloud
+	case isCloud(rung) && forbidden != nil:
+		return forbidden
 	case rung.Provider != "" && t.Host != "":
 		return &skippedError{
 			code: fault.InvalidArgument, why: fmt.Sprintf("skipped: only the host %s is wanted", t.Host),

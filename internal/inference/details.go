@@ -19,6 +19,7 @@ type details struct{ byDigest sync.Map } // string → Detail
 type Detail struct {
 	Capabilities []string // as Ollama calls them; nil if it does not say
 	Context      int      // tokens that the model was trained for; 0 if not known
+	Cloud        bool     // Ollama's cloud runs it
 }
 
 // Can reports whether a model has a capability; all have "".
@@ -60,7 +61,7 @@ func (k *details) show(ctx context.Context, host backend.Backend, model, digest 
 	if err != nil {
 		return Detail{}, err
 	}
-	var found Detail
+	found := Detail{Cloud: backend.IsDescribedInCloud(info)}
 	for _, c := range info.Capabilities {
 		found.Capabilities = append(found.Capabilities, string(c))
 	}

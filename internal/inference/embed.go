@@ -100,7 +100,7 @@ func (m *embedding) run(ctx context.Context) (err error) {
 		if i > 0 {
 			m.served.Passed = passed(m.failed)
 			m.served.Model, m.served.Rung, m.served.Source = rung.String(), i+1, Local
-			if rung.Cloud {
+			if isCloud(rung) {
 				m.served.Source = Cloud
 			}
 		}
@@ -128,8 +128,7 @@ func (m *embedding) rungs() []route.Rung {
 		return all
 	}
 	for _, rung := range same {
-		local := m.LocalOnly || m.Caller.LocalOnly || m.opts.NoCloud
-		if rung.Cloud && local || m.settings.lender(m.opts.Hosts, rung) == nil {
+		if isCloud(rung) && m.localOnly(&m.Common) != nil || m.settings.lender(m.opts.Hosts, rung) == nil {
 			continue
 		}
 		all = append(all, rung)
@@ -144,7 +143,7 @@ func (m *embedding) embedAll(ctx context.Context) error {
 		for _, i := range batch {
 			bytes += len(m.Input[i])
 		}
-		need, asked := m.need(&m.Common, m.rung.Model, bytes, nil), time.Now() // the deadline is that of ctx
+		need, asked := m.need(&m.Common, m.rung, bytes, nil), time.Now() // the deadline is that of ctx
 		m.call.watch(&need, m.tracker)
 		queued := need.OnWait
 		need.OnWait = func(standing func() route.Standing) {
@@ -208,6 +207,9 @@ func (m *embedding) done() (n int) {
 func (m *embedding) granted(lease *pool.Lease, waited time.Duration) {
 	m.options = leasedOptions(m.Options, lease)
 	m.served.Host = lease.Host.Name()
+	if lease.Cloud {
+		m.served.Source = Cloud
+	}
 	m.served.Queue += waited.Milliseconds()
 	if lease.Attempt > 1 {
 		m.served.Retries++

@@ -71,7 +71,8 @@ type Options struct {
 	// Cache bounds the answers that are cached; the zero Options cache none.
 	Cache cache.Options
 	// CacheMode says which requests may use the cache: "off" none, "deterministic" those
-	// that would get the same answer again, and anything else all.
+	// that would get the same answer again, "auto" those that do not themselves ask for
+	// chance, and anything else all.
 	CacheMode string
 	// Semantic configures answers to paraphrased questions; nil turns them off.
 	Semantic *SemanticOptions

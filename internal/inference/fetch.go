@@ -27,7 +27,7 @@ type variant struct {
 // fetch gets the answer to a request: a cached one, that of an identical request in
 // flight, or its own. It is clean.
 func (t *task) fetch(ctx context.Context) (*result, error) {
-	lookup := cache.Lookup{Deadline: t.deadline, Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly, strings.Join(t.fallback(), "\n")}}
+	lookup := cache.Lookup{Deadline: t.deadline, Alone: t.asksForChance(), Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly, strings.Join(t.fallback(), "\n")}}
 	lookup.Policy, lookup.Key = t.cachePolicy(ctx)
 	var remember func(cache.Key, *result)
 	fill := func(ctx context.Context, waiters cache.Waiters[*tracker]) (e cache.Entry, keep bool, err error) {
@@ -85,17 +85,30 @@ func (t *task) fill(ctx context.Context, policy cache.Policy, waiters cache.Wait
 		return cache.Entry{Value: got}, false, nil, err
 	}
 	got.clean() // before it is cached, so that a hit need not
-	keep = got.cacheable()
+	keep = got.cacheable() && t.isOfUse(got.answer)
 	if !keep {
 		remember = nil
 	}
 	return cache.Entry{Value: got, Took: time.Since(t.began)}, keep, remember, nil
 }
 
+// isOfUse reports whether an answer is worth keeping: there is something in it to read, and
+// it fits the format. Another attempt may do better than one that does not.
+func (t *task) isOfUse(a *backend.Answer) bool {
+	if isEmpty(a) || t.format == nil {
+		return !isEmpty(a)
+	}
+	_, err := parse(t.format, a.Text)
+	return err == nil
+}
+
 // cachePolicy says how a request may use the cache, and under which key.
 func (t *task) cachePolicy(ctx context.Context) (cache.Policy, cache.Key) {
 	policy := cmp.Or(t.Cache, cache.Auto)
-	if t.opts.CacheMode == "off" || t.opts.CacheMode == "deterministic" && !t.deterministic() {
+	switch {
+	case t.opts.CacheMode == "off",
+		t.opts.CacheMode == "deterministic" && !t.deterministic(),
+		t.opts.CacheMode == "auto" && t.asksForChance():
 		policy = cache.Off
 	}
 	if policy == cache.Off {

@@ -115,6 +115,11 @@ func (t *task) askGuard(ctx context.Context, guard *moderation.Guard, resp *Resp
 		t.opts.Log.Warn("answer withheld: the guard model cannot be asked", "trace", t.call.Trace, "guard", guard.Model, "error", err)
 		e := withheld("guard, which cannot be asked")
 		e.Hint, e.Retryable = "try again later", true
+		if why := fault.Of(err); why.Code == fault.Forbidden {
+			e.Code, e.Retryable = fault.Forbidden, false
+			e.Message += ": " + why.Message
+			e.Hint = "this server needs a guard model that runs on its own hosts: tell whoever runs it"
+		}
 		return e
 	case !verdict.Pass:
 		return withheld("guard")

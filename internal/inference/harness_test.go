@@ -84,6 +84,9 @@ func (c *client) useHosts(hosts inference.Hosts) {
 	} else if o.Cache == (cache.Options{}) {
 		o.Cache = cache.Options{Size: 1 << 20, TTL: 10 * time.Minute}
 	}
+	if o.CacheMode == "" {
+		o.CacheMode = "auto"
+	}
 	engine, err := inference.New(o)
 	if err != nil {
 		c.t.Fatal(err)

@@ -27,6 +27,7 @@ type HostListing struct {
 	Models  []backend.Model
 	Details []Detail        // of the models, in their order
 	Loaded  map[string]bool // names of the models in memory
+	Cloud   map[string]bool // names of the models that the host passes on to Ollama's cloud
 	Err     error           // why the host has listed nothing; nil if it has
 }
 
@@ -87,7 +88,7 @@ func (e *Engine) hosts(name string) ([]backend.Backend, error) {
 }
 
 func (e *Engine) list(ctx context.Context, host backend.Backend, wanted func(model string) bool) HostListing {
-	on := HostListing{Host: host.Name(), Loaded: make(map[string]bool)}
+	on := HostListing{Host: host.Name(), Loaded: make(map[string]bool), Cloud: make(map[string]bool)}
 	if on.Models, on.Err = host.Models(ctx); on.Err != nil {
 		return on
 	}
@@ -101,7 +102,24 @@ func (e *Engine) list(ctx context.Context, host backend.Backend, wanted func(mod
 	}
 	on.Models = slices.DeleteFunc(on.Models, func(m backend.Model) bool { return !wanted(m.Name) })
 	on.Details = e.details.of(ctx, host, on.Models)
+	known := e.cloudModels(host.Name())
+	for i, m := range on.Models {
+		if backend.IsCloud(host) || backend.IsListedInCloud(m) || on.Details[i].Cloud || slices.Contains(known, backend.CanonicalModel(m.Name)) {
+			on.Cloud[m.Name] = true
+		}
+	}
 	return on
+}
+
+// cloudModels are those of a host of which it has shown, by answers perhaps, that Ollama's
+// cloud runs them.
+func (e *Engine) cloudModels(host string) []string {
+	for _, h := range e.opts.Hosts.Stats().Hosts {
+		if h.Name == host && h.Cloud != nil {
+			return h.Cloud.Models
+		}
+	}
+	return nil
 }
 
 // keep drops the models that are not wanted.

@@ -46,7 +46,7 @@ const maxLoad = time.Hour
 // loaded.
 func (e *Engine) finishLoading(a *attempt) bool {
 	key := hostModel{a.host.Name(), a.rung.Model}
-	if a.rung.Provider != "" || e.life.Err() != nil || e.isLoaded(key) {
+	if a.rung.Provider != "" || a.known.served.Source == Cloud || e.life.Err() != nil || e.isLoaded(key) {
 		return false
 	}
 	// The host as it is, and not as it was lent: the lease may be over.
@@ -67,10 +67,18 @@ func (e *Engine) finishLoading(a *attempt) bool {
 		defer e.loads.pending.Delete(key)
 		ctx, cancel := context.WithTimeout(e.life, maxLoad)
 		defer cancel()
-		// An empty prompt loads the model, and does nothing else.
-		_, err := hosts[0].Generate(ctx, &backend.GenerateRequest{
-			Model: a.params.model, Options: options, KeepAlive: a.params.keepAlive,
-		}, nil)
+		// There is nothing to load of a model in Ollama's cloud, and the call may have ended
+		// before it was known to be one.
+		inCloud, err := backend.RunsInCloud(ctx, hosts[0], a.params.model)
+		if inCloud {
+			return
+		}
+		if err == nil {
+			// An empty prompt loads the model, and does nothing else.
+			_, err = hosts[0].Generate(ctx, &backend.GenerateRequest{
+				Model: a.params.model, Options: options, KeepAlive: a.params.keepAlive,
+			}, nil)
+		}
 		if err != nil {
 			e.opts.Log.Info("model not loaded after its call had ended", "model", key.model, "host", key.host, "error", err)
 			return

@@ -86,6 +86,22 @@ func (r *Request) deterministic() bool {
 	return seeded || given && temperature == 0
 }
 
+// asksForChance reports whether the request itself asks for an answer that differs from one
+// time to the next: a caller who sets how a model samples, and no seed, wants samples. One
+// who leaves that to the model wants an answer.
+func (r *Request) asksForChance() bool {
+	if r.deterministic() {
+		return false
+	}
+	for _, option := range []string{"temperature", "top_p", "top_k", "min_p", "mirostat"} {
+		value, given := r.Options[option]
+		if given && (option != "mirostat" || value != 0.0) { // mirostat 0 turns it off
+			return true
+		}
+	}
+	return false
+}
+
 // identity is the part of a request that its answer depends on, as JSON, without model
 // and parameters. Images are replaced by their hashes.
 func (r *Request) identity() any {

@@ -176,6 +176,8 @@ func (t *task) notes(r *result) []string {
 	case r.similarTo != "":
 		add("This is the cached answer, %.0f s old, to a similar question (similarity %.3f): %q. For a new answer call again with cache \"refresh\".",
 			math.Ceil(r.served.Age), r.served.Similarity, moderation.Clean(r.similarTo))
+	case r.served.Source == Coalesced:
+		add("This answer was made for an identical request that was under way, and is shared with it. For one of your own call again with cache \"refresh\".")
 	case r.served.Source == Cached:
 		add("This is a cached answer, %.0f s old. For a new one call again with cache \"refresh\".", math.Ceil(r.served.Age))
 	}
@@ -257,7 +259,9 @@ func misfit(a *backend.Answer, err error) *fault.Error {
 	return e
 }
 
-func isEmpty(a *backend.Answer) bool { return strings.TrimSpace(a.Text) == "" && len(a.ToolCalls) == 0 }
+// isEmpty reports whether an answer is of no use to anybody: there is no text that a reader
+// sees, and no tool is to be called.
+func isEmpty(a *backend.Answer) bool { return len(a.ToolCalls) == 0 && moderation.IsBlank(a.Text) }
 
 // rounded is a number to three digits behind the point, for people to read.
 func rounded(f float64) float64 { return math.Round(f*1000) / 1000 }

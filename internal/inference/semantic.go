@@ -12,6 +12,7 @@ import (
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
 	"ollama-mcp/internal/semantic"
 	"ollama-mcp/pool"
 )
@@ -185,7 +186,7 @@ func (t *task) questionVector(ctx context.Context, question string) (vector, err
 	t.semantic.embeddingRequests.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	need := t.need(&Common{Caller: t.Caller, Priority: t.Priority}, model, len(question), nil)
+	need := t.need(&Common{Caller: t.Caller, Priority: t.Priority, LocalOnly: t.LocalOnly}, route.Rung{Model: model}, len(question), nil)
 	var embedded vector
 	err = t.opts.Hosts.With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		got, err := lease.Host.Embed(ctx, &backend.EmbedRequest{

@@ -27,6 +27,16 @@ func Clean(text string) string {
 	}, text)
 }
 
+// IsBlank reports whether a reader sees nothing of a text: it is empty, or only white space,
+// joiners, marks and other characters without a shape.
+func IsBlank(text string) bool {
+	const blankBraille = '\u2800' // a symbol by its category, but without dots
+	return strings.IndexFunc(text, func(r rune) bool {
+		return r != blankBraille && !unicode.IsControl(r) &&
+			!unicode.In(r, unicode.White_Space, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	}) < 0
+}
+
 // CleanValue does the same for all strings in a decoded JSON value, names
 // included. It may change lists in place.
 func CleanValue(value any) any {

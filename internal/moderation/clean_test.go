@@ -33,3 +33,16 @@ func TestCleanTextIsLeftAsItIs(t *testing.T) {
 		}
 	})
 }
+
+func TestBlankTextShowsAReaderNothing(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": true, " \t\r\n": true, "\u00a0\u2003\u3000": true, "\u200b\u200c\u200d\u2060\ufeff": true, "\u00ad\u034f": true,
+		"\u202e\u2066\u2069": true, "\U000e0041": true, "\u3164\uffa0\u115f": true, "\u2800": true, "\ufe0f": true, "\x00\x1b": true, "\u2028": true,
+
+		".": false, "0": false, "\u200ba": false, "答": false, "👍": false, "👍\ufe0f": false, "\ufffd": false, "\u2801": false, "\xff": false, "{}": false, "\u0301": false,
+	} {
+		if got := moderation.IsBlank(text); got != want {
+			t.Errorf("%q: got %v, want %v", text, got, want)
+		}
+	}
+}

@@ -11,6 +11,9 @@ import "time"
 type Need struct {
 	Model string // as backend.CanonicalModel spells it; "" for any host that is up
 	Host  string // name of the only host that may serve it; "" for any
+	// LocalOnly says that the request may not leave for a cloud: no host serves it that
+	// would pass it on to one.
+	LocalOnly bool
 	// Tried names hosts that did not answer it when it was asked before. They serve it
 	// only if no other can that is well; nil for none.
 	Tried []string

@@ -24,6 +24,13 @@ type Model struct {
 	Dimensions   int           // of its vectors; 0: 64
 	Capabilities []string      // as /api/show lists them; nil: completion, tools, thinking, embedding
 	LoadTime     time.Duration // 0: the host's
+
+	// Remote is the cloud that runs the model, and that the host passes requests on to; ""
+	// for a model that the host runs itself. By default the list of models, the description
+	// and each line of an answer name it, as Ollama's do.
+	Remote string
+	// RemoteUnlisted and RemoteUndescribed leave it out of the list and of the description.
+	RemoteUnlisted, RemoteUndescribed bool
 }
 
 func (m Model) withDefaults() Model {
@@ -39,7 +46,7 @@ func (m Model) withDefaults() Model {
 }
 
 func (m Model) digest() string {
-	sum := sha256.Sum256(fmt.Append(nil, m.Name, m.Size))
+	sum := sha256.Sum256(fmt.Append(nil, m.Name, m.Size, m.Remote))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -150,6 +157,9 @@ func (h *Host) tags() api.ListResponse {
 		list.Models = append(list.Models, api.ListModelResponse{
 			Name: m.Name, Model: m.Name, Size: m.Size, Digest: m.digest(), Details: m.details(),
 		})
+		if !m.RemoteUnlisted {
+			list.Models[len(list.Models)-1].RemoteHost = m.Remote
+		}
 	}
 	slices.SortFunc(list.Models, func(a, b api.ListModelResponse) int { return strings.Compare(a.Name, b.Name) })
 	return list
@@ -173,10 +183,15 @@ func (m Model) show() api.ShowResponse {
 	for i, c := range m.Capabilities {
 		capabilities[i] = model.Capability(c)
 	}
+	remote := m.Remote
+	if m.RemoteUndescribed {
+		remote = ""
+	}
 	return api.ShowResponse{
-		Template: "{{ .Prompt }}",
-		License:  "none",
-		Details:  m.details(),
+		RemoteHost: remote,
+		Template:   "{{ .Prompt }}",
+		License:    "none",
+		Details:    m.details(),
 		ModelInfo: map[string]any{
 			"general.architecture":         m.Family,
 			m.Family + ".context_length":   m.Context,

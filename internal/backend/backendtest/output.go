@@ -130,13 +130,13 @@ func (o *output) send(p piece) {
 	enc := json.NewEncoder(o.w)
 	if o.call.Chat != nil {
 		enc.Encode(api.ChatResponse{
-			Model: o.call.Model, CreatedAt: time.Now(),
+			Model: o.call.Model, CreatedAt: time.Now(), RemoteHost: o.model.Remote,
 			Message: api.Message{Role: "assistant", Content: p.text, Thinking: p.thinking, ToolCalls: p.calls},
 			Done:    p.done != "", DoneReason: p.done, Metrics: p.metrics,
 		})
 	} else {
 		enc.Encode(api.GenerateResponse{
-			Model: o.call.Model, CreatedAt: time.Now(),
+			Model: o.call.Model, CreatedAt: time.Now(), RemoteHost: o.model.Remote,
 			Response: p.text, Thinking: p.thinking, ToolCalls: p.calls,
 			Done: p.done != "", DoneReason: p.done, Metrics: p.metrics,
 		})

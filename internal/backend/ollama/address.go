@@ -91,3 +91,14 @@ func reachable(host string) (string, error) {
 	}
 	return host, nil
 }
+
+// isCloud reports whether an address is that of Ollama's cloud.
+func isCloud(address *url.URL) bool {
+	name := strings.ToLower(strings.TrimSuffix(address.Hostname(), "."))
+	for _, domain := range []string{"ollama.com", "ollama.ai"} {
+		if name == domain || strings.HasSuffix(name, "."+domain) {
+			return true
+		}
+	}
+	return false
+}

@@ -3,6 +3,8 @@ package ollama
 import (
 	"strings"
 	"testing"
+
+	"ollama-mcp/internal/backend"
 )
 
 func TestParseHostReadsWhatOllamaReads(t *testing.T) {
@@ -80,4 +82,21 @@ func FuzzParseHost(f *testing.F) {
 			t.Fatalf("ParseHost(%q) = %s, and of that %v, %v", in, u, again, err)
 		}
 	})
+}
+
+func TestHostThatIsOllamasCloudIsKnownByItsAddress(t *testing.T) {
+	for address, want := range map[string]bool{
+		"https://ollama.com": true, "ollama.com": true, "https://OLLAMA.com:443/": true, "https://ollama.com./v": true,
+		"http://api.ollama.com": true, "https://user:password@www.ollama.com": true, "https://ollama.ai": true,
+		"": false, "ollama": false, "https://notollama.com": false, "https://ollama.com.example.org": false,
+		"https://ollama.com@example.org": false, "http://127.0.0.1:11434": false,
+	} {
+		host, err := New(Options{URL: address})
+		if err != nil {
+			t.Fatalf("%q: %v", address, err)
+		}
+		if got := backend.IsCloud(host); got != want {
+			t.Errorf("%q: got %v, want %v", address, got, want)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package ollama
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -27,6 +28,7 @@ type chunk struct {
 
 	Done       bool              `json:"done"`
 	DoneReason backend.EndReason `json:"done_reason"`
+	RemoteHost string            `json:"remote_host"`
 	api.Metrics
 }
 
@@ -85,6 +87,7 @@ func (c *chunk) addTo(a *remote.Assembly, length int) error {
 		e.Prompt, e.Context = backend.ContextSizes(c.Error)
 		return e
 	}
+	a.Answer.Remote = cmp.Or(a.Answer.Remote, c.RemoteHost)
 	calls := append(c.ToolCalls, c.Message.ToolCalls...)
 	if len(calls) > 0 {
 		if err := a.Hold(length); err != nil {

@@ -40,7 +40,8 @@ type Options struct {
 
 // Host is an Ollama server. It implements backend.Backend.
 type Host struct {
-	conn *remote.Client
+	conn    *remote.Client
+	isCloud bool
 }
 
 var _ backend.Backend = (*Host)(nil)
@@ -60,7 +61,7 @@ func New(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Host{conn: c}, nil
+	return &Host{conn: c, isCloud: isCloud(base)}, nil
 }
 
 // Close closes idle connections. Requests under way go on.
@@ -68,6 +69,9 @@ func (h *Host) Close() { h.conn.Close() }
 
 // Name implements backend.Backend.
 func (h *Host) Name() string { return h.conn.Name() }
+
+// IsCloud reports whether the host is Ollama's cloud.
+func (h *Host) IsCloud() bool { return h.isCloud }
 
 // Generate implements backend.Backend.
 func (h *Host) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {

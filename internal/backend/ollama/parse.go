@@ -33,7 +33,9 @@ func (c *chunk) parse(line []byte) bool {
 				}
 				return false
 			})
-		case "model", "created_at", "remote_model", "remote_host":
+		case "remote_host":
+			return s.string(&c.RemoteHost)
+		case "model", "created_at", "remote_model":
 			return s.string(nil)
 		case "done":
 			return s.bool(&c.Done)
