@@ -69,9 +69,12 @@ func (p *Pool) untakeOfAll() {
 	}
 }
 
+// silenceStep is after how long a host that is silent is looked at again, at the least.
+const silenceStep = 100 * time.Millisecond
+
 // setAlarm has match called again when a host has rested for long enough, should have
-// loaded a model, or a call was passed over for long enough, in case that nothing else
-// happens till then.
+// loaded a model, or has been silent for twice as long, or when a call was passed over for
+// long enough, in case that nothing else happens till then.
 func (p *Pool) setAlarm(now time.Time) {
 	if p.queue.Len() == 0 {
 		return
@@ -87,6 +90,11 @@ func (p *Pool) setAlarm(now time.Time) {
 		earlier(h.rest)
 		for _, l := range h.loading {
 			earlier(l.began.Add(p.loadOf(l.key().model)))
+		}
+		for _, l := range h.lent { // while a host is silent, it is worth less and less to wait for it
+			if l.isSilent() {
+				earlier(now.Add(max(now.Sub(l.began), silenceStep)))
+			}
 		}
 	}
 	switch {
@@ -127,7 +135,7 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 			Weight: h.weight, Turn: max(p.clock, h.turns), Order: h.turn,
 		})
 	}
-	best := p.best(need, now)
+	best := p.best(need, k, now)
 	for _, h := range p.free {
 		if h != best {
 			h.permits.Release(1)
@@ -141,7 +149,7 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 
 // best is the first of the free hosts by the policy, those that are in doubt last; nil if
 // there is none.
-func (p *Pool) best(need route.Need, now time.Time) *host {
+func (p *Pool) best(need route.Need, k groupKey, now time.Time) *host {
 	switch len(p.free) {
 	case 0:
 		return nil
@@ -150,7 +158,7 @@ func (p *Pool) best(need route.Need, now time.Time) *host {
 	}
 	p.opts.Policy.Sort(need, p.scratch)
 	for _, candidate := range p.scratch {
-		if h := p.named(candidate.Name); h.well(now) && !h.doubtful(now) {
+		if h := p.named(candidate.Name); h.well(now) && !h.doubtful(now) && !h.mayHang(k.model.model, now) {
 			return h
 		}
 	}
