@@ -55,10 +55,11 @@ type host struct {
 	// turns is where the next call of the host is in the order of weighted turns, if it has
 	// not fallen behind the pool's clock: start-time fair queueing, with calls of one over
 	// the weight.
-	turns   float64
-	rest    time.Time // until when it asked to be left alone
-	trouble error     // of the last call or check, if it failed by the host's fault
-	failure time.Time // when a call last failed so
+	turns      float64
+	rest       rest      // that it asked for, with calls for any model
+	modelsRest time.Time // until when it has asked for a rest with some model
+	trouble    error     // of the last call or check, if it failed by the host's fault
+	failure    time.Time // when a call last failed so
 
 	down      bool // by the last check
 	version   string
@@ -183,9 +184,14 @@ func (h *host) wasTried(k groupKey) bool {
 	return k.tried != "" && strings.Contains("\x00"+k.tried, "\x00"+h.name+"\x00")
 }
 
-// well reports whether the host would take a call.
+// wellFor reports whether the host would take a call for a model.
+func (h *host) wellFor(model string, now time.Time) bool {
+	return h.well(now) && !h.isResting(model, now)
+}
+
+// well reports whether the host would take a call of some model.
 func (h *host) well(now time.Time) bool {
-	return !h.down && !now.Before(h.rest) && h.breaker.Ready(now)
+	return !h.down && !now.Before(h.rest.until()) && h.breaker.Ready(now)
 }
 
 // doubtFor is how long a host that failed is asked only when no other is free. One that
@@ -210,8 +216,8 @@ func (h *host) why(now time.Time) error {
 		return h.trouble
 	case h.down:
 		return errors.New("not reachable")
-	case now.Before(h.rest):
-		return fmt.Errorf("asked to be left alone for %v", roundUp(h.rest.Sub(now)))
+	case now.Before(h.rest.until()):
+		return fmt.Errorf("asked to be left alone for %v", roundUp(h.rest.until().Sub(now)))
 	case state == breaker.Closed:
 		return nil
 	}

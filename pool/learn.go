@@ -12,8 +12,6 @@ import (
 )
 
 const (
-	// longestRest bounds what a host may ask for with Retry-After.
-	longestRest = 5 * time.Minute
 	// typicalTokens turns the speed of a host into the latency of one answer, for the
 	// policies: answers differ in length a hundredfold, hosts do not.
 	typicalTokens = 100
@@ -79,6 +77,9 @@ func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after b
 	if l.outcome != breaker.Undecided && errors.Is(err, backend.Crashed) {
 		p.crashed(l, err, now)
 	}
+	if l.rests(err, now) {
+		p.refuseResting(now)
+	}
 	if errors.Is(err, backend.NoRoom) {
 		h.refuse(l.key(), err, now)
 		p.refuseUnservable()
@@ -119,9 +120,6 @@ func (h *host) failed(l *Lease, err error, now time.Time) {
 		h.trouble = fmt.Errorf("no token in %v of waiting", max(now.Sub(l.began), l.own.silence.total).Round(time.Second))
 	}
 	h.latency.Fail(now)
-	if failed, ok := errors.AsType[*backend.Error](err); ok && failed.RetryAfter > 0 {
-		h.rest = now.Add(min(failed.RetryAfter, longestRest))
-	}
 	if l.outcome == breaker.Failure && errors.Is(err, backend.Transport) {
 		clear(h.memory) // it may have been started anew
 		clear(h.noRoom)

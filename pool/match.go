@@ -87,7 +87,12 @@ func (p *Pool) setAlarm(now time.Time) {
 	}
 	for _, h := range p.hosts {
 		earlier(h.breaker.Until())
-		earlier(h.rest)
+		earlier(h.rest.until())
+		if now.Before(h.modelsRest) {
+			for _, own := range h.models.All() {
+				earlier(own.rest.until())
+			}
+		}
 		for _, l := range h.loading {
 			earlier(l.began.Add(p.loadOf(l.key().model)))
 		}
@@ -158,7 +163,7 @@ func (p *Pool) best(need route.Need, k groupKey, now time.Time) *host {
 	}
 	p.opts.Policy.Sort(need, p.scratch)
 	for _, candidate := range p.scratch {
-		if h := p.named(candidate.Name); h.well(now) && !h.doubtful(now) && !h.mayHang(k.model.model, now) {
+		if h := p.named(candidate.Name); h.wellFor(k.model.model, now) && !h.doubtful(now) && !h.mayHang(k.model.model, now) {
 			return h
 		}
 	}
