@@ -30,13 +30,13 @@ func (h *host) conditionFor(k groupKey, now time.Time) condition {
 	return rested
 }
 
-// serves reports whether a host is to serve a group now. Hosts that are not well
-// do when there are none better, since the last host is never shut out; and when
+// serves reports whether a host is to serve a group now. One that has asked to be left
+// alone does not before its time. Others that are not well do when there are none better, since the last host is never shut out; and when
 // fewer than half of those that answer at all are well, as in Envoy's panic mode,
 // since then it is likelier that the trouble is not theirs. A call that has failed
 // already waits for one that is well, or it would fail on all the others first.
 func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
-	if !h.could(k, now) {
+	if !h.could(k, now) || h.isResting(k.model.model, now) {
 		return false
 	}
 	mine := h.conditionFor(k, now)
@@ -122,7 +122,7 @@ func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all f
 			continue
 		}
 		theirs := float64(max(1, other.cost(k.model, common, f.now)))
-		if theirs*worthwhile >= mine || !other.could(k, f.now) || other.conditionFor(k, f.now) != well {
+		if theirs*worthwhile >= mine || !other.could(k, f.now) || other.conditionFor(k, f.now) != well || other.doubtful(f.now) {
 			continue
 		}
 		if best == 0 || theirs < best {
@@ -185,9 +185,10 @@ func (p *Pool) loadOf(model string) time.Duration {
 	return 0
 }
 
-// cost is how long a host should take for a call, loading included.
+// cost is how long a host should take for a call, loading included: no less than it has
+// been silent by now, since it may hang.
 func (h *host) cost(k modelKey, common *modelTimes, now time.Time) time.Duration {
-	return h.held(k, common, now) + h.load(k, common, now)
+	return max(h.held(k, common, now)+h.load(k, common, now), h.silenceOf(k.model, now))
 }
 
 // held is how long a call should hold a slot of a host, without loading. What is not known

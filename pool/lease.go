@@ -34,6 +34,7 @@ type Lease struct {
 	ticket   ticket
 	place    int // in the queue, as expected; guarded by the survey
 	deadline deadline
+	maxPause time.Duration     // for which it waits for a host that has asked to be left alone
 	onFirst  func(route.First) // see route.Need
 
 	// The fields below are guarded by the pool's mutex.
@@ -45,9 +46,10 @@ type Lease struct {
 	pass    breaker.Pass // of the host
 	ownPass breaker.Pass // of the model there
 	verdict verdict
-	over    bool // the slot was given back
-	cold    bool // the model was not known to be in memory
-	loading bool // the host loads it for this call, as far as is known
+	over    bool      // the slot was given back
+	cold    bool      // the model was not known to be in memory
+	loading bool      // the host loads it for this call, as far as is known
+	heard   time.Time // when the first piece came; the zero Time before
 	seen    observation
 	end     context.CancelCauseFunc // of the request that the host is at work on, or was; nil before the first
 
@@ -151,6 +153,7 @@ func (m *measured) asks(ctx context.Context) (context.Context, context.CancelCau
 func (m *measured) first(onPiece func(backend.Piece)) func(backend.Piece) {
 	come := false
 	return func(piece backend.Piece) {
+		m.lease.own.silence.hear(time.Now())
 		if !come {
 			come = true
 			m.pool.answerBegan(m.lease)

@@ -69,9 +69,12 @@ func (p *Pool) untakeOfAll() {
 	}
 }
 
+// silenceStep is after how long a host that is silent is looked at again, at the least.
+const silenceStep = 100 * time.Millisecond
+
 // setAlarm has match called again when a host has rested for long enough, should have
-// loaded a model, or a call was passed over for long enough, in case that nothing else
-// happens till then.
+// loaded a model, or has been silent for twice as long, or when a call was passed over for
+// long enough, in case that nothing else happens till then.
 func (p *Pool) setAlarm(now time.Time) {
 	if p.queue.Len() == 0 {
 		return
@@ -86,10 +89,16 @@ func (p *Pool) setAlarm(now time.Time) {
 		earlier(h.breaker.Until())
 		for _, own := range h.models.All() {
 			earlier(own.breaker.Until())
+			earlier(own.rest.until())
 		}
-		earlier(h.rest)
+		earlier(h.rest.until())
 		for _, l := range h.loading {
 			earlier(l.began.Add(p.loadOf(l.key().model)))
+		}
+		for _, l := range h.lent { // while a host is silent, it is worth less and less to wait for it
+			if l.isSilent() {
+				earlier(now.Add(max(now.Sub(l.began), silenceStep)))
+			}
 		}
 	}
 	switch {
@@ -130,7 +139,7 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 			Weight: h.weight, Turn: max(p.clock, h.turns), Order: h.turn,
 		})
 	}
-	best := p.best(need, k.model.model, now)
+	best := p.best(need, k, now)
 	for _, h := range p.free {
 		if h != best {
 			h.permits.Release(1)
@@ -144,7 +153,7 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 
 // best is the first of the free hosts by the policy, those that are in doubt last; nil if
 // there is none.
-func (p *Pool) best(need route.Need, model string, now time.Time) *host {
+func (p *Pool) best(need route.Need, k groupKey, now time.Time) *host {
 	switch len(p.free) {
 	case 0:
 		return nil
@@ -153,9 +162,11 @@ func (p *Pool) best(need route.Need, model string, now time.Time) *host {
 	}
 	p.opts.Policy.Sort(need, p.scratch)
 	// A free host that runs the model itself goes before one that passes it on.
+	model := k.model.model
 	for _, cloud := range []bool{false, true} {
 		for _, candidate := range p.scratch {
-			if h := p.freeNamed(candidate.Name); h.wellFor(model, now) && !h.doubtfulFor(model, now) && h.isCloudPart == cloud {
+			h := p.freeNamed(candidate.Name)
+			if h.isCloudPart == cloud && h.wellFor(model, now) && !h.doubtfulFor(model, now) && !h.mayHang(model, now) {
 				return h
 			}
 		}

@@ -30,7 +30,9 @@ type hostModel struct {
 	waited   time.Time // since when calls have waited in vain for the model to be loaded; or the zero Time
 	crashed  time.Time // when the process that ran the model last died; the zero Time if never
 	sharing  sharing
-	context  int // tokens that the host chose when the options left it open, at most; 0 if not known
+	silence  silence
+	rest     rest // that the host asked for with this model
+	context  int  // tokens that the host chose when the options left it open, at most; 0 if not known
 }
 
 // slots is how many calls of the model the host is given at once, where that is learned.
