@@ -38,7 +38,7 @@ func (x *exchange) post() {
 	p, err := readParams(m.brief)
 	inHeader := x.req.Header.Get(headerVersion)
 	switch {
-	case err != nil || m.Kind == jsonrpc.KindMalformed:
+	case err != nil || m.Kind == jsonrpc.KindMalformed || m.Doubtful:
 		x.refuse(m, ReasonMalformed, http.StatusBadRequest, malformed(m))
 	case isModern(inHeader) || isModern(p.version):
 		x.postModern(m, p)
@@ -46,7 +46,7 @@ func (x *exchange) post() {
 		x.initialize(m, p)
 	case inHeader != "" && !mcp.IsValidProtocolVersion(inHeader):
 		x.refuse(m, ReasonProtocol, http.StatusBadRequest, rpcError(m.ID, mcp.INVALID_REQUEST,
-			fmt.Sprintf("protocol version %.64q is not supported; these are: %s", inHeader, strings.Join(mcp.ValidProtocolVersions, ", ")), nil))
+			fmt.Sprintf("protocol version %.64q is not supported; these are: %s", inHeader, strings.Join(revisions, ", ")), nil))
 	default:
 		x.postLegacy(m)
 	}

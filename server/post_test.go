@@ -333,7 +333,7 @@ func TestCancelReachesNoOtherSession(t *testing.T) {
 		synctest.Wait()
 		r.postIn(other, cancel("1")).wantStatus("a foreign cancel", 202)
 		r.post(cancel("1"), modernHeader("notifications/cancelled", "")...)
-		r.postIn(mine, cancel(`"1"`))
+		r.postIn(mine, cancel(`"2"`))
 		synctest.Wait()
 		ended.want(t) // nothing yet
 		r.postIn(mine, cancel("1")).wantStatus("the cancel", 202)

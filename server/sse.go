@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
@@ -78,7 +77,7 @@ func (x *exchange) openStream() {
 	}
 	out := newEvents(x.w, false)
 	defer out.end()
-	legacy := mcpserver.WithSupportedProtocolVersions(x.life, mcp.LegacyProtocolVersions())
+	legacy := mcpserver.WithSupportedProtocolVersions(x.life, legacyRevisions())
 	c := stream{newConn(legacy, x.server, eventWriter{out}, idleWorkersStream), x.from}
 	c.separate = func() { out.put(padding) }
 	out.start(c.hangUp)

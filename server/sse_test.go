@@ -130,7 +130,7 @@ func TestStreamOffersOnlyWhatItCanServe(t *testing.T) {
 			t.Errorf("got %d", a.StatusCode)
 		}
 		m := s.next()
-		if !strings.Contains(m.line, `"supportedVersions":["2025-11-25","2025-06-18","2025-03-26","2024-11-05"]`) {
+		if !strings.Contains(m.line, `"supportedVersions":["2025-11-25","2025-06-18","2024-11-05"]`) {
 			t.Errorf("got %s", m.line)
 		}
 	})
