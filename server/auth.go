@@ -51,7 +51,7 @@ func (x *exchange) deny(err error) {
 	if !ok {
 		x.server.opts.Log.Warn("callers cannot be authenticated", "request", x.req.Header.Get(headerRequestID), "error", err)
 		x.w.Header().Set("Retry-After", "5")
-		x.refuseText(ReasonAuthUnavailable, http.StatusServiceUnavailable, "callers cannot be authenticated at the moment; try again shortly")
+		x.refuseRequest(ReasonAuthUnavailable, http.StatusServiceUnavailable, "callers cannot be authenticated at the moment; try again shortly")
 		return
 	}
 	challenge := "Bearer"
@@ -60,10 +60,10 @@ func (x *exchange) deny(err error) {
 	}
 	x.w.Header().Set("WWW-Authenticate", challenge)
 	if denied.Code == "insufficient_scope" {
-		x.refuseText(ReasonForbidden, http.StatusForbidden, denied.Message)
+		x.refuseRequest(ReasonForbidden, http.StatusForbidden, denied.Message)
 		return
 	}
-	x.refuseText(ReasonUnauthorized, http.StatusUnauthorized, denied.Message)
+	x.refuseRequest(ReasonUnauthorized, http.StatusUnauthorized, denied.Message)
 }
 
 // sameOwner reports whether a request may use a session or stream that another request began.

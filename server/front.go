@@ -21,7 +21,7 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		_ = flow.SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
 	if !h.isAllowedHost(req) {
-		h.newExchange(w, req).refuseText(ReasonHost, http.StatusForbidden, fmt.Sprintf("the host %.100q is not allowed; --allowed-host allows it", req.Host))
+		h.newExchange(w, req).refuseRequest(ReasonHost, http.StatusForbidden, fmt.Sprintf("the host %.100q is not allowed; --allowed-host allows it", req.Host))
 		return
 	}
 	if h.isMetadata(req.URL.Path) {
@@ -35,7 +35,7 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if len(origins) > 1 || !h.origins[strings.ToLower(origins[0])] {
-		h.newExchange(w, req).refuseText(ReasonOrigin, http.StatusForbidden, fmt.Sprintf("the origin %.100q is not allowed; --allowed-origin allows it", origins[0]))
+		h.newExchange(w, req).refuseRequest(ReasonOrigin, http.StatusForbidden, fmt.Sprintf("the origin %.100q is not allowed; --allowed-origin allows it", origins[0]))
 		return
 	}
 	w.Header().Set("Access-Control-Allow-Origin", origins[0])

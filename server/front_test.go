@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"ollama-mcp/server"
 )
@@ -162,8 +161,7 @@ func TestNewHTTPRefusesWhatCannotBeAllowed(t *testing.T) {
 		{AllowedOrigins: []string{"app.example.com"}},
 		{AllowedOrigins: []string{"https://*.example.com"}},
 		{AllowedOrigins: []string{"https://app.example.com/"}},
-		{MaxSessions: -1},
-		{SessionIdle: -time.Second},
+		{MaxStreams: -1},
 	} {
 		if _, err := server.NewHTTP(s, over); err == nil {
 			t.Errorf("%v is taken", over)

@@ -2,11 +2,11 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"sync"
-	"time"
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/netserve"
@@ -53,8 +53,12 @@ type HTTPOptions struct {
 	// connects by a Unix socket. What others say there is not believed.
 	TrustedProxies []string
 
-	MaxSessions int           // sessions, and as many SSE streams; 0 means 10,000
-	SessionIdle time.Duration // after which an unused session ends; 0 means an hour
+	// SessionKey signs the ids of sessions. Servers with the same key take each other's, so
+	// that clients of protocols before 2026-07-28 notice no restart, and several servers may
+	// share a load. It must be secret. If it is empty, a random one is made.
+	SessionKey []byte
+
+	MaxStreams int // SSE streams at once; 0 means 10,000
 }
 
 // TLSOptions name the files of certificates.
@@ -94,17 +98,17 @@ type HTTP struct {
 
 // NewHTTP checks the options, and names the one that is wrong.
 func NewHTTP(s *Server, opts HTTPOptions) (*HTTP, error) {
-	if opts.MaxSessions == 0 {
-		opts.MaxSessions = 10_000
+	if opts.MaxStreams == 0 {
+		opts.MaxStreams = 10_000
 	}
-	if opts.SessionIdle == 0 {
-		opts.SessionIdle = time.Hour
+	if len(opts.SessionKey) == 0 {
+		opts.SessionKey = []byte(rand.Text())
 	}
 	h := &HTTP{server: s, opts: opts, routes: http.NewServeMux()}
 	if err := h.check(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	h.sessions.max, h.sessions.idle = opts.MaxSessions, opts.SessionIdle
+	h.sessions.key = opts.SessionKey
 	h.life, h.kill = context.WithCancelCause(context.Background())
 	h.stopping, h.stop = context.WithCancel(context.Background())
 	h.route()
@@ -113,11 +117,8 @@ func NewHTTP(s *Server, opts HTTPOptions) (*HTTP, error) {
 
 // check validates the options, and sets what they become.
 func (h *HTTP) check() error {
-	switch opts := h.opts; {
-	case opts.MaxSessions < 0:
-		return fmt.Errorf("option MaxSessions is %d, less than 0", opts.MaxSessions)
-	case opts.SessionIdle < 0:
-		return fmt.Errorf("option SessionIdle is %v, less than 0", opts.SessionIdle)
+	if h.opts.MaxStreams < 0 {
+		return fmt.Errorf("option MaxStreams is %d, less than 0", h.opts.MaxStreams)
 	}
 	if err := h.allow(h.opts); err != nil {
 		return err

@@ -81,8 +81,8 @@ func (x *exchange) openStream() {
 	c := stream{newConn(legacy, x.server, eventWriter{out}, idleWorkersStream), x.from}
 	c.separate = func() { out.put(padding) }
 	out.start(c.hangUp)
-	if !x.streams.add(c, x.opts.MaxSessions) {
-		x.refuseText(ReasonSessions, http.StatusServiceUnavailable, "there are too many streams; try again later")
+	if !x.streams.add(c, x.opts.MaxStreams) {
+		x.refuseRequest(ReasonSessions, http.StatusServiceUnavailable, "there are too many streams; try again later")
 		return
 	}
 	defer x.streams.remove(c)
@@ -114,7 +114,7 @@ func (x *exchange) streamMessage() {
 	c, ok := x.streams.get(x.req.URL.Query().Get("sessionId"), x.from)
 	if !ok {
 		if !x.refuseStopping(incoming{}) {
-			x.refuseText(ReasonSession, http.StatusNotFound, "there is no such session: begin with GET /sse")
+			x.refuseRequest(ReasonSession, http.StatusNotFound, "there is no such session: begin with GET /sse")
 		}
 		return
 	}
@@ -134,7 +134,7 @@ func (x *exchange) streamMessage() {
 	default:
 		x.server.memory.give(m.held)
 		if !x.refuseStopping(m) {
-			x.refuseText(ReasonSession, http.StatusNotFound, "the stream has ended")
+			x.refuseRequest(ReasonSession, http.StatusNotFound, "the stream has ended")
 		}
 		return
 	}

@@ -186,7 +186,7 @@ func TestClosingAStreamOfSSECancelsItsRequestsAlone(t *testing.T) {
 }
 
 func TestStreamsAreLimitedInNumber(t *testing.T) {
-	inBubbleWith(t, server.Options{}, server.HTTPOptions{MaxSessions: 1}, func(t *testing.T, r *remote) {
+	inBubbleWith(t, server.Options{}, server.HTTPOptions{MaxStreams: 1}, func(t *testing.T, r *remote) {
 		s := r.openStream()
 		r.send("GET", "/sse", "", http.Header{}).wantStatus("a second stream", 503)
 		s.close()
@@ -197,7 +197,7 @@ func TestStreamsAreLimitedInNumber(t *testing.T) {
 
 func TestCallerOpensAQuarterOfTheStreamsAtMost(t *testing.T) {
 	opts := aliceAndBob()
-	opts.MaxSessions = 8
+	opts.MaxStreams = 8
 	inBubbleWith(t, server.Options{}, opts, func(t *testing.T, r *remote) {
 		open := []*stream{r.openStream(as("alice")...), r.openStream(as("alice")...)}
 		r.send("GET", "/sse", "", http.Header{"Authorization": {"Bearer alice"}}).wantStatus("a third stream", 503)
