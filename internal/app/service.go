@@ -173,6 +173,10 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 	if err := s.callers.configure(&o); err != nil {
 		return nil, err
 	}
+	var err error
+	if o.SessionKey, err = s.sessionKey(); err != nil {
+		return nil, err
+	}
 	return server.NewHTTP(s.server, o)
 }
 
