@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 
 	"ollama-mcp/internal/caller"
@@ -32,13 +35,14 @@ type HTTPOptions struct {
 	// credentials.
 	Authenticate func(*http.Request) (caller.Caller, error)
 
-	// Challenge returns the WWW-Authenticate header for a refused caller. If it is nil, the
+	// Challenge returns the WWW-Authenticate header for a refused request. If it is nil, the
 	// header is "Bearer".
-	Challenge func(*caller.Denied) string
+	Challenge func(*http.Request, *caller.Denied) string
 
-	// Metadata is the JSON document that tells clients where to get a token (RFC 9728). It is
-	// public. Nil means that there is none.
-	Metadata []byte
+	// Metadata returns the JSON document at a path that begins with MetadataPath, which tells
+	// clients where to get a token (RFC 9728), or nil if there is none. The documents are
+	// public. If it is nil, there are none.
+	Metadata func(path string) []byte
 
 	// AllowedHosts are names or addresses, without ports, that clients may use for the server,
 	// besides loopback names and the address on which a connection arrives.
@@ -81,7 +85,7 @@ type HTTP struct {
 	proxies      []netip.Prefix // that are trusted
 	unixProxy    bool           // is trusted
 	proxyWarning sync.Once
-	routes       *http.ServeMux
+	routes       map[string]methods // by path, without a slash at its end
 
 	gate     // for requests and streams
 	sessions sessions
@@ -104,7 +108,7 @@ func NewHTTP(s *Server, opts HTTPOptions) (*HTTP, error) {
 	if len(opts.SessionKey) == 0 {
 		opts.SessionKey = []byte(rand.Text())
 	}
-	h := &HTTP{server: s, opts: opts, routes: http.NewServeMux()}
+	h := &HTTP{server: s, opts: opts}
 	if err := h.check(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
@@ -136,21 +140,45 @@ func (h *HTTP) check() error {
 	return nil
 }
 
+// methods are what a path does, by the method of the request.
+type methods map[string]http.HandlerFunc
+
 func (h *HTTP) route() {
-	h.routes.HandleFunc("POST /mcp", h.authenticated((*exchange).post))
-	h.routes.HandleFunc("DELETE /mcp", h.authenticated((*exchange).deleteSession))
-	h.routes.HandleFunc("GET /sse", h.authenticated((*exchange).openStream))
-	h.routes.HandleFunc("POST /message", h.authenticated((*exchange).streamMessage))
-	h.routes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	h.routes.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	alive := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+	ready := func(w http.ResponseWriter, _ *http.Request) {
 		if h.stopping.Err() != nil {
 			http.Error(w, "stopping", http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
-	})
-	if h.opts.Metadata != nil {
-		h.routes.HandleFunc("GET "+metadataPath, h.metadata)
-		h.routes.HandleFunc("GET "+metadataPath+"/mcp", h.metadata)
+	}
+	h.routes = map[string]methods{
+		"/mcp":     {http.MethodPost: h.authenticated((*exchange).post), http.MethodDelete: h.authenticated((*exchange).deleteSession)},
+		"/sse":     {http.MethodGet: h.authenticated((*exchange).openStream)},
+		"/message": {http.MethodPost: h.authenticated((*exchange).streamMessage)},
+		"/healthz": {http.MethodGet: alive, http.MethodHead: alive},
+		"/readyz":  {http.MethodGet: ready, http.MethodHead: ready},
 	}
 }
+
+// serveRoute serves a request whose Host and Origin have been checked. Clients parse what they
+// get for paths that do not exist, such as those of an authorization server, as JSON.
+func (h *HTTP) serveRoute(w http.ResponseWriter, req *http.Request) {
+	path := withoutSlash(req.URL.Path)
+	methods := h.routes[path]
+	if h.opts.Metadata != nil && strings.HasPrefix(path, MetadataPath) && h.opts.Metadata(path) != nil {
+		methods = h.metadata()
+	}
+	switch serve := methods[req.Method]; {
+	case serve != nil:
+		serve(w, req)
+	case methods != nil:
+		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
+		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", fmt.Sprintf("%s does not take %.20q", path, req.Method))
+	default:
+		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; MCP is at /mcp, and for older clients at /sse")
+	}
+}
+
+// withoutSlash is a path without a slash at its end, which many clients and proxies add.
+func withoutSlash(path string) string { return strings.TrimSuffix(path, "/") }

@@ -112,7 +112,7 @@ func (r *remote) openThin() (conn net.Conn, path string) {
 	conn = r.dial()
 	io.WriteString(conn, "GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	in := bufio.NewReader(conn)
-	path = nextData(r.t, in)
+	path = "/" + nextData(r.t, in)                       // which is relative
 	if _, err := in.Discard(len("\n\r\n")); err != nil { // the ends of the event and of its chunk
 		r.t.Fatal(err)
 	}

@@ -181,7 +181,7 @@ type exchange struct {
 
 func (h *HTTP) newExchange(w http.ResponseWriter, req *http.Request) *exchange {
 	x := &exchange{HTTP: h, w: w, req: req, transport: overHTTP}
-	if req.URL.Path == "/sse" || req.URL.Path == "/message" {
+	if path := withoutSlash(req.URL.Path); path == "/sse" || path == "/message" {
 		x.transport = overSSE
 	}
 	return x
@@ -228,18 +228,22 @@ func (x *exchange) refuseRequest(reason Reason, status int, text string) {
 	x.refuseAs(string(reason), reason, status, text)
 }
 
-// refuseAs is refuseRequest with another code in the answer. The answer has the form of OAuth's
-// errors (RFC 6749, section 5.2), since clients that look for an authorization server here read
-// it as one.
+// refuseAs is refuseRequest with another code in the answer.
 func (x *exchange) refuseAs(code string, reason Reason, status int, text string) {
-	body, _ := json.Marshal(struct { // cannot fail: it is text
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-	}{code, text})
-	beginJSON(x.w, status, len(body))
-	_, _ = x.w.Write(body) // if it cannot, nobody is left to be told
+	writeError(x.w, status, code, text)
 	x.server.refused(x.req.Context(), Refusal{
 		Reason: reason, Transport: x.transport, Remote: x.remote(), Caller: x.from.ID,
 		RequestID: x.req.Header.Get(headerRequestID), Status: status, Message: text,
 	})
+}
+
+// writeError answers a request with an error in the form of OAuth's (RFC 6749, section 5.2),
+// since clients that look for an authorization server here read it as one.
+func writeError(w http.ResponseWriter, status int, code, text string) {
+	body, _ := json.Marshal(struct { // cannot fail: it is text
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}{code, text})
+	beginJSON(w, status, len(body))
+	_, _ = w.Write(body) // if it cannot, nobody is left to be told
 }

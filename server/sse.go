@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -67,11 +68,6 @@ func (s *streams) remove(c stream) {
 // client is sent. Its first event says where the client posts its messages. It works like a
 // connection over stdio, and ends when its client leaves.
 func (x *exchange) openStream() {
-	if x.req.Method != http.MethodGet { // HEAD, which goes where GET does
-		x.w.Header().Set("Allow", http.MethodGet)
-		x.w.WriteHeader(http.StatusMethodNotAllowed)
-		return
-	}
 	if x.refuseStopping(incoming{}) {
 		return
 	}
@@ -79,6 +75,7 @@ func (x *exchange) openStream() {
 	defer out.end()
 	legacy := mcpserver.WithSupportedProtocolVersions(x.life, legacyRevisions())
 	c := stream{newConn(legacy, x.server, eventWriter{out}, idleWorkersStream), x.from}
+	c.session.Initialize() // a client that opens its stream again does not say initialize again
 	c.separate = func() { out.put(padding) }
 	out.start(c.hangUp)
 	if !x.streams.add(c, x.opts.MaxStreams) {
@@ -89,7 +86,12 @@ func (x *exchange) openStream() {
 	unwatch := context.AfterFunc(x.req.Context(), func() { c.hangUp(context.Cause(x.req.Context())) })
 	defer unwatch()
 
-	out.put(event("endpoint", []byte("/message?sessionId="+c.session.sessionID)))
+	// Relative, since a proxy may serve us below a path that only the client knows.
+	endpoint := "message?sessionId=" + c.session.sessionID
+	if strings.HasSuffix(x.req.URL.Path, "/") {
+		endpoint = "../" + endpoint
+	}
+	out.put(event("endpoint", []byte(endpoint)))
 	select {
 	case <-c.ctx.Done():
 	case <-x.stopping.Done():

@@ -31,9 +31,22 @@ func (o *Options) connect(ctx context.Context, stderr io.Writer) (*server, error
 		ClientInfo: mcp.Implementation{Name: "ollama-mcp call", Version: "1"},
 	}}
 	if _, err := s.client.Initialize(ctx, hello); err != nil {
-		return nil, failure{statusServer, s.explain(err)}
+		if _, denied := errors.AsType[*transport.AuthorizationRequiredError](err); denied || errors.Is(err, transport.ErrUnauthorized) {
+			err = o.explainDenied()
+		} else {
+			err = s.explain(err)
+		}
+		return nil, failure{statusServer, err}
 	}
 	return s, nil
+}
+
+// explainDenied says what to do about a server that has answered 401.
+func (o *Options) explainDenied() error {
+	if o.Key == "" {
+		return fmt.Errorf("%s asks for a key: set OLLAMA_MCP_KEY to one that it accepts", o.URL)
+	}
+	return fmt.Errorf("%s does not accept the key in OLLAMA_MCP_KEY: it may have been revoked, or be that of another server", o.URL)
 }
 
 // transport returns the transport to the server.
