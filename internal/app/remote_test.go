@@ -219,7 +219,9 @@ func TestCallReachesAServerThatRuns(t *testing.T) {
 	}{
 		{key, []string{"call", url, "status"}, 0, "1: 1 answered\n", ""},
 		{key, []string{"call", url, "status", "--json"}, 0, `"served": 1`, ""},
-		{"", []string{"call", url, "status"}, 3, "", "authorization required"},
+		{"", []string{"call", url, "status"}, 3, "", "the server wants a key: set OLLAMA_MCP_KEY"},
+		{"omcp_of_another_server", []string{"call", url, "status"}, 3, "", "does not accept the key in OLLAMA_MCP_KEY"},
+		{key, []string{"call", "--url=http://" + s.address, "status"}, 3, "", "the URL usually ends in /mcp"},
 		{key, []string{"call", "--url=" + s.address, "status"}, 2, "", "--url: must begin with http"},
 	} {
 		out, errs, status := program(t, "", []string{"OLLAMA_MCP_KEY=" + c.key}, c.args...)

@@ -31,9 +31,12 @@ func (o *Options) connect(ctx context.Context, stderr io.Writer) (*server, error
 		ClientInfo: mcp.Implementation{Name: "ollama-mcp call", Version: "1"},
 	}}
 	if _, err := s.client.Initialize(ctx, hello); err != nil {
-		if _, denied := errors.AsType[*transport.AuthorizationRequiredError](err); denied || errors.Is(err, transport.ErrUnauthorized) {
+		switch {
+		case errors.Is(err, transport.ErrAuthorizationRequired):
 			err = o.explainDenied()
-		} else {
+		case errors.Is(err, transport.ErrLegacySSEServer): // any other status from 400 to 499
+			err = errors.New("the server takes no MCP there: the URL usually ends in /mcp")
+		default:
 			err = s.explain(err)
 		}
 		return nil, failure{statusServer, err}
@@ -44,9 +47,9 @@ func (o *Options) connect(ctx context.Context, stderr io.Writer) (*server, error
 // explainDenied says what to do about a server that has answered 401.
 func (o *Options) explainDenied() error {
 	if o.Key == "" {
-		return fmt.Errorf("%s asks for a key: set OLLAMA_MCP_KEY to one that it accepts", o.URL)
+		return errors.New("the server wants a key: set OLLAMA_MCP_KEY to one that it accepts")
 	}
-	return fmt.Errorf("%s does not accept the key in OLLAMA_MCP_KEY: it may have been revoked, or be that of another server", o.URL)
+	return errors.New("the server does not accept the key in OLLAMA_MCP_KEY; it may have been revoked, or be that of another server")
 }
 
 // transport returns the transport to the server.
