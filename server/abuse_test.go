@@ -151,7 +151,7 @@ func TestNothingIsLeftOfAThousandClientsThatReadNothing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPipes()
 				connections := &counted{Listener: p}
-				r := serveOn(t, connections, p.dial, newServer(t, opts), server.HTTPOptions{MaxSessions: 4 * clients})
+				r := serveOn(t, connections, p.dial, newServer(t, opts), server.HTTPOptions{MaxStreams: 4 * clients})
 				r.initialize()
 				before := inUse()
 				for range clients {

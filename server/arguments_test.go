@@ -63,3 +63,20 @@ func FuzzSplit(f *testing.F) {
 		}
 	})
 }
+
+func TestReplyWithoutContentMayHaveAnEmptyArrayOfIt(t *testing.T) {
+	for result, want := range map[string]mcp.ElicitationResponseAction{
+		`{"action":"decline","content":[]}`:         mcp.ElicitationResponseActionDecline,
+		`{"action":"accept","content":[ ]}`:         mcp.ElicitationResponseActionAccept,
+		`{"action":"accept","content":{"tags":[]}}`: mcp.ElicitationResponseActionAccept,
+	} {
+		reply, err := readReply([]byte(`{"jsonrpc":"2.0","id":"x","result":`+result+`}`), mcp.MethodElicitationCreate)
+		if err != nil || reply.Elicitation.Action != want {
+			t.Errorf("%s: got %+v, %v", result, reply, err)
+			continue
+		}
+		if content, ok := reply.Elicitation.Content.(map[string]any); !ok || content["tags"] != nil && reflect.TypeOf(content["tags"]).Kind() != reflect.Slice {
+			t.Errorf("%s: the content is %v", result, reply.Elicitation.Content)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 
@@ -51,19 +52,22 @@ func (x *exchange) deny(err error) {
 	if !ok {
 		x.server.opts.Log.Warn("callers cannot be authenticated", "request", x.req.Header.Get(headerRequestID), "error", err)
 		x.w.Header().Set("Retry-After", "5")
-		x.refuseText(ReasonAuthUnavailable, http.StatusServiceUnavailable, "callers cannot be authenticated at the moment; try again shortly")
+		x.refuseRequest(ReasonAuthUnavailable, http.StatusServiceUnavailable, "callers cannot be authenticated at the moment, for a reason that is in the server's log; try again shortly")
 		return
 	}
 	challenge := "Bearer"
 	if x.opts.Challenge != nil {
-		challenge = x.opts.Challenge(denied)
+		challenge = x.opts.Challenge(x.req, denied)
 	}
 	x.w.Header().Set("WWW-Authenticate", challenge)
-	if denied.Code == "insufficient_scope" {
-		x.refuseText(ReasonForbidden, http.StatusForbidden, denied.Message)
-		return
+	reason, status := ReasonUnauthorized, http.StatusUnauthorized
+	switch denied.Code { // RFC 6750, section 3.1
+	case "insufficient_scope":
+		reason, status = ReasonForbidden, http.StatusForbidden
+	case "invalid_request":
+		status = http.StatusBadRequest
 	}
-	x.refuseText(ReasonUnauthorized, http.StatusUnauthorized, denied.Message)
+	x.refuseAs(cmp.Or(denied.Code, string(reason)), reason, status, denied.Message)
 }
 
 // sameOwner reports whether a request may use a session or stream that another request began.
@@ -71,16 +75,16 @@ func (x *exchange) deny(err error) {
 // addresses may change on the way.
 func sameOwner(began, names caller.Caller) bool { return began.Tenant == names.Tenant }
 
-// metadataPath is where clients look for the OAuth metadata of a server (RFC 9728, section
-// 3.1); for the metadata of one endpoint they append its path.
-const metadataPath = "/.well-known/oauth-protected-resource"
+// MetadataPath is where clients look for the OAuth metadata of a server (RFC 9728, section
+// 3.1); for the metadata of one endpoint they append the path of its URL.
+const MetadataPath = "/.well-known/oauth-protected-resource"
 
-func (h *HTTP) isMetadata(path string) bool {
-	return h.opts.Metadata != nil && (path == metadataPath || path == metadataPath+"/mcp")
-}
-
-// metadata serves GET of the metadata, for everybody.
-func (h *HTTP) metadata(w http.ResponseWriter, _ *http.Request) {
-	beginJSON(w, http.StatusOK, len(h.opts.Metadata))
-	_, _ = w.Write(h.opts.Metadata) // if it cannot, nobody is left to be told
+// metadata serves a document of the metadata, for everybody.
+func (h *HTTP) metadata() methods {
+	serve := func(w http.ResponseWriter, req *http.Request) {
+		document := h.opts.Metadata(withoutSlash(req.URL.Path))
+		beginJSON(w, http.StatusOK, len(document))
+		_, _ = w.Write(document) // if it cannot, nobody is left to be told
+	}
+	return methods{http.MethodGet: serve, http.MethodHead: serve}
 }

@@ -25,11 +25,16 @@ var entrances = []struct{ method, path string }{
 func denying(err error) server.HTTPOptions {
 	return server.HTTPOptions{
 		Authenticate: func(*http.Request) (caller.Caller, error) { return caller.Caller{}, err },
-		Challenge: func(d *caller.Denied) string {
+		Challenge: func(_ *http.Request, d *caller.Denied) string {
 			return `Bearer error="` + d.Code + `"`
 		},
 		AllowedOrigins: []string{"https://app.example.com"},
-		Metadata:       []byte(`{"resource":"https://gpu.example.com/mcp"}`),
+		Metadata: func(path string) []byte {
+			if path != server.MetadataPath && path != server.MetadataPath+"/mcp" {
+				return nil
+			}
+			return []byte(`{"resource":"https://gpu.example.com/mcp"}`)
+		},
 	}
 }
 
@@ -60,6 +65,10 @@ func TestWhoMayNotAskIsToldSoBeforeTheirMessageIsRead(t *testing.T) {
 			"too little", &caller.Denied{Code: "insufficient_scope", Message: "the token is not for tools"},
 			403, "WWW-Authenticate", `Bearer error="insufficient_scope"`, "the token is not for tools", "–",
 		},
+		{
+			"two headers", &caller.Denied{Code: "invalid_request", Message: "the request has more than one Authorization header"},
+			400, "WWW-Authenticate", `Bearer error="invalid_request"`, `"error":"invalid_request"`, "–",
+		},
 		{"nobody knows", errors.New("issuer hunter2 is down"), 503, "Retry-After", "5", "try again", "hunter2"},
 	} {
 		h := front(t, denying(tt.err))
@@ -68,7 +77,7 @@ func TestWhoMayNotAskIsToldSoBeforeTheirMessageIsRead(t *testing.T) {
 			req.Host, req.Header = "localhost", header(as("alice")...)
 			a := record(h, req)
 			got := a.Body.String()
-			if a.Code != tt.status || a.Header().Get(tt.header) != tt.value || !strings.Contains(got, tt.says) || strings.Contains(got, tt.saysNever) {
+			if a.Code != tt.status || a.Header().Get(tt.header) != tt.value || a.Header().Get("Content-Type") != "application/json" || !strings.Contains(got, tt.says) || strings.Contains(got, tt.saysNever) {
 				t.Errorf("%s, %s %s: got %d %v, %s", tt.name, e.method, e.path, a.Code, a.Header(), got)
 			}
 			if req.Header.Get("Authorization") != "" {
@@ -123,7 +132,7 @@ func TestMetadataIsForPagesOfEveryOrigin(t *testing.T) {
 	h := front(t, opts)
 	const path = "/.well-known/oauth-protected-resource/mcp"
 	a := try(h, "GET", path, "localhost", "https://anybody.example")
-	if a.Code != 200 || a.Body.String() != string(opts.Metadata) || a.Header().Get("Content-Type") != "application/json" ||
+	if a.Code != 200 || a.Body.String() != string(opts.Metadata(path)) || a.Header().Get("Content-Type") != "application/json" ||
 		a.Header().Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("got %d %v, %s", a.Code, a.Header(), a.Body)
 	}

@@ -271,6 +271,9 @@ func readReply(line []byte, method mcp.MCPMethod) (reply mcp.InputResponse, err 
 	case len(m.Result) == 0:
 		return reply, errBadReply
 	}
+	if method == mcp.MethodElicitationCreate {
+		jsonrpc.EmptyObject(lookUp(m.Result, "content"))
+	}
 	_ = reply.UnmarshalJSON(m.Result) // keeps it, for DecodeFor to look at
 	if reply.DecodeFor(method) != nil || !isProper(reply) {
 		return mcp.InputResponse{}, errBadReply

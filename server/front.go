@@ -6,13 +6,15 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
 
 // ServeHTTP checks the Host and the Origin of every request before it is routed. It refuses
 // requests that a web page may have made a browser send: with a Host that is not ours, whose
-// DNS name its owner may have pointed here, or with an Origin that is not allowed.
+// DNS name its owner may have pointed here, with an Origin that is not allowed, or without one
+// where the browser says that it is a page of another site, as for an image.
 func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	setRequestID(w, req)
 	flow := http.NewResponseController(w)
@@ -21,21 +23,25 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		_ = flow.SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
 	if !h.isAllowedHost(req) {
-		h.newExchange(w, req).refuseText(ReasonHost, http.StatusForbidden, fmt.Sprintf("the host %.100q is not allowed; --allowed-host allows it", req.Host))
+		h.newExchange(w, req).refuseRequest(ReasonHost, http.StatusForbidden, fmt.Sprintf("the host %.100q is not allowed; --allowed-host allows it", req.Host))
 		return
 	}
-	if h.isMetadata(req.URL.Path) {
+	if strings.HasPrefix(req.URL.Path, "/.well-known/") {
 		h.open(w, req)
 		return
 	}
 	w.Header().Add("Vary", "Origin")
 	origins := req.Header.Values("Origin")
+	if len(origins) == 0 && isFromPage(req.Header) {
+		h.newExchange(w, req).refuseRequest(ReasonOrigin, http.StatusForbidden, "a page of another site has made the browser send this request")
+		return
+	}
 	if len(origins) == 0 || len(origins) == 1 && isSameOrigin(origins[0], req.Host) {
-		h.routes.ServeHTTP(w, req)
+		h.serveRoute(w, req)
 		return
 	}
 	if len(origins) > 1 || !h.origins[strings.ToLower(origins[0])] {
-		h.newExchange(w, req).refuseText(ReasonOrigin, http.StatusForbidden, fmt.Sprintf("the origin %.100q is not allowed; --allowed-origin allows it", origins[0]))
+		h.newExchange(w, req).refuseRequest(ReasonOrigin, http.StatusForbidden, fmt.Sprintf("the origin %.100q is not allowed; --allowed-origin allows it", origins[0]))
 		return
 	}
 	w.Header().Set("Access-Control-Allow-Origin", origins[0])
@@ -44,18 +50,26 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		preflight(w, req)
 		return
 	}
-	h.routes.ServeHTTP(w, req)
+	h.serveRoute(w, req)
 }
 
-// open serves pages of every origin: metadata holds no secret, and clients read it before they
-// have a token.
+// open serves pages of every origin: what is below /.well-known/ holds no secret, and clients
+// read it before they have a token.
 func (h *HTTP) open(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	if req.Method == http.MethodOptions {
 		preflight(w, req)
 		return
 	}
-	h.routes.ServeHTTP(w, req)
+	h.serveRoute(w, req)
+}
+
+// isFromPage reports whether a browser says that a page which is not the server's own made it
+// send a request (Fetch Metadata).
+func isFromPage(header http.Header) bool {
+	return slices.ContainsFunc(header.Values("Sec-Fetch-Site"), func(site string) bool {
+		return site != "same-origin" && site != "none" // which means that the user did
+	})
 }
 
 // isSameOrigin reports whether an origin is this server itself, by a name that has been

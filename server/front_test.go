@@ -2,12 +2,12 @@ package server_test
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"ollama-mcp/server"
 )
@@ -23,10 +23,22 @@ func TestOnlyKnownPathsAndMethodsAreServed(t *testing.T) {
 		{"GET", "/readyz", 200, ""},
 		{"GET", "/", 404, ""},
 		{"POST", "/mcp/x", 404, ""},
+		{"POST", "/mcp//", 404, ""},
+		{"GET", "//healthz", 404, ""},
+		{"GET", "/healthz/", 200, ""},
+		{"GET", "/mcp/", 405, "DELETE, POST"},
+		{"POST", "/sse/", 405, "GET"},
+		{"POST", "/register", 404, ""},
+		{"GET", "/.well-known/oauth-authorization-server", 404, ""},
+		{"GET", "/.well-known/oauth-authorization-server/mcp", 404, ""},
+		{"GET", "/.well-known/openid-configuration", 404, ""},
+		{"GET", "/mcp/.well-known/openid-configuration", 404, ""},
+		{"GET", "/.well-known/oauth-protected-resource", 404, ""},
+		{"PATCH", "/.well-known/anything", 404, ""},
 		{"GET", "/mcp", 405, "DELETE, POST"},
 		{"PUT", "/mcp", 405, "DELETE, POST"},
 		{"OPTIONS", "/mcp", 405, "DELETE, POST"},
-		{"POST", "/sse", 405, "GET, HEAD"},
+		{"POST", "/sse", 405, "GET"},
 		{"HEAD", "/sse", 405, "GET"},
 		{"GET", "/message", 405, "POST"},
 		{"POST", "/healthz", 405, "GET, HEAD"},
@@ -34,6 +46,60 @@ func TestOnlyKnownPathsAndMethodsAreServed(t *testing.T) {
 		a := try(h, tt.method, tt.path, "localhost:8383", "")
 		if a.Code != tt.status || a.Header().Get("Allow") != tt.allow {
 			t.Errorf("%s %s: got %d, Allow %q; want %d, %q", tt.method, tt.path, a.Code, a.Header().Get("Allow"), tt.status, tt.allow)
+		}
+		var body struct {
+			Error       string `json:"error"`
+			Description string `json:"error_description"`
+		}
+		if err := json.Unmarshal(a.Body.Bytes(), &body); tt.status >= 400 &&
+			(err != nil || body.Error == "" || body.Description == "" || a.Header().Get("Content-Type") != "application/json") {
+			t.Errorf("%s %s: got %v, %s", tt.method, tt.path, a.Header(), a.Body)
+		}
+	}
+}
+
+func TestPathsMayEndInASlash(t *testing.T) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
+		a := r.send("POST", "/mcp/", initialize, header())
+		session := a.Header.Get("Mcp-Session-Id")
+		a.wantStatus("initialize", 200)
+		r.send("POST", "/mcp/", call("1", "echo", `{"text":"a"}`), header("Mcp-Session-Id", session)).want("a call", "a")
+		r.send("DELETE", "/mcp/", "", header("Mcp-Session-Id", session)).wantStatus("the end", 204)
+	})
+}
+
+func TestRequestsThatAPageMakesABrowserSendAreRefusedWithoutOriginToo(t *testing.T) {
+	h := front(t, server.HTTPOptions{AllowedOrigins: []string{"https://app.example.com"}})
+	for _, tt := range []struct {
+		site    []string
+		origin  string
+		refused bool
+	}{
+		{[]string{"cross-site"}, "", true},
+		{[]string{"same-site"}, "", true}, // another port of this machine
+		{[]string{"none", "cross-site"}, "", true},
+		{[]string{"of the future"}, "", true},
+		{[]string{""}, "", true},
+		{[]string{"none"}, "", false},
+		{[]string{"same-origin"}, "", false},
+		{nil, "", false},
+		{[]string{"cross-site"}, "https://app.example.com", false},
+		{[]string{"cross-site"}, "https://evil.example", true},
+	} {
+		for _, path := range []string{"/mcp", "/message", "/healthz", "/readyz", "/register", "/sse/", "/"} {
+			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"} {
+				if method == "GET" && path == "/sse/" && !tt.refused {
+					continue // which waits
+				}
+				req := httptest.NewRequest(method, path, nil)
+				req.Host, req.Header["Sec-Fetch-Site"] = "localhost", tt.site
+				if tt.origin != "" {
+					req.Header.Set("Origin", tt.origin)
+				}
+				if a := record(h, req); (a.Code == http.StatusForbidden) != tt.refused {
+					t.Errorf("Sec-Fetch-Site %q, Origin %q: %s %s got %d, %s", tt.site, tt.origin, method, path, a.Code, a.Body)
+				}
+			}
 		}
 	}
 }
@@ -162,8 +228,7 @@ func TestNewHTTPRefusesWhatCannotBeAllowed(t *testing.T) {
 		{AllowedOrigins: []string{"app.example.com"}},
 		{AllowedOrigins: []string{"https://*.example.com"}},
 		{AllowedOrigins: []string{"https://app.example.com/"}},
-		{MaxSessions: -1},
-		{SessionIdle: -time.Second},
+		{MaxStreams: -1},
 	} {
 		if _, err := server.NewHTTP(s, over); err == nil {
 			t.Errorf("%v is taken", over)

@@ -2,11 +2,14 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
-	"time"
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/netserve"
@@ -32,13 +35,14 @@ type HTTPOptions struct {
 	// credentials.
 	Authenticate func(*http.Request) (caller.Caller, error)
 
-	// Challenge returns the WWW-Authenticate header for a refused caller. If it is nil, the
+	// Challenge returns the WWW-Authenticate header for a refused request. If it is nil, the
 	// header is "Bearer".
-	Challenge func(*caller.Denied) string
+	Challenge func(*http.Request, *caller.Denied) string
 
-	// Metadata is the JSON document that tells clients where to get a token (RFC 9728). It is
-	// public. Nil means that there is none.
-	Metadata []byte
+	// Metadata returns the JSON document at a path that begins with MetadataPath, which tells
+	// clients where to get a token (RFC 9728), or nil if there is none. The documents are
+	// public. If it is nil, there are none.
+	Metadata func(path string) []byte
 
 	// AllowedHosts are names or addresses, without ports, that clients may use for the server,
 	// besides loopback names and the address on which a connection arrives.
@@ -53,8 +57,12 @@ type HTTPOptions struct {
 	// connects by a Unix socket. What others say there is not believed.
 	TrustedProxies []string
 
-	MaxSessions int           // sessions, and as many SSE streams; 0 means 10,000
-	SessionIdle time.Duration // after which an unused session ends; 0 means an hour
+	// SessionKey signs the ids of sessions. Servers with the same key take each other's, so
+	// that clients of protocols before 2026-07-28 notice no restart, and several servers may
+	// share a load. It must be secret. If it is empty, a random one is made.
+	SessionKey []byte
+
+	MaxStreams int // SSE streams at once; 0 means 10,000
 }
 
 // TLSOptions name the files of certificates.
@@ -77,7 +85,7 @@ type HTTP struct {
 	proxies      []netip.Prefix // that are trusted
 	unixProxy    bool           // is trusted
 	proxyWarning sync.Once
-	routes       *http.ServeMux
+	routes       map[string]methods // by path, without a slash at its end
 
 	gate     // for requests and streams
 	sessions sessions
@@ -94,17 +102,17 @@ type HTTP struct {
 
 // NewHTTP checks the options, and names the one that is wrong.
 func NewHTTP(s *Server, opts HTTPOptions) (*HTTP, error) {
-	if opts.MaxSessions == 0 {
-		opts.MaxSessions = 10_000
+	if opts.MaxStreams == 0 {
+		opts.MaxStreams = 10_000
 	}
-	if opts.SessionIdle == 0 {
-		opts.SessionIdle = time.Hour
+	if len(opts.SessionKey) == 0 {
+		opts.SessionKey = []byte(rand.Text())
 	}
-	h := &HTTP{server: s, opts: opts, routes: http.NewServeMux()}
+	h := &HTTP{server: s, opts: opts}
 	if err := h.check(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	h.sessions.max, h.sessions.idle = opts.MaxSessions, opts.SessionIdle
+	h.sessions.key = opts.SessionKey
 	h.life, h.kill = context.WithCancelCause(context.Background())
 	h.stopping, h.stop = context.WithCancel(context.Background())
 	h.route()
@@ -113,11 +121,8 @@ func NewHTTP(s *Server, opts HTTPOptions) (*HTTP, error) {
 
 // check validates the options, and sets what they become.
 func (h *HTTP) check() error {
-	switch opts := h.opts; {
-	case opts.MaxSessions < 0:
-		return fmt.Errorf("option MaxSessions is %d, less than 0", opts.MaxSessions)
-	case opts.SessionIdle < 0:
-		return fmt.Errorf("option SessionIdle is %v, less than 0", opts.SessionIdle)
+	if h.opts.MaxStreams < 0 {
+		return fmt.Errorf("option MaxStreams is %d, less than 0", h.opts.MaxStreams)
 	}
 	if err := h.allow(h.opts); err != nil {
 		return err
@@ -135,21 +140,45 @@ func (h *HTTP) check() error {
 	return nil
 }
 
+// methods are what a path does, by the method of the request.
+type methods map[string]http.HandlerFunc
+
 func (h *HTTP) route() {
-	h.routes.HandleFunc("POST /mcp", h.authenticated((*exchange).post))
-	h.routes.HandleFunc("DELETE /mcp", h.authenticated((*exchange).deleteSession))
-	h.routes.HandleFunc("GET /sse", h.authenticated((*exchange).openStream))
-	h.routes.HandleFunc("POST /message", h.authenticated((*exchange).streamMessage))
-	h.routes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	h.routes.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	alive := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+	ready := func(w http.ResponseWriter, _ *http.Request) {
 		if h.stopping.Err() != nil {
 			http.Error(w, "stopping", http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
-	})
-	if h.opts.Metadata != nil {
-		h.routes.HandleFunc("GET "+metadataPath, h.metadata)
-		h.routes.HandleFunc("GET "+metadataPath+"/mcp", h.metadata)
+	}
+	h.routes = map[string]methods{
+		"/mcp":     {http.MethodPost: h.authenticated((*exchange).post), http.MethodDelete: h.authenticated((*exchange).deleteSession)},
+		"/sse":     {http.MethodGet: h.authenticated((*exchange).openStream)},
+		"/message": {http.MethodPost: h.authenticated((*exchange).streamMessage)},
+		"/healthz": {http.MethodGet: alive, http.MethodHead: alive},
+		"/readyz":  {http.MethodGet: ready, http.MethodHead: ready},
 	}
 }
+
+// serveRoute serves a request whose Host and Origin have been checked. Clients parse what they
+// get for paths that do not exist, such as those of an authorization server, as JSON.
+func (h *HTTP) serveRoute(w http.ResponseWriter, req *http.Request) {
+	path := withoutSlash(req.URL.Path)
+	methods := h.routes[path]
+	if h.opts.Metadata != nil && strings.HasPrefix(path, MetadataPath) && h.opts.Metadata(path) != nil {
+		methods = h.metadata()
+	}
+	switch serve := methods[req.Method]; {
+	case serve != nil:
+		serve(w, req)
+	case methods != nil:
+		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
+		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", fmt.Sprintf("%s does not take %.20q", path, req.Method))
+	default:
+		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; MCP is at /mcp, and for older clients at /sse")
+	}
+}
+
+// withoutSlash is a path without a slash at its end, which many clients and proxies add.
+func withoutSlash(path string) string { return strings.TrimSuffix(path, "/") }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"strings"
 	"sync"
 
 	"ollama-mcp/internal/jsonrpc"
@@ -41,7 +42,9 @@ func (f *inflight) unregister(r *request) bool {
 }
 
 // cancelRequest ends the request that a notification names. It is not answered, and its id is
-// free at once. An unknown id is ignored: the request may just have been answered.
+// free at once. An unknown id is ignored: the request may just have been answered. Some
+// clients send a number as a string, or the other way round, so an id that nothing has stands
+// for the one that differs only in that.
 func (f *inflight) cancelRequest(notification []byte) {
 	var n struct {
 		Params struct {
@@ -54,11 +57,39 @@ func (f *inflight) cancelRequest(notification []byte) {
 	id := string(jsonrpc.ValidUTF8(n.Params.RequestID))
 	f.inflightMu.Lock()
 	r := f.requests[id]
-	delete(f.requests, id)
+	if r == nil {
+		r = f.alike(id)
+	}
+	if r != nil {
+		delete(f.requests, string(r.ID))
+	}
 	f.inflightMu.Unlock()
 	if r != nil {
 		r.cancel(errCancelled)
 	}
+}
+
+// alike finds the only request whose id says the same as another, which nothing has; nil if
+// there is none, or more than one. inflightMu is held.
+func (f *inflight) alike(id string) (found *request) {
+	for other, r := range f.requests {
+		if plainID(other) != plainID(id) {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = r
+	}
+	return found
+}
+
+// plainID is what an id says, whether it is a string, a number or a number with a point.
+func plainID(id string) string {
+	if text, ok := jsonrpc.Text([]byte(id)); ok {
+		return text
+	}
+	return strings.TrimSuffix(id, ".0")
 }
 
 // endAll cancels all requests, which are still answered.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/mark3labs/mcp-go/mcp"
 )
@@ -14,6 +15,17 @@ const (
 	headerVersion = "MCP-Protocol-Version"
 	headerSession = "Mcp-Session-Id"
 )
+
+// revisions are those of the protocol that the server offers, the newest first: all but
+// 2025-03-26, the only one that demands that batches of messages are taken. A client that
+// asks for that one gets the one before, which every such client speaks too, while few of
+// them know a later one.
+var revisions = slices.DeleteFunc(slices.Clone(mcp.ValidProtocolVersions), func(version string) bool { return version == withBatches })
+
+const withBatches, beforeBatches = mcp.ProtocolVersion20250326, mcp.ProtocolVersion20241105
+
+// legacyRevisions are those of the revisions that begin with initialize.
+func legacyRevisions() []string { return slices.DeleteFunc(slices.Clone(revisions), isModern) }
 
 // isModern reports whether a protocol version has no sessions.
 func isModern(version string) bool { return mcp.IsModernProtocol(version) }

@@ -236,7 +236,7 @@ func TestTrustedProxiesAreAddressesOrNetworks(t *testing.T) {
 }
 
 func TestCallersWithoutCredentialsShareNoPlacesOfOthers(t *testing.T) {
-	over := server.HTTPOptions{MaxSessions: 8, TrustedProxies: []string{"10.0.0.0/8"}}
+	over := server.HTTPOptions{MaxStreams: 8, TrustedProxies: []string{"10.0.0.0/8"}}
 	serveFrom(t, "0.0.0.0", "10.1.1.1", with(whoami()), over, func(r *remote) {
 		greedy, other := []string{"X-Forwarded-For", "192.0.2.1"}, []string{"X-Forwarded-For", "192.0.2.2"}
 		session := r.initialize(other...)

@@ -38,7 +38,7 @@ func (x *exchange) post() {
 	p, err := readParams(m.brief)
 	inHeader := x.req.Header.Get(headerVersion)
 	switch {
-	case err != nil || m.Kind == jsonrpc.KindMalformed:
+	case err != nil || m.Kind == jsonrpc.KindMalformed || m.Doubtful:
 		x.refuse(m, ReasonMalformed, http.StatusBadRequest, malformed(m))
 	case isModern(inHeader) || isModern(p.version):
 		x.postModern(m, p)
@@ -46,7 +46,7 @@ func (x *exchange) post() {
 		x.initialize(m, p)
 	case inHeader != "" && !mcp.IsValidProtocolVersion(inHeader):
 		x.refuse(m, ReasonProtocol, http.StatusBadRequest, rpcError(m.ID, mcp.INVALID_REQUEST,
-			fmt.Sprintf("protocol version %.64q is not supported; these are: %s", inHeader, strings.Join(mcp.ValidProtocolVersions, ", ")), nil))
+			fmt.Sprintf("protocol version %.64q is not supported; these are: %s", inHeader, strings.Join(revisions, ", ")), nil))
 	default:
 		x.postLegacy(m)
 	}
@@ -80,25 +80,19 @@ func (x *exchange) postModern(m incoming, p params) {
 
 // initialize serves the request that begins a session in protocols before 2026-07-28.
 func (x *exchange) initialize(m incoming, p params) {
-	c := &client{session: newSession(), owner: m.from}
+	session := newSession()
 	m.from = withClient(m.from, p.client)
-	r, out, end, ok := x.begin(c.session, m)
+	r, out, end, ok := x.begin(session, m)
 	if !ok {
 		return
 	}
 	defer end()
 	line, failed := x.server.answer(r)
-	switch {
-	case failed.Code != 0:
-		out.answer(http.StatusOK, line)
-		x.server.answered(r, failed, http.StatusOK)
-	case !x.sessions.add(c):
-		x.answerRefusal(out, m, ReasonSessions, http.StatusServiceUnavailable, rpcError(m.ID, codeOverloaded,
-			"there are too many sessions with requests in flight; try again later", retry("overloaded", true)))
-	default:
-		x.w.Header().Set(headerSession, c.session.sessionID)
-		out.answer(http.StatusOK, line)
+	if failed.Code == 0 {
+		x.w.Header().Set(headerSession, x.sessions.issue(session, x.from))
 	}
+	out.answer(http.StatusOK, line)
+	x.server.answered(r, failed, http.StatusOK)
 }
 
 // postLegacy handles a message of a session.
@@ -111,8 +105,7 @@ func (x *exchange) postLegacy(m incoming) {
 	}
 	c, ok := x.sessions.hold(id, m.from)
 	if !ok {
-		// As text: on a JSON-RPC error the Go SDK would keep using the session.
-		x.refuseText(ReasonSession, http.StatusNotFound, "there is no such session: begin with initialize")
+		x.refuseRequest(ReasonSession, http.StatusNotFound, "there is no such session: begin with initialize")
 		return
 	}
 	defer x.sessions.release(c)

@@ -138,7 +138,7 @@ func TestPostsAreRefusedByWhatIsWrongWithThem(t *testing.T) {
 		for _, tt := range tests {
 			a := r.post(tt.body, tt.header...)
 			code := 0
-			if a.Header.Get("Content-Type") == "application/json" {
+			if strings.Contains(a.body, `"jsonrpc"`) {
 				if m := parse(t, a.body); m.Error != nil {
 					code = m.Error.Code
 				}
@@ -147,39 +147,6 @@ func TestPostsAreRefusedByWhatIsWrongWithThem(t *testing.T) {
 				t.Errorf("%s: got %d, %s; want %d, code %d", tt.name, a.StatusCode, a.body, tt.status, tt.code)
 			}
 		}
-	})
-}
-
-func TestSessionIsKnownFromInitializeUntilItIsDeleted(t *testing.T) {
-	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
-		one, two := r.initialize(), r.initialize()
-		if one == two {
-			t.Fatal("two sessions have one id")
-		}
-		for _, body := range []string{
-			`{"jsonrpc":"2.0","method":"notifications/initialized"}`,
-			`{"jsonrpc":"2.0","id":9,"result":{}}`,
-		} {
-			if a := r.postIn(one, body); a.StatusCode != 202 || a.body != "" {
-				t.Errorf("%s got %d, %q", body, a.StatusCode, a.body)
-			}
-		}
-		drop := func(session string, more ...string) int {
-			return r.send("DELETE", "/mcp", "", header(append([]string{"Mcp-Session-Id", session}, more...)...)).StatusCode
-		}
-		if got := drop(one, "MCP-Protocol-Version", "2026-07-28"); got != 405 {
-			t.Errorf("deleting in the modern way: %d", got)
-		}
-		for i, want := range []int{204, 404} {
-			if got := drop(one); got != want {
-				t.Errorf("deleting, time %d: %d, want %d", i+1, got, want)
-			}
-		}
-		if got := r.send("DELETE", "/mcp", "", header()).StatusCode; got != 400 {
-			t.Errorf("deleting nothing: %d", got)
-		}
-		r.postIn(one, call("1", "echo", "{}")).wantStatus("a deleted session", 404)
-		r.postIn(two, call("1", "echo", "{}")).wantStatus("the other session", 200)
 	})
 }
 
@@ -224,72 +191,12 @@ func TestSessionRemembersItsClient(t *testing.T) {
 	})
 }
 
-func TestSessionsAreForgottenWhenIdleOrTooManyButNotInUse(t *testing.T) {
-	over := server.HTTPOptions{MaxSessions: 2, SessionIdle: time.Minute}
-	inBubbleWith(t, server.Options{}, over, func(t *testing.T, r *remote) {
-		known := func(session string) bool {
-			return r.postIn(session, `{"jsonrpc":"2.0","id":"p","method":"ping"}`).StatusCode == 200
-		}
-		busy := r.initialize()
-		done := make(chan string)
-		go func() { done <- r.postIn(busy, call("1", "sleep", `{"seconds":150}`)).body }()
-		time.Sleep(2 * time.Minute)
-		second := r.initialize()
-		third := r.initialize() // in the place of the second, which is not busy
-		if known(second) || !known(third) || !known(busy) {
-			t.Errorf("too many: second %v, third %v, busy %v", known(second), known(third), known(busy))
-		}
-		if got := <-done; !strings.Contains(got, "slept") {
-			t.Errorf("the long call got %s", got)
-		}
-		time.Sleep(59 * time.Second)
-		if !known(busy) {
-			t.Error("a session was forgotten within a minute of its use")
-		}
-		time.Sleep(time.Minute)
-		if known(busy) || known(third) {
-			t.Error("an idle session is remembered")
-		}
-	})
-}
-
 func TestIntroductionThatTakesLongBeginsASessionToo(t *testing.T) {
 	var hooks mcpserver.Hooks
 	hooks.AddBeforeInitialize(func(context.Context, any, *mcp.InitializeRequest) { time.Sleep(time.Minute) })
 	inBubble(t, server.Options{Extra: []mcpserver.ServerOption{mcpserver.WithHooks(&hooks)}}, func(t *testing.T, r *remote) {
 		if a := r.post(initialize); a.Header.Get("Mcp-Session-Id") == "" || len(a.messages()) != 1 {
 			t.Errorf("got %v, %s", a.Header, a.body)
-		}
-	})
-}
-
-func TestNoSessionBeginsWhileAllAreInUse(t *testing.T) {
-	inBubbleWith(t, server.Options{}, server.HTTPOptions{MaxSessions: 1}, func(t *testing.T, r *remote) {
-		busy := r.initialize()
-		done := later(func() reply { return r.postIn(busy, call("1", "sleep", `{"seconds":5}`)) })
-		synctest.Wait()
-		if a := r.post(initialize); a.StatusCode != 503 || a.message().Error.Data.Code != "overloaded" {
-			t.Errorf("got %d, %s", a.StatusCode, a.body)
-		}
-		<-done
-		r.initialize()
-	})
-}
-
-func TestCallerWhoBeginsManySessionsTakesThePlaceOfNobodyElse(t *testing.T) {
-	opts := aliceAndBob()
-	opts.MaxSessions = 3
-	inBubbleWith(t, server.Options{}, opts, func(t *testing.T, r *remote) {
-		known := func(name, session string) bool {
-			return r.postIn(session, `{"jsonrpc":"2.0","id":"p","method":"ping"}`, as(name)...).StatusCode == 200
-		}
-		alice := r.initialize(as("alice")...)
-		var bob []string
-		for range 10 {
-			bob = append(bob, r.initialize(as("bob")...))
-		}
-		if !known("alice", alice) || !known("bob", bob[9]) || !known("bob", bob[8]) || known("bob", bob[7]) {
-			t.Errorf("alice %v, bob %v %v %v", known("alice", alice), known("bob", bob[9]), known("bob", bob[8]), known("bob", bob[7]))
 		}
 	})
 }
@@ -333,7 +240,7 @@ func TestCancelReachesNoOtherSession(t *testing.T) {
 		synctest.Wait()
 		r.postIn(other, cancel("1")).wantStatus("a foreign cancel", 202)
 		r.post(cancel("1"), modernHeader("notifications/cancelled", "")...)
-		r.postIn(mine, cancel(`"1"`))
+		r.postIn(mine, cancel(`"2"`))
 		synctest.Wait()
 		ended.want(t) // nothing yet
 		r.postIn(mine, cancel("1")).wantStatus("the cancel", 202)

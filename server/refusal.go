@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"sync"
 
@@ -42,8 +43,8 @@ const (
 	ReasonIncomplete      Reason = "message_incomplete"  // or late
 	ReasonMalformed       Reason = "malformed"
 	ReasonProtocol        Reason = "protocol_mismatch" // an unknown version, or headers that contradict the message
-	ReasonSession         Reason = "unknown_session"   // none, one that has ended, or another caller's
-	ReasonSessions        Reason = "too_many_sessions" // or streams
+	ReasonSession         Reason = "unknown_session"   // none, a forged one, another caller's, or a stream that has ended
+	ReasonSessions        Reason = "too_many_sessions" // that is, SSE streams
 	ReasonInFlight        Reason = "too_many_in_flight"
 	ReasonCallerLimit     Reason = "caller_limit" // too many requests in flight of one caller
 	ReasonIDInUse         Reason = "id_in_use"
@@ -180,7 +181,7 @@ type exchange struct {
 
 func (h *HTTP) newExchange(w http.ResponseWriter, req *http.Request) *exchange {
 	x := &exchange{HTTP: h, w: w, req: req, transport: overHTTP}
-	if req.URL.Path == "/sse" || req.URL.Path == "/message" {
+	if path := withoutSlash(req.URL.Path); path == "/sse" || path == "/message" {
 		x.transport = overSSE
 	}
 	return x
@@ -220,12 +221,29 @@ func (x *exchange) refused(m incoming, reason Reason, status int, e mcp.JSONRPCE
 	x.server.refused(x.req.Context(), refusal)
 }
 
-// refuseText answers a request that is not going to be looked at, or whose client would
-// take an error of JSON-RPC for something else.
-func (x *exchange) refuseText(reason Reason, status int, text string) {
-	http.Error(x.w, text, status)
+// refuseRequest answers a request that is not going to be looked at, or whose client would
+// take an error of JSON-RPC for something else: on one, the SDK for Go goes on using a session
+// that is unknown.
+func (x *exchange) refuseRequest(reason Reason, status int, text string) {
+	x.refuseAs(string(reason), reason, status, text)
+}
+
+// refuseAs is refuseRequest with another code in the answer.
+func (x *exchange) refuseAs(code string, reason Reason, status int, text string) {
+	writeError(x.w, status, code, text)
 	x.server.refused(x.req.Context(), Refusal{
 		Reason: reason, Transport: x.transport, Remote: x.remote(), Caller: x.from.ID,
 		RequestID: x.req.Header.Get(headerRequestID), Status: status, Message: text,
 	})
+}
+
+// writeError answers a request with an error in the form of OAuth's (RFC 6749, section 5.2),
+// since clients that look for an authorization server here read it as one.
+func writeError(w http.ResponseWriter, status int, code, text string) {
+	body, _ := json.Marshal(struct { // cannot fail: it is text
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}{code, text})
+	beginJSON(w, status, len(body))
+	_, _ = w.Write(body) // if it cannot, nobody is left to be told
 }

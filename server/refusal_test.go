@@ -86,12 +86,12 @@ func TestEachRefusalOverHTTPIsToldOnce(t *testing.T) {
 			var ended collector
 			opts := with(ended.waiting())
 			opts.OnRefused, opts.MaxMessage, opts.MaxHeld, opts.Drain = told.add, 4500, 6000, time.Minute
-			over := server.HTTPOptions{MaxSessions: 100, Authenticate: denyingSome}
+			over := server.HTTPOptions{MaxStreams: 100, Authenticate: denyingSome}
 			switch {
 			case strings.Contains(tt.what, "too many of"):
 				opts.MaxInFlight = 4
 			case strings.Contains(tt.what, "stream too many"):
-				over.MaxSessions = 1
+				over.MaxStreams = 1
 			}
 			inBubbleWith(t, opts, over, func(t *testing.T, r *remote) {
 				r.prepare(tt.what, tt.header)

@@ -42,6 +42,7 @@ type incoming struct {
 	brief     []byte          // the message, with null for the arguments of a tool
 	arguments json.RawMessage // of a tool; nil where brief has them, or there are none
 	values    any             // the arguments, as encoding/json reads them
+	token     json.RawMessage // by which the client knows reports of progress; nil if it wants none
 }
 
 // cancelled is the method of the notification that ends a request.
@@ -130,7 +131,7 @@ func (r *request) notify(note mcp.JSONRPCNotification) {
 	if errors.Is(context.Cause(r.ctx), errCancelled) {
 		return
 	}
-	message, err := json.Marshal(note)
+	message, err := encodeNotification(note)
 	if err != nil {
 		r.log.Error("notification cannot be written as JSON", "method", note.Method, "error", err)
 		return

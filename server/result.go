@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -99,6 +101,25 @@ func appendContent(line []byte, content mcp.Content) ([]byte, error) {
 	return append(line, block...), err
 }
 
+// encodeNotification writes a notification. Other than mcp-go it leaves <, > and & as they are,
+// so that a progress token has the bytes that came.
+func encodeNotification(note mcp.JSONRPCNotification) ([]byte, error) {
+	params := note.Params.AdditionalFields
+	if note.Params.Meta != nil {
+		params = map[string]any{"_meta": note.Params.Meta}
+		maps.Copy(params, note.Params.AdditionalFields)
+	}
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(struct {
+		JSONRPC string         `json:"jsonrpc"`
+		Method  string         `json:"method"`
+		Params  map[string]any `json:"params,omitempty"`
+	}{mcp.JSONRPC_VERSION, note.Method, params})
+	return bytes.TrimSuffix(line.Bytes(), []byte("\n")), err
+}
+
 // codeOverloaded is from the range that JSON-RPC leaves to servers.
 const codeOverloaded = -32000
 
@@ -131,6 +152,8 @@ func malformed(m incoming) mcp.JSONRPCError {
 			retry("invalid_argument", false))
 	case !json.Valid(m.Line):
 		return rpcError(nil, mcp.PARSE_ERROR, "the message is not JSON", nil)
+	case m.Doubtful:
+		return rpcError(m.ID, mcp.INVALID_REQUEST, "a member of the message occurs twice, or is spelled in another case than the protocol's", nil)
 	case m.Line[0] == '[':
 		return rpcError(nil, mcp.INVALID_REQUEST, "batches are not supported: send one message at a time", nil)
 	}

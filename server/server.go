@@ -148,7 +148,15 @@ func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails
 		}
 	}()
 	r.split()
-	answer := s.finishAnswer(r, s.mcp.HandleMessage(s.mcp.WithContext(r.ctx, r), r.brief))
+	if r.Doubtful {
+		e := malformed(r.incoming)
+		return encode(e), e.Error
+	}
+	ctx := r.ctx
+	if r.transport != overSSE { // whose connections offer fewer
+		ctx = mcpserver.WithSupportedProtocolVersions(ctx, revisions)
+	}
+	answer := s.finishAnswer(r, s.mcp.HandleMessage(s.mcp.WithContext(ctx, r), r.brief))
 	if e, ok := answer.(mcp.JSONRPCError); ok {
 		failed = e.Error
 	}
@@ -174,9 +182,16 @@ func (s *Server) finishAnswer(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPC
 	switch a := answer.(type) {
 	case mcp.JSONRPCResponse:
 		a.ID = mcp.NewRequestId(r.ID)
-		if result, ok := a.Result.(mcp.ListToolsResult); ok {
+		switch result := a.Result.(type) {
+		case mcp.ListToolsResult:
 			may := caller.FromContext(r.ctx).MayCall
 			result.Tools = slices.DeleteFunc(result.Tools, func(t mcp.Tool) bool { return !may(t.Name) })
+			a.Result = result
+		case mcp.InitializeResult:
+			if result.ProtocolVersion == withBatches {
+				result.ProtocolVersion = beforeBatches
+				r.SetProtocolVersion(beforeBatches)
+			}
 			a.Result = result
 		}
 		return a

@@ -1,161 +1,160 @@
 package server
 
 import (
-	"cmp"
-	"container/list"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/lru"
 )
 
-// client is a client of a protocol before 2026-07-28 over streamable HTTP: it introduces
-// itself once, and then names its session in each request.
+// client is what a session of a protocol before 2026-07-28 over streamable HTTP has in flight.
 type client struct {
 	session *session
-	owner   caller.Caller // who began the session, and alone may use it
 	inflight
 
-	// What follows belongs to sessions.
-	busy int       // requests that hold it
-	used time.Time // when it was last held
+	busy int // requests and notifications that hold it; belongs to sessions
 }
 
-// sessions holds clients by their session ids. It evicts those that have not been used for
-// idle. Beyond max it evicts the least recently used one of the same caller, or else of all,
-// but none that is in use. So a caller who begins sessions one after another evicts only their
-// own.
+// sessions are those of clients of protocols before 2026-07-28 over streamable HTTP. A session
+// id holds what the client said of itself, and a signature. So it need not be remembered:
+// every server with the same key takes it, after a restart and after a DELETE too. Many
+// clients never initialize again, and a load balancer may send each request to another server.
+// Only what is in flight is known to one server alone.
 type sessions struct {
-	max  int
-	idle time.Duration
+	key []byte
 
 	// mu guards what follows; nothing blocks under it.
-	mu    sync.Mutex
-	byID  map[string]*list.Element
-	order list.List // of *client, the last used first
+	mu     sync.Mutex
+	active map[string]*client                // by session id; those that are held
+	levels lru.Map[string, mcp.LoggingLevel] // that clients have set, by session id
 }
 
-// add adds a client, unless too many are in use.
-func (s *sessions) add(c *client) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.forgetIdle()
-	if len(s.byID) >= s.max && !s.evictOldest(c.owner) {
-		return false
-	}
-	c.used = time.Now()
-	if s.byID == nil {
-		s.byID = make(map[string]*list.Element)
-	}
-	s.byID[c.session.sessionID] = s.order.PushFront(c)
-	return true
+// maxLevels is for how many sessions a log level is remembered.
+const maxLevels = 1000
+
+// identity is what a session id says.
+type identity struct {
+	Nonce        string                 `json:"r"` // makes the id unique
+	Name         string                 `json:"n,omitempty"`
+	Version      string                 `json:"v,omitempty"`
+	Protocol     string                 `json:"p"`
+	Capabilities mcp.ClientCapabilities `json:"c"`
 }
 
-// hold finds a client, which is not evicted until it is released.
+// issue makes the id of a session that has been initialized, for its owner alone.
+func (s *sessions) issue(of *session, owner caller.Caller) string {
+	client := of.GetClientInfo()
+	said, _ := json.Marshal(identity{ // cannot fail: it came from JSON
+		Nonce: rand.Text(), Name: client.Name, Version: client.Version,
+		Protocol: of.ProtocolVersion(), Capabilities: of.GetClientCapabilities(),
+	})
+	text := base64.RawURLEncoding.EncodeToString(said)
+	return text + "." + s.sign(text, owner)
+}
+
+// sign signs what an id says. The owner is part of what is signed, but not of the id: for all
+// others the id is as good as forged. Callers without credentials have no tenant: the session
+// id is their secret, and their addresses may change on the way.
+func (s *sessions) sign(text string, owner caller.Caller) string {
+	mac := hmac.New(sha256.New, s.key)
+	fmt.Fprintf(mac, "session of %q: %s", owner.Tenant, text)
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// open rebuilds a session from its id, unless the id is forged or another caller's.
+func (s *sessions) open(id string, owner caller.Caller) (*session, bool) {
+	text, signature, _ := strings.Cut(id, ".")
+	if !hmac.Equal([]byte(signature), []byte(s.sign(text, owner))) {
+		return nil, false
+	}
+	said, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, false
+	}
+	var is identity
+	if json.Unmarshal(said, &is) != nil {
+		return nil, false
+	}
+	return &session{
+		sessionID: id, initialized: true, level: mcp.LoggingLevelError, version: is.Protocol,
+		client: mcp.Implementation{Name: is.Name, Version: is.Version}, capabilities: is.Capabilities,
+	}, true
+}
+
+// hold finds what a session has in flight, and keeps it until it is released.
 func (s *sessions) hold(id string, owner caller.Caller) (c *client, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.forgetIdle()
-	e, ok := s.find(id, owner)
+	opened, ok := s.open(id, owner)
 	if !ok {
 		return nil, false
 	}
-	s.order.MoveToFront(e)
-	c = e.Value.(*client)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok = s.active[id]
+	if !ok {
+		c = &client{session: opened}
+		if level, ok := s.levels.Get(id); ok {
+			opened.level = level
+		}
+		if s.active == nil {
+			s.active = make(map[string]*client)
+		}
+		s.active[id] = c
+	}
 	c.busy++
 	return c, true
-}
-
-func (s *sessions) find(id string, owner caller.Caller) (e *list.Element, ok bool) {
-	e, ok = s.byID[id]
-	return e, ok && sameOwner(e.Value.(*client).owner, owner)
 }
 
 func (s *sessions) release(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.busy--
-	c.used = time.Now()
-	if e, ok := s.byID[c.session.sessionID]; ok {
-		s.order.MoveToFront(e)
+	if c.busy--; c.busy > 0 {
+		return
+	}
+	delete(s.active, c.session.sessionID)
+	if level := c.session.GetLogLevel(); level != mcp.LoggingLevelError {
+		s.levels.Set(c.session.sessionID, level, maxLevels)
 	}
 }
 
-// remove removes a client, and ends its requests.
-func (s *sessions) remove(id string, owner caller.Caller) bool {
-	s.mu.Lock()
-	e, ok := s.find(id, owner)
-	if ok {
-		s.forget(e)
-	}
-	s.mu.Unlock()
-	if ok {
-		e.Value.(*client).endAll(ErrClientGone)
-	}
-	return ok
-}
-
-// forgetIdle starts from the least recently used. Few clients are in use at a time.
-func (s *sessions) forgetIdle() {
-	for e := s.order.Back(); e != nil; {
-		c, next := e.Value.(*client), e.Prev()
-		if c.busy == 0 {
-			if time.Since(c.used) < s.idle {
-				return
-			}
-			s.forget(e)
-		}
-		e = next
-	}
-}
-
-// evictOldest evicts the least recently used client: of the owner, or if all theirs are in
-// use, of all.
-func (s *sessions) evictOldest(owner caller.Caller) bool {
-	var oldest *list.Element
-	for e := s.order.Back(); e != nil; e = e.Prev() {
-		c := e.Value.(*client)
-		if c.busy > 0 {
-			continue
-		}
-		if c.owner.ID == owner.ID {
-			oldest = e
-			break
-		}
-		oldest = cmp.Or(oldest, e)
-	}
-	if oldest == nil {
+// end ends the requests of a session that this server has in flight. The session id stays
+// valid: some clients delete a session and then go on with it.
+func (s *sessions) end(id string, owner caller.Caller) bool {
+	if _, ok := s.open(id, owner); !ok {
 		return false
 	}
-	s.forget(oldest)
+	s.mu.Lock()
+	c := s.active[id]
+	s.mu.Unlock()
+	if c != nil {
+		c.endAll(ErrClientGone)
+	}
 	return true
-}
-
-func (s *sessions) forget(e *list.Element) {
-	delete(s.byID, e.Value.(*client).session.sessionID)
-	s.order.Remove(e)
 }
 
 // deleteSession serves DELETE /mcp: a client says that it is done.
 func (x *exchange) deleteSession() {
 	if isModern(x.req.Header.Get(headerVersion)) {
 		x.w.Header().Set("Allow", http.MethodPost)
-		x.refuseText(ReasonProtocol, http.StatusMethodNotAllowed, "there are no sessions since protocol version 2026-07-28")
+		x.refuseRequest(ReasonProtocol, http.StatusMethodNotAllowed, "there are no sessions since protocol version 2026-07-28")
 		return
 	}
 	id := x.req.Header.Get(headerSession)
 	switch {
 	case id == "":
-		x.refuseText(ReasonSession, http.StatusBadRequest, "the header "+headerSession+" is missing")
-	case !x.sessions.remove(id, x.from):
-		x.refuseText(ReasonSession, http.StatusNotFound, "there is no such session")
+		x.refuseRequest(ReasonSession, http.StatusBadRequest, "the header "+headerSession+" is missing")
+	case !x.sessions.end(id, x.from):
+		x.refuseRequest(ReasonSession, http.StatusNotFound, "there is no such session")
 	default:
 		x.w.WriteHeader(http.StatusNoContent)
 	}
@@ -163,11 +162,11 @@ func (x *exchange) deleteSession() {
 
 // session is what a client has said about itself.
 type session struct {
-	sessionID   string
-	initialized atomic.Bool
+	sessionID string
 
 	// mu guards what follows; nothing is called under it.
 	mu           sync.Mutex
+	initialized  bool
 	client       mcp.Implementation
 	capabilities mcp.ClientCapabilities
 	version      string // of the protocol, as negotiated; "" if it was not
@@ -181,8 +180,8 @@ func newSession() *session {
 }
 
 func (s *session) SessionID() string { return s.sessionID }
-func (s *session) Initialize()       { s.initialized.Store(true) }
-func (s *session) Initialized() bool { return s.initialized.Load() }
+func (s *session) Initialize()       { set(s, &s.initialized, true) }
+func (s *session) Initialized() bool { return get(s, &s.initialized) }
 
 func (s *session) SetLogLevel(level mcp.LoggingLevel) { set(s, &s.level, level) }
 func (s *session) GetLogLevel() mcp.LoggingLevel      { return get(s, &s.level) }
@@ -206,7 +205,7 @@ func (s *session) ProtocolVersion() string           { return get(s, &s.version)
 
 // cut copies the beginning of a text, so that the rest can be freed.
 func cut(text string) string {
-	const most = 200 // bytes
+	const most = 100 // bytes; a session id has several such texts, and is a header of each request
 	return strings.ToValidUTF8(strings.Clone(text[:min(len(text), most)]), "")
 }
 

@@ -5,9 +5,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 
-	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
@@ -68,29 +68,30 @@ func (s *streams) remove(c stream) {
 // client is sent. Its first event says where the client posts its messages. It works like a
 // connection over stdio, and ends when its client leaves.
 func (x *exchange) openStream() {
-	if x.req.Method != http.MethodGet { // HEAD, which goes where GET does
-		x.w.Header().Set("Allow", http.MethodGet)
-		x.w.WriteHeader(http.StatusMethodNotAllowed)
-		return
-	}
 	if x.refuseStopping(incoming{}) {
 		return
 	}
 	out := newEvents(x.w, false)
 	defer out.end()
-	legacy := mcpserver.WithSupportedProtocolVersions(x.life, mcp.LegacyProtocolVersions())
+	legacy := mcpserver.WithSupportedProtocolVersions(x.life, legacyRevisions())
 	c := stream{newConn(legacy, x.server, eventWriter{out}, idleWorkersStream), x.from}
+	c.session.Initialize() // a client that opens its stream again does not say initialize again
 	c.separate = func() { out.put(padding) }
 	out.start(c.hangUp)
-	if !x.streams.add(c, x.opts.MaxSessions) {
-		x.refuseText(ReasonSessions, http.StatusServiceUnavailable, "there are too many streams; try again later")
+	if !x.streams.add(c, x.opts.MaxStreams) {
+		x.refuseRequest(ReasonSessions, http.StatusServiceUnavailable, "there are too many streams; try again later")
 		return
 	}
 	defer x.streams.remove(c)
 	unwatch := context.AfterFunc(x.req.Context(), func() { c.hangUp(context.Cause(x.req.Context())) })
 	defer unwatch()
 
-	out.put(event("endpoint", []byte("/message?sessionId="+c.session.sessionID)))
+	// Relative, since a proxy may serve us below a path that only the client knows.
+	endpoint := "message?sessionId=" + c.session.sessionID
+	if strings.HasSuffix(x.req.URL.Path, "/") {
+		endpoint = "../" + endpoint
+	}
+	out.put(event("endpoint", []byte(endpoint)))
 	select {
 	case <-c.ctx.Done():
 	case <-x.stopping.Done():
@@ -115,7 +116,7 @@ func (x *exchange) streamMessage() {
 	c, ok := x.streams.get(x.req.URL.Query().Get("sessionId"), x.from)
 	if !ok {
 		if !x.refuseStopping(incoming{}) {
-			x.refuseText(ReasonSession, http.StatusNotFound, "there is no such session: begin with GET /sse")
+			x.refuseRequest(ReasonSession, http.StatusNotFound, "there is no such session: begin with GET /sse")
 		}
 		return
 	}
@@ -135,7 +136,7 @@ func (x *exchange) streamMessage() {
 	default:
 		x.server.memory.give(m.held)
 		if !x.refuseStopping(m) {
-			x.refuseText(ReasonSession, http.StatusNotFound, "the stream has ended")
+			x.refuseRequest(ReasonSession, http.StatusNotFound, "the stream has ended")
 		}
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,7 +56,11 @@ func (r *remote) openUnread(more ...string) (*stream, *bufio.Reader) {
 	if err != nil || name != "endpoint" || resp.Header.Get("Content-Type") != "text/event-stream" {
 		r.t.Fatalf("the stream begins with %s %q, %v", name, path, err)
 	}
-	s := &stream{remote: r, resp: resp, path: path, events: make(chan event, 1<<12)}
+	endpoint, err := resp.Request.URL.Parse(path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	s := &stream{remote: r, resp: resp, path: endpoint.RequestURI(), events: make(chan event, 1<<12)}
 	r.opened = append(r.opened, s)
 	return s, in
 }
@@ -130,9 +135,57 @@ func TestStreamOffersOnlyWhatItCanServe(t *testing.T) {
 			t.Errorf("got %d", a.StatusCode)
 		}
 		m := s.next()
-		if !strings.Contains(m.line, `"supportedVersions":["2025-11-25","2025-06-18","2025-03-26","2024-11-05"]`) {
+		if !strings.Contains(m.line, `"supportedVersions":["2025-11-25","2025-06-18","2024-11-05"]`) {
 			t.Errorf("got %s", m.line)
 		}
+	})
+}
+
+func TestStreamCanBeReachedBelowThePathOfAProxy(t *testing.T) {
+	for _, tt := range []struct{ known, ours string }{ // the path that the client knows, and what the proxy makes of it
+		{"/sse", "/sse"}, {"/sse/", "/sse/"}, {"/ollama/sse", "/sse"}, {"/ollama/sse/", "/sse/"}, {"/a/b/sse", "/sse"},
+	} {
+		inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
+			resp, err := r.do(t.Context(), "GET", tt.ours, "", header())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			in := bufio.NewReader(resp.Body)
+			_, endpoint, err := nextEvent(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen, err := url.Parse("https://example.com" + tt.known)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen, err = seen.Parse(endpoint); err != nil {
+				t.Fatal(err)
+			}
+			prefix := strings.TrimSuffix(strings.TrimSuffix(tt.known, "/"), "/sse")
+			path, ok := strings.CutPrefix(seen.RequestURI(), prefix)
+			if !ok {
+				t.Fatalf("%s: messages go to %s", tt.known, seen)
+			}
+			r.send("POST", path, call("1", "echo", `{"text":"a"}`), header()).wantStatus(tt.known, 202)
+			if _, data, err := nextEvent(in); err != nil || parse(t, data).text() != "a" {
+				t.Errorf("%s: got %s, %v", tt.known, data, err)
+			}
+		})
+	}
+}
+
+func TestStreamThatIsOpenedAgainNeedsNoHandshake(t *testing.T) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
+		s := r.openStream()
+		s.say(call("1", "progress", `{"reports":2}`))
+		for range 2 {
+			if m := s.next(); m.Method != "notifications/progress" {
+				t.Errorf("got %s", m.line)
+			}
+		}
+		s.next().want(t, "then", "1", "done")
 	})
 }
 
@@ -186,7 +239,7 @@ func TestClosingAStreamOfSSECancelsItsRequestsAlone(t *testing.T) {
 }
 
 func TestStreamsAreLimitedInNumber(t *testing.T) {
-	inBubbleWith(t, server.Options{}, server.HTTPOptions{MaxSessions: 1}, func(t *testing.T, r *remote) {
+	inBubbleWith(t, server.Options{}, server.HTTPOptions{MaxStreams: 1}, func(t *testing.T, r *remote) {
 		s := r.openStream()
 		r.send("GET", "/sse", "", http.Header{}).wantStatus("a second stream", 503)
 		s.close()
@@ -197,7 +250,7 @@ func TestStreamsAreLimitedInNumber(t *testing.T) {
 
 func TestCallerOpensAQuarterOfTheStreamsAtMost(t *testing.T) {
 	opts := aliceAndBob()
-	opts.MaxSessions = 8
+	opts.MaxStreams = 8
 	inBubbleWith(t, server.Options{}, opts, func(t *testing.T, r *remote) {
 		open := []*stream{r.openStream(as("alice")...), r.openStream(as("alice")...)}
 		r.send("GET", "/sse", "", http.Header{"Authorization": {"Bearer alice"}}).wantStatus("a third stream", 503)

@@ -37,17 +37,22 @@ func newCallers(c config.Config) (*callers, error) {
 }
 
 // configure has an HTTP server authenticate its callers, if they have to prove who they are.
-func (who *callers) configure(o *server.HTTPOptions) error {
+func (who *callers) configure(o *server.HTTPOptions) {
 	if !who.needed {
-		return nil
+		return
 	}
 	o.Authenticate, o.Challenge = who.Authenticate, who.Challenge
 	if who.OAuth == nil {
-		return nil
+		return
 	}
-	var err error
-	o.Metadata, err = json.Marshal(who.OAuth.Metadata("ollama-mcp"))
-	return err
+	o.Metadata = func(path string) []byte {
+		document, ok := who.OAuth.Metadata(path, "ollama-mcp")
+		if !ok {
+			return nil
+		}
+		text, _ := json.Marshal(document) // cannot fail: it is text
+		return text
+	}
 }
 
 // setKeys puts keys in force, and revokes all others.

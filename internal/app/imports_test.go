@@ -22,7 +22,7 @@ const (
 // way, from what puts together to what is put together; internal/app may import all.
 var packages = map[string][]string{
 	".":                            {"internal/app"},
-	"server":                       {"internal/caller", "internal/jsonrpc", "internal/netserve"},
+	"server":                       {"internal/caller", "internal/jsonrpc", "internal/lru", "internal/netserve"},
 	"tools":                        {"cache", "pool", "internal/inference", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend"},
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru"},
 	"internal/observe":             {"internal/inference"},

@@ -3,7 +3,6 @@ package app
 import (
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"ollama-mcp/internal/backend"
@@ -72,12 +71,8 @@ func (p *providers) open(name string, c config.Provider) (provider, error) {
 // openLedger opens the file that counts the calls of today, across restarts and for all
 // servers of a user.
 func openLedger(log *slog.Logger) (*budget.Ledger, error) {
-	dir, err := os.UserConfigDir()
+	dir, err := ownDir()
 	if err != nil {
-		return nil, err
-	}
-	dir = filepath.Join(dir, "ollama-mcp")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	return budget.Open(filepath.Join(dir, "budget.json"), log)

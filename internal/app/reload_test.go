@@ -152,7 +152,7 @@ func TestScopeThatIsNarrowedAllowsNoMoreWhateverElseIsWrong(t *testing.T) {
 	r := withFiles(t, oauth+"oauth-scopes: {a: {admin: true}}\n", "")
 	r.write("config.yaml", oauth+"slots: -1\noauth-scopes: {b: {tools: [chat]}}\n")
 	r.reload()
-	if got := fmt.Sprint(r.callers.OAuth.Metadata("x")); strings.Contains(got, "[a]") || !strings.Contains(got, "[b]") {
+	if got := fmt.Sprint(r.callers.OAuth.Metadata("/.well-known/oauth-protected-resource", "x")); strings.Contains(got, "[a]") || !strings.Contains(got, "[b]") {
 		t.Errorf("the scopes are still those of before: %s", got)
 	}
 }

@@ -42,9 +42,15 @@ type served struct {
 // serveAt starts the program at a port of the loopback interface.
 func serveAt(t *testing.T, args ...string) *served {
 	t.Helper()
+	return serveOf(t, t.TempDir(), args...)
+}
+
+// serveOf is serveAt with a home directory, where the program may keep files.
+func serveOf(t *testing.T, home string, args ...string) *served {
+	t.Helper()
 	s := &served{t: t, end: os.Interrupt, log: make(chan string, 1000), scheme: "http", client: &http.Client{Timeout: time.Minute}}
 	s.cmd = exec.Command(os.Args[0], append([]string{"--listen=127.0.0.1:0"}, args...)...)
-	s.cmd.Env = []string{"BE_OLLAMA_MCP=1", "HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}
+	s.cmd.Env = []string{"BE_OLLAMA_MCP=1", "HOME=" + home, "GORACE=atexit_sleep_ms=0"}
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +219,9 @@ func TestCallReachesAServerThatRuns(t *testing.T) {
 	}{
 		{key, []string{"call", url, "status"}, 0, "1: 1 answered\n", ""},
 		{key, []string{"call", url, "status", "--json"}, 0, `"served": 1`, ""},
-		{"", []string{"call", url, "status"}, 3, "", "authorization required"},
+		{"", []string{"call", url, "status"}, 3, "", "the server wants a key: set OLLAMA_MCP_KEY"},
+		{"omcp_of_another_server", []string{"call", url, "status"}, 3, "", "does not accept the key in OLLAMA_MCP_KEY"},
+		{key, []string{"call", "--url=http://" + s.address, "status"}, 3, "", "the URL usually ends in /mcp"},
 		{key, []string{"call", "--url=" + s.address, "status"}, 2, "", "--url: must begin with http"},
 	} {
 		out, errs, status := program(t, "", []string{"OLLAMA_MCP_KEY=" + c.key}, c.args...)

@@ -170,7 +170,9 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
 		TLS: server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
 	}
-	if err := s.callers.configure(&o); err != nil {
+	s.callers.configure(&o)
+	var err error
+	if o.SessionKey, err = s.sessionKey(); err != nil {
 		return nil, err
 	}
 	return server.NewHTTP(s.server, o)

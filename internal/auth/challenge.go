@@ -1,13 +1,15 @@
 package auth
 
 import (
+	"net/http"
+	"net/url"
 	"strings"
 
 	"ollama-mcp/internal/caller"
 )
 
-// Metadata tells clients where to get a token. It is the document that a resource
-// server publishes according to RFC 9728, section 2.
+// Metadata tells clients where to get a token. It is the document that a resource server
+// publishes according to RFC 9728, section 2.
 type Metadata struct {
 	Resource               string   `json:"resource"`
 	AuthorizationServers   []string `json:"authorization_servers"`
@@ -16,20 +18,52 @@ type Metadata struct {
 	ResourceName           string   `json:"resource_name,omitempty"`
 }
 
-// Metadata is the document for this server, whose name for people is name.
-func (o *OAuth) Metadata(name string) Metadata {
+// metadataPath is where the documents are, followed by the paths of resources.
+const metadataPath = "/.well-known/oauth-protected-resource"
+
+// Metadata returns the document at a path of this server, whose name for people is name; false
+// if there is none. Streamable HTTP and SSE are a resource each, since clients insist that the
+// document names the URL that they use. A document is found by the path of its resource, as
+// clients know it, and by the path here, which a proxy may have shortened.
+func (o *OAuth) Metadata(path, name string) (Metadata, bool) {
+	for _, endpoint := range []string{"/mcp", "/sse"} {
+		resource := o.resourceAt(endpoint)
+		if path == wellKnown("oauth-protected-resource", resource).Path || path == metadataPath+endpoint {
+			return o.metadataOf(resource, name), true
+		}
+	}
+	return o.metadataOf(o.resource, name), path == metadataPath
+}
+
+func (o *OAuth) metadataOf(resource *url.URL, name string) Metadata {
 	return Metadata{
-		Resource:               o.resource.String(),
-		AuthorizationServers:   []string{o.issuer.id},
+		Resource:               resource.String(),
+		AuthorizationServers:   []string{*o.issuer.spelling.Load()},
 		ScopesSupported:        o.scopes.Load().names(),
 		BearerMethodsSupported: []string{"header"},
 		ResourceName:           name,
 	}
 }
 
+// resourceAt returns the URL that clients know for a path of this server. If the resource is
+// that of one endpoint, the other is beside it; otherwise it stands for both.
+func (o *OAuth) resourceAt(path string) *url.URL {
+	ours := "/mcp"
+	if path = strings.TrimSuffix(path, "/"); path == "/sse" || path == "/message" {
+		ours = "/sse"
+	}
+	known := strings.TrimSuffix(o.resource.Path, "/")
+	for _, endpoint := range []string{"/mcp", "/sse"} {
+		if base, ok := strings.CutSuffix(known, endpoint); ok && endpoint != ours {
+			return &url.URL{Scheme: o.resource.Scheme, Host: o.resource.Host, Path: base + ours}
+		}
+	}
+	return o.resource
+}
+
 // Challenge is the value of the WWW-Authenticate header of a response that denies a
-// request: RFC 6750, section 3, and, where tokens are taken, RFC 9728, section 5.1.
-func (a *Authenticator) Challenge(d *caller.Denied) string {
+// request: RFC 6750, section 3, and, where tokens are accepted, RFC 9728, section 5.1.
+func (a *Authenticator) Challenge(r *http.Request, d *caller.Denied) string {
 	var params []string
 	add := func(name, value string) {
 		if value != "" {
@@ -37,12 +71,12 @@ func (a *Authenticator) Challenge(d *caller.Denied) string {
 		}
 	}
 	add("error", d.Code)
-	if d.Code != "" { // of who sent no credentials nothing is said to be wrong
+	if d.Code != "" { // a request without credentials has done nothing wrong
 		add("error_description", d.Message)
 	}
 	add("scope", d.Scope)
 	if a.OAuth != nil {
-		add("resource_metadata", wellKnown("oauth-protected-resource", a.OAuth.resource).String())
+		add("resource_metadata", wellKnown("oauth-protected-resource", a.OAuth.resourceAt(r.URL.Path)).String())
 	}
 	if params == nil {
 		return "Bearer"

@@ -1,7 +1,7 @@
 package auth
 
 import (
-	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -11,9 +11,9 @@ import (
 )
 
 // leeway is how far the clocks of the issuer and of this machine may differ.
-const leeway = 30 * time.Second
+const leeway = time.Minute
 
-// claims are what a token says.
+// claims are those of a token that are used.
 type claims struct {
 	jwt.Claims
 	Scope names `json:"scope"` // RFC 9068
@@ -32,35 +32,83 @@ func (n *names) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*[]string)(n))
 }
 
-// readClaims reads the payload of a token, whose signature has been verified, and
-// denies one that is not for us, or not now.
-func readClaims(payload []byte, issuer, audience string) (*claims, error) {
+// readClaims reads the payload of a token, whose signature has been verified, and denies one
+// that is not for us, or not now. It names the claim that is missing or wrong, so that the
+// operator of the issuer knows what to change.
+func readClaims(payload []byte, issuer string, audiences []string) (*claims, error) {
 	var c claims
 	// This json, unlike the standard one, takes names in their own case only, and
 	// refuses an object that has one twice.
 	if err := json.Unmarshal(payload, &c); err != nil {
-		return nil, invalidToken("the token has claims that cannot be read")
+		return nil, invalidToken("the token has claims that cannot be read" + unreadable(payload))
 	}
-	err := c.ValidateWithLeeway(jwt.Expected{Issuer: issuer, AnyAudience: jwt.Audience{audience}}, leeway)
+	now := time.Now()
+	var wrong string
 	switch {
-	case errors.Is(err, jwt.ErrInvalidIssuer):
-		return nil, invalidToken("the token is of another issuer")
-	case errors.Is(err, jwt.ErrInvalidAudience):
-		return nil, invalidToken("the token is for another audience")
-	case errors.Is(err, jwt.ErrExpired):
-		return nil, invalidToken("the token has expired")
-	case err != nil:
-		return nil, invalidToken("the token is not valid yet")
+	case c.Issuer == "":
+		wrong = "does not name its issuer (claim iss is missing)"
+	case !sameURL(c.Issuer, issuer):
+		wrong = "is of another issuer (claim iss); " + issuer + " is expected"
+	case len(c.Audience) == 0:
+		wrong = "does not say what it is for (claim aud is missing); " + audiences[0] + " is expected"
+	case !slices.ContainsFunc(audiences, func(ours string) bool { return isFor(c.Audience, ours) }):
+		wrong = "is for another audience (claim aud); " + audiences[0] + " is expected"
 	case c.Expiry == nil:
-		return nil, invalidToken("the token does not say when it expires")
+		wrong = "does not say when it expires (claim exp is missing)"
+	case now.Add(-leeway).After(c.Expiry.Time()):
+		wrong = "has expired (claim exp)"
+	case c.NotBefore != nil && now.Add(leeway).Before(c.NotBefore.Time()):
+		wrong = "is not valid yet (claim nbf); compare the clocks"
+	case c.IssuedAt != nil && now.Add(leeway).Before(c.IssuedAt.Time()):
+		wrong = "was issued in the future (claim iat); compare the clocks"
+	case c.Subject == "":
+		wrong = "does not say whom it stands for (claim sub is missing)"
 	case !isSubject(c.Subject):
-		return nil, invalidToken("the token does not say whom it stands for")
+		wrong = "has a subject (claim sub) that is too long, or that cannot be printed"
+	default:
+		return &c, nil
 	}
-	return &c, nil
+	return nil, invalidToken("the token " + wrong)
 }
 
-// isSubject tells whether s can name a caller: OpenID Connect Core, section 2, has at
-// most 255 characters, and what is not printed would mislead readers of logs.
+// unreadable names the claims that are not of the type that they must be.
+func unreadable(payload []byte) string {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(payload, &all) != nil {
+		return ""
+	}
+	var c claims
+	var bad []string
+	for _, claim := range []struct {
+		name string
+		as   any
+	}{
+		{"iss", &c.Issuer}, {"sub", &c.Subject}, {"aud", &c.Audience}, {"exp", &c.Expiry}, {"nbf", &c.NotBefore},
+		{"iat", &c.IssuedAt}, {"jti", &c.ID}, {"scope", &c.Scope}, {"scp", &c.Scp},
+	} {
+		if value, ok := all[claim.name]; ok && json.Unmarshal(value, claim.as) != nil {
+			bad = append(bad, claim.name)
+		}
+	}
+	if bad == nil {
+		return ""
+	}
+	return ": " + strings.Join(bad, ", ") + " is not of the type that it must be"
+}
+
+// isFor reports whether a token with these audiences is for one of ours.
+func isFor(audiences []string, ours string) bool {
+	return slices.ContainsFunc(audiences, func(audience string) bool { return sameURL(audience, ours) })
+}
+
+// sameURL compares what may be URLs. Many programs add a slash at the end, and others remove
+// it.
+func sameURL(a, b string) bool {
+	return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
+}
+
+// isSubject reports whether s can name a caller: OpenID Connect Core, section 2, has at most
+// 255 characters, and characters that are not printed would mislead readers of logs.
 func isSubject(s string) bool {
 	return s != "" && len(s) <= 255 && !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) })
 }

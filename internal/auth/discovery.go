@@ -84,9 +84,10 @@ func (i *issuer) readMetadata(ctx context.Context, place *url.URL) (*url.URL, er
 	if err := i.fetch(ctx, place, &metadata); err != nil {
 		return nil, err
 	}
-	if metadata.Issuer != i.id {
-		return nil, errors.New("it is of another issuer") // RFC 8414, section 3.3
+	if !sameURL(metadata.Issuer, i.id) { // RFC 8414, section 3.3
+		return nil, fmt.Errorf("it is that of the issuer %.200q; if that is the right one, set --oauth-issuer to it", metadata.Issuer)
 	}
+	i.spelling.Store(&metadata.Issuer)
 	where, err := url.Parse(metadata.JWKSURI)
 	if err != nil || !isHTTP(where) || !isSecure(where) {
 		return nil, errors.New("jwks_uri is not an https URL")

@@ -39,6 +39,9 @@ type issuer struct {
 	url    *url.URL // the same
 	client *http.Client
 
+	// spelling is how the issuer spells its URL, or id as long as that is not known.
+	spelling atomic.Pointer[string]
+
 	turn  chan struct{}          // full while somebody asks the issuer
 	known atomic.Pointer[keySet] // never nil
 }
@@ -53,6 +56,7 @@ func newIssuer(address string, transport http.RoundTripper) (*issuer, error) {
 	}
 	i := &issuer{id: address, url: u, client: newClient(transport), turn: make(chan struct{}, 1)}
 	i.known.Store(&keySet{})
+	i.spelling.Store(&i.id)
 	return i, nil
 }
 

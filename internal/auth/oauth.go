@@ -16,11 +16,12 @@ import (
 
 // OAuthOptions say which access tokens are accepted, and what their scopes permit.
 type OAuthOptions struct {
-	// Issuer is the URL of the authorization server, exactly as its tokens and its
-	// metadata spell it. It is https, but for one on the loopback interface.
+	// Issuer is the URL of the authorization server, as its tokens and its metadata spell it;
+	// a slash at the end does not matter. It must be https, except on the loopback interface.
 	Issuer string
 
-	// Audience is what the tokens name as who they are for, exactly.
+	// Audience is what tokens must name as what they are for. If it is the URL of an endpoint
+	// of this server, the URL of the other endpoint is accepted too.
 	Audience string
 
 	// Resource is the URL by which clients reach this server; "" means Audience,
@@ -37,10 +38,10 @@ type OAuthOptions struct {
 // OAuth takes access tokens that are JWTs signed by an issuer, as a resource server
 // of OAuth 2.1 does. Use NewOAuth to make one.
 type OAuth struct {
-	audience string
-	resource *url.URL
-	issuer   *issuer
-	scopes   atomic.Pointer[scopes]
+	audiences []string // that are accepted; the configured one is the first
+	resource  *url.URL
+	issuer    *issuer
+	scopes    atomic.Pointer[scopes]
 }
 
 // NewOAuth checks the options, and names the one that is wrong. It does not ask the
@@ -57,7 +58,10 @@ func NewOAuth(opts OAuthOptions) (*OAuth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("auth: option Issuer: %w", err)
 	}
-	o := &OAuth{audience: opts.Audience, resource: resource, issuer: issuer}
+	o := &OAuth{audiences: []string{opts.Audience}, resource: resource, issuer: issuer}
+	if sameURL(opts.Audience, resource.String()) {
+		o.audiences = append(o.audiences, o.resourceAt("/mcp").String(), o.resourceAt("/sse").String())
+	}
 	if err := o.SetScopes(opts.Scopes); err != nil {
 		return nil, err
 	}
@@ -87,7 +91,7 @@ func (o *OAuth) authenticate(ctx context.Context, token string) (caller.Caller, 
 	if err != nil {
 		return caller.Caller{}, err
 	}
-	claims, err := readClaims(payload, o.issuer.id, o.audience)
+	claims, err := readClaims(payload, o.issuer.id, o.audiences)
 	if err != nil {
 		return caller.Caller{}, err
 	}

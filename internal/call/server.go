@@ -31,9 +31,25 @@ func (o *Options) connect(ctx context.Context, stderr io.Writer) (*server, error
 		ClientInfo: mcp.Implementation{Name: "ollama-mcp call", Version: "1"},
 	}}
 	if _, err := s.client.Initialize(ctx, hello); err != nil {
-		return nil, failure{statusServer, s.explain(err)}
+		switch {
+		case errors.Is(err, transport.ErrAuthorizationRequired):
+			err = o.explainDenied()
+		case errors.Is(err, transport.ErrLegacySSEServer): // any other status from 400 to 499
+			err = errors.New("the server takes no MCP there: the URL usually ends in /mcp")
+		default:
+			err = s.explain(err)
+		}
+		return nil, failure{statusServer, err}
 	}
 	return s, nil
+}
+
+// explainDenied says what to do about a server that has answered 401.
+func (o *Options) explainDenied() error {
+	if o.Key == "" {
+		return errors.New("the server wants a key: set OLLAMA_MCP_KEY to one that it accepts")
+	}
+	return errors.New("the server does not accept the key in OLLAMA_MCP_KEY; it may have been revoked, or be that of another server")
 }
 
 // transport returns the transport to the server.

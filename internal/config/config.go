@@ -52,6 +52,7 @@ type Config struct {
 	TLSKey         string
 	TLSClientCA    string
 	TokenFile      string
+	SessionKeyFile string // "" for one that the program makes and keeps
 	OAuthIssuer    string
 	OAuthAudience  string
 	OAuthResource  string // URL; "" if OAuthAudience is that URL
@@ -135,6 +136,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` of that certificate's private key")
 	fs.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM `file` of the authority that must have signed the certificates of clients")
 	fs.StringVar(&c.TokenFile, "token-file", "", "YAML `file` with the keys of callers: a list like keys in the configuration file")
+	fs.StringVar(&c.SessionKeyFile, "session-key-file", "", "`file` with the secret that signs session ids, at least 32 bytes, the same for all replicas; by default a random one is kept in session.key in the user's configuration directory")
 	fs.StringVar(&c.OAuthIssuer, "oauth-issuer", "", "`URL` of the authorization server whose access tokens are accepted")
 	fs.StringVar(&c.OAuthAudience, "oauth-audience", "", "`audience` that access tokens must have been issued for; usually the URL of this server")
 	fs.StringVar(&c.OAuthResource, "oauth-resource", "", "`URL` of this server as clients know it; needed if oauth-audience is not that URL")

@@ -42,6 +42,9 @@ func (r *reader) read() error {
 	if bad := r.readTokenFile(); err == nil {
 		err = bad
 	}
+	if r.c.SessionKeyFile != "" {
+		r.warnIfReadable(r.c.SessionKeyFile)
+	}
 	for i := range r.c.Keys {
 		models := &r.c.Keys[i].Caller.Models
 		*models = r.canonical(*models, err != nil)

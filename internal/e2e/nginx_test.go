@@ -35,6 +35,7 @@ func TestNginxPassesOnThePathsOfClientsAndNoOthers(t *testing.T) {
 	for path, passes := range map[string]bool{
 		"/mcp": true, "/sse": true, "/message?sessionId=1": true, "/readyz": true,
 		"/.well-known/oauth-protected-resource": true, "/.well-known/oauth-protected-resource/mcp": true,
+		"/.well-known/oauth-protected-resource/sse": true,
 
 		"/": false, "/healthz": false, "/metrics": false, "/debug/pprof/": false, "/api/tags": false, "/v1/models": false,
 		"/mcp/": false, "/mcp/metrics": false, "/mcpx": false, "/readyz/..": false,

@@ -24,6 +24,7 @@ type Envelope struct {
 	IsObject bool
 	IsReply  bool   // has a result or an error, as only the answer to a request has
 	IsDeep   bool   // more than MaxDepth
+	Doubtful bool   // two readers may take different members of it for the protocol's; see Doubtful
 	id       []byte // the JSON value of the last "id"; empty if there is none
 	method   []byte // likewise
 
@@ -32,7 +33,11 @@ type Envelope struct {
 	escaped bool   // after a backslash in a string
 	member  string // of the object, whose value is being read; "" before its colon
 	token   []byte // the name or value being read, without blanks; cut after MaxToken
+	seen    uint   // a bit for each of topMembers that there has been
 }
+
+// topMembers are those that the protocol has at the top level of a message.
+var topMembers = []string{"jsonrpc", "id", "method", "params", "result", "error"}
 
 // Reset makes an envelope ready for another message.
 func (e *Envelope) Reset() {
@@ -112,7 +117,9 @@ func (e *Envelope) keep(b byte) {
 
 func (e *Envelope) beginValue() {
 	e.member = "other"
-	switch name, _ := Text(e.token); name {
+	name, _ := Text(e.token)
+	e.Doubtful = doubtful(name, topMembers, &e.seen) || e.Doubtful
+	switch name {
 	case "id", "method":
 		e.member = name
 	case "result", "error":
@@ -177,11 +184,12 @@ func Text(token []byte) (s string, ok bool) {
 
 // Message is a message, sorted by what stands at its top level.
 type Message struct {
-	Kind   Kind
-	IsDeep bool            // nested deeper than encoding/json takes, so that it cannot be handled
-	ID     json.RawMessage // of a request, or of what looks like one; nil if there is none
-	Method string          // "" if there is none
-	Line   []byte          // the message itself, without blanks around it
+	Kind     Kind
+	IsDeep   bool            // nested deeper than encoding/json takes, so that it cannot be handled
+	Doubtful bool            // as in Envelope; such a message is malformed
+	ID       json.RawMessage // of a request, or of what looks like one; nil if there is none
+	Method   string          // "" if there is none
+	Line     []byte          // the message itself, without blanks or a byte order mark around it
 }
 
 // Kind says what a message is.
@@ -197,13 +205,14 @@ const (
 
 // Message sorts a message by what has been written of it to e. It keeps line.
 func (e *Envelope) Message(line []byte) Message {
-	m := Message{Line: bytes.Trim(line, " \t\r\n"), IsDeep: e.IsDeep}
+	m := Message{Line: trim(line), IsDeep: e.IsDeep, Doubtful: e.Doubtful}
 	var hasID, hasMethod bool
 	m.ID, hasID = e.RequestID()
 	m.Method, hasMethod = e.MethodName()
 	switch {
 	case len(m.Line) == 0:
 		m.Kind = KindNothing
+	case e.Doubtful:
 	case e.IsObject && hasID && hasMethod:
 		m.Kind = KindRequest
 	case e.IsObject && !e.HasID() && hasMethod && (e.IsDeep || json.Valid(m.Line)):
@@ -212,4 +221,11 @@ func (e *Envelope) Message(line []byte) Message {
 		m.Kind = KindReply
 	}
 	return m
+}
+
+// trim removes blanks around a message, and the byte order mark that some programs on Windows
+// write before it.
+func trim(line []byte) []byte {
+	const blanks, mark = " \t\r\n", "\ufeff"
+	return bytes.Trim(bytes.TrimPrefix(bytes.TrimLeft(line, blanks), []byte(mark)), blanks)
 }

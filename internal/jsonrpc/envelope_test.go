@@ -32,6 +32,9 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add([]byte(`{"id":` + strings.Repeat("1", MaxToken+1) + `}`))
 	f.Add([]byte(`[{"id":1}]`))
 	f.Add([]byte(`}{"id":1}`))
+	f.Add([]byte(`{"id":1,"method":"tools/list","Method":"tools/call"}`))
+	f.Add([]byte(`{"id":1,"ID":2,"method":"tools/list","PARAM\u017f":{}}`))
+	f.Add([]byte(`{"id":1,"method":"tools/list","method":"tools/call"}`))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		var e Envelope
 		_, _ = e.Write(message)
@@ -49,10 +52,40 @@ func FuzzEnvelope(f *testing.F) {
 		}
 		compare(t, "id", e.id, want["id"])
 		compare(t, "method", e.method, want["method"])
+		compareWithDecoder(t, &e, message, want)
 		if id, ok := e.RequestID(); ok && !bytes.Equal(id, want["id"]) {
 			t.Errorf("request id %s, want %s", id, want["id"])
 		}
 	})
+}
+
+// compareWithDecoder compares what is found with what is executed: encoding/json takes names
+// in any case, and the last of those that are alike. Where that may not be what another
+// reader takes, the message is doubtful.
+func compareWithDecoder(t *testing.T, e *Envelope, message []byte, exactly map[string]json.RawMessage) {
+	t.Helper()
+	var executed struct {
+		JSONRPC json.RawMessage `json:"jsonrpc"`
+		ID      json.RawMessage `json:"id"`
+		Method  json.RawMessage `json:"method"`
+		Params  json.RawMessage `json:"params"`
+		Result  json.RawMessage `json:"result"`
+		Error   json.RawMessage `json:"error"`
+	}
+	if err := json.Unmarshal(message, &executed); err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string]json.RawMessage{
+		"jsonrpc": executed.JSONRPC, "id": executed.ID, "method": executed.Method,
+		"params": executed.Params, "result": executed.Result, "error": executed.Error,
+	} {
+		if !e.Doubtful && !bytes.Equal(got, exactly[name]) {
+			t.Errorf("%s is executed as %s, and another reader sees %s", name, got, exactly[name])
+		}
+	}
+	if whole := Doubtful(bytes.TrimLeft(message, " \t\r\n"), topMembers...); whole != e.Doubtful {
+		t.Errorf("doubtful is %t in pieces, and %t in whole", e.Doubtful, whole)
+	}
 }
 
 func compare(t *testing.T, name string, got []byte, want json.RawMessage) {
@@ -65,6 +98,47 @@ func compare(t *testing.T, name string, got []byte, want json.RawMessage) {
 	}
 	if !bytes.Equal(got, compact.Bytes()[:min(compact.Len(), MaxToken+1)]) {
 		t.Errorf("%s is %q, want %q", name, got, want)
+	}
+}
+
+func TestMessagesThatTwoReadersTakeDifferentlyAreMalformed(t *testing.T) {
+	for line, doubtful := range map[string]bool{
+		`{"jsonrpc":"2.0","id":1,"method":"tools/list","Method":"tools/call"}`:          true,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/list","method":"tools/call"}`:          true,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/list","\u006dethod":"tools/call"}`:     true,
+		`{"jsonrpc":"2.0","id":1,"Id":2,"method":"tools/list"}`:                         true,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/list","Params":{}}`:                    true,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/list","param\u017f":{}}`:               true,
+		`{"jsonrpc":"2.0","JSONRPC":"1.0","method":"notifications/initialized"}`:        true,
+		`{"jsonrpc":"2.0","id":1,"result":{},"Result":{}}`:                              true,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"id":2,"Method":"x"}}`: false,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/list","methods":1,"x":1,"X":2}`:        false,
+	} {
+		var e Envelope
+		_, _ = e.Write([]byte(line))
+		m := e.Message([]byte(line))
+		if m.Doubtful != doubtful || (m.Kind == KindMalformed) != doubtful {
+			t.Errorf("%s: doubtful %t, kind %d", line, m.Doubtful, m.Kind)
+		}
+	}
+}
+
+func TestByteOrderMarkBeforeAMessageIsSkipped(t *testing.T) {
+	const mark, message = "\ufeff", `{"jsonrpc":"2.0","id":1,"method":"ping"}`
+	for line, want := range map[string]Kind{
+		mark + message:                  KindRequest,
+		" \t" + mark + "\r\n" + message: KindRequest,
+		mark:                            KindNothing,
+		mark + mark + message:           KindRequest, // which is no JSON, as decoding it shows
+		message + mark:                  KindRequest, // likewise
+	} {
+		var e Envelope
+		_, _ = e.Write([]byte(line))
+		m := e.Message([]byte(line))
+		once := strings.Count(line, mark) == 1 && !strings.HasSuffix(line, mark)
+		if m.Kind != want || json.Valid(m.Line) != (once && want == KindRequest) {
+			t.Errorf("%q: kind %d, %q", line, m.Kind, m.Line)
+		}
 	}
 }
 

@@ -1,0 +1,93 @@
+package app
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// minSessionKey is how long the secret for session ids must be, in bytes.
+const minSessionKey = 32
+
+// sessionKey returns the secret that signs the ids of sessions: what the named file holds, or
+// without a name, a random one that is kept in the user's configuration directory, so that
+// the next server of the same user has it too. Where it cannot be kept, sessions end with the
+// process.
+func (s *service) sessionKey() ([]byte, error) {
+	if file := s.config.SessionKeyFile; file != "" {
+		key, err := readSessionKey(file)
+		if err != nil {
+			return nil, fmt.Errorf("session-key-file: %w", err)
+		}
+		return key, nil
+	}
+	key, err := keptSessionKey()
+	if err != nil {
+		s.log.Warn("the key for session ids cannot be kept, so clients of older protocols lose their session with a restart; set --session-key-file", "error", err)
+		return nil, nil
+	}
+	return key, nil
+}
+
+// readSessionKey reads a key from a file. Blanks around it, such as the end of a line, are no
+// part of it.
+func readSessionKey(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	key := bytes.TrimSpace(text)
+	if len(key) < minSessionKey {
+		return nil, fmt.Errorf("%s has %d bytes, and must have at least %d, such as those of `openssl rand -hex 32`", file, len(key), minSessionKey)
+	}
+	return key, nil
+}
+
+// keptSessionKey reads the key of the user, and makes one if there is none.
+func keptSessionKey() ([]byte, error) {
+	dir, err := ownDir()
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "session.key")
+	key, err := readSessionKey(file)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	if err := createWhole(file, []byte(rand.Text()+rand.Text()+"\n")); err != nil {
+		return nil, err
+	}
+	return readSessionKey(file)
+}
+
+// createWhole creates a file that only its owner may read, unless it is there already. Another
+// process sees all of it or nothing, and of two that create it one wins.
+func createWhole(file string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*") // of mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// ownDir is where the program keeps files of its own. It is created if need be.
+func ownDir() (string, error) {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", err
+	}
+	dir = filepath.Join(dir, "ollama-mcp")
+	return dir, os.MkdirAll(dir, 0o700)
+}
