@@ -53,6 +53,11 @@ type HTTPOptions struct {
 	// connects by a Unix socket. What others say there is not believed.
 	TrustedProxies []string
 
+	// Ready says why the server cannot answer at the moment, for /readyz; nil if it can, as
+	// far as it knows without asking anybody. It is called concurrently, and must not block.
+	// If it is nil, the server is ready as long as it takes requests.
+	Ready func() error
+
 	MaxSessions int           // sessions, and as many SSE streams; 0 means 10,000
 	SessionIdle time.Duration // after which an unused session ends; 0 means an hour
 }
@@ -62,7 +67,7 @@ type TLSOptions = netserve.TLSOptions
 
 // HTTP serves the Model Context Protocol over HTTP: streamable HTTP at /mcp, and
 // HTTP with SSE, as it was until 2025, at /sse and /message. /healthz says that
-// the process is alive, /readyz that it takes requests. Use NewHTTP to make one.
+// the process is alive, /readyz that it takes requests and can answer them. Use NewHTTP to make one.
 //
 // The context of each request has its caller. Where no credentials are needed, callers
 // are told apart by their address, and those on this machine also by the name that the
@@ -145,6 +150,12 @@ func (h *HTTP) route() {
 		if h.stopping.Err() != nil {
 			http.Error(w, "stopping", http.StatusServiceUnavailable)
 			return
+		}
+		if h.opts.Ready != nil {
+			if err := h.opts.Ready(); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
 		}
 		fmt.Fprintln(w, "ok")
 	})
