@@ -151,6 +151,21 @@ func TestNoRequestIsSentToOllamasCloudAsAHostWhereThatIsForbidden(t *testing.T) 
 			if lent == forbidden || errors.Is(err, backend.Forbidden) != forbidden {
 				t.Errorf("%s, forbidden %s: lent %v, error %v", address, how, lent, err)
 			}
+			if how == "by the server" {
+				host := h.Hosts()[0]
+				_, version := host.Version(t.Context())
+				_, models := host.Models(t.Context())
+				_, running := host.Running(t.Context())
+				_, show := host.Show(t.Context(), "gpt-oss:120b")
+				_, generate := host.Generate(t.Context(), nil, nil)
+				_, chat := host.Chat(t.Context(), nil, nil)
+				_, embed := host.Embed(t.Context(), nil)
+				for _, err := range []error{version, models, running, show, generate, chat, embed} {
+					if !errors.Is(err, backend.Forbidden) {
+						t.Errorf("%s: a question was not refused: %v", address, err)
+					}
+				}
+			}
 			h.fleet.Close()
 		}
 	}
