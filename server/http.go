@@ -62,6 +62,11 @@ type HTTPOptions struct {
 	// share a load. It must be secret. If it is empty, a random one is made.
 	SessionKey []byte
 
+	// Ready says why the server cannot answer at the moment, for /readyz; nil if it can, as
+	// far as it knows without asking anybody. It is called concurrently, and must not block.
+	// If it is nil, the server is ready as long as it takes requests.
+	Ready func() error
+
 	MaxStreams int // SSE streams at once; 0 means 10,000
 }
 
@@ -70,7 +75,7 @@ type TLSOptions = netserve.TLSOptions
 
 // HTTP serves the Model Context Protocol over HTTP: streamable HTTP at /mcp, and
 // HTTP with SSE, as it was until 2025, at /sse and /message. /healthz says that
-// the process is alive, /readyz that it takes requests. Use NewHTTP to make one.
+// the process is alive, /readyz that it takes requests and can answer them. Use NewHTTP to make one.
 //
 // The context of each request has its caller. Where no credentials are needed, callers
 // are told apart by their address, and those on this machine also by the name that the
@@ -149,6 +154,12 @@ func (h *HTTP) route() {
 		if h.stopping.Err() != nil {
 			http.Error(w, "stopping", http.StatusServiceUnavailable)
 			return
+		}
+		if h.opts.Ready != nil {
+			if err := h.opts.Ready(); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
 		}
 		fmt.Fprintln(w, "ok")
 	}

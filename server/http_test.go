@@ -94,6 +94,23 @@ func TestServerThatStopsTakesNothingMore(t *testing.T) {
 	})
 }
 
+func TestServerIsReadyWhenItTakesRequestsAndCanAnswerThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		why := errors.New("nobody can answer")
+		h := newHTTP(t, server.Options{}, server.HTTPOptions{Ready: func() error { return why }})
+		if a := try(h, "GET", "/readyz", "localhost", ""); a.Code != 503 || strings.TrimSpace(a.Body.String()) != why.Error() {
+			t.Errorf("while nobody can answer: %d, %q", a.Code, a.Body)
+		}
+		if a := try(h, "GET", "/healthz", "localhost", ""); a.Code != 200 {
+			t.Errorf("/healthz: %d", a.Code)
+		}
+		why = nil
+		if a := try(h, "GET", "/readyz", "localhost", ""); a.Code != 200 {
+			t.Errorf("when somebody can: %d", a.Code)
+		}
+	})
+}
+
 func TestToolThatDoesNotEndIsAnErrorOverHTTPToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -94,6 +94,9 @@ func (o *benchOptions) run(ctx context.Context, c config.Config, hosts *hosts) e
 		}
 		o.Models = []string{model}
 	}
+	if err := hosts.keepsLocal(ctx, o.Models); err != nil {
+		return err
+	}
 	if o.svg == "" {
 		return loadtest.Run(ctx, o.Options)
 	}
@@ -110,6 +113,22 @@ func writing(name string, write func(io.Writer) error) error {
 		return err
 	}
 	return errors.Join(write(file), file.Close())
+}
+
+// keepsLocal refuses models in Ollama's cloud where no request may leave: the contestants
+// without a pool would send them there.
+func (h *hosts) keepsLocal(ctx context.Context, models []string) error {
+	if !h.noCloud {
+		return nil
+	}
+	for _, host := range h.Hosts() {
+		for _, model := range models {
+			if inCloud, _ := backend.RunsInCloud(ctx, host, model); inCloud { // of a host that does not answer the test will tell
+				return fmt.Errorf("%s runs in Ollama's cloud on %s, and --no-cloud forbids that", model, host.Name())
+			}
+		}
+	}
+	return nil
 }
 
 // ask sends a request through the pool as the tools do, but without cache and ladders.

@@ -47,6 +47,9 @@ func newHosts(c config.Config, log *slog.Logger) (*hosts, error) {
 		return nil, err
 	}
 	o := fleet.Options{Pool: informed{p}, Open: open, Log: log}
+	if c.NoCloud {
+		o.Open = openSealed
+	}
 	if len(c.Listen) == 0 {
 		o.IdleAfter = idleAfter
 	}
@@ -141,6 +144,44 @@ func open(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
 		}
 	}
 	return ollama.New(o)
+}
+
+// openSealed makes a host that is asked nothing at all if it is Ollama's cloud.
+func openSealed(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
+	host, err := open(s, dial)
+	if err == nil && backend.IsCloud(host) {
+		return sealed{host}, nil
+	}
+	return host, err
+}
+
+// sealed is a cloud where no request may leave for one, not even to ask how it is.
+type sealed struct{ fleet.Host }
+
+func (sealed) IsCloud() bool { return true }
+
+func (s sealed) refusal() error {
+	return &backend.Error{Host: s.Name(), Class: backend.Forbidden, Message: "it is Ollama's cloud, which this server may not use (--no-cloud)"}
+}
+
+func (s sealed) Generate(context.Context, *backend.GenerateRequest, func(backend.Piece)) (*backend.Answer, error) {
+	return nil, s.refusal()
+}
+
+func (s sealed) Chat(context.Context, *backend.ChatRequest, func(backend.Piece)) (*backend.Answer, error) {
+	return nil, s.refusal()
+}
+
+func (s sealed) Embed(context.Context, *backend.EmbedRequest) (*backend.EmbedResponse, error) {
+	return nil, s.refusal()
+}
+
+func (s sealed) Models(context.Context) ([]backend.Model, error)         { return nil, s.refusal() }
+func (s sealed) Running(context.Context) ([]backend.RunningModel, error) { return nil, s.refusal() }
+func (s sealed) Version(context.Context) (string, error)                 { return "", s.refusal() }
+
+func (s sealed) Show(context.Context, string) (*backend.ModelInfo, error) {
+	return nil, s.refusal()
 }
 
 // informed is the pool as the fleet keeps it informed.

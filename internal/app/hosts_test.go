@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -122,5 +123,50 @@ func TestOptionRouteHasEveryPolicy(t *testing.T) {
 	}
 	if got, want := strings.Count(choices, "\n"), len(route.Policies()); got != want {
 		t.Errorf("--route has %d choices, want %d", got, want)
+	}
+}
+
+func TestNoRequestIsSentToOllamasCloudAsAHostWhereThatIsForbidden(t *testing.T) {
+	for _, address := range []string{"https://ollama.com", "ollama.com", "https://OLLAMA.com:443/"} {
+		for how, forbidden := range map[string]bool{"by the server": true, "by the call": true, "not": false} {
+			var c config.Config
+			args := []string{"--host=" + address}
+			if how == "by the server" {
+				args = append(args, "--no-cloud")
+			}
+			if err := config.Parse(config.Flags(&c), &c, args, func(string) string { return "" }); err != nil {
+				t.Fatal(err)
+			}
+			h, err := newHosts(c, slog.New(slog.DiscardHandler)) // which are not watched, and so asked nothing
+			if err != nil {
+				t.Fatal(err)
+			}
+			lent := false
+			err = h.With(t.Context(), route.Need{Model: "gpt-oss:120b", LocalOnly: how == "by the call"}, func(_ context.Context, l *pool.Lease) error {
+				if lent = true; !l.Cloud {
+					t.Errorf("%s: the lease does not say that it is a cloud's", address)
+				}
+				return nil
+			})
+			if lent == forbidden || errors.Is(err, backend.Forbidden) != forbidden {
+				t.Errorf("%s, forbidden %s: lent %v, error %v", address, how, lent, err)
+			}
+			if how == "by the server" {
+				host := h.Hosts()[0]
+				_, version := host.Version(t.Context())
+				_, models := host.Models(t.Context())
+				_, running := host.Running(t.Context())
+				_, show := host.Show(t.Context(), "gpt-oss:120b")
+				_, generate := host.Generate(t.Context(), nil, nil)
+				_, chat := host.Chat(t.Context(), nil, nil)
+				_, embed := host.Embed(t.Context(), nil)
+				for _, err := range []error{version, models, running, show, generate, chat, embed} {
+					if !errors.Is(err, backend.Forbidden) {
+						t.Errorf("%s: a question was not refused: %v", address, err)
+					}
+				}
+			}
+			h.fleet.Close()
+		}
 	}
 }

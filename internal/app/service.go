@@ -168,7 +168,8 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 	c := s.config
 	o := server.HTTPOptions{
 		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
-		TLS: server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
+		TLS:   server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
+		Ready: s.engine.Ready,
 	}
 	s.callers.configure(&o)
 	var err error

@@ -50,9 +50,9 @@ func IsCloud(host Backend) bool {
 	return ok && h.IsCloud()
 }
 
-// RunsInCloud asks a host to list and to describe a model, and reports whether Ollama's
+// RunsInCloud asks a host to describe and to list a model, and reports whether Ollama's
 // cloud runs it. It asks nobody where the host or the name says so already. A server that
-// knows neither question is no Ollama that could pass requests on.
+// answers neither question as an Ollama does is none that could pass requests on.
 func RunsInCloud(ctx context.Context, host Backend, model string) (bool, error) {
 	if IsCloud(host) || IsCloudName(model) {
 		return true, nil
@@ -61,11 +61,11 @@ func RunsInCloud(ctx context.Context, host Backend, model string) (bool, error) 
 	switch {
 	case err == nil && IsDescribedInCloud(info):
 		return true, nil
-	case err != nil && !isUnknownQuestion(err):
+	case err != nil && !isNoOllama(err):
 		return false, err
 	}
 	models, err := host.Models(ctx)
-	if err != nil && !isUnknownQuestion(err) {
+	if err != nil && !isNoOllama(err) {
 		return false, err
 	}
 	return slices.ContainsFunc(models, func(m Model) bool {
@@ -73,10 +73,16 @@ func RunsInCloud(ctx context.Context, host Backend, model string) (bool, error) 
 	}), nil
 }
 
-// isUnknownQuestion reports whether a server has failed because it does not know an
-// endpoint.
-func isUnknownQuestion(err error) bool {
+// isNoOllama reports whether a server does not know an endpoint of Ollama's, or has answered
+// in full with something else than an Ollama would.
+func isNoOllama(err error) bool {
 	failed, ok := errors.AsType[*Error](err)
-	return ok && failed.Class == Server &&
-		(failed.Status == http.StatusNotFound || failed.Status == http.StatusMethodNotAllowed || failed.Status == http.StatusNotImplemented)
+	if !ok || failed.Class != Server {
+		return false
+	}
+	switch failed.Status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return true
+	}
+	return failed.Status == 0 && failed.Err == nil
 }

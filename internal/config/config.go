@@ -112,7 +112,7 @@ func declare(fs *FlagSet, c *Config) {
 	oneOf(fs, &c.RunnerOptions, "runner-options", "`source` of num_ctx and the other options whose change makes Ollama reload a model", "pinned", "caller")
 	fs.DurationVar(&c.FallbackAfter, "fallback-after", 0, "how long a call waits for a slot before the next model of its ladder is tried; 0 = as long as its deadline allows")
 	fs.DurationVar(&c.HedgeAfter, "hedge-after", 0, "time without output from a host after which another free host gets the same request, and the first answer wins; 0 = never")
-	fs.BoolVar(&c.NoCloud, "no-cloud", false, "never send anything to a provider that is not local, whatever the file says")
+	fs.BoolVar(&c.NoCloud, "no-cloud", false, "never send anything to a cloud, whatever the file says: neither to a provider that is not local, nor to Ollama's cloud through a host")
 	oneOf(fs, &c.ContextGuard, "context-guard", "`reaction` to a prompt that exceeds the model's context", "next-rung-or-refuse", "warn", "off")
 	fs.DurationVar(&c.Timeout, "timeout", 55*time.Second, "timeout of calls without timeout_seconds; less than the 60 s after which many MCP hosts give up; 0 = none")
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "time that calls have to finish after SIGTERM or SIGINT; a second signal ends the server at once")

@@ -367,3 +367,43 @@ func TestAnotherModelOfTheSameNameHasAnotherDigest(t *testing.T) {
 		}
 	})
 }
+
+func TestPoolIsToldWhichModelsTheCloudRunsAndWhichWereReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fleet.Options{})
+		w.machine("a").Install(
+			backendtest.Model{Name: "mine", Remote: "https://ollama.com:443"}, backendtest.Model{Name: "own"}, backendtest.Model{Name: "big:120b-cloud"})
+		w.set(spec("a"))
+		synctest.Wait()
+		w.machine("a").Install(backendtest.Model{Name: "mine"}, backendtest.Model{Name: "new", Remote: "https://ollama.com:443"})
+		time.Sleep(time.Minute)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		var told []string
+		for _, n := range w.news["a"] {
+			if n.Installed != nil {
+				told = append(told, fmt.Sprint(n.Cloud, n.Replaced))
+			}
+		}
+		want := []string{"[big:120b-cloud mine:latest] []", "[big:120b-cloud new:latest] [mine:latest]"}
+		if len(told) < 2 || !slices.Equal(told[:2], want) {
+			t.Errorf("got %q, want %q first", told, want)
+		}
+	})
+}
+
+func TestCloudModelsAndLocalNamesNeedNoListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fleet.Options{})
+		w.set(spec("a"))
+		synctest.Wait()
+		for model, want := range map[string]bool{
+			"gpt-oss:cloud": true, "gpt-oss:120b-cloud": true, "gpt-oss:120b:cloud": true, "tiny:local": true,
+			"gpt-oss:120b": false, "other:local": false,
+		} {
+			if got := w.MayHave(model, ""); got != want {
+				t.Errorf("%s: got %v, want %v", model, got, want)
+			}
+		}
+	})
+}

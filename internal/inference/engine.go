@@ -12,8 +12,10 @@ package inference
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -159,6 +161,33 @@ func (e *Engine) Do(ctx context.Context, req Request) (resp *Response, err error
 	}
 	call.served(resp.Served)
 	return resp, nil
+}
+
+// errNotReady tells callers who may not know the hosts no more than this.
+var errNotReady = errors.New("no host and no provider can answer")
+
+// Ready returns an error if no host and no provider can answer, as far as is known without
+// asking them: all are down or ejected, or are clouds while requests may not leave. It does
+// no input or output.
+func (e *Engine) Ready() error {
+	hosts := e.opts.Hosts.Hosts()
+	for _, h := range e.opts.Hosts.Stats().Hosts {
+		isUsable := func(b backend.Backend) bool { return b.Name() == h.Name && !(e.opts.NoCloud && backend.IsCloud(b)) }
+		if h.Well && slices.ContainsFunc(hosts, isUsable) {
+			return nil
+		}
+	}
+	settings := e.opts.Settings()
+	for name, lender := range settings.Providers {
+		provider, ok := lender.(interface{ Stats() pool.Stats })
+		if e.opts.NoCloud && settings.ladders().IsCloud(name) || !ok {
+			continue
+		}
+		if slices.ContainsFunc(provider.Stats().Hosts, func(h pool.HostStats) bool { return h.Well }) {
+			return nil
+		}
+	}
+	return errNotReady
 }
 
 // Forget removes cached answers, those of one model or, for "", all. It returns their

@@ -9,6 +9,9 @@ import (
 	"unicode/utf8"
 
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
 )
 
 func TestPromptBeyondTheContextIsRefusedOrTruncatedAndNeverSilently(t *testing.T) {
@@ -215,4 +218,48 @@ func TestPullIsSuggestedOnlyForNamesThatOllamaAccepts(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestEngineIsReadyWhileAHostOrAProviderCanAnswer(t *testing.T) {
+	for _, noCloud := range []bool{false, true} {
+		story(t, func(t *testing.T, c *client) {
+			l, err := route.NewLadders(nil, nil, map[string]bool{"near": false, "far": true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			near, far := backendtest.New("near").Break(backendtest.Busy), backendtest.New("far")
+			nearPool, farPool := c.pool(pool.Options{InMemory: true, Retries: -1}, near), c.pool(pool.Options{InMemory: true}, far)
+			settings := &inference.Settings{Ladders: l}
+			c.set(settings)
+			c.opts.NoCloud = noCloud
+			p := c.pool(pool.Options{}, backendtest.New("gpu-1"), backendtest.New("gpu-2"))
+			c.useHosts(p)
+			is := func(when string, ready bool) {
+				t.Helper()
+				if err := c.engine.Ready(); (err == nil) != ready {
+					t.Errorf("no cloud %v, %s: got %v", noCloud, when, err)
+				}
+			}
+			is("before the hosts were asked", true)
+			p.Know("gpu-1", pool.Facts{})
+			is("with one host of two", true)
+			p.Know("gpu-2", pool.Facts{})
+			is("without hosts", false)
+			settings.Providers = map[string]inference.Lender{"far": farPool}
+			is("with a cloud", !noCloud)
+			settings.Providers["near"] = nearPool
+			is("with a provider that was never asked", true)
+			delete(settings.Providers, "far")
+			near.Break(backendtest.Refuse(500, "broken"))
+			for range 10 {
+				c.call(t.Context(), "generate", `{"model":"near/tiny","prompt":"?","cache":"off"}`)
+			}
+			is("with a provider that fails", false)
+			time.Sleep(time.Hour)
+			is("when the provider may be tried again", true)
+			delete(settings.Providers, "near")
+			p.Know("gpu-2", pool.Facts{Up: true})
+			is("when a host is back", true)
+		})
+	}
 }

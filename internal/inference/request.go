@@ -81,9 +81,8 @@ func (r *Request) wantsThoughts() bool { return r.Think != nil && r.Think.Bool()
 
 // deterministic reports whether the same request gets the same answer.
 func (r *Request) deterministic() bool {
-	_, seeded := r.Options["seed"]
 	temperature, given := r.Options["temperature"].(float64)
-	return seeded || given && temperature == 0
+	return r.Options["seed"] != nil || given && temperature == 0
 }
 
 // asksForChance reports whether the request itself asks for an answer that differs from one
@@ -94,8 +93,8 @@ func (r *Request) asksForChance() bool {
 		return false
 	}
 	for _, option := range []string{"temperature", "top_p", "top_k", "min_p", "mirostat"} {
-		value, given := r.Options[option]
-		if given && (option != "mirostat" || value != 0.0) { // mirostat 0 turns it off
+		value := r.Options[option]
+		if value != nil && (option != "mirostat" || value != 0.0) { // mirostat 0 turns it off
 			return true
 		}
 	}

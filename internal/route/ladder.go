@@ -52,6 +52,9 @@ func (l *Ladders) Of(names ...string) ([]Rung, error) { return l.expand(names, n
 // Fallback names what may stand in for any model.
 func (l *Ladders) Fallback() []string { return l.fallback }
 
+// IsCloud reports whether a provider is a cloud.
+func (l *Ladders) IsCloud(provider string) bool { return l.providers[provider] }
+
 // IsProvided reports whether a name is that of a provider's model.
 func (l *Ladders) IsProvided(name string) bool { return l.rung(name).Provider != "" }
 

@@ -132,7 +132,7 @@ func (h *Host) Show(ctx context.Context, model string) (*backend.ModelInfo, erro
 	if err := h.conn.Info(ctx, http.MethodPost, "/api/show", &api.ShowRequest{Model: model}, &got); err != nil {
 		return nil, err
 	}
-	if got.ModelInfo == nil && got.Capabilities == nil && got.Template == "" {
+	if got.ModelInfo == nil && got.Capabilities == nil && got.Template == "" && !backend.IsDescribedInCloud(&got) {
 		return nil, h.conn.InvalidAnswer("no description of the model in the answer")
 	}
 	return &got, nil
