@@ -19,8 +19,8 @@ var ErrQueueTimeout = errors.New("no slot came free in time")
 var ErrNoHost = errors.New("no host available")
 
 // ErrTooSlow is for the cause of a context that is cancelled because its host has not
-// begun to answer in time. Unlike a caller who left, it may count against the host: when
-// nothing had come in ten seconds of a model that was in memory.
+// begun to answer in time. It counts as a timeout, which may be the fault of the host, and
+// not as a caller who left.
 var ErrTooSlow = errors.New("too slow")
 
 // ErrCrashes means that a request is not tried again because models crash under it. The

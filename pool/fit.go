@@ -122,7 +122,7 @@ func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all f
 			continue
 		}
 		theirs := float64(max(1, other.cost(k.model, common, f.now)))
-		if theirs*worthwhile >= mine || !other.could(k, f.now) || other.conditionFor(k, f.now) != well {
+		if theirs*worthwhile >= mine || !other.could(k, f.now) || other.conditionFor(k, f.now) != well || other.doubtfulFor(k.model.model, f.now) {
 			continue
 		}
 		if best == 0 || theirs < best {
@@ -185,9 +185,10 @@ func (p *Pool) loadOf(model string) time.Duration {
 	return 0
 }
 
-// cost is how long a host should take for a call, loading included.
+// cost is how long a host should take for a call, loading included: no less than it has
+// been silent by now, since it may hang.
 func (h *host) cost(k modelKey, common *modelTimes, now time.Time) time.Duration {
-	return h.held(k, common, now) + h.load(k, common, now)
+	return max(h.held(k, common, now)+h.load(k, common, now), h.silenceOf(k.model, now))
 }
 
 // held is how long a call should hold a slot of a host, without loading. What is not known

@@ -117,7 +117,7 @@ func (p *Pool) grantHedge(ctx context.Context, first *Lease) *Lease {
 	l := &Lease{
 		Attempt: first.Attempt, Failed: first.Failed, Hedge: true, Runner: first.Runner, Overridden: first.Overridden,
 		onFirst: first.onFirst,
-		ticket:  ticket{Key: first.ticket.Key, Class: first.ticket.Class, Caller: first.ticket.Caller},
+		ticket:  ticket{Key: first.ticket.Key, Class: first.ticket.Class, Caller: first.ticket.Caller, Size: first.ticket.Size},
 	}
 	p.grant(l, h, now)
 	p.totals.Hedged++

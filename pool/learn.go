@@ -12,12 +12,6 @@ import (
 )
 
 const (
-	// wedged is how long a host that holds the model may take for the first token
-	// before a call that ran out of time is the host's fault.
-	wedged = 30 * time.Second
-	// tooSlow is the same for calls that were ended with ErrTooSlow: for those it was
-	// known that others could be asked. It is a bound, since callers may have little time.
-	tooSlow = 10 * time.Second
 	// longestRest bounds what a host may ask for with Retry-After.
 	longestRest = 5 * time.Minute
 	// typicalTokens turns the speed of a host into the latency of one answer, for the
@@ -67,23 +61,11 @@ func (l *Lease) judgeModel(ctx context.Context, err error, now time.Time) breake
 		if err == nil || l.seen.answered {
 			return breaker.Success
 		}
-		if l.isLate(ctx, now) && (!l.loading || l.loadsInVain(now)) {
+		if l.hangs(ctx, now) {
 			return breaker.Slow
 		}
 	}
 	return breaker.Undecided
-}
-
-// isLate reports whether a lease ended because nothing had come for too long.
-func (l *Lease) isLate(ctx context.Context, now time.Time) bool {
-	took := now.Sub(l.began)
-	switch {
-	case l.seen.pieces:
-		return false
-	case errors.Is(context.Cause(ctx), ErrTooSlow):
-		return took >= tooSlow
-	}
-	return timedOut(ctx) && took >= wedged
 }
 
 // giveBack ends a lease: it records what the attempt showed of the host, and frees the slot.
@@ -165,7 +147,7 @@ func (l *Lease) ownTime(now time.Time) time.Duration {
 func (l *Lease) failed(err error, now time.Time) {
 	h, why := l.host, err
 	if l.verdict.model == breaker.Slow {
-		why = fmt.Errorf("no token in %v", now.Sub(l.began).Round(time.Second))
+		why = fmt.Errorf("no token in %v of waiting", max(now.Sub(l.began), l.own.silence.total).Round(time.Second))
 	}
 	switch l.verdict.host {
 	case breaker.Failure, breaker.Slow:
@@ -195,6 +177,9 @@ func (p *Pool) learnTime(l *Lease, now time.Time) {
 	}
 	if model := l.key().model; model != "" {
 		l.own.held.observe(held)
+		if l.seen.pieces {
+			l.own.silence.observe(max(0, l.heard.Sub(l.began)-l.seen.load), l.ticket.Size)
+		}
 		l.own.tried = now
 		common := p.timesOf(model)
 		common.held.observe(held)

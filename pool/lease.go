@@ -45,9 +45,10 @@ type Lease struct {
 	pass    breaker.Pass // of the host
 	ownPass breaker.Pass // of the model there
 	verdict verdict
-	over    bool // the slot was given back
-	cold    bool // the model was not known to be in memory
-	loading bool // the host loads it for this call, as far as is known
+	over    bool      // the slot was given back
+	cold    bool      // the model was not known to be in memory
+	loading bool      // the host loads it for this call, as far as is known
+	heard   time.Time // when the first piece came; the zero Time before
 	seen    observation
 	end     context.CancelCauseFunc // of the request that the host is at work on, or was; nil before the first
 
@@ -151,6 +152,7 @@ func (m *measured) asks(ctx context.Context) (context.Context, context.CancelCau
 func (m *measured) first(onPiece func(backend.Piece)) func(backend.Piece) {
 	come := false
 	return func(piece backend.Piece) {
+		m.lease.own.silence.hear(time.Now())
 		if !come {
 			come = true
 			m.pool.answerBegan(m.lease)

@@ -191,7 +191,8 @@ func (p *Pool) begun(l *Lease) (awaited bool) {
 	if l.seen.pieces {
 		return false
 	}
-	l.seen.pieces = true
+	l.seen.pieces, l.heard = true, time.Now()
+	l.own.silence.hear(l.heard)
 	awaited = l.loading || l.ticket.Key.afterCrash
 	h, k := l.host, l.key()
 	if k.model != "" && !h.inMemory && (l.loading || !h.memory.holds(k)) {

@@ -19,6 +19,7 @@ type machine struct {
 	perToken time.Duration // for each token of an answer, which is as many as the prompt has bytes
 	load     time.Duration // of a model
 	holds    int           // models in memory; 0 means all that there are
+	streams  bool          // each token is a piece, and not only the first
 	fails    func(now time.Time) *fault
 
 	mu      sync.Mutex
@@ -78,7 +79,13 @@ func (m *machine) Generate(ctx context.Context, req *backend.GenerateRequest, on
 	if onPiece != nil {
 		onPiece(backend.Piece{Text: "x"})
 	}
-	if err := m.wait(ctx, eval-m.perToken); err != nil {
+	for pieces := 1; m.streams && pieces < len(req.Prompt)-1; pieces++ {
+		if err := m.wait(ctx, m.perToken); err != nil {
+			return nil, err
+		}
+		onPiece(backend.Piece{Text: "x"})
+	}
+	if err := m.wait(ctx, eval-time.Since(began.Add(first))); err != nil {
 		return nil, err
 	}
 	return &backend.Answer{

@@ -69,9 +69,12 @@ func (p *Pool) untakeOfAll() {
 	}
 }
 
+// silenceStep is after how long a host that is silent is looked at again, at the least.
+const silenceStep = 100 * time.Millisecond
+
 // setAlarm has match called again when a host has rested for long enough, should have
-// loaded a model, or a call was passed over for long enough, in case that nothing else
-// happens till then.
+// loaded a model, or has been silent for twice as long, or when a call was passed over for
+// long enough, in case that nothing else happens till then.
 func (p *Pool) setAlarm(now time.Time) {
 	if p.queue.Len() == 0 {
 		return
@@ -90,6 +93,11 @@ func (p *Pool) setAlarm(now time.Time) {
 		earlier(h.rest)
 		for _, l := range h.loading {
 			earlier(l.began.Add(p.loadOf(l.key().model)))
+		}
+		for _, l := range h.lent { // while a host is silent, it is worth less and less to wait for it
+			if l.isSilent() {
+				earlier(now.Add(max(now.Sub(l.began), silenceStep)))
+			}
 		}
 	}
 	switch {
@@ -155,7 +163,8 @@ func (p *Pool) best(need route.Need, model string, now time.Time) *host {
 	// A free host that runs the model itself goes before one that passes it on.
 	for _, cloud := range []bool{false, true} {
 		for _, candidate := range p.scratch {
-			if h := p.freeNamed(candidate.Name); h.wellFor(model, now) && !h.doubtfulFor(model, now) && h.isCloudPart == cloud {
+			h := p.freeNamed(candidate.Name)
+			if h.wellFor(model, now) && !h.doubtfulFor(model, now) && !h.mayHang(model, now) && h.isCloudPart == cloud {
 				return h
 			}
 		}

@@ -30,6 +30,7 @@ type hostModel struct {
 	waited   time.Time // since when calls have waited in vain for the model to be loaded; or the zero Time
 	crashed  time.Time // when the process that ran the model last died; the zero Time if never
 	sharing  sharing
+	silence  silence
 	context  int // tokens that the host chose when the options left it open, at most; 0 if not known
 }
 
