@@ -1,6 +1,7 @@
 package inference
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +11,8 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/route"
-	"ollama-mcp/pool"
 )
 
 // climb is the way of one request down its ladder of models, until one answers.
@@ -32,7 +33,9 @@ type failedRung struct {
 }
 
 // run tries the rungs in turn, and those once more that may answer by the time all have
-// failed. Its error is a *fault.Error. What it returns is never nil.
+// failed. Whatever a host or provider refuses is a fact about its rung, so another rung is
+// tried unless all calls that wait for the answer have left or run out of time. Its error is
+// a *fault.Error. What it returns is never nil.
 func (c *climb) run(ctx context.Context) (*result, error) {
 	rungs, err := c.rungs()
 	if err != nil {
@@ -50,7 +53,7 @@ func (c *climb) run(ctx context.Context) (*result, error) {
 			return got, nil
 		}
 		c.failed = append(c.failed, failedRung{rung, got, err, time.Now()})
-		if ctx.Err() != nil || !curable(err) {
+		if ctx.Err() != nil {
 			return c.unanswered(ctx)
 		}
 	}
@@ -69,7 +72,7 @@ func (c *climb) run(ctx context.Context) (*result, error) {
 			return got, nil
 		}
 		c.failed[i] = failedRung{left[0], got, err, time.Now()}
-		if ctx.Err() != nil || !curable(err) {
+		if ctx.Err() != nil {
 			break
 		}
 	}
@@ -152,20 +155,32 @@ func (c *climb) unanswered(ctx context.Context) (*result, error) {
 	return last, c.explainAll(ctx, c.failed)
 }
 
-// explainAll says why no rung has answered. The code and the hint are those of the rung
-// that is nearest to an answer: one that may yet give it, or else one that was tried.
+// explainAll says why no rung has answered. Code, hint and the time to wait are those of one
+// rung, the one of which they are of most use. What there is of an answer may be another's.
 func (t *task) explainAll(ctx context.Context, failed []failedRung) *fault.Error {
-	nearest, best := 0, -1
-	for i, f := range failed {
-		if rank := f.retryRank(); rank > best {
-			nearest, best = i, rank
+	most := slices.MinFunc(failed, failedRung.compareUse)
+	e := t.explainRung(ctx, most)
+	if len(failed) == 1 {
+		return e
+	}
+	e.Message = "no model of the ladder answered: " + strings.Join(passed(failed), ", ")
+	if e.Hint != "" {
+		e.Hint = most.rung.String() + ": " + e.Hint
+	}
+	for _, f := range slices.Backward(failed) {
+		if e.Partial == "" {
+			e.Partial = f.partial()
 		}
 	}
-	e := t.explainRung(ctx, failed[nearest])
-	if len(failed) > 1 {
-		e.Message = "no model of the ladder answered: " + strings.Join(passed(failed), ", ")
-	}
 	return e
+}
+
+// partial is the text that a rung had answered when it failed.
+func (f failedRung) partial() string {
+	if f.got.answer == nil {
+		return ""
+	}
+	return moderation.Clean(f.got.answer.Text)
 }
 
 // failureMaxAge is the age of a failure after which a rung may be well again.
@@ -174,22 +189,46 @@ const failureMaxAge = time.Second
 // mayHavePassed reports whether a rung was only put off, or has failed some time ago.
 func (f failedRung) mayHavePassed() bool {
 	return errors.Is(f.err, errTooLate) || errors.Is(f.err, errCircuitOpen) ||
-		f.retryRank() == retryable && time.Since(f.at) > failureMaxAge
+		f.use() == retryable && time.Since(f.at) > failureMaxAge
 }
 
-// retryable is the rank of a rung of which a second attempt may succeed.
-const retryable = 2
+// use is how much a caller can do with the reason for which a rung did not answer.
+type use int
 
-// retryRank orders failed rungs by how likely a second attempt succeeds.
-func (f failedRung) retryRank() int {
-	_, skipped := errors.AsType[*skippedError](f.err)
+const (
+	skipped    use = iota // nobody was asked
+	operator              // only who runs the server can do something
+	changeable            // the same request would fail again
+	retryable             // a second attempt may succeed
+)
+
+func (f failedRung) use() use {
+	_, wasSkipped := errors.AsType[*skippedError](f.err)
+	e := fault.Of(f.err)
 	switch {
-	case skipped:
-		return 0
-	case !fault.Of(f.err).Retryable:
-		return 1
+	case wasSkipped || e.Code == fault.Forbidden:
+		return skipped
+	case e.Retryable:
+		return retryable
+	case e.Code == fault.Unauthorized || e.Code == fault.Internal:
+		return operator
 	}
-	return retryable
+	return changeable
+}
+
+// compareUse orders failed rungs, the one of most use to the caller first: of those that may
+// be tried again, the one that should answer soonest.
+func (f failedRung) compareUse(g failedRung) int {
+	return cmp.Or(cmp.Compare(g.use(), f.use()), cmp.Compare(f.wait(), g.wait()))
+}
+
+// wait is after what time the rung has asked to be tried again, or should have a free slot;
+// a minute if neither is known.
+func (f failedRung) wait() time.Duration {
+	if asked, ok := errors.AsType[*backend.Error](f.err); ok {
+		return cmp.Or(asked.RetryAfter, time.Minute)
+	}
+	return cmp.Or(fault.Of(f.err).RetryAfter, time.Minute)
 }
 
 // name is the model of the rung, as the caller names it if it is the one that was asked for.
@@ -208,19 +247,6 @@ func passed(failed []failedRung) (all []string) {
 		all = append(all, f.String())
 	}
 	return all
-}
-
-// curable reports whether another rung could do what this one could not.
-func curable(err error) bool {
-	switch backend.ClassOf(err) {
-	case backend.Transport, backend.Overload, backend.Server, backend.Crashed, backend.NoRoom, backend.Unloadable, backend.BadOutput,
-		backend.Forbidden, backend.ModelMissing, backend.TooLong, backend.Unauthorized:
-		return true
-	case backend.Request, backend.Caller:
-		return errors.Is(err, pool.ErrNoHost)
-	}
-	_, explained := errors.AsType[*fault.Error](err)
-	return !explained
 }
 
 // emptyError is why a rung is left whose model has answered nothing.

@@ -53,7 +53,8 @@ func TestFaultLadderAndPolicyDecideWhichRungAnswers(t *testing.T) {
 		{"missing", cloud, false, "openai/gpt", "model not found"},
 		{"missing", cloud + local, false, "model_not_found", "local_only"},
 		{"no key", other, false, "small", "unauthorized"},
-		{"mistaken", pro, false, "invalid_argument", "what is this?"},
+		{"mistaken", alone, false, "invalid_argument", "what is this?"},
+		{"mistaken", pro, false, "small", "instead of big (gpu-1: bad request: what is this?"},
 	} {
 		story(t, func(t *testing.T, client *client) {
 			client.opts.NoCloud = c.noCloud

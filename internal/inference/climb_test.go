@@ -91,16 +91,14 @@ func TestErrorNamesTheReasonOfEachRungInOneLine(t *testing.T) {
 	})
 }
 
-func TestErrorThatNoOtherRungCanCureIsFinal(t *testing.T) {
+func TestCallerWhoLeavesEndsTheClimb(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host, cloud := c.ladder()
-		failing(host, backendtest.Refuse(400, "what is this?"), "big")
-		c.fails("generate", askPro, "invalid_argument", "what is this?")
 		failing(host, backendtest.Hang, "big")
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		if a := c.call(ctx, "generate", askPro); a.code() != "cancelled" {
-			t.Errorf("cancelled: got %+v", a)
+			t.Errorf("got %+v", a)
 		}
 		for _, call := range append(host.Calls(), cloud.Calls()...) {
 			if !strings.HasPrefix(call.Model, "big") {
@@ -108,6 +106,90 @@ func TestErrorThatNoOtherRungCanCureIsFinal(t *testing.T) {
 			}
 		}
 	})
+}
+
+// refusals are what hosts and providers object to in a request that others may answer.
+var refusals = map[string]backendtest.Fault{
+	"a value":        backendtest.Refuse(400, "Unsupported value: 'temperature' does not support 0 with this model."),
+	"a role":         backendtest.Refuse(400, "System role not supported"),
+	"thinking":       backendtest.Refuse(400, `"gpt" does not support thinking`),
+	"tools":          backendtest.Refuse(400, "registry.ollama.ai/library/small:latest does not support tools"),
+	"no body at all": backendtest.Respond(400, "text/plain", ""),
+	"credit":         backendtest.Refuse(402, "Insufficient credits. Add more using the billing page."),
+	"credit, as 400": backendtest.Refuse(400, "Your credit balance is too low to access the API."),
+	"forbidden":      backendtest.Refuse(403, "Country, region, or territory not supported"),
+	"a wrong path":   backendtest.Refuse(404, "404 page not found"),
+	"gone":           backendtest.Refuse(410, "The model has been deprecated."),
+	"too large":      backendtest.Refuse(413, "Request body too large"),
+	"unprocessable":  backendtest.Refuse(422, "Input should be a valid string"),
+	"the law":        backendtest.Refuse(451, "not available where you are"),
+	"a teapot":       backendtest.Refuse(418, "I'm a teapot"),
+}
+
+func TestRefusalByAnyRungLeavesTheRequestToTheNext(t *testing.T) {
+	for name, refusal := range refusals {
+		story(t, func(t *testing.T, c *client) {
+			host, cloud := c.ladder()
+			failing(host, refusal, "big")
+			failing(cloud, refusal, "gpt")
+			for _, kind := range []string{`"prompt":"?"`, `"messages":[{"role":"user","content":"?"}]`} {
+				tool := map[bool]string{true: "generate", false: "chat"}[strings.Contains(kind, "prompt")]
+				a := c.call(t.Context(), tool, `{"model":"big",`+kind+`,"fallback_models":["openai/gpt","small"]}`)
+				if a.served.Model != "small" || a.served.Rung != 3 || len(a.served.Passed) != 2 {
+					t.Errorf("%s: got %v", name, a)
+				}
+			}
+			if all := c.status().Ladders; name == "a value" && all != nil {
+				t.Errorf("%s: status tells of %v", name, all)
+			}
+		})
+	}
+}
+
+func TestModelThatCannotSeeLeavesImagesToTheNext(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := backendtest.New("gpu-1").Answer("a cat").Install(
+			backendtest.Model{Name: "blind", Capabilities: []string{"completion"}},
+			backendtest.Model{Name: "sees", Capabilities: []string{"completion", "vision"}})
+		c.use(host)
+		a := c.succeeds("generate", `{"model":"blind","prompt":"what is this?","images":["aGk="],"fallback_models":["sees"]}`)
+		if a.served.Model != "sees" || !strings.Contains(a.notes, "cannot see images") {
+			t.Errorf("got %v", a)
+		}
+	})
+}
+
+// Code, hint and time to wait are those of one rung.
+func TestErrorIsThatOfTheRungOfWhichACallerCanMakeMost(t *testing.T) {
+	value, key := refusals["a value"], faults["no key"]
+	for _, tc := range []struct {
+		name              string
+		big, cloud, small backendtest.Fault
+		code, hint        string
+		after             time.Duration
+	}{
+		{"a refusal before a key", key, value, key, "invalid_argument", "openai/gpt: change what it objects to", 0},
+		{"a failure before a refusal", value, value, faults["fail"], "upstream", "small: try again", 0},
+		{"the shortest wait", faults["fail"], backendtest.Refuse(429, "slow down", "Retry-After", "40"), value, "overloaded", "openai/gpt: try again later", 40 * time.Second},
+		{"a key alone", key, key, key, "unauthorized", "big: set OLLAMA_API_KEY", 0},
+		{"the first of equals", faults["missing"], faults["missing"], faults["missing"], "model_not_found", "big: install it", 0},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			host, cloud := c.ladder()
+			host.FailWhen(func(call backendtest.Call) backendtest.Fault {
+				if strings.HasPrefix(call.Model, "big") {
+					return tc.big
+				}
+				return tc.small
+			})
+			failing(cloud, tc.cloud, "gpt")
+			a := c.fails("generate", `{"model":"big","prompt":"?","timeout_seconds":20,"fallback_models":["openai/gpt","small"]}`, tc.code,
+				"big (gpu-1: ", "openai/gpt (openai: ", "small (gpu-1: ")
+			if !strings.HasPrefix(a.err.Hint, tc.hint) || a.err.RetryAfter.Round(time.Second) != tc.after {
+				t.Errorf("%s: hint %q after %v, want %q after %v", tc.name, a.err.Hint, a.err.RetryAfter, tc.hint, tc.after)
+			}
+		})
+	}
 }
 
 func TestHungRungLeavesTimeForTheOthers(t *testing.T) {

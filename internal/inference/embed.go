@@ -108,7 +108,7 @@ func (m *embedding) run(ctx context.Context) (err error) {
 			break
 		}
 		m.failed = append(m.failed, failedRung{rung, &result{served: Served{Requested: m.Model}}, err, time.Now()})
-		if ctx.Err() != nil || !curable(err) {
+		if ctx.Err() != nil || errors.Is(err, backend.Request) { // the others are the same model, and would refuse the text too
 			break
 		}
 	}

@@ -11,7 +11,6 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
-	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/nearest"
 	"ollama-mcp/internal/route"
 )
@@ -40,9 +39,7 @@ func (t *task) explainRung(ctx context.Context, f failedRung) *fault.Error {
 	default:
 		e.Message = f.rung.String() + ": " + e.Message
 	}
-	if f.got.answer != nil {
-		e.Partial = moderation.Clean(f.got.answer.Text)
-	}
+	e.Partial = f.partial()
 	return e
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/lru"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
@@ -94,7 +95,7 @@ func (l *ladder) tryFirst() bool {
 func (l *ladder) record(ctx context.Context, err error) *Event {
 	outcome, reason := route.Answered, "it answers again"
 	if err != nil {
-		if ctx.Err() != nil && !errors.Is(err, errTooLate) || !curable(err) || isOfRequest(err) {
+		if ctx.Err() != nil && !errors.Is(err, errTooLate) || isOfRequest(err) {
 			return nil // it says nothing about the rung
 		}
 		outcome, reason = route.Failed, err.Error()
@@ -113,9 +114,13 @@ func (l *ladder) record(ctx context.Context, err error) *Event {
 }
 
 // isOfRequest reports whether the prompt or the options of a request may be to blame for
-// what another rung could cure. Those of one caller do not count against the rung.
+// what a rung has refused. What one caller asks for does not count against the rung.
 func isOfRequest(err error) bool {
-	return errors.Is(err, backend.TooLong) || errors.Is(err, backend.NoRoom)
+	switch fault.Of(err).Code {
+	case fault.InvalidArgument, fault.ContextTooLong, fault.Forbidden, fault.Cancelled:
+		return true
+	}
+	return errors.Is(err, backend.NoRoom) || errors.Is(err, backend.TooLarge)
 }
 
 func isBusy(err error) bool {
