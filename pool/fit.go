@@ -30,13 +30,13 @@ func (h *host) conditionFor(k groupKey, now time.Time) condition {
 	return rested
 }
 
-// serves reports whether a host is to serve a group now. Hosts that are not well
-// do when there are none better, since the last host is never shut out; and when
+// serves reports whether a host is to serve a group now. One that has asked to be left
+// alone does not before its time. Others that are not well do when there are none better, since the last host is never shut out; and when
 // fewer than half of those that answer at all are well, as in Envoy's panic mode,
 // since then it is likelier that the trouble is not theirs. A call that has failed
 // already waits for one that is well, or it would fail on all the others first.
 func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
-	if !h.could(k, now) {
+	if !h.could(k, now) || h.isResting(k.model.model, now) {
 		return false
 	}
 	mine := h.conditionFor(k, now)

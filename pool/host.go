@@ -55,7 +55,7 @@ type host struct {
 	// not fallen behind the pool's clock: start-time fair queueing, with calls of one over
 	// the weight.
 	turns float64
-	rest  time.Time // until when it asked to be left alone
+	rest  rest // that it asked for, with calls for any model
 
 	down      bool // by the last check
 	version   string
@@ -196,13 +196,13 @@ func (h *host) wasTried(k groupKey) bool {
 
 // well reports whether the host would take a call of a model that does well there.
 func (h *host) well(now time.Time) bool {
-	return !h.down && !now.Before(h.rest) && h.breaker.Ready(now)
+	return !h.down && !now.Before(h.rest.until()) && h.breaker.Ready(now)
 }
 
 // wellFor reports whether the host would take a call of a model.
 func (h *host) wellFor(model string, now time.Time) bool {
 	own := known(&h.models, model)
-	return h.well(now) && (own == nil || own.breaker.Ready(now))
+	return h.well(now) && (own == nil || own.breaker.Ready(now) && !now.Before(own.rest.until()))
 }
 
 // latencyFor is the latency of the host for a call of a model, by which policies and hedges
@@ -234,8 +234,8 @@ func (h *host) why(now time.Time) error {
 		return h.trouble
 	case h.down:
 		return errors.New("not reachable")
-	case now.Before(h.rest):
-		return fmt.Errorf("asked to be left alone for %v", roundUp(h.rest.Sub(now)))
+	case now.Before(h.rest.until()):
+		return fmt.Errorf("asked to be left alone for %v", roundUp(h.rest.until().Sub(now)))
 	}
 	return h.health.why(now)
 }

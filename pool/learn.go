@@ -12,8 +12,6 @@ import (
 )
 
 const (
-	// longestRest bounds what a host may ask for with Retry-After.
-	longestRest = 5 * time.Minute
 	// typicalTokens turns the speed of a host into the latency of one answer, for the
 	// policies: answers differ in length a hundredfold, hosts do not.
 	typicalTokens = 100
@@ -106,6 +104,9 @@ func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after s
 	if l.verdict.model != breaker.Undecided && errors.Is(err, backend.Crashed) {
 		p.crashed(l, err, now)
 	}
+	if l.rests(err, now) {
+		p.refuseResting(now)
+	}
 	if errors.Is(err, backend.NoRoom) {
 		h.refuse(l.key(), err, now)
 		p.refuseUnservable()
@@ -157,9 +158,6 @@ func (l *Lease) failed(err error, now time.Time) {
 	}
 	if l.verdict.model != breaker.Undecided {
 		l.own.failed(why, now)
-	}
-	if failed, ok := errors.AsType[*backend.Error](err); ok && failed.RetryAfter > 0 {
-		h.rest = now.Add(min(failed.RetryAfter, longestRest))
 	}
 	if l.verdict.host == breaker.Failure {
 		clear(h.memory) // it may have been started anew

@@ -34,6 +34,7 @@ type Lease struct {
 	ticket   ticket
 	place    int // in the queue, as expected; guarded by the survey
 	deadline deadline
+	maxPause time.Duration     // for which it waits for a host that has asked to be left alone
 	onFirst  func(route.First) // see route.Need
 
 	// The fields below are guarded by the pool's mutex.

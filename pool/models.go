@@ -31,7 +31,8 @@ type hostModel struct {
 	crashed  time.Time // when the process that ran the model last died; the zero Time if never
 	sharing  sharing
 	silence  silence
-	context  int // tokens that the host chose when the options left it open, at most; 0 if not known
+	rest     rest // that the host asked for with this model
+	context  int  // tokens that the host chose when the options left it open, at most; 0 if not known
 }
 
 // slots is how many calls of the model the host is given at once, where that is learned.

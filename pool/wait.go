@@ -39,7 +39,7 @@ func classOf(p route.Priority) fairqueue.Class {
 func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (*Lease, error) {
 	l := &Lease{Attempt: len(failed) + 1, Failed: failed, onFirst: need.OnFirst}
 	l.Runner, l.Overridden = withPinned(need, p.pins(need))
-	l.deadline = deadlineOf(ctx, need)
+	l.deadline, l.maxPause = deadlineOf(ctx, need), maxPause(need)
 	l.ticket = ticket{
 		Key:   groupKey{model: keyOf(need.Model, l.Runner), host: need.Host, localOnly: need.LocalOnly, tried: names(need.Tried, failed), afterCrash: crashes(failed) > 0},
 		Class: classOf(need.Priority), Caller: need.Caller, Size: need.Bytes, Value: l,
@@ -82,6 +82,9 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	}
 	p.openClouds(need.Model)
 	if err := p.whyUnservable(l.ticket.Key, now); err != nil {
+		return err
+	}
+	if err := p.whyResting(l, now); err != nil {
 		return err
 	}
 	h := p.takeBest(need, l.ticket.Key, now)
@@ -219,7 +222,7 @@ func (p *Pool) wait(place int, k groupKey) time.Duration {
 		}
 	}
 	if slots == 0 {
-		return 0
+		return p.untilRested(k, now)
 	}
 	if p.opts.MaxInFlight > 0 {
 		slots = min(slots, p.opts.MaxInFlight)

@@ -15,6 +15,14 @@ import (
 // for longer.
 const longestPause = time.Minute
 
+// maxPause is how long a call waits for a host that asks to be left alone.
+func maxPause(need route.Need) time.Duration {
+	if need.MaxPause > 0 {
+		return min(need.MaxPause, longestPause)
+	}
+	return longestPause
+}
+
 // errPanicked is how a lease ends whose borrower did not return.
 var errPanicked = errors.New("the borrower panicked")
 
@@ -115,7 +123,7 @@ func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause tim
 	if !hostsFault(last) || len(failed) > p.opts.Retries || crashes(failed) >= mostCrashes || isHopeless(failed) {
 		return 0, false
 	}
-	if pause = p.backoff(len(failed), last, well); pause > longestPause {
+	if pause = p.backoff(len(failed), last, well); pause > longestPause || !well && retryAfter(last) > l.maxPause {
 		return 0, false
 	}
 	if l.deadline.before(now.Add(pause + p.expected(k.model))) {
@@ -149,11 +157,15 @@ func (p *Pool) backoff(attempt int, err error, others bool) time.Duration {
 	if others {
 		return 0
 	}
-	var after time.Duration
+	return retry.Backoff(attempt, retryAfter(err), p.random)
+}
+
+// retryAfter is for how long a host that failed has asked to be left alone; 0 if it has not.
+func retryAfter(err error) time.Duration {
 	if failed, ok := errors.AsType[*backend.Error](err); ok {
-		after = failed.RetryAfter
+		return failed.RetryAfter
 	}
-	return retry.Backoff(attempt, after, p.random)
+	return 0
 }
 
 // names are those of hosts, as in groupKey: some, and those that have failed.

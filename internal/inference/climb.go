@@ -22,6 +22,7 @@ type climb struct {
 	deadline func() time.Time // of all calls that wait for the answer; the zero Time for none
 	ladder   *ladder          // what is known of the ladder's rungs; nil for a single rung
 	failed   []failedRung     // one for each rung that was passed
+	again    bool             // all rungs have failed, and some are tried once more
 }
 
 // failedRung is a rung that did not answer.
@@ -60,21 +61,32 @@ func (c *climb) run(ctx context.Context) (*result, error) {
 	if len(rungs) == 1 {
 		return c.unanswered(ctx)
 	}
-	for i := range c.failed {
-		left := c.worthRetrying(i)
-		if len(left) == 0 || left[0] != c.failed[i].rung {
-			continue
+	return c.runAgain(ctx)
+}
+
+// runAgain tries those rungs once more that may answer by now, or in the time that is left:
+// the one that should be ready soonest first.
+func (c *climb) runAgain(ctx context.Context) (*result, error) {
+	c.again = true
+	done := make(map[route.Rung]bool)
+	for ctx.Err() == nil {
+		left := c.worthRetrying(done)
+		if len(left) == 0 {
+			break
 		}
+		i := left[0]
+		rungs := make([]route.Rung, len(left))
+		for n, i := range left {
+			rungs[n] = c.failed[i].rung
+		}
+		done[rungs[0]] = true
 		c.tracker.climbs(i, passed(c.failed[:i]))
-		got, err := c.try(ctx, left, c.failed[i].got.tried)
+		got, err := c.try(ctx, rungs, c.failed[i].got.tried)
 		if err == nil {
 			got.served.Rung, got.served.Passed = i+1, passed(c.failed[:i])
 			return got, nil
 		}
-		c.failed[i] = failedRung{left[0], got, err, time.Now()}
-		if ctx.Err() != nil {
-			break
-		}
+		c.failed[i] = failedRung{rungs[0], got, err, time.Now()}
 	}
 	return c.unanswered(ctx)
 }
@@ -131,15 +143,21 @@ func (c *climb) try(ctx context.Context, left []route.Rung, tried []string) (*re
 	return got, err
 }
 
-// worthRetrying are the failed rungs, from one on, that may answer by now, and in the time
-// that is left.
-func (c *climb) worthRetrying(from int) (left []route.Rung) {
+// worthRetrying are the failed rungs, by their index, that may answer by now or in the time
+// that is left, the one that is ready soonest first. Those that are done are left out.
+func (c *climb) worthRetrying(done map[route.Rung]bool) (left []int) {
 	for i, f := range c.failed {
-		inTime := i == 0 || tooShort(c.deadline(), c.ladder.needs(f.rung)) == nil
-		if i >= from && f.mayHavePassed() && inTime {
-			left = append(left, f.rung)
+		needs := c.ladder.needs(f.rung)
+		if i == 0 {
+			needs = 0 // it is the model that was asked for
+		}
+		if !done[f.rung] && f.mayHavePassed() && tooShort(c.deadline(), f.untilReady()+needs) == nil {
+			left = append(left, i)
 		}
 	}
+	slices.SortStableFunc(left, func(i, j int) int {
+		return cmp.Compare(c.failed[i].untilReady(), c.failed[j].untilReady())
+	})
 	return left
 }
 
@@ -189,7 +207,15 @@ const failureMaxAge = time.Second
 // mayHavePassed reports whether a rung was only put off, or has failed some time ago.
 func (f failedRung) mayHavePassed() bool {
 	return errors.Is(f.err, errTooLate) || errors.Is(f.err, errCircuitOpen) ||
-		f.use() == retryable && time.Since(f.at) > failureMaxAge
+		f.use() == retryable && (time.Since(f.at) > failureMaxAge || f.untilReady() > 0)
+}
+
+// untilReady is how long the rung has asked to be left alone from now on; 0 if it has not.
+func (f failedRung) untilReady() time.Duration {
+	if asked, ok := errors.AsType[*backend.Error](f.err); ok {
+		return max(0, asked.RetryAfter-time.Since(f.at))
+	}
+	return 0
 }
 
 // use is how much a caller can do with the reason for which a rung did not answer.

@@ -75,7 +75,9 @@ func (c *climb) limitStart(ctx context.Context, others int) (context.Context, *p
 		}
 		return max(deadline.Sub(p.began)/time.Duration(others+1), time.Millisecond)
 	}
-	p.maxWait = c.opts.FallbackAfter
+	if !c.again { // when nobody else has answered, a slot is worth waiting for
+		p.maxWait = c.opts.FallbackAfter
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next, _ := p.untilCheck()
@@ -86,6 +88,22 @@ func (c *climb) limitStart(ctx context.Context, others int) (context.Context, *p
 		})
 	}
 	return ctx, p
+}
+
+// longestPause is how long a rung that has others behind it may ask to be left alone before
+// the next is tried.
+const longestPause = time.Second
+
+// maxPause is that time for a rung that has so many others behind it; 0 for as long as the
+// pool waits.
+func (c *climb) maxPause(others int) time.Duration {
+	switch after := c.opts.FallbackAfter; {
+	case others == 0 || c.again:
+		return 0
+	case after > 0:
+		return min(after, longestPause)
+	}
+	return longestPause
 }
 
 // recheck bounds how late a share is noticed that has become shorter, because the caller

@@ -36,6 +36,10 @@ type Need struct {
 	// of the request ends with the cause context.DeadlineExceeded.
 	Deadline func() time.Time
 
+	// MaxPause is how long the request waits for a host that has asked to be left alone, as
+	// with Retry-After. A longer one makes it fail at once; 0 means a minute.
+	MaxPause time.Duration
+
 	// HedgeAfter is how long a host may take to begin its answer before another is asked
 	// beside it, if one is idle that holds the model, and the first to answer is taken;
 	// 0 for never. It is for requests that may be asked twice at once.

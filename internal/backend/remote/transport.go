@@ -3,9 +3,11 @@ package remote
 import (
 	"crypto/tls"
 	"encoding/base64"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -58,14 +60,39 @@ func basicAuth(user *url.Userinfo) string {
 	return base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
 }
 
-// retryAfter reads either form of the Retry-After header; 0 if there is none.
+// retryAfter is for how long a host asks to be left alone: by retry-after-ms, which OpenAI
+// and others send beside the standard header, or by Retry-After, in seconds, which may have a
+// fraction, or as a date; 0 if it does not.
 func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	if seconds, err := strconv.ParseInt(v, 10, 32); err == nil {
-		return max(0, time.Duration(seconds)*time.Second)
+	wait, ok := waitOf(h.Get("Retry-After-Ms"), time.Millisecond)
+	if !ok {
+		wait, ok = waitOf(h.Get("Retry-After"), time.Second)
 	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(0, time.Until(at))
+	if ok {
+		return wait
 	}
-	return 0
+	at, err := http.ParseTime(strings.TrimSpace(h.Get("Retry-After")))
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date")) // the host's clock may be wrong
+	if err != nil {
+		now = time.Now()
+	}
+	if wait = at.Sub(now); wait > longestWait {
+		return 0
+	}
+	return max(0, wait)
+}
+
+// longestWait is longer than any host means that asks to be left alone.
+const longestWait = 365 * 24 * time.Hour
+
+// waitOf reads a number of units. It is not ok for anything else.
+func waitOf(number string, unit time.Duration) (wait time.Duration, ok bool) {
+	n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if n *= float64(unit); err != nil || math.IsNaN(n) || n > float64(longestWait) {
+		return 0, false
+	}
+	return time.Duration(max(0, n)), true
 }
