@@ -5,7 +5,8 @@
 // host is free. The pool promises that
 //
 //   - no host works on more requests at once than it has slots;
-//   - the queue is bounded in requests and bytes, and fair between callers;
+//   - the queue is bounded in requests and bytes, for each model and in all, and fair between
+//     callers;
 //   - a request that waits knows its place, can be cancelled at any time, and is refused as
 //     soon as its deadline cannot be met;
 //   - a model that a host has to load takes one slot until it is in memory;
@@ -42,9 +43,9 @@ type Options struct {
 	// are found to pay.
 	Slots int
 
-	Queue      int   // calls that may wait for a slot; 0 means 256
+	Queue      int   // calls for one model that may wait for a slot, and a quarter of all that may; 0 means 256
 	QueueBytes int64 // size of all calls that wait; 0 means 256 MiB
-	PerCaller  int   // calls of one caller that may wait; 0 means half of Queue
+	PerCaller  int   // the same for the calls of one caller; 0 means half of Queue
 	// MaxInFlight bounds the calls on all hosts together; 0 means no bound.
 	MaxInFlight int
 	// MaxPassedOver is how long a call's turn may go to others because a host has

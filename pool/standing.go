@@ -27,8 +27,9 @@ func (p *Pool) standing(l *Lease) route.Standing {
 	if !l.ticket.Waits() {
 		return route.Standing{Of: p.queue.Len()}
 	}
-	place = min(place, p.queue.Len())
 	k := l.ticket.Key
+	rival := p.rivalsOf(k)
+	place = min(place, max(1, p.waiting(fairqueue.Interactive, rival)+p.waiting(fairqueue.Batch, rival)))
 	return route.Standing{Place: place, Of: p.queue.Len(), Expect: p.wait(place, k), Loading: p.isBeingLoaded(k)}
 }
 

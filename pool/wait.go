@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -173,20 +174,39 @@ func (p *Pool) refuse(t *ticket, err error, now time.Time) {
 // of how long it would take.
 const wellKnown = paceMemory
 
+// fullQueues is how many models may have a full queue at once, as it were: the total is bounded
+// too, since callers may name any number of models.
+const fullQueues = 4
+
+// sharesQueue reports whether calls wait for the same model, and for the same hosts. They have
+// a bound of their own, so that those for a slow model take no place from the others.
+func (k groupKey) sharesQueue(other groupKey) bool {
+	return k.model.model == other.model.model && k.host == other.host
+}
+
 // admit refuses a call that the queue has no room for, or no time.
 func (p *Pool) admit(t *ticket, now time.Time) error {
-	mine := p.queue.WaitingOf(t.Class, t.Caller)
+	waiting := p.waiting(fairqueue.Interactive, t.Key.sharesQueue) + p.waiting(fairqueue.Batch, t.Key.sharesQueue)
+	mine, all := p.queue.WaitingOf(t.Class, t.Caller, t.Key.sharesQueue), p.queue.WaitingOf(t.Class, t.Caller, anyKey)
+	full := &FullError{RetryAfter: max(p.wait(1, t.Key), time.Second)}
 	switch {
-	case p.queue.Len() >= p.opts.Queue || p.queue.Size()+t.Size > p.opts.QueueBytes:
-		return &FullError{Waiting: p.queue.Len(), RetryAfter: max(p.wait(1, t.Key), time.Second)}
-	case mine >= p.opts.PerCaller:
-		return &FullError{Waiting: mine, RetryAfter: max(p.wait(1, t.Key), time.Second), Caller: true}
+	case waiting >= p.opts.Queue:
+		full.Waiting = waiting
+		return full
+	case p.queue.Len() >= fullQueues*p.opts.Queue || p.queue.Size()+t.Size > p.opts.QueueBytes:
+		full.Waiting = p.queue.Len()
+		return full
+	case mine >= p.opts.PerCaller || all >= fullQueues*p.opts.PerCaller:
+		full.Waiting, full.Caller = max(mine, all), true
+		return full
 	}
 	if wait := p.waitOf(t); p.isTooLate(t, now.Add(wait)) {
 		return &QueueTimeoutError{RetryAfter: wait}
 	}
 	return nil
 }
+
+func anyKey(groupKey) bool { return true }
 
 // isTooLate reports whether a call that is given a slot at some time should not be done
 // before its deadline. Half of what a call takes is a margin for short ones.
@@ -196,18 +216,39 @@ func (p *Pool) isTooLate(t *ticket, at time.Time) bool {
 
 // waitOf is how long a call that comes now waits; 0 if nothing is known.
 func (p *Pool) waitOf(t *ticket) time.Duration {
-	mine := p.queue.WaitingOf(t.Class, t.Caller)
-	return p.wait(p.ahead(t, mine)+1, t.Key)
+	return p.wait(p.ahead(t)+1, t.Key)
 }
 
-// ahead is how many calls are likely to go before one that comes now, of whose
-// caller so many wait: in a fair share, no more of each other caller's.
-func (p *Pool) ahead(t *ticket, mine int) int {
+// ahead is how many calls are likely to go before one that comes now, of those that could take
+// a slot from it: in a fair share, no more of each other caller's than of its own.
+func (p *Pool) ahead(t *ticket) int {
+	rival := p.rivalsOf(t.Key)
+	waiting := p.waiting(fairqueue.Interactive, rival)
 	if t.Class == fairqueue.Batch {
-		return p.queue.Len()
+		return waiting + p.waiting(fairqueue.Batch, rival)
 	}
-	waiting, callers := p.queue.LenOf(t.Class)
+	mine := p.queue.WaitingOf(t.Class, t.Caller, rival)
+	_, callers := p.queue.LenOf(t.Class)
 	return min(waiting, (mine+1)*(callers+1)-1)
+}
+
+// waiting is how many calls wait in a class, of groups that meet a condition.
+func (p *Pool) waiting(c fairqueue.Class, meets func(groupKey) bool) (n int) {
+	for key, calls := range p.queue.Keys(c) {
+		if meets(key) {
+			n += calls
+		}
+	}
+	return n
+}
+
+// rivalsOf tells the groups whose calls could take a slot from those of a group: there is a
+// host that could serve both.
+func (p *Pool) rivalsOf(k groupKey) func(groupKey) bool {
+	now := time.Now()
+	return func(other groupKey) bool {
+		return slices.ContainsFunc(p.hosts, func(h *host) bool { return h.could(k, now) && h.could(other, now) })
+	}
 }
 
 // wait is how long the place-th in the queue waits, by the pace of late; 0 if
@@ -227,5 +268,19 @@ func (p *Pool) wait(place int, k groupKey) time.Duration {
 	if p.opts.MaxInFlight > 0 {
 		slots = min(slots, p.opts.MaxInFlight)
 	}
-	return p.pace.mean * time.Duration(place) / time.Duration(slots)
+	return p.paceOf(k) * time.Duration(place) / time.Duration(slots)
+}
+
+// paceOf is how long the calls hold a slot that wait before those of a group, and one of these.
+func (p *Pool) paceOf(k groupKey) time.Duration {
+	sum, n, rival := p.expected(k.model), 1, p.rivalsOf(k)
+	for _, class := range []fairqueue.Class{fairqueue.Interactive, fairqueue.Batch} {
+		for key, calls := range p.queue.Keys(class) {
+			if rival(key) {
+				sum += p.expected(key.model) * time.Duration(calls)
+				n += calls
+			}
+		}
+	}
+	return sum / time.Duration(n)
 }

@@ -101,7 +101,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.StringVar(&c.CAFile, "ca-file", "", "PEM `file` of the authority that signed the hosts' certificates, if the system does not trust it already")
 	fs.IntVar(&c.Slots, "slots", 0, "concurrent requests per host; 0 = learned from its response times")
 	fs.IntVar(&c.MaxInFlight, "max-in-flight", 0, "concurrent requests on all hosts together; 0 = no limit")
-	fs.IntVar(&c.Queue, "queue", 256, "requests that may wait for a slot; further ones are rejected at once")
+	fs.IntVar(&c.Queue, "queue", 256, "requests for one model that may wait for a slot, and a quarter of those for all models; further ones are rejected at once")
 	fs.DurationVar(&c.MaxPassedOver, "max-passed-over", 10*time.Second, "how long requests whose model is loaded may overtake one whose model is not")
 	oneOf(fs, &c.Route, "route", "`policy` that chooses among the hosts with a free slot",
 		"warmest: a host that has the model in memory; among several the least busy",

@@ -44,6 +44,7 @@ func (c *class[K, V]) push(now time.Time, t *Ticket[K, V], again bool) {
 		c.callers++
 	}
 	s.waiting++
+	g.waiting++
 	c.waiting++
 }
 
@@ -66,6 +67,7 @@ func (c *class[K, V]) remove(t *Ticket[K, V]) {
 	}
 	t.line, t.at, t.passed = nil, nil, nil
 	c.waiting--
+	g.waiting--
 	if s.waiting--; s.waiting == 0 {
 		c.callers--
 	}

@@ -9,10 +9,11 @@ import (
 // group is the calls of one key: the lines of their
 // callers, the one with the least share first.
 type group[K comparable, V any] struct {
-	key   K
-	since time.Time // when it was last empty
-	lines lines[K, V]
-	index int // in class.groups
+	key     K
+	since   time.Time // when it was last empty
+	lines   lines[K, V]
+	waiting int // calls in all lines
+	index   int // in class.groups
 }
 
 // first is the call whose turn comes first. Shares grow without the heaps being

@@ -8,6 +8,7 @@ package fairqueue
 
 import (
 	"container/list"
+	"iter"
 	"time"
 )
 
@@ -97,8 +98,21 @@ func (q *Queue[K, V]) LenOf(c Class) (calls, callers int) {
 	return q.classes[c].waiting, q.classes[c].callers
 }
 
-// WaitingOf is how many calls of a caller wait in a class.
-func (q *Queue[K, V]) WaitingOf(c Class, caller string) int { return q.classes[c].waitingOf(caller) }
+// WaitingOf is how many calls of a caller wait in a class, of keys that meet a condition.
+func (q *Queue[K, V]) WaitingOf(c Class, caller string, meets func(K) bool) int {
+	return q.classes[c].waitingOf(caller, meets)
+}
+
+// Keys returns the keys of the calls that wait in a class, and how many calls have each.
+func (q *Queue[K, V]) Keys(c Class) iter.Seq2[K, int] {
+	return func(yield func(K, int) bool) {
+		for _, g := range q.classes[c].groups {
+			if !yield(g.key, g.waiting) {
+				return
+			}
+		}
+	}
+}
 
 // Callers is how many calls wait, by caller.
 func (q *Queue[K, V]) Callers() map[string]int {

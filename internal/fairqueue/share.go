@@ -64,10 +64,14 @@ func (c *class[K, V]) charge(s *share[K, V], d time.Duration) {
 	}
 }
 
-// waitingOf is how many calls of a caller wait.
-func (c *class[K, V]) waitingOf(caller string) int {
+// waitingOf is how many calls of a caller wait, of keys that meet a condition.
+func (c *class[K, V]) waitingOf(caller string, meets func(K) bool) (n int) {
 	if s := c.shares[caller]; s != nil {
-		return s.waiting
+		for g, l := range s.lines {
+			if meets(g.key) {
+				n += l.tickets.Len()
+			}
+		}
 	}
-	return 0
+	return n
 }
