@@ -40,7 +40,7 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 		patience.granted()
 		got := blank
 		got.granted(lease, time.Since(began))
-		err := c.attempt(ctx, rung, lease, &got, patience.answered)
+		err := c.attempt(ctx, rung, others, lease, &got, patience.answered)
 		all.add(&got, err)
 		return err
 	})
@@ -59,10 +59,10 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 
 // attempt has the host of a lease answer. The host is asked again where that may help: to
 // cut a prompt that it has refused for its length, if the caller allows it, and once where
-// its answer is of no use. Left to itself Ollama drops the oldest part of a prompt and
+// its answer is of no use or never begins for thinking. Left to itself Ollama drops the oldest part of a prompt and
 // says nothing, so it is told not to at first.
-func (c *climb) attempt(ctx context.Context, rung route.Rung, lease *pool.Lease, got *result, onFirst func()) (err error) {
-	a := &attempt{host: lease.Host, rung: rung, params: c.params(rung, lease)}
+func (c *climb) attempt(ctx context.Context, rung route.Rung, others int, lease *pool.Lease, got *result, onFirst func()) (err error) {
+	a := &attempt{host: lease.Host, rung: rung, others: others, params: c.params(rung, lease)}
 	if err := c.checkSize(ctx, a); err != nil {
 		return err
 	}
@@ -84,8 +84,10 @@ func (c *climb) attempt(ctx context.Context, rung route.Rung, lease *pool.Lease,
 	if err := c.loads.await(ctx, a.host.Name(), rung.Model); err != nil {
 		return err
 	}
+	var thoughts *thinking
 	onPiece := func(piece backend.Piece) {
 		n := a.add(piece)
+		thoughts.add(piece)
 		if n == 1 {
 			onFirst()
 		}
@@ -93,13 +95,23 @@ func (c *climb) attempt(ctx context.Context, rung route.Rung, lease *pool.Lease,
 	}
 	for {
 		sent := time.Now()
-		answer, err := c.send(ctx, a, onPiece)
+		sendCtx, watch := c.watchThinking(ctx, a)
+		thoughts = watch
+		answer, err := c.send(sendCtx, a, onPiece)
+		overlong := thoughts.end(sendCtx, err)
 		switch {
+		case overlong && ctx.Err() == nil:
+			if got.repaired = thoughts.tooLong(&a.params); got.repaired == "" {
+				got.answer = answer
+				return thoughts.failure()
+			}
+			a.asksAgain()
+			continue
 		case errors.Is(err, backend.TooLong) && got.truncated == nil && c.mayTruncate(&c.Common):
 			got.truncated = c.tooLong(ctx, a, &c.Common, c.text, err)
 			a.params.truncate, a.refused = true, time.Since(sent)
 			continue
-		case got.repaired != "" && err != nil: // then the first answer stands
+		case got.repaired != "" && got.answer != nil && err != nil: // then the first answer stands
 			got.repaired = ""
 			return nil
 		case err != nil:

@@ -120,7 +120,8 @@ func isOfRequest(err error) bool {
 	case fault.InvalidArgument, fault.ContextTooLong, fault.Forbidden, fault.Cancelled:
 		return true
 	}
-	return errors.Is(err, backend.NoRoom) || errors.Is(err, backend.TooLarge)
+	_, thought := errors.AsType[*thoughtTooLong](err)
+	return thought || errors.Is(err, backend.NoRoom) || errors.Is(err, backend.TooLarge)
 }
 
 func isBusy(err error) bool {

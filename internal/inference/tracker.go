@@ -62,6 +62,7 @@ type attempt struct {
 	tracker *tracker
 	host    backend.Backend
 	rung    route.Rung
+	others  int // rungs behind it
 	params  attemptParams
 	began   time.Time
 	known   result // all that is known of its result but the answer

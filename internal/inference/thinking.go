@@ -1,0 +1,95 @@
+package inference
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
+)
+
+// This file is about models that think until the time of their request is over. That is seen
+// while they do, when there is still time for an answer without thoughts, or by another model.
+
+// thinkingShare is the part of the time, from the first thought to the deadline, after which
+// a model that has not begun its answer is stopped.
+const thinkingShare = 2.0 / 3
+
+// errThinking ends a request to a model that does nothing but think.
+var errThinking = errors.New("it does nothing but think")
+
+// thoughtTooLong is why a rung was left that was thinking when most of the time was over.
+type thoughtTooLong struct{ tokens int }
+
+func (e *thoughtTooLong) Error() string {
+	return fmt.Sprintf("still thinking after %d tokens, when most of the time was over", e.tokens)
+}
+
+// Fault implements fault.Explainer.
+func (e *thoughtTooLong) Fault() *fault.Error {
+	return &fault.Error{
+		Code: fault.Timeout, Message: e.Error(),
+		Hint: "set think to false, or to \"low\" for models that know that, or allow more with timeout_seconds",
+	}
+}
+
+// thinking watches one request to a host for thoughts without end.
+type thinking struct {
+	deadline func() time.Time
+	stop     context.CancelCauseFunc
+	began    time.Time // of the first thought; the zero Time before
+	tokens   int
+}
+
+// watchThinking returns ctx, which also ends when the model thinks for too long, if something
+// can be done about that: the model may be told not to think, or another may be tried.
+func (c *climb) watchThinking(ctx context.Context, a *attempt) (context.Context, *thinking) {
+	if !c.mayStopThinking(a) {
+		return ctx, nil
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	return ctx, &thinking{deadline: c.deadline, stop: stop}
+}
+
+// mayStopThinking reports whether something else can be tried while a model thinks. A caller
+// who has asked for thoughts gets them, unless another model may answer.
+func (c *climb) mayStopThinking(a *attempt) bool { return a.params.think == nil || a.others > 0 }
+
+// add takes in a piece of the answer.
+func (t *thinking) add(piece backend.Piece) {
+	if t == nil || piece.TextSoFar != "" || piece.ThinkingSoFar == "" {
+		return
+	}
+	now := time.Now()
+	if t.tokens++; t.began.IsZero() {
+		t.began = now
+	}
+	if end := t.deadline(); !end.IsZero() && now.Sub(t.began) > time.Duration(thinkingShare*float64(end.Sub(t.began))) {
+		t.stop(errThinking)
+	}
+}
+
+// end releases what the context holds, and reports whether the request failed because the
+// model thought for too long.
+func (t *thinking) end(ctx context.Context, err error) bool {
+	if t == nil {
+		return false
+	}
+	defer t.stop(nil)
+	return err != nil && errors.Is(context.Cause(ctx), errThinking)
+}
+
+// failure is the error of the rung whose model thought for too long.
+func (t *thinking) failure() error { return &thoughtTooLong{t.tokens} }
+
+// tooLong changes the parameters so that the model is asked not to think, and says so; "" if
+// that was of no use, or the caller has asked for thoughts.
+func (t *thinking) tooLong(p *attemptParams) (why string) {
+	if p.think != nil {
+		return ""
+	}
+	p.think = &backend.ThinkValue{Value: false}
+	return fmt.Sprintf("The model was still thinking after %d tokens, when most of the time was over, so it was asked again and told not to think.", t.tokens)
+}
