@@ -122,7 +122,7 @@ func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all f
 			continue
 		}
 		theirs := float64(max(1, other.cost(k.model, common, f.now)))
-		if theirs*worthwhile >= mine || !other.could(k, f.now) || other.conditionFor(k, f.now) != well || other.doubtful(f.now) {
+		if theirs*worthwhile >= mine || !other.could(k, f.now) || other.conditionFor(k, f.now) != well || other.doubtfulFor(k.model.model, f.now) {
 			continue
 		}
 		if best == 0 || theirs < best {

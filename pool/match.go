@@ -87,11 +87,11 @@ func (p *Pool) setAlarm(now time.Time) {
 	}
 	for _, h := range p.hosts {
 		earlier(h.breaker.Until())
+		earlier(h.rest.until())
 		for _, own := range h.models.All() {
 			earlier(own.breaker.Until())
 			earlier(own.rest.until())
 		}
-		earlier(h.rest.until())
 		for _, l := range h.loading {
 			earlier(l.began.Add(p.loadOf(l.key().model)))
 		}

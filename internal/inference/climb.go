@@ -232,7 +232,7 @@ func (f failedRung) use() use {
 	_, wasSkipped := errors.AsType[*skippedError](f.err)
 	e := fault.Of(f.err)
 	switch {
-	case wasSkipped:
+	case wasSkipped || e.Code == fault.Forbidden:
 		return skipped
 	case e.Retryable:
 		return retryable

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -145,7 +144,7 @@ func (c *climb) checkVision(ctx context.Context, host backend.Backend, model str
 	if err != nil {
 		return err
 	}
-	if can := about.Capabilities; len(can) > 0 && !slices.Contains(can, "vision") {
+	if about.isNotFor("vision") {
 		return backend.LacksCapability("the model cannot see images", "vision")
 	}
 	return nil

@@ -27,6 +27,20 @@ func (d Detail) Can(capability string) bool {
 	return capability == "" || slices.Contains(d.Capabilities, capability)
 }
 
+// isNotFor reports whether it is known what a model can do, and a capability is not among it.
+func (d Detail) isNotFor(capability string) bool {
+	return len(d.Capabilities) > 0 && !d.Can(capability)
+}
+
+// known is what is remembered of a model; nothing if it was not asked for.
+func (k *details) known(digest string) Detail {
+	known, ok := k.byDigest.Load(digest)
+	if !ok {
+		return Detail{}
+	}
+	return known.(Detail)
+}
+
 // detail is what a model can do. The host is only asked for a model that is not yet known.
 func (e *Engine) detail(ctx context.Context, host backend.Backend, model string) (Detail, error) {
 	var digest string

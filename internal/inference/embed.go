@@ -49,6 +49,7 @@ type embedding struct {
 	failed    []failedRung   // before it
 	vectors   [][]float32    // one per input; nil while there is none
 	options   map[string]any // sent with the requests to the host at hand
+	unlisted  bool           // the host lists the model, and not for embedding
 	pinned    string         // note about options of the caller that were overridden; "" if none were
 	truncated map[int]bool   // inputs of which only the beginning was embedded
 	keys      []cache.Key    // under which the vectors are cached; nil if they are not
@@ -152,7 +153,11 @@ func (m *embedding) embedAll(ctx context.Context) error {
 		}
 		err := m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 			m.granted(lease, time.Since(asked))
-			return m.embed(ctx, lease.Host, batch)
+			if err := m.embed(ctx, lease.Host, batch); err != nil {
+				return err
+			}
+			m.checkListing(ctx, lease.Host)
+			return nil
 		})
 		if err != nil {
 			return err
@@ -160,6 +165,19 @@ func (m *embedding) embedAll(ctx context.Context) error {
 		m.keep(batch)
 	}
 	return nil
+}
+
+// checkListing notes whether a host says that the model is for something else. Ollama makes
+// vectors with any model, and those of most are of little use.
+func (m *embedding) checkListing(ctx context.Context, host backend.Backend) {
+	if m.rung.Provider != "" || m.unlisted {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if about, err := m.detail(ctx, host, m.rung.Model); err == nil {
+		m.unlisted = about.isNotFor("embedding")
+	}
 }
 
 // missing are the inputs that have no vector, and of equal ones the first.
@@ -284,6 +302,7 @@ func (m *embedding) recall(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	m.unlisted = m.details.known(digest).isNotFor("embedding")
 	scope := cache.Scope{Tenant: m.Caller.Tenant, Tool: "embed", Model: model, Digest: digest}
 	keys := make([]cache.Key, len(m.Input))
 	for i, text := range m.Input {
@@ -330,6 +349,9 @@ func (m *embedding) keep(batch []int) {
 func (m *embedding) notes() (notes []string) {
 	if len(m.served.Passed) > 0 {
 		notes = append(notes, fmt.Sprintf("Embedded by %s instead of %s.", m.served.Model, strings.Join(m.served.Passed, ", ")))
+	}
+	if m.unlisted && (m.served.Rung == 0 || m.cached > 0) {
+		notes = append(notes, fmt.Sprintf("%s is not listed as an embedding model, so its vectors may say little about meaning. list-models with capability \"embedding\" names those that are.", m.Model))
 	}
 	if m.pinned != "" {
 		notes = append(notes, m.pinned)

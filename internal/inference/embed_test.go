@@ -1,6 +1,7 @@
 package inference_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -172,4 +173,32 @@ func TestProviderEmbedsWhatTheOwnHostHasNot(t *testing.T) {
 			t.Errorf("the cloud got %d requests, want those of the second and third batch", len(calls))
 		}
 	})
+}
+
+// Ollama makes vectors with any model, and says nothing about their use.
+func TestVectorsOfAModelThatIsNotForEmbeddingSaySo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		can   []string
+		notes bool
+	}{
+		"for text":       {[]string{"completion", "tools"}, true},
+		"for embedding":  {[]string{"embedding"}, false},
+		"for both":       {[]string{"completion", "embedding"}, false},
+		"no list at all": {[]string{}, false},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			c.shares = true
+			c.opts.Digest = func(context.Context, string) string { return "sha256:" + name }
+			host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "m", Capabilities: tc.can}))
+			for call := range 2 { // the second from the cache, if that is on
+				a := c.succeeds("embed", `{"model":"m","input":["one","two"]}`)
+				if strings.Contains(a.notes, "m is not listed as an embedding model") != tc.notes || !tc.notes && a.notes != "" {
+					t.Errorf("%s, call %d: got the note %q", name, call, a.notes)
+				}
+			}
+			if n := len(host.Calls()); c.cacheOff && n != 2 || !c.cacheOff && n != 1 {
+				t.Errorf("%s: the host was asked %d times", name, n)
+			}
+		})
+	}
 }

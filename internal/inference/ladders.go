@@ -117,7 +117,7 @@ func (l *ladder) record(ctx context.Context, err error) *Event {
 // what a rung has refused. What one caller asks for does not count against the rung.
 func isOfRequest(err error) bool {
 	switch fault.Of(err).Code {
-	case fault.InvalidArgument, fault.ContextTooLong, fault.Cancelled:
+	case fault.InvalidArgument, fault.ContextTooLong, fault.Forbidden, fault.Cancelled:
 		return true
 	}
 	_, thought := errors.AsType[*thoughtTooLong](err)
