@@ -29,7 +29,7 @@ const (
 )
 
 // kindNames are the names by which rules refer to kinds.
-var kindNames = map[string]kind{"content": content, "asking": asking, "person": person, "number": number}
+var kindNames = map[string]kind{"content": content, "asking": asking, "person": person, "number": number, "date": date}
 
 // vocabulary is what Guard knows of a language.
 type vocabulary struct {

@@ -12,6 +12,7 @@ type normalForm struct {
 	does   int // where "does" stood, or 0: at the start it asks something else
 	// indirect reports whether it was an indirect question, as in "tell me what entropy is".
 	indirect bool
+	german   bool
 	// negations are those of all tokens, also those that are part of a verb.
 	negations []string
 }
@@ -33,7 +34,7 @@ func normalised(tokens []token, latin *lexicon) normalForm {
 	}
 	negations := forms(tokens, negation)
 	q := dropDo(bindNegation(dropArticles(tokens)))
-	q.negations = negations
+	q.negations, q.german = negations, latin == l.german
 	q.indirect = slices.ContainsFunc(tokens, func(t token) bool { return t.kind == filler })
 	return q
 }
@@ -204,6 +205,9 @@ func moved(direct, indirect normalForm) bool {
 	if !indirect.indirect {
 		return false
 	}
+	if direct.german && verbMovedToTheEnd(direct, indirect) {
+		return true
+	}
 	isVerb := func(t token) bool { return t.kind == verb }
 	from, to := slices.IndexFunc(direct.tokens, isVerb), slices.IndexFunc(indirect.tokens, isVerb)
 	if from < 1 || to <= from || from+1 == len(direct.tokens) || direct.tokens[from].form != indirect.tokens[to].form {
@@ -212,6 +216,20 @@ func moved(direct, indirect normalForm) bool {
 	otherSubject := direct.tokens[from+1].afterArticle && !indirect.tokens[from].afterArticle &&
 		slices.ContainsFunc(indirect.tokens[from:to], func(t token) bool { return t.afterArticle })
 	return !otherSubject && sameTokens(direct.without(from), indirect.without(to))
+}
+
+// verbMovedToTheEnd reports whether an indirect question in German ends with the verb that
+// a direct one has early: "was kostet Reis" and "was Reis kostet".
+func verbMovedToTheEnd(direct, indirect normalForm) bool {
+	end := len(indirect.tokens) - 1
+	for at := 1; at < min(end, 4); at++ {
+		t, verb := direct.tokens[min(at, len(direct.tokens)-1)], indirect.tokens[end]
+		noun := t.text != t.word || verb.text != verb.word
+		if t.kind == content && !noun && t.form == verb.form && sameTokens(direct.without(at), indirect.without(end)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (q normalForm) without(at int) normalForm {

@@ -14,7 +14,7 @@ import (
 //	<name>  a token of a kind
 //	,       the end of a clause
 //	*       one token or more of a clause, as few as possible; *<name> has one of that
-//	        kind among them, and *!name has none
+//	        kind among them, *!<name> has none, and *!#name has no word of the set
 //	^ $     no token, but the start and the end of a clause
 //	!item   no token, but the next one must not match the item
 //
@@ -47,7 +47,7 @@ const (
 	matchEnd
 	matchRun        // any tokens
 	matchRunWith    // any tokens of which one is of the kind
-	matchRunWithout // any tokens but those of the kind
+	matchRunWithout // any tokens but those of the kind, or in the set
 )
 
 // parseRules reads one rule from each line. It panics on unknown names: rules are part of
@@ -75,6 +75,7 @@ func parseItem(field string, sets map[string]map[string]bool) (it item) {
 	field, it.kept = strings.CutPrefix(field, "=")
 	field, it.negative = strings.CutPrefix(field, "!")
 	field, it.optional = strings.CutSuffix(field, "?")
+	kept := it.kept
 	kindOf := func(name string) kind {
 		k, ok := kindNames[strings.Trim(name, "<>!")]
 		if !ok {
@@ -94,7 +95,8 @@ func parseItem(field string, sets map[string]map[string]bool) (it item) {
 	case strings.HasPrefix(field, "*<"):
 		it.match, it.kind = matchRunWith, kindOf(field[1:])
 	case strings.HasPrefix(field, "*!"):
-		it.match, it.kind = matchRunWithout, kindOf(field[1:])
+		it = parseItem(field[2:], sets)
+		it.match, it.kept = matchRunWithout, kept
 	case strings.HasPrefix(field, "<"):
 		it.match, it.kind = matchKind, kindOf(field)
 	case strings.HasPrefix(field, "#"):
@@ -204,10 +206,10 @@ func matchItems(pattern []item, tokens []token, at int, kept []span) (matched, b
 	case matchRun, matchRunWith, matchRunWithout:
 		seen := false
 		for to := at; to < len(tokens) && tokens[to].kind != stop; {
-			seen = seen || tokens[to].kind == it.kind
-			if seen && it.match == matchRunWithout {
+			if it.match == matchRunWithout && (it.set[tokens[to].word] || it.set == nil && tokens[to].kind == it.kind) {
 				break
 			}
+			seen = seen || tokens[to].kind == it.kind
 			to++
 			if !seen && it.match == matchRunWith {
 				continue

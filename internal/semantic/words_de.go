@@ -43,6 +43,12 @@ var german = vocabulary{
 		"kann": `kannst könntest würdest können könnten würden könnt`,
 	},
 	rules: `
+		^ hallo|entschuldigung|hi ->
+		^ guten tag|morgen|abend , ->
+		^ danke|dankeschön im? voraus? $ ->
+		danke $ ->
+		^ vielen|besten dank im? voraus? $ ->
+
 		zum -> zu dem
 		zur -> zu der
 		im -> in dem
@@ -54,15 +60,11 @@ var german = vocabulary{
 		fürs -> für das
 		aufs -> auf das
 
-		^ hallo|entschuldigung ->
-		^ danke|dankeschön $ ->
-		danke $ ->
-		^ vielen dank $ ->
 
 		^ #kann du|sie|ihr mir|uns? #ask ,? =<asking> -> [indirect] =
 		^ #ask sie? mir|uns? ,? =<asking> -> [indirect] =
 		^ weißt|weisst|wissen|wisst du|sie|ihr ,? =<asking> -> [indirect] =
-		^ ich möchte|würde|will gern|gerne? wissen ,? =<asking> -> [indirect] =
+		^ ich möchte|würde|will|wüsste gern|gerne? wissen? ,? =<asking> -> [indirect] =
 		^ #give sie? mir|uns -> gib
 		^ =#make sie? mir|uns -> =
 

@@ -52,21 +52,26 @@ var english = vocabulary{
 		=#number number -> =
 		in order to -> to
 		a lot of -> many
+		a few -> several
+		a little -> a-little
 		lots of -> many
 		have|has got to -> must
 		have|has|need|needs to -> must
 		why is it that -> why
 
 		^ hello|hi|hey there? ->
+		^ good morning|afternoon|evening|day , ->
 		^ excuse me ->
+		^ quick|one question , ->
 		^ thanks|thank you|a? very|so|lot? much? in? advance? $ ->
 		^ thanks|sorry ->
-		thanks $ ->
+		thanks|thx $ ->
 
-		^ can|could|would|will you =#request -> =
+		^ can|could|would|will you|somebody|someone|anyone|anybody possibly? =#request -> =
+		^ would|do you mind telling|explaining|showing -> tell
 		^ may|can|could i ask you? ,? =<asking> -> [indirect] =
-		^ i am wondering ,? =<asking> -> [indirect] =
-		^ i am wondering ,? if -> [indirect] whether
+		^ i am|was wondering ,? =<asking> -> [indirect] =
+		^ i am|was wondering ,? if -> [indirect] whether
 		^ i wonder ,? =<asking> -> [indirect] =
 		^ i wonder ,? if -> [indirect] whether
 		^ do you happen? to? know ,? =<asking> -> [indirect] =
@@ -81,6 +86,7 @@ var english = vocabulary{
 		^ explain|describe =* to me|us $ -> explain =
 
 		^ tell|show|teach me|us ,? if -> [indirect] whether
+		^ tell me|us , =#aux -> [indirect] whether =
 		^ tell|show|teach me|us ,? =<asking> -> [indirect] =
 		^ explain|describe to? me|us? ,? =<asking> -> [indirect] =
 		^ explain|describe to me|us -> explain
