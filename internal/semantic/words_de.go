@@ -1,7 +1,7 @@
 package semantic
 
 // german lists the function words of German by class, as english does. The endings of
-// articles and possessives are compared apart, for they tell who does what to whom.
+// articles and possessives are compared separately, because they show the case.
 var german = vocabulary{
 	classes: []class{
 		{article, `der das den dem die ein eine einen einem einer eines des`},
@@ -26,7 +26,7 @@ var german = vocabulary{
 		{particle, `an in am im zu zum zur für auf bei beim als dass mit um durch neben hinter während wegen trotz statt ab
 			und oder aber wenn falls obwohl weil bevor nachdem damit sondern auch noch schon wieder
 			dies=dieser=diese=dieses=diesen=diesem jene=jener=jenes hier dort so also`},
-		// The rules need these, and no other language has them.
+		// These are content words, but they tell the language.
 		{content, `heißt heisst bedeutet versteht weißt weisst erkläre erklär sag zeig schreib schreibe nenne lautet liegt befindet`},
 	},
 	elsewhere: `des du es an um am mal bis er so der den die als hier`,

@@ -21,9 +21,9 @@ var english = vocabulary{
 			around past onto upon toward=towards via per despite during while because although=though if
 			and or but so also even still already yet again instead
 			this=these that=those here there being`},
-		// These are function words of German only.
+		// German has these as function words, so they do not tell the languages apart.
 		{content, `war man hat bin die des mal dem`},
-		// The rules need these, and no other language has them.
+		// These are content words, but they tell the language.
 		{content, `tell explain show describe define means whats whos`},
 	},
 	elsewhere: `a i me no on as do of is he had for at all or us`,
@@ -31,10 +31,10 @@ var english = vocabulary{
 		"request": `tell explain show give write list name describe translate summarise summarize recommend suggest
 			help draw plan create generate compare find rewrite correct compose draft provide classify convert define`,
 		"make": `write list name draw plan create generate find compose draft suggest recommend`,
-		// The bearer of a state is never just anybody, as the "you" of "how do you peel a mango" is.
+		// With these verbs "you" is the person addressed; in "how do you peel a mango" it is anybody.
 		"state": `feel think look like love know work compare differ mean remember want live learn see handle help improve
 			earn sleep store process collect protect decide charge respond answer`,
-		// What is said of anybody's things may be said of one's own.
+		// These possessives are dropped after how-to and how-to-you; see dropOwn.
 		"own":      `my our`,
 		"own-you":  `your`,
 		"definite": `the this that these those such if to about`,
@@ -43,7 +43,8 @@ var english = vocabulary{
 		"number": `pin isbn vin iban`,
 		"aux":    `is are am was were do does did has have had will would can could shall should may might must`,
 	},
-	// "[indirect]" marks what was an indirect question; see moved.
+	// "[indirect]" marks indirect questions; see moved. "a-little" is a word that the tokeniser
+	// never makes, as are "how-to" and "how-to-you".
 	rules: `
 		whats -> what is
 		whos -> who is

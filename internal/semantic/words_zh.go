@@ -25,7 +25,7 @@ var chinese = vocabulary{
 	},
 	sets: map[string]string{
 		"request": `推荐 帮我 告诉我 介绍 解释 说明 写 列出 翻译 总结 讲讲`,
-		// What is asked behind these is another clause.
+		// A clause can be the object of these verbs, so a question word after them stays there.
 		"clause": `知道 说 问 觉得 认为 相信 决定 告诉 告诉我 希望 以为 怀疑 讨论 考虑 我想知道 想知道 你知道 您知道 解释 说明 介绍`,
 		"ask":    `告诉我 我想知道 想知道 你知道 您知道 解释 说明 介绍 讲讲`,
 	},
