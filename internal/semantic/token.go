@@ -291,6 +291,9 @@ func classify(tokens []token, l *lexicon) {
 			tokens[i].form, tokens[i].word = t.text, ""
 			continue
 		}
+		if t.text == "A" && i > 0 && tokens[i-1].kind != stop || known.kind == article && endsClause(tokens, i) {
+			continue // vitamin A
+		}
 		tokens[i].kind = known.kind
 		if known.kind != content {
 			tokens[i].form = known.form
@@ -299,6 +302,11 @@ func classify(tokens []token, l *lexicon) {
 			tokens[i].form = t.text
 		}
 	}
+}
+
+// endsClause reports whether a token is the last one of its clause.
+func endsClause(tokens []token, at int) bool {
+	return at+1 == len(tokens) || tokens[at+1].kind == stop
 }
 
 // formal lists the German pronouns that are a polite "you" when capitalised inside a

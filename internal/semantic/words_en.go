@@ -11,9 +11,9 @@ var english = vocabulary{
 		{verb, `is=are=am was=were be been do=does did has=have had will would can could shall should may might must`},
 		{person, `i=me my mine myself you your yours yourself he=him his himself she her hers herself it its itself
 			we=us our ours ourselves they=them their theirs themselves someone=somebody anyone=anybody everyone=everybody`},
-		{comparison, `more less fewer most least than greater=larger=bigger smaller largest=biggest=greatest smallest
+		{comparison, `more less fewer most least than greater larger=bigger smaller greatest largest=biggest smallest
 			higher lower highest lowest longer shorter longest shortest better worse best worst
-			faster slower fastest slowest cheaper cheapest older younger newer oldest youngest newest=latest earliest
+			faster slower fastest slowest cheaper cheapest older younger newer oldest youngest newest latest earliest
 			before after until=till since from into between above over below under against up down out off
 			maximum=max minimum exactly only all any some every=each both either left right same different
 			equal=equals vs=versus many much few several enough too almost`},
@@ -30,7 +30,8 @@ var english = vocabulary{
 	sets: map[string]string{
 		"request": `tell explain show give write list name describe translate summarise summarize recommend suggest
 			help draw plan create generate compare find rewrite correct compose draft provide classify convert define`,
-		"make": `write list name draw plan create generate find compose draft suggest recommend`,
+		"rework": `translate explain summarise summarize describe rewrite correct convert compare classify`,
+		"make":   `write list name draw plan create generate find compose draft suggest recommend`,
 		// With these verbs "you" is the person addressed; in "how do you peel a mango" it is anybody.
 		"state": `feel think look like love know work compare differ mean remember want live learn see handle help improve
 			earn sleep store process collect protect decide charge respond answer`,
@@ -83,15 +84,14 @@ var english = vocabulary{
 		^ help me to? understand -> explain
 		^ help me to? =#request -> =
 		^ =#make me -> =
-		^ =#request =* for me $ -> = =
-		^ explain|describe =* to me|us $ -> explain =
+		^ =#rework =* for me $ -> = =
+		^ =explain|describe =* to me|us $ -> = =
 
 		^ tell|show|teach me|us ,? if -> [indirect] whether
 		^ tell me|us , =#aux -> [indirect] whether =
 		^ tell|show|teach me|us ,? =<asking> -> [indirect] =
 		^ explain|describe to? me|us? ,? =<asking> -> [indirect] =
-		^ explain|describe to me|us -> explain
-		^ describe -> explain
+		^ =explain|describe to me|us -> =
 		^ tell|teach me|us about -> explain
 		^ tell|show|give me|us -> give
 		^ give the|a|an? !<person> =<content> of -> what is = of
