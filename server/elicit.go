@@ -27,19 +27,19 @@ const maxClientRequests = 16
 // It fails with a mcp.MissingRequiredClientCapabilityError if the client has not declared the
 // capability; so do RequestSampling and ListRoots.
 func (r *request) RequestElicitation(ctx context.Context, q mcp.ElicitationRequest) (*mcp.ElicitationResult, error) {
-	reply, err := r.ask(ctx, mcp.NewElicitationInputRequest(q.Params))
+	reply, err := r.askClient(ctx, mcp.NewElicitationInputRequest(q.Params))
 	return reply.Elicitation, err
 }
 
 // RequestSampling asks the model of the client, like RequestElicitation.
 func (r *request) RequestSampling(ctx context.Context, q mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
-	reply, err := r.ask(ctx, mcp.NewSamplingInputRequest(q.CreateMessageParams))
+	reply, err := r.askClient(ctx, mcp.NewSamplingInputRequest(q.CreateMessageParams))
 	return reply.Sampling, err
 }
 
 // ListRoots asks for the folders that the client works in, like RequestElicitation.
 func (r *request) ListRoots(ctx context.Context, _ mcp.ListRootsRequest) (*mcp.ListRootsResult, error) {
-	reply, err := r.ask(ctx, mcp.NewRootsInputRequest())
+	reply, err := r.askClient(ctx, mcp.NewRootsInputRequest())
 	return reply.Roots, err
 }
 
@@ -50,9 +50,9 @@ var (
 	_ mcpserver.SessionWithRoots       = (*request)(nil)
 )
 
-// ask sends the client a question, by the way that the answer to the request will
-// take, and waits for the reply.
-func (r *request) ask(ctx context.Context, q mcp.InputRequest) (mcp.InputResponse, error) {
+// askClient sends a request to the client, over the connection that the answer to its own
+// request will take, and waits for the reply.
+func (r *request) askClient(ctx context.Context, q mcp.InputRequest) (mcp.InputResponse, error) {
 	reply, err := r.sendRequest(ctx, q)
 	if err != nil {
 		return mcp.InputResponse{}, fmt.Errorf("%s: %w", q.Method, err)
@@ -65,7 +65,7 @@ func (r *request) sendRequest(ctx context.Context, q mcp.InputRequest) (mcp.Inpu
 	if err := r.canRequest(q); err != nil {
 		return none, err
 	}
-	id := rand.Text() // which no other client can guess
+	id := rand.Text() // other clients cannot guess it
 	message, err := question(id, q)
 	if err != nil {
 		return none, fmt.Errorf("the question cannot be written as JSON: %w", err)
@@ -84,14 +84,14 @@ func (r *request) sendRequest(ctx context.Context, q mcp.InputRequest) (mcp.Inpu
 }
 
 // await waits for the reply to a request, and cancels the request if it does not come in time.
-func (r *request) await(ctx context.Context, id string, end <-chan outcome) (mcp.InputResponse, error) {
+func (r *request) await(ctx context.Context, id string, end <-chan clientReply) (mcp.InputResponse, error) {
 	var late error
 	select {
 	case o := <-end:
 		return o.reply, o.err
 	case <-ctx.Done():
 		late = context.Cause(ctx)
-	case <-r.ctx.Done(): // which ctx need not know of
+	case <-r.ctx.Done(): // ctx need not descend from it
 		late = context.Cause(r.ctx)
 	}
 	if !errors.Is(late, ErrClientGone) {
@@ -100,7 +100,7 @@ func (r *request) await(ctx context.Context, id string, end <-chan outcome) (mcp
 	return mcp.InputResponse{}, late
 }
 
-// canRequest tells why the client cannot be asked this, if it cannot.
+// canRequest returns an error if this request cannot be sent to the client.
 func (r *request) canRequest(q mcp.InputRequest) error {
 	if p, _ := readParams(r.brief); isModern(p.version) {
 		return mcpserver.ErrServerInitiatedRequestUnsupported
@@ -130,8 +130,8 @@ func (r *request) endClientRequest() {
 	r.asking--
 }
 
-// sendBeforeAnswer sends a message unless the request has been handled: nothing may follow its
-// answer, which waits for the forwarder.
+// sendBeforeAnswer sends a message unless the request has been handled: no message may follow
+// the answer to a request. The answer waits for the forwarder, and so for this message.
 func (r *request) sendBeforeAnswer(message []byte) {
 	r.mu.Lock()
 	if r.done {
@@ -144,7 +144,7 @@ func (r *request) sendBeforeAnswer(message []byte) {
 	r.send(message)
 }
 
-// question is a request to the client.
+// question encodes a request to the client.
 func question(id string, q mcp.InputRequest) ([]byte, error) {
 	message := mcp.JSONRPCRequest{
 		JSONRPC: mcp.JSONRPC_VERSION, ID: mcp.NewRequestId(id), Request: mcp.Request{Method: string(q.Method)},
@@ -158,8 +158,8 @@ func question(id string, q mcp.InputRequest) ([]byte, error) {
 	return json.Marshal(message)
 }
 
-// cancellation tells the client that a request needs no reply any more, so that it can dismiss
-// a dialog.
+// cancellation encodes a notification that a request no longer needs a reply, so that the
+// client can close a dialog.
 func cancellation(id string) []byte {
 	message, _ := json.Marshal(mcp.JSONRPCNotification{ // cannot fail: it is text
 		JSONRPC: mcp.JSONRPC_VERSION,
@@ -171,35 +171,35 @@ func cancellation(id string) []byte {
 	return message
 }
 
-// Why there is no reply to a question.
+// Reasons why a request to the client gets no reply.
 var (
 	errNoMoreReplies = errors.New("the client sends no more messages, so it cannot reply")
 	errReplyTooLong  = errors.New("the client's reply is longer than this server takes")
 	errBadReply      = errors.New("the client's reply is not what the protocol has for it")
 )
 
-// questions are those that a client has been asked and has not replied to. The zero
-// value is none.
+// questions holds the requests to a client that await its reply. The zero value holds none.
 type questions struct {
-	// clientRequestsMu guards what follows; nothing blocks under it.
+	// clientRequestsMu guards the fields below. It is never held while waiting.
 	clientRequestsMu sync.Mutex
 	open             map[string]clientRequest // by id
-	ended            bool                     // no reply can come any more
+	ended            bool                     // the client can send no more replies
 }
 
+// clientRequest is a request to the client that awaits its reply.
 type clientRequest struct {
 	method mcp.MCPMethod
-	end    chan<- outcome // buffered, so that whoever removes the request never blocks
+	end    chan<- clientReply // buffered, so that sending never blocks
 }
 
-// outcome is how a question ended.
-type outcome struct {
+// clientReply is the reply to a request to the client, or the reason why there is none.
+type clientReply struct {
 	reply mcp.InputResponse
 	err   error
 }
 
-// add opens a question. Who adds it is to remove it.
-func (q *questions) add(id string, method mcp.MCPMethod) (<-chan outcome, error) {
+// add adds a request. Its caller must remove it.
+func (q *questions) add(id string, method mcp.MCPMethod) (<-chan clientReply, error) {
 	q.clientRequestsMu.Lock()
 	defer q.clientRequestsMu.Unlock()
 	if q.ended {
@@ -208,7 +208,7 @@ func (q *questions) add(id string, method mcp.MCPMethod) (<-chan outcome, error)
 	if q.open == nil {
 		q.open = make(map[string]clientRequest)
 	}
-	end := make(chan outcome, 1)
+	end := make(chan clientReply, 1)
 	q.open[id] = clientRequest{method, end}
 	return end, nil
 }
@@ -221,40 +221,40 @@ func (q *questions) remove(id string) (one clientRequest, ok bool) {
 	return one, ok
 }
 
-// take gives a reply to who waits for it, and reports whether somebody does: the
-// question may have been withdrawn, or never asked.
+// take delivers a reply to the request with its id, and reports whether there was one: the
+// request may have been cancelled, or never sent.
 func (q *questions) take(m incoming) bool {
 	id, _ := jsonrpc.Text(m.ID)
 	one, ok := q.remove(id)
 	if ok {
 		reply, err := readReply(m.Line, one.method)
-		one.end <- outcome{reply, err}
+		one.end <- clientReply{reply, err}
 	}
 	return ok
 }
 
-// fail ends a question by the id that its reply has, and reports whether it was open.
+// fail ends the request with an id with an error, and reports whether there was one.
 func (q *questions) fail(id json.RawMessage, err error) bool {
 	name, _ := jsonrpc.Text(id)
 	one, ok := q.remove(name)
 	if ok {
-		one.end <- outcome{err: err}
+		one.end <- clientReply{err: err}
 	}
 	return ok
 }
 
-// endAll ends all questions, also those to come: the client sends no more.
+// endAll fails all requests, including future ones, because the client sends no more messages.
 func (q *questions) endAll() {
 	q.clientRequestsMu.Lock()
 	defer q.clientRequestsMu.Unlock()
 	q.ended = true
 	for id, one := range q.open {
 		delete(q.open, id)
-		one.end <- outcome{err: errNoMoreReplies}
+		one.end <- clientReply{err: errNoMoreReplies}
 	}
 }
 
-// readReply reads the reply to a question of that method. Anything may stand in it.
+// readReply decodes the reply to a request with a method. It does not trust the contents.
 func readReply(line []byte, method mcp.MCPMethod) (reply mcp.InputResponse, err error) {
 	var m struct {
 		Result json.RawMessage
@@ -274,15 +274,15 @@ func readReply(line []byte, method mcp.MCPMethod) (reply mcp.InputResponse, err 
 	if method == mcp.MethodElicitationCreate {
 		jsonrpc.EmptyObject(lookUp(m.Result, "content"))
 	}
-	_ = reply.UnmarshalJSON(m.Result) // keeps it, for DecodeFor to look at
+	_ = reply.UnmarshalJSON(m.Result) // keeps the bytes, which DecodeFor decodes
 	if reply.DecodeFor(method) != nil || !isProper(reply) {
 		return mcp.InputResponse{}, errBadReply
 	}
 	return reply, nil
 }
 
-// isProper reports whether a reply has what a tool may rely on. It gives what a
-// model said its type.
+// isProper reports whether a reply has the fields that tools rely on. It also decodes sampled
+// content into its type.
 func isProper(reply mcp.InputResponse) bool {
 	switch {
 	case reply.Elicitation != nil:

@@ -70,7 +70,7 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
-func checkOutcome(o outcome, method mcp.MCPMethod) error {
+func checkOutcome(o clientReply, method mcp.MCPMethod) error {
 	if o.err != nil {
 		if text := o.err.Error(); len(text) > 2500 || strings.ContainsAny(text, "\r\n") { // 200 characters, escaped
 			return fmt.Errorf("the error is %q", text)

@@ -15,9 +15,8 @@ type Pair struct {
 	A, B     string
 }
 
-// ReadPairs reads pairs, one a line, as tab-separated "same" or "other", kind,
-// language and the two questions. Empty lines and those that begin with # are
-// passed over.
+// ReadPairs reads one pair per line: "same" or "other", kind, language and the two
+// questions, separated by tabs. It skips empty lines and those that begin with "#".
 func ReadPairs(r io.Reader) ([]Pair, error) {
 	var pairs []Pair
 	lines := bufio.NewScanner(r)
@@ -35,19 +34,19 @@ func ReadPairs(r io.Reader) ([]Pair, error) {
 	return pairs, lines.Err()
 }
 
-// Outcome is what a threshold makes of pairs, if one question of each is asked
-// after the other has been answered.
+// Outcome counts, for a threshold, the pairs whose second question would get the answer to
+// the first.
 type Outcome struct {
 	Threshold float64
-	// Hits are pairs that mean the same and share an answer; FalseHits share one
-	// and do not mean the same. First by the threshold alone, then guarded.
+	// Hits are pairs that mean the same and share an answer, FalseHits those that share one
+	// and do not mean the same: first by the threshold alone, then with Guard.
 	Hits, FalseHits               int
 	GuardedHits, GuardedFalseHits int
 	Wrong                         []Pair // the guarded false hits
 }
 
-// Evaluate tries pairs with an embedding model, at each threshold. embed gives a
-// vector for each text.
+// Evaluate compares pairs by the vectors that embed returns for their texts, and counts the
+// outcome for each threshold.
 func Evaluate(pairs []Pair, embed func([]string) ([][]float32, error), thresholds []float64) ([]Outcome, error) {
 	similarity := make([]float64, len(pairs))
 	for i, p := range pairs {
@@ -71,7 +70,7 @@ func Evaluate(pairs []Pair, embed func([]string) ([][]float32, error), threshold
 	return table, nil
 }
 
-// count counts a pair that is near enough.
+// count counts a pair whose similarity reaches the threshold.
 func (o *Outcome) count(p Pair, passes bool) {
 	switch {
 	case p.Same && passes:
@@ -88,7 +87,7 @@ func (o *Outcome) count(p Pair, passes bool) {
 	}
 }
 
-// cosine is the similarity of two vectors.
+// cosine returns the cosine similarity of two vectors.
 func cosine(vectors [][]float32) (float64, error) {
 	if len(vectors) != 2 || len(vectors[0]) != len(vectors[1]) {
 		return 0, fmt.Errorf("got %d vectors, want two of the same dimension", len(vectors))
@@ -96,13 +95,13 @@ func cosine(vectors [][]float32) (float64, error) {
 	a, noneA := normalise(vectors[0])
 	b, noneB := normalise(vectors[1])
 	if noneA != nil || noneB != nil {
-		return 0, nil // a text of which the model knows nothing is near none
+		return 0, nil // the model found nothing to embed, so the texts are not similar
 	}
 	return float64(dot(a, b)), nil
 }
 
-// WriteTable writes outcomes as a table, with shares of the pairs that mean the
-// same and of those that do not.
+// WriteTable writes outcomes as a table. Hits are shares of the pairs that mean the same,
+// false hits of those that do not.
 func WriteTable(w io.Writer, pairs []Pair, table []Outcome) error {
 	same := 0
 	for _, p := range pairs {

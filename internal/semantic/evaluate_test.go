@@ -15,8 +15,8 @@ import (
 var kinds = []string{
 	"polite", "form", "wording", "paraphrase", "number-form", // the same
 	"number", "date", "unit", "quote", "identifier", "negation", "reversal", "comparison", "asking", "entity", "language",
-	"template",                                                                                                            // either
-	"particle", "opening", "tense", "person", "quantity", "condition", "time", "with", "only", "conjunction", "direction", // function words
+	"template",                                                                                                                     // either
+	"particle", "opening", "tense", "person", "quantity", "condition", "time", "with", "only", "conjunction", "direction", "mixed", // function words
 }
 
 func testPairs(t testing.TB, name string) []Pair {
@@ -123,17 +123,18 @@ func TestGuardsLetNoFalseHitPassAtTheDefaultThreshold(t *testing.T) {
 	}
 }
 
-// What passes of each file of pairs, with Guard alone. A change of the rules that makes
-// fewer of the pairs pass that mean the same has to say so here. The held-out pairs say
-// what to expect of questions not seen before: no rule is to be changed for one of them.
+// The counts are what Guard achieves without an embedding model; lower a count only with a
+// reason. The held-out files say what to expect of questions not seen before, so no rule is
+// to be changed for one of their pairs.
 func TestGuardAloneTellsPairsApart(t *testing.T) {
 	for _, c := range []struct {
 		file        string
 		same, other int // how many must pass, and may
 	}{
-		{"pairs.tsv", 144, 0},
+		{"pairs.tsv", 145, 0},
 		{"heldout.tsv", 39, 0},
-		{"function.tsv", 35, 0},
+		{"function.tsv", 107, 0},
+		{"function_heldout.tsv", 28, 0},
 	} {
 		passed, all := make(map[bool]int), make(map[bool]int) // by whether they mean the same
 		for _, p := range testPairs(t, c.file) {

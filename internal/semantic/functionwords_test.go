@@ -1,8 +1,12 @@
 package semantic
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // functionWords are words of which any two in the place of "%" ask something else, and so
@@ -111,4 +115,34 @@ func TestWaysOfAskingTheSameShareAnAnswer(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Random function words reach more of the rules than random bytes do.
+func TestGuardIsSymmetricAndIgnoresSpace(t *testing.T) {
+	l := loadLexicons()
+	words := []string{"Anna", "cat", "Katze", "猫", "3", "main.go", `"q"`, "'s", "n't", "?", ",", "。", "，"}
+	for _, lexicon := range []*lexicon{l.shared, l.english, l.german, l.chinese} {
+		words = append(words, slices.Sorted(maps.Keys(lexicon.known))...)
+		for _, r := range lexicon.rules {
+			for _, it := range r.pattern {
+				words = append(words, it.words...)
+			}
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		text := func(name string) string {
+			return strings.Join(rapid.SliceOfN(rapid.SampledFrom(words), 1, 12).Draw(t, name), rapid.SampledFrom([]string{" ", ""}).Draw(t, "between"))
+		}
+		a, b := text("a"), text("b")
+		if ab, ba := Guard(a, b), Guard(b, a); (ab == "") != (ba == "") {
+			t.Errorf("%q, %q: got %q one way and %q the other", a, b, ab, ba)
+		}
+		spaced := " " + strings.ReplaceAll(a, " ", "  ")
+		x, y := tokenise(a), tokenise(spaced)
+		lang := language(x, y)
+		p, q := normalised(x, lang), normalised(y, lang)
+		if !equivalent(p, q) {
+			t.Errorf("%q does not say the same with more space", a)
+		}
+	})
 }

@@ -28,8 +28,8 @@ const (
 	Order       Reason = "order"      // the same words in another order
 )
 
-// before and after are the kinds of tokens whose sequences must be equal, compared before
-// and after content words.
+// before and after list the kinds of tokens in the order in which difference looks at them,
+// before and after content words.
 var (
 	before = []guard{
 		{date, Dates}, {number, Numbers}, {unit, Units}, {quoted, Quotes}, {identifier, Identifiers},
@@ -45,10 +45,10 @@ type guard struct {
 
 // Guard returns a reason not to reuse an answer for a question that an embedding model
 // finds similar, or "". Such models hardly notice a digit, a "not", the order of two words,
-// or one word of many. So both questions must say the same words in the same order, once
-// articles and politeness are dropped and ways of asking the same thing are made one.
-// Guard knows the function words of English, German and Chinese; in other languages every
-// word counts as content, so it rejects more.
+// or one word of many. Guard therefore requires the same words in the same order, after it
+// has dropped articles and politeness and rewritten equivalent ways of asking to one form.
+// It knows the function words of English, German and Chinese. In other languages it drops
+// and rewrites nothing, so it rejects more.
 func Guard(asked, matched string) Reason {
 	if asked == matched {
 		return ""
@@ -63,7 +63,7 @@ func Guard(asked, matched string) Reason {
 	switch {
 	case a.isEmpty() && b.isEmpty():
 		return Words
-	case says(a, b) && !otherScript:
+	case equivalent(a, b) && !otherScript:
 		return ""
 	case otherScript || script(asked) != script(matched) || foreign(x, y) || foreign(y, x):
 		return Language
@@ -71,7 +71,7 @@ func Guard(asked, matched string) Reason {
 	return difference(a, b)
 }
 
-// difference names what differs between two questions that do not say the same.
+// difference names what differs between two questions that are not equivalent.
 func difference(a, b normalForm) Reason {
 	for _, g := range before {
 		if !slices.Equal(a.forms(g.kind), b.forms(g.kind)) {

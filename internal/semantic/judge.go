@@ -5,7 +5,7 @@ import (
 	"unicode"
 )
 
-// Why a question is not answered from an earlier one, besides the reasons of guards.
+// Reasons not to answer a question from an earlier one, besides those of Guard.
 const (
 	None      Reason = "none"      // there is no entry to compare it with
 	Far       Reason = "far"       // below the threshold
@@ -23,11 +23,11 @@ const (
 	// DefaultThreshold is the lowest similarity of questions that share an answer, for an
 	// embedding model without a threshold of its own.
 	DefaultThreshold = 0.95
-	// DefaultMargin is how much more similar a match must be than the best one with
-	// another answer.
+	// DefaultMargin is the default lead in similarity that a match must have over the best
+	// match with another answer.
 	DefaultMargin = 0.005
-	// Considered is how many matches to give to Judge: enough that matches which a guard
-	// rejects do not crowd out the right one.
+	// Considered is the number of matches to pass to Judge. It is large enough that matches
+	// which Guard rejects do not crowd out a good one.
 	Considered = 8
 )
 
@@ -39,13 +39,12 @@ type Rules struct {
 
 // Verdict is the outcome of a look-up.
 type Verdict[K comparable] struct {
-	Match   Match[K] // the best there was, if any
-	Refused Reason   // why it must not be served; "" if it may be
+	Match   Match[K] // the best match, if any
+	Refused Reason   // why it must not be served; "" if it may
 }
 
-// Judge picks the match that answers a question, from those that Nearest returned: the
-// most similar one that no guard rejects. If all are rejected, the verdict is about the
-// most similar one.
+// Judge picks the most similar match that Guard does not reject, from those that Nearest
+// returned. If Guard rejects all, the verdict is about the most similar one.
 func Judge[K comparable](question string, matches []Match[K], rules Rules) Verdict[K] {
 	rules = rules.withDefaults()
 	if len(matches) == 0 {
@@ -84,21 +83,21 @@ func (r Rules) withDefaults() Rules {
 	return r
 }
 
-// Request is what decides whether a question is looked up at all.
+// Request holds what decides whether a question is looked up at all.
 type Request struct {
 	Question string // the last message of the user
-	Messages int    // of the conversation, but for the system prompt
+	Messages int    // number in the conversation, without the system prompt
 	Images   bool   // in any message
 	Tools    bool   // offered, called, or answered
 }
 
 const (
-	longest      = 2000 // bytes of a question: one sentence of many does not show in a vector
-	fewestWords  = 3    // or characters of Chinese: fewer mean too much
-	mostMessages = 3    // what is asked after more depends on what was said
+	longest      = 2000 // bytes of a question: a vector hardly shows one sentence of many
+	fewestWords  = 3    // or Chinese characters: shorter questions are ambiguous
+	mostMessages = 3    // later questions depend on the conversation
 )
 
-// Skip says why a request is neither to be looked up nor to be kept, or "".
+// Skip returns why a request is neither looked up nor remembered, or "".
 func Skip(r Request) Reason {
 	switch {
 	case r.Tools:

@@ -15,7 +15,7 @@ const (
 	article      // dropped
 	filler       // politeness and emphasis; dropped
 	stop         // the end of a clause; dropped
-	asking       // what a question asks for: how, why, whether
+	asking       // question words: how, why, whether
 	number
 	date
 	unit
@@ -23,19 +23,19 @@ const (
 	identifier
 	negation
 	comparison // also direction, quantity and order in time
-	verb       // auxiliaries, which tell tense and mood
+	verb       // auxiliary verbs, which carry tense and mood
 	person     // pronouns and possessives
 	particle   // prepositions, conjunctions and the like
 )
 
 // kindNames are the names by which rules refer to kinds.
-var kindNames = map[string]kind{"content": content, "asking": asking, "person": person, "number": number}
+var kindNames = map[string]kind{"content": content, "asking": asking, "person": person, "number": number, "date": date}
 
-// vocabulary is what Guard knows of a language.
+// vocabulary defines a language for Guard.
 type vocabulary struct {
 	classes []class
-	// elsewhere are words that other languages have too, so that they tell nothing of the
-	// language of a text. In "Llama a Ana" the "a" is no article.
+	// elsewhere lists words that further languages have too, so they do not tell the language
+	// of a text: the "a" in "Llama a Ana" is not an article.
 	elsewhere string
 	sets      map[string]string // words that rules refer to by the name of their set
 	rules     string            // see parseRules
@@ -48,13 +48,13 @@ type class struct {
 	words string
 }
 
-// meaning is what a lexicon knows of a word.
+// meaning is the entry of a word in a lexicon.
 type meaning struct {
 	kind kind
 	form string
 }
 
-// lexicon is a vocabulary that is ready for use.
+// lexicon is a parsed vocabulary.
 type lexicon struct {
 	known   map[string]meaning
 	tells   map[string]bool // words that tell the language
@@ -67,7 +67,7 @@ type lexicon struct {
 type lexicons struct {
 	shared, english, german, chinese *lexicon
 	simplified                       map[rune]rune // by traditional characters
-	isSimplified                     map[rune]bool // of characters that traditional script has not
+	isSimplified                     map[rune]bool // for characters that only simplified script has
 }
 
 var loadLexicons = sync.OnceValue(func() *lexicons {
@@ -82,7 +82,7 @@ var loadLexicons = sync.OnceValue(func() *lexicons {
 		from, size := utf8.DecodeRuneInString(pair)
 		to, _ := utf8.DecodeRuneInString(pair[size:])
 		l.simplified[from] = to
-		l.isSimplified[to] = !strings.ContainsRune("后里几台于干面", to) // which it has as other words
+		l.isSimplified[to] = !strings.ContainsRune("后里几台于干面", to) // traditional script has these as other words
 	}
 	return l
 })

@@ -18,8 +18,9 @@ func TestEachWordStandsInOneClassAndIsFound(t *testing.T) {
 					t.Errorf("%s: %s stands twice", name, word)
 				}
 				seen[word] = true
-				tokens := tokenise(word)
+				tokens := tokenise(word + " x") // an article at the end of a clause is none
 				classify(tokens, l)
+				tokens = tokens[:len(tokens)-1]
 				if _, shared := loadLexicons().shared.known[word]; !shared && !strings.ContainsAny(word, "-[") && // words that only rules write
 					(len(tokens) != 1 || tokens[0].kind != c.kind) {
 					t.Errorf("%s: %s is read as %+v, want one token of kind %d", name, word, tokens, c.kind)

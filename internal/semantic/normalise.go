@@ -5,18 +5,20 @@ import (
 	"strings"
 )
 
-// normalForm is a question without what says nothing: articles, politeness and the ends of
-// clauses. Ways of asking the same thing are the same tokens in it.
+// normalForm is a question without the tokens that carry no meaning: articles, politeness and
+// ends of clauses. Equivalent ways of asking have the same normal form.
 type normalForm struct {
 	tokens []token
-	does   int // where "does" stood, or 0: at the start it asks something else
+	does   int // position of the dropped "does"; 0 means none
 	// indirect reports whether it was an indirect question, as in "tell me what entropy is".
 	indirect bool
-	// negations are those of all tokens, also those that are part of a verb.
+	german   bool
+	// negations are the negations of the question, including those bound to a verb.
 	negations []string
 }
 
-// normalised returns the normal form of tokens, given the language of their Latin words, or nil.
+// normalised returns the normal form of tokens. latin is the lexicon for their words in Latin
+// script, or nil. It changes the tokens.
 func normalised(tokens []token, latin *lexicon) normalForm {
 	l := loadLexicons()
 	classify(tokens, latin)
@@ -33,12 +35,12 @@ func normalised(tokens []token, latin *lexicon) normalForm {
 	}
 	negations := forms(tokens, negation)
 	q := dropDo(bindNegation(dropArticles(tokens)))
-	q.negations = negations
+	q.negations, q.german = negations, latin == l.german
 	q.indirect = slices.ContainsFunc(tokens, func(t token) bool { return t.kind == filler })
 	return q
 }
 
-// possessives writes "Norway's population" as "population of Norway".
+// possessives rewrites "Norway's population" to "population of Norway".
 func possessives(tokens []token) []token {
 	named := func(t token) bool {
 		return t.kind == content || t.kind == number || t.kind == identifier || t.kind == quoted
@@ -64,8 +66,8 @@ func possessives(tokens []token) []token {
 	return tokens
 }
 
-// dropOwn makes articles of the possessives of whoever "how-to" stands for: in "how do I
-// clean my sofa" anybody's sofa is meant.
+// dropOwn turns the possessives that belong to the person of "how-to" into articles: "how do
+// I clean my sofa" means any sofa. Those of other persons stay.
 func dropOwn(tokens []token, l *lexicon) {
 	var own map[string]bool
 	for i, t := range tokens {
@@ -82,7 +84,7 @@ func dropOwn(tokens []token, l *lexicon) {
 	}
 }
 
-// markEndings notes the endings of German articles and possessives at what follows them.
+// markEndings copies the endings of German articles to the tokens that follow them.
 func markEndings(tokens []token) {
 	ending := ""
 	for i, t := range tokens {
@@ -97,8 +99,8 @@ func markEndings(tokens []token) {
 	}
 }
 
-// germanEnding tells the case, gender and number of an article as far as it does: "ein" may
-// stand for "der" and for "das".
+// germanEnding returns what an article shows of case, gender and number. It is empty for
+// "ein", which goes with any ending because it can replace "der" and "das".
 func germanEnding(word string) string {
 	switch {
 	case word == "das":
@@ -109,7 +111,7 @@ func germanEnding(word string) string {
 	return word[len(word)-1:]
 }
 
-// dropArticles also drops the ends of clauses and what is left of fillers.
+// dropArticles drops articles, ends of clauses and fillers, and marks what follows an article.
 func dropArticles(tokens []token) (out []token) {
 	afterArticle := false
 	for _, t := range tokens {
@@ -126,8 +128,8 @@ func dropArticles(tokens []token) (out []token) {
 	return out
 }
 
-// bindNegation makes one verb of a verb and its negation, as in "can not" and in 不能,
-// so that it matters which verb is negated.
+// bindNegation joins an auxiliary and its negation, as in "can not" and 不能, into one token,
+// so that 不能去 and 能不去 differ.
 func bindNegation(tokens []token) []token {
 	out := tokens[:0]
 	for i, t := range tokens {
@@ -147,7 +149,7 @@ func bindNegation(tokens []token) []token {
 	return out
 }
 
-// dropDo drops the auxiliary "do", which a question has and a statement has not.
+// dropDo drops the auxiliary "do", which direct questions have and indirect ones do not.
 func dropDo(tokens []token) (q normalForm) {
 	for _, t := range tokens {
 		switch {
@@ -162,7 +164,7 @@ func dropDo(tokens []token) (q normalForm) {
 	return q
 }
 
-// forms returns the forms of the tokens of a kind.
+// forms returns the forms of the tokens of a kind, in their order.
 func forms(tokens []token, k kind) (out []string) {
 	for _, t := range tokens {
 		if t.kind == k {
@@ -179,8 +181,8 @@ func (q normalForm) forms(k kind) []string {
 	return forms(q.tokens, k)
 }
 
-// isEmpty reports whether a question says nothing without what was said before, as "what
-// is this?" does.
+// isEmpty reports whether a question has no content words, as in "what is this?": its meaning
+// depends on the conversation.
 func (q normalForm) isEmpty() bool {
 	return !slices.ContainsFunc(q.tokens, func(t token) bool {
 		switch t.kind {
@@ -191,18 +193,21 @@ func (q normalForm) isEmpty() bool {
 	})
 }
 
-// says reports whether two questions say the same: the same tokens, but for what a direct
-// question puts in another place than an indirect one.
-func says(a, b normalForm) bool {
+// equivalent reports whether two questions have the same tokens in the same order, except for
+// the verb, which direct and indirect questions put in different places.
+func equivalent(a, b normalForm) bool {
 	return sameTokens(a, b) || moved(a, b) || moved(b, a)
 }
 
-// moved reports whether an indirect question has its verb later than a direct one has it:
-// "how hot is the soup" and "how hot the soup is". The article tells these from "how is the
-// hot soup".
+// moved reports whether two questions are the same except that the indirect one has its verb
+// later, as in "how hot is the soup" and "tell me how hot the soup is". The article
+// distinguishes them from "how is the hot soup".
 func moved(direct, indirect normalForm) bool {
 	if !indirect.indirect {
 		return false
+	}
+	if direct.german && verbMovedToTheEnd(direct, indirect) {
+		return true
 	}
 	isVerb := func(t token) bool { return t.kind == verb }
 	from, to := slices.IndexFunc(direct.tokens, isVerb), slices.IndexFunc(indirect.tokens, isVerb)
@@ -214,13 +219,27 @@ func moved(direct, indirect normalForm) bool {
 	return !otherSubject && sameTokens(direct.without(from), indirect.without(to))
 }
 
+// verbMovedToTheEnd does what moved does for content verbs in German, where an indirect
+// question ends with its verb: "was kostet Reis" and "sag mir, was Reis kostet".
+func verbMovedToTheEnd(direct, indirect normalForm) bool {
+	end := len(indirect.tokens) - 1
+	for at := 1; at < min(end, 4); at++ {
+		t, verb := direct.tokens[min(at, len(direct.tokens)-1)], indirect.tokens[end]
+		noun := t.text != t.word || verb.text != verb.word
+		if t.kind == content && !noun && t.form == verb.form && sameTokens(direct.without(at), indirect.without(end)) {
+			return true
+		}
+	}
+	return false
+}
+
 func (q normalForm) without(at int) normalForm {
 	q.tokens = slices.Concat(q.tokens[:at], q.tokens[at+1:])
 	return q
 }
 
-// sameTokens compares questions token by token. If one has "does" and the other has not,
-// one verb behind it has its ending: "how does it work" is "how it works".
+// sameTokens compares questions token by token. If one of them has "does", one verb of the
+// other may have the ending instead: "how does it work" and "tell me how it works".
 func sameTokens(a, b normalForm) bool {
 	if len(a.tokens) != len(b.tokens) {
 		return false
@@ -242,8 +261,8 @@ func sameTokens(a, b normalForm) bool {
 	return inflected <= 1
 }
 
-// inflects reports whether the token at a position of an indirect question is the one of
-// the question with "does", with the ending that "does" has taken over.
+// inflects reports whether the tokens at a position differ only by the ending that "does"
+// has in the direct question and the verb in the indirect one.
 func inflects(direct, indirect normalForm, at int) bool {
 	return direct.does > 0 && indirect.indirect && indirect.does == 0 && at >= direct.does &&
 		isThirdPerson(indirect.tokens[at].form, direct.tokens[at].form)

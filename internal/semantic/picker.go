@@ -2,34 +2,34 @@ package semantic
 
 import "slices"
 
-// picker picks the rows with the least distances out of many that it is shown in batches.
-// It counts rows by their distance, which is faster than to keep them in order.
+// picker selects the k nearest rows from distances that arrive in batches. It counts rows
+// by distance, which is faster than keeping them in a heap.
 type picker struct {
-	want   int
-	counts []int // of the rows at each distance below bound
-	bound  int32 // the rows wanted are nearer
-	nearer int   // how many rows are: at least want, once so many have been shown
+	k      int
+	counts []int // number of rows at each distance below bound
+	bound  int32 // all rows to select have a smaller distance
+	nearer int   // number of rows below bound: at least k once k rows have been added
 	rows   []picked
 }
 
-// picked is a row, and how far it is.
+// picked is the position of a row and its distance.
 type picked struct {
 	distance int32
 	at       int
 }
 
-// newPicker makes a picker of so many rows, whose distances are at most farthest.
-func newPicker(want, farthest int) *picker {
+// newPicker returns a picker of k rows with distances up to maxDistance.
+func newPicker(k, maxDistance int) *picker {
 	return &picker{
-		want: want, counts: make([]int, farthest+1), bound: int32(farthest) + 1,
-		rows: make([]picked, 0, 2*want),
+		k: k, counts: make([]int, maxDistance+1), bound: int32(maxDistance) + 1,
+		rows: make([]picked, 0, 2*k),
 	}
 }
 
-// take shows it the distances of some rows, the first of which is at a position.
-func (p *picker) take(distances []int32, at int) {
+// add adds the distances of consecutive rows, the first of which is at position at.
+func (p *picker) add(distances []int32, at int) {
 	bound := p.bound
-	if p.nearer >= p.want { // a row as far as the farthest of them is of no use then
+	if p.nearer >= p.k { // enough rows: another one at the largest distance cannot be selected
 		bound--
 	}
 	counts, nearer := p.counts, p.nearer
@@ -39,7 +39,7 @@ func (p *picker) take(distances []int32, at int) {
 			nearer++
 		}
 	}
-	for nearer-counts[p.bound-1] >= p.want {
+	for nearer-counts[p.bound-1] >= p.k {
 		p.bound--
 		nearer -= counts[p.bound]
 	}
@@ -52,10 +52,10 @@ func (p *picker) take(distances []int32, at int) {
 	}
 }
 
-// picked are the rows wanted, in no order, or all if they are fewer.
-func (p *picker) picked() []picked {
+// nearest returns the k nearest rows in no particular order, or all rows if there are fewer.
+func (p *picker) nearest() []picked {
 	last := p.bound - 1
-	spare := p.nearer - p.want // of the rows as far as the last
+	spare := p.nearer - p.k // rows at the largest distance that are not needed
 	return slices.DeleteFunc(p.rows, func(r picked) bool {
 		if r.distance == last && spare > 0 {
 			spare--

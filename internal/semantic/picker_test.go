@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestPickerPicksTheLeastAsSortingWould(t *testing.T) {
+func TestPickerSelectsTheNearestAsSortingWould(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const farthest = 20
 		want := rapid.IntRange(1, 10).Draw(t, "want")
@@ -15,11 +15,11 @@ func TestPickerPicksTheLeastAsSortingWould(t *testing.T) {
 		p := newPicker(want, farthest)
 		all := []int32{}
 		for _, batch := range batches {
-			p.take(batch, len(all))
+			p.add(batch, len(all))
 			all = append(all, batch...)
 		}
 		seen, got := make(map[int]bool), []int32{}
-		for _, r := range p.picked() {
+		for _, r := range p.nearest() {
 			if seen[r.at] || all[r.at] != r.distance {
 				t.Fatalf("%+v: picked twice, or as far as another", r)
 			}
@@ -34,12 +34,12 @@ func TestPickerPicksTheLeastAsSortingWould(t *testing.T) {
 	})
 }
 
-func TestPickerKeepsFewRowsHoweverManyAreAsFar(t *testing.T) {
+func TestPickerKeepsFewRowsHoweverManyAreEquallyFar(t *testing.T) {
 	p := newPicker(10, 20)
 	for at := range 1000 {
-		p.take([]int32{7}, at)
+		p.add([]int32{7}, at)
 	}
-	if len(p.rows) != 10 || len(p.picked()) != 10 {
-		t.Errorf("%d rows kept, and %d picked, want 10", len(p.rows), len(p.picked()))
+	if len(p.rows) != 10 || len(p.nearest()) != 10 {
+		t.Errorf("%d rows kept, and %d picked, want 10", len(p.rows), len(p.nearest()))
 	}
 }

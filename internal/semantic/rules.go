@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// rule rewrites a phrase so that ways of asking the same thing become the same words.
+// rule rewrites a phrase, so that equivalent ways of asking become the same tokens.
 //
 // A rule is written "PATTERN -> REPLACEMENT". The items of a pattern match one token each:
 //
@@ -14,19 +14,20 @@ import (
 //	<name>  a token of a kind
 //	,       the end of a clause
 //	*       one token or more of a clause, as few as possible; *<name> has one of that
-//	        kind among them, and *!name has none
+//	        kind among them, *!<name> has none, and *!#name has no word of the set
 //	^ $     no token, but the start and the end of a clause
 //	!item   no token, but the next one must not match the item
 //
-// A "?" behind an item makes it optional. A "=" before one keeps its tokens for the
-// replacement, where each "=" stands for the next of them. Rules are applied in their
-// order, each once from left to right; what a rule has written it does not read again.
+// A "?" after an item makes it optional. A "=" before an item keeps its tokens for the
+// replacement, in which each "=" inserts the next kept tokens. Rules are applied in order.
+// Each makes one pass from left to right and does not match its own output.
 type rule struct {
 	pattern     []item
 	replacement []string
-	needs       []string // a text without any of these words is left alone; nil if all may match
+	needs       []string // the rule cannot match without one of these words; nil means unknown
 }
 
+// item is one item of a pattern.
 type item struct {
 	words    []string
 	set      map[string]bool
@@ -37,6 +38,7 @@ type item struct {
 	kept     bool
 }
 
+// matcher says what an item matches.
 type matcher uint8
 
 const (
@@ -46,11 +48,11 @@ const (
 	matchStart
 	matchEnd
 	matchRun        // any tokens
-	matchRunWith    // any tokens of which one is of the kind
-	matchRunWithout // any tokens but those of the kind
+	matchRunWith    // any tokens including one of the kind
+	matchRunWithout // any tokens except those of the kind or in the set
 )
 
-// parseRules reads one rule from each line. It panics on unknown names: rules are part of
+// parseRules parses one rule per line. It panics on unknown names, because rules are part of
 // the program.
 func parseRules(text string, sets map[string]map[string]bool) (rules []rule) {
 	for line := range strings.Lines(text) {
@@ -75,6 +77,7 @@ func parseItem(field string, sets map[string]map[string]bool) (it item) {
 	field, it.kept = strings.CutPrefix(field, "=")
 	field, it.negative = strings.CutPrefix(field, "!")
 	field, it.optional = strings.CutSuffix(field, "?")
+	kept := it.kept
 	kindOf := func(name string) kind {
 		k, ok := kindNames[strings.Trim(name, "<>!")]
 		if !ok {
@@ -94,7 +97,8 @@ func parseItem(field string, sets map[string]map[string]bool) (it item) {
 	case strings.HasPrefix(field, "*<"):
 		it.match, it.kind = matchRunWith, kindOf(field[1:])
 	case strings.HasPrefix(field, "*!"):
-		it.match, it.kind = matchRunWithout, kindOf(field[1:])
+		it = parseItem(field[2:], sets)
+		it.match, it.kept = matchRunWithout, kept
 	case strings.HasPrefix(field, "<"):
 		it.match, it.kind = matchKind, kindOf(field)
 	case strings.HasPrefix(field, "#"):
@@ -108,8 +112,9 @@ func parseItem(field string, sets map[string]map[string]bool) (it item) {
 	return it
 }
 
-// rewrite applies all rules of a lexicon. Each rule passes over the tokens once, and a run
-// ends with its clause, so the work is bounded by the rules times the square of the tokens.
+// rewrite applies the rules of a lexicon. The work is at most proportional to the number of
+// rules times the square of the number of tokens: each rule makes one pass, and at each
+// position a run extends at most to the end of its clause.
 func (l *lexicon) rewrite(tokens []token) []token {
 	present := make(map[string]bool, len(tokens))
 	for _, t := range tokens {
@@ -138,7 +143,7 @@ func (l *lexicon) rewrite(tokens []token) []token {
 	return tokens
 }
 
-// written are the tokens that a rule puts in the place of those that it matched.
+// written returns the tokens that replace a match.
 func (l *lexicon) written(r *rule, tokens []token, kept []span) (out []token) {
 	for _, w := range r.replacement {
 		if w != "=" {
@@ -151,7 +156,7 @@ func (l *lexicon) written(r *rule, tokens []token, kept []span) (out []token) {
 	return out
 }
 
-// token is the token of a word in lower case.
+// token returns the token of a word in lower case.
 func (l *lexicon) token(word string) token {
 	m, ok := l.known[word]
 	if !ok {
@@ -160,19 +165,19 @@ func (l *lexicon) token(word string) token {
 	return token{kind: m.kind, form: m.form, word: word}
 }
 
-// maxKept is how many items a rule may keep.
+// maxKept is the number of items that a rule can keep without an allocation.
 const maxKept = 3
 
 // span is a range of tokens.
 type span struct{ from, to int }
 
-// matched is where a match ends, and what it keeps.
+// matched is the position after a match and the ranges it keeps.
 type matched struct {
 	at   int
 	kept []span
 }
 
-// matchItems matches a pattern with the tokens from a position on.
+// matchItems matches a pattern against the tokens from a position on.
 func matchItems(pattern []item, tokens []token, at int, kept []span) (matched, bool) {
 	if len(pattern) == 0 {
 		return matched{at, kept}, true
@@ -204,10 +209,10 @@ func matchItems(pattern []item, tokens []token, at int, kept []span) (matched, b
 	case matchRun, matchRunWith, matchRunWithout:
 		seen := false
 		for to := at; to < len(tokens) && tokens[to].kind != stop; {
-			seen = seen || tokens[to].kind == it.kind
-			if seen && it.match == matchRunWithout {
+			if it.match == matchRunWithout && (it.set[tokens[to].word] || it.set == nil && tokens[to].kind == it.kind) {
 				break
 			}
+			seen = seen || tokens[to].kind == it.kind
 			to++
 			if !seen && it.match == matchRunWith {
 				continue

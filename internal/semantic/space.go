@@ -7,55 +7,55 @@ import (
 )
 
 const (
-	// candidates is how many rows, the nearest by their codes, are compared
-	// exactly. Where fewer than so many are kept, the search is exact.
+	// candidates is the number of rows, nearest by sign code, that are compared exactly.
+	// With no more rows than that, the search is exact.
 	candidates = 64
-	// shortlisted is how many rows, the nearest by their sketches, are compared by their
-	// codes: so many more that the wider error of a sketch loses none that matters.
+	// shortlisted is the number of rows, nearest by sketch, that are compared by sign code.
+	// Sketches are less exact than codes, so there are more of them than candidates.
 	shortlisted = 4 * candidates
-	// chunkRows is how many rows share an array of codes: the more, the more there
-	// is to copy when one is removed; the fewer, the more arrays there are to list.
+	// chunkRows is the number of rows per chunk. Removing a row copies a chunk, and adding
+	// one copies the list of chunks.
 	chunkRows = 1024
-	// rowOverhead and spaceOverhead are what a row and a space take beside vectors,
-	// codes and strings: measured, with keys of 96 bytes.
+	// rowOverhead and spaceOverhead are the bytes that a row and a space take besides
+	// vectors, codes and strings. They were measured with keys of 96 bytes.
 	rowOverhead   = 640
 	spaceOverhead = 640
 )
 
-// row is an entry and its vector, which do not change.
+// row is an entry with its vector. Both are immutable.
 type row[K comparable] struct {
 	Entry[K]
 	vector    []float32 // of length 1
 	namespace Namespace
 
 	// Guarded by Index.write.
-	at  int           // where it is in its space
-	age *list.Element // where it is in Index.oldest
+	at  int           // position in its space
+	age *list.Element // position in Index.oldest
 }
 
 func (r *row[K]) size() int64 {
 	return int64(4*len(r.vector)+8*codeLen(len(r.vector))+sketchBits/8+len(r.Question)) + rowOverhead
 }
 
-// spaceSize is what a space takes without its rows: a sum and a centre.
+// spaceSize is the memory of a space without its rows: a sum and a centre.
 func spaceSize(dimensions int) int64 { return int64(12*dimensions) + spaceOverhead }
 
 // space holds the rows of a namespace. Index.write guards its fields.
 type space[K comparable] struct {
 	sum  []float64 // of all vectors
 	rows int
-	view atomic.Pointer[view[K]] // what look-ups see
+	view atomic.Pointer[view[K]] // read by look-ups
 }
 
-// view is a space at one moment. Once published it does not change: an array may
-// have more behind its end, which belongs to later views.
+// view is an immutable snapshot of a space. Its slices may share arrays with later views,
+// which only write beyond the length that this one sees.
 type view[K comparable] struct {
-	centre []float32 // that the codes are relative to
+	centre []float32 // origin of the sign codes
 	chunks []chunk[K]
 }
 
-// chunk is some rows with their sketches side by side, so that a scan reads little
-// memory, and all of it in order. All chunks but the last are full.
+// chunk holds rows and, in arrays of their own, their sketches and codes, so that a scan
+// reads little memory and reads it sequentially. All chunks but the last are full.
 type chunk[K comparable] struct {
 	sketches []sketch
 	codes    []uint64
@@ -75,7 +75,7 @@ func (s *space[K]) add(r *row[K]) {
 	for i, f := range r.vector {
 		s.sum[i] += float64(f)
 	}
-	if s.strayed(old.centre) {
+	if s.hasDrifted(old.centre) {
 		s.recode(old, r)
 		return
 	}
@@ -84,7 +84,7 @@ func (s *space[K]) add(r *row[K]) {
 	s.view.Store(next)
 }
 
-// remove puts the last row in the place of the one to remove.
+// remove replaces the row to remove with the last one.
 func (s *space[K]) remove(r *row[K]) {
 	old := s.view.Load()
 	next := &view[K]{centre: old.centre, chunks: slices.Clone(old.chunks)}
@@ -100,23 +100,23 @@ func (s *space[K]) remove(r *row[K]) {
 	}
 }
 
-// strayed says that the vectors' mean is further from the centre than a tenth of
-// their spread. Embeddings share an offset: as seen from elsewhere they are all
-// on one side, and their signs alike. The mean of a hundred like ones stays put.
-func (s *space[K]) strayed(centre []float32) bool {
+// hasDrifted reports whether the mean of the vectors is further from the centre than a tenth
+// of their spread. Embeddings share an offset, so their signs tell them apart only relative
+// to their mean. After about a hundred similar vectors the mean hardly moves.
+func (s *space[K]) hasDrifted(centre []float32) bool {
 	var moved, length float64
 	for i, sum := range s.sum {
 		mean := sum / float64(s.rows)
 		length += mean * mean
 		moved += (mean - float64(centre[i])) * (mean - float64(centre[i]))
 	}
-	// The mean square distance of vectors of length 1 from their mean, and not the
-	// rounding errors that are left of it where all are the same.
+	// This is the mean square distance of unit vectors from their mean. The lower limit
+	// keeps rounding errors out where all vectors are equal.
 	spread := max(1-length, 1e-4)
 	return moved > spread/100
 }
 
-// recode publishes a view of all rows, and one more, around their mean.
+// recode publishes a view of all rows and the added one, with the mean as the new centre.
 func (s *space[K]) recode(old *view[K], added *row[K]) {
 	next := &view[K]{centre: make([]float32, len(s.sum))}
 	for i, sum := range s.sum {
@@ -131,7 +131,7 @@ func (s *space[K]) recode(old *view[K], added *row[K]) {
 	s.view.Store(next)
 }
 
-// append adds a row to a view that is not yet published.
+// append adds a row to an unpublished view.
 func (v *view[K]) append(r *row[K]) {
 	if n := len(v.chunks); n == 0 || len(v.chunks[n-1].rows) == chunkRows {
 		v.chunks = append(v.chunks, chunk[K]{})
@@ -142,8 +142,8 @@ func (v *view[K]) append(r *row[K]) {
 	last.rows = append(last.rows, r)
 }
 
-// pop takes off the last row. What is appended next goes to another array, since
-// published views show this one.
+// pop removes the last row of an unpublished view. It limits the capacity of the slices,
+// so that the next append does not overwrite an array that published views share.
 func (v *view[K]) pop(dimensions int) *row[K] {
 	last := &v.chunks[len(v.chunks)-1]
 	n := len(last.rows) - 1
@@ -157,7 +157,7 @@ func (v *view[K]) pop(dimensions int) *row[K] {
 	return r
 }
 
-// replace puts a row in the place of another, in arrays of its own.
+// replace replaces the row at a position, in copies of the arrays.
 func (v *view[K]) replace(at int, r *row[K]) {
 	c := &v.chunks[at/chunkRows]
 	at %= chunkRows
@@ -167,24 +167,24 @@ func (v *view[K]) replace(at int, r *row[K]) {
 	appendCode(c.codes[:at*n], r.vector, v.centre)
 }
 
-// near are the rows whose codes differ least from that of a vector.
+// near returns the rows whose codes differ least from that of a vector.
 func (v *view[K]) near(vector []float32) []*row[K] {
 	var distances [chunkRows]int32
 	bySketch, from := newPicker(shortlisted, sketchBits), sketchOf(vector, v.centre)
 	for i, c := range v.chunks {
 		scan(distances[:len(c.rows)], c.sketches, from)
-		bySketch.take(distances[:len(c.rows)], i*chunkRows)
+		bySketch.add(distances[:len(c.rows)], i*chunkRows)
 	}
-	some := bySketch.picked()
+	some := bySketch.nearest()
 
 	byCode, code := newPicker(candidates, len(vector)), appendCode(nil, vector, v.centre)
 	for i, p := range some {
 		codes := v.chunks[p.at/chunkRows].codes[p.at%chunkRows*len(code):]
 		distances[i] = differences(code, codes)
 	}
-	byCode.take(distances[:len(some)], 0)
+	byCode.add(distances[:len(some)], 0)
 	rows := make([]*row[K], 0, candidates)
-	for _, p := range byCode.picked() {
+	for _, p := range byCode.nearest() {
 		at := some[p.at].at
 		rows = append(rows, v.chunks[at/chunkRows].rows[at%chunkRows])
 	}

@@ -6,21 +6,21 @@ import (
 	"sync"
 )
 
-// Buckets are the upper bounds of the histogram in Stats. They are closer where
-// thresholds lie. Rounding may put two equal vectors a little above 1.
+// Buckets are the upper bounds of the histogram in Stats. They are denser where thresholds
+// lie. The last one is above 1 because of rounding.
 var Buckets = [...]float64{0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.01}
 
-// Stats are numbers since a tally began.
+// Stats are counts since the tally was created.
 type Stats struct {
 	Hits    uint64 // questions answered from an earlier one
-	Shadow  uint64 // questions that would have been, had the answer not only been looked for
+	Shadow  uint64 // questions that would have been, outside shadow mode
 	Refused map[Reason]uint64
-	// Similarity counts the nearest match of each question that had one: in place i
-	// those at most Buckets[i] and above the bucket before.
+	// Similarity is a histogram of the similarity of each question's nearest match:
+	// element i counts those above Buckets[i-1] and up to Buckets[i].
 	Similarity [len(Buckets)]uint64
 }
 
-// Misses is how many questions were looked up and not answered.
+// Misses is the number of questions that were looked up and not answered.
 func (s Stats) Misses() (n uint64) {
 	for _, count := range s.Refused {
 		n += count
@@ -28,16 +28,15 @@ func (s Stats) Misses() (n uint64) {
 	return n
 }
 
-// Tally counts what has become of look-ups. The zero Tally is ready; all methods
-// may be called from many goroutines.
+// Tally counts the outcomes of look-ups. The zero Tally is ready for use. Its methods are
+// safe for concurrent use.
 type Tally struct {
 	mu    sync.Mutex
 	stats Stats
 }
 
-// Count counts a look-up whose nearest match has a similarity; with the reason None
-// there was no match. In shadow an answer that was found is not served, only
-// counted, to see what serving it would do.
+// Count counts a look-up and the similarity of its nearest match, which is ignored for the
+// reason None. In shadow mode an answer that was found is counted but not served.
 func (t *Tally) Count(refused Reason, similarity float64, shadow bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -58,7 +57,7 @@ func (t *Tally) Count(refused Reason, similarity float64, shadow bool) {
 	}
 }
 
-// Stats are the numbers so far.
+// Stats returns the counts so far.
 func (t *Tally) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -212,10 +212,10 @@ func appendWord(tokens []token, text string) []token {
 	return append(tokens, word(joined))
 }
 
-// joinedWords are the verbs that an apostrophe joins to a word.
+// joinedWords maps contractions to the verbs they stand for.
 var joinedWords = map[string]string{"'s": "is", "'m": "am", "'re": "are", "'ve": "have", "'ll": "will", "'d": "would"}
 
-// takesIs are the words behind which "'s" is a verb. Behind others it is the possessive.
+// takesIs lists the words after which "'s" is a verb. After others it is the possessive.
 var takesIs = map[string]bool{
 	"what": true, "who": true, "where": true, "when": true, "why": true, "how": true, "which": true,
 	"it": true, "he": true, "she": true, "that": true, "this": true, "there": true, "here": true,
@@ -232,8 +232,8 @@ func leadingUnit(field string) string {
 	return field[:size]
 }
 
-// word returns the token of a word that shared lists know, or one that classify has to
-// look up. A unit in capitals is something else: a megabyte would become a megabit.
+// word returns the token of a word: classified if the shared lists have it, otherwise for
+// classify. A unit in capitals is not looked up, because Mb and MB differ.
 func word(w string) token {
 	lower := strings.ToLower(w)
 	m, ok := loadLexicons().shared.known[lower]
@@ -246,14 +246,13 @@ func word(w string) token {
 	return token{kind: m.kind, form: m.form, word: lower, text: w}
 }
 
-// inCapitals reports whether a word of more than one letter is in capitals, as IT and US
-// are, which are no pronouns.
+// inCapitals reports whether a word of more than one letter is written in capitals.
 func inCapitals(w string) bool {
 	return len(w) > 1 && w == strings.ToUpper(w) && strings.IndexFunc(w, unicode.IsUpper) == 0
 }
 
-// language picks the lexicon of texts in Latin script: the one that alone knows more of
-// their words; nil if neither does.
+// language returns the lexicon of the language in Latin script that more words of the texts
+// point to, or nil if none does.
 func language(texts ...[]token) *lexicon {
 	l := loadLexicons()
 	switch en, de := votes(l.english, l.german, texts...), votes(l.german, l.english, texts...); {
@@ -265,7 +264,7 @@ func language(texts ...[]token) *lexicon {
 	return nil
 }
 
-// votes counts the words that one lexicon knows and another does not.
+// votes counts the words that tell the language of a lexicon and are not in another one.
 func votes(l, other *lexicon, texts ...[]token) (n int) {
 	for _, tokens := range texts {
 		for _, t := range tokens {
@@ -280,8 +279,8 @@ func votes(l, other *lexicon, texts ...[]token) (n int) {
 	return n
 }
 
-// classify looks up the words that tokenise left. Function words in capitals stay content:
-// IT and US are no pronouns.
+// classify looks up the words that tokenise left unclassified. Function words in capitals
+// stay content words: IT and US are not pronouns.
 func classify(tokens []token, l *lexicon) {
 	for i, t := range tokens {
 		if l == nil || t.kind != content || t.text == "" {
@@ -291,6 +290,9 @@ func classify(tokens []token, l *lexicon) {
 		if known.kind != content && inCapitals(t.text) {
 			tokens[i].form, tokens[i].word = t.text, ""
 			continue
+		}
+		if t.text == "A" && i > 0 && tokens[i-1].kind != stop || known.kind == article && endsClause(tokens, i) {
+			continue // vitamin A
 		}
 		tokens[i].kind = known.kind
 		if known.kind != content {
@@ -302,8 +304,13 @@ func classify(tokens []token, l *lexicon) {
 	}
 }
 
-// formal are the pronouns that, written with a capital letter inside a German sentence,
-// address somebody.
+// endsClause reports whether a token is the last one of its clause.
+func endsClause(tokens []token, at int) bool {
+	return at+1 == len(tokens) || tokens[at+1].kind == stop
+}
+
+// formal lists the German pronouns that are a polite "you" when capitalised inside a
+// sentence.
 var formal = map[string]bool{"sie": true, "ihr": true, "ihnen": true, "ihre": true, "ihren": true, "ihrem": true, "ihrer": true, "ihres": true}
 
 // isIdentifier reports whether a field is not a word but code, an address or a file name:

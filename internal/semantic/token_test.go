@@ -25,7 +25,7 @@ func TestQuestionIsTakenApartAsItReads(t *testing.T) {
 		{"用main.go吗？", "用:particle main.go:identifier 吗:particle :stop"},
 		{"请问三只猫不能吃什么?", "请问 3:number 只:comparison 猫 不:negation 能:verb 吃 什么:asking :stop"},
 		{"誰會說給我們聽", "谁:asking 会:verb 說 给:particle 我们:person 聽"},
-		{"１２３ Ａ", "123:number a:article"},
+		{"１２３ ａ Ｂ, vitamin A here", "123:number a:article b :stop vitamin a here:particle"},
 		{"hy\u200bphen", "hyphen"},
 		{"、。…'\"", ":stop :stop"},
 	} {

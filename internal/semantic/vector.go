@@ -8,7 +8,7 @@ import (
 
 var errNoDirection = errors.New("semantic: a vector that is empty, zero or not of numbers has no direction")
 
-// normalise is a copy of a vector with length 1.
+// normalise returns a copy of a vector scaled to length 1.
 func normalise(v []float32) ([]float32, error) {
 	var sum float64
 	for _, f := range v {
@@ -25,8 +25,8 @@ func normalise(v []float32) ([]float32, error) {
 	return unit, nil
 }
 
-// dot is the inner product of two vectors of the same length. Four sums at once
-// keep the processor from waiting for each addition to end.
+// dot returns the inner product of two vectors of the same length. Four independent sums
+// let the processor overlap additions.
 func dot(a, b []float32) float32 {
 	var s0, s1, s2, s3 float32
 	b = b[:len(a)]
@@ -44,12 +44,12 @@ func dot(a, b []float32) float32 {
 	return s0 + s1 + s2 + s3
 }
 
-// codeLen is how many words of 64 bits the sign code of a vector takes.
+// codeLen is the length of a sign code in words of 64 bits.
 func codeLen(dimensions int) int { return (dimensions + 63) / 64 }
 
-// appendCode appends the sign code of a vector: a bit for each dimension, set
-// where the vector is above the centre. The angle between two vectors, as seen
-// from the centre, is about π times the share of bits in which their codes differ
+// appendCode appends the sign code of a vector: one bit per dimension, set where the vector
+// is above the centre. Seen from the centre, the angle between two vectors is about π times
+// the share of bits in which their codes differ
 // (Charikar 2002, "Similarity estimation techniques from rounding algorithms").
 func appendCode(codes []uint64, v, centre []float32) []uint64 {
 	for len(v) > 0 {
@@ -64,11 +64,11 @@ func appendCode(codes []uint64, v, centre []float32) []uint64 {
 	return codes
 }
 
-// sign is 1 above the centre: the sign bit of centre - f. A branch would be wrong half
-// the time.
+// sign is 1 above the centre: the sign bit of centre - f. A branch would be mispredicted
+// half the time.
 func sign(f, centre float32) uint64 { return uint64(math.Float32bits(centre-f) >> 31) }
 
-// differences is the number of bits in which two codes differ.
+// differences counts the bits in which two codes differ.
 func differences(a, b []uint64) (n int32) {
 	for i, word := range a {
 		n += int32(bits.OnesCount64(word ^ b[i]))
@@ -76,15 +76,15 @@ func differences(a, b []uint64) (n int32) {
 	return n
 }
 
-// sketch is the part of a sign code that a scan reads. It tells rows that may be near
-// from all others, though less exactly, and takes half the time of the code of 768 dimensions,
-// which many embedding models have.
+// sketch is the part of a sign code that a scan reads. It is less exact than the code, but
+// a scan takes half the time that codes of 768 dimensions take, which is what many
+// embedding models have.
 type sketch [sketchBits / 64]uint64
 
 const sketchBits = 384
 
-// sketchOf takes the dimensions at even distances, so that it matters little if models
-// make more of some than of others.
+// sketchOf samples the dimensions evenly, because models may put more information into
+// some ranges of dimensions than into others.
 func sketchOf(v, centre []float32) (s sketch) {
 	step := (len(v) + sketchBits - 1) / sketchBits
 	for bit := 0; bit*step < len(v); bit++ {
@@ -93,8 +93,8 @@ func sketchOf(v, centre []float32) (s sketch) {
 	return s
 }
 
-// scan counts the bits in which sketches differ from another, one count for each place
-// in out. It does nothing else, so that what it needs stays in registers.
+// scan writes to out the number of bits in which each sketch differs from another one. It
+// does nothing else, so that its operands stay in registers.
 func scan(out []int32, sketches []sketch, from sketch) {
 	sketches = sketches[:len(out)]
 	f0, f1, f2, f3, f4, f5 := from[0], from[1], from[2], from[3], from[4], from[5]

@@ -1,32 +1,32 @@
 package semantic
 
 // german lists the function words of German by class, as english does. The endings of
-// articles and possessives are compared apart, for they tell who does what to whom.
+// articles and possessives are compared separately, because they show the case.
 var german = vocabulary{
 	classes: []class{
 		{article, `der das den dem die ein eine einen einem einer eines des`},
 		{filler, `bitte mal doch eigentlich denn [indirect]`},
-		{asking, `was welche=welcher=welches=welchen=welchem wie wieviel warum=weshalb=wieso wann wo woher wohin wer wen wem wessen ob
+		{asking, `was welche welcher welches welchen welchem wie wieviel warum=weshalb=wieso wann wo woher wohin wer wen wem wessen ob
 			wozu womit how-to=how-to-you`},
-		{negation, `nicht nie=niemals kein=keine=keinen=keinem=keiner=keines nichts niemand ohne weder außer vermeiden`},
+		{negation, `nicht nie=niemals kein keine keinen keinem keiner keines nichts niemand ohne weder außer vermeiden`},
 		{verb, `ist=sind=bin=bist=seid war=waren=warst wird=werden=werde=wirst wurde=wurden würde=würden=würdest worden gewesen
 			hat=haben=habe=hast hatte=hatten kann=können=kannst konnte=konnten könnte=könnten=könntest
 			muss=müssen=musst=muß musste=mussten soll=sollen=sollst sollte=sollten=solltest darf=dürfen=darfst durfte dürfte
 			will=wollen=willst wollte=wollten mag=mögen möchte=möchten`},
-		{person, `ich mich mir mein=meine=meinen=meinem=meiner=meines du dich dir dein=deine=deinen=deinem=deiner=deines
-			er ihn ihm sein=seine=seinen=seinem=seiner=seines sie ihr ihnen ihre=ihren=ihrem=ihrer=ihres es
-			wir uns unser=unsere=unseren=unserem=unserer=unseres euch euer=eure=euren=eurem=eurer man sich jemand`},
+		{person, `ich mich mir mein meine meinen meinem meiner meines du dich dir dein deine deinen deinem deiner deines
+			er ihn ihm sein seine seinen seinem seiner seines sie ihr ihnen ihre ihren ihrem ihrer ihres es
+			wir uns unser unsere unseren unserem unserer unseres euch euer eure euren eurem eurer man sich jemand`},
 		{comparison, `mehr weniger meisten wenigsten größer kleiner größte=größten=größter=größtes kleinste=kleinsten=kleinster=kleinstes
-			höher niedriger=tiefer höchste=höchsten=höchster niedrigste=niedrigsten=tiefste länger kürzer
+			höher niedriger tiefer höchste=höchsten=höchster niedrigste=niedrigsten tiefste=tiefsten länger kürzer
 			längste=längsten kürzeste=kürzesten besser schlechter beste=besten=bester schlechteste=schlechtesten
 			schneller langsamer schnellste langsamste billiger=günstiger teurer älter jünger neuer
 			älteste jüngste neueste vor vorher nach nachher bis seit von aus zwischen über oberhalb unter unterhalb
-			gegen hinauf hinunter maximal minimal genau nur alle=allen=aller einige=einigen jede=jeder=jedes=jeden beide=beiden
-			links rechts gleich=gleiche verschieden gegenüber manche=manchen viele=vielen wenige=wenigen genug`},
+			gegen hinauf hinunter maximal minimal genau nur alle allen aller einige einigen jede jeder jedes jeden beide beiden
+			links rechts gleich=gleiche verschieden gegenüber manche manchen viele vielen wenige wenigen genug`},
 		{particle, `an in am im zu zum zur für auf bei beim als dass mit um durch neben hinter während wegen trotz statt ab
 			und oder aber wenn falls obwohl weil bevor nachdem damit sondern auch noch schon wieder
-			dies=dieser=diese=dieses=diesen=diesem jene=jener=jenes hier dort so also`},
-		// The rules need these, and no other language has them.
+			dies dieser diese dieses diesen diesem jene jener jenes hier dort so also`},
+		// These are content words, but they tell the language.
 		{content, `heißt heisst bedeutet versteht weißt weisst erkläre erklär sag zeig schreib schreibe nenne lautet liegt befindet`},
 	},
 	elsewhere: `des du es an um am mal bis er so der den die als hier`,
@@ -43,6 +43,12 @@ var german = vocabulary{
 		"kann": `kannst könntest würdest können könnten würden könnt`,
 	},
 	rules: `
+		^ hallo|entschuldigung|hi ->
+		^ guten tag|morgen|abend , ->
+		^ danke|dankeschön im? voraus? $ ->
+		danke $ ->
+		^ vielen|besten dank im? voraus? $ ->
+
 		zum -> zu dem
 		zur -> zu der
 		im -> in dem
@@ -54,15 +60,11 @@ var german = vocabulary{
 		fürs -> für das
 		aufs -> auf das
 
-		^ hallo|entschuldigung ->
-		^ danke|dankeschön $ ->
-		danke $ ->
-		^ vielen dank $ ->
 
 		^ #kann du|sie|ihr mir|uns? #ask ,? =<asking> -> [indirect] =
 		^ #ask sie? mir|uns? ,? =<asking> -> [indirect] =
 		^ weißt|weisst|wissen|wisst du|sie|ihr ,? =<asking> -> [indirect] =
-		^ ich möchte|würde|will gern|gerne? wissen ,? =<asking> -> [indirect] =
+		^ ich möchte|würde|will|wüsste gern|gerne? wissen? ,? =<asking> -> [indirect] =
 		^ #give sie? mir|uns -> gib
 		^ =#make sie? mir|uns -> =
 

@@ -11,9 +11,9 @@ var english = vocabulary{
 		{verb, `is=are=am was=were be been do=does did has=have had will would can could shall should may might must`},
 		{person, `i=me my mine myself you your yours yourself he=him his himself she her hers herself it its itself
 			we=us our ours ourselves they=them their theirs themselves someone=somebody anyone=anybody everyone=everybody`},
-		{comparison, `more less fewer most least than greater=larger=bigger smaller largest=biggest=greatest smallest
+		{comparison, `more less fewer most least than greater larger=bigger smaller greatest largest=biggest smallest
 			higher lower highest lowest longer shorter longest shortest better worse best worst
-			faster slower fastest slowest cheaper cheapest older younger newer oldest youngest newest=latest earliest
+			faster slower fastest slowest cheaper cheapest older younger newer oldest youngest newest latest earliest
 			before after until=till since from into between above over below under against up down out off
 			maximum=max minimum exactly only all any some every=each both either left right same different
 			equal=equals vs=versus many much few several enough too almost`},
@@ -21,20 +21,21 @@ var english = vocabulary{
 			around past onto upon toward=towards via per despite during while because although=though if
 			and or but so also even still already yet again instead
 			this=these that=those here there being`},
-		// These are function words of German only.
+		// German has these as function words, so they do not tell the languages apart.
 		{content, `war man hat bin die des mal dem`},
-		// The rules need these, and no other language has them.
+		// These are content words, but they tell the language.
 		{content, `tell explain show describe define means whats whos`},
 	},
 	elsewhere: `a i me no on as do of is he had for at all or us`,
 	sets: map[string]string{
 		"request": `tell explain show give write list name describe translate summarise summarize recommend suggest
 			help draw plan create generate compare find rewrite correct compose draft provide classify convert define`,
-		"make": `write list name draw plan create generate find compose draft suggest recommend`,
-		// The bearer of a state is never just anybody, as the "you" of "how do you peel a mango" is.
+		"rework": `translate explain summarise summarize describe rewrite correct convert compare classify`,
+		"make":   `write list name draw plan create generate find compose draft suggest recommend`,
+		// With these verbs "you" is the person addressed; in "how do you peel a mango" it is anybody.
 		"state": `feel think look like love know work compare differ mean remember want live learn see handle help improve
 			earn sleep store process collect protect decide charge respond answer`,
-		// What is said of anybody's things may be said of one's own.
+		// These possessives are dropped after how-to and how-to-you; see dropOwn.
 		"own":      `my our`,
 		"own-you":  `your`,
 		"definite": `the this that these those such if to about`,
@@ -43,7 +44,8 @@ var english = vocabulary{
 		"number": `pin isbn vin iban`,
 		"aux":    `is are am was were do does did has have had will would can could shall should may might must`,
 	},
-	// "[indirect]" marks what was an indirect question; see moved.
+	// "[indirect]" marks indirect questions; see moved. "a-little" is a word that the tokeniser
+	// never makes, as are "how-to" and "how-to-you".
 	rules: `
 		whats -> what is
 		whos -> who is
@@ -52,21 +54,26 @@ var english = vocabulary{
 		=#number number -> =
 		in order to -> to
 		a lot of -> many
+		a few -> several
+		a little -> a-little
 		lots of -> many
 		have|has got to -> must
 		have|has|need|needs to -> must
 		why is it that -> why
 
 		^ hello|hi|hey there? ->
+		^ good morning|afternoon|evening|day , ->
 		^ excuse me ->
+		^ quick|one question , ->
 		^ thanks|thank you|a? very|so|lot? much? in? advance? $ ->
 		^ thanks|sorry ->
-		thanks $ ->
+		thanks|thx $ ->
 
-		^ can|could|would|will you =#request -> =
+		^ can|could|would|will you|somebody|someone|anyone|anybody possibly? =#request -> =
+		^ would|do you mind telling|explaining|showing -> tell
 		^ may|can|could i ask you? ,? =<asking> -> [indirect] =
-		^ i am wondering ,? =<asking> -> [indirect] =
-		^ i am wondering ,? if -> [indirect] whether
+		^ i am|was wondering ,? =<asking> -> [indirect] =
+		^ i am|was wondering ,? if -> [indirect] whether
 		^ i wonder ,? =<asking> -> [indirect] =
 		^ i wonder ,? if -> [indirect] whether
 		^ do you happen? to? know ,? =<asking> -> [indirect] =
@@ -77,14 +84,14 @@ var english = vocabulary{
 		^ help me to? understand -> explain
 		^ help me to? =#request -> =
 		^ =#make me -> =
-		^ =#request =* for me $ -> = =
-		^ explain|describe =* to me|us $ -> explain =
+		^ =#rework =* for me $ -> = =
+		^ =explain|describe =* to me|us $ -> = =
 
 		^ tell|show|teach me|us ,? if -> [indirect] whether
+		^ tell me|us , =#aux -> [indirect] whether =
 		^ tell|show|teach me|us ,? =<asking> -> [indirect] =
 		^ explain|describe to? me|us? ,? =<asking> -> [indirect] =
-		^ explain|describe to me|us -> explain
-		^ describe -> explain
+		^ =explain|describe to me|us -> =
 		^ tell|teach me|us about -> explain
 		^ tell|show|give me|us -> give
 		^ give the|a|an? !<person> =<content> of -> what is = of
