@@ -219,7 +219,7 @@ func TestChatReturnsToolCalls(t *testing.T) {
 			}
 			var call backend.ToolCall
 			call.Function.Name = "weather"
-			call.Function.Arguments.Set("city", "Oslo")
+			call.Function.Arguments = json.RawMessage(`{"city":"Oslo"}`)
 			return backendtest.Reply{ToolCalls: []backend.ToolCall{call}}
 		}))
 		const toolList = `[{"type":"function","function":{"name":"weather","description":"d","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}}]`

@@ -112,7 +112,7 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 	}
 	return &backend.EmbedResponse{
 		Model: cmp.Or(got.Model, req.Model), Embeddings: vectors,
-		PromptEvalCount: got.Usage.PromptTokens, TotalDuration: time.Since(began),
+		PromptEvalCount: int(got.Usage.PromptTokens), TotalDuration: time.Since(began),
 	}, nil
 }
 

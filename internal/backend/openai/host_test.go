@@ -1,7 +1,9 @@
 package openai_test
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -135,7 +137,7 @@ func TestVectorsThatAreNotOnePerInputAreAnError(t *testing.T) {
 	}
 }
 
-func TestAnswerThatIsFinishedDoesNotWaitForItsCount(t *testing.T) {
+func TestAnswerThatIsFinishedDoesNotWaitForItsCountForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := backendtest.New("a").FailWhen(func(backendtest.Call) backendtest.Fault {
 			return func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
@@ -148,8 +150,64 @@ func TestAnswerThatIsFinishedDoesNotWaitForItsCount(t *testing.T) {
 		host := open(t, dialed(fake))
 		began := time.Now()
 		got, err := ask(t, host)
-		if err != nil || got.Text != "hi" || got.Tokens != 1 || time.Since(began) > 2*time.Second {
+		if err != nil || got.Text != "hi" || got.Tokens != 1 || time.Since(began) > 11*time.Second {
 			t.Errorf("after %v: got %+v, %v", time.Since(began), got, err)
+		}
+	})
+}
+
+// timed serves events with pauses between them.
+func timed(pause time.Duration, events ...string) *backendtest.Host {
+	return backendtest.New("a").FailWhen(func(backendtest.Call) backendtest.Fault {
+		return func(w http.ResponseWriter, r *http.Request, _ http.HandlerFunc) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			for _, e := range events {
+				_, _ = io.WriteString(w, "data: "+e+"\n\n")
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-time.After(pause):
+				case <-r.Context().Done():
+					return
+				}
+			}
+		}
+	})
+}
+
+func TestWhatComesLateStillCounts(t *testing.T) {
+	const part = `{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}`
+	const count = `{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}`
+	for name, c := range map[string]struct {
+		events []string
+		pause  time.Duration
+		text   string
+		tokens int
+	}{
+		"a reason with each part":       {[]string{part, part, part, part, part, "[DONE]"}, 700 * time.Millisecond, "xxxxx", 5},
+		"such parts with longer pauses": {[]string{part, part, part, "[DONE]"}, 5 * time.Second, "xxx", 3},
+		"the count":                     {[]string{part, count, "[DONE]"}, 4 * time.Second, "x", 12},
+		"the count, and no end mark":    {[]string{part, count}, 4 * time.Second, "x", 12},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := timed(c.pause, c.events...)
+			t.Cleanup(fake.Close)
+			got, err := ask(t, open(t, dialed(fake)))
+			if err != nil || got.Text != c.text || got.PromptTokens+got.Tokens != c.tokens || got.DoneReason != "stop" {
+				t.Errorf("%s: got %+v, %v", name, got, err)
+			}
+		})
+	}
+}
+
+func TestFinishedAnswerIsNotLostWhenItsCallerLeavesBeforeTheCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := timed(time.Hour, `{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}`)
+		t.Cleanup(fake.Close)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		got, err := open(t, dialed(fake)).Generate(ctx, &backend.GenerateRequest{Model: "m", Prompt: "?"}, nil)
+		if err != nil || got.Text != "x" || got.DoneReason != "stop" {
+			t.Errorf("got %+v, %v", got, err)
 		}
 	})
 }

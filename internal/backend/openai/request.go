@@ -42,7 +42,7 @@ func (h *Host) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(
 		return nil, h.conn.BadRequest("there are no messages; such a server cannot be told to load a model")
 	}
 	sent := h.begin(req.Model)
-	sent["messages"] = messages(req.Messages)
+	sent["messages"] = messages(req.Messages, true)
 	if len(req.Tools) > 0 {
 		sent["tools"] = req.Tools
 	}
@@ -106,7 +106,7 @@ func (h *Host) begin(model string) request {
 func (h *Host) answer(ctx context.Context, path string, sent request, dropped []string, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	a := remote.Assemble(onPiece)
 	a.Answer.Dropped = dropped
-	return h.conn.Stream(ctx, path, "text/event-stream", sent, a, read)
+	return h.conn.Stream(ctx, path, "text/event-stream", sent, a, new(reading).read)
 }
 
 // options sets the options that the API supports, and appends the others to dropped.
