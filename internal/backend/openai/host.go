@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -43,6 +44,11 @@ type Options struct {
 type Host struct {
 	conn      *remote.Client
 	maxTokens string // the parameter that is num_predict at Ollama
+
+	mu sync.Mutex // guards what follows
+	// refusals counts by model, and by path and member, how many forms of a member the
+	// server has refused. The inner maps are not changed.
+	refusals map[string]map[string]int
 }
 
 var _ backend.Backend = (*Host)(nil)
