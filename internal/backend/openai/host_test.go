@@ -123,6 +123,8 @@ func TestVectorsThatAreNotOnePerInputAreAnError(t *testing.T) {
 		"one too far":  `[{"index":0,"embedding":[1]},{"index":2,"embedding":[2]}]`,
 		"one negative": `[{"index":0,"embedding":[1]},{"index":-1,"embedding":[2]}]`,
 		"one empty":    `[{"index":0,"embedding":[1]},{"index":1,"embedding":[]}]`,
+		"one null":     `[{"index":0,"embedding":[1]},{"index":1,"embedding":[null]}]`,
+		"one longer":   `[{"index":0,"embedding":[1]},{"index":1,"embedding":[1,2]}]`,
 		"base64":       `[{"index":0,"embedding":"AACAPw=="},{"index":1,"embedding":"AACAPw=="}]`,
 	} {
 		fake.Fail(1, backendtest.Respond(200, "application/json", `{"data":`+data+`}`))
@@ -130,7 +132,11 @@ func TestVectorsThatAreNotOnePerInputAreAnError(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	fake.Fail(1, backendtest.Respond(200, "application/json", `{"data":[{"index":1,"embedding":[2]},{"index":0,"embedding":[1]}]}`))
+	fake.Fail(1, backendtest.Respond(200, "application/json", `{"error":{"message":"boom"}}`))
+	if _, err := host.Embed(t.Context(), &req); !errors.Is(err, backend.Server) || !strings.Contains(err.Error(), "boom") {
+		t.Errorf("an error as an answer: got %v", err)
+	}
+	fake.Fail(1, backendtest.Respond(200, "application/json", `{"object":7,"model":null,"usage":"none","data":[{"object":[],"index":"1","embedding":[2]},{"index":0.0,"embedding":[1]}]}`))
 	got, err := host.Embed(t.Context(), &req)
 	if err != nil || got.Embeddings[0][0] != 1 || got.Embeddings[1][0] != 2 {
 		t.Errorf("in any order: got %+v, %v", got, err)
@@ -210,4 +216,18 @@ func TestFinishedAnswerIsNotLostWhenItsCallerLeavesBeforeTheCount(t *testing.T) 
 			t.Errorf("got %+v, %v", got, err)
 		}
 	})
+}
+
+func TestModelsAreListedInEveryForm(t *testing.T) {
+	for _, body := range []string{
+		`{"object":"list","data":[{"id":"a","created":1.7e9,"owned_by":7},{"id":"b","created":"today"}],"first_id":null}`,
+		`[{"id":"a","created":1700000000},{"id":"b","pricing":{}}]`,
+		`{"data":[{"id":"a","created":1700000000,"object":[]},{"id":"b","created":null}],"object":1}`,
+	} {
+		fake := backendtest.New("a").Break(backendtest.Respond(200, "application/json", body))
+		got, err := open(t, openai.Options{URL: fake.Listen(t) + "/v1"}).Models(t.Context())
+		if err != nil || len(got) != 2 || got[0].Name != "a" || got[0].ModifiedAt.Unix() != 1_700_000_000 || got[1].Name != "b" {
+			t.Errorf("%s: got %+v, %v", body, got, err)
+		}
+	}
 }
