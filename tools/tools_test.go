@@ -219,7 +219,7 @@ func TestChatReturnsToolCalls(t *testing.T) {
 			}
 			var call backend.ToolCall
 			call.Function.Name = "weather"
-			call.Function.Arguments.Set("city", "Oslo")
+			call.Function.Arguments = json.RawMessage(`{"city":"Oslo"}`)
 			return backendtest.Reply{ToolCalls: []backend.ToolCall{call}}
 		}))
 		const toolList = `[{"type":"function","function":{"name":"weather","description":"d","parameters":{"type":"object","properties":{"city":{"type":"string"}}}}}]`
@@ -235,6 +235,39 @@ func TestChatReturnsToolCalls(t *testing.T) {
 			{"role":"assistant","tool_calls":`+string(calls)+`},{"role":"tool","tool_name":"weather","content":"sunny"}],"tools":`+toolList+`}`)
 		if a.Content[0].Text != "It is sunny" {
 			t.Errorf("got %q", a.Content[0].Text)
+		}
+	})
+}
+
+func TestToolsAndTheirCallsGoThroughAsTheyCame(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		const added = `{"id":"x","function":{"index":0,"name":"weather","arguments":{"station":1234567890123456789}},"extra_content":{"google":{"thought_signature":"c2ln"}}}`
+		host := c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply {
+			var call backend.ToolCall
+			if err := json.Unmarshal([]byte(added), &call); err != nil {
+				t.Error(err)
+			}
+			return backendtest.Reply{ToolCalls: []backend.ToolCall{call}}
+		}))
+		for given, sent := range map[string]string{
+			`{"type":"function","function":{"name":"f","strict":true,"parameters":{"type":"object","properties":{"x":{"$ref":"#/$defs/x"},"y":{"oneOf":[{"type":"string"}],"required":["z"]}},"$defs":{"x":{"maximum":1234567890123456789}}}}}`: "",
+			`{"function":{"name":"f"}}`: `{"function":{"name":"f","parameters":{"properties":{},"type":"object"}},"type":"function"}`,
+		} {
+			if sent == "" {
+				sent = given
+			}
+			a := c.succeeds("chat", `{"model":"tiny","cache":"off","messages":[{"role":"user","content":"weather?"}],"tools":[`+given+`]}`)
+			if !strings.Contains(a.Content[0].Text, added) {
+				t.Errorf("got %s, want %s", a.Content[0].Text, added)
+			}
+			c.succeeds("chat", `{"model":"tiny","cache":"off","messages":[{"role":"user","content":"?"},{"role":"assistant","tool_calls":[`+added+`]},{"role":"tool","content":"r"}]}`)
+			all := host.Calls()
+			if body := string(all[len(all)-2].Body); !strings.Contains(body, sent) {
+				t.Errorf("sent %s, want %s", body, sent)
+			}
+			if body := string(all[len(all)-1].Body); !strings.Contains(body, added) {
+				t.Errorf("sent %s, want %s", body, added)
+			}
 		}
 	})
 }

@@ -10,6 +10,7 @@ package backend
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -43,15 +44,35 @@ type Backend interface {
 	Version(ctx context.Context) (string, error)
 }
 
+// ChatRequest asks for the next message of a conversation, in the form of Ollama's API.
+type ChatRequest struct {
+	Model     string          `json:"model"`
+	Messages  []Message       `json:"messages"`
+	Stream    *bool           `json:"stream,omitempty"`
+	Format    json.RawMessage `json:"format,omitempty"`
+	KeepAlive *Duration       `json:"keep_alive,omitempty"`
+	Tools     []Tool          `json:"tools,omitempty"`
+	Options   map[string]any  `json:"options"`
+	Think     *ThinkValue     `json:"think,omitempty"`
+	Truncate  *bool           `json:"truncate,omitempty"`
+}
+
+// Message is one message of a conversation.
+type Message struct {
+	Role       string      `json:"role"`
+	Content    string      `json:"content"`
+	Thinking   string      `json:"thinking,omitempty"`
+	Images     []ImageData `json:"images,omitempty"`
+	ToolCalls  []ToolCall  `json:"tool_calls,omitempty"`
+	ToolName   string      `json:"tool_name,omitempty"`    // of role tool: whose result this is
+	ToolCallID string      `json:"tool_call_id,omitempty"` // of role tool: the call that this is the result of
+}
+
 // The types of Ollama's API, which serve as the vocabulary for every kind of host.
 type (
 	GenerateRequest = api.GenerateRequest
-	ChatRequest     = api.ChatRequest
 	EmbedRequest    = api.EmbedRequest
 	EmbedResponse   = api.EmbedResponse
-	Message         = api.Message
-	Tool            = api.Tool
-	ToolCall        = api.ToolCall
 	ImageData       = api.ImageData
 	ThinkValue      = api.ThinkValue
 	Duration        = api.Duration

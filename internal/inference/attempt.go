@@ -99,6 +99,9 @@ func (c *climb) attempt(ctx context.Context, rung route.Rung, others int, lease 
 		thoughts = watch
 		answer, err := c.send(sendCtx, a, onPiece)
 		overlong := thoughts.end(sendCtx, err)
+		if answer != nil {
+			c.separate(answer)
+		}
 		switch {
 		case overlong && ctx.Err() == nil:
 			if got.repaired = thoughts.tooLong(&a.params); got.repaired == "" {

@@ -512,3 +512,23 @@ func TestCacheModeOffCachesNoVectors(t *testing.T) {
 		}
 	})
 }
+
+func TestToolsAndCallsThatDifferInADigitAreOtherQuestions(t *testing.T) {
+	const ask = `{"model":"tiny","messages":[{"role":"user","content":"?"}`
+	for name, args := range map[string]string{
+		"an argument of a call":  ask + `,{"role":"assistant","tool_calls":[{"function":{"name":"a","arguments":{"id":123456789012345678%d}}}]},{"role":"tool","content":"r"}]}`,
+		"a member beside a call": ask + `,{"role":"assistant","tool_calls":[{"function":{"name":"a","arguments":{}},"extra_content":{"sign":%d}}]},{"role":"tool","content":"r"}]}`,
+		"a limit in a schema":    ask + `],"tools":[{"type":"function","function":{"name":"a","parameters":{"type":"object","properties":{"n":{"minimum":%d}}}}}]}`,
+		"a definition":           ask + `],"tools":[{"type":"function","function":{"name":"a","parameters":{"$ref":"#/$defs/x","$defs":{"x":{"const":%d}}}}}]}`,
+	} {
+		cacheStory(t, func(t *testing.T, c *client) {
+			host := c.use(backendtest.New("gpu-1").Answer("42"))
+			for i := range 6 {
+				c.succeeds("chat", fmt.Sprintf(args, i%3))
+			}
+			if n := len(host.Calls()); n != 3 {
+				t.Errorf("%s: the host was asked %d times, want 3", name, n)
+			}
+		})
+	}
+}

@@ -185,6 +185,7 @@ func (t *task) missed(ctx context.Context, entry cache.Entry, source cache.Sourc
 		t.tracker = new(tracker)
 	}
 	got, a := t.tracker.partial()
+	t.separate(got.answer)
 	got.clean()
 	got.served = t.notServed(*got, source)
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -11,6 +11,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/moderation"
+	"ollama-mcp/internal/schema"
 )
 
 // This file checks what leaves against the filter of the settings. Answers are cached
@@ -127,9 +128,10 @@ func (t *task) askGuard(ctx context.Context, guard *moderation.Guard, resp *Resp
 	return nil
 }
 
-// generic is a value as JSON has it.
-func generic(v any) (plain any) {
-	if err := json.Unmarshal(mustMarshal(v), &plain); err != nil {
+// generic is a value as JSON has it, with all digits of its numbers.
+func generic(v any) any {
+	plain, err := schema.Decode(string(mustMarshal(v)))
+	if err != nil {
 		panic(err) // mustMarshal made it
 	}
 	return plain

@@ -2,6 +2,7 @@ package inference_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func TestFilterRulesHoldForEveryPartOfAResponse(t *testing.T) {
 	const secret = "sk-abcd1234"
 	var call backend.ToolCall
 	call.Function.Name = "send"
-	call.Function.Arguments.Set("body", map[string]any{"list": []any{"the key is " + secret}})
+	call.Function.Arguments = json.RawMessage(`{"body":{"list":["the key is ` + secret + `"]}}`)
 	const asks, askChat = `{"model":"tiny","prompt":"?"`, `{"model":"tiny","messages":[{"role":"user","content":"?"}]`
 	for name, c2 := range map[string]struct {
 		reply      backendtest.Reply

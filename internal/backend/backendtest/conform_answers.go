@@ -62,10 +62,9 @@ func answerKeepsNothing(t *testing.T, host *Host, b backend.Backend) {
 }
 
 func chatKeepsPartsApart(t *testing.T, host *Host, b backend.Backend) {
-	call := api.ToolCall{Function: api.ToolCallFunction{Name: "weather"}}
-	call.Function.Arguments.Set("city", "Bern")
+	call := backend.ToolCall{Function: backend.ToolCallFunction{Name: "weather", Arguments: json.RawMessage(`{"city":"Bern","id":1234567890123456789}`)}}
 	host.AnswerWith(func(Call) Reply {
-		return Reply{Thinking: "let me see", Text: "asking now", ToolCalls: []api.ToolCall{call}}
+		return Reply{Thinking: "let me see", Text: "asking now", ToolCalls: []backend.ToolCall{call}}
 	})
 	var text, thinking strings.Builder
 	got, err := b.Chat(t.Context(), &backend.ChatRequest{Model: Tiny, Messages: []backend.Message{{Role: "user", Content: "weather?"}}},
@@ -82,7 +81,7 @@ func chatKeepsPartsApart(t *testing.T, host *Host, b backend.Backend) {
 	if got.Thinking != "let me see" || thinking.String() != got.Thinking {
 		t.Errorf("got thoughts %q, in pieces %q", got.Thinking, thinking.String())
 	}
-	if len(got.ToolCalls) != 1 || got.ToolCalls[0].Function.Arguments.String() != `{"city":"Bern"}` {
+	if len(got.ToolCalls) != 1 || string(got.ToolCalls[0].Function.Arguments) != string(call.Function.Arguments) {
 		t.Errorf("got tool calls %+v", got.ToolCalls)
 	}
 }

@@ -17,8 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ollama/ollama/api"
-
 	"ollama-mcp/internal/backend"
 )
 
@@ -70,10 +68,10 @@ func (h *Host) Name() string { return h.name }
 
 // Reply is the answer of a model.
 type Reply struct {
-	Text       string         // sent word by word, one token each
-	Thinking   string         // sent before the text, likewise
-	ToolCalls  []api.ToolCall // sent after the text, in one piece
-	DoneReason string         // empty: "stop", or "length" if num_predict cut the text
+	Text       string             // sent word by word, one token each
+	Thinking   string             // sent before the text, likewise
+	ToolCalls  []backend.ToolCall // sent after the text, in one piece
+	DoneReason string             // empty: "stop", or "length" if num_predict cut the text
 }
 
 // keptCalls is how many calls a host remembers: enough for a test, and no leak in a

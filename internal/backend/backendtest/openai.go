@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -94,7 +95,7 @@ func (o *output) deltas(p piece) []map[string]any {
 	}
 	var all []map[string]any
 	for i, call := range p.calls {
-		arguments := call.Function.Arguments.String()
+		arguments := cmp.Or(string(call.Function.Arguments), "{}")
 		half := len(arguments) / 2
 		for _, part := range []map[string]any{
 			{"index": i, "id": fmt.Sprintf("call_%d", i), "type": "function", "function": map[string]string{"name": call.Function.Name, "arguments": arguments[:half]}},

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/ollama/ollama/api"
+
+	"ollama-mcp/internal/backend"
 )
 
 // tooLong is the message of Ollama's runners about a prompt that exceeds the context.
@@ -92,7 +94,7 @@ func (o *output) promptTokens(prompt string) (n int, fits bool) {
 type piece struct {
 	text     string
 	thinking string
-	calls    []api.ToolCall
+	calls    []backend.ToolCall
 	done     string // the reason, if it is the last
 	metrics  api.Metrics
 }
@@ -129,18 +131,26 @@ func (o *output) send(p piece) {
 	}
 	enc := json.NewEncoder(o.w)
 	if o.call.Chat != nil {
-		enc.Encode(api.ChatResponse{
-			Model: o.call.Model, CreatedAt: time.Now(), RemoteHost: o.model.Remote,
-			Message: api.Message{Role: "assistant", Content: p.text, Thinking: p.thinking, ToolCalls: p.calls},
-			Done:    p.done != "", DoneReason: p.done, Metrics: p.metrics,
+		enc.Encode(chatLine{
+			ChatResponse: api.ChatResponse{
+				Model: o.call.Model, CreatedAt: time.Now(), RemoteHost: o.model.Remote,
+				Done: p.done != "", DoneReason: p.done, Metrics: p.metrics,
+			},
+			Message: backend.Message{Role: "assistant", Content: p.text, Thinking: p.thinking, ToolCalls: p.calls},
 		})
 	} else {
 		enc.Encode(api.GenerateResponse{
 			Model: o.call.Model, CreatedAt: time.Now(), RemoteHost: o.model.Remote,
-			Response: p.text, Thinking: p.thinking, ToolCalls: p.calls,
+			Response: p.text, Thinking: p.thinking,
 			Done: p.done != "", DoneReason: p.done, Metrics: p.metrics,
 		})
 	}
+}
+
+// chatLine is a line of a chat, with tool calls that hold all that a test has put into them.
+type chatLine struct {
+	api.ChatResponse
+	Message backend.Message `json:"message"`
 }
 
 // vectors answers an embed request.

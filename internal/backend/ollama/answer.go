@@ -17,13 +17,13 @@ import (
 type chunk struct {
 	Error string `json:"error"`
 
-	Response  string         `json:"response"`
-	Thinking  string         `json:"thinking"`
-	ToolCalls []api.ToolCall `json:"tool_calls"`
+	Response  string             `json:"response"`
+	Thinking  string             `json:"thinking"`
+	ToolCalls []backend.ToolCall `json:"tool_calls"`
 	Message   struct {
-		Content   string         `json:"content"`
-		Thinking  string         `json:"thinking"`
-		ToolCalls []api.ToolCall `json:"tool_calls"`
+		Content   string             `json:"content"`
+		Thinking  string             `json:"thinking"`
+		ToolCalls []backend.ToolCall `json:"tool_calls"`
 	} `json:"message"`
 
 	Done       bool              `json:"done"`

@@ -16,60 +16,153 @@ type apiError struct {
 	message string
 	kind    string // of error, such as "invalid_request_error"; may be empty
 	code    string // such as "context_length_exceeded", or the status again; may be empty
+	param   string // the member of the request that is at fault; may be empty
+	certain bool   // it is an error, and nothing else that has a message
 }
 
 // explain reads the body of a refusal.
 func explain(status int, body []byte) (class backend.Class, said string) {
-	if c, ok := parse(body); ok {
-		return c.class(status), c.message
+	c, ok := parse(body)
+	if !ok {
+		return c.class(status), string(body)
 	}
-	return (&apiError{}).class(status), string(body)
+	if class = c.class(status); class == backend.Request && c.param != "" && !strings.Contains(c.message, c.param) {
+		return class, fmt.Sprintf("%s (%s)", c.message, c.param)
+	}
+	return class, c.message
 }
 
-// streamError is the error that a server sends in the place of an event. The HTTP status
-// has been sent by then, but some servers send it as the code.
+// streamError is the error that a server sends in the place of an event, as JSON or as text.
+// The HTTP status has been sent by then, but some servers send it as the code, and the words
+// of others have one.
 func streamError(data []byte) error {
-	c, _ := parse(data)
+	c, ok := parse(data)
+	if !ok && !beginsJSON(data) {
+		c.message = string(data)
+	}
 	status, err := strconv.Atoi(c.code)
 	if err != nil || status < 400 || status > 599 {
-		status = http.StatusInternalServerError
+		status = cmp.Or(statuses[word(c.code)], statuses[word(c.kind)], http.StatusInternalServerError)
 	}
-	return &backend.Error{Class: c.class(status), Message: cmp.Or(c.message, c.code, c.kind)}
+	return &backend.Error{Class: c.class(status), Message: cmp.Or(c.message, c.code, c.kind, "the server sent an error that says nothing")}
 }
 
-// parse reads an error in any of the known forms: {"error": {"message": …}} of
-// OpenAI and most others, in a list at Gemini's, {"error": "…"}, {"message": …} of
-// older vLLM, {"detail": "…"} of servers written with FastAPI.
+// statuses are what servers send as the code or the type of an error, in the words of
+// OpenAI, Anthropic and Google, and the HTTP status that they mean.
+var statuses = map[string]int{
+	"ratelimit": 429, "ratelimiterror": 429, "ratelimitexceeded": 429, "toomanyrequests": 429, "resourceexhausted": 429,
+	"overloaded": 529, "overloadederror": 529, "serveroverloaded": 529, "engineoverloaded": 529, "serverbusy": 503,
+	"unavailable": 503, "unavailableerror": 503, "serviceunavailable": 503, "serviceunavailableerror": 503,
+	"authenticationerror": 401, "invalidapikey": 401, "unauthenticated": 401, "unauthorized": 401,
+	"permissionerror": 403, "permissiondenied": 403, "billingerror": 402,
+	"invalidrequesterror": 400, "invalidargument": 400, "badrequest": 400, "badrequesterror": 400, "validationerror": 400,
+	"notfound": 404, "notfounderror": 404, "timeouterror": 504, "deadlineexceeded": 504,
+}
+
+// word is a name without regard to case and punctuation.
+func word(s string) string {
+	return strings.NewReplacer("_", "", "-", "", " ", "", ".", "").Replace(strings.ToLower(s))
+}
+
+// isErrorName reports whether an event of that name is an error.
+func isErrorName(name string) bool {
+	name = word(name)
+	return strings.HasSuffix(name, "error") || strings.HasSuffix(name, "exception")
+}
+
+// parse reads an error in any of the known forms: {"error": {"message": …}} of OpenAI and
+// most others, in a list at Gemini's, {"error": "…"}, {"object": "error", "message": …} of
+// older vLLM, {"type": "error", …} of Anthropic, {"detail": …} of servers written with
+// FastAPI, {"code": …, "msg": …}, and those in which one of them is the text of another.
 func parse(body []byte) (c apiError, ok bool) {
-	var list []json.RawMessage
-	if json.Unmarshal(body, &list) == nil && len(list) > 0 {
-		body = list[0]
-	}
-	var whole struct{ Error, Detail json.RawMessage }
-	if json.Unmarshal(body, &whole) != nil {
+	var v any
+	if json.Unmarshal(body, &v) != nil {
 		return c, false
 	}
-	for _, text := range []json.RawMessage{whole.Error, whole.Detail} {
-		if json.Unmarshal(text, &c.message) == nil && c.message != "" {
-			return c, true
-		}
-	}
-	if len(whole.Error) > 0 && whole.Error[0] == '{' {
-		body = whole.Error
-	}
-	var inner struct {
-		Message    string
-		Type, Code any
-	}
-	if json.Unmarshal(body, &inner) != nil {
+	if _, isText := v.(string); isText {
 		return c, false
 	}
-	c = apiError{inner.Message, word(inner.Type), word(inner.Code)}
+	c.read(v, false)
 	return c, c.message != ""
 }
 
-// word is a JSON string or number as a word; "" for anything else.
-func word(v any) string {
+// read takes in what a value, and the values in it, say of an error. Inner ones say it better.
+func (c *apiError) read(v any, isError bool) {
+	switch v := v.(type) {
+	case string:
+		var inner any
+		if strings.HasPrefix(v, "{") && json.Unmarshal([]byte(v), &inner) == nil {
+			c.read(inner, isError)
+		}
+		if c.message == "" && isError {
+			c.message = v
+		}
+	case []any:
+		for _, one := range v {
+			if c.message == "" {
+				c.read(one, isError)
+			}
+		}
+	case map[string]any:
+		c.readObject(v, isError)
+	}
+}
+
+func (c *apiError) readObject(v map[string]any, isError bool) {
+	for _, name := range []string{"error", "errors", "err", "detail", "base_resp"} {
+		c.certain = c.certain || name != "base_resp" && says(v[name])
+		c.read(v[name], true)
+	}
+	for _, name := range []string{"message", "msg", "error_message", "error_msg", "errorMessage", "status_msg", "description", "reason"} {
+		if text, isText := v[name].(string); isText && c.message == "" {
+			c.read(text, true)
+		}
+	}
+	kind := cmp.Or(scalar(v["type"]), scalar(v["error_type"]))
+	c.certain = c.certain || isErrorName(kind) || isErrorName(scalar(v["object"]))
+	c.kind = cmp.Or(c.kind, kind, scalar(v["status"]))
+	for _, name := range []string{"code", "status_code", "statusCode", "error_code", "err_code", "status"} {
+		code := scalar(v[name])
+		if number, err := strconv.Atoi(code); code == "" || err == nil && number == 0 {
+			continue
+		} else if err == nil && number >= 400 || err != nil && statuses[word(code)] != 0 || name == "status_code" && number > 0 && number != 200 {
+			c.certain = true
+		}
+		c.code = cmp.Or(c.code, code)
+	}
+	c.param = cmp.Or(c.param, scalar(v["param"]))
+	if at, ok := v["loc"].([]any); ok && c.param == "" {
+		var path []string
+		for _, part := range at {
+			path = append(path, scalar(part))
+		}
+		c.param = strings.Join(path, ".")
+	}
+}
+
+// says reports whether a value says something.
+func says(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return v != ""
+	case bool:
+		return v
+	case float64:
+		return v != 0
+	case []any:
+		return len(v) > 0
+	case map[string]any:
+		for _, inner := range v {
+			if says(inner) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// scalar is a JSON string or number as text; "" for anything else.
+func scalar(v any) string {
 	switch v.(type) {
 	case string, float64:
 		return fmt.Sprint(v)

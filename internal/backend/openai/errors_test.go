@@ -39,7 +39,7 @@ func TestRefusalsHaveTheirClassAndWords(t *testing.T) {
 		{"vLLM", 404, `{"error":{"message":"The model x does not exist.","type":"NotFoundError","param":null,"code":404}}`, backend.ModelMissing, "The model x does not exist."},
 		{"vLLM", 401, `{"error":"Unauthorized"}`, backend.Unauthorized, "Unauthorized"},
 		{"FastAPI", 404, `{"detail":"Not Found"}`, backend.Server, "Not Found"},
-		{"FastAPI", 422, `{"detail":[{"loc":["body"],"msg":"field required"}]}`, backend.Request, `{"detail":[{"loc":["body"],"msg":"field required"}]}`},
+		{"FastAPI", 422, `{"detail":[{"loc":["body"],"msg":"field required"}]}`, backend.Request, "field required (body)"},
 		{"llama.cpp", 400, `{"error":{"code":400,"message":"request (36146 tokens) exceeds the available context size (32768 tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":36146,"n_ctx":32768}}`, backend.TooLong, "request (36146 tokens) exceeds the available context size (32768 tokens), try increasing it"},
 		{"llama.cpp", 503, `{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}`, backend.Overload, "Loading model"},
 		{"LM Studio", 400, `{"error":"The number of tokens to keep from the initial prompt is greater than the context length."}`, backend.TooLong, "The number of tokens to keep from the initial prompt is greater than the context length."},

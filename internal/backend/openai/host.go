@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -43,6 +44,11 @@ type Options struct {
 type Host struct {
 	conn      *remote.Client
 	maxTokens string // the parameter that is num_predict at Ollama
+
+	mu sync.Mutex // guards what follows
+	// refusals counts by model, and by path and member, how many forms of a member the
+	// server has refused. The inner maps are not changed.
+	refusals map[string]map[string]int
 }
 
 var _ backend.Backend = (*Host)(nil)
@@ -111,21 +117,15 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 		return nil, h.conn.InvalidAnswer(err.Error())
 	}
 	return &backend.EmbedResponse{
-		Model: cmp.Or(got.Model, req.Model), Embeddings: vectors,
-		PromptEvalCount: got.Usage.PromptTokens, TotalDuration: time.Since(began),
+		Model: cmp.Or(string(got.Model), req.Model), Embeddings: vectors,
+		PromptEvalCount: int(got.Usage.PromptTokens), TotalDuration: time.Since(began),
 	}, nil
 }
 
 // Models implements backend.Backend. Of a model it tells the name and, if the
 // server does, when it was made.
 func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
-	var got struct {
-		Object string
-		Data   []struct {
-			ID      string
-			Created int64 // Unix time
-		}
-	}
+	var got modelList
 	if err := h.conn.Info(ctx, http.MethodGet, "/models", nil, &got); err != nil {
 		return nil, err
 	}
@@ -134,12 +134,34 @@ func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
 	}
 	models := make([]backend.Model, len(got.Data))
 	for i, m := range got.Data {
-		models[i] = backend.Model{Name: m.ID, Model: m.ID}
+		models[i] = backend.Model{Name: string(m.ID), Model: string(m.ID)}
 		if m.Created > 0 {
-			models[i].ModifiedAt = time.Unix(m.Created, 0)
+			models[i].ModifiedAt = time.Unix(int64(m.Created), 0)
 		}
 	}
 	return models, nil
+}
+
+// modelList is a list of models. As in a chunk, what it does not name may be there in any
+// form.
+type modelList struct {
+	Object label
+	Data   []listedModel
+}
+
+type listedModel struct {
+	ID      label
+	Created number // Unix time
+}
+
+// UnmarshalJSON takes the list without the object around it as well, as Together sends it.
+func (l *modelList) UnmarshalJSON(raw []byte) error {
+	if raw[0] == '[' {
+		l.Object = "list"
+		return decode(raw, &l.Data)
+	}
+	type plain modelList
+	return decode(raw, (*plain)(l))
 }
 
 // Running implements backend.Backend. The API does not tell, so it is always none.

@@ -1,7 +1,9 @@
 package openai_test
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -121,6 +123,8 @@ func TestVectorsThatAreNotOnePerInputAreAnError(t *testing.T) {
 		"one too far":  `[{"index":0,"embedding":[1]},{"index":2,"embedding":[2]}]`,
 		"one negative": `[{"index":0,"embedding":[1]},{"index":-1,"embedding":[2]}]`,
 		"one empty":    `[{"index":0,"embedding":[1]},{"index":1,"embedding":[]}]`,
+		"one null":     `[{"index":0,"embedding":[1]},{"index":1,"embedding":[null]}]`,
+		"one longer":   `[{"index":0,"embedding":[1]},{"index":1,"embedding":[1,2]}]`,
 		"base64":       `[{"index":0,"embedding":"AACAPw=="},{"index":1,"embedding":"AACAPw=="}]`,
 	} {
 		fake.Fail(1, backendtest.Respond(200, "application/json", `{"data":`+data+`}`))
@@ -128,14 +132,18 @@ func TestVectorsThatAreNotOnePerInputAreAnError(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	fake.Fail(1, backendtest.Respond(200, "application/json", `{"data":[{"index":1,"embedding":[2]},{"index":0,"embedding":[1]}]}`))
+	fake.Fail(1, backendtest.Respond(200, "application/json", `{"error":{"message":"boom"}}`))
+	if _, err := host.Embed(t.Context(), &req); !errors.Is(err, backend.Server) || !strings.Contains(err.Error(), "boom") {
+		t.Errorf("an error as an answer: got %v", err)
+	}
+	fake.Fail(1, backendtest.Respond(200, "application/json", `{"object":7,"model":null,"usage":"none","data":[{"object":[],"index":"1","embedding":[2]},{"index":0.0,"embedding":[1]}]}`))
 	got, err := host.Embed(t.Context(), &req)
 	if err != nil || got.Embeddings[0][0] != 1 || got.Embeddings[1][0] != 2 {
 		t.Errorf("in any order: got %+v, %v", got, err)
 	}
 }
 
-func TestAnswerThatIsFinishedDoesNotWaitForItsCount(t *testing.T) {
+func TestAnswerThatIsFinishedDoesNotWaitForItsCountForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := backendtest.New("a").FailWhen(func(backendtest.Call) backendtest.Fault {
 			return func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
@@ -148,8 +156,78 @@ func TestAnswerThatIsFinishedDoesNotWaitForItsCount(t *testing.T) {
 		host := open(t, dialed(fake))
 		began := time.Now()
 		got, err := ask(t, host)
-		if err != nil || got.Text != "hi" || got.Tokens != 1 || time.Since(began) > 2*time.Second {
+		if err != nil || got.Text != "hi" || got.Tokens != 1 || time.Since(began) > 11*time.Second {
 			t.Errorf("after %v: got %+v, %v", time.Since(began), got, err)
 		}
 	})
+}
+
+// timed serves events with pauses between them.
+func timed(pause time.Duration, events ...string) *backendtest.Host {
+	return backendtest.New("a").FailWhen(func(backendtest.Call) backendtest.Fault {
+		return func(w http.ResponseWriter, r *http.Request, _ http.HandlerFunc) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			for _, e := range events {
+				_, _ = io.WriteString(w, "data: "+e+"\n\n")
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-time.After(pause):
+				case <-r.Context().Done():
+					return
+				}
+			}
+		}
+	})
+}
+
+func TestWhatComesLateStillCounts(t *testing.T) {
+	const part = `{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}`
+	const count = `{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}`
+	for name, c := range map[string]struct {
+		events []string
+		pause  time.Duration
+		text   string
+		tokens int
+	}{
+		"a reason with each part":       {[]string{part, part, part, part, part, "[DONE]"}, 700 * time.Millisecond, "xxxxx", 5},
+		"such parts with longer pauses": {[]string{part, part, part, "[DONE]"}, 5 * time.Second, "xxx", 3},
+		"the count":                     {[]string{part, count, "[DONE]"}, 4 * time.Second, "x", 12},
+		"the count, and no end mark":    {[]string{part, count}, 4 * time.Second, "x", 12},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := timed(c.pause, c.events...)
+			t.Cleanup(fake.Close)
+			got, err := ask(t, open(t, dialed(fake)))
+			if err != nil || got.Text != c.text || got.PromptTokens+got.Tokens != c.tokens || got.DoneReason != "stop" {
+				t.Errorf("%s: got %+v, %v", name, got, err)
+			}
+		})
+	}
+}
+
+func TestFinishedAnswerIsNotLostWhenItsCallerLeavesBeforeTheCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := timed(time.Hour, `{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}`)
+		t.Cleanup(fake.Close)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		got, err := open(t, dialed(fake)).Generate(ctx, &backend.GenerateRequest{Model: "m", Prompt: "?"}, nil)
+		if err != nil || got.Text != "x" || got.DoneReason != "stop" {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	})
+}
+
+func TestModelsAreListedInEveryForm(t *testing.T) {
+	for _, body := range []string{
+		`{"object":"list","data":[{"id":"a","created":1.7e9,"owned_by":7},{"id":"b","created":"today"}],"first_id":null}`,
+		`[{"id":"a","created":1700000000},{"id":"b","pricing":{}}]`,
+		`{"data":[{"id":"a","created":1700000000,"object":[]},{"id":"b","created":null}],"object":1}`,
+	} {
+		fake := backendtest.New("a").Break(backendtest.Respond(200, "application/json", body))
+		got, err := open(t, openai.Options{URL: fake.Listen(t) + "/v1"}).Models(t.Context())
+		if err != nil || len(got) != 2 || got[0].Name != "a" || got[0].ModifiedAt.Unix() != 1_700_000_000 || got[1].Name != "b" {
+			t.Errorf("%s: got %+v, %v", body, got, err)
+		}
+	}
 }

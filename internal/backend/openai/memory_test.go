@@ -51,7 +51,7 @@ func (p *pausing) Flush() {
 
 func TestAnswersOfAllHostsTogetherAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const each = 4 << 20 // what an answer of 1 MiB takes, with the buffer for its line
+		const each = 5 << 20 // what an answer of 1 MiB takes, with the buffers for its line and its event
 		memory := remote.NewMemory(2*each, 0)
 		goOn := make(chan struct{})
 		first, second := begun("first", goOn), begun("second", goOn)
@@ -75,7 +75,7 @@ func TestAnswersOfAllHostsTogetherAreBounded(t *testing.T) {
 		}
 		for range 3 {
 			err := generate(t.Context(), cloud)
-			if !errors.Is(err, backend.TooLarge) || !strings.Contains(err.Error(), "the answers that are arriving take all of the 8 MiB allowed for them") {
+			if !errors.Is(err, backend.TooLarge) || !strings.Contains(err.Error(), "the answers that are arriving take all of the 10 MiB allowed for them") {
 				t.Errorf("a third answer: got %v", err)
 			}
 		}

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"ollama-mcp/internal/backend"
-	"ollama-mcp/internal/backend/remote"
 )
 
 // request is the body of a request. A map, for most of it are options that are
@@ -42,7 +41,7 @@ func (h *Host) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(
 		return nil, h.conn.BadRequest("there are no messages; such a server cannot be told to load a model")
 	}
 	sent := h.begin(req.Model)
-	sent["messages"] = messages(req.Messages)
+	sent["messages"] = messages(req.Messages, true)
 	if len(req.Tools) > 0 {
 		sent["tools"] = req.Tools
 	}
@@ -50,7 +49,17 @@ func (h *Host) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(
 	sent.format(req.Format)
 	dropped = sent.think(dropped, req.Think)
 	dropped = sent.options(dropped, h.maxTokens, req.Options)
-	return h.answer(ctx, "/chat/completions", sent, dropped, onPiece)
+	q := newQuestion("/chat/completions", sent, dropped)
+	if haveThoughts(req.Messages) {
+		plain := func(r request) string {
+			r["messages"] = messages(req.Messages, false)
+			return "thinking"
+		}
+		q.others = slices.Insert(q.others, 0, alternative{
+			member: "thoughts", words: []string{"reasoning_content", ".reasoning", "'reasoning'", `"reasoning"`}, isPlain: true, forms: []form{plain},
+		})
+	}
+	return h.ask(ctx, q, onPiece)
 }
 
 // Generate implements backend.Backend. A prompt becomes a chat of one message,
@@ -95,18 +104,16 @@ func (h *Host) complete(ctx context.Context, req *backend.GenerateRequest, onPie
 	dropped = drop(dropped, "format", len(req.Format) > 0)
 	dropped = drop(dropped, "think", req.Think != nil)
 	dropped = sent.options(dropped, "max_tokens", req.Options)
-	return h.answer(ctx, "/completions", sent, dropped, onPiece)
+	return h.ask(ctx, newQuestion("/completions", sent, dropped), onPiece)
 }
 
 func (h *Host) begin(model string) request {
 	return request{"model": model, "stream": true, "stream_options": map[string]bool{"include_usage": true}}
 }
 
-// answer sends a request and puts the streamed answer together.
-func (h *Host) answer(ctx context.Context, path string, sent request, dropped []string, onPiece func(backend.Piece)) (*backend.Answer, error) {
-	a := remote.Assemble(onPiece)
-	a.Answer.Dropped = dropped
-	return h.conn.Stream(ctx, path, "text/event-stream", sent, a, read)
+func newQuestion(path string, sent request, dropped []string) *question {
+	_, ends := sent["stop"]
+	return &question{path: path, model: sent["model"].(string), sent: sent, dropped: dropped, others: sent.alternatives(), mayBeEmpty: ends}
 }
 
 // options sets the options that the API supports, and appends the others to dropped.
@@ -128,17 +135,23 @@ func (r request) options(dropped []string, maxTokens string, options map[string]
 	return append(dropped, missing...)
 }
 
-// format requests JSON, of any kind or conforming to a schema. It is not strict mode, which
-// rejects schemas that leave anything open; Ollama accepts those.
+// format requests JSON, of any kind or conforming to a schema.
 func (r request) format(format json.RawMessage) {
 	switch string(format) {
 	case "", "null", `""`:
-	case `"json"`:
-		r["response_format"] = map[string]string{"type": "json_object"}
 	default:
-		schema := map[string]any{"name": "answer", "schema": format, "strict": false}
-		r["response_format"] = map[string]any{"type": "json_schema", "json_schema": schema}
+		r["response_format"] = formatOf(string(format))
 	}
+}
+
+// formatOf is a format in the API's form. It is not strict mode, which rejects schemas that
+// leave anything open; Ollama accepts those.
+func formatOf(format string) map[string]any {
+	if format == `"json"` {
+		return map[string]any{"type": "json_object"}
+	}
+	schema := map[string]any{"name": "answer", "schema": json.RawMessage(format), "strict": false}
+	return map[string]any{"type": "json_schema", "json_schema": schema}
 }
 
 // think requests low, medium or high effort. The API has no way to just switch thinking

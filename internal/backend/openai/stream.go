@@ -2,133 +2,216 @@ package openai
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/remote"
 )
 
-// chunk is one event of an answer, of /chat/completions or of /completions.
-type chunk struct {
-	Error   json.RawMessage `json:"error"`
-	Choices []choice        `json:"choices"`
-	Usage   *usage          `json:"usage"`
-}
-
-type choice struct {
-	Index        int    `json:"index"`
-	FinishReason string `json:"finish_reason"`
-	Text         string `json:"text"`
-	Delta        struct {
-		Content          string     `json:"content"`
-		Refusal          string     `json:"refusal"`           // said in the place of content
-		Reasoning        string     `json:"reasoning"`         // Ollama, OpenRouter, newer vLLM
-		ReasoningContent string     `json:"reasoning_content"` // DeepSeek, llama.cpp, older vLLM
-		ToolCalls        []fragment `json:"tool_calls"`
-	} `json:"delta"`
-}
-
-type usage struct {
-	PromptTokens     int `json:"prompt_tokens"`
-	CompletionTokens int `json:"completion_tokens"`
-}
+// countTimeout limits how long a server may take, once it has said why its answer ends, to
+// send its count of tokens, which budgets go by, and the end mark. Nearly all send both at
+// once.
+const countTimeout = 10 * time.Second
 
 // reading is the state of an answer that is being read.
 type reading struct {
 	*remote.Assembly
-	finish string // why the model stopped; empty until it says so
+	mayBeEmpty bool // the request names texts that end the answer, and that it does not hold
+
+	begun  bool
+	index  number // of the choice that is read, which is the first to begin
+	finish string // why the model stopped; empty until the server says so, and again once more comes
+	whole  bool   // the answer came in one piece, as one that is not streamed does
 	done   bool   // the end mark has been read
-	usage  *usage // nil until the server reports it
-	calls  []*call
+	said   string // a message that may be an error; empty for none
+
+	calls    []*call
+	thoughts string // the member that thoughts came in; empty for none
 }
 
 // read reads an answer to its end, which is [DONE], or the end of the body after a
-// finish_reason. An answer with neither was cut off.
-func read(a *remote.Assembly, lines *remote.Lines) error {
-	r := reading{Assembly: a}
+// finish_reason or after an answer that is not streamed. Any other answer was cut off.
+func (r *reading) read(a *remote.Assembly, lines *remote.Lines) error {
+	r.Assembly = a
+	in := events{lines: lines, hold: a.Hold}
 	var limit *time.Timer
 	for !r.done {
-		line, err := lines.Next()
+		name, data, err := in.next()
 		switch {
-		case err != nil && r.finish != "":
-			return r.end()
+		case err == io.EOF && r.Pieces() == 0 && in.odd:
+			return &backend.Error{Class: backend.Server, Message: "the answer is not OpenAI's"}
+		case err != nil && r.finish == "" && !(err == io.EOF && r.whole):
+			return r.unfinished(err)
 		case err != nil:
+			return r.end()
+		}
+		if err := r.event(name, data); err != nil {
 			return err
 		}
-		if err := r.line(line); err != nil {
-			return err
+		if limit != nil {
+			limit.Stop()
 		}
-		if r.finish != "" && limit == nil { // the token counts come next, or never
-			limit = time.AfterFunc(remote.DrainTimeout, func() { lines.Close() })
+		if r.finish != "" {
+			limit = time.AfterFunc(countTimeout, func() { lines.Close() })
 			defer limit.Stop()
 		}
 	}
-	if r.finish == "" {
-		return io.EOF
+	if r.finish == "" && (r.Pieces() == 0 || r.said != "") {
+		return r.unfinished(io.EOF)
 	}
 	return r.end()
 }
 
-func (r *reading) line(line []byte) error {
-	switch data := payload(line); string(data) {
-	case "":
-		return nil
-	case "[DONE]":
-		r.done = true
-		if r.finish == "" && r.Pieces() > 0 { // without any, there was no answer
-			r.finish = "stop"
-		}
-		return nil
-	default:
-		return r.add(data)
+// unfinished is the error of an answer that the server has not ended: what it said that may
+// be one, or else what the body ended with.
+func (r *reading) unfinished(err error) error {
+	if r.said != "" {
+		return &backend.Error{Class: backend.Server, Message: r.said}
 	}
+	return err
 }
 
-// payload is the data in a line of an event stream. A line that belongs to no event
-// stream is returned as it is: it may be an error in JSON.
-func payload(line []byte) []byte {
-	field, value, _ := bytes.Cut(line, []byte(":"))
-	switch string(field) {
-	case "data":
-		return bytes.TrimSpace(value)
-	case "", "event", "id", "retry": // "" is a comment, which some servers send to keep the connection alive
-		return nil
-	}
-	return bytes.TrimSpace(line)
-}
-
-// add adds an event.
-func (r *reading) add(data []byte) error {
-	var c chunk
-	if err := json.Unmarshal(data, &c); err != nil {
-		return err
-	}
-	if len(c.Error) > 0 && string(c.Error) != "null" {
-		return streamError(data)
-	}
-	if c.Usage != nil {
-		r.usage = c.Usage
-	}
-	for _, choice := range c.Choices {
-		if choice.Index != 0 { // only one answer was requested
-			continue
+// event takes in the data of an event, which is a JSON value; several where nothing
+// separates events; or the end mark. Anything else keeps the connection alive.
+func (r *reading) event(name string, data []byte) error {
+	isError := isErrorName(name)
+	for !r.done {
+		data = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(data), []byte(byteOrderMark)))
+		switch {
+		case len(data) == 0:
+			return nil
+		case bytes.HasPrefix(data, []byte(doneMark)):
+			r.done = true
+			return nil
+		case isError && !beginsJSON(data):
+			return streamError(data)
+		case !beginsJSON(data):
+			return nil
 		}
-		d := &choice.Delta
-		if err := r.Add(choice.Text+d.Content+d.Refusal, d.Reasoning+d.ReasoningContent); err != nil {
+		value := firstValue(data)
+		if err := r.value(value, isError); err != nil {
 			return err
 		}
-		for _, f := range d.ToolCalls {
-			r.Arrived()
-			if err := r.Hold(len(data)); err != nil {
+		data = data[len(value):]
+	}
+	return nil
+}
+
+// firstValue is the first of several JSON values, of which the first is an object or a list.
+func firstValue(data []byte) []byte {
+	var n nesting
+	for i := range data {
+		if (data[i] == '}' || data[i] == ']') && n.isWhole(data[:i+1]) {
+			return data[:i+1]
+		}
+	}
+	return data
+}
+
+// value takes in a JSON value, which is a chunk of the answer, an error, or a list of them.
+func (r *reading) value(data []byte, isError bool) error {
+	if data[0] == '[' && !isError {
+		var all []json.RawMessage
+		if err := json.Unmarshal(data, &all); err != nil {
+			return err
+		}
+		for _, one := range all {
+			if len(one) > 0 && one[0] == '{' {
+				if err := r.value(one, false); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	var c chunk
+	if err := decode(data, &c); err != nil {
+		return err
+	}
+	if isError || !isNothing(c.Error) || len(c.Choices) == 0 {
+		if err := r.failed(data, isError); err != nil {
+			return err
+		}
+	}
+	r.count(c.Usage)
+	for i := range c.Choices {
+		choice := &c.Choices[i]
+		if !r.begun {
+			r.begun, r.index = true, choice.Index
+		}
+		if choice.Index != r.index { // only one answer was requested
+			continue
+		}
+		if !isNothing(choice.Error) {
+			if err := r.failed(choice.Error, true); err != nil {
 				return err
 			}
-			r.calls = f.addTo(r.calls)
 		}
-		if choice.FinishReason != "" {
-			r.finish = choice.FinishReason
+		r.count(choice.Usage)
+		if err := r.choice(choice, len(data)); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// failed returns the error that a JSON value is, if it is one. One that may be an error is
+// kept, for the case that the answer does not end well.
+func (r *reading) failed(data []byte, certain bool) error {
+	e, ok := parse(data)
+	if certain || e.certain {
+		return streamError(data)
+	}
+	if ok {
+		r.said = e.message
+	}
+	return nil
+}
+
+// count takes in counts of tokens. They only grow, and some servers send zeros at first.
+func (r *reading) count(u usage) {
+	got := &r.Answer
+	got.PromptTokens = max(got.PromptTokens, int(u.PromptTokens), int(u.InputTokens))
+	got.Tokens = max(got.Tokens, int(u.CompletionTokens), int(u.OutputTokens))
+}
+
+// choice takes in a part of the answer, from an event of so many bytes.
+func (r *reading) choice(c *choice, length int) error {
+	before := r.Pieces()
+	m := c.Delta
+	if c.Message != nil && (m == nil || before == 0 && m.isEmpty()) {
+		m, r.whole = c.Message, true
+	}
+	if m == nil {
+		m = new(delta)
+	}
+	name, thoughts := m.thoughts()
+	if thoughts != "" && r.thoughts == "" {
+		r.thoughts = name
+	}
+	if err := r.Add(c.Text.text+m.Content.text+m.Refusal.text, thoughts); err != nil {
+		return err
+	}
+	fragments := m.fragments()
+	for i := range fragments {
+		r.Arrived()
+		if err := r.Hold(length); err != nil {
+			return err
+		}
+		r.calls = fragments[i].addTo(r.calls, i, len(fragments))
+	}
+	if r.Pieces() > before { // what was said about the end before was not true
+		r.finish = ""
+	}
+	switch reason := strings.TrimSpace(string(c.FinishReason)); strings.ToLower(reason) {
+	case "", "null", "none": // as some servers write null
+	default:
+		r.finish = reason
 	}
 	return nil
 }
@@ -136,24 +219,41 @@ func (r *reading) add(data []byte) error {
 // end completes the answer.
 func (r *reading) end() error {
 	got := &r.Answer
-	switch r.finish {
-	case "tool_calls", "function_call":
-		got.DoneReason = "stop" // as Ollama says
-	default:
-		got.DoneReason = backend.EndReason(r.finish)
+	reason := backend.EndReason(r.finish)
+	end := reason.End()
+	if written := got.Tokens; written > 1 && r.Pieces() == 0 && end == backend.EndWhole && !r.mayBeEmpty { // one is that of the end
+		return &backend.Error{Class: backend.Server, Message: fmt.Sprintf("the answer is empty, though %d tokens were written", written)}
 	}
-	got.Tokens = r.Pieces()
-	if r.usage != nil {
-		got.PromptTokens, got.Tokens = r.usage.PromptTokens, r.usage.CompletionTokens
+	switch reason {
+	case "tool_calls", "function_call":
+		reason = "stop" // as Ollama says
+	}
+	got.DoneReason = cmp.Or(reason, backend.NoReason)
+	if got.Tokens == 0 {
+		got.Tokens = r.Pieces()
 	}
 	for _, c := range r.calls {
 		complete, err := c.complete()
 		switch {
 		case err == nil:
 			got.ToolCalls = append(got.ToolCalls, complete)
-		case r.finish != "length": // then the last call is cut, as the reason says
+		case end != backend.EndCut && end != backend.EndFiltered: // of those the last call is cut
 			return err
 		}
 	}
+	r.keepThoughts()
 	return nil
+}
+
+// keepThoughts puts the thoughts that led to calls of tools into the first call, under the
+// name that the server gave them: some servers want them back with the results.
+func (r *reading) keepThoughts() {
+	if r.thoughts == "" || len(r.Answer.ToolCalls) == 0 {
+		return
+	}
+	first := &r.Answer.ToolCalls[0]
+	if first.Rest == nil {
+		first.Rest = backend.Members{}
+	}
+	first.Rest[r.thoughts] = quoted(r.Assembly.Thinking())
 }

@@ -1,7 +1,10 @@
 package openai
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -14,7 +17,7 @@ import (
 // answer reads a body as it might come.
 func answer(body io.Reader) (*backend.Answer, error) {
 	a := remote.Assemble(nil)
-	err := read(a, remote.NewLines(io.NopCloser(body), 1<<10))
+	err := new(reading).read(a, remote.NewLines(io.NopCloser(body), 1<<10))
 	return a.Result(err == nil), err
 }
 
@@ -35,7 +38,7 @@ func TestAnswerIsCompleteOnceTheServerSaysSo(t *testing.T) {
 	}{
 		"as documented":         {event(hello) + event(stop) + count + done, "stop", 9},
 		"without an end mark":   {event(hello) + event(stop), "stop", 1},
-		"without a reason":      {event(hello) + done, "stop", 1},
+		"without a reason":      {event(hello) + done, backend.NoReason, 1},
 		"length":                {event(hello) + event(`{"delta":{},"finish_reason":"length"}`) + done, "length", 1},
 		"filtered":              {event(hello) + event(`{"delta":{},"finish_reason":"content_filter"}`) + done, "content_filter", 1},
 		"reason with the text":  {event(`{"delta":{"content":"hello"},"finish_reason":"stop"}`), "stop", 1},
@@ -115,7 +118,7 @@ func TestToolCallsArePutTogetherFromFragments(t *testing.T) {
 		}
 		var calls []string
 		for _, c := range got.ToolCalls {
-			calls = append(calls, c.ID+" "+c.Function.Name+" "+c.Function.Arguments.String())
+			calls = append(calls, c.ID+" "+c.Function.Name+" "+cmp.Or(string(c.Function.Arguments), "{}"))
 		}
 		if all := strings.Join(calls, "; "); all != c.want || got.DoneReason != "stop" {
 			t.Errorf("%s: got %q and reason %q, want %q", name, all, got.DoneReason, c.want)
@@ -140,15 +143,17 @@ func FuzzAnswer(f *testing.F) {
 		event(hello) + event(stop) + count + done, event(hello), event("null") + done, event(`{"index":-1}`) + event(stop),
 		callEvent("0", "x", "a", "{}") + event(stop), callEvent("-1", "", "", `[1]`) + event(stop), callEvent("0", "x", "a", "{") + event(`{"finish_reason":"length"}`),
 		"data: {\"usage\":{\"completion_tokens\":-5}}\n" + done, "data: " + strings.Repeat("x", 2000), ": c\nevent: e\r\nid\n" + event(stop),
+		"\ufeff{\n\"choices\":[\n{\"message\":{\"content\":\"hi\"}}]}\ndata: [DONE]", "event: error\ndata: no\n\n", "data: {\"choices\":\rdata: []}\r\r",
+		`data: {"choices":[{"delta":{"content":[{"text":"a"},{"thinking":[{"text":"b"}]},7]}}]}` + "\n\n" + done,
 	} {
-		f.Add(body)
+		f.Add(body, uint8(7))
 	}
-	f.Fuzz(func(t *testing.T, body string) {
+	f.Fuzz(func(t *testing.T, body string, step uint8) {
 		var pieces strings.Builder
 		a := remote.Assemble(func(p backend.Piece) { pieces.WriteString(p.Text) })
-		err := read(a, remote.NewLines(io.NopCloser(strings.NewReader(body)), 1<<10))
+		err := new(reading).read(a, remote.NewLines(io.NopCloser(strings.NewReader(body)), 1<<10))
 		got := a.Result(err == nil)
-		if err == nil && !strings.Contains(body, "[DONE]") && !strings.Contains(strings.ToLower(body), "finish_reason") {
+		if err == nil && !strings.Contains(body, "[DONE]") && !strings.Contains(strings.ToLower(body), "finish_reason") && !strings.Contains(strings.ToLower(body), "message") {
 			t.Fatalf("success with %+v", got)
 		}
 		if got == nil && (err == nil || pieces.Len() > 0) || got != nil && got.Text != pieces.String() {
@@ -157,5 +162,34 @@ func FuzzAnswer(f *testing.F) {
 		if got != nil && (got.DoneReason == "") != (err != nil) {
 			t.Fatalf("reason %q with error %v", got.DoneReason, err)
 		}
+		// However the bytes arrive, the answer is the same.
+		inSteps, errInSteps := answer(&stepReader{body, int(step%7) + 1})
+		if (err == nil) != (errInSteps == nil) || outline(got) != outline(inSteps) {
+			t.Fatalf("at once %s, %v; in steps %s, %v", outline(got), err, outline(inSteps), errInSteps)
+		}
 	})
+}
+
+// stepReader returns so many bytes of a text with each read.
+type stepReader struct {
+	text string
+	step int
+}
+
+func (r *stepReader) Read(p []byte) (int, error) {
+	if r.text == "" {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), r.step)], r.text)
+	r.text = r.text[n:]
+	return n, nil
+}
+
+// outline is an answer without its times.
+func outline(a *backend.Answer) string {
+	if a == nil {
+		return "none"
+	}
+	calls, _ := json.Marshal(a.ToolCalls)
+	return fmt.Sprintf("%q thinking %q calls %s reason %q tokens %d+%d", a.Text, a.Thinking, calls, a.DoneReason, a.PromptTokens, a.Tokens)
 }

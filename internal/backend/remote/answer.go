@@ -75,6 +75,9 @@ func (a *Assembly) Arrived() {
 	a.pieces++
 }
 
+// Thinking is what has arrived of the model's thoughts.
+func (a *Assembly) Thinking() string { return a.think.String() }
+
 // Pieces is how many pieces have arrived.
 func (a *Assembly) Pieces() int { return a.pieces }
 

@@ -17,11 +17,12 @@ type Lines struct {
 	hold func(bytes int) error // takes memory for long lines
 	max  int                   // bytes of a line
 
-	buf   []byte
-	last  int   // start of the line that was returned last
-	begin int   // start of the next line
-	end   int   // end of the bytes that have been read
-	err   error // of the last read
+	buf    []byte
+	last   int   // start of the line that was returned last
+	begin  int   // start of the next line
+	end    int   // end of the bytes that have been read
+	err    error // of the last read
+	skipLF bool  // the last line ended with CR, and a LF behind it belongs to that
 }
 
 // buffers hold lines of the usual length, several at a time.
@@ -39,10 +40,32 @@ func newLines(body io.ReadCloser, max int, hold func(int) error) *Lines {
 // Next returns the next line without its end. It stays valid until the next call of a
 // method. The last line needs no line end. After it comes the error that the body ended
 // with, which is io.EOF where the body is complete.
-func (l *Lines) Next() ([]byte, error) {
+func (l *Lines) Next() ([]byte, error) { return l.next(false) }
+
+// NextOfEvents is Next for the lines of an event stream, which end with CR, LF or both. A
+// line that ends with CR is returned before it is known whether LF follows.
+func (l *Lines) NextOfEvents() ([]byte, error) { return l.next(true) }
+
+func (l *Lines) next(orCR bool) ([]byte, error) {
 	searched := 0
 	for {
-		if i := bytes.IndexByte(l.buf[l.begin+searched:l.end], '\n'); i >= 0 {
+		if l.skipLF && l.begin < l.end {
+			l.skipLF = false
+			if l.buf[l.begin] == '\n' {
+				l.begin++
+			}
+		}
+		unsearched := l.buf[l.begin+searched : l.end]
+		i := bytes.IndexByte(unsearched, '\n')
+		if orCR {
+			if i >= 0 {
+				unsearched = unsearched[:i]
+			}
+			if cr := bytes.IndexByte(unsearched, '\r'); cr >= 0 {
+				i, l.skipLF = cr, true
+			}
+		}
+		if i >= 0 {
 			return l.take(searched+i, 1)
 		}
 		searched = l.end - l.begin
