@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
-# Finds an Ollama server for the tests, or builds one, and prints its path:
+# Finds Ollama servers for the tests, or builds them, and prints their paths:
 # nothing else goes to standard output.
 #
-# In this order: $OLLAMA_BIN, ollama on the PATH, the one built before, a new
-# build. Building takes minutes, once per version; the result stays in the
-# user's cache. The version is that of the module that go.mod requires.
+#   ollama.sh            the server that most tests use: $OLLAMA_BIN, ollama on
+#                        the PATH, or the version that go.mod requires
+#   ollama.sh oldest     the oldest version that tests run on
+#   ollama.sh newest     the newest version that tests run on
+#   ollama.sh all        the three of them, one path a line
+#
+# Building takes minutes, once per version; the result stays in the user's
+# cache. The oldest version and the one of go.mod run models themselves. The
+# newest is the server alone: its engine is a program that ollamatest adds.
 set -euo pipefail
 
 module=github.com/ollama/ollama
+oldest=v0.17.4
+newest=v0.34.0
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here"
 
@@ -18,18 +26,36 @@ say() { echo "ollama.sh: $*" >&2; }
 fail() { say "$@"; exit 1; }
 
 main() {
+	case ${1:-} in
+	'') usual ;;
+	oldest) built "$oldest" ;;
+	newest) built "$newest" ;;
+	all)
+		usual
+		built "$oldest"
+		built "$newest"
+		;;
+	*) fail "usage: ollama.sh [oldest|newest|all]" ;;
+	esac
+}
+
+# usual prints the path of the server that most tests use.
+usual() {
+	local version
 	if [[ -n ${OLLAMA_BIN:-} ]]; then
 		[[ -x $OLLAMA_BIN ]] || fail "OLLAMA_BIN is $OLLAMA_BIN, which cannot be run"
 		echo "$OLLAMA_BIN"
-		return
+	elif ! type -P ollama; then
+		need_go
+		version=$(go list -m -f '{{.Version}}' "$module")
+		built "$version"
 	fi
-	if type -P ollama; then
-		return
-	fi
+}
 
-	local version cache
-	command -v go >/dev/null || fail "needs Go to build Ollama"
-	version=$(go list -m -f '{{.Version}}' "$module")
+# built prints the path of a server of that version, and builds it if need be.
+built() {
+	local version=$1 cache
+	need_go
 	cache=${XDG_CACHE_HOME:-$HOME/.cache}/ollama-mcp/ollama-$version
 	if [[ ! -x $cache/ollama ]]; then
 		mkdir -p "$cache"
@@ -38,6 +64,8 @@ main() {
 	echo "$cache/ollama"
 }
 
+need_go() { command -v go >/dev/null || fail "needs Go to build Ollama"; }
+
 # build_once lets one caller build while the others wait for what it makes.
 build_once() {
 	local version=$1 cache=$2
@@ -45,10 +73,11 @@ build_once() {
 		exec 9>"$cache/lock"
 		flock --nonblock 9 || { say "waiting for another build to end"; flock 9; }
 	fi
-	[[ -x $cache/ollama ]] && return
-
-	need_packages
-	compile "$version" "$cache/ollama"
+	if [[ ! -x $cache/ollama ]]; then
+		need_packages
+		compile "$version" "$cache/ollama"
+	fi
+	exec 9>&-
 }
 
 # need_packages sees to a compiler, and to the headers of others that llama.cpp
@@ -77,16 +106,17 @@ has_header() {
 	"${compiler[@]}" -fsyntax-only -x c++ - <<<"#include <$1>" 2>/dev/null
 }
 
-# compile builds to a name of its own and moves the result into place, so that
-# a build that was stopped halfway leaves no broken server behind.
+# compile builds in a folder of its own and moves the result into place, so that
+# a build that was stopped halfway leaves no broken server behind. The version
+# is that of a module by itself: Go verifies it against its checksum database.
 compile() {
 	local version=$1 target=$2
 	say "building Ollama $version, once: some minutes on two cores"
 	partial=$target.$$
 	trap clean_up EXIT
 	# By default cgo makes debug symbols too, which takes half as long again.
-	GOWORK=off CGO_ENABLED=1 CGO_CFLAGS=-O2 CGO_CXXFLAGS=-O2 CGO_CPPFLAGS="-I$here/headers ${CGO_CPPFLAGS:-}" \
-		go build -trimpath -ldflags "-s -w -X $module/version.Version=${version#v}" -o "$partial" "$module" >&2 9>&- &
+	GOBIN=$partial GOWORK=off CGO_ENABLED=1 CGO_CFLAGS=-O2 CGO_CXXFLAGS=-O2 CGO_CPPFLAGS="-I$here/headers ${CGO_CPPFLAGS:-}" \
+		go install -trimpath -ldflags "-s -w -X $module/version.Version=${version#v}" "$module@$version" >&2 9>&- &
 	build=$!
 
 	SECONDS=0
@@ -100,13 +130,14 @@ compile() {
 	done
 	wait "$build" || fail "the build failed"
 	build=''
-	mv "$partial" "$target"
+	mv "$partial/ollama" "$target"
+	clean_up
 	say "built in $SECONDS s"
 }
 
 clean_up() {
 	[[ -z $build ]] || kill "$build" 2>/dev/null || true
-	rm -f "$partial"
+	rm -rf "$partial"
 }
 
-main
+main "$@"

@@ -10,14 +10,34 @@ import (
 	"ollama-mcp/internal/e2e"
 )
 
-// Binary returns the path of an Ollama server: the machine's own, or one that ollama.sh has
-// built. The output of a build goes to standard error.
-func Binary(ctx context.Context) (string, error) {
+// A Release is a version of Ollama, by what it is to the tests; ollama.sh has the numbers.
+type Release string
+
+const (
+	// Usual is the machine's own Ollama, or else the version that go.mod requires. It runs
+	// the models itself.
+	Usual Release = ""
+
+	// Oldest is the oldest version that is tested. It runs the models itself.
+	Oldest Release = "oldest"
+
+	// Newest is the newest version that is tested. Package engine stands in for the program
+	// that runs its models.
+	Newest Release = "newest"
+)
+
+// Binary returns the path of an Ollama server, which ollama.sh finds or builds. The output
+// of a build goes to standard error.
+func Binary(ctx context.Context, r Release) (string, error) {
 	script, err := e2e.Path("ollama.sh")
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, script)
+	var args []string
+	if r != Usual {
+		args = append(args, string(r))
+	}
+	cmd := exec.CommandContext(ctx, script, args...)
 	cmd.Stderr = os.Stderr
 	path, err := cmd.Output()
 	if err != nil {

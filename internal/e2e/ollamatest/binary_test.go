@@ -21,14 +21,14 @@ func TestBinaryIsTheOneAskedForThenTheMachinesOwn(t *testing.T) {
 
 func TestBinaryThatIsAskedForButMissingIsAnError(t *testing.T) {
 	t.Setenv("OLLAMA_BIN", filepath.Join(t.TempDir(), "none"))
-	if got, err := ollamatest.Binary(t.Context()); err == nil {
+	if got, err := ollamatest.Binary(t.Context(), ollamatest.Usual); err == nil {
 		t.Errorf("got %q and no error", got)
 	}
 }
 
 func expectBinary(t *testing.T, want string) {
 	t.Helper()
-	got, err := ollamatest.Binary(t.Context())
+	got, err := ollamatest.Binary(t.Context(), ollamatest.Usual)
 	if err != nil || got != want {
 		t.Errorf("got %q (%v), want %q", got, err, want)
 	}

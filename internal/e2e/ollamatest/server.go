@@ -22,8 +22,11 @@ import (
 
 // Options say how to run a server. The zero value is a server with no models.
 type Options struct {
-	// Bin is the program to run; empty means the one that ollama.sh finds or
-	// builds, which takes minutes the first time on a machine.
+	// Release is the version to run. ollama.sh finds or builds it, which takes minutes
+	// the first time on a machine.
+	Release Release
+
+	// Bin is the program to run in place of that of the release.
 	Bin string
 
 	// Models are created before Launch returns.
@@ -42,6 +45,7 @@ type Options struct {
 type Server struct {
 	bin     string
 	home    string
+	engine  string // folder of the engine that stands in; empty if the server has its own
 	addr    string
 	env     []string
 	client  *api.Client
@@ -58,13 +62,6 @@ const (
 // must Close it. If the program ends without doing so, in whatever way, the server and
 // its runners are killed, and only its home is left behind.
 func Launch(ctx context.Context, opts Options) (*Server, error) {
-	bin := opts.Bin
-	if bin == "" {
-		var err error
-		if bin, err = Binary(ctx); err != nil {
-			return nil, err
-		}
-	}
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -74,8 +71,13 @@ func Launch(ctx context.Context, opts Options) (*Server, error) {
 		return nil, err
 	}
 
-	s := &Server{bin: bin, home: home, addr: addr, env: environment(home, addr, opts.Env)}
+	s := &Server{bin: opts.Bin, home: home, addr: addr, env: environment(home, addr, opts.Env)}
 	s.client = api.NewClient(&url.URL{Scheme: "http", Host: addr}, &http.Client{})
+	if s.bin == "" {
+		if err := s.install(ctx, opts.Release); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	if err := s.begin(ctx, opts.Models); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w; the end of its log:\n%s", err, s.LogTail()), s.Close())
 	}

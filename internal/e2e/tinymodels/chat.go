@@ -72,6 +72,7 @@ func chat(name, template string, m Model, paths ...path) Model {
 	m.Template = template
 	m.Parameters = parameters()
 	m.Parameters["repeat_penalty"] = 1
+	m.paths = paths
 	m.weights = chain(paths...)
 	return m
 }

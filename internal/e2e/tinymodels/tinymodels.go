@@ -27,6 +27,7 @@ type Model struct {
 	Answer, Thought string
 
 	weights func() (ggml.KV, []*ggml.Tensor)
+	paths   []path // what it says; none for a model that embeds
 }
 
 // All has every model, for a server that should offer them all.
