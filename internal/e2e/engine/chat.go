@@ -15,6 +15,10 @@ type message struct {
 	Content json.RawMessage // text, or a list of parts
 }
 
+type kwargs struct {
+	Thinking *bool `json:"enable_thinking"` // nil leaves it to the model
+}
+
 // chat answers models that have their chat template in their file. Ollama renders the
 // templates of Modelfiles itself and asks for a completion.
 func (e *Engine) chat(w http.ResponseWriter, r *http.Request, s Script) {
@@ -23,8 +27,13 @@ func (e *Engine) chat(w http.ResponseWriter, r *http.Request, s Script) {
 		Tools    []json.RawMessage
 		NPredict *int     `json:"n_predict"`
 		Stop     []string `json:"stop"`
+		Kwargs   kwargs   `json:"chat_template_kwargs"`
 	}
 	if !decode(w, r, &in) {
+		return
+	}
+	prompt := e.runner.Tokenize(e.render(in.Messages, len(in.Tools) > 0, in.Kwargs.Thinking))
+	if !e.fits(w, prompt) {
 		return
 	}
 	events := stream(w)
@@ -38,7 +47,6 @@ func (e *Engine) chat(w http.ResponseWriter, r *http.Request, s Script) {
 	// One of these holds the pieces that come: the answer, the thought, or a call.
 	var inside string
 	var call strings.Builder
-	prompt := e.runner.Tokenize(render(in.Messages))
 	reason, t := e.generate(r, s, prompt, limitOf(in.NPredict), in.Stop, func(piece string) error {
 		switch {
 		case piece == "<think>", piece == "<tool_call>" && len(in.Tools) > 0:
@@ -75,16 +83,23 @@ func (e *Engine) chat(w http.ResponseWriter, r *http.Request, s Script) {
 }
 
 func (e *Engine) applyTemplate(w http.ResponseWriter, r *http.Request, _ Script) {
-	var in struct{ Messages []message }
+	var in struct {
+		Messages []message
+		Tools    []json.RawMessage
+		Kwargs   kwargs `json:"chat_template_kwargs"`
+	}
 	if decode(w, r, &in) {
-		reply(w, map[string]any{"prompt": render(in.Messages)})
+		reply(w, map[string]any{"prompt": e.render(in.Messages, len(in.Tools) > 0, in.Kwargs.Thinking)})
 	}
 }
 
 // render writes messages as the templates of the tiny models do.
-func render(messages []message) string {
+func (e *Engine) render(messages []message, tools bool, think *bool) string {
 	var prompt strings.Builder
 	next := "<|assistant|>"
+	if think != nil && !*think || !tools && strings.Contains(e.Model.ChatTemplate, "tools") {
+		next = "<|answer|>"
+	}
 	for _, m := range messages {
 		prompt.WriteString("<|" + m.Role + "|>" + text(m.Content) + "<|end|>")
 		if m.Role == "tool" {

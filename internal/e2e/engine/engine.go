@@ -66,6 +66,8 @@ func ReadScript(path string) (s Script, err error) {
 // An Engine answers the requests that Ollama sends to llama-server.
 type Engine struct {
 	Model tinymodels.Model
+	// Context is the number of tokens that a prompt and its answer may have; 0 means any.
+	Context int
 	// Script is read for each request.
 	Script func() (Script, error)
 	// Exit ends the program with a last message.
@@ -185,11 +187,26 @@ func (e *Engine) complete(w http.ResponseWriter, r *http.Request, s Script) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	if !e.fits(w, prompt) {
+		return
+	}
 	events := stream(w)
 	reason, t := e.generate(r, s, prompt, limitOf(in.NPredict), in.Stop, func(piece string) error {
 		return events(map[string]any{"content": piece, "stop": false})
 	})
 	_ = events(map[string]any{"content": "", "stop": true, "stop_type": reason, "timings": t}) // the client may have gone
+}
+
+// fits refuses a prompt that is too long, in llama-server's words.
+func (e *Engine) fits(w http.ResponseWriter, prompt []int) bool {
+	if e.Context == 0 || len(prompt) < e.Context {
+		return true
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	const refusal = `{"error":{"code":400,"message":"request (%d tokens) exceeds the available context size (%d tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":%d,"n_ctx":%d}}`
+	_, _ = fmt.Fprintf(w, refusal, len(prompt), e.Context, len(prompt), e.Context) // the client may have gone
+	return false
 }
 
 // prompt reads a prompt in any of the forms that llama-server takes.

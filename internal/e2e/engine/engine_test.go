@@ -163,7 +163,9 @@ func TestVectorsOfTextsThatShareWordsAreNear(t *testing.T) {
 	url, _ := start(t, tinymodels.Words, engine.Script{})
 	vector := func(text string) []float64 {
 		_, body, err := post(t, url+"/v1/embeddings", fmt.Sprintf(`{"input":%q}`, text))
-		var got struct{ Data []struct{ Embedding []float64 } }
+		var got struct {
+			Data []struct{ Embedding []float64 }
+		}
 		if err != nil || json.Unmarshal([]byte(body), &got) != nil {
 			t.Fatalf("%s, %v", body, err)
 		}

@@ -70,11 +70,15 @@ func (r *Runner) Complete(prompt []int) iter.Seq[string] {
 	}
 }
 
-// ByName finds a model among all.
+// ByName finds a model among all, or one of them that is native.
 func ByName(name string) (m Model, ok bool) {
+	name, native := strings.CutSuffix(name, nativeSuffix)
 	i := slices.IndexFunc(All, func(m Model) bool { return m.Name == name })
 	if i < 0 {
 		return Model{}, false
+	}
+	if native {
+		return All[i].Native(), true
 	}
 	return All[i], true
 }

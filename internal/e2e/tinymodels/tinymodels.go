@@ -9,6 +9,7 @@ package tinymodels
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/ollama/ollama/fs/ggml"
 )
@@ -22,6 +23,9 @@ type Model struct {
 	Template   string
 	Parameters map[string]any
 
+	// ChatTemplate is stored in the model's file, for an engine that renders chats itself.
+	ChatTemplate string
+
 	// Answer is the text of the model's answer, empty if it gives none or never ends.
 	// Thought is its thinking before the answer.
 	Answer, Thought string
@@ -32,6 +36,25 @@ type Model struct {
 
 // All has every model, for a server that should offer them all.
 var All = []Model{Says, Loops, Stutters, JSON, ToolCall, Thinks, ThinksForever, Fills, Words}
+
+// Native is the same model with its chat template in its file and none in a Modelfile, as
+// most models come today. Since version 0.30 Ollama leaves it to the engine to render the
+// chats of such a model, and to tell thoughts and tool calls from text.
+func (m Model) Native() Model {
+	m.Name += nativeSuffix
+	// Ollama looks in it for words that show what the model can do, and replaces one that
+	// resembles a template of its own.
+	m.ChatTemplate = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>{# " + strings.Repeat("-", 200) + " #}"
+	for word, in := range map[string]string{".Tools": "{{ tools }}", ".Thinking": "<think></think>"} {
+		if strings.Contains(m.Template, word) {
+			m.ChatTemplate = in + m.ChatTemplate
+		}
+	}
+	m.Template = ""
+	return m
+}
+
+const nativeSuffix = "-native"
 
 // WriteFile writes the model's weights to a new file in the GGUF format.
 func (m Model) WriteFile(path string) (err error) {
@@ -49,6 +72,9 @@ func (m Model) WriteFile(path string) (err error) {
 	// Ollama knows a loaded model by the hash of its file: the name inside
 	// keeps two models of equal weights apart.
 	kv["general.name"] = m.Name
+	if m.ChatTemplate != "" {
+		kv["tokenizer.chat_template"] = m.ChatTemplate
+	}
 	if err := ggml.WriteGGUF(f, kv, tensors); err != nil {
 		return fmt.Errorf("%s: %w", m.Name, err)
 	}

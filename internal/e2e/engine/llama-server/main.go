@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/ollama/ollama/fs/ggml"
 
@@ -51,8 +52,10 @@ func serve(args []string) error {
 		return err
 	}
 	script := filepath.Join(filepath.Dir(self), engine.ScriptFile)
+	all, _ := strconv.Atoi(valueOf(args, "-c"))
+	callers, _ := strconv.Atoi(valueOf(args, "-np"))
 	e := &engine.Engine{
-		Model:  model,
+		Model: model, Context: all / max(callers, 1),
 		Script: func() (engine.Script, error) { return engine.ReadScript(script) },
 		Exit:   exit,
 	}
