@@ -35,7 +35,7 @@ go-test = $(GOTESTSUM) --format standard-quiet -- $(1)
 PACKAGES := ./...
 RUNS     := 10
 
-.PHONY: build help unit test stress lint fmt demo bench eval-semantic docs clean $(STEPS)
+.PHONY: build help unit test stress lint fmt demo bench eval-semantic recordings docs clean $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -73,6 +73,9 @@ bench: build ## measure calls through the server, and a full host; 20 minutes (L
 eval-semantic: ## tell how well questions that mean the same are told from others
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
 		'cd $(CURDIR) && go run ./internal/semantic/evaluate -model tiny-words internal/semantic/testdata/pairs.tsv'
+
+recordings: ## record what every tested version of Ollama answers, as test data
+	@cd $(E2E) && ./ollama.sh all >/dev/null && go run ./record $(CURDIR)/internal/backend/ollama/testdata/replays
 
 docs: ## write docs/options.md anew from the options
 	go test ./internal/config -update
@@ -114,7 +117,7 @@ cross: ## build for every platform into dist/
 
 # Never from go test's cache: it would not see that the server has changed.
 e2e: build $(GOTESTSUM) ## test the built server with a real Ollama and foreign clients
-	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) $(call go-test,-count=1 -timeout 30m ./...)
+	@cd $(E2E) && ./ollama.sh all >/dev/null && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) $(call go-test,-count=1 -timeout 30m ./...)
 
 $(TOOLS)/%:
 	GOBIN=$(@D) go install $(patsubst %/,%,$(dir $*))

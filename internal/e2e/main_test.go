@@ -19,6 +19,9 @@ var (
 	shared  *ollamatest.Server // with every model, and memory to keep all of them loaded
 )
 
+// releaseVariable names the release of Ollama that shared is.
+const releaseVariable = "OLLAMA_MCP_E2E_RELEASE"
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) (code int) {
@@ -35,8 +38,9 @@ func run(m *testing.M) (code int) {
 		}
 	}
 	shared, err = ollamatest.Launch(context.Background(), ollamatest.Options{
-		Models: tinymodels.All,
-		Env:    []string{"OLLAMA_MAX_LOADED_MODELS=20"},
+		Release: ollamatest.Release(os.Getenv(releaseVariable)),
+		Models:  tinymodels.All,
+		Env:     []string{"OLLAMA_MAX_LOADED_MODELS=20"},
 	})
 	if err != nil {
 		return giveUp(err)

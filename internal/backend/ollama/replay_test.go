@@ -86,7 +86,7 @@ func replay(t *testing.T, file string) *ollama.Host {
 	return open(t, ollama.Options{Name: "a", URL: srv.URL})
 }
 
-// recordings are the files, which make record in internal/e2e has written.
+// recordings are the files, which `make recordings` has written.
 func recordings(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("testdata/replays/*/*.http")

@@ -1,0 +1,84 @@
+package e2e_test
+
+import (
+	"fmt"
+	"testing"
+
+	"ollama-mcp/internal/e2e/engine"
+	"ollama-mcp/internal/e2e/ollamatest"
+	"ollama-mcp/internal/e2e/tinymodels"
+)
+
+func TestFailureOfTheEngineIsToldForWhatItIsAndNotHeldAgainstTheHost(t *testing.T) {
+	ollama := ollamatest.Start(t, ollamatest.Options{
+		Release: ollamatest.Newest, Models: []tinymodels.Model{tinymodels.Says, tinymodels.Says.Native(), tinymodels.Words},
+	})
+	calls := map[string]struct{ tool, path, args string }{
+		"generate": {"generate", "/api/generate", `{"model":"tiny-says","prompt":%q}`},
+		"chat":     {"chat", "/api/chat", `{"model":"tiny-says","messages":[{"role":"user","content":%q}]}`},
+		"native":   {"chat", "/api/chat", `{"model":"tiny-says-native","messages":[{"role":"user","content":%q}]}`},
+		"embed":    {"embed", "/api/embed", `{"model":"tiny-words","input":[%q]}`},
+	}
+	for name, tt := range map[string]struct {
+		script    engine.Script
+		loaded    bool // the model is in memory when the engine fails
+		code      string
+		retryable bool
+		words     string // of the error
+		most      int    // requests that the host may get for one call
+		partial   string
+	}{
+		"a prompt that is too long": {
+			engine.Script{Status: 400, Body: `{"error":{"code":400,"message":"the request exceeds the available context size, try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}`},
+			true, "context_too_long", false, "send less", 1, "",
+		},
+	} {
+		for way, call := range calls {
+			if way == "embed" && tt.script.Pieces > 0 {
+				continue // it has no pieces
+			}
+			t.Run(name+"/"+way, func(t *testing.T) {
+				script(t, ollama, engine.Script{})
+				if err := ollama.Restart(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				s := connect(t, ollama)
+				ask := func() answer { return s.start(call.tool, fmt.Sprintf(call.args, fresh())).result() }
+				if tt.loaded {
+					if a := ask(); a.IsError {
+						t.Fatalf("a healthy engine: %+v", a)
+					}
+				}
+				script(t, ollama, tt.script)
+				before := ended(ollama, call.path)
+				a := ask()
+				asked := ended(ollama, call.path) - before
+				wantError(t, a, tt.code, tt.words)
+				if a.StructuredContent["retryable"] != tt.retryable {
+					t.Errorf("retryable is %v in %+v", a.StructuredContent["retryable"], a)
+				}
+				if asked > tt.most {
+					t.Errorf("the host was asked %d times, want at most %d", asked, tt.most)
+				}
+				if tt.partial != "" && a.rest() != tt.partial {
+					t.Errorf("beside the error: %q, want %q", a.rest(), tt.partial)
+				}
+				for range 5 {
+					ask()
+				}
+				if hosts := s.succeeds("status", `{}`).StructuredContent["hosts"].([]any); hosts[0].(map[string]any)["breaker"] != "closed" {
+					t.Errorf("after six of these the host is %v", hosts[0])
+				}
+				script(t, ollama, engine.Script{})
+				eventually(t, "the host answers again", func() bool { return !ask().IsError })
+			})
+		}
+	}
+}
+
+func script(t *testing.T, ollama *ollamatest.Server, s engine.Script) {
+	t.Helper()
+	if err := ollama.Script(s); err != nil {
+		t.Fatal(err)
+	}
+}
