@@ -2,6 +2,11 @@ package e2e_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"sync"
 	"testing"
 
 	"ollama-mcp/internal/e2e/engine"
@@ -42,7 +47,9 @@ func TestFailureOfTheEngineIsToldForWhatItIsAndNotHeldAgainstTheHost(t *testing.
 				if err := ollama.Restart(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				s := connect(t, ollama)
+				front := startCounter(t, ollama)
+				ctx := deadline(t)
+				s := attach(t, ctx, command(ctx, front.URL), "")
 				ask := func() answer { return s.start(call.tool, fmt.Sprintf(call.args, fresh())).result() }
 				if tt.loaded {
 					if a := ask(); a.IsError {
@@ -50,9 +57,9 @@ func TestFailureOfTheEngineIsToldForWhatItIsAndNotHeldAgainstTheHost(t *testing.
 					}
 				}
 				script(t, ollama, tt.script)
-				before := ended(ollama, call.path)
+				before := front.count(call.path)
 				a := ask()
-				asked := ended(ollama, call.path) - before
+				asked := front.count(call.path) - before
 				wantError(t, a, tt.code, tt.words)
 				if a.StructuredContent["retryable"] != tt.retryable {
 					t.Errorf("retryable is %v in %+v", a.StructuredContent["retryable"], a)
@@ -63,19 +70,57 @@ func TestFailureOfTheEngineIsToldForWhatItIsAndNotHeldAgainstTheHost(t *testing.
 				if tt.partial != "" && a.rest() != tt.partial {
 					t.Errorf("beside the error: %q, want %q", a.rest(), tt.partial)
 				}
-				for range 5 {
+				for range 4 {
 					ask()
 				}
 				if hosts := s.succeeds("status", `{}`).StructuredContent["hosts"].([]any); hosts[0].(map[string]any)["breaker"] != "closed" {
-					t.Errorf("after six of these the host is %v", hosts[0])
+					t.Errorf("after five of these the host is %v", hosts[0])
 				}
 				script(t, ollama, engine.Script{})
-				eventually(t, "the host answers again", func() bool { return !ask().IsError })
+				other := calls["embed"]
+				if way == "embed" {
+					other = calls["generate"]
+				}
+				if a := s.start(other.tool, fmt.Sprintf(other.args, fresh())).result(); a.IsError {
+					t.Errorf("another model of that host: %+v", a)
+				}
 			})
 		}
 	}
 }
 
+// A counter is a proxy before an Ollama that counts the requests for each path.
+type counter struct {
+	*httptest.Server
+	mu    sync.Mutex // guards paths
+	paths map[string]int
+}
+
+func startCounter(t *testing.T, ollama *ollamatest.Server) *counter {
+	t.Helper()
+	target, err := url.Parse(ollama.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &counter{paths: map[string]int{}}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, FlushInterval: -1}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		c.paths[r.URL.Path]++
+		c.mu.Unlock()
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (c *counter) count(path string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paths[path]
+}
+
+// script tells a server's engine how to behave from now on.
 func script(t *testing.T, ollama *ollamatest.Server, s engine.Script) {
 	t.Helper()
 	if err := ollama.Script(s); err != nil {
