@@ -59,7 +59,7 @@ var replayedFailures = map[string]struct {
 	"error-memory-":         {backend.NoRoom, ""},
 	"error-exit-":           {backend.Crashed, ""},
 	"error-exit-halfway-":   {backend.Crashed, ""},
-	"error-vector-embed":    {backend.Server, ""},
+	"error-vector-embed":    {backend.BadOutput, ""},
 }
 
 // replay serves a recorded response, whatever is asked.
@@ -108,7 +108,7 @@ func TestRecordedAnswersOfEveryVersionAreRead(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 			continue
 		}
-		if got.Text != want.text || got.Thinking != want.thinking || got.DoneReason != want.done || callsOf(t, got) != want.calls {
+		if got.Text != want.text || got.Thinking != want.thinking || string(got.DoneReason) != want.done || callsOf(t, got) != want.calls {
 			t.Errorf("%s: got %+v, want %+v", file, got, want)
 		}
 		if got.PromptTokens == 0 || got.Tokens == 0 || got.Eval == 0 {
