@@ -15,6 +15,7 @@ import (
 )
 
 func TestFailureOfTheEngineIsToldForWhatItIsAndNotHeldAgainstTheHost(t *testing.T) {
+	const noMemory = "cudaMalloc failed: out of memory\nerror loading model: unable to allocate CUDA0 buffer"
 	ollama := ollamatest.Start(t, ollamatest.Options{
 		Release: ollamatest.Newest, Models: []tinymodels.Model{tinymodels.Says, tinymodels.Says.Native(), tinymodels.Words},
 	})
@@ -33,10 +34,14 @@ func TestFailureOfTheEngineIsToldForWhatItIsAndNotHeldAgainstTheHost(t *testing.
 		most      int    // requests that the host may get for one call
 		partial   string
 	}{
+		"no memory at the start": {engine.Script{AtStart: true, Stderr: noMemory}, false, "upstream", false, "num_ctx", 1, ""},
+		"no memory":              {engine.Script{Status: 500, Body: `{"error":{"code":500,"message":"CUDA error: out of memory","type":"server_error"}}`}, true, "upstream", false, "num_ctx", 1, ""},
 		"a prompt that is too long": {
 			engine.Script{Status: 400, Body: `{"error":{"code":400,"message":"the request exceeds the available context size, try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}`},
 			true, "context_too_long", false, "send less", 1, "",
 		},
+		"exits when asked":      {engine.Script{Exit: true}, true, "upstream", false, "crashed", 2, ""},
+		"exits after two words": {engine.Script{Exit: true, Pieces: 2}, true, "upstream", false, "crashed", 2, "The quick"},
 	} {
 		for way, call := range calls {
 			if way == "embed" && tt.script.Pieces > 0 {
