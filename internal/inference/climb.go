@@ -131,7 +131,7 @@ func (c *climb) skip(i int, rung route.Rung) error {
 // before, and learns from how it did.
 func (c *climb) try(ctx context.Context, left []route.Rung, tried []string) (*result, error) {
 	got, err := c.tryRung(ctx, left[0], len(left)-1, tried)
-	if err == nil && c.ladder != nil && isEmpty(got.answer) && got.answer.DoneReason != "load" {
+	if err == nil && c.ladder != nil && isEmpty(got.answer) && got.answer.DoneReason.End() != backend.EndNoAnswer {
 		err = errEmpty
 	}
 	if c.ladder != nil && left[0] == c.ladder.first {

@@ -250,7 +250,7 @@ func TestEngineIsReadyWhileAHostOrAProviderCanAnswer(t *testing.T) {
 			settings.Providers["near"] = nearPool
 			is("with a provider that was never asked", true)
 			delete(settings.Providers, "far")
-			near.Break(backendtest.Refuse(500, "broken"))
+			near.Break(backendtest.Reset)
 			for range 10 {
 				c.call(t.Context(), "generate", `{"model":"near/tiny","prompt":"?","cache":"off"}`)
 			}
