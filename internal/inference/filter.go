@@ -1,6 +1,7 @@
 package inference
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -127,9 +128,11 @@ func (t *task) askGuard(ctx context.Context, guard *moderation.Guard, resp *Resp
 	return nil
 }
 
-// generic is a value as JSON has it.
+// generic is a value as JSON has it. Numbers keep all their digits.
 func generic(v any) (plain any) {
-	if err := json.Unmarshal(mustMarshal(v), &plain); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(mustMarshal(v)))
+	dec.UseNumber()
+	if err := dec.Decode(&plain); err != nil {
 		panic(err) // mustMarshal made it
 	}
 	return plain
