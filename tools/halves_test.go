@@ -230,6 +230,10 @@ func TestEachHalfOfAnErrorIsEnough(t *testing.T) {
 		if a.StructuredContent["partial"] != `{"answer":"many"}` || a.StructuredContent["retryable"] != true {
 			t.Errorf("got %v, want what came and that it may be tried again", a.StructuredContent)
 		}
+		a = c.fails("generate", `{"model":"tiny","prompt":"?","options":{"seed":1},`+answerFormat+`}`, "upstream", "another seed")
+		if a.StructuredContent["retryable"] != false {
+			t.Errorf("with a seed: got %v, want an error that the same call would have again", a.StructuredContent)
+		}
 		host.AnswerWith(func(backendtest.Call) backendtest.Reply {
 			return backendtest.Reply{Text: `{"answer":`, DoneReason: "length"}
 		})
