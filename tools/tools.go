@@ -26,6 +26,10 @@ type Deps struct {
 	// caller leaves it to us; 0 means never.
 	InlineBytes int
 
+	// ResultMeta says how much the metadata of a result tells of what served it: "short",
+	// "off", or "full", which is "".
+	ResultMeta string
+
 	// Refresh waits, though not for long, until hosts that were idle have been asked how they
 	// are; nil leaves them as they were last seen.
 	Refresh func(context.Context)
@@ -54,5 +58,5 @@ func Resources(d Deps) []mcpserver.ServerResourceTemplate {
 // Instructions tell a client's model, once, how to use the tools.
 const Instructions = `Tools to use language models that run on the user's own machines through Ollama.
 Call list-models first: other tools need the exact name of an installed model, and its capabilities say what it is for.
-Results carry a second text block when there is something to know about the answer, such as that it was cut.
-A failed call says what to do next; when it is marked retryable, wait for retry_after_seconds and call again.`
+A note in a result says what to know about the answer, such as that it was cut.
+A failed call says what to do next. If it is marked retryable, wait as long as it says and call again.`
