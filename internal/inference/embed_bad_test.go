@@ -115,7 +115,9 @@ func TestRequestThatFailsForEachOfItsTextsIsNotBlamedOnThem(t *testing.T) {
 func TestLookForBadTextsIsBounded(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
-		host.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(500, "json: unsupported value: NaN") })
+		host.FailWhen(func(backendtest.Call) backendtest.Fault {
+			return backendtest.Refuse(500, "json: unsupported value: NaN")
+		})
 		c.fails("embed", `{"model":"words","input":[`+texts(500)+`]}`, "upstream", "input[0], input[1]", "and 480 more")
 		if n := len(host.Calls()); n > 128+16 { // two for each half, and one for each of 16 batches
 			t.Errorf("%d requests for 500 bad texts", n)
