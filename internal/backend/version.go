@@ -8,9 +8,6 @@ import (
 // Version is a version of Ollama.
 type Version [3]int
 
-// OptionsAsOf is the version whose options Options has. Newer hosts may know others.
-var OptionsAsOf = Version{0, 34, 0}
-
 // ParseVersion reads a version as a host tells it; not ok if it is none, or that of a build
 // from source, which is 0.0.0.
 func ParseVersion(said string) (v Version, ok bool) {
