@@ -116,7 +116,7 @@ func (c *climb) attempt(ctx context.Context, rung route.Rung, others int, lease 
 			continue
 		case errors.Is(err, backend.Request) && a.params.lowerThink(err):
 			got.lowered = fmt.Sprintf("%s does not know think %q for this model, so it was asked with %s.", a.host.Name(), c.Think.String(), mustMarshal(a.params.think))
-			a.refused = time.Since(sent)
+			a.refused += time.Since(sent)
 			continue
 		case got.repaired != "" && got.answer != nil && err != nil: // then the first answer stands
 			got.repaired = ""
