@@ -23,9 +23,10 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[policy]():     {Type: "string", Enum: []any{"auto", "off", "refresh"}},
 	reflect.TypeFor[similarity](): {Type: "number", Minimum: new(0.0), Maximum: new(1.0)},
 	reflect.TypeFor[priority]():   {Type: "string", Enum: []any{"interactive", "batch"}},
-	reflect.TypeFor[capability](): {Type: "string", Enum: []any{"completion", "embedding", "insert", "thinking", "tools", "vision"}},
+	// Newer hosts may list others than these.
+	reflect.TypeFor[capability](): {Type: "string", Examples: []any{"completion", "embedding", "thinking", "tools", "vision", "audio"}},
 	reflect.TypeFor[backend.ThinkValue](): anyOf(&schema.Document{Type: "boolean"},
-		&schema.Document{Type: "string", Enum: []any{"low", "medium", "high"}}),
+		&schema.Document{Type: "string", Enum: []any{"low", "medium", "high", "max"}}),
 	reflect.TypeFor[count]():            {Type: "integer", Minimum: new(1.0), Maximum: new(float64(math.MaxInt32))},
 	reflect.TypeFor[backend.ToolCall](): withFunction("arguments"),
 	reflect.TypeFor[backend.Tool]():     withFunction("parameters"),

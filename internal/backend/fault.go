@@ -1,7 +1,9 @@
 package backend
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +87,14 @@ func (e *Error) refusal() *fault.Error {
 		f.Hint = `Ollama knows a part of JSON schema only: use a simpler one, refer to "#/..." alone, and begin patterns with ^ and end them with $`
 	}
 	return f
+}
+
+// IsLack reports whether a host has refused a request since its model lacks a capability.
+func IsLack(err error) bool {
+	refused, ok := errors.AsType[*Error](err)
+	return ok && slices.ContainsFunc(capabilities, func(c struct{ refused, listed string }) bool {
+		return strings.HasSuffix(refused.Message, "does not support "+c.refused)
+	})
 }
 
 // capabilities are what models may lack: as Ollama calls it when it refuses a

@@ -11,7 +11,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -120,20 +119,34 @@ func request[T any](ctx context.Context, e *examination, send func(context.Conte
 	return send(ctx)
 }
 
-// obeysTruncate is the first version of Ollama that can be told not to truncate a prompt
-// which exceeds the context. Earlier versions truncate it without saying so.
-var obeysTruncate = [3]int{0, 12, 6}
+// faults are those of versions of Ollama that users should know of, from the first version
+// that has it to the first that does not.
+var faults = []struct {
+	from, before backend.Version
+	fault, todo  string
+}{
+	{
+		backend.Version{}, backend.Version{0, 12, 6}, "truncates prompts that are too long without saying so",
+		"update Ollama: from 0.12.6 on, a prompt that is too long can be refused",
+	},
+	{
+		// Fixed by #17883 of github.com/ollama/ollama.
+		backend.Version{0, 30, 0}, backend.Version{0, 32, 15}, "can hang at the call after an answer that it could not parse, such as a bad tool call",
+		"update Ollama to 0.32.15 or later",
+	},
+}
 
 func (e *examination) version(version string) {
-	var v [3]int
-	if _, err := fmt.Sscanf(version, "%d.%d.%d", &v[0], &v[1], &v[2]); err != nil || v == [3]int{} {
-		e.ok("reachable, Ollama of unknown version (%s)", version) // 0.0.0 is a build from source
+	v, ok := backend.ParseVersion(version)
+	if !ok {
+		e.ok("reachable, Ollama of unknown version (%s)", version)
 		return
 	}
-	if slices.Compare(v[:], obeysTruncate[:]) < 0 {
-		e.warn("update Ollama: from 0.12.6 on, a prompt that is too long can be refused",
-			"reachable, Ollama %s, which truncates prompts that are too long without saying so", version)
-		return
+	for _, f := range faults {
+		if !v.Before(f.from) && v.Before(f.before) {
+			e.warn(f.todo, "reachable, Ollama %s, which %s", version, f.fault)
+			return
+		}
 	}
 	e.ok("reachable, Ollama %s", version)
 }
@@ -154,11 +167,16 @@ func (e *examination) models(ctx context.Context, models []backend.Model) {
 // does not list capabilities, as Ollama did not before 0.6.4.
 func (e *examination) lack(ctx context.Context, models []backend.Model, capability string) bool {
 	for _, m := range models {
-		info := e.show(ctx, m.Name)
-		if info == nil || len(info.Capabilities) == 0 {
+		can := m.Capabilities // listed since 0.30.0
+		if len(can) == 0 {
+			if info := e.show(ctx, m.Name); info != nil {
+				can = info.Capabilities
+			}
+		}
+		if len(can) == 0 {
 			return false
 		}
-		for _, c := range info.Capabilities {
+		for _, c := range can {
 			if string(c) == capability {
 				return false
 			}

@@ -12,12 +12,15 @@ import (
 type catalog struct {
 	hosts   map[string]*list  // by name; nil for a host that has not listed its models yet
 	digests map[string]string // by canonical model, of all hosts together
+	// defaults are what the hosts of a model do where a request leaves an option open; see
+	// backend.Defaults.
+	defaults map[string]string
 }
 
 // publish replaces the catalog. It is called with mu held.
 func (f *Fleet) publish() {
-	c := &catalog{hosts: make(map[string]*list), digests: make(map[string]string)}
-	all := make(map[string][]string) // digests by model
+	c := &catalog{hosts: make(map[string]*list), digests: make(map[string]string), defaults: make(map[string]string)}
+	all, defaults := make(map[string][]string), make(map[string][]string) // by model
 	for t := range f.tasks {
 		m, isHost := t.(*member)
 		if !isHost {
@@ -32,11 +35,16 @@ func (f *Fleet) publish() {
 			if !slices.Contains(all[model], digest) {
 				all[model] = append(all[model], digest)
 			}
+			if own := m.defaults(); !slices.Contains(defaults[model], own) {
+				defaults[model] = append(defaults[model], own)
+			}
 		}
 	}
 	for model, digests := range all {
 		slices.Sort(digests)
 		c.digests[model] = strings.Join(digests, " ")
+		slices.Sort(defaults[model])
+		c.defaults[model] = strings.Join(defaults[model], ", ")
 	}
 	f.catalog.Store(c)
 }
@@ -84,6 +92,10 @@ func (f *Fleet) Digest(ctx context.Context, model string) string {
 	_ = f.Ready(ctx) // hosts that take longer have listed nothing yet
 	return f.catalog.Load().digests[model]
 }
+
+// Defaults tells apart what the hosts of a model do where a request leaves an option open,
+// which changes with the version of Ollama; see backend.Defaults. It asks nobody.
+func (f *Fleet) Defaults(model string) string { return f.catalog.Load().defaults[model] }
 
 const (
 	// findTimeout limits how long a call waits for lists of models.

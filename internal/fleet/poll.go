@@ -28,9 +28,10 @@ type member struct {
 	weight float64
 
 	// These belong to run.
-	listed time.Time // when the last list of models was asked for, by the wall clock
-	polls  int
-	failed int // polls in a row
+	listed  time.Time // when the last list of models was asked for, by the wall clock
+	polls   int
+	failed  int  // polls in a row
+	updated bool // to a version with other defaults, which is not published yet
 
 	// The fleet's mutex guards these.
 	silent bool      // the last poll failed
@@ -39,6 +40,7 @@ type member struct {
 
 	questions atomic.Uint64        // lists that were asked for
 	models    atomic.Pointer[list] // the newest list; nil before the first
+	version   atomic.Value         // a string, by the last poll; nil before the first
 
 	// mu is held while the pool is told about the host, so that it hears nothing of a host
 	// that has gone, and nothing old after something new. It may be locked while the
@@ -117,6 +119,9 @@ func (m *member) poll(ctx context.Context) (Facts, *list) {
 		return Facts{Err: m.inTime(ctx, err)}, nil
 	}
 	m.failed = 0
+	before := m.defaults()
+	m.version.Store(version)
+	m.updated = m.updated || m.defaults() != before
 	facts := Facts{Up: true, Version: version}
 	var models *list
 	if overdue(m.listed, listInterval) {
@@ -147,6 +152,12 @@ func (m *member) list(ctx context.Context) (*list, error) {
 		}
 	}
 	return l, nil
+}
+
+// defaults are those of the host's version; "" while that is not known.
+func (m *member) defaults() string {
+	version, _ := m.version.Load().(string)
+	return backend.Defaults(version)
 }
 
 func (m *member) loaded(ctx context.Context) ([]Loaded, error) {
@@ -214,7 +225,8 @@ func (m *member) polled() {
 		return
 	}
 	m.silent = m.failed > 0
-	if l := m.models.Load(); f.catalog.Load().hosts[m.name] != l {
+	if l := m.models.Load(); f.catalog.Load().hosts[m.name] != l || m.updated {
+		m.updated = false
 		f.publish()
 	}
 	if !before {

@@ -407,3 +407,23 @@ func TestCloudModelsAndLocalNamesNeedNoListing(t *testing.T) {
 		}
 	})
 }
+
+func TestDefaultsAreThoseOfTheVersionsThatHaveTheModel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fleet.Options{})
+		a := w.machine("a").Install(backendtest.Model{Name: "both"}, backendtest.Model{Name: "qwen3:8b"})
+		w.machine("b").Install(backendtest.Model{Name: "both"}).Version("0.34.0")
+		w.set(spec("a"), spec("b"))
+		w.latest("a")
+		w.latest("b")
+		synctest.Wait()
+		if own, both := w.Defaults("qwen3:8b"), w.Defaults("both:latest"); own != "" || both != ", repeat_penalty 1.0" {
+			t.Errorf("got %q, and %q of two versions", own, both)
+		}
+		a.Version("0.32.10")
+		time.Sleep(10 * time.Second)
+		if own, both := w.Defaults("qwen3:8b"), w.Defaults("both:latest"); own != "repeat_penalty 1.0" || both != own {
+			t.Errorf("after an update: %q, and %q of two versions with the same defaults", own, both)
+		}
+	})
+}

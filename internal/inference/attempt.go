@@ -114,6 +114,10 @@ func (c *climb) attempt(ctx context.Context, rung route.Rung, others int, lease 
 			got.truncated = c.tooLong(ctx, a, &c.Common, c.text, err)
 			a.params.truncate, a.refused = true, time.Since(sent)
 			continue
+		case errors.Is(err, backend.Request) && a.params.lowerThink(err):
+			got.lowered = fmt.Sprintf("%s does not know think %q for this model, so it was asked with %s.", a.host.Name(), c.Think.String(), mustMarshal(a.params.think))
+			a.refused += time.Since(sent)
+			continue
 		case got.repaired != "" && got.answer != nil && err != nil: // then the first answer stands
 			got.repaired = ""
 			return nil
@@ -158,14 +162,39 @@ func (c *climb) send(ctx context.Context, a *attempt, onPiece func(backend.Piece
 			Options: p.options, KeepAlive: p.keepAlive, Truncate: &p.truncate, Think: p.think,
 		}, onPiece)
 	}
-	prompt := c.Prompt
+	prompt, think := c.Prompt, p.think
+	if len(c.Format) > 0 && a.rung.Provider == "" {
+		// Ollama holds a generated text to its format from the first token on, and so would
+		// have a model think in JSON. A chat thinks first.
+		if think == nil {
+			think = &backend.ThinkValue{Value: false}
+		} else if think.Bool() && c.Suffix == "" && !c.Raw {
+			return a.host.Chat(ctx, c.asChat(p), onPiece)
+		}
+	}
 	if p.complaint != "" {
 		prompt += "\n\n" + p.rejected + "\n\n" + p.complaint
 	}
 	return a.host.Generate(ctx, &backend.GenerateRequest{
 		Model: p.model, Prompt: prompt, System: c.System, Suffix: c.Suffix, Raw: c.Raw, Images: c.Images, Format: c.Format,
-		Options: p.options, KeepAlive: p.keepAlive, Truncate: &p.truncate, Think: p.think,
+		Options: p.options, KeepAlive: p.keepAlive, Truncate: &p.truncate, Think: think,
 	}, onPiece)
+}
+
+// asChat is a request to generate text as a chat.
+func (c *climb) asChat(p *attemptParams) *backend.ChatRequest {
+	var messages []backend.Message
+	if c.System != "" {
+		messages = append(messages, backend.Message{Role: "system", Content: c.System})
+	}
+	messages = append(messages, backend.Message{Role: "user", Content: c.Prompt, Images: c.Images})
+	if p.complaint != "" {
+		messages = append(messages, backend.Message{Role: "assistant", Content: p.rejected}, backend.Message{Role: "user", Content: p.complaint})
+	}
+	return &backend.ChatRequest{
+		Model: p.model, Messages: messages, Format: c.Format,
+		Options: p.options, KeepAlive: p.keepAlive, Truncate: &p.truncate, Think: p.think,
+	}
 }
 
 // learn takes in what a first complete answer tells about the model.
@@ -264,6 +293,22 @@ func (c *climb) params(rung route.Rung, lease *pool.Lease) attemptParams {
 	}
 	p.keepAlive = c.settings.keepAlive(rung.Model, c.KeepAlive)
 	return p
+}
+
+// lowerThink changes the parameters to a level of thinking that more hosts know, if it was
+// the level that a host has refused. It reports whether there is one.
+func (p *attemptParams) lowerThink(err error) bool {
+	refused, ok := errors.AsType[*backend.Error](err)
+	isAboutLevel := ok && (strings.Contains(refused.Message, "think value") || strings.Contains(refused.Message, "think must be"))
+	if !isAboutLevel || p.think == nil || !p.think.IsString() {
+		return false
+	}
+	if p.think.String() == "max" {
+		p.think = &backend.ThinkValue{Value: "high"} // Ollama has max since 0.22.0
+	} else {
+		p.think = &backend.ThinkValue{Value: true} // most models have no levels
+	}
+	return true
 }
 
 // repair changes the parameters to those with which to ask again where an answer is of no

@@ -50,13 +50,20 @@ func (e *Engine) detail(ctx context.Context, host backend.Backend, model string)
 	return e.details.show(ctx, host, model, digest)
 }
 
-// of are the details of models, of which the host is asked for a few at a time. Those of a
-// model that it cannot show are empty.
+// of are the details of models. A host before 0.30.0 does not list them, and is asked for a
+// few at a time. Those of a model that it cannot show are empty.
 func (k *details) of(ctx context.Context, host backend.Backend, models []backend.Model) []Detail {
 	all := make([]Detail, len(models))
 	var group errgroup.Group
 	group.SetLimit(8)
 	for i, m := range models {
+		if listed, ok := listed(m); ok {
+			all[i] = listed
+			if m.Digest != "" {
+				k.byDigest.Store(m.Digest, listed)
+			}
+			continue
+		}
 		group.Go(func() error {
 			all[i], _ = k.show(ctx, host, m.Name, m.Digest) // listed without
 			return nil
@@ -64,6 +71,16 @@ func (k *details) of(ctx context.Context, host backend.Backend, models []backend
 	}
 	_ = group.Wait()
 	return all
+}
+
+// listed are the details of a model by its host's list; not ok if the list does not have
+// them.
+func listed(m backend.Model) (d Detail, ok bool) {
+	for _, c := range m.Capabilities {
+		d.Capabilities = append(d.Capabilities, string(c))
+	}
+	d.Context = m.Details.ContextLength
+	return d, len(d.Capabilities) > 0 && d.Context > 0
 }
 
 // show asks the host for a model, unless it is known. One without a digest never is.

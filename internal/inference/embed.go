@@ -52,6 +52,8 @@ type embedding struct {
 	unlisted  bool           // the host lists the model, and not for embedding
 	pinned    string         // note about options of the caller that were overridden; "" if none were
 	truncated map[int]bool   // inputs of which only the beginning was embedded
+	bad       *badTexts      // inputs that the rung at hand cannot embed; nil for none
+	probes    int            // requests that were sent to find them
 	keys      []cache.Key    // under which the vectors are cached; nil if they are not
 	cached    int            // vectors that were found in the cache
 	load      time.Duration  // spent by hosts to load the model
@@ -106,6 +108,9 @@ func (m *embedding) run(ctx context.Context) (err error) {
 			}
 		}
 		if err = m.embedAll(ctx); err == nil {
+			err = backend.CheckVectors(m.all(), len(m.Input)) // of several batches, or cached ones
+		}
+		if err == nil {
 			break
 		}
 		m.failed = append(m.failed, failedRung{rung, &result{served: Served{Requested: m.Model}}, err, time.Now()})
@@ -137,8 +142,10 @@ func (m *embedding) rungs() []route.Rung {
 	return all
 }
 
-// embedAll embeds the inputs that have no vector, by the rung at hand.
+// embedAll embeds the inputs that have no vector, by the rung at hand. Bad ones do not keep
+// it from embedding the others.
 func (m *embedding) embedAll(ctx context.Context) error {
+	m.bad, m.probes = nil, 0
 	for batch := range slices.Chunk(m.missing(), embedBatch) {
 		bytes := 0
 		for _, i := range batch {
@@ -163,6 +170,12 @@ func (m *embedding) embedAll(ctx context.Context) error {
 			return err
 		}
 		m.keep(batch)
+		if m.bad != nil && errors.Is(m.bad, backend.Request) && m.done() == 0 { // it is not the texts
+			return m.bad.err
+		}
+	}
+	if m.bad != nil {
+		return m.bad
 	}
 	return nil
 }
@@ -238,37 +251,110 @@ func (m *embedding) granted(lease *pool.Lease, waited time.Duration) {
 	m.tracker.is(Progress{State: Embedding, Host: lease.Host.Name(), Since: time.Now(), Done: m.done(), Of: len(m.Input)})
 }
 
-// embed embeds some of the inputs. If the host refuses them, it tries them one by one, to
-// find and name the bad one. Like a prompt, a text that is too long is only cut when the
-// host is asked to, so that the caller can be told.
+// mostProbes is how many requests a call spends at most on finding the bad ones among its
+// texts, beyond which a part of a batch counts as bad as a whole. It is enough for a batch of
+// nothing else.
+const mostProbes = 4 * embedBatch
+
+// embed embeds those of a batch's inputs that have no vector. If they cannot be embedded
+// together, it halves the batch until the bad ones are found, and notes them. Like a
+// prompt, a text that is too long is only cut when the host is asked to, so that the caller
+// can be told.
 func (m *embedding) embed(ctx context.Context, host backend.Backend, batch []int) error {
+	batch = slices.DeleteFunc(slices.Clone(batch), func(i int) bool {
+		return m.vectors[i] != nil || m.bad != nil && slices.Contains(m.bad.inputs, i)
+	})
+	if len(batch) == 0 {
+		return nil
+	}
 	err := m.send(ctx, host, batch, false)
 	tooLong := errors.Is(err, backend.TooLong)
-	refused := tooLong || errors.Is(err, backend.Request)
-	if tooLong && len(batch) == 1 {
-		a := &attempt{host: host, rung: m.rung, params: attemptParams{options: m.options}}
-		long := m.tooLong(ctx, a, &m.Common, len(m.Input[batch[0]]), err)
-		long.ofEmbed = true
-		err = long
-	}
+	ofTexts := tooLong || errors.Is(err, backend.BadOutput) || errors.Is(err, backend.Request) && !backend.IsLack(err)
 	switch {
-	case refused && len(batch) > 1:
-		for i := range batch {
-			if err := m.embed(ctx, host, batch[i:i+1]); err != nil {
-				return err
-			}
+	case !ofTexts:
+		return err
+	case len(batch) > 1 && m.probes < mostProbes:
+		m.probes += 2
+		half := len(batch) / 2
+		if err := m.embed(ctx, host, batch[:half]); err != nil {
+			return err
 		}
-		return nil
-	case tooLong && m.mayTruncate(&m.Common):
+		return m.embed(ctx, host, batch[half:])
+	case tooLong && m.mayTruncate(&m.Common) && len(batch) == 1:
 		if m.truncated == nil {
 			m.truncated = make(map[int]bool)
 		}
 		m.truncated[batch[0]] = true
 		return m.send(ctx, host, batch, true)
-	case refused && len(m.Input) > 1:
-		return fmt.Errorf("input[%d]: %w", batch[0], err)
+	case tooLong && m.bad == nil:
+		a := &attempt{host: host, rung: m.rung, params: attemptParams{options: m.options}}
+		long := m.tooLong(ctx, a, &m.Common, len(m.Input[batch[0]]), err)
+		long.ofEmbed = true
+		err = long
 	}
-	return err
+	if len(m.Input) == 1 {
+		return err
+	}
+	m.isBad(batch, err)
+	return nil
+}
+
+// badTexts are the inputs that a host cannot embed.
+type badTexts struct {
+	inputs []int
+	err    error // of the first
+	kept   bool  // the vectors of the others are cached
+}
+
+// isBad notes inputs that cannot be embedded, and those that are equal to one of them.
+func (m *embedding) isBad(batch []int, err error) {
+	if m.bad == nil {
+		m.bad = &badTexts{err: err, kept: m.keys != nil}
+	}
+	for _, i := range batch {
+		for j, text := range m.Input {
+			if text == m.Input[i] {
+				m.bad.inputs = append(m.bad.inputs, j)
+			}
+		}
+	}
+}
+
+func (e *badTexts) Error() string { return e.names() + ": " + e.err.Error() }
+
+// Unwrap makes errors.Is and errors.As see the error of the first.
+func (e *badTexts) Unwrap() error { return e.err }
+
+// names are the inputs by their places.
+func (e *badTexts) names() string {
+	const most = 20
+	slices.Sort(e.inputs)
+	names := make([]string, min(most, len(e.inputs)))
+	for at := range names {
+		names[at] = fmt.Sprintf("input[%d]", e.inputs[at])
+	}
+	all := strings.Join(names, ", ")
+	if more := len(e.inputs) - most; more > 0 {
+		all += fmt.Sprintf(" and %d more", more)
+	}
+	return all
+}
+
+// Fault implements fault.Explainer.
+func (e *badTexts) Fault() *fault.Error {
+	f := fault.Of(e.err)
+	f.Message = e.names() + ": " + f.Message
+	f.Retryable = false
+	if e.kept {
+		f.Hint += "; the vectors of the other texts are kept, so that a call without these is quick"
+	}
+	return f
+}
+
+// all are the vectors of the inputs, equal ones included.
+func (m *embedding) all() [][]float32 {
+	m.copyEqual()
+	return m.vectors
 }
 
 func (m *embedding) send(ctx context.Context, host backend.Backend, batch []int, truncate bool) error {
@@ -339,7 +425,7 @@ func (m *embedding) keep(batch []int) {
 		return
 	}
 	for _, i := range batch {
-		if !m.truncated[i] {
+		if m.vectors[i] != nil && !m.truncated[i] {
 			m.answers.Set(m.keys[i], cache.Entry{Value: vector(slices.Clone(m.vectors[i]))})
 		}
 	}

@@ -52,6 +52,9 @@ type Options struct {
 	// no host is known to have the model, whose answers are then not cached. nil makes
 	// models of one name equal.
 	Digest func(ctx context.Context, model string) string
+	// Defaults tells apart what hosts do with options of the model that a request leaves
+	// open, which differs by their versions; nil makes all hosts equal.
+	Defaults func(model string) string
 
 	// Timeout bounds a request that has none of its own; 0 means no limit.
 	Timeout time.Duration

@@ -163,9 +163,12 @@ func (e *Engine) digest(ctx context.Context, s *Settings, model string) (string,
 	}
 	digest := e.opts.Digest(ctx, first.Model)
 	if digest == "" {
-		err = errors.New("no host is known to have " + first.Model)
+		return "", errors.New("no host is known to have " + first.Model)
 	}
-	return digest, err
+	if e.opts.Defaults != nil {
+		digest += " " + e.opts.Defaults(first.Model)
+	}
+	return digest, nil
 }
 
 // missed is what there is for a request that gets no complete answer: as much of one as

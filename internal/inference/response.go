@@ -74,6 +74,7 @@ type result struct {
 	truncated *promptTooLong // for which the host has cut the prompt; nil if it has not
 	clamped   string         // note that the caller asked for more context than the model can have; "" if not
 	pinned    string         // note about options of the caller that were overridden; "" if none were
+	lowered   string         // note that the model was asked to think less hard; "" if it was not
 	repaired  string         // note about why the model was asked once more; "" if it was not
 	similarTo string         // the question that the answer was given to; "" for this one
 	tried     []string       // hosts that were asked in vain; nil for an answer
@@ -193,7 +194,7 @@ func (t *task) notes(r *result) []string {
 	if r.served.Hedged {
 		add("Answered by %s, which was asked as well because another host was late.", r.served.Host)
 	}
-	for _, note := range []string{r.pinned, r.clamped, r.repaired} {
+	for _, note := range []string{r.pinned, r.clamped, r.lowered, r.repaired} {
 		if note != "" {
 			notes = append(notes, note)
 		}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/ollama/ollama/api"
 	"github.com/ollama/ollama/types/model"
+
+	"ollama-mcp/internal/backend"
 )
 
 // Model is a model that a Host has.
@@ -157,8 +159,12 @@ func (h *Host) tags() api.ListResponse {
 		list.Models = append(list.Models, api.ListModelResponse{
 			Name: m.Name, Model: m.Name, Size: m.Size, Digest: m.digest(), Details: m.details(),
 		})
+		last := &list.Models[len(list.Models)-1]
 		if !m.RemoteUnlisted {
-			list.Models[len(list.Models)-1].RemoteHost = m.Remote
+			last.RemoteHost = m.Remote
+		}
+		if v, ok := backend.ParseVersion(h.version); ok && !v.Before(backend.Version{0, 30, 0}) {
+			last.Capabilities, last.Details.ContextLength, last.Details.EmbeddingLength = m.show().Capabilities, m.Context, m.Dimensions
 		}
 	}
 	slices.SortFunc(list.Models, func(a, b api.ListModelResponse) int { return strings.Compare(a.Name, b.Name) })

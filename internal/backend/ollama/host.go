@@ -92,14 +92,24 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 	if req.Input == "" { // Ollama would answer with no vector and no error
 		return nil, h.conn.BadRequest("there is no text to embed")
 	}
-	var got backend.EmbedResponse
+	var got struct {
+		backend.EmbedResponse
+		Embeddings []backend.Vector `json:"embeddings"`
+	}
 	if err := h.conn.Answer(ctx, "/api/embed", req, &got); err != nil {
 		return nil, err
 	}
-	if want, ok := inputs(req.Input); ok && len(got.Embeddings) != want {
-		return nil, h.conn.InvalidAnswer(fmt.Sprintf("%d vectors for %d inputs", len(got.Embeddings), want))
+	want, ok := inputs(req.Input)
+	if !ok {
+		want = len(got.Embeddings)
 	}
-	return &got, nil
+	if err := backend.CheckVectors(got.Embeddings, want); err != nil {
+		return nil, h.conn.Named(err)
+	}
+	for _, v := range got.Embeddings {
+		got.EmbedResponse.Embeddings = append(got.EmbedResponse.Embeddings, v)
+	}
+	return &got.EmbedResponse, nil
 }
 
 // Models implements backend.Backend.

@@ -114,7 +114,7 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 	}
 	vectors, err := got.inOrder(req.Input)
 	if err != nil {
-		return nil, h.conn.InvalidAnswer(err.Error())
+		return nil, h.conn.Named(err)
 	}
 	return &backend.EmbedResponse{
 		Model: cmp.Or(string(got.Model), req.Model), Embeddings: vectors,

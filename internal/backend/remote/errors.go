@@ -76,6 +76,15 @@ func (c *Client) InvalidAnswer(why string) error {
 	return &backend.Error{Host: c.name, Class: backend.Server, Message: why}
 }
 
+// Named is an error about an answer, with the host's name in it.
+func (c *Client) Named(err error) error {
+	if said, ok := errors.AsType[*backend.Error](err); ok {
+		said.Host = c.name
+		return said
+	}
+	return c.InvalidAnswer(err.Error())
+}
+
 // BadRequest is the error of a request that was found to be invalid before it was sent.
 func (c *Client) BadRequest(why string) error {
 	return &backend.Error{Host: c.name, Class: backend.Request, Message: why}

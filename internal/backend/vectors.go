@@ -1,0 +1,38 @@
+package backend
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// Vector is a vector in JSON. One that holds null, which encoding/json would read as 0, is
+// read as one of no length, which CheckVectors refuses.
+type Vector []float32
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (v *Vector) UnmarshalJSON(raw []byte) error {
+	*v = nil
+	if bytes.Contains(raw, []byte("null")) {
+		return nil
+	}
+	return json.Unmarshal(raw, (*[]float32)(v))
+}
+
+// CheckVectors says what is wrong with the vectors of so many inputs: there must be one for
+// each, of numbers, and all of one length. The error is of class BadOutput where other
+// inputs may do better, and else of class Server.
+func CheckVectors[V ~[]float32](vectors []V, inputs int) error {
+	if len(vectors) != inputs {
+		return &Error{Class: Server, Message: fmt.Sprintf("%d vectors for %d inputs", len(vectors), inputs)}
+	}
+	for i, v := range vectors {
+		switch {
+		case len(v) == 0:
+			return &Error{Class: BadOutput, Message: fmt.Sprintf("the vector of text %d of %d is empty, or holds what is no number", i+1, inputs)}
+		case len(v) != len(vectors[0]):
+			return &Error{Class: BadOutput, Message: fmt.Sprintf("the vectors of texts 1 and %d differ in length: %d and %d", i+1, len(vectors[0]), len(v))}
+		}
+	}
+	return nil
+}

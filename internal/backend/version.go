@@ -1,0 +1,29 @@
+package backend
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Version is a version of Ollama.
+type Version [3]int
+
+// ParseVersion reads a version as a host tells it; not ok if it is none, or that of a build
+// from source, which is 0.0.0.
+func ParseVersion(said string) (v Version, ok bool) {
+	_, err := fmt.Sscanf(said, "%d.%d.%d", &v[0], &v[1], &v[2])
+	return v, err == nil && v != Version{}
+}
+
+// Before reports whether v is older than another version.
+func (v Version) Before(other Version) bool { return slices.Compare(v[:], other[:]) < 0 }
+
+// Defaults tells apart the versions that answer the same request in other ways, since they
+// set options that it leaves open to other values: repeat_penalty is 1.1 before 0.32.10.
+// It is "" for versions before, and for one that is not known.
+func Defaults(version string) string {
+	if v, ok := ParseVersion(version); ok && !v.Before(Version{0, 32, 10}) {
+		return "repeat_penalty 1.0"
+	}
+	return ""
+}

@@ -1,0 +1,142 @@
+package inference_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"ollama-mcp/internal/backend/backendtest"
+)
+
+// texts are so many inputs as JSON, without the brackets.
+func texts(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(`"text %d"`, i)
+	}
+	return strings.Join(all, ",")
+}
+
+// inputsOf are the texts of an embed request.
+func inputsOf(c backendtest.Call) (all []string) {
+	var sent struct{ Input []string }
+	_ = json.Unmarshal(c.Body, &sent)
+	return sent.Input
+}
+
+// badWhen has a host fail if one of the bad texts is in a request, with the fault of its kind.
+func badWhen(host *backendtest.Host, fault func(batch int) backendtest.Fault, bad ...int) {
+	host.FailWhen(func(c backendtest.Call) backendtest.Fault {
+		sent := inputsOf(c)
+		if slices.ContainsFunc(bad, func(i int) bool { return slices.Contains(sent, fmt.Sprintf("text %d", i)) }) {
+			return fault(len(sent))
+		}
+		return nil
+	})
+}
+
+func refusing(status int, said string) func(int) backendtest.Fault {
+	return func(int) backendtest.Fault { return backendtest.Refuse(status, said) }
+}
+
+// nullIn answers with vectors of which the last is not one of numbers.
+func nullIn(vector string) func(int) backendtest.Fault {
+	return func(batch int) backendtest.Fault {
+		good := strings.Repeat("[1,0,0,0,0,0,0,0],", batch-1)
+		return backendtest.Respond(http.StatusOK, "application/json", `{"embeddings":[`+good+vector+`]}`)
+	}
+}
+
+func TestBadTextsAreNamedAllAtOnceAndTheOthersAreKept(t *testing.T) {
+	faults := map[string]struct {
+		fault func(int) backendtest.Fault
+		code  string
+	}{
+		"NaN":            {refusing(500, "failed to encode response: json: unsupported value: NaN"), "upstream"},
+		"NaN, called ok": {refusing(400, "embedding contains NaN or Inf values"), "upstream"},
+		"null":           {nullIn("[null,1,0,0,0,0,0,0]"), "upstream"},
+		"null for all":   {nullIn("null"), "upstream"},
+		"of no length":   {nullIn("[]"), "upstream"},
+		"too long":       {refusing(500, "the input length exceeds the context length"), "context_too_long"},
+		"refused":        {refusing(400, "what is this?"), "invalid_argument"},
+	}
+	for name, tc := range faults {
+		for _, bad := range [][]int{{16}, {0}, {39}, {0, 31, 32}, {3, 4, 17, 39}} {
+			cacheStory(t, func(t *testing.T, c *client) {
+				host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+				badWhen(host, tc.fault, bad...)
+				var names []string
+				for _, i := range bad {
+					names = append(names, fmt.Sprintf("input[%d]", i))
+				}
+				a := c.fails("embed", `{"model":"words","input":[`+texts(40)+`]}`, tc.code, strings.Join(names, ", ")+":")
+				if a.err.Retryable {
+					t.Errorf("%s, %v: it is said to be worth another try", name, bad)
+				}
+				if n := len(host.Calls()); n > 2+len(bad)*12 {
+					t.Errorf("%s, %v: the host was asked %d times", name, bad, n)
+				}
+				if s := c.status().Hosts.Hosts[0]; s.Breaker != "closed" || len(s.Ejected) > 0 {
+					t.Errorf("%s: %+v", name, s)
+				}
+				asked := len(host.Calls())
+				var good []string
+				for i := range 40 {
+					if !slices.Contains(bad, i) {
+						good = append(good, fmt.Sprintf(`"text %d"`, i))
+					}
+				}
+				c.succeeds("embed", `{"model":"words","input":[`+strings.Join(good, ",")+`]}`)
+				if more := len(host.Calls()) - asked; more != 0 {
+					t.Errorf("%s, %v: the good ones were asked for again, in %d requests", name, bad, more)
+				}
+			})
+		}
+	}
+}
+
+func TestRequestThatFailsForEachOfItsTextsIsNotBlamedOnThem(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		for said, most := range map[string]int{"invalid dimensions": 63, `"words" does not support embeddings`: 1} {
+			before := len(host.Calls())
+			host.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(400, said) })
+			a := c.fails("embed", `{"model":"words","input":[`+texts(500)+`]}`, "invalid_argument")
+			if n := len(host.Calls()) - before; n > most || strings.Contains(a.err.Message, "input[") {
+				t.Errorf("%s: after %d requests: %v", said, n, a)
+			}
+		}
+	})
+}
+
+func TestLookForBadTextsIsBounded(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		host.FailWhen(func(backendtest.Call) backendtest.Fault {
+			return backendtest.Refuse(500, "json: unsupported value: NaN")
+		})
+		c.fails("embed", `{"model":"words","input":[`+texts(500)+`]}`, "upstream", "input[0], input[1]", "and 480 more")
+		if n := len(host.Calls()); n > 128+16 { // two for each half, and one for each of 16 batches
+			t.Errorf("%d requests for 500 bad texts", n)
+		}
+	})
+}
+
+func TestVectorsOfUnequalLengthAreAFailure(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		for name, bad := range map[string][]int{"in a batch": {1}, "in another batch": {35}} {
+			badWhen(host, func(batch int) backendtest.Fault {
+				vectors := strings.Repeat("[1,0],", batch-1) + "[1,0,0]"
+				return backendtest.Respond(http.StatusOK, "application/json", `{"embeddings":[`+vectors+`]}`)
+			}, bad...)
+			a := c.fails("embed", `{"model":"words","input":[`+texts(40)+`]}`, "upstream")
+			if !strings.Contains(a.err.Message, "differ in length") {
+				t.Errorf("%s: %v", name, a)
+			}
+		}
+	})
+}
