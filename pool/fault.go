@@ -13,7 +13,7 @@ import (
 // Fault tells the caller to come back later.
 func (e *FullError) Fault() *fault.Error {
 	return &fault.Error{
-		Code: fault.Overloaded, Message: e.Error(), Hint: "try again later",
+		Code: fault.Overloaded, Message: e.Error(), Hint: fault.TryAgain(e.RetryAfter),
 		Retryable: true, RetryAfter: e.RetryAfter,
 	}
 }
@@ -25,8 +25,7 @@ func (e *QueueTimeoutError) Fault() *fault.Error {
 		Hint: "all slots are busy: try again later, or allow more with timeout_seconds",
 	}
 	if e.RetryAfter > 0 {
-		wait := math.Ceil(e.RetryAfter.Seconds())
-		f.Hint = fmt.Sprintf("all slots are busy: try again in %.0f s, or allow more than %.0f s with timeout_seconds", wait, wait)
+		f.Hint = fmt.Sprintf("all slots are busy: %s, or allow more than %.0f s with timeout_seconds", fault.TryAgain(e.RetryAfter), math.Ceil(e.RetryAfter.Seconds()))
 	}
 	return f
 }

@@ -19,7 +19,7 @@ func TestPoolErrorsSayWhatTheirCallersCanDo(t *testing.T) {
 		after     time.Duration
 		line      string
 	}{
-		{&FullError{Waiting: 7, RetryAfter: 3 * time.Second}, fault.Overloaded, true, 3 * time.Second, "the queue is full (7 waiting); try again later"},
+		{&FullError{Waiting: 7, RetryAfter: 3 * time.Second}, fault.Overloaded, true, 3 * time.Second, "the queue is full (7 waiting); try again in 3 s"},
 		{&QueueTimeoutError{}, fault.QueueTimeout, true, 0, "no slot came free in time; all slots are busy: try again later, or allow more with timeout_seconds"},
 		{
 			&QueueTimeoutError{RetryAfter: 2500 * time.Millisecond}, fault.QueueTimeout, true, 2500 * time.Millisecond,

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,26 +19,27 @@ import (
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/schema"
 )
 
 // modelArgs are the arguments of every tool that uses a model.
 type modelArgs struct {
 	Options        options    `json:"options,omitzero" jsonschema:"Ollama's model options"`
 	KeepAlive      *keepAlive `json:"keep_alive,omitempty" jsonschema:"how long the model stays in memory: \"5m\", 0 = not, -1 = for ever"`
-	Truncate       *bool      `json:"truncate,omitempty" jsonschema:"true cuts input that exceeds the context, and a note says so; false refuses it"`
-	TimeoutSeconds period     `json:"timeout_seconds,omitempty" jsonschema:"give up after this time and return what there is"`
+	Truncate       *bool      `json:"truncate,omitempty" jsonschema:"true: cut input that exceeds the context, with a note; false: refuse it"`
+	TimeoutSeconds period     `json:"timeout_seconds,omitempty" jsonschema:"return what there is after this time"`
 	Priority       priority   `json:"priority,omitempty" jsonschema:"batch lets interactive calls (default) go first"`
 	Host           string     `json:"host,omitempty" jsonschema:"only this host, by a name from list-models"`
-	Cache          policy     `json:"cache,omitempty" jsonschema:"auto (default) may return a cached answer, refresh replaces it, off neither reads nor writes the cache"`
-	LocalOnly      bool       `json:"local_only,omitempty" jsonschema:"nothing may leave for a cloud"`
+	Cache          policy     `json:"cache,omitempty" jsonschema:"auto (default) may reuse a cached answer, refresh replaces it, off ignores the cache"`
+	LocalOnly      bool       `json:"local_only,omitempty" jsonschema:"use no cloud"`
 }
 
 // textArgs are the arguments of tools whose answer is text.
 type textArgs struct {
 	Format        format              `json:"format,omitzero" jsonschema:"\"json\", or the JSON schema of the answer"`
-	Think         *backend.ThinkValue `json:"think,omitempty" jsonschema:"for thinking models: whether, or how hard, to think first"`
-	Fallback      []string            `json:"fallback_models,omitempty" jsonschema:"models to try, in this order, if this one cannot answer"`
-	MinSimilarity similarity          `json:"min_similarity,omitempty" jsonschema:"lowest similarity (0 to 1) at which the cached answer to a paraphrase may be reused; 1 = exact match only"`
+	Think         *backend.ThinkValue `json:"think,omitempty" jsonschema:"for thinking models: true, false, or how hard to think, such as \"low\""`
+	Fallback      []string            `json:"fallback_models,omitempty" jsonschema:"models to try in order if this one cannot answer"`
+	MinSimilarity similarity          `json:"min_similarity,omitempty" jsonschema:"lowest similarity at which the cached answer to a paraphrase may be reused; 1 = exact match only"`
 	modelArgs
 }
 
@@ -76,12 +79,28 @@ func (o *options) UnmarshalJSON(raw []byte) error {
 	if err := json.Unmarshal(raw, (*map[string]any)(o)); err != nil {
 		return err
 	}
-	for name, value := range *o {
-		if n, ok := value.(float64); ok && math.Abs(n) > math.MaxInt32 {
-			return fmt.Errorf(`argument "options.%s" must be at most %d`, name, math.MaxInt32)
+	var wrong refusals
+	for _, name := range slices.Sorted(maps.Keys(*o)) {
+		if n, ok := (*o)[name].(float64); ok && math.Abs(n) > math.MaxInt32 {
+			wrong.add("options."+name, "argument %q must be at most %d", math.MaxInt32)
 		}
 	}
-	return nil
+	return wrong.error()
+}
+
+// refusals are what is wrong with the parts of an argument.
+type refusals []schema.ArgumentFault
+
+// add adds a fault whose message begins with the path of the part.
+func (r *refusals) add(path, format string, args ...any) {
+	*r = append(*r, schema.ArgumentFault{Argument: path, Message: fmt.Sprintf(format, append([]any{path}, args...)...)})
+}
+
+func (r refusals) error() error {
+	if r == nil {
+		return nil
+	}
+	return &schema.ArgumentsError{Faults: r}
 }
 
 // value is what the request to the host holds; nil where the caller said nothing.
@@ -92,22 +111,46 @@ func (k *keepAlive) value() *backend.Duration {
 	return &k.Duration
 }
 
-// UnmarshalJSON names the function that is no such thing.
+// UnmarshalJSON names each function that is no such thing.
 func (f *functions) UnmarshalJSON(raw []byte) error {
 	var all []json.RawMessage
 	if err := json.Unmarshal(raw, &all); err != nil {
 		return err
 	}
 	*f = make(functions, len(all))
+	var wrong refusals
 	for i := range all {
 		err := json.Unmarshal(all[i], &(*f)[i])
-		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			at := strings.TrimSuffix(fmt.Sprintf("tools[%d].%s", i, wrong.Field), ".")
-			return fmt.Errorf("argument %q cannot be a %s", at, wrong.Value)
+		at := fmt.Sprintf("tools[%d]", i)
+		if mistake, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			wrong.add(strings.TrimSuffix(at+"."+mistake.Field, "."), "argument %q cannot be a %s", mistake.Value)
+		} else if err != nil {
+			wrong.add(at, "argument %q cannot be read: %v", err)
 		}
-		if err != nil {
-			return fmt.Errorf(`argument "tools[%d]" cannot be read: %w`, i, err)
-		}
+	}
+	return wrong.error()
+}
+
+// functionCall is a call of a function in an earlier answer. Its arguments keep every byte of
+// their values: a number of 64 bits would lose digits in a float64.
+type functionCall backend.ToolCall
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (f *functionCall) UnmarshalJSON(raw []byte) error {
+	var call struct {
+		ID       string `json:"id"`
+		Function struct {
+			Index     int             `json:"index"`
+			Name      string          `json:"name"`
+			Arguments json.RawMessage `json:"arguments"`
+		} `json:"function"`
+	}
+	if err := json.Unmarshal(raw, &call); err != nil {
+		return err
+	}
+	f.ID, f.Function.Index, f.Function.Name = call.ID, call.Function.Index, call.Function.Name
+	for name, value := range schema.Members(call.Function.Arguments) {
+		f.Function.Arguments.Set(name, value)
 	}
 	return nil
 }

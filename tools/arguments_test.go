@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -14,14 +15,16 @@ import (
 
 func TestErrorOfAWrongArgumentSaysWhatItShouldBe(t *testing.T) {
 	for _, tc := range []struct{ args, want string }{
-		{`[]`, `the arguments must be an object`},
+		{`[1]`, `the arguments must be an object`},
+		{`7`, `the arguments must be an object`},
+		{`"no JSON"`, `the arguments must be an object`},
 		{`{"model":"m","promt":"hi"}`, `unknown argument "promt"; did you mean "prompt"?`},
 		{`{"model":"m","prompt":"hi","Model":"n"}`, `unknown argument "Model"; did you mean "model"?`},
 		{`{"model":"m","prompt":"hi","url":"http://x"}`, `unknown argument "url"; known are model, prompt, system, `},
 		{`{"model":"m"}`, `argument "prompt" is missing`},
-		{`{}`, `argument "model" is missing`},
+		{`{}`, `2 faults: (1) argument "model" is missing (2) argument "prompt" is missing`},
 		{`{"model":"","prompt":"hi"}`, `argument "model" must not be empty`},
-		{`{"model":"m","prompt":null}`, `argument "prompt" is null; leave it out instead`},
+		{`{"model":"m","prompt":null}`, `argument "prompt" is missing`},
 		{`{"model":"m","prompt":7}`, `argument "prompt" must be a text`},
 		{`{"model":"m","prompt":"hi","raw":"yes"}`, `argument "raw" must be true or false`},
 		{`{"model":"m","prompt":"hi","images":"x"}`, `argument "images" must be a list`},
@@ -54,7 +57,7 @@ func TestErrorOfAWrongArgumentSaysWhatItShouldBe(t *testing.T) {
 			`argument "tools[1].function.parameters.type" cannot be a number`,
 		},
 		{
-			`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}]}`,
+			`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"x"}}]}]}`,
 			`argument "messages[0].tool_calls[0].function.arguments" must be an object`,
 		},
 		{`{"model":"m","messages":[{"role":"user","contents":"hi"}]}`, `unknown argument "messages[0].contents"; did you mean "content"?`},
@@ -143,19 +146,39 @@ func TestTimeoutIsNeverZeroOrNegative(t *testing.T) {
 	}
 }
 
-// Whatever a client sends, it is answered with arguments or with an error that
-// fits on a line.
+// Whatever a client sends, it is answered with arguments or with an error that fits on a
+// line. What it means is JSON and means itself, and arguments that are right as they are mean
+// themselves too.
 func FuzzArguments(f *testing.F) {
+	f.Add(`{"model":"m","messages":"[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}]","options":[],"think":"True","stream":false}`)
+	f.Add(`{"":[]}`)
 	f.Add(`{"model":"m","messages":[{"role":"user","content":"hi"}]}`)
 	f.Add(`{"model":"m","messages":[{"role":"tool","tool_calls":[{"function":{"arguments":3}}]}],"tools":[{"function":1}]}`)
 	f.Add(`{"model":"m","messages":[],"options":{"stop":[[]]},"keep_alive":"1e999","format":{"$ref":"#"}}`)
+	s, err := schema.For(reflect.TypeFor[chatIn](), typeSchemas)
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, args string) {
 		if !json.Valid([]byte(args)) {
 			return
 		}
-		_, err := read[chatIn](t, args)
-		if err != nil && strings.TrimSpace(err.Error()) == "" {
-			t.Errorf("%q: an error without words", args)
+		in, _, err := decode[chatIn](s, request(t, args))
+		if err != nil && (strings.TrimSpace(err.Error()) == "" || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%q: got the error %q, want a line", args, err)
+		}
+		none := func(string) bool { return false }
+		meant, _ := s.Lenient(json.RawMessage(args), none)
+		if !json.Valid(meant) {
+			t.Fatalf("%q means %q, which is not JSON", args, meant)
+		}
+		if again, _ := s.Lenient(meant, none); !bytes.Equal(again, meant) {
+			t.Errorf("%q means %q, and that means %q", args, meant, again)
+		}
+		if err == nil {
+			if same, _, err := decode[chatIn](s, request(t, string(meant))); err != nil || !reflect.DeepEqual(same, in) {
+				t.Errorf("%q is read as %+v, and what it means as %+v, %v", args, in, same, err)
+			}
 		}
 	})
 }
@@ -163,13 +186,21 @@ func FuzzArguments(f *testing.F) {
 // read decodes arguments as a client would send them.
 func read[In any](t *testing.T, args string) (In, error) {
 	t.Helper()
-	var req mcp.CallToolRequest
-	if err := json.Unmarshal([]byte(`{"method":"tools/call","params":{"name":"x","arguments":`+args+`}}`), &req); err != nil {
+	in, _, err := decode[In](schemaOf[In](t), request(t, args))
+	return in, err
+}
+
+// request is a call with arguments as package server hands it over.
+func request(t *testing.T, args string) mcp.CallToolRequest {
+	t.Helper()
+	var value any
+	if err := json.Unmarshal([]byte(args), &value); err != nil {
 		t.Fatalf("%s: %v", args, err)
 	}
-	s, err := schema.For(reflect.TypeFor[In](), typeSchemas)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return decode[In](s, req)
+	return requestOf(value, json.RawMessage(args))
+}
+
+func requestOf(value any, raw json.RawMessage) (req mcp.CallToolRequest) {
+	req.Params.Arguments, req.Params.RawArguments = value, raw
+	return req
 }

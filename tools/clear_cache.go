@@ -16,6 +16,7 @@ type clearCacheIn struct {
 
 type clearCacheOut struct {
 	Removed int `json:"removed"`
+	noted
 }
 
 func clearCache(d Deps) mcpserver.ServerTool {
@@ -31,6 +32,6 @@ func clearCache(d Deps) mcpserver.ServerTool {
 			}
 		}
 		removed, err := d.Engine.Forget(in.Model)
-		return &result{data: clearCacheOut{removed}}, err
+		return &result{data: &clearCacheOut{Removed: removed}}, err
 	})
 }

@@ -3,11 +3,9 @@ package tools
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"runtime/debug"
-	"strings"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -38,15 +36,26 @@ type hints struct{ readOnly, destructive, idempotent, openWorld bool }
 // call is one call of a tool.
 type call struct{ *inference.Call }
 
-// result is what a tool answers.
+// result is what a tool answers; see succeeded for how clients read it.
 type result struct {
-	text     string   // first content block, and nothing else in it
-	notes    []string // second block: what the model that reads the answer must know
-	data     any      // structured content; also the text, where that is empty
-	link     *mcp.ResourceLink
+	data     data              // the answer, if it is an object of ours
+	text     string            // the answer otherwise
+	object   map[string]any    // the text, if it is an object in the form that the caller asked for
+	notes    []string          // what the reader of the answer must know
+	ignored  []string          // arguments that were left out, which only a curious reader wants to know
 	served   *inference.Served // nil for a tool that uses no model
 	thinking string            // what the model thought, when the caller asked for it
 }
+
+// data is an object of ours in the structured content of a result.
+type data interface{ note(notes []string) }
+
+// noted is embedded by every data.
+type noted struct {
+	Notes []string `json:"notes,omitempty" jsonschema:"what to know of it"`
+}
+
+func (n *noted) note(notes []string) { n.Notes = append(n.Notes, notes...) }
 
 // usesModel is the behaviour of the tools that have a model write text: they change
 // nothing, and no two answers need be alike.
@@ -57,11 +66,18 @@ func answer(resp *inference.Response, err error) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &result{text: resp.Text, notes: resp.Notes, served: &resp.Served, thinking: resp.Thinking}
-	if resp.Data != nil {
-		r.data = resp.Data
+	r := &result{text: resp.Text, object: resp.Data, notes: resp.Notes, served: &resp.Served, thinking: resp.Thinking}
+	if resp.CallsTools {
+		r.data, r.object = &toolCallsOut{ToolCalls: resp.Data["tool_calls"], Text: resp.Text}, nil
 	}
 	return r, nil
+}
+
+// toolCallsOut is an answer of a model that wants functions called.
+type toolCallsOut struct {
+	ToolCalls any    `json:"tool_calls"`
+	Text      string `json:"text,omitempty"` // that the model has written beside them
+	noted
 }
 
 // define makes a tool from its description and a function with typed arguments.
@@ -83,7 +99,7 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 			e.Message = a.name + ": " + e.Message
 			return failed(e), nil
 		}
-		return succeeded(out), nil
+		return d.succeeded(out), nil
 	}
 	return mcpserver.ServerTool{Tool: a.tool(arguments), Handler: handle}
 }
@@ -108,13 +124,16 @@ func serve[In any](
 		return nil, err
 	}
 	defer end()
-	in, err := decode[In](arguments, req)
+	in, ignored, err := decode[In](arguments, req)
 	if err != nil {
 		return nil, &fault.Error{Code: fault.InvalidArgument, Message: err.Error()}
 	}
 	// Nothing may be reported after the result, so this is stopped before it is returned.
 	defer progress.Start(reporter(ctx, req), func() string { return c.Progress().String() }).Stop()
-	return run(ctx, in, c)
+	if out, err = run(ctx, in, c); err == nil {
+		out.ignored = ignored
+	}
+	return out, err
 }
 
 // tool is the description as clients see it.
@@ -143,30 +162,6 @@ func (a about) tool(arguments *schema.Schema) mcp.Tool {
 	return t
 }
 
-// decode checks the arguments of a request and reads them.
-func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, err error) {
-	value := req.Params.Arguments
-	if value == nil {
-		value = map[string]any{}
-	}
-	arguments, ok := value.(map[string]any)
-	if !ok {
-		return in, errors.New("the arguments must be an object")
-	}
-	if err := s.Check(arguments); err != nil {
-		return in, err
-	}
-	raw := req.Params.RawArguments
-	if raw == nil { // the caller is in this process and never was JSON
-		raw = mustMarshal(value)
-	}
-	err = json.Unmarshal(raw, &in)
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // deeper than our schemas go
-		return in, fmt.Errorf("argument %q cannot be a %s", wrong.Field, wrong.Value)
-	}
-	return in, err
-}
-
 // reporter sends progress to the client, if it asked for it.
 func reporter(ctx context.Context, req mcp.CallToolRequest) progress.Send {
 	srv := mcpserver.ServerFromContext(ctx)
@@ -181,50 +176,6 @@ func reporter(ctx context.Context, req mcp.CallToolRequest) progress.Send {
 			"message":       message,
 		})
 	}
-}
-
-func succeeded(r *result) *mcp.CallToolResult {
-	res := &mcp.CallToolResult{StructuredContent: r.data}
-	if r.text == "" && r.data != nil {
-		r.text = string(mustMarshal(r.data))
-	}
-	res.Content = append(res.Content, mcp.NewTextContent(r.text))
-	if len(r.notes) > 0 {
-		res.Content = append(res.Content, mcp.NewTextContent("Note: "+strings.Join(r.notes, " ")))
-	}
-	if r.link != nil {
-		res.Content = append(res.Content, *r.link)
-	}
-	res.Meta = meta(r.served, r.thinking)
-	return res
-}
-
-// meta is what a result says about its answer; nil for nothing.
-func meta(s *inference.Served, thinking string) *mcp.Meta {
-	fields := map[string]any{}
-	if s != nil {
-		fields["ollama-mcp/served"] = s
-	}
-	if thinking != "" {
-		fields["ollama-mcp/thinking"] = thinking
-	}
-	if len(fields) == 0 {
-		return nil
-	}
-	return &mcp.Meta{AdditionalFields: fields}
-}
-
-func failed(e *fault.Error) *mcp.CallToolResult {
-	res := &mcp.CallToolResult{
-		IsError:           true,
-		Content:           []mcp.Content{mcp.NewTextContent(e.Error())},
-		StructuredContent: e,
-		Result:            mcp.Result{Meta: meta(nil, e.Thinking)},
-	}
-	if e.Partial != "" {
-		res.Content = append(res.Content, mcp.NewTextContent(e.Partial))
-	}
-	return res
 }
 
 // mustMarshal is for values of ours, which are JSON by construction.

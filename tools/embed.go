@@ -2,11 +2,12 @@ package tools
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"reflect"
 	"time"
 
-	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
@@ -15,22 +16,27 @@ import (
 
 type embedIn struct {
 	Model      modelName `json:"model" jsonschema:"embedding model, by a name from list-models"`
-	Input      texts     `json:"input" jsonschema:"text or texts; their vectors come in this order"`
+	Input      texts     `json:"input" jsonschema:"a text, or a list of texts; vectors come in this order"`
 	Dimensions count     `json:"dimensions,omitempty" jsonschema:"length of the vectors, for models that can shorten them"`
-	Output     output    `json:"output,omitempty" jsonschema:"where the vectors go; auto (default) returns few inline and many as a resource"`
+	Output     output    `json:"output,omitempty" jsonschema:"auto (default): few vectors inline, many as a resource, for programs, that lasts 15 minutes"`
+	Encoding   encoding  `json:"encoding,omitempty" jsonschema:"base64: of little-endian float32"`
 	modelArgs
 }
 
-// output is where vectors go: "inline", "resource" or "auto", which is "".
-type output string
+type (
+	output   string // where vectors go: "inline", "resource" or "auto", which is ""
+	encoding string // of a vector: "base64" or "float", which is ""
+	vector   any    // []float32, or []byte for base64
+)
 
 type embedOut struct {
-	Model      string      `json:"model"`
-	Count      int         `json:"count"`
-	Dimensions int         `json:"dimensions"`
-	Vectors    [][]float32 `json:"vectors,omitempty" jsonschema:"one per input; absent if they are in the resource"`
-	Resource   string      `json:"resource,omitempty" jsonschema:"URI to read the vectors from as JSON"`
-	ExpiresAt  string      `json:"expires_at,omitempty" jsonschema:"when the resource is gone"`
+	Model      string   `json:"model"`
+	Count      int      `json:"count"`
+	Dimensions int      `json:"dimensions"`
+	Vectors    []vector `json:"vectors,omitempty" jsonschema:"one per input; absent if they are in the resource"`
+	URI        string   `json:"uri,omitempty" jsonschema:"resource to read the vectors from as JSON"`
+	ExpiresAt  string   `json:"expires_at,omitempty" jsonschema:"when the resource is gone"`
+	noted
 }
 
 func embed(d Deps) mcpserver.ServerTool {
@@ -52,7 +58,9 @@ func embed(d Deps) mcpserver.ServerTool {
 // vectors returns vectors in the result, or keeps them for the client to read: large ones
 // would overflow what a host passes on to its model.
 func (d Deps) vectors(in embedIn, got *inference.Embeddings, who caller.Caller) (*result, error) {
-	out := embedOut{Model: string(in.Model), Count: len(got.Vectors), Dimensions: len(got.Vectors[0]), Vectors: got.Vectors}
+	out := &embedOut{
+		Model: string(in.Model), Count: len(got.Vectors), Dimensions: len(got.Vectors[0]), Vectors: encoded(got.Vectors, in.Encoding),
+	}
 	r := &result{data: out, notes: got.Notes, served: &got.Served}
 	if in.Output == "inline" {
 		return r, nil
@@ -65,9 +73,24 @@ func (d Deps) vectors(in embedIn, got *inference.Embeddings, who caller.Caller) 
 	if err != nil {
 		return nil, err
 	}
-	out.Vectors, out.Resource, out.ExpiresAt = nil, uri, expires.UTC().Format(time.RFC3339)
-	link := mcp.NewResourceLink(uri, "embeddings", fmt.Sprintf("%d vectors of %d dimensions", out.Count, out.Dimensions), "application/json")
-	link.Size = new(int64(len(doc)))
-	r.data, r.link = out, &link
+	out.Vectors, out.URI, out.ExpiresAt = nil, uri, expires.UTC().Format(time.RFC3339)
+	r.notes = append(r.notes, fmt.Sprintf("The vectors take %d bytes and are not in this result. A program can read them from the URI for %d minutes; or call again with output \"inline\".",
+		len(doc), int(vectorsTTL.Minutes())))
 	return r, nil
+}
+
+// encoded returns vectors as JSON values.
+func encoded(vectors [][]float32, as encoding) []vector {
+	all := make([]vector, len(vectors))
+	for i, vector := range vectors {
+		all[i] = vector
+		if as == "base64" {
+			raw := make([]byte, 0, 4*len(vector))
+			for _, number := range vector {
+				raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(number))
+			}
+			all[i] = raw // which encoding/json writes in base64
+		}
+	}
+	return all
 }

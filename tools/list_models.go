@@ -28,6 +28,7 @@ type listModelsOut struct {
 	Models      []listedModel     `json:"models"`
 	Aliases     []listedAlias     `json:"aliases,omitempty" jsonschema:"names of this server's that stand for models"`
 	Unreachable map[string]string `json:"unreachable,omitempty" jsonschema:"hosts that did not answer, and why"`
+	noted
 }
 
 type listedModel struct {
@@ -65,7 +66,7 @@ func listModels(d Deps) mcpserver.ServerTool {
 		for _, alias := range all.Aliases {
 			out.Aliases = append(out.Aliases, listedAlias(alias))
 		}
-		r := &result{data: out}
+		r := &result{data: &out}
 		if len(out.Models)+len(out.Aliases) == 0 {
 			r.notes = append(r.notes, "No such model is installed. `ollama pull MODEL` installs one.")
 		}

@@ -40,10 +40,16 @@ func TestInvalidModelNameIsRefusedAndNotRepeated(t *testing.T) {
 	})
 }
 
-func TestToolWithoutArgumentsSaysSo(t *testing.T) {
+func TestToolWithoutArgumentsIgnoresThoseThatHostsAdd(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1"))
-		c.fails("status", `{"x":1}`, "invalid_argument", `unknown argument "x"; there are none`)
+		a := c.succeeds("status", `{"random_string":"x","params":{"y":[1]}}`)
+		if notes := fmt.Sprint(a.StructuredContent["notes"]); !strings.Contains(notes, "Ignored") || !strings.Contains(notes, "random_string, params") {
+			t.Errorf("got the notes %s, want them to name what was ignored", notes)
+		}
+		if a := c.succeeds("status", `[]`); a.StructuredContent["notes"] != nil {
+			t.Errorf("no arguments: got the notes %v", a.StructuredContent["notes"])
+		}
 	})
 }
 

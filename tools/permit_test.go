@@ -77,7 +77,7 @@ func TestEmbeddingsOfOneTenantAreUnknownToAnother(t *testing.T) {
 		c.use(backendtest.New("gpu-1"))
 		mine, theirs := c.as(caller.Caller{Tenant: "a"}), c.as(caller.Caller{Tenant: "b"})
 		a := mine.succeeds("embed", `{"model":"tiny","input":"x","output":"resource"}`)
-		uri := a.StructuredContent["resource"].(string)
+		uri := a.StructuredContent["uri"].(string)
 		if _, err := mine.read(uri); err != nil {
 			t.Errorf("its own tenant: %v", err)
 		}

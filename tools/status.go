@@ -42,7 +42,7 @@ func status(d Deps) mcpserver.ServerTool {
 		for _, l := range s.Ladders {
 			out.Ladders = append(out.Ladders, ladderStatus{l.Model, string(l.State), l.Since.UTC().Format(time.RFC3339), l.Reason})
 		}
-		return &result{data: out}, nil
+		return &result{data: &out}, nil
 	})
 }
 

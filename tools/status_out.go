@@ -10,6 +10,7 @@ type statusOut struct {
 
 	Cache   cacheStatus    `json:"cache" jsonschema:"the answer cache"`
 	Ladders []ladderStatus `json:"ladders,omitempty" jsonschema:"models with fallbacks whose first model is in trouble"`
+	noted
 }
 
 type hostStatus struct {

@@ -26,6 +26,10 @@ type Deps struct {
 	// caller leaves it to us; 0 means never.
 	InlineBytes int
 
+	// ResultMeta says how much the metadata of a result tells of what served it: "short",
+	// "off", or "full", which is "".
+	ResultMeta string
+
 	// Refresh waits, though not for long, until hosts that were idle have been asked how they
 	// are; nil leaves them as they were last seen.
 	Refresh func(context.Context)

@@ -50,14 +50,15 @@ func storyWith(t *testing.T, c *client, tell func(t *testing.T, c *client)) {
 }
 
 type client struct {
-	t         *testing.T
-	who       caller.Caller
-	cacheOff  bool
-	sharing   bool              // what is cached is shared by all calls of a tenant
-	opts      inference.Options // what use leaves as it is
-	engine    *inference.Engine
-	tools     map[string]mcpserver.ToolHandlerFunc
-	resources []mcpserver.ServerResourceTemplate
+	t          *testing.T
+	who        caller.Caller
+	cacheOff   bool
+	resultMeta string            // tools.Deps.ResultMeta
+	sharing    bool              // what is cached is shared by all calls of a tenant
+	opts       inference.Options // what use leaves as it is
+	engine     *inference.Engine
+	tools      map[string]mcpserver.ToolHandlerFunc
+	resources  []mcpserver.ServerResourceTemplate
 }
 
 // use makes the tools use a host, of which two calls may be worked on and two wait.
@@ -88,7 +89,7 @@ func (c *client) useHosts(hosts inference.Hosts) {
 	}
 	c.t.Cleanup(engine.Close)
 	c.engine = engine
-	deps := tools.Deps{Engine: engine, Vectors: new(tools.Vectors), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096}
+	deps := tools.Deps{Engine: engine, Vectors: new(tools.Vectors), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
 	c.resources = tools.Resources(deps)
 	c.tools = map[string]mcpserver.ToolHandlerFunc{}
 	for _, tool := range tools.All(deps) {
@@ -121,6 +122,7 @@ type answer struct {
 	Meta              struct {
 		Served   map[string]any `json:"ollama-mcp/served"`
 		Thinking string         `json:"ollama-mcp/thinking"`
+		Notes    []string       `json:"ollama-mcp/notes"`
 	} `json:"_meta"`
 }
 
@@ -319,9 +321,9 @@ func TestEmbedReturnsFewVectorsInlineAndManyAsAResource(t *testing.T) {
 			t.Fatal(err)
 		}
 		a = c.succeeds("embed", `{"model":"words","input":`+string(many)+`}`)
-		uri, _ := a.StructuredContent["resource"].(string)
-		if a.StructuredContent["vectors"] != nil || a.StructuredContent["count"] != 100.0 || a.Content[1].URI != uri {
-			t.Fatalf("got %+v, want a link", a)
+		uri, _ := a.StructuredContent["uri"].(string)
+		if a.StructuredContent["vectors"] != nil || a.StructuredContent["count"] != 100.0 || len(a.Content) != 1 || !strings.Contains(a.Content[0].Text, uri) {
+			t.Fatalf("got %+v, want the URI alone", a)
 		}
 		var doc struct{ Vectors [][]float32 }
 		if text, err := c.read(uri); err != nil || json.Unmarshal([]byte(text), &doc) != nil || len(doc.Vectors) != 100 {

@@ -247,7 +247,7 @@ func TestModelsAndStatusAreTablesForPeopleAndJSONForMachines(t *testing.T) {
 func TestCallPrintsVectorsHoweverManyThereAre(t *testing.T) {
 	host := backendtest.New("gpu-1")
 	out, errs, status := program(t, "", nil, "call", "embed", "model=tiny", "--host", host.Listen(t), "--inline-bytes=10", "input=a")
-	if status != 0 || strings.Contains(out, "[") || !strings.Contains(errs, "ollama://embeddings/") {
+	if status != 0 || strings.Contains(out, `"vectors"`) || !strings.Contains(out, `"uri":"ollama://embeddings/`) {
 		t.Fatalf("beyond --inline-bytes: status %d, %q, %q; want a resource", status, out, errs)
 	}
 	var texts []string
@@ -255,9 +255,47 @@ func TestCallPrintsVectorsHoweverManyThereAre(t *testing.T) {
 		texts = append(texts, "input=a")
 	}
 	out, errs, status = program(t, "", nil, append([]string{"call", "embed", "model=tiny", "--host", host.Listen(t)}, texts...)...)
-	if status != 0 || strings.Count(out, "[") < len(texts) || strings.Contains(errs, "ollama://") {
+	if status != 0 || strings.Count(out, "[") < len(texts) || strings.Contains(out, "ollama://") {
 		t.Errorf("status %d, %d bytes, %q; want vectors", status, len(out), errs)
 	}
+}
+
+func TestMetadataOfAResultIsShort(t *testing.T) {
+	served := servedBy(t)
+	if len(served) != 4 || served["model"] != "tiny" || served["source"] != "local" || served["host"] == nil || served["trace_id"] == nil {
+		t.Errorf("got %v, want model, host, source and trace_id", served)
+	}
+}
+
+func TestMetadataOfAResultIsAsConfigured(t *testing.T) {
+	if served := servedBy(t, "--result-meta=full"); served["tokens_out"] == nil || served["total_ms"] == nil {
+		t.Errorf("full: got %v", served)
+	}
+	if served := servedBy(t, "--result-meta=off"); served != nil {
+		t.Errorf("off: got %v", served)
+	}
+}
+
+// servedBy is what the metadata of an answer says about what served it.
+func servedBy(t *testing.T, args ...string) map[string]any {
+	t.Helper()
+	const session = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}
+{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"generate","arguments":{"model":"tiny","prompt":"hi"}}}
+`
+	out, errs, status := program(t, session, nil, append(args, "--host="+backendtest.New("gpu-1").Listen(t))...)
+	for line := range strings.Lines(out) {
+		var answer struct {
+			ID     int
+			Result *struct {
+				Meta map[string]map[string]any `json:"_meta"`
+			}
+		}
+		if json.Unmarshal([]byte(line), &answer) == nil && answer.ID == 2 && answer.Result != nil {
+			return answer.Result.Meta["ollama-mcp/served"]
+		}
+	}
+	t.Fatalf("status %d, no answer in %q; %q", status, out, errs)
+	return nil
 }
 
 func TestConfigurationInTheReadmeIsOne(t *testing.T) {

@@ -44,5 +44,8 @@ func callTool(ctx context.Context, args []string, std Stdio) int {
 	if !fs.Changed("inline-bytes") {
 		o.Server = append(o.Server, fmt.Sprint("--inline-bytes=", math.MaxInt32)) // a resource would be gone with the server
 	}
+	if !fs.Changed("result-meta") {
+		o.Server = append(o.Server, "--result-meta=full") // no model pays for it here
+	}
 	return call.Run(ctx, o)
 }

@@ -156,7 +156,7 @@ func (s *service) newServer() (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	deps := tools.Deps{Engine: s.engine, Vectors: new(tools.Vectors), Log: s.log, InlineBytes: c.InlineBytes, Refresh: s.hosts.refresh}
+	deps := tools.Deps{Engine: s.engine, Vectors: new(tools.Vectors), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta, Refresh: s.hosts.refresh}
 	return server.New(server.Options{
 		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions,
 		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),

@@ -18,8 +18,8 @@ func (e *Error) Fault() *fault.Error {
 	case Transport:
 		f.Code, f.Retryable, f.Hint = fault.NoHost, true, HintUnreachable
 	case Overload:
-		f.Code, f.Retryable, f.Hint = fault.Overloaded, true, "try again later"
 		f.RetryAfter = max(f.RetryAfter, time.Second)
+		f.Code, f.Retryable, f.Hint = fault.Overloaded, true, fault.TryAgain(f.RetryAfter)
 	case NoRoom:
 		f.Code, f.Hint = fault.Upstream, hintNoRoom
 	case Crashed:

@@ -19,7 +19,7 @@ func TestFailureOnAHostSaysWhatItsCallerCanDo(t *testing.T) {
 		line      string // part of the message and the hint
 	}{
 		{backend.Error{Class: backend.Transport, Message: "connection refused"}, fault.NoHost, true, "gpu-1: unreachable: connection refused; start Ollama there (ollama serve)"},
-		{backend.Error{Class: backend.Overload, Status: 503}, fault.Overloaded, true, "(HTTP 503); try again later"},
+		{backend.Error{Class: backend.Overload, Status: 503}, fault.Overloaded, true, "(HTTP 503); try again in 1 s"},
 		{backend.Error{Class: backend.NoRoom}, fault.Upstream, false, "ask for a smaller options.num_ctx"},
 		{backend.Error{Class: backend.ModelMissing}, fault.ModelNotFound, false, "model not found; list-models names"},
 		{backend.Error{Class: backend.TooLong}, fault.ContextTooLong, false, "send less, or raise options.num_ctx"},

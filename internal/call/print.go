@@ -22,7 +22,7 @@ func (o *Options) print(stderr io.Writer, tool string, result *mcp.CallToolResul
 		answer, failed = rest, errors.New(first)
 	} else {
 		for _, note := range rest {
-			fmt.Fprintln(stderr, note)
+			fmt.Fprintln(stderr, strings.TrimSpace(note))
 		}
 	}
 	if o.JSON {
@@ -34,6 +34,7 @@ func (o *Options) print(stderr io.Writer, tool string, result *mcp.CallToolResul
 	}
 	if view := views[tool]; view != nil && !o.JSON && !result.IsError {
 		if raw, err := json.Marshal(result.StructuredContent); err == nil {
+			printNotes(stderr, raw)
 			return view(o.Stdout, raw, time.Now())
 		}
 	}
@@ -67,7 +68,15 @@ func (o *Options) texts(stderr io.Writer, result *mcp.CallToolResult) (texts []s
 	return texts
 }
 
-// printServed prints a line about the host and model that served the call, if known.
+// printNotes prints the notes in a structured result.
+func printNotes(w io.Writer, structured []byte) {
+	var out struct{ Notes []string }
+	if err := json.Unmarshal(structured, &out); err == nil && len(out.Notes) > 0 {
+		fmt.Fprintln(w, "Note:", strings.Join(out.Notes, " "))
+	}
+}
+
+// printServed prints a line about the host and model that served the call, as far as known.
 func printServed(w io.Writer, result *mcp.CallToolResult) {
 	if result.Meta == nil {
 		return
@@ -82,6 +91,10 @@ func printServed(w io.Writer, result *mcp.CallToolResult) {
 	}
 	raw, err := json.Marshal(result.Meta.AdditionalFields["ollama-mcp/served"])
 	if err != nil || json.Unmarshal(raw, &served) != nil || served.Host == "" {
+		return
+	}
+	if served.Total == 0 {
+		fmt.Fprintf(w, "%s on %s\n", served.Model, served.Host)
 		return
 	}
 	fmt.Fprintf(w, "%s on %s: %d tokens in, %d out, %.1f/s, %.1f s\n", served.Model, served.Host,

@@ -41,6 +41,7 @@ type Config struct {
 	SemanticModel string  // embedding model
 	SemanticAlike float64 // lowest similarity, 0 to 1
 	InlineBytes   int
+	ResultMeta    string // "short", "full" or "off"
 	MaxMessage    int // MiB
 	LogLevel      slog.Level
 
@@ -127,6 +128,8 @@ func declare(fs *FlagSet, c *Config) {
 	fs.Float64Var(&c.SemanticAlike, "semantic-threshold", 0.95, "lowest `similarity`, up to 1, at which an answer is reused for a paraphrase; the right value depends on the embedding model")
 	fs.Var((*ruleLines)(&c.Filter), "output-filter", "`rule` for answers: mask:REGEX removes each match, refuse:REGEX withholds an answer with a match; repeatable")
 	fs.IntVar(&c.InlineBytes, "inline-bytes", 16<<10, "largest size in `bytes` of embeddings that are returned in the result rather than as a resource")
+	oneOf(fs, &c.ResultMeta, "result-meta", "`amount` that the _meta of a result tells of what served it",
+		"short: model, host, source and trace ID", "full: also tokens, times, retries and the models that did not answer", "off: nothing")
 	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
 	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; repeatable")
 	fs.StringSliceVar(&c.AllowedHosts, "allowed-host", nil, "host `name` that HTTP clients may use for the server, besides localhost and its addresses")

@@ -109,6 +109,11 @@ var behaviour = []struct {
 		[]named{{"internal/app", "TestCallPrintsVectorsHoweverManyThereAre", ""}},
 	},
 	{
+		"result-meta", "short",
+		[]named{{"internal/app", "TestMetadataOfAResultIsShort", ""}},
+		[]named{{"internal/app", "TestMetadataOfAResultIsAsConfigured", "--result-meta=off"}},
+	},
+	{
 		"max-message", "32",
 		[]named{{"internal/e2e", "TestLinesThatAreNoRequestAreAnsweredAndTheNextOneWorks", ""}},
 		[]named{{"server", "TestLimitOfAMessageIsExact", "MaxMessage"}},

@@ -47,8 +47,8 @@ type Error struct {
 	RetryAfter time.Duration `json:"-"`              // when it may; 0 if unknown. In JSON: retry_after_seconds, rounded up
 
 	// Partial is what the model had answered when the call failed, and Thinking
-	// what it had thought, if the caller asked for that. They are sent beside
-	// the error, and are not part of its JSON.
+	// what it had thought, if the caller asked for that. They are not part of
+	// the error's JSON.
 	Partial  string `json:"-"`
 	Thinking string `json:"-"`
 }
@@ -92,20 +92,34 @@ func Of(err error) *Error {
 // Fault returns a copy of e.
 func (e *Error) Fault() *Error { return new(*e) }
 
-// Error returns the message and the hint in one line.
+// Error returns the message, the hint, and when to try again in one line.
 func (e *Error) Error() string {
-	if e.Hint == "" {
-		return e.Message
+	line := e.Message
+	if e.Hint != "" {
+		line += "; " + e.Hint
 	}
-	return e.Message + "; " + e.Hint
+	if again := TryAgain(e.RetryAfter); e.Retryable && e.RetryAfter > 0 && !strings.Contains(line, again) {
+		line += "; " + again
+	}
+	return line
 }
 
-// MarshalJSON writes RetryAfter in whole seconds, rounded up, so that nobody
-// comes back too early.
+// TryAgain is the hint to try again after a time; 0 if that is not known.
+func TryAgain(after time.Duration) string {
+	if after <= 0 {
+		return "try again later"
+	}
+	return fmt.Sprintf("try again in %d s", roundUp(after))
+}
+
+// roundUp returns whole seconds, so that nobody comes back too early.
+func roundUp(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }
+
+// MarshalJSON writes RetryAfter in whole seconds, rounded up.
 func (e *Error) MarshalJSON() ([]byte, error) {
 	type fields Error // without this method
 	return json.Marshal(struct {
 		*fields
-		RetryAfter float64 `json:"retry_after_seconds,omitempty"`
-	}{(*fields)(e), math.Ceil(e.RetryAfter.Seconds())})
+		RetryAfter int64 `json:"retry_after_seconds,omitempty"`
+	}{(*fields)(e), roundUp(e.RetryAfter)})
 }

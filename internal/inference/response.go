@@ -20,9 +20,10 @@ type Response struct {
 	Thinking string // "" unless the request asked for it
 	// Data is the JSON object that the request's Format asked for, or {"tool_calls": […]}
 	// if the model wants functions called; nil for any other answer.
-	Data   map[string]any
-	Notes  []string // sentences that a reader of the answer must know
-	Served Served
+	Data       map[string]any
+	CallsTools bool     // Data holds tool calls
+	Notes      []string // sentences that a reader of the answer must know
+	Served     Served
 }
 
 // Served says what served a call. Times are in milliseconds.
@@ -139,7 +140,7 @@ func (t *task) respond(r *result) (*Response, error) {
 	}
 	switch {
 	case len(r.answer.ToolCalls) > 0:
-		resp.Data = map[string]any{"tool_calls": r.answer.ToolCalls}
+		resp.Data, resp.CallsTools = map[string]any{"tool_calls": r.answer.ToolCalls}, true
 		return resp, nil
 	case t.format == nil:
 		return resp, nil
@@ -176,6 +177,8 @@ func (t *task) notes(r *result) []string {
 	case r.similarTo != "":
 		add("This is the cached answer, %.0f s old, to a similar question (similarity %.3f): %q. For a new answer call again with cache \"refresh\".",
 			math.Ceil(r.served.Age), r.served.Similarity, moderation.Clean(r.similarTo))
+	case t.format != nil && (r.served.Source == Coalesced || r.served.Source == Cached):
+		// Served.Source says it: programs that parse the answer want no text beside it.
 	case r.served.Source == Coalesced:
 		add("This answer was made for an identical request that was under way, and is shared with it. For one of your own call again with cache \"refresh\".")
 	case r.served.Source == Cached:
@@ -255,6 +258,9 @@ func misfit(a *backend.Answer, err error) *fault.Error {
 		e.Hint = "put the request differently, or use another model"
 	case isEmpty(a):
 		e.Message = "the answer does not fit the format: it is empty"
+	}
+	if a.DoneReason == "length" {
+		e.Retryable = false // the same call would be cut again
 	}
 	return e
 }

@@ -1,8 +1,10 @@
 package schema
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,47 +14,88 @@ import (
 	"ollama-mcp/internal/nearest"
 )
 
-// ArgumentError says in one line what is wrong with one argument of a call.
-type ArgumentError struct {
-	Argument string // its path, such as messages[0].role
-	message  string
+// maxFaults is how many faults of a call are named.
+const maxFaults = 10
+
+// ArgumentsError says in one line all that is wrong with the arguments of a call.
+type ArgumentsError struct{ Faults []ArgumentFault }
+
+// ArgumentFault is what is wrong with one argument.
+type ArgumentFault struct {
+	Argument string // its path, such as messages[0].role; "" if it is not known
+	Message  string // names the argument, and what it should be
 }
 
-func (e *ArgumentError) Error() string { return e.message }
+// Error names each fault, with a number if there are several.
+func (e *ArgumentsError) Error() string {
+	if len(e.Faults) == 1 {
+		return e.Faults[0].Message
+	}
+	line := fmt.Sprintf("%d faults:", len(e.Faults))
+	for i, f := range e.Faults[:min(len(e.Faults), maxFaults)] {
+		line += fmt.Sprintf(" (%d) %s", i+1, f.Message)
+	}
+	if more := len(e.Faults) - maxFaults; more > 0 {
+		line += fmt.Sprintf(" and %d more", more)
+	}
+	return line
+}
 
-// explain turns what the validator found wrong with arguments into an
-// *ArgumentError, with the nearest known name where one is unknown.
+// explain turns what the validator found wrong with arguments into an *ArgumentsError, with
+// the nearest known name for each unknown one.
 func (s *Schema) explain(err error) error {
 	refused, ok := errors.AsType[*validate.ValidationError](err)
 	if !ok {
 		return err
 	}
-	leaf := deepest(refused)
-	at := location(leaf.InstanceLocation)
+	found := new(ArgumentsError)
+	near := make(map[string]bool) // arguments that an unknown one may be a misspelling of
+	var missing []ArgumentFault
+	for _, leaf := range leaves(refused) {
+		at := location(leaf.InstanceLocation)
+		switch k := leaf.ErrorKind.(type) {
+		case *kind.AdditionalProperties:
+			found.Faults = append(found.Faults, s.unknown(leaf.InstanceLocation, k.Properties, near)...)
+		case *kind.Required:
+			for _, name := range k.Missing {
+				missing = append(missing, fault(join(at, name), "argument %q is missing"))
+			}
+		default:
+			found.Faults = append(found.Faults, explainValue(at, leaf))
+		}
+	}
+	for _, m := range missing {
+		if !near[m.Argument] {
+			found.Faults = append(found.Faults, m)
+		}
+	}
+	slices.SortStableFunc(found.Faults, func(a, b ArgumentFault) int { return natural(a.Argument, b.Argument) })
+	return found
+}
+
+// explainValue says what is wrong with a value.
+func explainValue(at string, leaf *validate.ValidationError) ArgumentFault {
 	switch k := leaf.ErrorKind.(type) {
-	case *kind.AdditionalProperties:
-		return s.unknown(leaf.InstanceLocation, k.Properties[0])
-	case *kind.Required:
-		return argument(join(at, k.Missing[0]), "argument %q is missing")
 	case *kind.Type:
 		if k.Got == "null" {
-			return argument(at, "argument %q is null; leave it out instead")
+			return fault(at, "argument %q is null; leave it out instead")
 		}
 	case *kind.Maximum:
-		return argument(at, "argument %q must be at most %s", k.Want.RatString())
+		return fault(at, "argument %q must be at most %s", k.Want.RatString())
 	case *kind.MinLength, *kind.MinItems:
-		return argument(at, "argument %q must not be empty")
+		return fault(at, "argument %q must not be empty")
 	}
-	return argument(at, "argument %q must be %s", wanted(leaf))
+	return fault(at, "argument %q must be %s", wanted(leaf))
 }
 
-// argument makes an error whose message begins with the argument's path.
-func argument(path, format string, args ...any) *ArgumentError {
-	return &ArgumentError{path, fmt.Sprintf(format, append([]any{path}, args...)...)}
+// fault makes a fault whose message begins with the argument's path.
+func fault(path, format string, args ...any) ArgumentFault {
+	return ArgumentFault{path, fmt.Sprintf(format, append([]any{path}, args...)...)}
 }
 
-// unknown is the error of a name that the object at the location does not have.
-func (s *Schema) unknown(at []string, name string) *ArgumentError {
+// unknown are the faults of names that the object at the location does not have. It adds the
+// arguments that may have been meant to near.
+func (s *Schema) unknown(at, names []string, near map[string]bool) (faults []ArgumentFault) {
 	object := s.doc
 	for _, step := range at {
 		if next := object.Properties[step]; next != nil {
@@ -61,14 +104,71 @@ func (s *Schema) unknown(at []string, name string) *ArgumentError {
 			object = object.Items
 		}
 	}
-	path := join(location(at), name)
-	if near := nearest.Names(name, object.PropertyOrder, 1); len(near) > 0 {
-		return argument(path, "unknown argument %q; did you mean %q?", near[0])
+	var strange []string // names that are like none that is known
+	names = slices.Sorted(slices.Values(names))
+	for _, name := range names {
+		path := join(location(at), name)
+		guess := nearest.Names(name, object.PropertyOrder, 1)
+		if len(guess) == 0 {
+			strange = append(strange, strconv.Quote(path))
+			continue
+		}
+		near[join(location(at), guess[0])] = true
+		faults = append(faults, fault(path, "unknown argument %q; did you mean %q?", guess[0]))
 	}
-	if len(object.PropertyOrder) == 0 {
-		return argument(path, "unknown argument %q; there are none")
+	if len(strange) == 0 {
+		return faults
 	}
-	return argument(path, "unknown argument %q; known are %s", strings.Join(object.PropertyOrder, ", "))
+	known := "there are none"
+	if len(object.PropertyOrder) > 0 {
+		known = "known are " + strings.Join(object.PropertyOrder, ", ")
+	}
+	plural := ""
+	if len(strange) > 1 {
+		plural = "s"
+	}
+	first, _ := strconv.Unquote(strange[0])
+	message := fmt.Sprintf("unknown argument%s %s; %s", plural, strings.Join(strange[:min(len(strange), maxFaults)], ", "), known)
+	return append(faults, ArgumentFault{first, message})
+}
+
+// leaves returns the failures to report: those that no other failure is the cause of. Of a
+// choice they are those of the alternative that the value fits best, or the choice itself if
+// it fits none.
+func leaves(e *validate.ValidationError) []*validate.ValidationError {
+	if len(e.Causes) == 0 {
+		return []*validate.ValidationError{e}
+	}
+	if _, isChoice := e.ErrorKind.(*kind.AnyOf); isChoice {
+		best, rank := (*validate.ValidationError)(nil), weight(e, e)
+		for _, cause := range e.Causes {
+			if w := weight(e, deepest(cause)); w > rank {
+				best, rank = cause, w
+			}
+		}
+		if best == nil {
+			return []*validate.ValidationError{e}
+		}
+		return leaves(best)
+	}
+	var all []*validate.ValidationError
+	for _, cause := range e.Causes {
+		all = append(all, leaves(cause)...)
+	}
+	return all
+}
+
+// natural compares paths, with the numbers in them in the order of their values.
+func natural(a, b string) int {
+	digit := func(r rune) bool { return r >= '0' && r <= '9' }
+	for i := 0; i < len(a) && i < len(b); i++ {
+		if a[i] == b[i] {
+			continue
+		}
+		numberA, numberB := len(a[i:])-len(strings.TrimLeftFunc(a[i:], digit)), len(b[i:])-len(strings.TrimLeftFunc(b[i:], digit))
+		return cmp.Or(cmp.Compare(numberA, numberB), cmp.Compare(a[i], b[i]))
+	}
+	return cmp.Compare(len(a), len(b))
 }
 
 // deepest returns the failure to report: the one furthest inside the value,

@@ -75,7 +75,7 @@ func For(t reflect.Type, overrides Overrides) (*Schema, error) {
 func (s *Schema) MarshalJSON() ([]byte, error) { return json.Marshal(s.doc) }
 
 // Check returns nil if the schema accepts the arguments, and otherwise an
-// *ArgumentError. Any other error is a fault of the schema itself.
+// *ArgumentsError. Any other error is a fault of the schema itself.
 func (s *Schema) Check(arguments map[string]any) error {
 	if s.isPlain(arguments) {
 		return nil
@@ -84,5 +84,8 @@ func (s *Schema) Check(arguments map[string]any) error {
 	if err != nil {
 		return err
 	}
-	return s.explain(compiled.Validate(arguments))
+	if err := compiled.Validate(arguments); err != nil {
+		return s.explain(err)
+	}
+	return nil
 }

@@ -115,11 +115,11 @@ func TestRefusedArgumentIsNamedAndWhatItShouldBe(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := s.Check(arguments)
-		refused, _ := errors.AsType[*ArgumentError](err)
+		refused, _ := errors.AsType[*ArgumentsError](err)
 		switch {
 		case want.argument == "" && err != nil:
 			t.Errorf("%s: got %v, want it accepted", given, err)
-		case want.argument != "" && (refused == nil || refused.Argument != want.argument || !strings.HasPrefix(refused.Error(), want.message)):
+		case want.argument != "" && (refused == nil || len(refused.Faults) != 1 || refused.Faults[0].Argument != want.argument || !strings.HasPrefix(refused.Error(), want.message)):
 			t.Errorf("%s: got %v, want %+v", given, err, want)
 		}
 	}

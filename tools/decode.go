@@ -1,0 +1,99 @@
+package tools
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/schema"
+)
+
+// addedByHosts are arguments that MCP hosts add to calls by themselves, or copy from Ollama's
+// API, and that no tool has. They change nothing about an answer.
+var addedByHosts = []string{
+	"stream",                                         // an answer is always whole
+	"toolCallId", "sessionId", "action", "chatInput", // of n8n
+}
+
+// decode reads the arguments of a call. Arguments that the schema refuses are read once more
+// as their caller meant them (schema.Lenient). The error names all faults of the call; ignored
+// are the arguments that were left out.
+func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, ignored []string, err error) {
+	raw, value := req.Params.RawArguments, req.Params.Arguments
+	if value == nil {
+		raw, value = json.RawMessage("{}"), map[string]any{}
+	}
+	if raw == nil { // the caller is in this process and never was JSON
+		raw = mustMarshal(value)
+	}
+	if arguments, ok := value.(map[string]any); ok && s.Check(arguments) == nil && json.Unmarshal(raw, &in) == nil {
+		return in, nil, nil
+	}
+	raw, ignored = s.Lenient(raw, func(name string) bool { return slices.Contains(addedByHosts, name) })
+	if raw[0] != '{' {
+		return in, nil, errors.New("the arguments must be an object")
+	}
+	var zero In
+	in = zero
+	if err := faults[In](s, raw); err != nil {
+		return in, nil, err
+	}
+	return in, ignored, json.Unmarshal(raw, &in)
+}
+
+// faults names all that is wrong with arguments; nil if nothing is.
+func faults[In any](s *schema.Schema, raw json.RawMessage) error {
+	var arguments map[string]any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&arguments); err != nil {
+		return err
+	}
+	found := new(schema.ArgumentsError)
+	err := s.Check(arguments)
+	if refused, ok := errors.AsType[*schema.ArgumentsError](err); ok {
+		found.Faults = refused.Faults
+	} else if err != nil {
+		return err
+	}
+	refused := make(map[string]bool) // arguments of which the schema has told already what is wrong
+	for _, f := range found.Faults {
+		end := strings.IndexAny(f.Argument+".", ".[")
+		refused[f.Argument[:end]] = true
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if !refused[name] {
+			found.Faults = append(found.Faults, unreadable[In](name, members[name])...)
+		}
+	}
+	if len(found.Faults) == 0 {
+		return nil
+	}
+	return found
+}
+
+// unreadable says what of an argument the type of a tool's arguments does not take, which is
+// more than schemas can tell, or deeper than ours go.
+func unreadable[In any](name string, raw json.RawMessage) []schema.ArgumentFault {
+	err := json.Unmarshal(mustMarshal(map[string]json.RawMessage{name: raw}), new(In))
+	if several, ok := errors.AsType[*schema.ArgumentsError](err); ok {
+		return several.Faults
+	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		err = fmt.Errorf("argument %q cannot be a %s", wrong.Field, wrong.Value)
+	}
+	if err == nil {
+		return nil
+	}
+	return []schema.ArgumentFault{{Argument: name, Message: err.Error()}}
+}

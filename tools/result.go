@@ -1,0 +1,121 @@
+package tools
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/inference"
+)
+
+// This file is the one place where results are put into content blocks, structured content
+// and metadata. Many hosts show their model only one of the first two, some join the blocks
+// with nothing between them, and some show the metadata too. So each of the first two is
+// enough: neither lacks what the other tells.
+
+// succeeded makes the result of a call that was answered:
+//
+//   - Data of ours is the structured content, with the notes in it, and also the only block,
+//     as JSON.
+//   - Text is the first block and nothing else in it. Notes are a second block. There is no
+//     structured content unless the caller asked for JSON and there is no note, since notes do
+//     not belong into the caller's object and would be lost beside it.
+func (d Deps) succeeded(r *result) *mcp.CallToolResult {
+	res := &mcp.CallToolResult{Result: mcp.Result{Meta: d.meta(r)}}
+	if len(r.ignored) > 0 && r.object == nil {
+		r.notes = append(r.notes, ignoredNote(r.ignored))
+	}
+	if r.data != nil {
+		r.data.note(r.notes)
+		res.StructuredContent = r.data
+		res.Content = []mcp.Content{mcp.NewTextContent(string(mustMarshal(r.data)))}
+		return res
+	}
+	res.Content = []mcp.Content{mcp.NewTextContent(r.text)}
+	if len(r.notes) > 0 {
+		// The blank line keeps the note apart where blocks are joined.
+		res.Content = append(res.Content, mcp.NewTextContent("\n\nNote: "+strings.Join(r.notes, " ")))
+	} else if r.object != nil {
+		res.StructuredContent = r.object
+	}
+	return res
+}
+
+func ignoredNote(arguments []string) string {
+	return fmt.Sprintf("Ignored, since this tool has no such argument: %s.", strings.Join(arguments, ", "))
+}
+
+// meta is what a result says about its answer beside it; nil for nothing.
+func (d Deps) meta(r *result) *mcp.Meta {
+	fields := map[string]any{}
+	if served := d.served(r.served); served != nil {
+		fields["ollama-mcp/served"] = served
+	}
+	if r.thinking != "" {
+		fields["ollama-mcp/thinking"] = r.thinking
+	}
+	if len(r.ignored) > 0 && r.object != nil && d.ResultMeta != "off" { // where a note would spoil the caller's JSON
+		fields["ollama-mcp/notes"] = []string{ignoredNote(r.ignored)}
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	return &mcp.Meta{AdditionalFields: fields}
+}
+
+// briefServed is what most readers want to know of inference.Served. Some hosts show a
+// result's metadata to their model, which pays for each word.
+type briefServed struct {
+	Trace  string           `json:"trace_id"`
+	Model  string           `json:"model"`
+	Host   string           `json:"host"`
+	Source inference.Source `json:"source"`
+}
+
+// served is what the metadata of a result says about what served it; nil for nothing.
+func (d Deps) served(s *inference.Served) any {
+	switch {
+	case s == nil || d.ResultMeta == "off":
+		return nil
+	case d.ResultMeta == "short":
+		return briefServed{s.Trace, s.Model, s.Host, s.Source}
+	}
+	return s
+}
+
+// failed makes the result of a call that failed: a line that says what to do next, and what
+// the model had answered by then.
+func failed(e *fault.Error) *mcp.CallToolResult {
+	code := string(e.Code)
+	if e.Retryable {
+		code += ", retryable"
+	}
+	res := &mcp.CallToolResult{
+		IsError: true, StructuredContent: e,
+		Content: []mcp.Content{mcp.NewTextContent(fmt.Sprintf("%v [%s]", e, code))},
+	}
+	if e.Partial != "" {
+		res.Content = append(res.Content, mcp.NewTextContent(e.Partial))
+		res.StructuredContent = failure{e}
+	}
+	if e.Thinking != "" {
+		res.Meta = &mcp.Meta{AdditionalFields: map[string]any{"ollama-mcp/thinking": e.Thinking}}
+	}
+	return res
+}
+
+// failure is an error with what the model had answered.
+type failure struct{ *fault.Error }
+
+// MarshalJSON adds the answer to the error.
+func (f failure) MarshalJSON() ([]byte, error) {
+	raw, err := json.Marshal(f.Error)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(raw[:len(raw)-1], []byte(`,"partial":`), mustMarshal(f.Partial), []byte("}")), nil
+}
