@@ -58,5 +58,5 @@ func Resources(d Deps) []mcpserver.ServerResourceTemplate {
 // Instructions tell a client's model, once, how to use the tools.
 const Instructions = `Tools to use language models that run on the user's own machines through Ollama.
 Call list-models first: other tools need the exact name of an installed model, and its capabilities say what it is for.
-Results carry a second text block when there is something to know about the answer, such as that it was cut.
-A failed call says what to do next; when it is marked retryable, wait for retry_after_seconds and call again.`
+A note in a result says what to know about the answer, such as that it was cut.
+A failed call says what to do next. If it is marked retryable, wait as long as it says and call again.`

@@ -50,7 +50,7 @@ func run(ctx context.Context, server, model, question string, out, log io.Writer
 			fmt.Fprintln(log, req.Params.Message)
 		},
 	})
-	command := exec.Command(server)
+	command := exec.Command(server, "--result-meta=full") // with the number of tokens and the time
 	command.Stderr = log
 	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: command}, nil)
 	if err != nil {
@@ -93,7 +93,7 @@ func ask(ctx context.Context, session *mcp.ClientSession, model, question string
 	}
 	fmt.Fprintln(out, text(result.Content[0]))
 	for _, note := range result.Content[1:] {
-		fmt.Fprintln(log, text(note))
+		fmt.Fprintln(log, strings.TrimSpace(text(note)))
 	}
 	var served struct {
 		Model, Host string

@@ -9,7 +9,8 @@ import (
 )
 
 // HintUnreachable says what to do about a host that cannot be reached.
-const HintUnreachable = "start Ollama there (ollama serve), or say with --host or OLLAMA_HOST where it runs; `ollama-mcp doctor` tells more"
+const HintUnreachable = "start Ollama there (ollama serve), or set OLLAMA_HOST to where it runs, in the env of this server's entry, " +
+	"since MCP hosts do not pass on the variables of your shell; `ollama-mcp doctor` tells more"
 
 // Fault says what the caller of a request can do about its failure on a host.
 func (e *Error) Fault() *fault.Error {

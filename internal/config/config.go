@@ -42,7 +42,7 @@ type Config struct {
 	SemanticAlike float64 // lowest similarity, 0 to 1
 	InlineBytes   int
 	ResultMeta    string // "short", "full" or "off"
-	MaxMessage    int // MiB
+	MaxMessage    int    // MiB
 	LogLevel      slog.Level
 
 	Listen         []string // addresses to serve HTTP at; none to serve stdio

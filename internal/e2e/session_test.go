@@ -61,10 +61,10 @@ func longEnough(t *testing.T, try func(limit time.Duration) bool) {
 }
 
 // command is the program as an MCP host starts it, in an environment with little
-// but the address of Ollama.
+// but the address of Ollama. Tests look at more metadata than results have by default.
 func command(ctx context.Context, ollama string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "OLLAMA_HOST=" + ollama}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "OLLAMA_HOST=" + ollama, "OLLAMA_MCP_RESULT_META=full"}
 	return cmd
 }
 
@@ -171,11 +171,11 @@ func (a answer) text() string {
 	return a.Content[0].Text
 }
 
-// rest is the text of all blocks after the first.
+// rest is the text of all blocks after the first, without the blank line before a note.
 func (a answer) rest() string {
 	var texts []string
 	for _, block := range a.Content[min(1, len(a.Content)):] {
-		texts = append(texts, block.Text)
+		texts = append(texts, strings.TrimPrefix(block.Text, "\n\n"))
 	}
 	return strings.Join(texts, "\n")
 }
