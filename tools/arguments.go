@@ -131,30 +131,6 @@ func (f *functions) UnmarshalJSON(raw []byte) error {
 	return wrong.error()
 }
 
-// functionCall is a call of a function in an earlier answer. Its arguments keep every byte of
-// their values: a number of 64 bits would lose digits in a float64.
-type functionCall backend.ToolCall
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (f *functionCall) UnmarshalJSON(raw []byte) error {
-	var call struct {
-		ID       string `json:"id"`
-		Function struct {
-			Index     int             `json:"index"`
-			Name      string          `json:"name"`
-			Arguments json.RawMessage `json:"arguments"`
-		} `json:"function"`
-	}
-	if err := json.Unmarshal(raw, &call); err != nil {
-		return err
-	}
-	f.ID, f.Function.Index, f.Function.Name = call.ID, call.Function.Index, call.Function.Name
-	for name, value := range schema.Members(call.Function.Arguments) {
-		f.Function.Arguments.Set(name, value)
-	}
-	return nil
-}
-
 // UnmarshalJSON takes one text or a list of them.
 func (t *texts) UnmarshalJSON(raw []byte) error {
 	if raw[0] == '"' {

@@ -18,13 +18,13 @@ type chatIn struct {
 }
 
 type message struct {
-	Role       role           `json:"role"`
-	Content    string         `json:"content,omitempty"`
-	Thinking   string         `json:"thinking,omitempty"`
-	Images     []string       `json:"images,omitempty" jsonschema:"base64 images"`
-	ToolCalls  []functionCall `json:"tool_calls,omitempty" jsonschema:"as an earlier answer held them"`
-	ToolName   string         `json:"tool_name,omitempty" jsonschema:"for role tool: whose result this is"`
-	ToolCallID string         `json:"tool_call_id,omitempty"`
+	Role       role               `json:"role"`
+	Content    string             `json:"content,omitempty"`
+	Thinking   string             `json:"thinking,omitempty"`
+	Images     []string           `json:"images,omitempty" jsonschema:"base64 images"`
+	ToolCalls  []backend.ToolCall `json:"tool_calls,omitempty" jsonschema:"as an earlier answer held them"`
+	ToolName   string             `json:"tool_name,omitempty" jsonschema:"for role tool: whose result this is"`
+	ToolCallID string             `json:"tool_call_id,omitempty"`
 }
 
 func chat(d Deps) mcpserver.ServerTool {
@@ -39,13 +39,9 @@ func chat(d Deps) mcpserver.ServerTool {
 			if err != nil {
 				return nil, err
 			}
-			var calls []backend.ToolCall
-			for _, made := range m.ToolCalls {
-				calls = append(calls, backend.ToolCall(made))
-			}
 			req.Messages = append(req.Messages, backend.Message{
 				Role: string(m.Role), Content: m.Content, Thinking: m.Thinking, Images: images,
-				ToolCalls: calls, ToolName: m.ToolName, ToolCallID: m.ToolCallID,
+				ToolCalls: m.ToolCalls, ToolName: m.ToolName, ToolCallID: m.ToolCallID,
 			})
 		}
 		return answer(d.Engine.Do(ctx, req))

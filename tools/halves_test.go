@@ -142,11 +142,14 @@ func TestEachHalfOfToolCallsIsEnough(t *testing.T) {
 			host.AnswerWith(func(backendtest.Call) backendtest.Reply {
 				var call backend.ToolCall
 				call.Function.Name = "weather"
-				call.Function.Arguments.Set("city", json.RawMessage(`1234567890123456789`))
+				call.Function.Arguments = json.RawMessage(`{"city":1234567890123456789}`)
 				return backendtest.Reply{Text: text, ToolCalls: []backend.ToolCall{call}}
 			})
 			a := c.succeeds("chat", `{"model":"tiny","sessionId":"s","messages":[{"role":"user","content":"?"}],"tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object"}}}]}`)
 			shown{facts: []string{"weather", "city", text, "Ignored", "sessionId"}, json: true}.check(t, "tool calls", a)
+			if !strings.Contains(a.Content[0].Text, `"city":1234567890123456789`) {
+				t.Errorf("digits are lost: %s", a.Content[0].Text)
+			}
 			if got := a.StructuredContent["text"]; text != "" && got != text {
 				t.Errorf("got the text %v beside the calls, want %q", got, text)
 			}
@@ -229,6 +232,10 @@ func TestEachHalfOfAnErrorIsEnough(t *testing.T) {
 		shown{facts: []string{"does not fit the format", "try again", "upstream"}, notes: []string{`{"answer":"many"}`}}.check(t, "misfit", a)
 		if a.StructuredContent["partial"] != `{"answer":"many"}` || a.StructuredContent["retryable"] != true {
 			t.Errorf("got %v, want what came and that it may be tried again", a.StructuredContent)
+		}
+		a = c.fails("generate", `{"model":"tiny","prompt":"?","options":{"seed":1},`+answerFormat+`}`, "upstream", "another seed")
+		if a.StructuredContent["retryable"] != false {
+			t.Errorf("with a seed: got %v, want an error that the same call would have again", a.StructuredContent)
 		}
 		host.AnswerWith(func(backendtest.Call) backendtest.Reply {
 			return backendtest.Reply{Text: `{"answer":`, DoneReason: "length"}

@@ -139,8 +139,8 @@ func TestAllFaultsOfACallAreNamedAtOnce(t *testing.T) {
 			`"messages[0].role" must be "system"`, `unknown argument "messages[0].contents"; did you mean "content"?`,
 			`"messages[1].role" is missing`, `"messages[1].content" must be a text`, `"tools[1].function.name" is missing`,
 		}, 5},
-		{`{"model":"m","messages":[],"tools":[{"function":{"name":"f","parameters":{"type":7}}},{"function":{"name":"g","description":3}}]}`, []string{
-			`"tools[0].function.parameters.type" cannot be a number`, `"tools[1].function.description" cannot be a number`,
+		{`{"model":"m","messages":[],"tools":[{"function":{"name":"f","parameters":{"type":7}}},{"function":{"name":"g","parameters":{"type":8}}}]}`, []string{
+			`"tools[0].function.parameters.type" cannot be a number`, `"tools[1].function.parameters.type" cannot be a number`,
 		}, 2},
 	} {
 		_, err := read[chatIn](t, tc.args)
@@ -185,7 +185,7 @@ func TestArgumentsOfToolCallsKeepEveryDigitAndTheirOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := in.Messages[0].ToolCalls[0].Function.Arguments.String(); got != arguments {
+		if got := in.Messages[0].ToolCalls[0].Function.Arguments; string(got) != arguments {
 			t.Errorf("%s:\n got %s\nwant %s", given, got, arguments)
 		}
 	}

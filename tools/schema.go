@@ -26,9 +26,9 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[capability](): {Type: "string", Enum: []any{"completion", "embedding", "insert", "thinking", "tools", "vision"}},
 	reflect.TypeFor[backend.ThinkValue](): anyOf(&schema.Document{Type: "boolean"},
 		&schema.Document{Type: "string", Enum: []any{"low", "medium", "high"}}),
-	reflect.TypeFor[count]():        {Type: "integer", Minimum: new(1.0), Maximum: new(float64(math.MaxInt32))},
-	reflect.TypeFor[functionCall](): withFunction("arguments"),
-	reflect.TypeFor[backend.Tool](): withFunction("parameters"),
+	reflect.TypeFor[count]():            {Type: "integer", Minimum: new(1.0), Maximum: new(float64(math.MaxInt32))},
+	reflect.TypeFor[backend.ToolCall](): withFunction("arguments"),
+	reflect.TypeFor[backend.Tool]():     withFunction("parameters"),
 }
 
 // optionsSchema allows the options that Ollama knows and no others, since it

@@ -274,6 +274,22 @@ func TestToolsAndTheirCallsGoThroughAsTheyCame(t *testing.T) {
 	})
 }
 
+func TestConversationsThatDifferInOneDigitOfAToolCallAreTwo(t *testing.T) {
+	cacheStory(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Answer("done"))
+		for _, id := range []string{"1234567890123456789", "1234567890123456790"} {
+			c.succeeds("chat", `{"model":"tiny","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{"id":`+id+`}}}]},{"role":"tool","content":"ok"}]}`)
+			calls := host.Calls()
+			if last := string(calls[len(calls)-1].Body); !strings.Contains(last, `"id":`+id) {
+				t.Errorf("the host was sent %s, want the id %s", last, id)
+			}
+		}
+		if n := len(host.Calls()); n != 2 {
+			t.Errorf("the host was asked %d times, want twice", n)
+		}
+	})
+}
+
 func TestThinkingIsReturnedInMetaOnRequest(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply {

@@ -32,7 +32,7 @@ func TestMistakesAreAnsweredWithTheirCauseAndLeaveNothingBehind(t *testing.T) {
 	}{
 		{"unknown argument", "generate", `{"model":"tiny-says","promt":"hi"}`, []string{`"promt"`, `did you mean "prompt"?`}},
 		{"missing argument", "generate", `{"model":"tiny-says"}`, []string{`"prompt" is missing`}},
-		{"null", "generate", `{"model":"tiny-says","prompt":null}`, []string{`"prompt" is null`}},
+		{"null", "generate", `{"model":"tiny-says","prompt":null}`, []string{`"prompt" is missing`}},
 		{"wrong type", "generate", `{"model":"tiny-says","prompt":7}`, []string{`"prompt" must be a text`}},
 		{"no object", "generate", `["tiny-says","hi"]`, []string{"must be an object"}},
 		{"empty model", "generate", `{"model":"","prompt":"hi"}`, []string{`"model" must not be empty`}},

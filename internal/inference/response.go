@@ -148,6 +148,9 @@ func (t *task) respond(r *result) (*Response, error) {
 	value, err := parse(t.format, r.answer.Text)
 	if err != nil {
 		e := misfit(r.answer, err)
+		if e.Retryable && t.deterministic() { // the model would answer the same again
+			e.Retryable, e.Hint = false, "ask for less, use a simpler schema or another seed"
+		}
 		e.Thinking = resp.Thinking
 		return nil, e
 	}
