@@ -262,8 +262,8 @@ func misfit(a *backend.Answer, err error) *fault.Error {
 	case isEmpty(a):
 		e.Message = "the answer does not fit the format: it is empty"
 	}
-	if a.DoneReason == "length" {
-		e.Retryable = false // the same call would be cut again
+	if end == backend.EndCut || end == backend.EndFiltered {
+		e.Retryable = false // the same call would end the same way
 	}
 	return e
 }
