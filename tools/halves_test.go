@@ -147,6 +147,9 @@ func TestEachHalfOfToolCallsIsEnough(t *testing.T) {
 			})
 			a := c.succeeds("chat", `{"model":"tiny","sessionId":"s","messages":[{"role":"user","content":"?"}],"tools":[{"type":"function","function":{"name":"weather","parameters":{"type":"object"}}}]}`)
 			shown{facts: []string{"weather", "city", text, "Ignored", "sessionId"}, json: true}.check(t, "tool calls", a)
+			if !strings.Contains(a.Content[0].Text, `"city":1234567890123456789`) {
+				t.Errorf("digits are lost: %s", a.Content[0].Text)
+			}
 			if got := a.StructuredContent["text"]; text != "" && got != text {
 				t.Errorf("got the text %v beside the calls, want %q", got, text)
 			}

@@ -139,8 +139,8 @@ func TestAllFaultsOfACallAreNamedAtOnce(t *testing.T) {
 			`"messages[0].role" must be "system"`, `unknown argument "messages[0].contents"; did you mean "content"?`,
 			`"messages[1].role" is missing`, `"messages[1].content" must be a text`, `"tools[1].function.name" is missing`,
 		}, 5},
-		{`{"model":"m","messages":[],"tools":[{"function":{"name":"f","parameters":{"type":7}}},{"function":{"name":"g","parameters":{"type":true}}}]}`, []string{
-			`"tools[0].function.parameters.type" cannot be a number`, `"tools[1].function.parameters.type" cannot be a bool`,
+		{`{"model":"m","messages":[],"tools":[{"function":{"name":"f","parameters":{"type":7}}},{"function":{"name":"g","parameters":{"type":8}}}]}`, []string{
+			`"tools[0].function.parameters.type" cannot be a number`, `"tools[1].function.parameters.type" cannot be a number`,
 		}, 2},
 	} {
 		_, err := read[chatIn](t, tc.args)

@@ -3,7 +3,6 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
-	"iter"
 	"math/big"
 	"slices"
 	"strings"
@@ -205,18 +204,8 @@ type member struct {
 	value json.RawMessage
 }
 
-// Members are the members of a JSON object in their order; none of anything else. Of two with
-// one name the last counts, as in encoding/json.
-func Members(raw json.RawMessage) iter.Seq2[string, json.RawMessage] {
-	return func(yield func(string, json.RawMessage) bool) {
-		for _, m := range membersOf(raw) {
-			if !yield(m.name, m.value) {
-				return
-			}
-		}
-	}
-}
-
+// membersOf returns the members of a JSON object in their order; none of anything else. Of two
+// with one name the last counts, as in encoding/json.
 func membersOf(raw json.RawMessage) []member {
 	var members []member
 	at := make(map[string]int)
