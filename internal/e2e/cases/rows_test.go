@@ -2,6 +2,7 @@ package cases_test
 
 import (
 	"fmt"
+	"strings"
 )
 
 type backends = map[string]*backend
@@ -70,6 +71,22 @@ var leaving = []row{
 			{tool: generate, args: `{"model":"m","prompt":"hi",` + answerN + `}`, words: []string{`"n":4`}},
 		},
 		asked: map[string]int{"a": 3},
+	}, {
+		name:     "conversations that differ in a large number are two",
+		backends: backends{"a": replies(text("one"), text("two"))},
+		calls: []call{
+			{tool: chat, args: conversation("1234567890123456789"), text: "one"},
+			{tool: chat, args: conversation("1234567890123456790"), text: "two"},
+		},
+		asked: map[string]int{"a": 2},
+	}, {
+		name:     "tools that differ in one keyword are two",
+		backends: backends{"a": replies(text("one"), text("two"))},
+		calls: []call{
+			{tool: chat, args: `{"model":"m",` + hello + `,` + tool(`{"type":"object","properties":{"n":{"type":"integer","minimum":1}}}`) + `}`, text: "one"},
+			{tool: chat, args: `{"model":"m",` + hello + `,` + tool(`{"type":"object","properties":{"n":{"type":"integer","minimum":2}}}`) + `}`, text: "two"},
+		},
+		asked: map[string]int{"a": 2},
 	},
 }
 
@@ -133,6 +150,24 @@ func endingRows() (rows []row) {
 			asked: map[string]int{"p": 1},
 		},
 		row{
+			name:     "an answer without a reason for its end is noted and not kept",
+			backends: backends{"p": replies(events(delta("half"), "[DONE]"))},
+			calls:    twice(call{tool: generate, args: `{"model":"p/m1","prompt":"hi"}`, text: "half", words: []string{"Note: "}}),
+			asked:    map[string]int{"p": 2},
+		},
+		row{
+			name:     "an error in a stream is one: with object error",
+			backends: backends{"p": replies(events(delta("half"), `{"object":"error","message":"the GPU is on fire","code":500}`))},
+			calls:    []call{askFails("p/m1", "upstream", "the GPU is on fire", "half")},
+			asked:    map[string]int{"p": 4},
+		},
+		row{
+			name:     "an error in a stream is one: as an event of that name",
+			backends: backends{"p": replies(reply{body: "data: " + delta("half") + "\n\nevent: error\ndata: {\"message\":\"the GPU is on fire\"}\n\n"})},
+			calls:    []call{askFails("p/m1", "upstream", "the GPU is on fire")},
+			asked:    map[string]int{"p": 4},
+		},
+		row{
 			name:     "an error in a stream is one: with type error",
 			backends: backends{"p": replies(events(delta("half"), `{"type":"error","error":{"type":"server_error","message":"the GPU is on fire"}}`))},
 			calls:    []call{{tool: generate, args: `{"model":"p/m1","prompt":"hi","timeout_seconds":2}`, code: "upstream", words: []string{"the GPU is on fire"}}},
@@ -145,10 +180,22 @@ func endingRows() (rows []row) {
 var shapes = shapeRows()
 
 func shapeRows() (rows []row) {
+	const whole = `{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Paris"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}`
+	pretty := strings.NewReplacer(",", ",\n  ", "{", "{\n  ").Replace(whole)
 	for name, body := range map[string]string{
-		"lines that end in CRLF": "data: " + delta("Paris") + "\r\n\r\ndata: " + finish("stop") + "\r\n\r\ndata: [DONE]\r\n\r\n",
-		"data without a space":   "data:" + delta("Paris") + "\n\ndata:" + finish("stop") + "\n\ndata:[DONE]\n\n",
-		"an id that is a number": "data: " + `{"id":7,"created":"now","choices":[{"index":0,"delta":{"content":"Paris"},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n",
+		"one JSON body":            whole,
+		"one JSON body, pretty":    pretty,
+		"one JSON body and a mark": whole + "\n\ndata: [DONE]\n\n",
+		"a body with a BOM":        "\ufeffdata: " + delta("Paris") + "\n\ndata: " + finish("stop") + "\n\ndata: [DONE]\n\n",
+		"lines that end in CRLF":   "data: " + delta("Paris") + "\r\n\r\ndata: " + finish("stop") + "\r\n\r\ndata: [DONE]\r\n\r\n",
+		"lines that end in CR":     "data: " + delta("Paris") + "\r\rdata: " + finish("stop") + "\r\rdata: [DONE]\r\r",
+		"data without a space":     "data:" + delta("Paris") + "\n\ndata:" + finish("stop") + "\n\ndata:[DONE]\n\n",
+		"comments and keep-alives": ": hello\n\ndata: keepalive\n\ndata: " + delta("Paris") + "\n\n: ping\n\ndata: " + finish("stop") + "\n\ndata: [DONE]\n\n",
+		"an event on two lines":    "data: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"Paris\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+		"content in parts":         "data: " + `{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"Pa"},{"type":"text","text":"ris"}]},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n",
+		"an id that is a number":   "data: " + `{"id":7,"created":"now","choices":[{"index":0,"delta":{"content":"Paris"},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n",
+		"an error that is none":    "data: " + `{"error":"","choices":[{"index":0,"delta":{"content":"Paris"},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n",
+		"usage in fractions":       "data: " + delta("Paris") + "\n\ndata: " + `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":12.0,"completion_tokens":2.0}}` + "\n\ndata: [DONE]\n\n",
 	} {
 		rows = append(rows, row{
 			name:     "a provider that sends " + name + " is understood",
@@ -157,7 +204,115 @@ func shapeRows() (rows []row) {
 			asked:    map[string]int{"p": 1},
 		})
 	}
-	return rows
+	call2 := func(deltas ...string) reply {
+		var data []string
+		for _, d := range deltas {
+			data = append(data, `{"choices":[{"index":0,"delta":{"tool_calls":[`+d+`]},"finish_reason":null}]}`)
+		}
+		return events(append(data, finish("tool_calls"), "[DONE]")...)
+	}
+	const asks = `{"model":"p/m1",` + hello + `,"tools":[{"type":"function","function":{"name":"read_file","description":"d","parameters":{"type":"object","properties":{"x":{}}}}}]}`
+	return append(rows,
+		row{
+			name:     "a provider's arguments may be an object",
+			backends: backends{"p": replies(call2(`{"index":0,"id":"c1","function":{"name":"read_file","arguments":{"x":1}}}`))},
+			calls:    []call{{tool: chat, args: asks, words: []string{"read_file", `"x":1`}}},
+			asked:    map[string]int{"p": 1},
+		},
+		row{
+			name: "the name of a call may come again with each piece",
+			backends: backends{"p": replies(call2(`{"index":0,"id":"c1","function":{"name":"read_file","arguments":"{\"x\""}}`,
+				`{"index":0,"id":"c1","function":{"name":"read_file","arguments":":1"}}`, `{"index":0,"id":"c1","function":{"name":"read_file","arguments":"}"}}`))},
+			calls: []call{{tool: chat, args: asks, words: []string{`"name":"read_file"`, `"x":1`, "!read_fileread_file"}}},
+			asked: map[string]int{"p": 1},
+		},
+		row{
+			name:     "two whole calls on one index, without ids, are two",
+			backends: backends{"p": replies(call2(`{"index":0,"function":{"name":"read_file","arguments":"{\"x\":1}"}}`, `{"index":0,"function":{"name":"read_file","arguments":"{\"x\":2}"}}`))},
+			calls:    []call{{tool: chat, args: asks, words: []string{`"x":1`, `"x":2`}}},
+			asked:    map[string]int{"p": 1},
+		},
+		row{
+			name:     "thoughts that come twice are told once",
+			backends: backends{"p": replies(events(`{"choices":[{"index":0,"delta":{"reasoning":"hm","reasoning_content":"hm"}}]}`, delta("Paris"), finish("stop"), "[DONE]"))},
+			calls:    []call{{tool: chat, args: `{"model":"p/m1",` + hello + `,"think":true}`, text: "Paris", words: []string{"!hmhm"}}},
+			asked:    map[string]int{"p": 1},
+		},
+		row{
+			name:     "a tool's schema goes to a provider as it came",
+			backends: backends{"p": replies(events(delta("Paris"), finish("stop"), "[DONE]"))},
+			calls: []call{{
+				tool: chat, text: "Paris",
+				args: `{"model":"p/m1",` + hello + `,"tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"type":"object","$defs":{"t":{"oneOf":[{"type":"string"},{"type":"null"}]}},"properties":{"a":{"$ref":"#/$defs/t"},"b":{"type":"object","required":["c"],"properties":{"c":true}}}}}}]}`,
+			}},
+			asked: map[string]int{"p": 1},
+			sent:  map[string][]string{"p": {`"$ref":"#/$defs/t"`, `"oneOf"`, `"strict":true`, `"required":["c"]`, `"c":true`}},
+		},
+		row{
+			name:     "a tool without parameters has an empty object of them",
+			backends: backends{"p": replies(events(delta("Paris"), finish("stop"), "[DONE]"))},
+			calls:    []call{{tool: chat, text: "Paris", args: `{"model":"p/m1",` + hello + `,"tools":[{"type":"function","function":{"name":"f"}}]}`}},
+			asked:    map[string]int{"p": 1},
+			sent:     map[string][]string{"p": {`!"type":""`, "!null"}},
+		},
+		row{
+			name:     "large numbers of a tool's arguments keep all their digits",
+			backends: backends{"p": replies(call2(`{"index":0,"id":"c1","function":{"name":"read_file","arguments":"{\"x\":1234567890123456789}"}}`))},
+			calls:    []call{{tool: chat, args: asks, words: []string{"1234567890123456789"}}},
+			asked:    map[string]int{"p": 1},
+		},
+		row{
+			name:     "what a provider needs back with a call is sent back",
+			backends: backends{"p": replies(events(delta("Paris"), finish("stop"), "[DONE]"))},
+			calls: []call{{tool: chat, text: "Paris", args: `{"model":"p/m1","messages":[{"role":"user","content":"hi"},
+				{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":{"id":1234567890123456789}},"extra_content":{"google":{"thought_signature":"abc="}}}]},{"role":"tool","tool_name":"f","tool_call_id":"c1","content":"ok"}]}`}},
+			asked: map[string]int{"p": 1},
+			sent:  map[string][]string{"p": {"thought_signature", "1234567890123456789"}},
+		},
+		row{
+			name: "a provider that refuses json_object is asked in another way, once",
+			backends: backends{"p": {of: map[string]reply{
+				`"json_object"`: {status: 400, body: `{"error":{"message":"'response_format.type' must be 'json_schema' or 'text'","type":"invalid_request_error"}}`},
+			}, replies: []reply{events(delta(`{"n":4}`), finish("stop"), "[DONE]")}}},
+			calls: []call{
+				{tool: generate, args: `{"model":"p/m1","prompt":"as JSON","format":"json"}`, words: []string{`"n":4`}},
+				{tool: generate, args: `{"model":"p/m1","prompt":"as JSON, again","format":"json"}`, words: []string{`"n":4`}},
+			},
+			asked: map[string]int{"p": 3},
+		},
+		row{
+			name: "a provider that refuses stream_options is asked without them, once",
+			backends: backends{"p": {of: map[string]reply{
+				`"stream_options"`: {status: 400, body: `{"error":{"message":"Unrecognized request argument supplied: stream_options","type":"invalid_request_error"}}`},
+			}, replies: []reply{events(delta("Paris"), finish("stop"), "[DONE]")}}},
+			calls: []call{ask("p/m1", "Paris"), {tool: generate, args: `{"model":"p/m1","prompt":"again"}`, text: "Paris"}},
+			asked: map[string]int{"p": 3},
+		},
+		row{
+			name: "a provider that refuses max_tokens is asked with its own word, once",
+			backends: backends{"p": {of: map[string]reply{
+				`"max_tokens"`: {status: 400, body: `{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.","type":"invalid_request_error","param":"max_tokens","code":"unsupported_parameter"}}`},
+			}, replies: []reply{events(delta("Paris"), finish("stop"), "[DONE]")}}},
+			calls: []call{
+				{tool: generate, args: `{"model":"p/m1","prompt":"hi","options":{"num_predict":9}}`, text: "Paris"},
+				{tool: generate, args: `{"model":"p/m1","prompt":"again","options":{"num_predict":9}}`, text: "Paris"},
+			},
+			asked: map[string]int{"p": 3},
+			sent:  map[string][]string{"p": {`"max_completion_tokens":9`}},
+		},
+		row{
+			name:     "thoughts in tags and a fence do not keep JSON from fitting",
+			backends: backends{"p": replies(events(delta("<think>hm</think>```json\n{\"n\":4}\n```"), finish("stop"), "[DONE]"))},
+			calls:    []call{{tool: generate, args: `{"model":"p/m1","prompt":"hi",` + answerN + `}`, words: []string{`"n":4`}}},
+			asked:    map[string]int{"p": 1},
+		},
+		row{
+			name:     "a success without text of a provider that wrote tokens is a failure",
+			backends: backends{"p": replies(events(finish("stop"), "[DONE]"))},
+			calls:    []call{askFails("p/m1", "upstream")},
+			asked:    map[string]int{"p": 4},
+		},
+	)
 }
 
 // failures are cases of Ollama's words for what has failed.
@@ -244,12 +399,54 @@ func failureRows() (rows []row) {
 			asked:    map[string]int{"a": 2, "b": 2, total: 2},
 		},
 		row{
+			name: "a text without a vector names itself",
+			backends: backends{"a": {
+				of:      map[string]reply{"poison": refusal(500, "failed to encode response: json: unsupported value: NaN")},
+				replies: []reply{lines(`{"model":"e","embeddings":[[1,0]]}`)},
+			}},
+			calls: []call{{tool: embed, args: `{"model":"e","input":["good","poison"]}`, words: []string{"input[1]"}, code: "upstream"}},
+			asked: map[string]int{"a": 8},
+		},
+		row{
+			name:     "vectors with null are a failure",
+			backends: backends{"a": replies(lines(`{"model":"e","embeddings":[[null,1.0]]}`))},
+			calls:    []call{{tool: embed, args: `{"model":"e","input":["hi"]}`, code: "upstream"}},
+			asked:    map[string]int{"a": 4},
+		},
+		row{
+			name:     "a vector of null is a failure",
+			backends: backends{"a": replies(lines(`{"model":"e","embeddings":[null]}`))},
+			calls:    []call{{tool: embed, args: `{"model":"e","input":["hi"]}`, code: "upstream"}},
+			asked:    map[string]int{"a": 4},
+		},
+		row{
+			name:     "an empty vector is a failure",
+			backends: backends{"a": replies(lines(`{"model":"e","embeddings":[[]]}`))},
+			calls:    []call{{tool: embed, args: `{"model":"e","input":["hi"]}`, code: "upstream"}},
+			asked:    map[string]int{"a": 4},
+		},
+		row{
+			name:     "vectors of two lengths are a failure",
+			backends: backends{"a": replies(lines(`{"model":"e","embeddings":[[1,0],[1,0,0]]}`))},
+			calls:    []call{{tool: embed, args: `{"model":"e","input":["hi","ho"]}`, code: "upstream"}},
+			asked:    map[string]int{"a": 4},
+		},
+		row{
 			name: "a model that does not load takes no host from the other models",
 			backends: backends{
 				"a": badModel(), "b": badModel(), "c": badModel(),
 			},
 			calls: append(slicesOf(4, askFails("bad", "upstream")), ask("m", "good")),
 			asked: map[string]int{"a": 9, "b": 9, "c": 9},
+		},
+		row{
+			name: "think max falls to high where a host does not know it",
+			backends: backends{"a": {of: map[string]reply{
+				`"max"`: refusal(400, `invalid think value: "max" (must be "high", "medium", "low", true, or false)`),
+			}, replies: []reply{text("deep")}}},
+			calls: []call{{tool: chat, args: `{"model":"m",` + hello + `,"think":"max"}`, text: "deep", words: []string{"high"}}},
+			asked: map[string]int{"a": 2},
+			sent:  map[string][]string{"a": {`"think":"high"`}},
 		},
 		row{
 			name:     "an option of newer versions is sent",
@@ -327,15 +524,53 @@ func ladderRows() (rows []row) {
 // callers are cases of what callers send.
 var callers = []row{
 	{
+		name:     "null is left out",
+		backends: backends{"a": replies(text("Paris"))},
+		calls:    []call{{tool: generate, args: `{"model":"m","prompt":"hi","system":null,"suffix":null,"images":null,"format":null,"options":null,"think":null,"truncate":null,"keep_alive":null,"timeout_seconds":null,"local_only":null}`, text: "Paris"}},
+		asked:    map[string]int{"a": 1},
+	}, {
+		name:     "an empty format is none",
+		backends: backends{"a": replies(text("Paris"))},
+		calls:    []call{{tool: generate, args: `{"model":"m","prompt":"hi","format":""}`, text: "Paris"}},
+		asked:    map[string]int{"a": 1},
+	}, {
+		name:     "an array where an object is due is an empty one",
+		backends: backends{"a": replies(text("Paris"))},
+		calls: []call{
+			{message: `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"list-models","arguments":[],"_meta":[]}}`, words: []string{"m:latest"}},
+			{tool: generate, args: `{"model":"m","prompt":"hi","options":[]}`, text: "Paris"},
+		},
+		asked: map[string]int{"a": 1},
+	}, {
+		name:     "JSON in a text is taken where no text is due",
+		backends: backends{"a": replies(text("Paris"))},
+		calls:    []call{{tool: chat, args: `{"model":"m","messages":"[{\"role\":\"user\",\"content\":\"hi\"}]","options":"{\"seed\":1}","timeout_seconds":"30"}`, text: "Paris"}},
+		asked:    map[string]int{"a": 1},
+		sent:     map[string][]string{"a": {`"seed":1`}},
+	}, {
 		name:     "a prompt that is JSON stays a text",
 		backends: backends{"a": replies(text("Paris"))},
 		calls:    []call{{tool: generate, args: `{"model":"m","prompt":"{\"a\":1}"}`, text: "Paris"}},
 		asked:    map[string]int{"a": 1},
 		sent:     map[string][]string{"a": {`{\"a\":1}`}},
 	}, {
+		name:     "what an automation adds by itself is left out and said",
+		backends: backends{"a": replies(text("Paris"))},
+		calls:    []call{{tool: generate, args: `{"model":"m","prompt":"hi","toolCallId":"1","sessionId":"2","action":"sendMessage","chatInput":"hi","stream":false}`, text: "Paris", words: []string{"toolCallId"}}},
+		asked:    map[string]int{"a": 1},
+	}, {
+		name:     "all faults of a call are named at once",
+		backends: backends{"a": replies(text("Paris"))},
+		calls:    []call{{tool: generate, args: `{"model":"m","promt":"hi","temperature":1,"timeout_seconds":"soon"}`, code: "invalid_argument", words: []string{"promt", "temperature", "timeout_seconds"}}},
+	}, {
 		name:     "a BOM before a message is skipped",
 		backends: backends{"a": replies(text("Paris"))},
 		calls:    []call{{message: "\ufeff" + `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"generate","arguments":{"model":"m","prompt":"hi"}}}`, text: "Paris"}},
+		asked:    map[string]int{"a": 1},
+	}, {
+		name:     "a call and a text are in each half of the result",
+		backends: backends{"a": replies(lines(`{"message":{"content":"I look.","tool_calls":[{"function":{"name":"f","arguments":{"id":12345678901234567}}}]},"done":false}`, `{"done":true,"done_reason":"stop"}`))},
+		calls:    []call{{tool: chat, args: `{"model":"m",` + hello + `,` + tool(`{"type":"object"}`) + `}`, words: []string{`"text":"I look."`, `12345678901234567`}}},
 		asked:    map[string]int{"a": 1},
 	},
 }
