@@ -1,0 +1,136 @@
+// An agent of a framework: frameworks.mjs FRAMEWORK TRANSPORT TARGET MODEL-API. It reads a
+// prompt from each line of stdin, as JSON, has the agent act on it, and writes one line:
+//
+//   {"ready": true}          once, when connected
+//   {"text": "…"}            what the agent says in the end
+//   {"error": "…"}           why its run failed
+//
+// The model behind MODEL-API decides which tools to call; see frameworks_test.go.
+import { createInterface } from 'node:readline';
+
+const [framework, transport, target, modelAPI] = process.argv.slice(2);
+const url = path => new URL(target + path);
+const env = process.env;
+
+// byTransport picks the entry of the transport; one that is a function is called.
+const byTransport = choices => choices[transport]();
+
+const frameworks = {
+	async langchain() {
+		const { MultiServerMCPClient } = await import('@langchain/mcp-adapters');
+		const { createReactAgent } = await import('@langchain/langgraph/prebuilt');
+		const { ChatOpenAI } = await import('@langchain/openai');
+		const client = new MultiServerMCPClient({
+			mcpServers: {
+				ollama: byTransport({
+					stdio: () => ({ transport: 'stdio', command: target, args: [], env }),
+					http: () => ({ transport: 'http', url: url('/mcp').href }),
+					sse: () => ({ transport: 'sse', url: url('/sse').href }),
+				}),
+			},
+		});
+		const llm = new ChatOpenAI({ model: 'recorder', apiKey: 'none', configuration: { baseURL: modelAPI + '/v1' } });
+		const agent = createReactAgent({ llm, tools: await client.getTools() });
+		return {
+			run: async prompt => (await agent.invoke({ messages: [{ role: 'user', content: prompt }] })).messages.at(-1).content,
+			close: () => client.close(),
+		};
+	},
+
+	async 'ai-sdk'() {
+		const { createMCPClient } = await import('@ai-sdk/mcp');
+		const { Experimental_StdioMCPTransport: Stdio } = await import('@ai-sdk/mcp/mcp-stdio');
+		const { generateText, stepCountIs } = await import('ai');
+		const client = await createMCPClient({
+			transport: byTransport({
+				stdio: () => new Stdio({ command: target, env }),
+				http: () => ({ type: 'http', url: url('/mcp').href }),
+				sse: () => ({ type: 'sse', url: url('/sse').href }),
+			}),
+		});
+		const [model, tools] = [await aiModel(), await client.tools()];
+		return {
+			run: async prompt => (await generateText({ model, tools, prompt, stopWhen: stepCountIs(3) })).text,
+			close: () => client.close(),
+		};
+	},
+
+	async 'openai-agents'() {
+		const { Agent, MCPServerSSE, MCPServerStdio, MCPServerStreamableHttp, OpenAIChatCompletionsModel, run, setTracingDisabled } =
+			await import('@openai/agents');
+		const { default: OpenAI } = await import('openai');
+		setTracingDisabled(true);
+		const server = byTransport({
+			stdio: () => new MCPServerStdio({ name: 'ollama', command: target, args: [], env }),
+			http: () => new MCPServerStreamableHttp({ name: 'ollama', url: url('/mcp').href }),
+			sse: () => new MCPServerSSE({ name: 'ollama', url: url('/sse').href }),
+		});
+		await server.connect();
+		const model = new OpenAIChatCompletionsModel(new OpenAI({ apiKey: 'none', baseURL: modelAPI + '/v1' }), 'recorder');
+		const agent = new Agent({ name: 'agent', model, mcpServers: [server] });
+		return {
+			run: async prompt => (await run(agent, prompt)).finalOutput,
+			close: () => server.close(),
+		};
+	},
+
+	async mastra() {
+		const { MCPClient } = await import('@mastra/mcp');
+		const { Agent } = await import('@mastra/core/agent');
+		const client = new MCPClient({
+			servers: {
+				ollama: byTransport({
+					stdio: () => ({ command: target, args: [], env }),
+					http: () => ({ url: url('/mcp') }),
+				}),
+			},
+		});
+		const agent = new Agent({
+			id: 'agent', name: 'agent', instructions: 'Call tools.', model: await aiModel(), tools: await client.listTools(),
+		});
+		return {
+			run: async prompt => (await agent.generate(prompt, { maxSteps: 3 })).text,
+			close: () => client.disconnect(),
+		};
+	},
+
+	async genai() {
+		const { GoogleGenAI, mcpToTool } = await import('@google/genai');
+		const { Client } = await import('@modelcontextprotocol/sdk/client/index.js');
+		const { SSEClientTransport } = await import('@modelcontextprotocol/sdk/client/sse.js');
+		const { StdioClientTransport } = await import('@modelcontextprotocol/sdk/client/stdio.js');
+		const { StreamableHTTPClientTransport } = await import('@modelcontextprotocol/sdk/client/streamableHttp.js');
+		const client = new Client({ name: 'e2e', version: '1' });
+		await client.connect(byTransport({
+			stdio: () => new StdioClientTransport({ command: target, env }),
+			http: () => new StreamableHTTPClientTransport(url('/mcp')),
+			sse: () => new SSEClientTransport(url('/sse')),
+		}));
+		const ai = new GoogleGenAI({ apiKey: 'none', httpOptions: { baseUrl: modelAPI } });
+		return {
+			run: async prompt => (await ai.models.generateContent({
+				model: 'recorder', contents: prompt, config: { tools: [mcpToTool(client)] },
+			})).text,
+			close: () => client.close(),
+		};
+	},
+};
+
+async function aiModel() {
+	const { createOpenAICompatible } = await import('@ai-sdk/openai-compatible');
+	return createOpenAICompatible({ name: 'recorder', apiKey: 'none', baseURL: modelAPI + '/v1' })('recorder');
+}
+
+const say = event => process.stdout.write(JSON.stringify(event) + '\n');
+
+const agent = await frameworks[framework]();
+say({ ready: true });
+for await (const line of createInterface({ input: process.stdin })) {
+	try {
+		say({ text: String(await agent.run(JSON.parse(line))) });
+	} catch (error) {
+		say({ error: String(error.stack ?? error) });
+	}
+}
+await agent.close();
+process.exit(0);
