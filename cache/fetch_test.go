@@ -98,8 +98,15 @@ func TestRefreshAndCallsThatWantTheirOwnAnswerShareNoFill(t *testing.T) {
 		var sources sync.Map
 		var callers sync.WaitGroup
 		for i, l := range []cache.Lookup{
-			{Policy: cache.Auto}, {Policy: cache.Auto}, {Policy: cache.Refresh}, {Policy: cache.Refresh}, {Policy: cache.Off}, {Policy: cache.Off},
-			{Alone: true}, {Alone: true}, {},
+			{Policy: cache.Auto},
+			{Policy: cache.Auto},
+			{Policy: cache.Refresh},
+			{Policy: cache.Refresh},
+			{Policy: cache.Off},
+			{Policy: cache.Off},
+			{Alone: true},
+			{Alone: true},
+			{},
 		} {
 			l.Key = key
 			callers.Go(func() {

@@ -118,8 +118,15 @@ func TestNoHostIsAskedBeforeItsTime(t *testing.T) {
 	}
 	anyReply := rapid.Custom(func(r *rapid.T) reply {
 		return rapid.SampledFrom([]reply{
-			{}, {}, {backend.Overload, 429, time.Second}, {backend.Overload, 429, 20 * time.Second}, {backend.Overload, 503, 7 * time.Second},
-			{backend.Unauthorized, 402, 40 * time.Second}, {backend.Overload, 0, 2 * time.Hour}, {backend.Overload, 429, 0}, {backend.Server, 500, 0},
+			{},
+			{},
+			{backend.Overload, 429, time.Second},
+			{backend.Overload, 429, 20 * time.Second},
+			{backend.Overload, 503, 7 * time.Second},
+			{backend.Unauthorized, 402, 40 * time.Second},
+			{backend.Overload, 0, 2 * time.Hour},
+			{backend.Overload, 429, 0},
+			{backend.Server, 500, 0},
 		}).Draw(r, "reply")
 	})
 	type call struct {

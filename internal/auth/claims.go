@@ -83,8 +83,15 @@ func unreadable(payload []byte) string {
 		name string
 		as   any
 	}{
-		{"iss", &c.Issuer}, {"sub", &c.Subject}, {"aud", &c.Audience}, {"exp", &c.Expiry}, {"nbf", &c.NotBefore},
-		{"iat", &c.IssuedAt}, {"jti", &c.ID}, {"scope", &c.Scope}, {"scp", &c.Scp},
+		{"iss", &c.Issuer},
+		{"sub", &c.Subject},
+		{"aud", &c.Audience},
+		{"exp", &c.Expiry},
+		{"nbf", &c.NotBefore},
+		{"iat", &c.IssuedAt},
+		{"jti", &c.ID},
+		{"scope", &c.Scope},
+		{"scp", &c.Scp},
 	} {
 		if value, ok := all[claim.name]; ok && json.Unmarshal(value, claim.as) != nil {
 			bad = append(bad, claim.name)

@@ -126,12 +126,16 @@ var faults = []struct {
 	fault, todo  string
 }{
 	{
-		backend.Version{}, backend.Version{0, 12, 6}, "truncates prompts that are too long without saying so",
+		backend.Version{},
+		backend.Version{0, 12, 6},
+		"truncates prompts that are too long without saying so",
 		"update Ollama: from 0.12.6 on, a prompt that is too long can be refused",
 	},
 	{
 		// Fixed by #17883 of github.com/ollama/ollama.
-		backend.Version{0, 30, 0}, backend.Version{0, 32, 15}, "can hang at the call after an answer that it could not parse, such as a bad tool call",
+		backend.Version{0, 30, 0},
+		backend.Version{0, 32, 15},
+		"can hang at the call after an answer that it could not parse, such as a bad tool call",
 		"update Ollama to 0.32.15 or later",
 	},
 }

@@ -26,11 +26,15 @@ func TestLevelOfThinkingThatAHostDoesNotKnowIsLoweredAndThatIsSaid(t *testing.T)
 		"a host that knows it": {nil, `"max"`, []string{`"max"`}, ""},
 		"an older host": {
 			map[string]string{`"max"`: `invalid think value: "max" (must be "high", "medium", "low", true, or false)`},
-			`"max"`, []string{`"max"`, `"high"`}, `does not know think "max" for this model, so it was asked with "high".`,
+			`"max"`,
+			[]string{`"max"`, `"high"`},
+			`does not know think "max" for this model, so it was asked with "high".`,
 		},
 		"a model without levels": {
 			map[string]string{`"max"`: `think value "max" is not supported for this model`, `"high"`: `think value "high" is not supported for this model`},
-			`"max"`, []string{`"max"`, `"high"`, `true`}, `so it was asked with true.`,
+			`"max"`,
+			[]string{`"max"`, `"high"`, `true`},
+			`so it was asked with true.`,
 		},
 		"another level": {
 			map[string]string{`"low"`: `think value "low" is not supported for this model`}, `"low"`, []string{`"low"`, `true`}, `think "low" for this model`,

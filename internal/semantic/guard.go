@@ -32,8 +32,13 @@ const (
 // before and after content words.
 var (
 	before = []guard{
-		{date, Dates}, {number, Numbers}, {unit, Units}, {quoted, Quotes}, {identifier, Identifiers},
-		{negation, Negation}, {comparison, Comparison},
+		{date, Dates},
+		{number, Numbers},
+		{unit, Units},
+		{quoted, Quotes},
+		{identifier, Identifiers},
+		{negation, Negation},
+		{comparison, Comparison},
 	}
 	after = []guard{{asking, Asking}, {verb, Tense}, {person, Persons}, {particle, Particles}}
 )

@@ -18,8 +18,10 @@ func TestAnswersAreReadInEveryForm(t *testing.T) {
 		"one body as an event":    {data(`{"choices":[{"message":{"content":"hello"},"finish_reason":"stop"}]}`) + done, `"hello" thinking "" calls null reason "stop" tokens 0+1`},
 		"one body without reason": {`{"choices":[{"message":{"content":"hello"}}]}`, `"hello" thinking "" calls null reason "unknown" tokens 0+1`},
 		"a text completion":       {`{"choices":[{"text":"hello","finish_reason":"stop"}]}`, `"hello" thinking "" calls null reason "stop" tokens 0+1`},
-		"one body, calls": {`{"choices":[{"message":{"content":null,"tool_calls":[{"id":7,"type":"function","function":{"name":"a","arguments":{"x":1}}},{"function":{"name":"b"}}]},"finish_reason":"tool_calls"}]}`,
-			`"" thinking "" calls [{"id":"7","function":{"index":0,"name":"a","arguments":{"x":1}}},{"function":{"index":1,"name":"b","arguments":{}}}] reason "stop" tokens 0+2`},
+		"one body, calls": {
+			`{"choices":[{"message":{"content":null,"tool_calls":[{"id":7,"type":"function","function":{"name":"a","arguments":{"x":1}}},{"function":{"name":"b"}}]},"finish_reason":"tool_calls"}]}`,
+			`"" thinking "" calls [{"id":"7","function":{"index":0,"name":"a","arguments":{"x":1}}},{"function":{"index":1,"name":"b","arguments":{}}}] reason "stop" tokens 0+2`,
+		},
 		"the whole beside the parts": {event(`{"delta":{"content":"hel"},"message":{"content":"hel"}}`) + event(`{"delta":{"content":"lo"},"message":{"content":"hello"}}`) + event(`{"delta":{},"message":{"content":"hello"},"finish_reason":"stop"}`), `"hello" thinking "" calls null reason "stop" tokens 0+2`},
 		"a list of chunks":           {`[{"choices":[{"delta":{"content":"hel"}}]},` + "\n" + `{"choices":[{"delta":{"content":"lo"},"finish_reason":"stop"}]}]`, `"hello" thinking "" calls null reason "stop" tokens 0+2`},
 		"chunks in one event":        {`data: {"choices":[` + hello + `]}{"choices":[` + stop + `]}` + "\n\n", `"hello" thinking "" calls null reason "stop" tokens 0+1`},
