@@ -146,7 +146,7 @@ func textOfParts(raw json.RawMessage) json.RawMessage {
 // whole returns a number without its fraction and exponent, if it is a whole one of at most
 // 64 bits.
 func whole(raw json.RawMessage) json.RawMessage {
-	if bytes.IndexAny(raw, ".eE") < 0 || len(raw) > 32 {
+	if !bytes.ContainsAny(raw, ".eE") || len(raw) > 32 {
 		return raw
 	}
 	f, _, err := big.ParseFloat(string(raw), 10, 128, big.ToNearestEven)
