@@ -60,6 +60,22 @@ func TestFrameworksTellTheirModelWhatAToolSays(t *testing.T) {
 	}
 }
 
+// Frameworks do not begin a new session by themselves, so theirs has to outlive the server.
+func TestAgentsOfFrameworksGoOnAfterARestartOverHTTP(t *testing.T) {
+	clients.Install(t)
+	for _, framework := range frameworks {
+		t.Run(framework.name, func(t *testing.T) {
+			t.Parallel()
+			l := listen(t, "127.0.0.1:0")
+			a := startAgent(t, framework.name, "http", l.url())
+			a.tells("generate", `{`+hi+`}`, tinymodels.Says.Answer)
+			l.stop()
+			listen(t, l.addr)
+			a.tells("generate", `{`+hi+`}`, tinymodels.Says.Answer)
+		})
+	}
+}
+
 // mcp-remote connects hosts that only start programs to a server elsewhere.
 func TestTheServerIsReachedThroughMCPRemote(t *testing.T) {
 	clients.Install(t)

@@ -115,8 +115,12 @@ func TestEveryRevisionOfTheProtocolIsServed(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			ctx := deadline(t)
 			s := attach(t, ctx, command(ctx, shared.URL()), version)
-			if got := s.InitializeResult().ProtocolVersion; got != version {
-				t.Errorf("the server speaks %s", got)
+			want := version
+			if version == "2025-03-26" { // which demands that batches are taken
+				want = "2024-11-05"
+			}
+			if got := s.InitializeResult().ProtocolVersion; got != want {
+				t.Errorf("the server speaks %s, want %s", got, want)
 			}
 			p := s.start("generate", `{"model":"tiny-loops","prompt":"hi"}`)
 			p.until(" tokens, ")
