@@ -108,9 +108,6 @@ func (m *embedding) run(ctx context.Context) (err error) {
 			}
 		}
 		if err = m.embedAll(ctx); err == nil {
-			err = backend.CheckVectors(m.all(), len(m.Input)) // of several batches, or cached ones
-		}
-		if err == nil {
 			break
 		}
 		m.failed = append(m.failed, failedRung{rung, &result{served: Served{Requested: m.Model}}, err, time.Now()})
@@ -146,6 +143,9 @@ func (m *embedding) rungs() []route.Rung {
 // it from embedding the others.
 func (m *embedding) embedAll(ctx context.Context) error {
 	m.bad, m.probes = nil, 0
+	if m.checkLengths() != nil {
+		m.dropVectors()
+	}
 	for batch := range slices.Chunk(m.missing(), embedBatch) {
 		bytes := 0
 		for _, i := range batch {
@@ -169,6 +169,14 @@ func (m *embedding) embedAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := m.checkLengths(); err != nil {
+			hadCached := m.cached > 0
+			m.dropVectors()
+			if hadCached { // and they may be the wrong ones
+				return m.embedAll(ctx)
+			}
+			return err
+		}
 		m.keep(batch)
 		if m.bad != nil && errors.Is(m.bad, backend.Request) && m.done() == 0 { // it is not the texts
 			return m.bad.err
@@ -178,6 +186,18 @@ func (m *embedding) embedAll(ctx context.Context) error {
 		return m.bad
 	}
 	return nil
+}
+
+// checkLengths compares the vectors of several batches, cached ones included.
+func (m *embedding) checkLengths() error {
+	have := slices.DeleteFunc(slices.Clone(m.vectors), func(v []float32) bool { return v == nil })
+	return backend.CheckVectors(have, len(have))
+}
+
+// dropVectors forgets all vectors, since it cannot be told which of them are wrong.
+func (m *embedding) dropVectors() {
+	clear(m.vectors)
+	m.cached = 0
 }
 
 // checkListing notes whether a host says that the model is for something else. Ollama makes
@@ -349,12 +369,6 @@ func (e *badTexts) Fault() *fault.Error {
 		f.Hint += "; the vectors of the other texts are kept, so that a call without these is quick"
 	}
 	return f
-}
-
-// all are the vectors of the inputs, equal ones included.
-func (m *embedding) all() [][]float32 {
-	m.copyEqual()
-	return m.vectors
 }
 
 func (m *embedding) send(ctx context.Context, host backend.Backend, batch []int, truncate bool) error {
