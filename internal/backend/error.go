@@ -45,6 +45,9 @@ const (
 	Forbidden Class = "forbidden"
 	// Request: the request is invalid, and would be refused by any host.
 	Request Class = "bad request"
+	// Unsupported: the host's version does not support what the request asks for. That of
+	// another host may.
+	Unsupported Class = "not supported"
 	// Caller: the caller cancelled the request, or its deadline passed. It says nothing
 	// about the host.
 	Caller Class = "given up by the caller"

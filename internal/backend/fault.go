@@ -47,6 +47,8 @@ func (e *Error) Fault() *fault.Error {
 		}
 	case Forbidden:
 		f.Code, f.Hint = fault.Forbidden, "use a model that this server's own hosts run: list-models says of which a cloud does"
+	case Unsupported:
+		f.Code, f.Hint = fault.InvalidArgument, "use only options that the schema of the tool lists, or update Ollama on that host"
 	case Request:
 		return e.refusal()
 	case Caller:

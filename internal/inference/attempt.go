@@ -380,6 +380,16 @@ func leasedOptions(wanted map[string]any, lease *pool.Lease) map[string]any {
 	return sent
 }
 
+// unchecked says which options were sent that this program does not know; "" for none. Those
+// that were dropped were not sent.
+func unchecked(options map[string]any, dropped []string) string {
+	sent := slices.DeleteFunc(backend.UnknownOptions(options), func(name string) bool { return slices.Contains(dropped, name) })
+	if len(sent) == 0 {
+		return ""
+	}
+	return "These options are unknown to this server and were sent unchecked: " + strings.Join(sent, ", ") + "."
+}
+
 // overridden says which options of the caller have other values: those that are pinned, or
 // those that the model is loaded with.
 func overridden(lease *pool.Lease) string {

@@ -453,6 +453,9 @@ func (m *embedding) notes() (notes []string) {
 	if m.unlisted && (m.served.Rung == 0 || m.cached > 0) {
 		notes = append(notes, fmt.Sprintf("%s is not listed as an embedding model, so its vectors may say little about meaning. list-models with capability \"embedding\" names those that are.", m.Model))
 	}
+	if note := unchecked(m.Options, nil); note != "" && (m.served.Rung == 0 || m.cached > 0) { // providers are sent no options
+		notes = append(notes, note)
+	}
 	if m.pinned != "" {
 		notes = append(notes, m.pinned)
 	}
