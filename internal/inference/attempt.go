@@ -29,7 +29,10 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 	defer patience.stop()
 
 	need := c.need(&c.Common, rung, c.text+c.images, c.deadline)
-	need.HedgeAfter, need.Tried, need.MaxPause = c.hedgeAfter(rung), tried, c.maxPause(others)
+	need.HedgeAfter, need.Tried = c.hedgeAfter(rung), tried
+	if !c.again {
+		need.MaxPause = c.maxPause(others)
+	}
 	c.call.watch(&need, c.tracker)
 	queued := need.OnWait
 	need.OnWait = func(standing func() route.Standing) {
