@@ -132,7 +132,7 @@ func hasAnswered(err error) bool {
 // lack is the failure of hosts that lack what a request takes. That of those which have
 // the model says more than that of the others.
 func lack(failed []Failure) error {
-	for _, class := range []backend.Class{backend.NoRoom, backend.Forbidden} {
+	for _, class := range []backend.Class{backend.NoRoom, backend.Forbidden, backend.Unsupported} {
 		if those := slices.DeleteFunc(slices.Clone(failed), func(f Failure) bool { return !errors.Is(f.Err, class) }); len(those) > 0 {
 			failed = those
 			break
@@ -152,8 +152,11 @@ func lack(failed []Failure) error {
 // isLack reports whether a host failed because it lacks what the request takes, which
 // another may have.
 func isLack(err error) bool {
-	class := backend.ClassOf(err)
-	return class == backend.ModelMissing || class == backend.NoRoom || class == backend.Forbidden
+	switch backend.ClassOf(err) {
+	case backend.ModelMissing, backend.NoRoom, backend.Forbidden, backend.Unsupported:
+		return true
+	}
+	return false
 }
 
 // hostsFault reports whether another try could cure a failure.

@@ -235,7 +235,7 @@ func (h *host) why(now time.Time) error {
 	case h.down:
 		return errors.New("not reachable")
 	case now.Before(h.rest.until()):
-		return fmt.Errorf("asked to be left alone for %v", roundUp(h.rest.until().Sub(now)))
+		return errors.New(h.rest.words(h.rest.until().Sub(now)))
 	}
 	return h.health.why(now)
 }

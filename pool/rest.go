@@ -33,13 +33,22 @@ func (r rest) refusal(now time.Time) error {
 	left := r.since.Add(r.err.RetryAfter).Sub(now)
 	return &backend.Error{
 		Host: r.err.Host, Class: r.err.Class, Status: r.err.Status, RetryAfter: left, Err: r.err,
-		Message: fmt.Sprintf("%s; asked to be left alone for %v", r.err.Message, roundUp(left)),
+		Message: fmt.Sprintf("%s; %s", r.err.Message, r.words(left)),
 	}
+}
+
+// words say that there is so much left of the rest.
+func (r rest) words(left time.Duration) string {
+	if r.err.Class == backend.NoCredit {
+		return fmt.Sprintf("not asked again for %v", roundUp(left))
+	}
+	return fmt.Sprintf("asked to be left alone for %v", roundUp(left))
 }
 
 // rests takes in that a host asks to be left alone, if that is what an error says, and
 // reports whether it does. Too many requests (429) are those for one model, since providers
-// count by model; anything else, such as a budget that is spent, is about the whole host.
+// count by model. Credit that is spent is that of a provider, and of an Ollama server that of
+// the clouds behind some of its models. Anything else is about the whole host.
 func (l *Lease) rests(err error, now time.Time) bool {
 	said, ok := errors.AsType[*backend.Error](err)
 	if !ok || said.RetryAfter <= 0 {
@@ -47,9 +56,9 @@ func (l *Lease) rests(err error, now time.Time) bool {
 	}
 	of := &l.host.rest
 	switch class := said.Class; {
-	case class == backend.Overload && said.Status == http.StatusTooManyRequests:
+	case class == backend.Overload && said.Status == http.StatusTooManyRequests, class == backend.NoCredit && l.host.origins != nil && !l.host.isCloudPart:
 		of = &l.own.rest
-	case class == backend.Overload, class == backend.Server, class == backend.Unauthorized, said.Status == http.StatusPaymentRequired:
+	case class == backend.Overload, class == backend.Server, class == backend.Unauthorized, class == backend.NoCredit:
 	default:
 		return false
 	}

@@ -25,20 +25,22 @@ func TestHostIsLeftAloneWithTheModelOrWithAllByWhatItSaid(t *testing.T) {
 	for name, c := range map[string]struct {
 		err         error
 		same, other bool // whether calls for the same and for another model wait
+		provider    bool
 	}{
-		"429":                   {wait(backend.Overload, 429, asked), true, false},
-		"503":                   {wait(backend.Overload, 503, asked), true, true},
-		"529":                   {wait(backend.Overload, 529, asked), true, true},
-		"500":                   {wait(backend.Server, 500, asked), true, true},
-		"a spent budget":        {wait(backend.Overload, 0, asked), true, true},
-		"a spent credit":        {wait(backend.Unauthorized, 402, asked), true, true},
-		"429 without a time":    {wait(backend.Overload, 429, 0), false, false},
-		"a key that is wrong":   {wait(backend.Unauthorized, 401, 0), false, false},
-		"a request's own fault": {wait(backend.Request, 400, asked), false, false},
+		"429":                   {err: wait(backend.Overload, 429, asked), same: true},
+		"503":                   {err: wait(backend.Overload, 503, asked), same: true, other: true},
+		"529":                   {err: wait(backend.Overload, 529, asked), same: true, other: true},
+		"500":                   {err: wait(backend.Server, 500, asked), same: true, other: true},
+		"a spent budget":        {err: wait(backend.Overload, 0, asked), same: true, other: true},
+		"a provider's credit":   {err: wait(backend.NoCredit, 402, asked), same: true, other: true, provider: true},
+		"a model's credit":      {err: wait(backend.NoCredit, 402, asked), same: true},
+		"429 without a time":    {err: wait(backend.Overload, 429, 0)},
+		"a key that is wrong":   {err: wait(backend.Unauthorized, 401, 0)},
+		"a request's own fault": {err: wait(backend.Request, 400, asked)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inEachMode(t, func(t *testing.T, mode deadlineMode) {
-				p := newPool(t, pool.Options{Slots: 1, Retries: -1})
+				p := newPool(t, pool.Options{Slots: 1, Retries: -1, InMemory: c.provider})
 				fails := func(context.Context, *pool.Lease) error { return c.err }
 				if err := mode.with(t, p, route.Need{Model: "m:latest"}, time.Minute, fails); !errors.Is(err, c.err) {
 					t.Fatal(err)

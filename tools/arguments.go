@@ -18,6 +18,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/nearest"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/internal/schema"
 )
@@ -74,12 +75,19 @@ func (k *keepAlive) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// UnmarshalJSON refuses numbers that Ollama would wrap around.
+// UnmarshalJSON refuses numbers that Ollama would wrap around, and names that are nearly those
+// of an option. An option that is null is left out.
 func (o *options) UnmarshalJSON(raw []byte) error {
 	if err := json.Unmarshal(raw, (*map[string]any)(o)); err != nil {
 		return err
 	}
 	var wrong refusals
+	for _, name := range backend.UnknownOptions(*o) {
+		if near := nearest.Names(name, backend.OptionNames(), 1); len(near) > 0 {
+			wrong.add("options."+name, "unknown argument %q; did you mean %q?", near[0])
+		}
+	}
+	maps.DeleteFunc(*o, func(_ string, value any) bool { return value == nil })
 	for _, name := range slices.Sorted(maps.Keys(*o)) {
 		if n, ok := (*o)[name].(float64); ok && math.Abs(n) > math.MaxInt32 {
 			wrong.add("options."+name, "argument %q must be at most %d", math.MaxInt32)

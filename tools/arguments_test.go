@@ -34,6 +34,8 @@ func TestErrorOfAWrongArgumentSaysWhatItShouldBe(t *testing.T) {
 		{`{"model":"m","prompt":"hi","format":3}`, `argument "format" must be a text or an object`},
 		{`{"model":"m","prompt":"hi","think":"hard"}`, `argument "think" must be true or false or "low" or "medium" or "high"`},
 		{`{"model":"m","prompt":"hi","options":{"temprature":1}}`, `unknown argument "options.temprature"; did you mean "temperature"?`},
+		{`{"model":"m","prompt":"hi","options":{"Temperature":null}}`, `unknown argument "options.Temperature"; did you mean "temperature"?`},
+		{`{"model":"m","prompt":"hi","options":{"tempo":1,"numctx":1}}`, `unknown argument "options.numctx"; did you mean "num_ctx"?`},
 		{`{"model":"m","prompt":"hi","options":{"temperature":"hot"}}`, `argument "options.temperature" must be a number`},
 		{`{"model":"m","prompt":"hi","options":{"num_ctx":1e300}}`, `argument "options.num_ctx" must be at most 2147483647`},
 		{`{"model":"m","prompt":"hi","options":{"num_ctx":0}}`, `argument "options.num_ctx" must be at least 1`},
@@ -203,4 +205,18 @@ func request(t *testing.T, args string) mcp.CallToolRequest {
 func requestOf(value any, raw json.RawMessage) (req mcp.CallToolRequest) {
 	req.Params.Arguments, req.Params.RawArguments = value, raw
 	return req
+}
+
+func TestOptionsThatResembleNoKnownOneAreLeftToTheHost(t *testing.T) {
+	for args, want := range map[string]options{
+		`{"tempo":{"a":[1,"b"]},"seed":1}`:     {"tempo": map[string]any{"a": []any{1.0, "b"}}, "seed": 1.0},
+		`{"tempo":true,"xyzzy":"","seed":"1"}`: {"tempo": true, "xyzzy": "", "seed": 1.0},
+		`{"tempo":null,"xyzzy":null}`:          {},
+		`"{\"tempo\":1}"`:                      {"tempo": 1.0},
+	} {
+		in, err := read[generateIn](t, `{"model":"m","prompt":"hi","options":`+args+`}`)
+		if err != nil || !reflect.DeepEqual(in.Options, want) {
+			t.Errorf("%s: got %v, error %v", args, in.Options, err)
+		}
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/mark3labs/mcp-go/mcp"
 
@@ -62,18 +61,23 @@ func faults[In any](s *schema.Schema, raw json.RawMessage) error {
 	} else if err != nil {
 		return err
 	}
-	refused := make(map[string]bool) // arguments of which the schema has told already what is wrong
+	refused := make(map[string]bool) // paths of which the schema has told already that they, or parts of them, are wrong
 	for _, f := range found.Faults {
-		end := strings.IndexAny(f.Argument+".", ".[")
-		refused[f.Argument[:end]] = true
+		for end, letter := range f.Argument + "." {
+			if letter == '.' || letter == '[' {
+				refused[f.Argument[:end]] = true
+			}
+		}
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
-		if !refused[name] {
-			found.Faults = append(found.Faults, unreadable[In](name, members[name])...)
+		for _, f := range unreadable[In](name, members[name]) {
+			if !refused[f.Argument] {
+				found.Faults = append(found.Faults, f)
+			}
 		}
 	}
 	if len(found.Faults) == 0 {

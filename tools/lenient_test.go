@@ -121,7 +121,8 @@ func TestAllFaultsOfACallAreNamedAtOnce(t *testing.T) {
 			`argument "model" is missing`, `unknown argument "promt"; did you mean "prompt"?`, `unknown arguments "temperature", "top_k"; known are model,`,
 			`argument "raw" must be true or false`, `argument "timeout_seconds" must be more than 0`, `argument "keep_alive" must be a time`,
 			`argument "options.num_ctx" must be at least 1`, `unknown argument "options.temprature"; did you mean "temperature"?`,
-		}, 8},
+			`"options.seed" must be at most`,
+		}, 9},
 		{`{"model":"m","prompt":"p","options":{"seed":1e12,"top_k":-1e12},"keep_alive":"soon"}`, []string{
 			`"options.seed" must be at most`, `"options.top_k" must be at most`, `argument "keep_alive" must be a time`,
 		}, 3},
@@ -138,7 +139,8 @@ func TestAllFaultsOfACallAreNamedAtOnce(t *testing.T) {
 		{`{"model":"m","messages":"[{\"role\":\"boss\",\"contents\":\"x\"},{\"content\":5}]","tools":[{"function":{"name":"f","parameters":{"type":7}}},{"function":{}}]}`, []string{
 			`"messages[0].role" must be "system"`, `unknown argument "messages[0].contents"; did you mean "content"?`,
 			`"messages[1].role" is missing`, `"messages[1].content" must be a text`, `"tools[1].function.name" is missing`,
-		}, 5},
+			`"tools[0].function.parameters.type" cannot be a number`,
+		}, 6},
 		{`{"model":"m","messages":[],"tools":[{"function":{"name":"f","parameters":{"type":7}}},{"function":{"name":"g","parameters":{"type":8}}}]}`, []string{
 			`"tools[0].function.parameters.type" cannot be a number`, `"tools[1].function.parameters.type" cannot be a number`,
 		}, 2},

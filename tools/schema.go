@@ -32,14 +32,14 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[backend.Tool]():     withFunction("parameters"),
 }
 
-// optionsSchema allows the options that Ollama knows and no others, since it
-// drops an option that it does not know without a word.
+// optionsSchema describes the options that this program knows. A host that is newer may have
+// others, so they are left to it; see options.UnmarshalJSON for those that are typing errors.
 func optionsSchema() *schema.Document {
 	s, err := schema.Derive(reflect.TypeFor[backend.Options](), nil)
 	if err != nil {
 		panic(err) // a type of a pinned library
 	}
-	s.Required = nil
+	s.Required, s.AdditionalProperties = nil, nil
 	for _, name := range []string{"num_ctx", "num_batch"} {
 		s.Properties[name].Minimum = new(1.0) // 0 makes Ollama's runner crash
 	}

@@ -23,7 +23,7 @@ const (
 var packages = map[string][]string{
 	".":                            {"internal/app"},
 	"server":                       {"internal/caller", "internal/jsonrpc", "internal/lru", "internal/netserve"},
-	"tools":                        {"cache", "pool", "internal/inference", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend"},
+	"tools":                        {"cache", "pool", "internal/inference", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest"},
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru"},
 	"internal/observe":             {"internal/inference"},
 	"internal/lru":                 {},

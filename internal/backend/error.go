@@ -39,12 +39,18 @@ const (
 	TooLarge Class = "answer too large"
 	// Unauthorized: the host requires a key, or refused ours.
 	Unauthorized Class = "unauthorized"
+	// NoCredit: the account at the provider has no credit left, or has reached the limit of
+	// what it may spend. Waiting does not help: somebody has to pay.
+	NoCredit Class = "out of credit"
 	// Forbidden: the host would pass the request on to a cloud, or has done so, though the
 	// request may not leave. It says nothing about the host, and another may run the model
 	// itself.
 	Forbidden Class = "forbidden"
 	// Request: the request is invalid, and would be refused by any host.
 	Request Class = "bad request"
+	// Unsupported: the host's version does not support what the request asks for. That of
+	// another host may.
+	Unsupported Class = "not supported"
 	// Caller: the caller cancelled the request, or its deadline passed. It says nothing
 	// about the host.
 	Caller Class = "given up by the caller"
@@ -59,7 +65,7 @@ type Error struct {
 	Class      Class         // never empty
 	Status     int           // HTTP status of a refusal; 0 if there was none
 	Message    string        // the host's message, or ours if it sent none
-	RetryAfter time.Duration // the delay that the host asked for; 0 for none
+	RetryAfter time.Duration // for which the host is to be left alone, as it asked; 0 for none
 	Prompt     int           // tokens of a prompt that was refused for its length; 0 if not told
 	Context    int           // tokens of the context that it did not fit; 0 if not told
 	Cloud      bool          // the host had passed the request on to Ollama's cloud

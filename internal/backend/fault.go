@@ -45,8 +45,12 @@ func (e *Error) Fault() *fault.Error {
 		if e.Cloud {
 			f.Hint = fmt.Sprintf("run `ollama signin` on %s, or use a model that the host runs itself: Ollama's cloud runs this one", e.Host)
 		}
+	case NoCredit:
+		f.Code, f.RetryAfter, f.Hint = fault.Unauthorized, 0, "the account there has to be topped up, or use another model"
 	case Forbidden:
 		f.Code, f.Hint = fault.Forbidden, "use a model that this server's own hosts run: list-models says of which a cloud does"
+	case Unsupported:
+		f.Code, f.Hint = fault.InvalidArgument, "use only options that the schema of the tool lists, or update Ollama on that host"
 	case Request:
 		return e.refusal()
 	case Caller:

@@ -20,8 +20,8 @@ func (v *Vector) UnmarshalJSON(raw []byte) error {
 }
 
 // CheckVectors says what is wrong with the vectors of so many inputs: there must be one for
-// each, of numbers, and all of one length. The error is of class BadOutput where other
-// inputs may do better, and else of class Server.
+// each, of numbers, and all of one length. The error is of class BadOutput where one of the
+// inputs may be to blame, and of class Server where only the host can be.
 func CheckVectors[V ~[]float32](vectors []V, inputs int) error {
 	if len(vectors) != inputs {
 		return &Error{Class: Server, Message: fmt.Sprintf("%d vectors for %d inputs", len(vectors), inputs)}
@@ -31,7 +31,7 @@ func CheckVectors[V ~[]float32](vectors []V, inputs int) error {
 		case len(v) == 0:
 			return &Error{Class: BadOutput, Message: fmt.Sprintf("the vector of text %d of %d is empty, or holds what is no number", i+1, inputs)}
 		case len(v) != len(vectors[0]):
-			return &Error{Class: BadOutput, Message: fmt.Sprintf("the vectors of texts 1 and %d differ in length: %d and %d", i+1, len(vectors[0]), len(v))}
+			return &Error{Class: Server, Message: fmt.Sprintf("the vectors differ in length: %d and %d", len(vectors[0]), len(v))}
 		}
 	}
 	return nil

@@ -2,7 +2,10 @@ package backend
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
+	"strings"
 )
 
 // Version is a version of Ollama.
@@ -26,4 +29,32 @@ func Defaults(version string) string {
 		return "repeat_penalty 1.0"
 	}
 	return ""
+}
+
+// APIVersion is the version of Ollama that the types of this package are from. A host that is
+// newer may have options which they lack.
+var APIVersion = Version{0, 34, 0}
+
+// optionNames are the names of Options in JSON.
+var optionNames = func() (names []string) {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[Options]()) {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}()
+
+// OptionNames are the names of all options that Ollama has as of APIVersion.
+func OptionNames() []string { return slices.Clone(optionNames) }
+
+// UnknownOptions are the names of options that Ollama does not have as of APIVersion.
+func UnknownOptions(options map[string]any) (unknown []string) {
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if _, known := slices.BinarySearch(optionNames, name); !known {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown
 }

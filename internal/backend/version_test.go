@@ -1,6 +1,10 @@
 package backend_test
 
 import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"ollama-mcp/internal/backend"
@@ -14,5 +18,27 @@ func TestDefaultsAreThoseOfTheVersion(t *testing.T) {
 		if got := backend.Defaults(version); got != want {
 			t.Errorf("%q: got %q, want %q", version, got, want)
 		}
+	}
+}
+
+func TestAPIVersionIsThatOfTheModule(t *testing.T) {
+	mod, err := os.ReadFile("../../go.mod")
+	v := backend.APIVersion
+	if want := fmt.Sprintf("github.com/ollama/ollama v%d.%d.%d\n", v[0], v[1], v[2]); err != nil || !strings.Contains(string(mod), want) {
+		t.Errorf("go.mod does not require %q (%v)", want, err)
+	}
+}
+
+func TestOptionsThatOllamaDoesNotHaveAreUnknown(t *testing.T) {
+	all := make(map[string]any)
+	for _, name := range backend.OptionNames() {
+		all[name] = 1
+	}
+	if all["num_ctx"] == nil || all["draft_num_predict"] == nil || backend.UnknownOptions(all) != nil {
+		t.Errorf("of %v these are unknown: %v", backend.OptionNames(), backend.UnknownOptions(all))
+	}
+	all["tempo"], all["Seed"], all[""] = 1, 1, 1
+	if got := backend.UnknownOptions(all); !slices.Equal(got, []string{"", "Seed", "tempo"}) {
+		t.Errorf("got %q", got)
 	}
 }

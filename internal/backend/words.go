@@ -22,6 +22,12 @@ var kindsOfWords = []struct {
 		`\bunsupported value: [-+]?(nan|inf)`, `\b(nan|inf)\b.{0,40}\b(values?|embeddings?|logits|vectors?)\b`, `\b(embeddings?|logits|vectors?|output)\b.{0,40}\b(nan|inf)\b`,
 		`empty embedding response`, `unmarshal embedding values`,
 	)},
+	// The account has no credit left. A quota alone may be one of a minute.
+	{NoCredit, anyOf(
+		`insufficient[ _](balance|credits?|funds)`, `credit balance is too low`, `(out of|no|not enough|all available|all your|requires more|used up your) credits?\b`,
+		`credits? (has|have|is|are) (been )?(exhausted|depleted|used up|spent)`, `(reached|exceeded|over) (your|its|the) (monthly |current |hard )?(spending|billing|usage cost) limit`,
+		`billing[ _](hard[ _]limit|not[ _]active)`, `account is not active, please check your billing`, `payment required`,
+	)},
 	// The process that ran the model has died while it worked, perhaps for want of memory.
 	{Crashed, anyOf(`error was encountered while running the model`, `model runner has unexpectedly stopped`, `mlx runner exited unexpectedly`)},
 	// The memory does not suffice.
@@ -57,6 +63,12 @@ var kindsOfWords = []struct {
 		`do embedding request`, `error reading embed response`,
 		`(127\.0\.0\.1|localhost|\[::1\]):\d+\S* .*\b(eof|connection (reset|refused)|broken pipe|forcibly closed|closed idle connection)`,
 		`signal: (killed|aborted|segmentation fault|bus error)`, `segmentation fault`, `ggml_assert`,
+	)},
+	// The server does not have the model, or not any more.
+	{ModelMissing, anyOf(
+		`\bmodels?\b.{0,200}\b(not found|(does not|doesn't|not) exist)`, `not found the model`, `(unknown|no such|invalid) model( id)?:`, `(unknown|no such) model\b`, `not a valid model\b`,
+		`\bmodel[ :]+(\S+ )?((is|was|has been|have been) )?(now )?(no longer (available|supported|served)|deprecated|retired|decommissioned|discontinued|removed|sunset|shut ?down)\b`,
+		`\bmodel_(not_found|decommissioned|deprecated|retired)\b`,
 	)},
 }
 

@@ -98,12 +98,23 @@ var said = map[backend.Class][]string{
 		`invalid format: "x"; expected "json" or a valid JSON Schema object`, "failed to load model vocabulary required for format",
 		"Failed to create new sequence: failed to process inputs: image: unknown format", "llama-server template error: conversation roles must alternate",
 	},
+	backend.ModelMissing: {
+		`model "tiny" not found, try pulling it first`, "The model 'x' does not exist or you do not have access to it.", "models/x is not found for API version v1beta, or is not supported for generateContent",
+		"The model `mixtral` has been decommissioned and is no longer supported.", "The model gpt-x has been deprecated, learn more here: https://x", "Model Not Exist", "x is not a valid model ID",
+		"Invalid model: mistral-x", "Unknown model: x", "no such model x", "Not found the model x or Permission denied", "model: x was retired on 2026-01-01", "model_decommissioned",
+	},
+	backend.NoCredit: {
+		"Insufficient Balance", "insufficient_balance", "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.",
+		"This request requires more credits, or fewer max_tokens.", "Your team has either used all available credits or reached its monthly spending limit.", "Insufficient credits. Add more using https://x",
+		"Billing hard limit has been reached", "billing_not_active", "Your account is not active, please check your billing details on our website.", "Your credits are exhausted", "You have run out of credits", "402 Payment Required",
+	},
 	"": {
+		"The `temperature` parameter is deprecated for this model.", "Unsupported parameter: 'max_tokens' is not supported with this model.", "this model does not support tools", "invalid model name",
 		"", "boom", "internal server error", "server busy, please try again.  maximum pending requests exceeded", "too many requests",
 		"Rate limit reached for tokens per minute (TPM): Limit 6000, Used 5000, Requested 2000. Please try again in 10s.",
 		"You exceeded your current quota of input tokens, please check your plan", "max_tokens is too large: 5000. This model supports at most 4096 completion tokens",
 		"max_tokens must be less than or equal to 8192", "temperature must be less than 2", "request body too large",
-		`model "tiny" not found, try pulling it first`, `"tiny" does not support chat`, `Post "/completion": context deadline exceeded`, "timed out waiting for llama runner to start - progress 0.42",
+		`"tiny" does not support chat`, `Post "/completion": context deadline exceeded`, "timed out waiting for llama runner to start - progress 0.42",
 	},
 }
 

@@ -90,7 +90,7 @@ func (g *guarded) begin() error {
 func (g *guarded) end(tokens int, err error) {
 	undone := false
 	switch backend.ClassOf(err) {
-	case backend.Transport, backend.Overload, backend.Unauthorized, backend.NoRoom, backend.ModelMissing, backend.TooLong, backend.Request:
+	case backend.Transport, backend.Overload, backend.Unauthorized, backend.NoCredit, backend.NoRoom, backend.ModelMissing, backend.TooLong, backend.Request, backend.Unsupported:
 		undone = tokens == 0
 	}
 	if tokens == 0 && !undone {

@@ -29,7 +29,10 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 	defer patience.stop()
 
 	need := c.need(&c.Common, rung, c.text+c.images, c.deadline)
-	need.HedgeAfter, need.Tried, need.MaxPause = c.hedgeAfter(rung), tried, c.maxPause(others)
+	need.HedgeAfter, need.Tried = c.hedgeAfter(rung), tried
+	if !c.again {
+		need.MaxPause = c.maxPause(others)
+	}
 	c.call.watch(&need, c.tracker)
 	queued := need.OnWait
 	need.OnWait = func(standing func() route.Standing) {
@@ -378,6 +381,16 @@ func leasedOptions(wanted map[string]any, lease *pool.Lease) map[string]any {
 	}
 	maps.Copy(sent, lease.Runner)
 	return sent
+}
+
+// unchecked says which options were sent that this program does not know; "" for none. Those
+// that were dropped were not sent.
+func unchecked(options map[string]any, dropped []string) string {
+	sent := slices.DeleteFunc(backend.UnknownOptions(options), func(name string) bool { return slices.Contains(dropped, name) })
+	if len(sent) == 0 {
+		return ""
+	}
+	return "These options are unknown to this server and were sent unchecked: " + strings.Join(sent, ", ") + "."
 }
 
 // overridden says which options of the caller have other values: those that are pinned, or

@@ -163,7 +163,7 @@ func TestAutoModeCachesAllButRequestsThatAskForChance(t *testing.T) {
 		for mode, kept := range map[string]bool{"auto": kept, "all": true} {
 			cacheStory(t, func(t *testing.T, c *client) {
 				c.opts.CacheMode = mode
-				host := c.use(backendtest.New("gpu-1").Answer("an answer"))
+				host := c.use(backendtest.New("gpu-1").Version("0.40.0").Answer("an answer")) // newer, since Ollama has no mirostat now
 				args := `{"model":"tiny","prompt":"?","options":{` + options + `}}`
 				c.succeeds("generate", args)
 				a := c.succeeds("generate", args)
@@ -528,6 +528,42 @@ func TestToolsAndCallsThatDifferInADigitAreOtherQuestions(t *testing.T) {
 			}
 			if n := len(host.Calls()); n != 3 {
 				t.Errorf("%s: the host was asked %d times, want 3", name, n)
+			}
+		})
+	}
+}
+
+// Numbers of 64 bits are those of ids, and every member of a schema changes what a model calls.
+func TestConversationsAndToolsThatDifferInTheLeastDoNotShareAnAnswer(t *testing.T) {
+	const (
+		call   = `"messages":[{"role":"user","content":"?"},{"role":"assistant","tool_calls":[%s]},{"role":"tool","tool_name":"f","content":"ok"}]`
+		tool   = `"messages":[{"role":"user","content":"?"}],"tools":[%s]`
+		schema = `{"type":"function","function":{"name":"f","parameters":%s}}`
+	)
+	for _, c := range []struct{ of, a, b string }{
+		{call, `{"function":{"name":"f","arguments":{"id":1234567890123456789}}}`, `{"function":{"name":"f","arguments":{"id":1234567890123456790}}}`},
+		{call, `{"function":{"name":"f","arguments":{"id":9007199254740993}}}`, `{"function":{"name":"f","arguments":{"id":9007199254740992}}}`},
+		{call, `{"function":{"name":"f","arguments":{"a":{"ids":[18446744073709551615]}}}}`, `{"function":{"name":"f","arguments":{"a":{"ids":[18446744073709551614]}}}}`},
+		{call, `{"function":{"name":"f","arguments":{}},"extra_content":{"s":"a"}}`, `{"function":{"name":"f","arguments":{}},"extra_content":{"s":"b"}}`},
+		{call, `{"function":{"name":"f","arguments":{}}}`, `{"function":{"name":"f","arguments":{}},"signature":9007199254740993}`},
+		{tool, `{"type":"object","properties":{"n":{"type":"integer","minimum":1}}}`, `{"type":"object","properties":{"n":{"type":"integer","minimum":2}}}`},
+		{tool, `{"type":"object","properties":{"n":{"maximum":1234567890123456789}}}`, `{"type":"object","properties":{"n":{"maximum":1234567890123456788}}}`},
+		{tool, `{"type":"object","properties":{"n":{"$ref":"#/$defs/a"}}}`, `{"type":"object","properties":{"n":{"$ref":"#/$defs/b"}}}`},
+		{tool, `{"type":"object","properties":{}}`, `{"type":"object","properties":{},"additionalProperties":false}`},
+		{tool, `{"type":"object","properties":{"a":{},"b":{}}}`, `{"type":"object","properties":{"b":{},"a":{}}}`}, // models fill them in in this order
+	} {
+		cacheStory(t, func(t *testing.T, cl *client) {
+			host := cl.use(backendtest.New("gpu-1").Answer("an answer"))
+			ask := func(part string) inference.Source {
+				if c.of == tool {
+					part = fmt.Sprintf(schema, part)
+				}
+				return cl.succeeds("chat", `{"model":"tiny",`+fmt.Sprintf(c.of, part)+`}`).served.Source
+			}
+			sources := []inference.Source{ask(c.a), ask(c.b), ask(c.a), ask(c.b)}
+			want := []inference.Source{inference.Local, inference.Local, inference.Cached, inference.Cached}
+			if !slices.Equal(sources, want) || len(host.Calls()) != 2 {
+				t.Errorf("%s and %s: the answers are from %v, want %v", c.a, c.b, sources, want)
 			}
 		})
 	}

@@ -46,6 +46,7 @@ type embedding struct {
 	limit    time.Duration // 0 for no limit
 
 	rung      route.Rung
+	others    int            // rungs behind it
 	failed    []failedRung   // before it
 	vectors   [][]float32    // one per input; nil while there is none
 	options   map[string]any // sent with the requests to the host at hand
@@ -94,34 +95,59 @@ func (e *Engine) Embed(ctx context.Context, req EmbedRequest) (got *Embeddings, 
 	return &Embeddings{Vectors: m.vectors, Notes: m.notes(), Served: m.served}, nil
 }
 
-// run embeds what is not cached, by each rung in turn until one has embedded all.
+// run embeds what is not cached, by each rung in turn until one has embedded all. A rung that
+// asks to be left alone is passed, and waited for if no other has done it.
 func (m *embedding) run(ctx context.Context) (err error) {
 	m.recall(ctx)
 	defer m.copyEqual()
-	for i, rung := range m.rungs() {
-		m.rung = rung
-		if i > 0 {
-			m.served.Passed = passed(m.failed)
-			m.served.Model, m.served.Rung, m.served.Source = rung.String(), i+1, Local
-			if isCloud(rung) {
-				m.served.Source = Cloud
-			}
-		}
-		if err = m.embedAll(ctx); err == nil {
-			err = backend.CheckVectors(m.all(), len(m.Input)) // of several batches, or cached ones
-		}
-		if err == nil {
+	rungs := m.rungs()
+	for i, rung := range rungs {
+		if err = m.try(ctx, i, rung, len(rungs)-1-i); err == nil {
 			break
 		}
-		m.failed = append(m.failed, failedRung{rung, &result{served: Served{Requested: m.Model}}, err, time.Now()})
+		m.failed = append(m.failed, m.failure(rung, err))
 		if ctx.Err() != nil || errors.Is(err, backend.Request) { // the others are the same model, and would refuse the text too
-			break
+			return err
+		}
+	}
+	if i := m.readySoonest(); err != nil && len(rungs) > 1 && i >= 0 {
+		if err = m.try(ctx, i, rungs[i], 0); err != nil {
+			m.failed[i] = m.failure(rungs[i], err)
 		}
 	}
 	if err == nil && m.cached == len(m.Input) {
 		m.served.Source = Cached
 	}
 	return err
+}
+
+// try embeds all by the rung with that index, which has so many others behind it.
+func (m *embedding) try(ctx context.Context, i int, rung route.Rung, others int) error {
+	m.rung, m.others = rung, others
+	m.served.Model, m.served.Rung, m.served.Source = m.Model, 0, Local
+	if i > 0 {
+		m.served.Model, m.served.Rung = rung.String(), i+1
+	}
+	if isCloud(rung) && i > 0 {
+		m.served.Source = Cloud
+	}
+	m.served.Passed = passed(m.failed[:min(i, len(m.failed))])
+	return m.embedAll(ctx)
+}
+
+func (m *embedding) failure(rung route.Rung, err error) failedRung {
+	return failedRung{rung, &result{served: Served{Requested: m.Model}}, err, time.Now()}
+}
+
+// readySoonest is the index of the failed rung that ends its rest first; -1 if none rests.
+func (m *embedding) readySoonest() int {
+	first := -1
+	for i, f := range m.failed {
+		if f.use() == retryable && f.untilReady() > 0 && (first < 0 || f.untilReady() < m.failed[first].untilReady()) {
+			first = i
+		}
+	}
+	return first
 }
 
 // rungs are the model on our own hosts, and the providers that have the same one, as far
@@ -146,12 +172,16 @@ func (m *embedding) rungs() []route.Rung {
 // it from embedding the others.
 func (m *embedding) embedAll(ctx context.Context) error {
 	m.bad, m.probes = nil, 0
+	if m.checkLengths() != nil {
+		m.dropVectors()
+	}
 	for batch := range slices.Chunk(m.missing(), embedBatch) {
 		bytes := 0
 		for _, i := range batch {
 			bytes += len(m.Input[i])
 		}
 		need, asked := m.need(&m.Common, m.rung, bytes, nil), time.Now() // the deadline is that of ctx
+		need.MaxPause = m.maxPause(m.others)
 		m.call.watch(&need, m.tracker)
 		queued := need.OnWait
 		need.OnWait = func(standing func() route.Standing) {
@@ -169,6 +199,14 @@ func (m *embedding) embedAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := m.checkLengths(); err != nil {
+			hadCached := m.cached > 0
+			m.dropVectors()
+			if hadCached { // and they may be the wrong ones
+				return m.embedAll(ctx)
+			}
+			return err
+		}
 		m.keep(batch)
 		if m.bad != nil && errors.Is(m.bad, backend.Request) && m.done() == 0 { // it is not the texts
 			return m.bad.err
@@ -178,6 +216,18 @@ func (m *embedding) embedAll(ctx context.Context) error {
 		return m.bad
 	}
 	return nil
+}
+
+// checkLengths compares the vectors of several batches, cached ones included.
+func (m *embedding) checkLengths() error {
+	have := slices.DeleteFunc(slices.Clone(m.vectors), func(v []float32) bool { return v == nil })
+	return backend.CheckVectors(have, len(have))
+}
+
+// dropVectors forgets all vectors, since it cannot be told which of them are wrong.
+func (m *embedding) dropVectors() {
+	clear(m.vectors)
+	m.cached = 0
 }
 
 // checkListing notes whether a host says that the model is for something else. Ollama makes
@@ -351,12 +401,6 @@ func (e *badTexts) Fault() *fault.Error {
 	return f
 }
 
-// all are the vectors of the inputs, equal ones included.
-func (m *embedding) all() [][]float32 {
-	m.copyEqual()
-	return m.vectors
-}
-
 func (m *embedding) send(ctx context.Context, host backend.Backend, batch []int, truncate bool) error {
 	texts := make([]string, len(batch))
 	for at, i := range batch {
@@ -438,6 +482,9 @@ func (m *embedding) notes() (notes []string) {
 	}
 	if m.unlisted && (m.served.Rung == 0 || m.cached > 0) {
 		notes = append(notes, fmt.Sprintf("%s is not listed as an embedding model, so its vectors may say little about meaning. list-models with capability \"embedding\" names those that are.", m.Model))
+	}
+	if note := unchecked(m.Options, nil); note != "" && (m.served.Rung == 0 || m.cached > 0) { // providers are sent no options
+		notes = append(notes, note)
 	}
 	if m.pinned != "" {
 		notes = append(notes, m.pinned)

@@ -125,18 +125,50 @@ func TestLookForBadTextsIsBounded(t *testing.T) {
 	})
 }
 
-func TestVectorsOfUnequalLengthAreAFailure(t *testing.T) {
-	story(t, func(t *testing.T, c *client) {
+// otherLength has a host answer with a vector of another length for any of the texts.
+func otherLength(host *backendtest.Host, texts ...int) {
+	badWhen(host, func(batch int) backendtest.Fault {
+		vectors := strings.Repeat("[1,0,0,0,0,0,0,0],", batch-1) + "[1,0,0]"
+		return backendtest.Respond(http.StatusOK, "application/json", `{"embeddings":[`+vectors+`]}`)
+	}, texts...)
+}
+
+func TestVectorsOfUnequalLengthAreAFailureOfTheHost(t *testing.T) {
+	for name, tc := range map[string]struct {
+		text     int
+		requests int
+	}{
+		"in a batch":       {1, 4}, // three of them are retries
+		"in another batch": {32, 2},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+			otherLength(host, tc.text)
+			n := 33
+			a := c.fails("embed", `{"model":"words","input":[`+texts(n)+`]}`, "upstream", "differ in length")
+			if n := len(host.Calls()); n != tc.requests || strings.Contains(a.err.Message, "input[") {
+				t.Errorf("%s: %d requests, want %d; %v", name, n, tc.requests, a)
+			}
+		})
+	}
+}
+
+func TestCachedVectorsThatFitNoNewOnesAreReplaced(t *testing.T) {
+	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
-		for name, bad := range map[string][]int{"in a batch": {1}, "in another batch": {35}} {
-			badWhen(host, func(batch int) backendtest.Fault {
-				vectors := strings.Repeat("[1,0],", batch-1) + "[1,0,0]"
-				return backendtest.Respond(http.StatusOK, "application/json", `{"embeddings":[`+vectors+`]}`)
-			}, bad...)
-			a := c.fails("embed", `{"model":"words","input":[`+texts(40)+`]}`, "upstream")
-			if !strings.Contains(a.err.Message, "differ in length") {
-				t.Errorf("%s: %v", name, a)
+		otherLength(host, 0)
+		c.succeeds("embed", `{"model":"words","input":["text 0"]}`)
+		host.FailWhen(nil)
+		c.succeeds("embed", `{"model":"words","input":["text 1"]}`)
+		for _, want := range []int{3, 3} { // all cached, and those of the first call replaced
+			a := c.succeeds("embed", `{"model":"words","input":["text 1","text 0"]}`)
+			if n := len(host.Calls()); n != want || len(a.vectors[0]) != 8 || len(a.vectors[1]) != 8 {
+				t.Errorf("%d requests, want %d; %v", n, want, a.vectors)
 			}
 		}
+		otherLength(host, 2)
+		c.fails("embed", `{"model":"words","input":["text 1","text 2"]}`, "upstream", "differ in length")
+		host.FailWhen(nil)
+		c.succeeds("embed", `{"model":"words","input":["text 1","text 2"]}`)
 	})
 }

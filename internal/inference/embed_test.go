@@ -202,3 +202,36 @@ func TestVectorsOfAModelThatIsNotForEmbeddingSaySo(t *testing.T) {
 		})
 	}
 }
+
+func TestEmbedPassesAHostThatAsksToBeLeftAloneAndWaitsForItInTheEnd(t *testing.T) {
+	for wait, passed := range map[string]bool{"0.5": false, "5": true, "40": true} {
+		story(t, func(t *testing.T, c *client) {
+			host, lan, _ := c.sameAs("lan/words")
+			for _, status := range []int{429, 503} {
+				host.Fail(1, backendtest.Refuse(status, "slow down", "Retry-After", wait))
+				began := time.Now()
+				a := c.succeeds("embed", embedWords+`}`)
+				if took := time.Since(began); (a.served.Model == "lan/words") != passed || took > time.Second {
+					t.Errorf("%s s, %d: after %v: %v", wait, status, took, a)
+				}
+				time.Sleep(time.Minute)
+			}
+			if !passed {
+				return
+			}
+			lan.Down()
+			host.Fail(1, backendtest.Refuse(429, "slow down", "Retry-After", wait))
+			began := time.Now()
+			a := c.succeeds("embed", embedWords+`}`)
+			if s := a.served; s.Model != "words" || s.Rung != 0 || s.Passed != nil || s.Host != "gpu-1" || time.Since(began) < 4*time.Second {
+				t.Errorf("%s s: after %v: %v", wait, time.Since(began), a)
+			}
+			host.Fail(1, backendtest.Refuse(429, "slow down", "Retry-After", wait))
+			began = time.Now()
+			a = c.fails("embed", embedWords+`,"timeout_seconds":4}`, "overloaded", "words", "lan/words")
+			if took := time.Since(began); took > 2*time.Second || a.err.RetryAfter == 0 {
+				t.Errorf("%s s: refused after %v: %v", wait, took, a)
+			}
+		})
+	}
+}

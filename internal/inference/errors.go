@@ -33,7 +33,7 @@ func (t *task) explainRung(ctx context.Context, f failedRung) *fault.Error {
 	e := explain(f.name(), f.err)
 	switch {
 	case f.rung.Provider != "":
-		ofProvider(e, f.rung)
+		ofProvider(e, f.rung, f.err)
 	case e.Code == fault.ModelNotFound:
 		t.suggest(ctx, f.name(), e)
 	default:
@@ -44,7 +44,7 @@ func (t *task) explainRung(ctx context.Context, f failedRung) *fault.Error {
 }
 
 // ofProvider makes an explanation fit a rung that none of our own hosts serves.
-func ofProvider(e *fault.Error, rung route.Rung) {
+func ofProvider(e *fault.Error, rung route.Rung, err error) {
 	switch e.Code {
 	case fault.ModelNotFound:
 		e.Message = fmt.Sprintf("%s has no model %q", rung.Provider, rung.Model)
@@ -52,7 +52,10 @@ func ofProvider(e *fault.Error, rung route.Rung) {
 	case fault.NoHost:
 		e.Hint = "try again later, or use another model"
 	case fault.Unauthorized:
-		e.Hint = "this server's key for " + rung.Provider + " is not accepted: ask whoever runs the server"
+		e.Hint = "this server's key for " + rung.Provider + " is not accepted: tell the operator of the server"
+		if errors.Is(err, backend.NoCredit) {
+			e.Hint = "the account with " + rung.Provider + " has no credit left: tell the operator of the server, or use another model"
+		}
 	case fault.ContextTooLong:
 		e.Hint = "send less, or use another model"
 	case fault.InvalidArgument:

@@ -96,9 +96,9 @@ const longestPause = time.Second
 
 // maxPause is that time for a rung that has so many others behind it; 0 for as long as the
 // pool waits.
-func (c *climb) maxPause(others int) time.Duration {
-	switch after := c.opts.FallbackAfter; {
-	case others == 0 || c.again:
+func (e *Engine) maxPause(others int) time.Duration {
+	switch after := e.opts.FallbackAfter; {
+	case others == 0:
 		return 0
 	case after > 0:
 		return min(after, longestPause)

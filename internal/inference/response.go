@@ -194,7 +194,7 @@ func (t *task) notes(r *result) []string {
 	if r.served.Hedged {
 		add("Answered by %s, which was asked as well because another host was late.", r.served.Host)
 	}
-	for _, note := range []string{r.pinned, r.clamped, r.lowered, r.repaired} {
+	for _, note := range []string{unchecked(t.Options, a.Dropped), r.pinned, r.clamped, r.lowered, r.repaired} {
 		if note != "" {
 			notes = append(notes, note)
 		}

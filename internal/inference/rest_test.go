@@ -77,7 +77,7 @@ func TestRungThatRestsIsNotAskedBeforeItsTime(t *testing.T) {
 			cloud.Mend()
 			for _, at := range []time.Duration{time.Second, 80 * time.Second} {
 				time.Sleep(at)
-				if a := c.succeeds("generate", askGPT+"}"); a.served.Model != "small" || !strings.Contains(a.notes, "asked to be left alone for") {
+				if a := c.succeeds("generate", askGPT+"}"); a.served.Model != "small" || !strings.Contains(a.notes, map[bool]string{true: "not asked again for", false: "asked to be left alone for"}[status == 402]) {
 					t.Errorf("%d: %v", status, a)
 				}
 				a := c.call(t.Context(), "generate", `{"model":"openai/mini","prompt":"?","fallback_models":["small"]}`)
@@ -129,4 +129,55 @@ func TestRungThatIsReadySoonestIsAskedAgainFirst(t *testing.T) {
 			t.Errorf("after %v: %v", took, a)
 		}
 	})
+}
+
+// Times to wait may stand in the body alone, and no header.
+func TestTimeToWaitInABodyIsThatOfARest(t *testing.T) {
+	for body, rest := range map[string]time.Duration{
+		`{"error":"Please try again in 20ms."}`:                                         0, // too short to be passed
+		`{"error":"{\"error\":{\"code\":429,\"details\":[{\"retryDelay\":\"46s\"}]}}"}`: 46 * time.Second,
+		`{"error":"Rate limit reached. Please try again in 1m1.2s."}`:                   61200 * time.Millisecond,
+	} {
+		story(t, func(t *testing.T, c *client) {
+			_, cloud := c.providers()
+			cloud.Fail(1, backendtest.Respond(429, "application/json", body))
+			began := time.Now()
+			a := c.succeeds("generate", askGPT+"}")
+			if want := rest == 0; (a.served.Model == "openai/gpt") != want || time.Since(began) > time.Second {
+				t.Fatalf("%s: after %v got %v", body, time.Since(began), a)
+			}
+			time.Sleep(rest - 2*time.Second) // a call waits for a rest that has less than one left
+			c.succeeds("generate", askGPT+"}")
+			if n := len(askedOf(cloud, "gpt")); rest > 0 && n != 1 {
+				t.Errorf("%s: asked %d times before its time", body, n)
+			}
+			time.Sleep(2 * time.Second)
+			if a := c.succeeds("generate", askGPT+"}"); a.served.Model != "openai/gpt" {
+				t.Errorf("%s: after its time: %v", body, a)
+			}
+		})
+	}
+}
+
+func TestProviderWithoutCreditRestsForAllItsModels(t *testing.T) {
+	for said, status := range map[string]int{"Insufficient Balance": 402, "Your credit balance is too low to access the API.": 400} {
+		story(t, func(t *testing.T, c *client) {
+			_, cloud := c.providers()
+			cloud.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(status, said) })
+			a := c.fails("generate", `{"model":"openai/gpt","prompt":"?"}`, "unauthorized", "no credit left", said)
+			if a.err.Retryable {
+				t.Errorf("%s: it is said to be worth another try", said)
+			}
+			for range 3 {
+				time.Sleep(time.Minute)
+				c.fails("generate", `{"model":"openai/mini","prompt":"?"}`, "unauthorized", "no credit left", "not asked again for")
+			}
+			if n := len(cloud.Calls()); n != 1 {
+				t.Errorf("%s: the provider was asked %d times", said, n)
+			}
+			cloud.Mend()
+			time.Sleep(2 * time.Minute)
+			c.succeeds("generate", `{"model":"openai/mini","prompt":"?"}`)
+		})
+	}
 }

@@ -3,12 +3,14 @@ package inference_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/pool"
 )
 
 func TestAnswersOfAVersionWithOtherDefaultsAreNotThoseOfThisOne(t *testing.T) {
@@ -52,4 +54,75 @@ func TestHostThatListsWhatItsModelsCanDoIsNotAskedForEach(t *testing.T) {
 			}
 		})
 	}
+}
+
+// newOption are requests with an option that this program does not know.
+var newOption = map[string]string{
+	"generate": `{"model":"tiny","prompt":"?","options":{"seed":1,"tempo":3}}`,
+	"chat":     `{"model":"tiny","messages":[{"role":"user","content":"?"}],"options":{"seed":1,"tempo":3}}`,
+	"embed":    `{"model":"words","input":["?"],"options":{"seed":1,"tempo":3}}`,
+}
+
+// versioned is a host with models for text and for vectors.
+func versioned(name, version string) *backendtest.Host {
+	return backendtest.New(name).Version(version).Answer("yes").Install(backendtest.Model{Name: "words", Dimensions: 8})
+}
+
+func TestOptionsThatOnlyANewerHostMayHaveAreSentToNoOther(t *testing.T) {
+	for version, passed := range map[string]bool{
+		"0.17.4": false, "0.34.0": false, "0.34.0-rc2": false, "0.0.0": false, "": false, "new": false,
+		"0.34.1": true, "0.35.0-rc0": true, "1.2.3": true,
+	} {
+		story(t, func(t *testing.T, c *client) {
+			host := c.use(versioned("gpu-1", version))
+			for kind, args := range newOption {
+				before := len(host.Calls())
+				if !passed {
+					a := c.fails(kind, args, "invalid_argument", "does not have options.tempo")
+					if n := len(host.Calls()) - before; n != 0 || a.err.Retryable {
+						t.Errorf("%s, %s: sent %d times; %v", version, kind, n, a)
+					}
+					continue
+				}
+				a := c.succeeds(kind, args)
+				if sent := host.Calls()[before].Options; sent["tempo"] != 3.0 || sent["seed"] != 1.0 || !strings.Contains(a.notes, "sent unchecked: tempo.") {
+					t.Errorf("%s, %s: sent %v, notes %q", version, kind, sent, a.notes)
+				}
+			}
+			if s := c.status().Hosts.Hosts[0]; s.Breaker != "closed" || len(s.Ejected) > 0 {
+				t.Errorf("%s: %+v", version, s)
+			}
+		})
+	}
+}
+
+func TestNewerHostAnswersWhatOthersDoNotSupport(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		older, oldest, newer := versioned("a", "0.24.0"), versioned("b", "0.17.4"), versioned("c", "0.40.0")
+		c.useAll(pool.Options{Slots: 1, Retries: 1}, older, oldest, newer)
+		for kind, args := range newOption {
+			for range 3 {
+				if a := c.succeeds(kind, args); a.served.Host != "c" {
+					t.Errorf("%s: answered by %s", kind, a.served.Host)
+				}
+			}
+		}
+		newer.Remove(backendtest.Tiny) // and the others do not have the option
+		c.fails("generate", newOption["generate"], "invalid_argument", "does not have options.tempo")
+		if n := len(older.Calls()) + len(oldest.Calls()); n != 0 {
+			t.Errorf("%d calls with the option were sent to hosts that do not have it", n)
+		}
+	})
+}
+
+func TestRungThatDoesNotSupportAnOptionIsPassed(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host, cloud := c.ladder()
+		host.Version("0.24.0")
+		cloud.Version("0.40.0")
+		a := c.succeeds("generate", `{"model":"pro","prompt":"?","options":{"tempo":3}}`)
+		if len(host.Calls()) != 0 || len(a.served.Passed) != 2 || !strings.Contains(a.served.Passed[0], "options.tempo") {
+			t.Errorf("passed %q", a.served.Passed)
+		}
+	})
 }

@@ -85,6 +85,7 @@ func (c *chunk) addTo(a *remote.Assembly, length int) error {
 		class := classify(http.StatusInternalServerError, c.Error)
 		e := &backend.Error{Class: class, Message: backend.Plain(c.Error)}
 		e.Prompt, e.Context = backend.ContextSizes(c.Error)
+		e.RetryAfter = backend.RestTime(class, c.Error)
 		return e
 	}
 	a.Answer.Remote = cmp.Or(a.Answer.Remote, c.RemoteHost)

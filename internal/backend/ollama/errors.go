@@ -28,6 +28,10 @@ func classify(status int, said string) backend.Class {
 		return cmp.Or(backend.Recognize(said), backend.Overload)
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return backend.Unauthorized
+	case http.StatusPaymentRequired: // of its cloud
+		return backend.NoCredit
+	case http.StatusGone:
+		return backend.ModelMissing
 	case http.StatusNotFound:
 		if strings.HasPrefix(said, "model ") && strings.Contains(said, "not found") {
 			return backend.ModelMissing

@@ -7,10 +7,13 @@
 package ollama
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ollama/ollama/api"
@@ -75,6 +78,9 @@ func (h *Host) IsCloud() bool { return h.isCloud }
 
 // Generate implements backend.Backend.
 func (h *Host) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	if err := h.checkOptions(ctx, req.Options); err != nil {
+		return nil, err
+	}
 	sent := *req
 	sent.Stream = new(true)
 	return h.answer(ctx, "/api/generate", &sent, onPiece)
@@ -82,6 +88,9 @@ func (h *Host) Generate(ctx context.Context, req *backend.GenerateRequest, onPie
 
 // Chat implements backend.Backend.
 func (h *Host) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	if err := h.checkOptions(ctx, req.Options); err != nil {
+		return nil, err
+	}
 	sent := *req
 	sent.Stream = new(true)
 	return h.answer(ctx, "/api/chat", &sent, onPiece)
@@ -91,6 +100,9 @@ func (h *Host) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(
 func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.EmbedResponse, error) {
 	if req.Input == "" { // Ollama would answer with no vector and no error
 		return nil, h.conn.BadRequest("there is no text to embed")
+	}
+	if err := h.checkOptions(ctx, req.Options); err != nil {
+		return nil, err
 	}
 	var got struct {
 		backend.EmbedResponse
@@ -110,6 +122,31 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 		got.EmbedResponse.Embeddings = append(got.EmbedResponse.Embeddings, v)
 	}
 	return &got.EmbedResponse, nil
+}
+
+// checkOptions refuses options that the host cannot have: those which this program does not
+// know, unless the host is newer. Ollama drops an option that it does not have, and says
+// nothing.
+func (h *Host) checkOptions(ctx context.Context, options map[string]any) error {
+	unknown := backend.UnknownOptions(options)
+	if len(unknown) == 0 {
+		return nil
+	}
+	version, err := h.Version(ctx)
+	v, ok := backend.ParseVersion(version)
+	switch {
+	case err != nil && !errors.Is(err, backend.Server): // a host that answers and has no version is not newer
+		return err
+	case ok && backend.APIVersion.Before(v):
+		return nil
+	}
+	for i, name := range unknown {
+		unknown[i] = "options." + name
+	}
+	return &backend.Error{
+		Host: h.Name(), Class: backend.Unsupported,
+		Message: h.conn.OneLine(fmt.Sprintf("Ollama %s does not have %s", cmp.Or(version, "of unknown version"), strings.Join(unknown, ", "))),
+	}
 }
 
 // Models implements backend.Backend.

@@ -44,7 +44,12 @@ func streamError(data []byte) error {
 	if err != nil || status < 400 || status > 599 {
 		status = cmp.Or(statuses[word(c.code)], statuses[word(c.kind)], http.StatusInternalServerError)
 	}
-	return &backend.Error{Class: c.class(status), Message: cmp.Or(c.message, c.code, c.kind, "the server sent an error that says nothing")}
+	e := &backend.Error{Class: c.class(status), Message: cmp.Or(c.message, c.code, c.kind, "the server sent an error that says nothing")}
+	e.RetryAfter = backend.RestTime(e.Class, string(data))
+	if status == http.StatusTooManyRequests { // which is about one model
+		e.Status = status
+	}
+	return e
 }
 
 // statuses are what servers send as the code or the type of an error, in the words of
@@ -179,8 +184,9 @@ func (c *apiError) class(status int) backend.Class {
 	case c.code == "model_not_found":
 		return backend.ModelMissing
 	case c.code == "insufficient_quota", c.kind == "insufficient_quota", status == http.StatusPaymentRequired:
-		// OpenAI sends it with 429, but waiting does not help: somebody has to pay.
-		return backend.Unauthorized
+		return backend.NoCredit // OpenAI sends it with 429
+	case backend.Recognize(c.message) == backend.NoCredit: // others send it with 400, 403 or 429
+		return backend.NoCredit
 	}
 	const overloaded = 529 // of Anthropic
 	switch status {
@@ -190,23 +196,17 @@ func (c *apiError) class(status int) backend.Class {
 		return backend.Unauthorized
 	case http.StatusMethodNotAllowed, http.StatusRequestTimeout, 499: // 499: the server gave up by itself
 		return backend.Server
+	case http.StatusGone:
+		return backend.ModelMissing
 	}
 	if class := backend.Recognize(c.message); class != "" {
 		return class
 	}
-	message := strings.ToLower(c.message)
 	switch {
-	case status < 500 && isMissing(message):
-		return backend.ModelMissing
 	case status == http.StatusNotFound: // no such path: the URL is wrong
 		return backend.Server
 	case status >= 400 && status < 500:
 		return backend.Request
 	}
 	return backend.Server
-}
-
-func isMissing(said string) bool {
-	return strings.Contains(said, "model") &&
-		(strings.Contains(said, "not found") || strings.Contains(said, "does not exist"))
 }

@@ -31,7 +31,7 @@ func TestRefusalsHaveTheirClassAndWords(t *testing.T) {
 		{"OpenAI", 404, `{"error":{"message":"The model 'x' does not exist or you do not have access to it.","type":"invalid_request_error","param":null,"code":"model_not_found"}}`, backend.ModelMissing, "The model 'x' does not exist or you do not have access to it."},
 		{"OpenAI", 403, `{"error":{"message":"Project p does not have access to model x","code":"model_not_found"}}`, backend.ModelMissing, "Project p does not have access to model x"},
 		{"OpenAI", 429, `{"error":{"message":"Rate limit reached","type":"requests","param":null,"code":"rate_limit_exceeded"}}`, backend.Overload, "Rate limit reached"},
-		{"OpenAI", 429, `{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`, backend.Unauthorized, "You exceeded your current quota"},
+		{"OpenAI", 429, `{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`, backend.NoCredit, "You exceeded your current quota"},
 		{"OpenAI", 400, `{"error":{"message":"Your input exceeds the limit","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`, backend.TooLong, "Your input exceeds the limit"},
 		{"OpenAI", 400, `{"error":{"message":"Unrecognized request argument supplied: x","type":"invalid_request_error","param":null,"code":null}}`, backend.Request, "Unrecognized request argument supplied: x"},
 		{"OpenAI", 500, `{"error":{"message":"The server had an error","type":"server_error"}}`, backend.Server, "The server had an error"},
@@ -45,7 +45,14 @@ func TestRefusalsHaveTheirClassAndWords(t *testing.T) {
 		{"LM Studio", 400, `{"error":"The number of tokens to keep from the initial prompt is greater than the context length."}`, backend.TooLong, "The number of tokens to keep from the initial prompt is greater than the context length."},
 		{"llama-cpp-python", 500, `{"error":{"message":"Requested tokens (2285) exceed context window of 2048","type":"internal_server_error"}}`, backend.TooLong, "Requested tokens (2285) exceed context window of 2048"},
 		{"Gemini", 400, `[{"error":{"code":400,"message":"The input token count (9) exceeds the maximum number of tokens allowed (8).","status":"INVALID_ARGUMENT"}}]`, backend.TooLong, "The input token count (9) exceeds the maximum number of tokens allowed (8)."},
-		{"DeepSeek", 402, `{"error":{"message":"Insufficient Balance","type":"unknown_error"}}`, backend.Unauthorized, "Insufficient Balance"},
+		{"DeepSeek", 402, `{"error":{"message":"Insufficient Balance","type":"unknown_error"}}`, backend.NoCredit, "Insufficient Balance"},
+		{"Anthropic", 400, `{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}`, backend.NoCredit, "Your credit balance is too low to access the Anthropic API."},
+		{"xAI", 403, `{"code":"forbidden","error":"Your team has either used all available credits or reached its monthly spending limit."}`, backend.NoCredit, "Your team has either used all available credits or reached its monthly spending limit."},
+		{"Gemini", 429, `[{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED"}}]`, backend.Overload, "You exceeded your current quota, please check your plan and billing details."},
+		{"Groq", 400, `{"error":{"message":"The model x has been decommissioned and is no longer supported.","type":"invalid_request_error","code":"model_decommissioned"}}`, backend.ModelMissing, "The model x has been decommissioned and is no longer supported."},
+		{"DeepSeek", 400, `{"error":{"message":"Model Not Exist","type":"invalid_request_error","code":"invalid_request_error"}}`, backend.ModelMissing, "Model Not Exist"},
+		{"GitHub", 410, `{"error":{"message":"This endpoint is gone"}}`, backend.ModelMissing, "This endpoint is gone"},
+		{"GitHub", 410, "", backend.ModelMissing, ""},
 		{"Anthropic", 529, `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, backend.Overload, "Overloaded"},
 		{"Ollama", 404, `{"error":{"message":"model 'x' not found","type":"not_found_error","param":null,"code":null}}`, backend.ModelMissing, "model 'x' not found"},
 		{"a proxy", 502, "<html>Bad Gateway</html>", backend.Server, "answered with HTML"},
@@ -74,6 +81,24 @@ func TestRetryAfterIsReadInBothForms(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestTimeToWaitIsReadFromAnErrorInAStreamToo(t *testing.T) {
+	fake := backendtest.New("a")
+	host := open(t, openai.Options{URL: fake.Listen(t) + "/v1"})
+	for event, want := range map[string]backend.Error{
+		`{"error":{"code":429,"message":"slow down","details":[{"retryDelay":"46s"}]}}`:                  {Class: backend.Overload, Status: 429, RetryAfter: 46 * time.Second},
+		`{"error":{"type":"rate_limit_error","message":"Please try again in 20ms."}}`:                    {Class: backend.Overload, Status: 429, RetryAfter: 20 * time.Millisecond},
+		`{"type":"error","error":{"type":"overloaded_error","message":"Please retry after 3 seconds."}}`: {Class: backend.Overload, RetryAfter: 3 * time.Second},
+		`{"error":{"message":"Please retry after 3 seconds."}}`:                                          {Class: backend.Server},
+		`{"error":{"code":"insufficient_quota","message":"You exceeded your current quota"}}`:            {Class: backend.NoCredit, RetryAfter: 5 * time.Minute},
+	} {
+		fake.Break(backendtest.Respond(200, "text/event-stream", "data: "+event+"\n\n"))
+		_, err := ask(t, host)
+		if e, ok := errors.AsType[*backend.Error](err); !ok || e.Class != want.Class || e.Status != want.Status || e.RetryAfter != want.RetryAfter {
+			t.Errorf("%s gave %+v, want %+v", event, err, want)
+		}
+	}
 }
 
 func TestErrorsHoldNoKey(t *testing.T) {

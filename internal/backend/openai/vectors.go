@@ -1,10 +1,11 @@
 package openai
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"ollama-mcp/internal/backend"
 )
 
 // embeddings is the answer to an embed request. As in a chunk, what it does not name may be
@@ -18,7 +19,7 @@ type embeddings struct {
 
 type embedding struct {
 	Index     number
-	Embedding vector
+	Embedding backend.Vector
 }
 
 // UnmarshalJSON keeps an answer without vectors, which may be an error.
@@ -33,20 +34,7 @@ func (e *embeddings) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// vector is a list of numbers; nil for anything else, such as one of which some are null.
-type vector []float32
-
-func (v *vector) UnmarshalJSON(raw []byte) error {
-	var numbers []float32
-	*v = nil
-	if !bytes.Contains(raw, []byte("null")) && json.Unmarshal(raw, &numbers) == nil {
-		*v = numbers
-	}
-	return nil
-}
-
-// inOrder returns the vectors in the order of the inputs, or an error unless there is one
-// for each, and all are of one length.
+// inOrder returns the vectors in the order of the inputs.
 func (e *embeddings) inOrder(input any) ([][]float32, error) {
 	want := 1
 	switch in := input.(type) {
@@ -58,16 +46,13 @@ func (e *embeddings) inOrder(input any) ([][]float32, error) {
 	if c, ok := parse(e.raw); ok && c.certain {
 		return nil, errors.New(c.message)
 	}
-	if len(e.Data) != want {
-		return nil, fmt.Errorf("%d vectors for %d inputs", len(e.Data), want)
-	}
-	vectors := make([][]float32, want)
+	vectors := make([][]float32, len(e.Data))
 	for _, d := range e.Data {
 		at := int(d.Index)
-		if at >= want || vectors[at] != nil || len(d.Embedding) == 0 || len(d.Embedding) != len(e.Data[0].Embedding) {
+		if at >= len(vectors) || vectors[at] != nil {
 			return nil, fmt.Errorf("the vectors are not those of %d inputs", want)
 		}
 		vectors[at] = d.Embedding
 	}
-	return vectors, nil
+	return vectors, backend.CheckVectors(vectors, want)
 }

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,6 +66,7 @@ func (c *Client) refusal(ctx context.Context, resp *http.Response) error {
 	}
 	class, message := c.explain(resp.StatusCode, body)
 	e.Class, e.Message = class, c.OneLine(message)
+	e.RetryAfter = cmp.Or(e.RetryAfter, backend.RestTime(class, string(body)))
 	if class == backend.TooLong {
 		e.Prompt, e.Context = backend.ContextSizes(string(body))
 	}
