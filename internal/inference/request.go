@@ -172,7 +172,7 @@ type task struct {
 	call     *Call
 	settings *Settings      // the one snapshot that the request goes by
 	scope    string         // under which its answer is cached
-	format   *schema.Format // that the answer must fit; nil for text
+	format   *answerFormat  // that the answer must fit; nil for text
 	text     int            // bytes of text in the prompt
 	images   int            // bytes of images in the prompt
 	began    time.Time
@@ -212,7 +212,7 @@ func (e *Engine) newTask(req Request, call *Call) (*task, error) {
 		if err != nil {
 			return nil, fault.Invalidf(`argument "format" %v`, err)
 		}
-		t.format = format
+		t.format = &answerFormat{schema: format}
 	}
 	return t, nil
 }
