@@ -54,22 +54,40 @@ func (t *task) separateThoughts(a *backend.Answer) {
 		return
 	}
 	isCut := a.DoneReason == "" || a.DoneReason.End() == backend.EndCut
-	for range mostParts { // each costs as much as the text is long
-		text := strings.TrimLeft(a.Text, " \t\r\n")
-		i := slices.IndexFunc(thoughtTags, func(tag struct{ open, end string }) bool { return hasPrefixFold(text, tag.open) })
-		if i < 0 || t.mentions(thoughtTags[i].open) {
-			return
+	const blank = " \t\r\n"
+	rest := strings.TrimLeft(a.Text, blank)
+	if !strings.HasPrefix(rest, "<") && !strings.HasPrefix(rest, "[") && !strings.HasPrefix(rest, "◁") {
+		return
+	}
+	// A hostile model may write millions of tags, so each byte is looked at once.
+	lower := lowerASCII(rest)
+	thoughts, wanted := []string{a.Thinking}, make(map[string]bool)
+	for {
+		i := slices.IndexFunc(thoughtTags, func(tag struct{ open, end string }) bool { return strings.HasPrefix(lower, tag.open) })
+		if i < 0 {
+			break
 		}
-		inside := text[len(thoughtTags[i].open):]
-		end := indexFold(inside, thoughtTags[i].end)
+		tag := thoughtTags[i]
+		if _, known := wanted[tag.open]; !known {
+			wanted[tag.open] = t.mentions(tag.open)
+		}
+		if wanted[tag.open] {
+			break
+		}
+		end := strings.Index(lower[len(tag.open):], tag.end)
 		if end < 0 {
 			if isCut {
-				a.Thinking, a.Text = a.Thinking+inside, ""
+				thoughts, rest = append(thoughts, rest[len(tag.open):]), ""
 			}
-			return
+			break
 		}
-		a.Thinking += strings.TrimSpace(inside[:end])
-		a.Text = strings.TrimLeft(inside[end+len(thoughtTags[i].end):], " \t\r\n")
+		end += len(tag.open)
+		thoughts = append(thoughts, strings.TrimSpace(rest[len(tag.open):end]))
+		rest = strings.TrimLeft(rest[end+len(tag.end):], blank)
+		lower = lower[len(lower)-len(rest):]
+	}
+	if len(thoughts) > 1 {
+		a.Thinking, a.Text = strings.Join(thoughts, ""), rest
 	}
 }
 
@@ -120,7 +138,7 @@ func (t *task) findFitting(text string) (fitting string, ok bool) {
 	return fitting, ok
 }
 
-// The work on the parts of a text is bounded.
+// The work on the parts of a text is bounded by these.
 const (
 	mostParts    = 32      // that are tried
 	mostSearched = 1 << 20 // bytes of the text
@@ -160,10 +178,6 @@ func jsonIn(text string) (values []string) {
 		values = append(values, string(bytes.Clone(value)))
 	}
 	return values
-}
-
-func hasPrefixFold(text, prefix string) bool {
-	return len(text) >= len(prefix) && strings.EqualFold(text[:len(prefix)], prefix)
 }
 
 func indexFold(text, part string) int { return strings.Index(lowerASCII(text), part) }
