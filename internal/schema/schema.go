@@ -3,9 +3,10 @@
 // that callers send for a model's answer.
 //
 // It promises that the schema which is shown is the one which is enforced, that
-// a schema from outside never makes it open a file or a connection, and that
-// none which crashes Ollama's runner is accepted. What an error means to a
-// caller is left to the packages above.
+// a schema from outside never makes it open a file or a connection, that the
+// work on such a schema and on a value is bounded, and that none which crashes
+// Ollama's runner is accepted. What an error means to a caller is left to the
+// packages above.
 package schema
 
 import (

@@ -18,7 +18,7 @@ const (
 	maxSteps = 1 << 20
 	// maxStepsTogether is the most that all checks for one request may take: of an answer, of
 	// the parts of its text that may be meant, and of a second answer.
-	maxStepsTogether = 4 * maxSteps
+	maxStepsTogether = 2 * maxSteps
 	// maxDepth is how deep a value may be nested. The validator calls itself for each level.
 	maxDepth = 200
 	// maxText is the size of a text that is decoded, in bytes.
