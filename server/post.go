@@ -199,6 +199,7 @@ func (x *exchange) receive() (m incoming, ok bool) {
 	if own := x.from.Limits.Body; own > 0 && own < limit {
 		limit, whose = own, "you may send"
 	}
+	began := time.Now()
 	body, err := x.readBody(limit)
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -220,7 +221,7 @@ func (x *exchange) receive() (m incoming, ok bool) {
 	_, _ = e.Write(body)
 	m = incoming{Message: e.Message(body)}
 	m.from, m.header, m.held = x.from, loggedHeaders(x.req.Header), int64(len(body))
-	m.transport, m.remote = x.transport, x.remote()
+	m.began, m.transport, m.remote = began, x.transport, x.remote()
 	return m, true
 }
 

@@ -33,6 +33,7 @@ type incoming struct {
 	jsonrpc.Message
 	from   caller.Caller
 	header http.Header // those by which tools may log it; nil but for HTTP
+	began  time.Time   // when it began to arrive
 	held   int64       // bytes of the memory limit, given back when the message has been dealt with
 
 	transport, remote string // as in Refusal
@@ -82,7 +83,7 @@ type request struct {
 // function must be called.
 func (s *Server) newRequest(ctx context.Context, client *session, m incoming, send func([]byte)) *request {
 	r := &request{session: client, incoming: m, send: send, log: s.opts.Log}
-	r.ctx, r.cancel = context.WithCancelCause(caller.NewContext(ctx, m.from))
+	r.ctx, r.cancel = context.WithCancelCause(caller.WithArrival(caller.NewContext(ctx, m.from), m.began))
 	return r
 }
 

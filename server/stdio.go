@@ -121,7 +121,7 @@ func (c *conn) read(in io.Reader) error {
 			return fmt.Errorf("read: %w", err)
 		}
 		m := incoming{Message: e.Message(line)}
-		m.from, m.transport = caller.Caller{Admin: true}, overStdio // the user who started the program
+		m.began, m.from, m.transport = time.Now(), caller.Caller{Admin: true}, overStdio // the user who started the program
 		switch size := int64(len(line)); {
 		case !c.enter():
 			if !c.join() {

@@ -39,7 +39,7 @@ type modelArgs struct {
 type textArgs struct {
 	Format        format              `json:"format,omitzero" jsonschema:"\"json\", or the JSON schema of the answer"`
 	Think         *backend.ThinkValue `json:"think,omitempty" jsonschema:"for thinking models: true, false, or how hard to think, such as \"low\""`
-	Fallback      []string            `json:"fallback_models,omitempty" jsonschema:"models to try in order if this one cannot answer"`
+	Fallback      fallbacks           `json:"fallback_models,omitempty" jsonschema:"models to try in order if this one cannot answer"`
 	MinSimilarity similarity          `json:"min_similarity,omitempty" jsonschema:"lowest similarity at which the cached answer to a paraphrase may be reused; 1 = exact match only"`
 	modelArgs
 }
@@ -58,6 +58,7 @@ type (
 	format     struct{ json.RawMessage }
 	keepAlive  struct{ backend.Duration }
 	texts      []string
+	fallbacks  []string
 	functions  []backend.Tool
 )
 

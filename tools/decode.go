@@ -31,8 +31,14 @@ func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, ignored [
 	if raw == nil { // the caller is in this process and never was JSON
 		raw = mustMarshal(value)
 	}
-	if arguments, ok := value.(map[string]any); ok && s.Check(arguments) == nil && json.Unmarshal(raw, &in) == nil {
-		return in, nil, nil
+	if arguments, ok := value.(map[string]any); ok {
+		err := s.Check(arguments)
+		if refused, ok := errors.AsType[*schema.ArgumentsError](err); ok && refused.TooLarge {
+			return in, nil, err
+		}
+		if err == nil && json.Unmarshal(raw, &in) == nil {
+			return in, nil, nil
+		}
 	}
 	raw, ignored = s.Lenient(raw, func(name string) bool { return slices.Contains(addedByHosts, name) })
 	if raw[0] != '{' {
@@ -57,7 +63,9 @@ func faults[In any](s *schema.Schema, raw json.RawMessage) error {
 	found := new(schema.ArgumentsError)
 	err := s.Check(arguments)
 	if refused, ok := errors.AsType[*schema.ArgumentsError](err); ok {
-		found.Faults = refused.Faults
+		if found.Faults = refused.Faults; refused.TooLarge {
+			return refused
+		}
 	} else if err != nil {
 		return err
 	}

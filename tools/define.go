@@ -91,6 +91,7 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 	handle := func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		c := &call{d.Engine.Begin(inference.CallInfo{
 			Trace: traceOf(req), RequestID: req.Header.Get("X-Request-Id"), Tool: a.name, Caller: caller.FromContext(ctx),
+			Began: caller.Arrival(ctx),
 		})}
 		out, err := serve(ctx, d, c, arguments, req, run)
 		c.End(err)

@@ -13,6 +13,7 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[modelName]():  nonEmpty(),
 	reflect.TypeFor[role]():       {Type: "string", Enum: []any{"system", "user", "assistant", "tool"}},
 	reflect.TypeFor[texts]():      anyOf(nonEmpty(), &schema.Document{Type: "array", Items: nonEmpty(), MinItems: new(1)}),
+	reflect.TypeFor[fallbacks]():  {Type: "array", Items: &schema.Document{Type: "string"}, MaxItems: new(mostFallbacks)},
 	reflect.TypeFor[format]():     anyOf(&schema.Document{Type: "string", Enum: []any{"json"}}, &schema.Document{Type: "object"}),
 	reflect.TypeFor[keepAlive]():  anyOf(nonEmpty(), &schema.Document{Type: "number"}),
 	reflect.TypeFor[period]():     {Type: "number", ExclusiveMinimum: new(0.0)},
@@ -31,6 +32,9 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[backend.ToolCall](): withFunction("arguments"),
 	reflect.TypeFor[backend.Tool]():     withFunction("parameters"),
 }
+
+// mostFallbacks is the number of models that may stand in for one.
+const mostFallbacks = 32
 
 // optionsSchema describes the options that this program knows. A host that is newer may have
 // others, so they are left to it; see options.UnmarshalJSON for those that are typing errors.

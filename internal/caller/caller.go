@@ -8,6 +8,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Caller is who a request comes from. The zero Caller is the user of this machine, without any
@@ -65,6 +66,22 @@ func NewContext(ctx context.Context, c Caller) context.Context {
 func FromContext(ctx context.Context) Caller {
 	c, _ := ctx.Value(key{}).(Caller)
 	return c
+}
+
+type arrivalKey struct{}
+
+// WithArrival is ctx with the time at which a request began to arrive.
+func WithArrival(ctx context.Context, at time.Time) context.Context {
+	return context.WithValue(ctx, arrivalKey{}, at)
+}
+
+// Arrival is the time at which a request began to arrive, from which its time limit runs; now
+// where that is not known.
+func Arrival(ctx context.Context) time.Time {
+	if at, ok := ctx.Value(arrivalKey{}).(time.Time); ok {
+		return at
+	}
+	return time.Now()
 }
 
 // Denied is the error for a request that must be refused, because it has no valid credentials.

@@ -43,7 +43,7 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 		patience.granted()
 		got := blank
 		got.granted(lease, time.Since(began))
-		err := c.attempt(ctx, rung, others, lease, &got, patience.answered)
+		err := c.attempt(ctx, rung, others, lease, &got, nil, patience.answered)
 		all.add(&got, err)
 		return err
 	})
@@ -55,16 +55,68 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 	}
 	if err != nil {
 		all.best.tried = all.tried
+	} else {
+		need.HedgeAfter, need.OnWait = 0, queued
+		all.best = c.fit(ctx, rung, need, all.best)
 	}
 	all.best.served.Total = time.Since(began).Milliseconds()
 	return all.best, err
 }
 
+// mistake is why a model is asked once more: its answer does not fit the format.
+type mistake struct {
+	answer *backend.Answer
+	why    error
+}
+
+// mistake returns nil for an answer that fits, and for one of which the model cannot be told.
+func (c *climb) mistake(got *result) *mistake {
+	a := got.answer
+	end := a.DoneReason.End()
+	cannotDoBetter := end == backend.EndCut || end == backend.EndFiltered || len(a.Text) > mostSearched
+	if c.format == nil || got.repaired != "" || len(a.ToolCalls) > 0 || cannotDoBetter {
+		return nil
+	}
+	if _, err := c.format.parse(a.Text); err != nil {
+		return &mistake{a, err}
+	}
+	return nil
+}
+
+// fit takes from an answer what fits the format of the request. Where nothing does, the model
+// is told and asked once more, and the first answer stands if that fails. The first slot has
+// been given back by then: no host waits for the check of an answer.
+func (c *climb) fit(ctx context.Context, rung route.Rung, need route.Need, first *result) *result {
+	c.findFormat(first.answer)
+	m := c.mistake(first)
+	if m == nil {
+		return first
+	}
+	began := time.Now()
+	var second result
+	err := c.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
+		second = *first
+		second.answer, second.truncated = nil, nil
+		second.granted(lease, time.Duration(first.served.Queue)*time.Millisecond+time.Since(began))
+		second.served.Retries += first.served.Retries
+		second.repaired = fmt.Sprintf("The first answer did not fit the format (%s), so the model was told and asked again.", m.why)
+		return c.attempt(ctx, rung, 0, lease, &second, m, func() {})
+	})
+	if err != nil {
+		return first
+	}
+	c.findFormat(second.answer)
+	return &second
+}
+
 // attempt has the host of a lease answer. The host is asked again where that may help: to
 // cut a prompt that it has refused for its length, if the caller allows it, and once where
-// its answer is of no use or never begins for thinking. Left to itself Ollama drops the oldest part of a prompt and
-// says nothing, so it is told not to at first.
-func (c *climb) attempt(ctx context.Context, rung route.Rung, others int, lease *pool.Lease, got *result, onFirst func()) (err error) {
+// its answer is of no use or never begins for thinking. Left to itself Ollama drops the oldest
+// part of a prompt and says nothing, so it is told not to at first. after is the mistake that
+// the model is told of; nil if it is asked for the first time.
+func (c *climb) attempt(
+	ctx context.Context, rung route.Rung, others int, lease *pool.Lease, got *result, after *mistake, onFirst func(),
+) (err error) {
 	a := &attempt{host: lease.Host, rung: rung, others: others, params: c.params(rung, lease)}
 	if err := c.checkSize(ctx, a); err != nil {
 		return err
@@ -73,7 +125,14 @@ func (c *climb) attempt(ctx context.Context, rung route.Rung, others int, lease 
 		got.served.Model = a.params.model
 	}
 	a.known = *got
+	if after != nil {
+		a.params.rejected = after.answer.Text
+		a.params.complaint = fmt.Sprintf("That does not fit the JSON schema: %s. Answer again, with JSON that fits and nothing else.", after.why)
+	}
 	c.tracker.begins(a, c.firstPhase(a), lease.Hedge)
+	if after != nil {
+		a.replaces(after.answer)
+	}
 	defer func() {
 		if err != nil {
 			a.failed(ctx.Err() != nil, err)
@@ -103,7 +162,7 @@ func (c *climb) attempt(ctx context.Context, rung route.Rung, others int, lease 
 		answer, err := c.send(sendCtx, a, onPiece)
 		overlong := thoughts.end(sendCtx, err)
 		if answer != nil {
-			c.separate(answer)
+			c.separateThoughts(answer)
 		}
 		switch {
 		case overlong && ctx.Err() == nil:
@@ -314,13 +373,12 @@ func (p *attemptParams) lowerThink(err error) bool {
 	return true
 }
 
-// repair changes the parameters to those with which to ask again where an answer is of no
-// use, and says why; "" if the answer may be used, or nothing can be done about it.
+// repair changes the parameters to those with which to ask again where a model has only
+// thought, and says why; "" if it has answered, or nothing can be done about it.
 func (c *climb) repair(p *attemptParams, a *backend.Answer) (why string) {
 	const leastThought = 1024 // tokens that a model should have which thinks before it answers
 	predict, _ := c.Options["num_predict"].(float64)
-	end := a.DoneReason.End()
-	onlyThought := end == backend.EndCut && isEmpty(a) && a.Thinking != ""
+	onlyThought := a.DoneReason.End() == backend.EndCut && isEmpty(a) && a.Thinking != ""
 	switch {
 	case onlyThought && c.Think == nil:
 		p.think = &backend.ThinkValue{Value: false}
@@ -330,13 +388,6 @@ func (c *climb) repair(p *attemptParams, a *backend.Answer) (why string) {
 		p.options = maps.Clone(p.options)
 		p.options["num_predict"] = more
 		return fmt.Sprintf("The model spent all its %d tokens on thinking, so it was asked again with num_predict %d.", a.Tokens, more)
-	case c.format == nil || end == backend.EndCut || end == backend.EndFiltered || len(a.ToolCalls) > 0:
-		return ""
-	}
-	if _, err := parse(c.format, a.Text); err != nil {
-		p.rejected = a.Text
-		p.complaint = fmt.Sprintf("That does not fit the JSON schema: %s. Answer again, with JSON that fits and nothing else.", err)
-		return fmt.Sprintf("The first answer did not fit the format (%s), so the model was told and asked again.", err)
 	}
 	return ""
 }

@@ -90,6 +90,7 @@ type CallInfo struct {
 	RequestID string
 	Tool      string
 	Caller    caller.Caller
+	Began     time.Time // when its time limit begins to run; the zero Time for now
 }
 
 // Call is one call while it is under way.
@@ -97,7 +98,6 @@ type Call struct {
 	CallInfo
 	parent   *Call    // that this one is a part of, and whose progress it makes; nil for none
 	observer Observer // nil if there is none
-	began    time.Time
 	ended    atomic.Bool
 
 	mu       sync.Mutex // guards what follows
@@ -109,7 +109,10 @@ type Call struct {
 // Begin begins a call that is to be observed. Its End must be called. The engine does
 // this by itself for a request that has no Call.
 func (e *Engine) Begin(info CallInfo) *Call {
-	return &Call{CallInfo: info, observer: e.opts.Observer, began: time.Now()}
+	if info.Began.IsZero() {
+		info.Began = time.Now()
+	}
+	return &Call{CallInfo: info, observer: e.opts.Observer}
 }
 
 // End reports that the call is over, and how. Only the first End of a call counts.
@@ -118,7 +121,7 @@ func (c *Call) End(err error) {
 		return
 	}
 	r := Record{
-		Trace: c.Trace, RequestID: c.RequestID, Tool: c.Tool, Caller: c.Caller.ID, Began: c.began, Took: time.Since(c.began),
+		Trace: c.Trace, RequestID: c.RequestID, Tool: c.Tool, Caller: c.Caller.ID, Began: c.Began, Took: time.Since(c.Began),
 	}
 	c.mu.Lock()
 	r.Served, r.Cache = c.servedBy, c.cache

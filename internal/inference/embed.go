@@ -82,7 +82,7 @@ func (e *Engine) Embed(ctx context.Context, req EmbedRequest) (got *Embeddings, 
 	call.follow(m.tracker)
 	if m.limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, m.limit)
+		ctx, cancel = context.WithDeadline(ctx, call.Began.Add(m.limit))
 		defer cancel()
 	}
 	err = m.run(ctx)

@@ -98,7 +98,7 @@ func (t *task) isOfUse(a *backend.Answer) bool {
 	if isEmpty(a) || t.format == nil {
 		return !isEmpty(a)
 	}
-	_, err := parse(t.format, a.Text)
+	_, err := t.format.parse(a.Text)
 	return err == nil
 }
 
@@ -188,7 +188,7 @@ func (t *task) missed(ctx context.Context, entry cache.Entry, source cache.Sourc
 		t.tracker = new(tracker)
 	}
 	got, a := t.tracker.partial()
-	t.separate(got.answer)
+	t.separateThoughts(got.answer)
 	got.clean()
 	got.served = t.notServed(*got, source)
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -170,11 +170,11 @@ type task struct {
 	*Engine
 	Request
 	call     *Call
-	settings *Settings      // the one snapshot that the request goes by
-	scope    string         // under which its answer is cached
-	format   *schema.Format // that the answer must fit; nil for text
-	text     int            // bytes of text in the prompt
-	images   int            // bytes of images in the prompt
+	settings *Settings     // the one snapshot that the request goes by
+	scope    string        // under which its answer is cached
+	format   *answerFormat // that the answer must fit; nil for text
+	text     int           // bytes of text in the prompt
+	images   int           // bytes of images in the prompt
 	began    time.Time
 	limit    time.Duration // that the request may take; 0 for no limit
 	deadline time.Time     // when limit is over; the zero Time for never
@@ -191,7 +191,7 @@ func (e *Engine) newTask(req Request, call *Call) (*task, error) {
 		text: req.textSize(), images: req.imageSize(), began: time.Now(), limit: cmp.Or(req.Timeout, e.opts.Timeout),
 	}
 	if t.limit > 0 {
-		t.deadline = t.began.Add(t.limit)
+		t.deadline = call.Began.Add(t.limit)
 	}
 	if err := e.permit(call, req.Common); err != nil {
 		return nil, err
@@ -212,7 +212,7 @@ func (e *Engine) newTask(req Request, call *Call) (*task, error) {
 		if err != nil {
 			return nil, fault.Invalidf(`argument "format" %v`, err)
 		}
-		t.format = format
+		t.format = &answerFormat{schema: format}
 	}
 	return t, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"ollama-mcp/cache"
@@ -146,7 +147,7 @@ func (t *task) respond(r *result) (*Response, error) {
 	case t.format == nil:
 		return resp, nil
 	}
-	value, err := parse(t.format, r.answer.Text)
+	value, err := t.format.parse(r.answer.Text)
 	if err != nil {
 		e := misfit(r.answer, err)
 		if e.Retryable && t.deterministic() { // the model would answer the same again
@@ -232,15 +233,32 @@ func (t *task) notes(r *result) []string {
 	return notes
 }
 
-// parse returns the value of a text that fits a format, without the invisible characters
-// that were escaped in it.
-func parse(f *schema.Format, text string) (any, error) {
-	value, err := schema.Decode(text)
-	if err != nil {
-		return nil, err
+// answerFormat is the format that a request wants its answer in. It remembers the last text
+// that was checked, since the same one is looked at more than once on its way to the caller.
+type answerFormat struct {
+	schema *schema.Format
+
+	mu      sync.Mutex // guards what follows
+	checked bool
+	text    string
+	value   any
+	err     error
+}
+
+// parse returns the value of a text that fits the format, without the invisible characters
+// that were escaped in it. It is called while no slot of a host is held: the time that it
+// takes depends on the schema and on the text.
+func (f *answerFormat) parse(text string) (any, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.checked || f.text != text {
+		f.checked, f.text = true, text
+		if f.value, f.err = f.schema.Decode(text); f.err == nil {
+			f.value = moderation.CleanValue(f.value)
+			f.err = f.schema.Check(f.value)
+		}
 	}
-	value = moderation.CleanValue(value)
-	return value, f.Check(value)
+	return f.value, f.err
 }
 
 // misfit is the error of an answer that does not fit the format.

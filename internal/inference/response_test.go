@@ -104,7 +104,7 @@ func TestEscapedInvisibleCharactersAreRemovedFromData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := parse(wanted, `{"a\u202e":["b\u001b[31m",{"c":"d\udb40\udc41"}],"n":1}`)
+	got, err := (&answerFormat{schema: wanted}).parse(`{"a\u202e":["b\u001b[31m",{"c":"d\udb40\udc41"}],"n":1}`)
 	want := map[string]any{"a": []any{"b[31m", map[string]any{"c": "d"}}, "n": json.Number("1")}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, error %v", got, err)

@@ -25,17 +25,13 @@ var thoughtTags = []struct{ open, end string }{
 	{"◁think▷", "◁/think▷"},
 }
 
-// separate moves the thoughts at the beginning of an answer to where thoughts belong. Where
-// the request asks for a format that the text does not fit, and a part of it does, that
-// part becomes the text.
-func (t *task) separate(a *backend.Answer) {
-	if !t.Raw { // a raw prompt is for callers who read what the model writes themselves
-		t.separateThoughts(a)
-	}
-	if t.format == nil || len(a.ToolCalls) > 0 || a.DoneReason == "" {
+// findFormat makes the part of an answer its text that fits the format of the request, if the
+// whole does not.
+func (t *task) findFormat(a *backend.Answer) {
+	if t.format == nil || len(a.ToolCalls) > 0 {
 		return
 	}
-	if _, err := parse(t.format, a.Text); err == nil {
+	if _, err := t.format.parse(a.Text); err == nil {
 		return
 	}
 	if text, ok := t.findFitting(a.Text); ok {
@@ -50,26 +46,48 @@ func (t *task) separate(a *backend.Answer) {
 	}
 }
 
-// separateThoughts moves what stands between tags at the beginning. An answer that was cut
-// may have no closing tag. Tags that the request speaks of are left: the caller wants them.
+// separateThoughts moves the thoughts at the beginning of an answer, which stand between tags,
+// to where thoughts belong. An answer that was cut may have no closing tag. Tags that the
+// request speaks of are left: the caller wants them.
 func (t *task) separateThoughts(a *backend.Answer) {
+	if t.Raw { // a raw prompt is for callers who read what the model writes themselves
+		return
+	}
 	isCut := a.DoneReason == "" || a.DoneReason.End() == backend.EndCut
+	const blank = " \t\r\n"
+	rest := strings.TrimLeft(a.Text, blank)
+	if !strings.HasPrefix(rest, "<") && !strings.HasPrefix(rest, "[") && !strings.HasPrefix(rest, "◁") {
+		return
+	}
+	// A hostile model may write millions of tags, so each byte is looked at once.
+	lower := lowerASCII(rest)
+	thoughts, wanted := []string{a.Thinking}, make(map[string]bool)
 	for {
-		text := strings.TrimLeft(a.Text, " \t\r\n")
-		i := slices.IndexFunc(thoughtTags, func(tag struct{ open, end string }) bool { return hasPrefixFold(text, tag.open) })
-		if i < 0 || t.mentions(thoughtTags[i].open) {
-			return
+		i := slices.IndexFunc(thoughtTags, func(tag struct{ open, end string }) bool { return strings.HasPrefix(lower, tag.open) })
+		if i < 0 {
+			break
 		}
-		inside := text[len(thoughtTags[i].open):]
-		end := indexFold(inside, thoughtTags[i].end)
+		tag := thoughtTags[i]
+		if _, known := wanted[tag.open]; !known {
+			wanted[tag.open] = t.mentions(tag.open)
+		}
+		if wanted[tag.open] {
+			break
+		}
+		end := strings.Index(lower[len(tag.open):], tag.end)
 		if end < 0 {
 			if isCut {
-				a.Thinking, a.Text = a.Thinking+inside, ""
+				thoughts, rest = append(thoughts, rest[len(tag.open):]), ""
 			}
-			return
+			break
 		}
-		a.Thinking += strings.TrimSpace(inside[:end])
-		a.Text = strings.TrimLeft(inside[end+len(thoughtTags[i].end):], " \t\r\n")
+		end += len(tag.open)
+		thoughts = append(thoughts, strings.TrimSpace(rest[len(tag.open):end]))
+		rest = strings.TrimLeft(rest[end+len(tag.end):], blank)
+		lower = lower[len(lower)-len(rest):]
+	}
+	if len(thoughts) > 1 {
+		a.Thinking, a.Text = strings.Join(thoughts, ""), rest
 	}
 }
 
@@ -101,13 +119,16 @@ func cutLastThought(text string) (thoughts, rest string, ok bool) {
 // fenced block that does, or else the only JSON object or list that does.
 func (t *task) findFitting(text string) (fitting string, ok bool) {
 	text = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), "\ufeff"))
+	if len(text) > mostSearched {
+		return "", false
+	}
 	for _, candidate := range append([]string{text}, fenced(text)...) {
-		if _, err := parse(t.format, candidate); err == nil {
+		if _, err := t.format.parse(candidate); err == nil {
 			return candidate, true
 		}
 	}
 	for _, candidate := range jsonIn(text) {
-		if _, err := parse(t.format, candidate); err == nil && candidate != fitting {
+		if _, err := t.format.parse(candidate); err == nil && candidate != fitting {
 			if ok {
 				return "", false // which of them is the answer?
 			}
@@ -117,8 +138,11 @@ func (t *task) findFitting(text string) (fitting string, ok bool) {
 	return fitting, ok
 }
 
-// mostParts bounds how many parts of a text are tried.
-const mostParts = 32
+// The work on the parts of a text is bounded by these.
+const (
+	mostParts    = 32      // that are tried
+	mostSearched = 1 << 20 // bytes of the text
+)
 
 // fenced are the blocks between fences, the last first. The last may lack its closing fence.
 func fenced(text string) (blocks []string) {
@@ -154,10 +178,6 @@ func jsonIn(text string) (values []string) {
 		values = append(values, string(bytes.Clone(value)))
 	}
 	return values
-}
-
-func hasPrefixFold(text, prefix string) bool {
-	return len(text) >= len(prefix) && strings.EqualFold(text[:len(prefix)], prefix)
 }
 
 func indexFold(text, part string) int { return strings.Index(lowerASCII(text), part) }

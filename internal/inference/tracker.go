@@ -89,6 +89,17 @@ func (tr *tracker) begins(a *attempt, phase Progress, hedge bool) {
 	tr.attempts = append(tr.attempts, a)
 }
 
+// replaces notes that the attempt, which has begun, is another one after an answer that was of
+// no use.
+func (a *attempt) replaces(first *backend.Answer) {
+	tr := a.tracker
+	tr.mu.Lock()
+	tr.attempts = []*attempt{a}
+	a.text, a.thinking, a.pieces, a.firstPiece = first.Text, first.Thinking, first.Tokens, first.FirstPiece
+	tr.mu.Unlock()
+	a.asksAgain()
+}
+
 // asksAgain notes that the host is asked once more, since its answer was of no use. The
 // first piece of the second answer replaces what there is of the first.
 func (a *attempt) asksAgain() {

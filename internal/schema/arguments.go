@@ -2,6 +2,7 @@ package schema
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,7 +19,10 @@ import (
 const maxFaults = 10
 
 // ArgumentsError says in one line all that is wrong with the arguments of a call.
-type ArgumentsError struct{ Faults []ArgumentFault }
+type ArgumentsError struct {
+	Faults   []ArgumentFault
+	TooLarge bool // the only fault is a list or a number that is too large, and nothing else was checked
+}
 
 // ArgumentFault is what is wrong with one argument.
 type ArgumentFault struct {
@@ -39,6 +43,44 @@ func (e *ArgumentsError) Error() string {
 		line += fmt.Sprintf(" and %d more", more)
 	}
 	return line
+}
+
+// outOfBounds returns the first value of a document that the validator must not be given: a
+// list of which each wrong item would be a fault, or a number that it cannot compute with.
+func outOfBounds(doc *Document, at string, value any) (f ArgumentFault, found bool) {
+	if doc == nil {
+		return f, false // any JSON, which is not looked into
+	}
+	switch value := value.(type) {
+	case json.Number:
+		if !canHold(value) {
+			return fault(at, "argument %q is the number %s, which is beyond the range of numbers", shorten(value.String(), 40)), true
+		}
+	case []any:
+		of := alternative(doc, "array")
+		if of == nil {
+			return f, false
+		}
+		if most := of.MaxItems; most != nil && len(value) > *most {
+			return fault(at, "argument %q has %d items, and at most %d are allowed: send several requests", len(value), *most), true
+		}
+		for i, item := range value {
+			if f, found = outOfBounds(of.Items, at+"["+strconv.Itoa(i)+"]", item); found {
+				return f, true
+			}
+		}
+	case map[string]any:
+		of := alternative(doc, "object")
+		if of == nil {
+			return f, false
+		}
+		for name, member := range value {
+			if f, found = outOfBounds(of.Properties[name], join(at, name), member); found {
+				return f, true
+			}
+		}
+	}
+	return f, false
 }
 
 // explain turns what the validator found wrong with arguments into an *ArgumentsError, with

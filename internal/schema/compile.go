@@ -24,6 +24,8 @@ func compile(raw json.RawMessage) (*validate.Schema, error) {
 	}
 	c := validate.NewCompiler()
 	c.UseLoader(noLoader{})
+	engine := new(patterns)
+	c.UseRegexpEngine(engine.compile)
 	if err := c.AddResource(schemaURL, doc); err != nil {
 		return nil, err
 	}
@@ -31,6 +33,7 @@ func compile(raw json.RawMessage) (*validate.Schema, error) {
 	if err != nil {
 		return nil, badReference(err)
 	}
+	engine.compiled = true
 	return compiled, nil
 }
 

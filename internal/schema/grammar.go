@@ -9,57 +9,27 @@ import validate "github.com/santhosh-tekuri/jsonschema/v6"
 // need no check: regular expressions have a lower limit anyway.
 const maxRepetition = 2000
 
-// grammar looks for the parts of a schema that crash Ollama's runner.
-type grammar struct {
-	state map[*validate.Schema]visit
-	todo  []*validate.Schema // schemas of parts of the value, still to be visited
-}
-
-type visit int
-
-const (
-	unseen visit = iota
-	begun
-	done
-)
-
 // crashes returns a *FormatError for the first part of a schema that would
 // crash the runner; nil if none would.
 func crashes(schema *validate.Schema) error {
-	g := grammar{state: make(map[*validate.Schema]visit), todo: []*validate.Schema{schema}}
-	for len(g.todo) > 0 {
-		next := g.todo[len(g.todo)-1]
-		g.todo = g.todo[:len(g.todo)-1]
-		if err := g.visit(next); err != nil {
-			return err
+	seen := map[*validate.Schema]bool{schema: true}
+	todo := []*validate.Schema{schema}
+	for len(todo) > 0 {
+		s := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, r := range repetitions(s) {
+			if r.n != nil && *r.n > maxRepetition {
+				return unusable("has a %s of %d at %q, and Ollama takes at most %d: leave it out, or lower it",
+					r.keyword, *r.n, relative(s.Location), maxRepetition)
+			}
+		}
+		for _, next := range append(ofSameValue(s), ofParts(s)...) {
+			if !seen[next] {
+				seen[next] = true
+				todo = append(todo, next)
+			}
 		}
 	}
-	return nil
-}
-
-// visit checks a schema, and all schemas that describe the same value as it
-// does. A schema that leads back to itself on that way describes nothing.
-func (g *grammar) visit(s *validate.Schema) error {
-	switch g.state[s] {
-	case done:
-		return nil
-	case begun:
-		return unusable("refers at %q to itself and to nothing else: say what is there", relative(s.Location))
-	}
-	g.state[s] = begun
-	for _, r := range repetitions(s) {
-		if r.n != nil && *r.n > maxRepetition {
-			return unusable("has a %s of %d at %q, and Ollama takes at most %d: leave it out, or lower it",
-				r.keyword, *r.n, relative(s.Location), maxRepetition)
-		}
-	}
-	for _, same := range ofSameValue(s) {
-		if err := g.visit(same); err != nil {
-			return err
-		}
-	}
-	g.state[s] = done
-	g.todo = append(g.todo, ofParts(s)...)
 	return nil
 }
 

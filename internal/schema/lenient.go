@@ -109,7 +109,7 @@ func lenientObject(doc *Document, raw json.RawMessage) json.RawMessage {
 
 func lenientList(doc *Document, raw json.RawMessage) json.RawMessage {
 	var items []json.RawMessage
-	if json.Unmarshal(raw, &items) != nil {
+	if json.Unmarshal(raw, &items) != nil || doc.MaxItems != nil && len(items) > *doc.MaxItems {
 		return raw
 	}
 	changed := false

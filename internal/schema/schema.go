@@ -3,9 +3,10 @@
 // that callers send for a model's answer.
 //
 // It promises that the schema which is shown is the one which is enforced, that
-// a schema from outside never makes it open a file or a connection, and that
-// none which crashes Ollama's runner is accepted. What an error means to a
-// caller is left to the packages above.
+// a schema from outside never makes it open a file or a connection, that the
+// work on such a schema and on a value is bounded, and that none which crashes
+// Ollama's runner is accepted. What an error means to a caller is left to the
+// packages above.
 package schema
 
 import (
@@ -50,6 +51,26 @@ func simplify(s *Document) {
 	simplify(s.Items)
 }
 
+// maxItems is the length of lists that have no limit of their own.
+const maxItems = 10000
+
+// limitLists gives each list of a document a maximum length, in place.
+func limitLists(s *Document) {
+	if s == nil {
+		return
+	}
+	if s.Type == "array" && s.MaxItems == nil {
+		s.MaxItems = new(maxItems)
+	}
+	for _, p := range s.Properties {
+		limitLists(p)
+	}
+	for _, choice := range s.AnyOf {
+		limitLists(choice)
+	}
+	limitLists(s.Items)
+}
+
 // Schema checks arguments against the document that clients are shown.
 type Schema struct {
 	doc     *Document
@@ -63,6 +84,7 @@ func For(t reflect.Type, overrides Overrides) (*Schema, error) {
 	if err != nil {
 		return nil, err
 	}
+	limitLists(doc)
 	raw, err := json.Marshal(doc)
 	if err != nil {
 		return nil, err
@@ -79,6 +101,9 @@ func (s *Schema) MarshalJSON() ([]byte, error) { return json.Marshal(s.doc) }
 func (s *Schema) Check(arguments map[string]any) error {
 	if s.isPlain(arguments) {
 		return nil
+	}
+	if f, ok := outOfBounds(s.doc, "", arguments); ok {
+		return &ArgumentsError{Faults: []ArgumentFault{f}, TooLarge: true}
 	}
 	compiled, err := s.compile()
 	if err != nil {
