@@ -46,7 +46,7 @@ func (e *Error) Fault() *fault.Error {
 			f.Hint = fmt.Sprintf("run `ollama signin` on %s, or use a model that the host runs itself: Ollama's cloud runs this one", e.Host)
 		}
 	case Forbidden:
-		f.Code, f.Hint = fault.Forbidden, "use a model that this server's own hosts run: list-models says of which a cloud does"
+		f.Code, f.Hint = fault.Forbidden, "use a model that this server's own hosts run; list-models marks those that run in a cloud"
 	case Request:
 		return e.refusal()
 	case Caller:
@@ -65,7 +65,7 @@ const hintNoRoom = "ask for a smaller options.num_ctx, or for a smaller model or
 
 // hintBadOutput says what to do about output of a model that cannot be used.
 func (e *Error) hintBadOutput() string {
-	if strings.Contains(strings.ToLower(e.Message), "call") {
+	if said := strings.ToLower(e.Message); strings.Contains(said, "call") || strings.Contains(said, "xml") {
 		return "the model wrote a tool call that cannot be read: offer fewer or simpler tools, or use another model"
 	}
 	return "change the text, or use another model"

@@ -19,6 +19,9 @@ var kindsOfWords = []struct {
 	{BadOutput, anyOf(
 		`(error|failed|failure|unable|cannot) (parsing|to parse|parse)( \w+){0,2} (tool|function)[ _]calls?`,
 		`(invalid|malformed|incomplete|unterminated|empty)( \w+){0,3} (tool|function)[ _]?calls?`,
+		`(tool|function)[ _]call (parser|parsing)( \w+)? (error|failed)`, `xml syntax error on line`, `failed to parse input at pos`,
+		`failed to call a function`, `failed to generate json`, `tool_use_failed|json_validate_failed`, `output( \w+)? (does|did) not match the expected`,
+		`harmony ?error`, `unexpected tokens? .{0,40}(message header|expecting start token)`,
 		`\bunsupported value: [-+]?(nan|inf)`, `\b(nan|inf)\b.{0,40}\b(values?|embeddings?|logits|vectors?)\b`, `\b(embeddings?|logits|vectors?|output)\b.{0,40}\b(nan|inf)\b`,
 		`empty embedding response`, `unmarshal embedding values`,
 	)},
@@ -29,6 +32,12 @@ var kindsOfWords = []struct {
 		`out[ _-]of[ _-]((device|host|gpu|video|system|shared)[ _-])?memory`, `outof(device|host)?memory`, `(cuda|hip|sycl|ggml)_?malloc\w* failed`,
 		`failed to (allocate|reserve|commit)`, `(unable|cannot|could not|not able) (to )?allocate`, `allocation failed`, `cannot be allocated`,
 		`(not enough|insufficient)( \w+){0,3} (v?ram|memory)`, `requires more( \w+){0,2} memory`, `requires [\d.]+ ?[kmgt]i?b but only`, `kv[ _]cache.{0,40}(does not fit|larger than)`,
+	)},
+	// The account has nothing left to pay with, which neither waiting nor another request cures.
+	{Unauthorized, anyOf(
+		`(insufficient|not enough|out of|requires more|no (more|remaining)) (account |available |remaining )?(credits?|balance|funds)\b`,
+		`\b(credits?|balance|funds|prepayment)\b.{0,20} (too low|exhausted|insufficient|depleted|used up|negative)\b`,
+		`billing[ _](hard[ _]limit|not[ _]active)`, `payment required`, `\b(account|billing|subscription)( \w+){0,3} (not active|inactive|overdue|in arrears)`,
 	)},
 	// The prompt does not fit the context: first what is about length in any case, then
 	// what is so if it speaks of exceeding too. Limits of a rate also count tokens.

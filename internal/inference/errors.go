@@ -33,7 +33,7 @@ func (t *task) explainRung(ctx context.Context, f failedRung) *fault.Error {
 	e := explain(f.name(), f.err)
 	switch {
 	case f.rung.Provider != "":
-		ofProvider(e, f.rung)
+		ofProvider(e, f.rung, backend.ClassOf(f.err))
 	case e.Code == fault.ModelNotFound:
 		t.suggest(ctx, f.name(), e)
 	default:
@@ -44,7 +44,7 @@ func (t *task) explainRung(ctx context.Context, f failedRung) *fault.Error {
 }
 
 // ofProvider makes an explanation fit a rung that none of our own hosts serves.
-func ofProvider(e *fault.Error, rung route.Rung) {
+func ofProvider(e *fault.Error, rung route.Rung, class backend.Class) {
 	switch e.Code {
 	case fault.ModelNotFound:
 		e.Message = fmt.Sprintf("%s has no model %q", rung.Provider, rung.Model)
@@ -52,13 +52,18 @@ func ofProvider(e *fault.Error, rung route.Rung) {
 	case fault.NoHost:
 		e.Hint = "try again later, or use another model"
 	case fault.Unauthorized:
-		e.Hint = "this server's key for " + rung.Provider + " is not accepted: ask whoever runs the server"
+		e.Hint = rung.Provider + " does not accept this server's key, or its account has no credit left: ask the operator of this server, or use another model"
 	case fault.ContextTooLong:
 		e.Hint = "send less, or use another model"
 	case fault.InvalidArgument:
-		e.Hint = "change what it objects to, or use another model"
+		e.Hint = "change what " + rung.Provider + " objects to, or use another model"
 	case fault.Upstream:
-		e.Hint = "try again, or use another model"
+		switch {
+		case e.Retryable:
+			e.Hint = "try again, or use another model"
+		case class == backend.NoRoom, class == backend.Crashed, class == backend.Unloadable: // callers cannot set how it runs its models
+			e.Hint = "use another model"
+		}
 	}
 	e.Message = rung.String() + ": " + e.Message
 }
