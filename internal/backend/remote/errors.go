@@ -26,6 +26,9 @@ func (c *Client) answerError(ctx context.Context, err error, pieces int) error {
 		return gone
 	}
 	if said, ok := errors.AsType[*backend.Error](err); ok {
+		if said.Class == backend.Overload && said.RetryAfter == 0 {
+			said.RetryAfter = waitInWords(said.Message)
+		}
 		said.Host, said.Message = c.name, c.OneLine(said.Message)
 		return said
 	}
@@ -65,6 +68,9 @@ func (c *Client) refusal(ctx context.Context, resp *http.Response) error {
 	}
 	class, message := c.explain(resp.StatusCode, body)
 	e.Class, e.Message = class, c.OneLine(message)
+	if class == backend.Overload && e.RetryAfter == 0 {
+		e.RetryAfter = waitInWords(message)
+	}
 	if class == backend.TooLong {
 		e.Prompt, e.Context = backend.ContextSizes(string(body))
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -65,4 +66,28 @@ func (c *Client) OneLine(said string) string {
 		said = strings.ToValidUTF8(said[:most], "") + "…"
 	}
 	return said
+}
+
+// waitSaid is what servers write about when to try again: "in 6m0s", "in 1.5s", "in 20 seconds".
+var waitSaid = regexp.MustCompile(`(?i)\b(?:try(?:ing)? again|retry(?:ing)?)(?: your request| this request)? (?:in|after) ((?:[\d.]+(?:h|ms|m|s))+|[\d.]+ ?(?:milliseconds?|seconds?|minutes?|hours?))\b`)
+
+// waitInWords is the delay that a server asks for in its message; 0 if it names none. Several
+// servers that limit a rate send no header with it.
+func waitInWords(said string) time.Duration {
+	found := waitSaid.FindStringSubmatch(said)
+	if found == nil {
+		return 0
+	}
+	written := strings.ToLower(strings.ReplaceAll(found[1], " ", ""))
+	for _, unit := range []struct{ word, short string }{{"millisecond", "ms"}, {"second", "s"}, {"minute", "m"}, {"hour", "h"}} {
+		if number, ok := strings.CutSuffix(strings.TrimSuffix(written, "s"), unit.word); ok {
+			written = number + unit.short
+			break
+		}
+	}
+	wait, err := time.ParseDuration(written)
+	if err != nil || wait > longestWait {
+		return 0
+	}
+	return wait
 }
