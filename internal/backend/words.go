@@ -19,14 +19,19 @@ var kindsOfWords = []struct {
 	{BadOutput, anyOf(
 		`(error|failed|failure|unable|cannot) (parsing|to parse|parse)( \w+){0,2} (tool|function)[ _]calls?`,
 		`(invalid|malformed|incomplete|unterminated|empty)( \w+){0,3} (tool|function)[ _]?calls?`,
+		`(tool|function)[ _]call (parser|parsing)( \w+)? (error|failed)`, `xml syntax error on line`, `failed to parse input at pos`,
+		`failed to call a function`, `failed to generate json`, `tool_use_failed|json_validate_failed`, `output( \w+)? (does|did) not match the expected`,
+		`harmony ?error`, `unexpected tokens? .{0,40}(message header|expecting start token)`,
 		`\bunsupported value: [-+]?(nan|inf)`, `\b(nan|inf)\b.{0,40}\b(values?|embeddings?|logits|vectors?)\b`, `\b(embeddings?|logits|vectors?|output)\b.{0,40}\b(nan|inf)\b`,
 		`empty embedding response`, `unmarshal embedding values`,
 	)},
-	// The account has no credit left. A quota alone may be one of a minute.
+	// The account has no credit left, which neither waiting nor another request cures. A
+	// quota alone may be one of a minute.
 	{NoCredit, anyOf(
-		`insufficient[ _](balance|credits?|funds)`, `credit balance is too low`, `(out of|no|not enough|all available|all your|requires more|used up your) credits?\b`,
-		`credits? (has|have|is|are) (been )?(exhausted|depleted|used up|spent)`, `(reached|exceeded|over) (your|its|the) (monthly |current |hard )?(spending|billing|usage cost) limit`,
-		`billing[ _](hard[ _]limit|not[ _]active)`, `account is not active, please check your billing`, `payment required`,
+		`insufficient[ _](balance|credits?|funds)`, `(insufficient|not enough|out of|requires more|no (more|remaining)) (account |available |remaining )?(credits?|balance|funds)\b`,
+		`(all available|all your|used up your) credits?\b`, `\b(credits?|balance|funds|prepayment)\b.{0,20} (too low|exhausted|insufficient|depleted|used up|spent|negative)\b`,
+		`(reached|exceeded|over) (your|its|the) (monthly |current |hard )?(spending|billing|usage cost) limit`,
+		`billing[ _](hard[ _]limit|not[ _]active)`, `payment required`, `\b(account|billing|subscription)( \w+){0,3} (not active|inactive|overdue|in arrears)`,
 	)},
 	// The process that ran the model has died while it worked, perhaps for want of memory.
 	{Crashed, anyOf(`error was encountered while running the model`, `model runner has unexpectedly stopped`, `mlx runner exited unexpectedly`)},

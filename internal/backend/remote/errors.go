@@ -27,6 +27,7 @@ func (c *Client) answerError(ctx context.Context, err error, pieces int) error {
 		return gone
 	}
 	if said, ok := errors.AsType[*backend.Error](err); ok {
+		said.RetryAfter = cmp.Or(said.RetryAfter, backend.RestTime(said.Class, said.Message))
 		said.Host, said.Message = c.name, c.OneLine(said.Message)
 		return said
 	}
