@@ -43,7 +43,9 @@ func TestEveryListOfArgumentsHasAMaximumLength(t *testing.T) {
 }
 
 func TestListThatIsTooLongIsOneFaultHoweverManyItemsAreWrong(t *testing.T) {
-	list := func(n int, item string) string { return "[" + strings.TrimSuffix(strings.Repeat(item+",", n), ",") + "]" }
+	list := func(n int, item string) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(item+",", n), ",") + "]"
+	}
 	quoted := func(s string) string {
 		raw, err := json.Marshal(s)
 		if err != nil {
