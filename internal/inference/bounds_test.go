@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/pool"
 )
@@ -107,6 +109,60 @@ func TestTextWithAHundredThousandThoughtsIsTakenApart(t *testing.T) {
 		c.use(backendtest.New("gpu-1").Answer("<think>x</think><think>y</think> <thi"))
 		if a := c.succeeds("generate", `{"model":"tiny","prompt":"?","think":true}`); a.text != "<thi" || a.thinking != "xy" {
 			t.Errorf("got %.100s, thinking %.100s", a.text, a.thinking)
+		}
+	})
+}
+
+// anyFormat draws a format of a few definitions that refer to each other, or to the whole.
+func anyFormat(r *rapid.T) string {
+	refs := rapid.SampledFrom([]string{`{"$ref":"#"}`, `{"$ref":"#/$defs/a"}`, `{"$ref":"#/$defs/b"}`, `{"type":"integer","minimum":0}`, `{"type":"string"}`, `true`})
+	part := rapid.Custom(func(r *rapid.T) string {
+		word := rapid.SampledFrom([]string{
+			`{"allOf":[X,Y]}`, `{"anyOf":[X,Y]}`, `{"oneOf":[X,Y]}`, `{"not":X}`, `{"if":X,"then":Y}`, `{"properties":{"x":X,"y":Y}}`,
+			`{"allOf":[{"properties":{"x":X}},{"properties":{"x":Y}}]}`, `{"items":X,"contains":Y}`, `{"additionalProperties":X}`,
+		}).Draw(r, "word")
+		return strings.NewReplacer("X", refs.Draw(r, "X"), "Y", refs.Draw(r, "Y")).Replace(word)
+	})
+	whole := part.Draw(r, "whole")
+	return fmt.Sprintf(`{"$defs":{"a":%s,"b":%s},%s`, part.Draw(r, "a"), part.Draw(r, "b"), whole[1:])
+}
+
+// anyText draws an answer that is nested up to eighty levels deep.
+func anyText(r *rapid.T) string {
+	text := rapid.SampledFrom([]string{`1`, `"x"`, `1e999`, `1e99999999`, `-1e-99999999`, `null`, `{`}).Draw(r, "inside")
+	level := rapid.SampledFrom([]string{`{"x":V}`, `[V]`, `{"x":V,"y":1}`, `[V,V]`, "```json\nV\n```"})
+	for range rapid.IntRange(0, 4).Draw(r, "runs") {
+		around := level.Draw(r, "level")
+		most := 20
+		if strings.Count(around, "V") > 1 {
+			most = 3
+		}
+		for range rapid.IntRange(0, most).Draw(r, "times") {
+			text = strings.ReplaceAll(around, "V", text)
+		}
+	}
+	return text
+}
+
+func TestNoFormatAndNoAnswerHoldsASlot(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		format, text := anyFormat(r), anyText(r)
+		problem := ""
+		storyWith(t, &client{}, func(_ *testing.T, c *client) {
+			host := c.use(backendtest.New("gpu-1").Answer(text))
+			a := c.call(context.Background(), "generate", `{"model":"tiny","prompt":"?","format":`+format+`}`)
+			busy := c.status().Hosts.Hosts[0].Busy
+			switch asked := len(host.Calls()); {
+			case busy > 0:
+				problem = fmt.Sprintf("%d slots are held", busy)
+			case a.code() == "invalid_argument" && asked > 0, a.code() == "upstream" && (asked != 2 || a.partial != text):
+				problem = fmt.Sprintf("asked %d times: %v", asked, a)
+			case a.code() != "" && a.code() != "invalid_argument" && a.code() != "upstream":
+				problem = a.String()
+			}
+		})
+		if problem != "" {
+			r.Fatalf("%s for %s: %s", text, format, problem)
 		}
 	})
 }
