@@ -75,8 +75,9 @@ func finish(why string) string {
 type backend struct {
 	replies []reply
 
-	// tags and show replace parts of a host's list of models and of its descriptions.
-	tags, show string
+	// tags, show and version replace parts of a host's list of models and of its descriptions,
+	// and its version.
+	tags, show, version string
 
 	// of answers a request by what is in it, before replies are looked at.
 	of map[string]reply
@@ -104,7 +105,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/":
 		send("Ollama is running")
 	case "/api/version":
-		send(`{"version":"0.34.0"}`)
+		send(`{"version":"` + orElse(b.version, "0.34.0") + `"}`)
 	case "/api/tags":
 		send(orElse(b.tags, models))
 	case "/api/ps":

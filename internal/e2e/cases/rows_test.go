@@ -456,6 +456,30 @@ func failureRows() (rows []row) {
 			sent:     map[string][]string{"a": {`"draft_num_predict":8`}},
 		},
 		row{
+			name:     "an option that nobody knows goes to a newer host alone",
+			backends: backends{"a": {version: "0.24.0", replies: []reply{text("old")}}, "b": {version: "0.99.0", replies: []reply{text("new")}}},
+			calls: slicesOf(3, call{
+				tool: generate, args: `{"model":"m","prompt":"hi","cache":"off","options":{"tempo":3}}`, text: "new", words: []string{"sent unchecked: tempo"},
+			}),
+			asked: map[string]int{"b": 3},
+			sent:  map[string][]string{"b": {`"tempo":3`}},
+		},
+		row{
+			name:     "an option that no host can have is refused, and a typing error is named",
+			backends: backends{"a": replies(text("old"))},
+			calls: []call{
+				{tool: generate, args: `{"model":"m","prompt":"hi","options":{"tempo":3}}`, code: "invalid_argument", words: []string{"0.34.0 does not have options.tempo"}},
+				{tool: generate, args: `{"model":"m","prompt":"hi","options":{"temprature":1}}`, code: "invalid_argument", words: []string{`did you mean`, "temperature"}},
+			},
+		},
+		row{
+			name:     "a provider is sent no option that its API does not have",
+			backends: backends{"p": replies(events(delta("yes"), finish("stop"), "[DONE]"))},
+			calls:    []call{{tool: generate, args: `{"model":"p/m1","prompt":"hi","options":{"tempo":3}}`, text: "yes", words: []string{"ignored: tempo", "!unchecked"}}},
+			asked:    map[string]int{"p": 1},
+			sent:     map[string][]string{"p": {"!tempo"}},
+		},
+		row{
 			name:     "a crash after the first text counts as one",
 			backends: backends{"a": replies(lines(`{"response":"half","done":false}`, `{"error":"an error was encountered while running the model: unexpected EOF"}`)), "b": replies(lines(`{"response":"half","done":false}`, `{"error":"an error was encountered while running the model: unexpected EOF"}`))},
 			calls:    []call{askFails("m", "upstream", "half", `"retryable":false`)},
@@ -517,6 +541,31 @@ func ladderRows() (rows []row) {
 			backends: backends{"p": replies(reply{status: 429, header: "retry-after-ms: 46000", body: `{"error":{"message":"Rate limit reached"}}`})},
 			calls:    []call{{tool: generate, args: `{"model":"p/m1","prompt":"hi","timeout_seconds":5}`, code: "overloaded", words: []string{`"retry_after_seconds":4`}}},
 			asked:    map[string]int{"p": 1},
+		},
+		row{
+			name:     "a wait in the body is read",
+			backends: backends{"p": replies(reply{status: 429, body: `[{"error":{"code":429,"message":"Quota exceeded.","status":"RESOURCE_EXHAUSTED","details":[{"retryDelay":"46s"}]}}]`})},
+			calls:    slicesOf(2, call{tool: generate, args: `{"model":"p/m1","prompt":"hi","timeout_seconds":5}`, code: "overloaded", words: []string{`"retry_after_seconds":4`}}),
+			asked:    map[string]int{"p": 1},
+		},
+		row{
+			name:     "a wait in the words is read",
+			backends: backends{"p": replies(reply{status: 429, body: `{"error":{"message":"Rate limit reached. Please try again in 1m1.5s.","code":"rate_limit_exceeded"}}`}), "a": replies(text("small answer"), text("small again"))},
+			config:   "models:\n  pro: {try: [p/m1, small]}\n",
+			calls:    []call{ask("pro", "small answer"), {tool: generate, args: `{"model":"pro","prompt":"again"}`, text: "small again"}},
+			asked:    map[string]int{"p": 1, "a": 2},
+		},
+		row{
+			name:     "a provider without credit is left alone",
+			backends: backends{"p": replies(reply{status: 429, body: `{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":"insufficient_quota"}}`})},
+			calls:    slicesOf(3, askFails("p/m1", "unauthorized", "no credit left", `"retryable":false`)),
+			asked:    map[string]int{"p": 1},
+		},
+		row{
+			name:     "a model that a provider has retired is not found",
+			backends: backends{"p": replies(reply{status: 410, body: `{"error":{"message":"gone"}}`}, reply{status: 400, body: `{"error":{"message":"The model m1 has been decommissioned and is no longer supported."}}`})},
+			calls:    slicesOf(2, askFails("p/m1", "model_not_found")),
+			asked:    map[string]int{"p": 2},
 		},
 	)
 }
