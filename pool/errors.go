@@ -25,7 +25,7 @@ var ErrTooSlow = errors.New("too slow")
 
 // ErrCrashes means that a request is not tried again because models crash under it. The
 // error is that of the last crash, too.
-var ErrCrashes = errors.New("models crash under this request")
+var ErrCrashes = errors.New("this request crashes the model")
 
 // FullError refuses a request at once, because too many are waiting.
 type FullError struct {

@@ -47,7 +47,7 @@ func (e *crashError) Unwrap() []error { return []error{ErrCrashes, e.last} }
 func (e *crashError) Fault() *fault.Error {
 	f := &fault.Error{
 		Code: fault.Upstream, Message: e.Error(),
-		Hint: "ask otherwise, with a simpler format, fewer options or less text, or another model",
+		Hint: "change the request (a simpler format, fewer options or less text), or use another model",
 	}
 	if last := fault.Of(e.last); !last.Retryable { // then it knows why, such as a lack of memory
 		f.Hint = last.Hint

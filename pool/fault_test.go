@@ -29,7 +29,7 @@ func TestPoolErrorsSayWhatTheirCallersCanDo(t *testing.T) {
 		{&NoHostError{Hosts: []Failure{{Host: "gpu-1", Err: crash}}}, fault.NoHost, true, 0, "no host available (gpu-1: gpu-1: the model crashed); " + backend.HintUnreachable},
 		{
 			&crashError{crash}, fault.Upstream, false, 0,
-			"models crash under this request: gpu-1: the model crashed; ask otherwise, with a simpler format, fewer options or less text, or another model",
+			"this request crashes the model: gpu-1: the model crashed; change the request (a simpler format, fewer options or less text), or use another model",
 		},
 	} {
 		f := fault.Of(fmt.Errorf("m: %w", tc.err))

@@ -48,7 +48,7 @@ func (e *Error) Fault() *fault.Error {
 	case NoCredit:
 		f.Code, f.RetryAfter, f.Hint = fault.Unauthorized, 0, "the account there has to be topped up, or use another model"
 	case Forbidden:
-		f.Code, f.Hint = fault.Forbidden, "use a model that this server's own hosts run: list-models says of which a cloud does"
+		f.Code, f.Hint = fault.Forbidden, "use a model that this server's own hosts run; list-models marks those that run in a cloud"
 	case Unsupported:
 		f.Code, f.Hint = fault.InvalidArgument, "use only options that the schema of the tool lists, or update Ollama on that host"
 	case Request:
@@ -69,7 +69,7 @@ const hintNoRoom = "ask for a smaller options.num_ctx, or for a smaller model or
 
 // hintBadOutput says what to do about output of a model that cannot be used.
 func (e *Error) hintBadOutput() string {
-	if strings.Contains(strings.ToLower(e.Message), "call") {
+	if said := strings.ToLower(e.Message); strings.Contains(said, "call") || strings.Contains(said, "xml") {
 		return "the model wrote a tool call that cannot be read: offer fewer or simpler tools, or use another model"
 	}
 	return "change the text, or use another model"

@@ -19,14 +19,17 @@ var kindsOfWords = []struct {
 	{BadOutput, anyOf(
 		`(error|failed|failure|unable|cannot) (parsing|to parse|parse)( \w+){0,2} (tool|function)[ _]calls?`,
 		`(invalid|malformed|incomplete|unterminated|empty)( \w+){0,3} (tool|function)[ _]?calls?`,
+		`(tool|function)[ _]call (parser|parsing)( \w+)? (error|failed)`, `xml syntax error on line`, `failed to parse input at pos`,
+		`failed to call a function`, `failed to generate json`, `tool_use_failed|json_validate_failed`, `output( \w+)? (does|did) not match the expected`,
+		`harmony ?error`, `unexpected tokens? .{0,40}(message header|expecting start token)`,
 		`\bunsupported value: [-+]?(nan|inf)`, `\b(nan|inf)\b.{0,40}\b(values?|embeddings?|logits|vectors?)\b`, `\b(embeddings?|logits|vectors?|output)\b.{0,40}\b(nan|inf)\b`,
 		`empty embedding response`, `unmarshal embedding values`,
 	)},
 	// The account has no credit left. A quota alone may be one of a minute.
 	{NoCredit, anyOf(
-		`insufficient[ _](balance|credits?|funds)`, `credit balance is too low`, `(out of|no|not enough|all available|all your|requires more|used up your) credits?\b`,
+		`insufficient[ _](account[ _])?(balance|credits?|funds)`, `\b(credit|account) balance is (too low|negative)`, `(out of|no|not enough|all available|all your|requires more|used up your) credits?\b`,
 		`credits? (has|have|is|are) (been )?(exhausted|depleted|used up|spent)`, `(reached|exceeded|over) (your|its|the) (monthly |current |hard )?(spending|billing|usage cost) limit`,
-		`billing[ _](hard[ _]limit|not[ _]active)`, `account is not active, please check your billing`, `payment required`,
+		`billing[ _](hard[ _]limit|not[ _]active)`, `\b(account|subscription)( \w+){0,3} (overdue|in arrears)`, `account is not active, please check your billing`, `payment required`,
 	)},
 	// The process that ran the model has died while it worked, perhaps for want of memory.
 	{Crashed, anyOf(`error was encountered while running the model`, `model runner has unexpectedly stopped`, `mlx runner exited unexpectedly`)},

@@ -168,7 +168,7 @@ func TestErrorIsThatOfTheRungOfWhichACallerCanMakeMost(t *testing.T) {
 		code, hint        string
 		after             time.Duration
 	}{
-		{"a refusal before a key", key, value, key, "invalid_argument", "openai/gpt: change what it objects to", 0},
+		{"a refusal before a key", key, value, key, "invalid_argument", "openai/gpt: change what openai objects to", 0},
 		{"a failure before a refusal", value, value, faults["fail"], "upstream", "small: try again", 0},
 		{"the shortest wait", faults["fail"], backendtest.Refuse(429, "slow down", "Retry-After", "40"), value, "overloaded", "openai/gpt: try again in 40 s", 40 * time.Second},
 		{"a key alone", key, key, key, "unauthorized", "big: set OLLAMA_API_KEY", 0},

@@ -59,9 +59,14 @@ func ofProvider(e *fault.Error, rung route.Rung, err error) {
 	case fault.ContextTooLong:
 		e.Hint = "send less, or use another model"
 	case fault.InvalidArgument:
-		e.Hint = "change what it objects to, or use another model"
+		e.Hint = "change what " + rung.Provider + " objects to, or use another model"
 	case fault.Upstream:
-		e.Hint = "try again, or use another model"
+		switch {
+		case e.Retryable:
+			e.Hint = "try again, or use another model"
+		case errors.Is(err, backend.NoRoom), errors.Is(err, backend.Crashed), errors.Is(err, backend.Unloadable): // callers cannot set how it runs its models
+			e.Hint = "use another model"
+		}
 	}
 	e.Message = rung.String() + ": " + e.Message
 }

@@ -18,9 +18,31 @@ func TestRequestThatCrashesModelsIsNotRetryable(t *testing.T) {
 	} {
 		story(t, func(t *testing.T, c *client) {
 			host := c.use(backendtest.New("gpu-1").FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Refuse(tc.status, tc.said) }))
-			a := c.fails(tool, tc.args, "upstream", "models crash under this request", "ask otherwise")
+			a := c.fails(tool, tc.args, "upstream", "this request crashes the model", "change the request")
 			if n := len(host.Calls()); a.err.Retryable || n != 2 {
 				t.Errorf("%s: got %v after %d tries, want 2", tool, a, n)
+			}
+		})
+	}
+}
+
+func TestProvidersFailureHasAHintThatItsCallerCanFollow(t *testing.T) {
+	for said, want := range map[string]struct {
+		status int
+		code   string
+		hint   string
+	}{
+		"Your credit balance is too low.": {400, "unauthorized", "the account with openai has no credit left"},
+		"CUDA error: out of memory":       {500, "upstream", "(HTTP 500); use another model"},
+		"XML syntax error on line 5":      {500, "upstream", "offer fewer or simpler tools"},
+		"boom":                            {500, "upstream", "(HTTP 500); try again, or use another model"},
+		"what is this?":                   {400, "invalid_argument", "change what openai objects to"},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			_, cloud := c.ladder()
+			failing(cloud, backendtest.Refuse(want.status, said), "gpt")
+			if a := c.fails("generate", `{"model":"openai/gpt","prompt":"?"}`, want.code, want.hint); a.err.Retryable != (said == "boom") {
+				t.Errorf("%s: retryable is %v", said, a.err.Retryable)
 			}
 		})
 	}

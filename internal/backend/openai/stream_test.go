@@ -132,7 +132,7 @@ func TestToolCallThatIsCutIsNoCall(t *testing.T) {
 	if err != nil || len(got.ToolCalls) != 1 || got.DoneReason != "length" {
 		t.Errorf("cut by the limit: got %+v, %v, want the first call", got, err)
 	}
-	if got, err = answer(strings.NewReader(body + event(stop))); !errors.Is(err, backend.Server) {
+	if got, err = answer(strings.NewReader(body + event(stop))); !errors.Is(err, backend.BadOutput) {
 		t.Errorf("called whole: got %+v, %v", got, err)
 	}
 }

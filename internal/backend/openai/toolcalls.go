@@ -180,7 +180,7 @@ func (c *call) complete() (backend.ToolCall, error) {
 	complete.Function = backend.ToolCallFunction{Index: int(c.index), Name: c.name, Rest: c.function}
 	given, err := backend.Arguments(c.arguments)
 	if err != nil {
-		return complete, &backend.Error{Class: backend.Server, Message: "the arguments of the tool call " + c.name + " are not a JSON object"}
+		return complete, &backend.Error{Class: backend.BadOutput, Message: "the arguments of the tool call " + c.name + " are not a JSON object"}
 	}
 	complete.Function.Arguments = given
 	return complete, nil
