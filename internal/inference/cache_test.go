@@ -267,7 +267,7 @@ func TestAnswerThatIsOfNoUseIsNotCached(t *testing.T) {
 		cacheStory(t, func(t *testing.T, c *client) {
 			host := c.use(replies(useless, whole))
 			const args = `{"model":"tiny","prompt":"capital of France?"}`
-			if a := c.succeeds("generate", args); !strings.Contains(a.notes, "answered nothing") {
+			if a := c.succeeds("generate", args); !strings.Contains(a.notes, "answer is empty") {
 				t.Errorf("%s: the caller is not told: %v", name, a)
 			}
 			for _, source := range []inference.Source{inference.Local, inference.Cached} {
@@ -323,7 +323,7 @@ func TestRungThatAnswersNothingIsLeftForTheNext(t *testing.T) {
 			}
 			host.AnswerWith(func(backendtest.Call) backendtest.Reply { return useless })
 			cloud.AnswerWith(func(backendtest.Call) backendtest.Reply { return useless })
-			if a := c.succeeds("generate", `{"model":"pro","prompt":"again?"}`); a.served.Model != "big" || !strings.Contains(a.notes, "answered nothing") {
+			if a := c.succeeds("generate", `{"model":"pro","prompt":"again?"}`); a.served.Model != "big" || !strings.Contains(a.notes, "answer is empty") {
 				t.Errorf("%s, of all: got %v", name, a)
 			}
 			cloud.FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Busy })

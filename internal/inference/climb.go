@@ -285,8 +285,8 @@ func (emptyError) Error() string { return "answered nothing" }
 // Fault implements fault.Explainer.
 func (emptyError) Fault() *fault.Error {
 	return &fault.Error{
-		Code: fault.Upstream, Message: "the model answered nothing", Retryable: true,
-		Hint: "try again, ask otherwise, or use another model",
+		Code: fault.Upstream, Message: "the model's answer is empty", Retryable: true,
+		Hint: "try again, rephrase the request, or use another model",
 	}
 }
 

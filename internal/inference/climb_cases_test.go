@@ -183,7 +183,7 @@ func TestProviderIgnoresKeepAliveAndANoteSaysSo(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.ladder()
 		a := c.succeeds("generate", `{"model":"openai/gpt","prompt":"?","keep_alive":"1h"}`)
-		if a.notes == "" || !strings.Contains(a.notes, "ignored: keep_alive") {
+		if a.notes == "" || !strings.Contains(a.notes, "left out: keep_alive") {
 			t.Errorf("got %+v", a)
 		}
 	})

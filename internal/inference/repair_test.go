@@ -46,7 +46,7 @@ func TestModelWithoutRoomToThinkLongerIsNotAskedAgain(t *testing.T) {
 			return backendtest.Reply{Thinking: "let me see", DoneReason: "length"} // the context is full
 		}))
 		a := c.succeeds("generate", `{"model":"tiny","prompt":"?","think":true}`)
-		if n := len(host.Calls()); n != 1 || !strings.Contains(a.notes, "on thinking and answered nothing") {
+		if n := len(host.Calls()); n != 1 || !strings.Contains(a.notes, "answer is empty: it spent all its") {
 			t.Errorf("asked %d times, want once; %+v", n, a)
 		}
 	})
@@ -58,7 +58,7 @@ func TestErrorSaysThatThinkingLeftNoRoomForTheFormat(t *testing.T) {
 			return backendtest.Reply{Thinking: "let me see", DoneReason: "length"}
 		}))
 		a := c.fails("generate", `{"model":"tiny","prompt":"?","think":true,`+wantsNumber+`}`, "upstream",
-			"the model spent all its 3 tokens on thinking and answered nothing; raise options.num_predict, or set think to false")
+			"the model's answer is empty: it spent all its 3 tokens on thinking; raise options.num_predict, or set think to false")
 		if a.thinking != "let me see" || strings.Contains(a.text, "EOF") {
 			t.Errorf("got %+v", a)
 		}
@@ -115,7 +115,7 @@ func TestFirstAnswerStandsIfItsRepairFails(t *testing.T) {
 			return nil
 		}))
 		a := c.succeeds("generate", `{"model":"tiny","prompt":"?","options":{"num_predict":10}}`)
-		if !strings.Contains(a.notes, "on thinking and answered nothing") {
+		if !strings.Contains(a.notes, "answer is empty: it spent all its") {
 			t.Errorf("got %+v, want what the first answer was", a)
 		}
 	})

@@ -209,7 +209,7 @@ func (t *task) notes(r *result) []string {
 			ratio.count(t.text), a.PromptTokens)
 	}
 	if len(a.Dropped) > 0 {
-		add("%s does not have these options, so they were ignored: %s.", r.served.Host, strings.Join(a.Dropped, ", "))
+		add("%s does not support these options, so they were left out: %s.", r.served.Host, strings.Join(a.Dropped, ", "))
 	}
 	empty, end := isEmpty(a), a.DoneReason.End()
 	switch {
@@ -218,13 +218,13 @@ func (t *task) notes(r *result) []string {
 	case end == backend.EndNoAnswer:
 		add("The prompt was empty: the model was %sed and generated nothing.", a.DoneReason)
 	case end == backend.EndFiltered:
-		add("The answer is incomplete: %s stopped it by a filter (%q). Put the request differently, or use another model.", r.served.Host, a.DoneReason)
+		add("The answer is incomplete: %s stopped it by a filter (%q). Rephrase the request, or use another model.", r.served.Host, a.DoneReason)
 	case empty && a.Thinking != "":
-		add("The model spent all its %d tokens on thinking and answered nothing. Raise options.num_predict, or set think to false.", a.Tokens)
+		add("The model's answer is empty: it spent all its %d tokens on thinking. Raise options.num_predict, or set think to false.", a.Tokens)
 	case end == backend.EndCut:
 		add("The answer was cut after %d tokens. Raise options.num_predict, or options.num_ctx if the context is full.", a.Tokens)
 	case empty:
-		add("The model answered nothing.")
+		add("The model's answer is empty.")
 	case end == backend.EndUnknown && a.DoneReason == backend.NoReason:
 		add("The answer may be incomplete: %s did not say why it ended.", r.served.Host)
 	case end == backend.EndUnknown:
@@ -270,7 +270,7 @@ func misfit(a *backend.Answer, err error) *fault.Error {
 	end := a.DoneReason.End()
 	switch cut := end == backend.EndCut; {
 	case cut && isEmpty(a) && a.Thinking != "":
-		e.Message = fmt.Sprintf("the model spent all its %d tokens on thinking and answered nothing", a.Tokens)
+		e.Message = fmt.Sprintf("the model's answer is empty: it spent all its %d tokens on thinking", a.Tokens)
 		e.Hint = "raise options.num_predict, or set think to false"
 	case cut:
 		e.Message = fmt.Sprintf("the answer does not fit the format, since it was cut after %d tokens", a.Tokens)

@@ -32,11 +32,11 @@ func TestNotesSayWhatAReaderOfTheAnswerMustKnow(t *testing.T) {
 		},
 		"all spent on thinking": {
 			a:    backend.Answer{Thinking: "hm", DoneReason: "length", Tokens: 128},
-			want: []string{"The model spent all its 128 tokens on thinking"},
+			want: []string{"The model's answer is empty: it spent all its 128 tokens on thinking"},
 		},
 		"nothing": {
 			a:    backend.Answer{DoneReason: "stop"},
-			want: []string{"The model answered nothing."},
+			want: []string{"The model's answer is empty."},
 		},
 		"an empty prompt": {
 			a:    backend.Answer{DoneReason: "load"},
