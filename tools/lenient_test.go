@@ -118,11 +118,11 @@ func TestAllFaultsOfACallAreNamedAtOnce(t *testing.T) {
 		count int
 	}{
 		{`{"promt":"p","temperature":1,"top_k":2,"raw":"yes","timeout_seconds":0,"keep_alive":"soon","options":{"num_ctx":0,"temprature":1,"seed":1e12}}`, []string{
-			`argument "model" is missing`, `unknown argument "promt"; did you mean "prompt"?`, `unknown arguments "temperature", "top_k"; known are model,`,
+			`argument "model" is missing`, `unknown argument "promt"; did you mean "prompt"?`, `unknown argument "temperature"; it belongs in "options"`, `unknown argument "top_k"; it belongs in "options"`,
 			`argument "raw" must be true or false`, `argument "timeout_seconds" must be more than 0`, `argument "keep_alive" must be a time`,
 			`argument "options.num_ctx" must be at least 1`, `unknown argument "options.temprature"; did you mean "temperature"?`,
 			`"options.seed" must be at most`,
-		}, 9},
+		}, 10},
 		{`{"model":"m","prompt":"p","options":{"seed":1e12,"top_k":-1e12},"keep_alive":"soon"}`, []string{
 			`"options.seed" must be at most`, `"options.top_k" must be at most`, `argument "keep_alive" must be a time`,
 		}, 3},
@@ -173,6 +173,10 @@ func TestArgumentsThatHostsAddAreIgnoredAndOthersNamed(t *testing.T) {
 	in, ignored, err := decode[generateIn](s, request(t, `{"toolCallId":"c1","model":"m","stream":false,"sessionId":"s","action":"x","prompt":"p","chatInput":{"a":1}}`))
 	if err != nil || in.Model != "m" || in.Prompt != "p" || !slices.Equal(ignored, []string{"toolCallId", "stream", "sessionId", "action", "chatInput"}) {
 		t.Errorf("got %+v, ignored %v, error %v", in, ignored, err)
+	}
+	in, ignored, err = decode[generateIn](s, request(t, `{"model":"m","max_tokens":null,"prompt":"p","stop":null}`))
+	if err != nil || in.Prompt != "p" || !slices.Equal(ignored, []string{"max_tokens", "stop"}) {
+		t.Errorf("unknown arguments that are null: got %+v without %q, %v", in, ignored, err)
 	}
 	_, _, err = decode[generateIn](s, request(t, `{"toolCallId":"c1","model":"m","prompt":"p","url":"x","user":"y"}`))
 	if want := `unknown arguments "url", "user"; known are `; err == nil || !strings.HasPrefix(err.Error(), want) {

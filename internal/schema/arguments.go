@@ -150,6 +150,10 @@ func (s *Schema) unknown(at, names []string, near map[string]bool) (faults []Arg
 	names = slices.Sorted(slices.Values(names))
 	for _, name := range names {
 		path := join(location(at), name)
+		if inner := holding(object, name); inner != "" {
+			faults = append(faults, fault(path, "unknown argument %q; it belongs in %q", join(location(at), inner)))
+			continue
+		}
 		guess := nearest.Names(name, object.PropertyOrder, 1)
 		if len(guess) == 0 {
 			strange = append(strange, strconv.Quote(path))
@@ -172,6 +176,17 @@ func (s *Schema) unknown(at, names []string, near map[string]bool) (faults []Arg
 	first, _ := strconv.Unquote(strange[0])
 	message := fmt.Sprintf("unknown argument%s %s; %s", plural, strings.Join(strange[:min(len(strange), maxFaults)], ", "), known)
 	return append(faults, ArgumentFault{first, message})
+}
+
+// holding returns the property of an object that is an object itself and has a property of that name; "" if
+// none. Callers write temperature beside options, where most other APIs have it.
+func holding(object *Document, name string) string {
+	for _, property := range object.PropertyOrder {
+		if inner := alternative(object.Properties[property], "object"); inner != nil && inner.Properties[name] != nil {
+			return property
+		}
+	}
+	return ""
 }
 
 // leaves returns the failures to report: those that no other failure is the cause of. Of a

@@ -19,8 +19,8 @@ import (
 //
 // It changes nothing else, so that a value which it cannot make sense of is refused as the
 // caller wrote it. JSON without a schema of its own, such as a caller's JSON schema, keeps
-// every byte. Unknown arguments for which added returns true are removed, and named in their
-// order; a tool without arguments ignores them all.
+// every byte. Unknown arguments that are null, or for which added returns true, are removed and
+// named in their order; a tool without arguments ignores them all.
 func (s *Schema) Lenient(raw json.RawMessage, added func(name string) bool) (meant json.RawMessage, removed []string) {
 	meant = lenient(s.doc, bytes.TrimSpace(raw))
 	switch {
@@ -31,7 +31,7 @@ func (s *Schema) Lenient(raw json.RawMessage, added func(name string) bool) (mea
 	}
 	kept := membersOf(meant)
 	kept = slices.DeleteFunc(kept, func(m member) bool {
-		extra := s.doc.Properties[m.name] == nil && (len(s.doc.Properties) == 0 || added(m.name))
+		extra := s.doc.Properties[m.name] == nil && (len(s.doc.Properties) == 0 || m.value[0] == 'n' || added(m.name))
 		if extra {
 			removed = append(removed, m.name)
 		}
