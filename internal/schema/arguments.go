@@ -178,8 +178,9 @@ func (s *Schema) unknown(at, names []string, near map[string]bool) (faults []Arg
 	return append(faults, ArgumentFault{first, message})
 }
 
-// holding returns the property of an object that is an object itself and has a property of that name; "" if
-// none. Callers write temperature beside options, where most other APIs have it.
+// holding returns the property of an object that is an object itself and has a property of
+// that name; "" if there is none. Callers write temperature beside options, since most other
+// APIs have it there.
 func holding(object *Document, name string) string {
 	for _, property := range object.PropertyOrder {
 		if inner := alternative(object.Properties[property], "object"); inner != nil && inner.Properties[name] != nil {

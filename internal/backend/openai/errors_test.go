@@ -80,6 +80,16 @@ func TestRetryAfterIsReadInBothForms(t *testing.T) {
 				t.Errorf("%q gave %+v, want 90 s", header, err)
 			}
 		}
+		for _, said := range []backendtest.Fault{
+			backendtest.Refuse(429, "Rate limit reached. Please try again in 1m30s."),
+			backendtest.Respond(200, "text/event-stream", "data: {\"error\":{\"message\":\"Please retry in 90 seconds\",\"code\":429}}\n\n"),
+		} {
+			fake.Break(said)
+			_, err := ask(t, host)
+			if e, ok := errors.AsType[*backend.Error](err); !ok || e.RetryAfter != 90*time.Second {
+				t.Errorf("in words: got %+v, want 90 s", err)
+			}
+		}
 	})
 }
 
