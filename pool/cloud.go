@@ -108,7 +108,7 @@ func (p *Pool) told(h *host, model string, cloud bool) {
 func errInCloud(host, model string) error {
 	return &backend.Error{
 		Host: host, Class: backend.Forbidden,
-		Message: fmt.Sprintf("model %q runs in Ollama's cloud, and this request may not leave for one (local_only, its key, or --no-cloud)", model),
+		Message: fmt.Sprintf("model %q runs in Ollama's cloud, and this request must not be sent to a cloud (local_only, the caller's key, or --no-cloud)", model),
 	}
 }
 
@@ -152,10 +152,10 @@ func (m *measured) learnOrigin(remote string) error {
 	if !l.ticket.Key.localOnly {
 		return nil
 	}
-	m.pool.opts.Log.Warn("host has passed a request on that was not to leave", "host", m.Name(), "model", l.key().model)
+	m.pool.opts.Log.Warn("host passed a request on to a cloud that must not be sent to one", "host", m.Name(), "model", l.key().model)
 	return &backend.Error{
 		Host: m.Name(), Class: backend.Forbidden,
-		Message: fmt.Sprintf("the host has passed the request on to a cloud without having said before that it would, though the request was not to leave (local_only, its key, or --no-cloud); it is not asked for %q again", l.key().model),
+		Message: fmt.Sprintf("the host passed the request on to a cloud without announcing it, although the request must not be sent to one (local_only, the caller's key, or --no-cloud); it is not asked for %q again", l.key().model),
 	}
 }
 

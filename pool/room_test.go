@@ -76,7 +76,7 @@ func TestModelThatNoHostHasRoomForIsRefusedAtOnceAndSoAreThoseWhoWaitForIt(t *te
 		if took := time.Since(began); asked != 2 || took > 2*time.Second {
 			t.Errorf("hosts were asked %d times in %v, want once each", asked, took)
 		}
-		const want = "gpu-1, gpu-2: no room for the model: model requires more system memory (476.8 GiB) than is available (21.6 GiB)"
+		const want = "gpu-1, gpu-2: not enough memory for the model: model requires more system memory (476.8 GiB) than is available (21.6 GiB)"
 		if err := ask(); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %q", err, want)
 		}

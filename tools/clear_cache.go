@@ -28,7 +28,7 @@ func clearCache(d Deps) mcpserver.ServerTool {
 		if who := caller.FromContext(ctx); !who.Admin {
 			return nil, &fault.Error{
 				Code: fault.Forbidden, Message: "only an administrator may clear the cache",
-				Hint: "ask whoever runs this server for a key with admin: true",
+				Hint: "ask the operator of this server for a key with admin: true",
 			}
 		}
 		removed, err := d.Engine.Forget(in.Model)

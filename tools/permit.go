@@ -15,7 +15,7 @@ func (d Deps) admit(ctx context.Context, tool string) (end func(), err error) {
 	if !who.MayCall(tool) {
 		return nil, &fault.Error{
 			Code: fault.Forbidden, Message: fmt.Sprintf("%q may not call this tool", who.ID),
-			Hint: "use one that tools/list names, or ask whoever runs this server",
+			Hint: "use one that tools/list names, or ask the operator of this server",
 		}
 	}
 	return d.quota.Begin(who)

@@ -23,7 +23,7 @@ const (
 	// for this model that the host was working on may never be answered.
 	Crashed Class = "the model crashed"
 	// NoRoom: the host's memory cannot hold the model with the options of the request.
-	NoRoom Class = "no room for the model"
+	NoRoom Class = "not enough memory for the model"
 	// Unloadable: the host cannot load the model, whatever the request: its file is broken,
 	// or needs another version of the server.
 	Unloadable Class = "the model cannot be loaded"

@@ -29,7 +29,7 @@ func CheckVectors[V ~[]float32](vectors []V, inputs int) error {
 	for i, v := range vectors {
 		switch {
 		case len(v) == 0:
-			return &Error{Class: BadOutput, Message: fmt.Sprintf("the vector of text %d of %d is empty, or holds what is no number", i+1, inputs)}
+			return &Error{Class: BadOutput, Message: fmt.Sprintf("the vector of text %d of %d is empty, or contains something other than numbers", i+1, inputs)}
 		case len(v) != len(vectors[0]):
 			return &Error{Class: Server, Message: fmt.Sprintf("the vectors differ in length: %d and %d", len(vectors[0]), len(v))}
 		}

@@ -112,7 +112,7 @@ var said = map[backend.Class][]string{
 		"Insufficient Balance", "insufficient_balance", "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.",
 		"This request requires more credits, or fewer max_tokens.", "Your team has either used all available credits or reached its monthly spending limit.", "Insufficient credits. Add more using https://x",
 		"Billing hard limit has been reached", "billing_not_active", "Your account is not active, please check your billing details on our website.", "Your credits are exhausted", "You have run out of credits", "402 Payment Required",
-		"insufficient account balance", "Your prepayment credits are depleted.", "Your account balance is negative",
+		"insufficient account balance", "Your prepayment credits are depleted.", "Your account balance is negative", "Your account is currently in arrears",
 	},
 	"": {
 		"The `temperature` parameter is deprecated for this model.", "Unsupported parameter: 'max_tokens' is not supported with this model.", "this model does not support tools", "invalid model name",

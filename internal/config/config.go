@@ -118,7 +118,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.DurationVar(&c.Timeout, "timeout", 55*time.Second, "timeout of calls without timeout_seconds; less than the 60 s after which many MCP hosts give up; 0 = none")
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "time that calls have to finish after SIGTERM or SIGINT; a second signal ends the server at once")
 	oneOf(fs, &c.Cache, "cache", "`answers` to cache",
-		"auto: all but those of calls that ask for chance themselves: by temperature above 0, top_p, top_k, min_p or mirostat, without a seed",
+		"auto: all but those of calls that ask for random answers: with a temperature above 0, top_p, top_k, min_p or mirostat, and no seed",
 		"all: those too", "deterministic: only those of calls with temperature 0 or a seed", "off: none")
 	fs.IntVar(&c.CacheSize, "cache-size", 256, "memory for cached answers, in `MiB`")
 	fs.DurationVar(&c.CacheTTL, "cache-ttl", 10*time.Minute, "how long an answer stays cached")
@@ -128,7 +128,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.Float64Var(&c.SemanticAlike, "semantic-threshold", 0.95, "lowest `similarity`, up to 1, at which an answer is reused for a paraphrase; the right value depends on the embedding model")
 	fs.Var((*ruleLines)(&c.Filter), "output-filter", "`rule` for answers: mask:REGEX removes each match, refuse:REGEX withholds an answer with a match; repeatable")
 	fs.IntVar(&c.InlineBytes, "inline-bytes", 16<<10, "largest size in `bytes` of embeddings that are returned in the result rather than as a resource")
-	oneOf(fs, &c.ResultMeta, "result-meta", "`amount` that the _meta of a result tells of what served it",
+	oneOf(fs, &c.ResultMeta, "result-meta", "`amount` of detail in the _meta of a result about how it was served",
 		"short: model, host, source and trace ID", "full: also tokens, times, retries and the models that did not answer", "off: nothing")
 	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
 	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; repeatable")

@@ -48,7 +48,7 @@ func TestFaultLadderAndPolicyDecideWhichRungAnswers(t *testing.T) {
 		{"too long", alone, false, "context_too_long", "num_ctx"},
 		{"too long", other, false, "small", "context too long"},
 		{"no room", alone, false, "upstream", "num_ctx"},
-		{"no room", other, false, "small", "no room for the model"},
+		{"no room", other, false, "small", "not enough memory for the model"},
 		{"missing", alone, false, "model_not_found", "ollama pull big"},
 		{"missing", cloud, false, "openai/gpt", "model not found"},
 		{"missing", cloud + local, false, "model_not_found", "local_only"},

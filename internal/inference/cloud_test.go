@@ -140,11 +140,11 @@ func TestRequestThatAHostHasPassedOnAgainstItsWordIsAnError(t *testing.T) {
 		p := c.pool(pool.Options{}, host)
 		listed(t, p, host)
 		c.useHosts(p)
-		a := c.fails("generate", `{"model":"mine","prompt":"?","local_only":true}`, "forbidden", "has passed the request on")
+		a := c.fails("generate", `{"model":"mine","prompt":"?","local_only":true}`, "forbidden", "passed the request on")
 		if a.partial != "" {
 			t.Errorf("got %q of an answer", a.partial)
 		}
-		c.fails("generate", `{"model":"mine","prompt":"?","local_only":true}`, "forbidden", "may not leave")
+		c.fails("generate", `{"model":"mine","prompt":"?","local_only":true}`, "forbidden", "must not be sent")
 		if n := len(host.Calls()); n != 1 {
 			t.Errorf("%d calls, want 1", n)
 		}

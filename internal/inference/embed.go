@@ -396,7 +396,7 @@ func (e *badTexts) Fault() *fault.Error {
 	f.Message = e.names() + ": " + f.Message
 	f.Retryable = false
 	if e.kept {
-		f.Hint += "; the vectors of the other texts are kept, so that a call without these is quick"
+		f.Hint += "; the vectors of the other texts are cached, so a call without the failing ones is quick"
 	}
 	return f
 }

@@ -119,7 +119,7 @@ func (t *task) askGuard(ctx context.Context, guard *moderation.Guard, resp *Resp
 		if why := fault.Of(err); why.Code == fault.Forbidden {
 			e.Code, e.Retryable = fault.Forbidden, false
 			e.Message += ": " + why.Message
-			e.Hint = "this server needs a guard model that runs on its own hosts: tell whoever runs it"
+			e.Hint = "this server needs a guard model that runs on its own hosts: tell its operator"
 		}
 		return e
 	case !verdict.Pass:

@@ -44,7 +44,7 @@ func (r *reading) read(a *remote.Assembly, lines *remote.Lines) error {
 		name, data, err := in.next()
 		switch {
 		case err == io.EOF && r.Pieces() == 0 && in.odd:
-			return &backend.Error{Class: backend.Server, Message: "the answer is not OpenAI's"}
+			return &backend.Error{Class: backend.Server, Message: "the answer is not in the format of OpenAI's API"}
 		case err != nil && r.finish == "" && !(err == io.EOF && r.whole):
 			return r.unfinished(err)
 		case err != nil:

@@ -39,7 +39,7 @@ func (c *Client) answerError(ctx context.Context, err error, pieces int) error {
 	case isHuge:
 		e.Class, e.Message = backend.TooLarge, fmt.Sprintf("it is longer than %s", size(maxAnswer))
 	case notJSON(err):
-		e.Message = "the answer is not " + c.api + "'s"
+		e.Message = "the answer is not in the format of " + c.api + "'s API"
 	case err == io.EOF && pieces == 0:
 		e.Message = "the answer is empty"
 	case err == io.EOF:
