@@ -2,11 +2,12 @@ package remote
 
 import (
 	"net/url"
-	"ollama-mcp/internal/backend"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
+
+	"ollama-mcp/internal/backend"
 )
 
 func FuzzOneLine(f *testing.F) {
