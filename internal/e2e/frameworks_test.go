@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -33,7 +34,7 @@ var frameworks = []struct {
 // the model is sent.
 func TestFrameworksTellTheirModelWhatAToolSays(t *testing.T) {
 	clients.Install(t)
-	url := listen(t, "127.0.0.1:0").url()
+	url := serve(t, asShipped(command(deadline(t), shared.URL(), "--listen=127.0.0.1:0"))).url()
 	for _, framework := range frameworks {
 		for _, transport := range framework.transports {
 			t.Run(framework.name+" over "+transport, func(t *testing.T) {
@@ -43,7 +44,9 @@ func TestFrameworksTellTheirModelWhatAToolSays(t *testing.T) {
 					target = program
 				}
 				a := startAgent(t, framework.name, transport, target)
-				a.tells("generate", `{`+hi+`}`, tinymodels.Says.Answer)
+				if told := a.tells("generate", `{`+hi+`}`, tinymodels.Says.Answer); len(told) > 1000 {
+					t.Errorf("much is told beside the answer: %s", told)
+				}
 				a.tells("list-models", `{}`, "tiny-says", "tiny-words")
 				cut := a.tells("generate", `{"model":"tiny-says","prompt":"hi","options":{"num_predict":3}}`, "The quick brown", "cut after 3 tokens")
 				if strings.Contains(cut, "brownNote") {
@@ -134,6 +137,12 @@ type agent struct {
 	out   *json.Decoder
 }
 
+// asShipped has a command put into the metadata of its results what it does by default.
+func asShipped(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "OLLAMA_MCP_RESULT_META=") })
+	return cmd
+}
+
 // agentEvent is what an agent says; clients/frameworks.mjs describes it.
 type agentEvent struct {
 	Ready       bool
@@ -150,7 +159,7 @@ func startAgent(t *testing.T, framework, transport, target string) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Env = append(command(ctx, shared.URL()).Env, "MASTRA_TELEMETRY_DISABLED=1")
+	cmd.Env = append(asShipped(command(ctx, shared.URL())).Env, "MASTRA_TELEMETRY_DISABLED=1")
 	var stderr buffer
 	cmd.Stderr = &stderr
 	in, err := cmd.StdinPipe()
