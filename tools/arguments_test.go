@@ -27,7 +27,7 @@ func TestErrorOfAWrongArgumentSaysWhatItShouldBe(t *testing.T) {
 		{`{"model":"m","prompt":null}`, `argument "prompt" is missing`},
 		{`{"model":"m","prompt":7}`, `argument "prompt" must be a text`},
 		{`{"model":"m","prompt":"hi","raw":"yes"}`, `argument "raw" must be true or false`},
-		{`{"model":"m","prompt":"hi","images":"x"}`, `argument "images" must be a list`},
+		{`{"model":"m","prompt":"hi","images":7}`, `argument "images" must be a list`},
 		{`{"model":"m","prompt":"hi","images":["x",1]}`, `argument "images[1]" must be a text`},
 		{`{"model":"m","prompt":"hi","timeout_seconds":0}`, `argument "timeout_seconds" must be more than 0`},
 		{`{"model":"m","prompt":"hi","format":"xml"}`, `argument "format" must be "json" or an object`},

@@ -57,6 +57,13 @@ func TestArgumentsAreReadAsTheirCallerMeantThem(t *testing.T) {
 		`{"model":"m","input":["a","b"],"dimensions":10.0}`,
 		`{"model":"m","input":["a","b"],"dimensions":1e1}`,
 	})
+	same(t, read[generateIn], `{"model":"m","prompt":"p","think":"high","priority":"batch","fallback_models":["small"],"options":{"stop":["x"]}}`, []string{
+		`{"model":"m","prompt":"p","think":"High","priority":"BATCH","fallback_models":"small","options":{"stop":"x"}}`,
+	})
+	same(t, read[chatIn], `{"model":"m","messages":[{"role":"user","content":"hi"}]}`, []string{
+		`{"model":"m","messages":{"role":"User","content":"hi"}}`,
+		`{"model":"m","messages":"{\"role\":\"user\",\"content\":\"hi\"}"}`,
+	})
 	same(t, read[listModelsIn], `{}`, []string{`[]`, `null`, `""`, `"{}"`, `{"capability":null}`, `{"capability":"","query":null,"host":null}`})
 }
 

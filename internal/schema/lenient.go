@@ -15,7 +15,9 @@ import (
 //   - a text in which JSON stands is that JSON, wherever the text itself is not allowed;
 //   - an empty list is an empty object, where only an object is allowed;
 //   - a list of text parts, as OpenAI's API has them, is their text, where a text is allowed;
-//   - 10.0 is 10, where a whole number is required.
+//   - 10.0 is 10, where a whole number is required;
+//   - a value is a list of that one value, where only lists of such are allowed;
+//   - upper and lower case are the same, where a text has to be one of those that are listed.
 //
 // It changes nothing else, so that a value which it cannot make sense of is refused as the
 // caller wrote it. JSON without a schema of its own, such as a caller's JSON schema, keeps
@@ -45,6 +47,18 @@ func lenient(doc *Document, raw json.RawMessage) json.RawMessage {
 	if doc == nil || doc.Type == "" && len(doc.AnyOf) == 0 {
 		return raw // any JSON
 	}
+	meant := lenientValue(doc, raw)
+	list := alternative(doc, "array")
+	if allows(doc, meant) || list == nil || list.Items == nil || isBlank(meant) || meant[0] == 'n' {
+		return meant
+	}
+	if item := lenient(list.Items, meant); allows(list.Items, item) {
+		return slices.Concat([]byte("["), item, []byte("]"))
+	}
+	return meant
+}
+
+func lenientValue(doc *Document, raw json.RawMessage) json.RawMessage {
 	switch raw[0] {
 	case '"':
 		return lenientText(doc, raw)
@@ -76,6 +90,9 @@ func lenientText(doc *Document, raw json.RawMessage) json.RawMessage {
 		return raw
 	}
 	inner := strings.TrimSpace(textOf(raw))
+	if listed, ok := inAnyCase(doc, inner); ok {
+		return mustMarshal(listed)
+	}
 	if lower := strings.ToLower(inner); lower == "true" || lower == "false" { // Python writes True
 		inner = lower
 	}
@@ -86,6 +103,21 @@ func lenientText(doc *Document, raw json.RawMessage) json.RawMessage {
 		return meant
 	}
 	return raw
+}
+
+// inAnyCase returns the listed text of the document that differs from a text in upper and lower
+// case alone.
+func inAnyCase(doc *Document, text string) (listed string, ok bool) {
+	of := alternative(doc, "string")
+	if of == nil {
+		return "", false
+	}
+	for _, value := range of.Enum {
+		if listed, ok := value.(string); ok && strings.EqualFold(listed, text) {
+			return listed, true
+		}
+	}
+	return "", false
 }
 
 func lenientObject(doc *Document, raw json.RawMessage) json.RawMessage {
