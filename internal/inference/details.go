@@ -79,7 +79,7 @@ func listed(m backend.Model) (d Detail, ok bool) {
 	for _, c := range m.Capabilities {
 		d.Capabilities = append(d.Capabilities, string(c))
 	}
-	d.Context = m.Details.ContextLength
+	d.Context, d.Cloud = m.Details.ContextLength, backend.IsListedInCloud(m)
 	return d, len(d.Capabilities) > 0 && d.Context > 0
 }
 
