@@ -42,7 +42,7 @@ func (r rest) words(left time.Duration) string {
 	if r.err.Class == backend.NoCredit {
 		return fmt.Sprintf("not asked again for %v", roundUp(left))
 	}
-	return fmt.Sprintf("asked to be left alone for %v", roundUp(left))
+	return fmt.Sprintf("asked us to wait %v", roundUp(left))
 }
 
 // rests takes in that a host asks to be left alone, if that is what an error says, and

@@ -77,7 +77,7 @@ func TestRungThatRestsIsNotAskedBeforeItsTime(t *testing.T) {
 			cloud.Mend()
 			for _, at := range []time.Duration{time.Second, 80 * time.Second} {
 				time.Sleep(at)
-				if a := c.succeeds("generate", askGPT+"}"); a.served.Model != "small" || !strings.Contains(a.notes, map[bool]string{true: "not asked again for", false: "asked to be left alone for"}[status == 402]) {
+				if a := c.succeeds("generate", askGPT+"}"); a.served.Model != "small" || !strings.Contains(a.notes, map[bool]string{true: "not asked again for", false: "asked us to wait"}[status == 402]) {
 					t.Errorf("%d: %v", status, a)
 				}
 				a := c.call(t.Context(), "generate", `{"model":"openai/mini","prompt":"?","fallback_models":["small"]}`)
