@@ -475,7 +475,7 @@ func failureRows() (rows []row) {
 		row{
 			name:     "a provider is sent no option that its API does not have",
 			backends: backends{"p": replies(events(delta("yes"), finish("stop"), "[DONE]"))},
-			calls:    []call{{tool: generate, args: `{"model":"p/m1","prompt":"hi","options":{"tempo":3}}`, text: "yes", words: []string{"ignored: tempo", "!unchecked"}}},
+			calls:    []call{{tool: generate, args: `{"model":"p/m1","prompt":"hi","options":{"tempo":3}}`, text: "yes", words: []string{"left out: tempo", "!unchecked"}}},
 			asked:    map[string]int{"p": 1},
 			sent:     map[string][]string{"p": {"!tempo"}},
 		},
