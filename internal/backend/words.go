@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // kindsOfWords is the one table of what servers say about failures whose HTTP status says
@@ -13,7 +14,7 @@ import (
 // case. The first kind that matches counts, so kinds that quote a model or a request come first.
 var kindsOfWords = []struct {
 	class   Class
-	phrases *regexp.Regexp
+	phrases func() *regexp.Regexp
 }{
 	// What the model wrote, which is quoted in the message, cannot be used.
 	{BadOutput, anyOf(
@@ -50,9 +51,9 @@ var kindsOfWords = []struct {
 		`input tokens? exceeded`, `too many (input|prompt) tokens`, `expected maxlength`,
 		`reduce (the length|your (prompt|message))`,
 	)},
-	{TooLong, regexp.MustCompile(`(?s)(context ?(length|size|window|limit)?|available context|token count|input length|prompt length|num_ctx|n_ctx)\b.{0,80}(exceed|overflow|not enough|too small|greater than|larger than)`)},
-	{TooLong, regexp.MustCompile(`(?s)(exceed\w*|overflow\w*|greater than|larger than|longer than|more than|beyond|does not fit( in(to)?)?)\b.{0,60}\b(context|n_ctx|num_ctx|maximum (number of )?(input )?tokens|maximum (allowed |input )?length|maximum number of tokens|tokens? limit)\b`)},
-	{TooLong, regexp.MustCompile("(?s)(inputs?`?|prompt|messages|total number of tokens in the prompt|input tokens).{0,60}(must (be|have) (<=|less|at most|fewer|no more)|cannot exceed|limit is|over the limit).{0,60}")},
+	{TooLong, anyOf(`(context ?(length|size|window|limit)?|available context|token count|input length|prompt length|num_ctx|n_ctx)\b.{0,80}(exceed|overflow|not enough|too small|greater than|larger than)`)},
+	{TooLong, anyOf(`(exceed\w*|overflow\w*|greater than|larger than|longer than|more than|beyond|does not fit( in(to)?)?)\b.{0,60}\b(context|n_ctx|num_ctx|maximum (number of )?(input )?tokens|maximum (allowed |input )?length|maximum number of tokens|tokens? limit)\b`)},
+	{TooLong, anyOf("(inputs?`?|prompt|messages|total number of tokens in the prompt|input tokens).{0,60}(must (be|have) (<=|less|at most|fewer|no more)|cannot exceed|limit is|over the limit).{0,60}")},
 	// The model's file cannot be read, or needs another version of the server.
 	{Request, anyOf(
 		`invalid format`, `invalid json schema`, `vocabulary required for format`, `failed to (parse|compile) grammar`, `grammar (compilation|compile|error)`,
@@ -77,8 +78,10 @@ var kindsOfWords = []struct {
 	)},
 }
 
-func anyOf(phrases ...string) *regexp.Regexp {
-	return regexp.MustCompile(`(?s)` + strings.Join(phrases, `|`))
+// anyOf matches any of the phrases. It is compiled at first use, since that takes longer than
+// much else at the start of the program.
+func anyOf(phrases ...string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?s)` + strings.Join(phrases, `|`)) })
 }
 
 // ofRate recognizes a limit of tokens in a time, or of a plan: less text alone does not cure it.
@@ -96,7 +99,7 @@ func Recognize(said string) Class {
 	said = strings.ToLower(said + "\n" + Plain(said))                        // JSON may escape a phrase, and has names beside the message
 	said = strings.ReplaceAll(said, "context deadline exceeded", "deadline") // of Go, which is about time
 	for _, kind := range kindsOfWords {
-		if !kind.phrases.MatchString(said) {
+		if !kind.phrases().MatchString(said) {
 			continue
 		}
 		if kind.class == TooLong && ofRate.MatchString(said) && !tooLargeForRate.MatchString(said) {
@@ -111,7 +114,7 @@ func Recognize(said string) Class {
 func isOutOfMemory(said string) bool {
 	said = strings.ToLower(said)
 	for _, kind := range kindsOfWords {
-		if kind.class == NoRoom && kind.phrases.MatchString(said) {
+		if kind.class == NoRoom && kind.phrases().MatchString(said) {
 			return true
 		}
 	}
