@@ -54,7 +54,7 @@ func (c *climb) run(ctx context.Context) (*result, error) {
 			return got, nil
 		}
 		c.failed = append(c.failed, failedRung{rung, got, err, time.Now()})
-		if ctx.Err() != nil {
+		if c.isOver(ctx) {
 			return c.unanswered(ctx)
 		}
 	}
@@ -69,7 +69,7 @@ func (c *climb) run(ctx context.Context) (*result, error) {
 func (c *climb) runAgain(ctx context.Context) (*result, error) {
 	c.again = true
 	done := make(map[route.Rung]bool)
-	for ctx.Err() == nil {
+	for !c.isOver(ctx) {
 		left := c.worthRetrying(done)
 		if len(left) == 0 {
 			break
@@ -89,6 +89,13 @@ func (c *climb) runAgain(ctx context.Context) (*result, error) {
 		c.failed[i] = failedRung{rungs[0], got, err, time.Now()}
 	}
 	return c.unanswered(ctx)
+}
+
+// isOver reports whether all calls that wait for the answer have left or run out of time. The
+// host of an attempt may end it at the deadline a moment before the context of the climb ends.
+func (c *climb) isOver(ctx context.Context) bool {
+	deadline := c.deadline()
+	return ctx.Err() != nil || !deadline.IsZero() && !time.Now().Before(deadline)
 }
 
 // rungs are the ways to get an answer, the first to be tried first.
