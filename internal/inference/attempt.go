@@ -118,32 +118,15 @@ func (c *climb) attempt(
 	ctx context.Context, rung route.Rung, others int, lease *pool.Lease, got *result, after *mistake, onFirst func(),
 ) (err error) {
 	a := &attempt{host: lease.Host, rung: rung, others: others, params: c.params(rung, lease)}
-	if err := c.checkSize(ctx, a); err != nil {
+	if err := c.begin(ctx, a, lease, got, after); err != nil {
 		return err
-	}
-	if rung.Provider == "" {
-		got.served.Model = a.params.model
-	}
-	a.known = *got
-	if after != nil {
-		a.params.rejected = after.answer.Text
-		a.params.complaint = fmt.Sprintf("That does not fit the JSON schema: %s. Answer again, with JSON that fits and nothing else.", after.why)
-	}
-	c.tracker.begins(a, c.firstPhase(a), lease.Hedge)
-	if after != nil {
-		a.replaces(after.answer)
 	}
 	defer func() {
 		if err != nil {
 			a.failed(ctx.Err() != nil, err)
 		}
 	}()
-	if c.images > 0 {
-		if err := c.checkVision(ctx, a.host, rung.Model); err != nil {
-			return err
-		}
-	}
-	if err := c.loads.await(ctx, a.host.Name(), rung.Model); err != nil {
+	if err := c.awaitModel(ctx, a); err != nil {
 		return err
 	}
 	var thoughts *thinking
@@ -208,6 +191,38 @@ func (c *climb) attempt(
 		}
 		a.asksAgain()
 	}
+}
+
+// begin has the tracker show an attempt, unless the prompt is far too long for the model. With
+// a mistake, the attempt tells the model of it.
+func (c *climb) begin(ctx context.Context, a *attempt, lease *pool.Lease, got *result, after *mistake) error {
+	if err := c.checkSize(ctx, a); err != nil {
+		return err
+	}
+	if a.rung.Provider == "" {
+		got.served.Model = a.params.model
+	}
+	a.known = *got
+	if after != nil {
+		a.params.rejected = after.answer.Text
+		a.params.complaint = fmt.Sprintf("That does not fit the JSON schema: %s. Answer again, with JSON that fits and nothing else.", after.why)
+	}
+	c.tracker.begins(a, c.firstPhase(a), lease.Hedge)
+	if after != nil {
+		a.replaces(after.answer)
+	}
+	return nil
+}
+
+// awaitModel returns when the model of an attempt, if it can do what the request needs, is not
+// being loaded for an earlier call.
+func (c *climb) awaitModel(ctx context.Context, a *attempt) error {
+	if c.images > 0 {
+		if err := c.checkVision(ctx, a.host, a.rung.Model); err != nil {
+			return err
+		}
+	}
+	return c.loads.await(ctx, a.host.Name(), a.rung.Model)
 }
 
 // send sends a request to the host of an attempt, and collects the answer.
