@@ -57,7 +57,8 @@ func (h *host) learnOrigins(f Facts) {
 	})
 }
 
-// openCloud makes the part of a host that is in the cloud, unless it is there.
+// openCloud makes the part of a host that is in the cloud, unless it is there or is the host
+// given.
 func (p *Pool) openCloud(h *host) {
 	if h.origins == nil || h.part != nil {
 		return
@@ -97,9 +98,7 @@ func (p *Pool) told(h *host, model string, cloud bool) {
 	if !cloud {
 		return
 	}
-	if !h.isCloudPart {
-		p.openCloud(h)
-	}
+	p.openCloud(h)
 	p.refuseUnservable()
 	p.match()
 }
