@@ -1,7 +1,6 @@
 package tools
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,14 +53,13 @@ func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, ignored [
 
 // faults names all that is wrong with arguments; nil if nothing is.
 func faults[In any](s *schema.Schema, raw json.RawMessage) error {
-	var arguments map[string]any
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	if err := dec.Decode(&arguments); err != nil {
+	value, err := schema.Decode(string(raw))
+	if err != nil {
 		return err
 	}
+	arguments, _ := value.(map[string]any) // raw is an object
 	found := new(schema.ArgumentsError)
-	err := s.Check(arguments)
+	err = s.Check(arguments)
 	if refused, ok := errors.AsType[*schema.ArgumentsError](err); ok {
 		if found.Faults = refused.Faults; refused.TooLarge {
 			return refused
