@@ -160,19 +160,7 @@ func startAgent(t *testing.T, framework, transport, target string) *agent {
 		t.Fatal(err)
 	}
 	cmd.Env = append(asShipped(command(ctx, shared.URL())).Env, "MASTRA_TELEMETRY_DISABLED=1")
-	var stderr buffer
-	cmd.Stderr = &stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out, stderr := startPiped(t, cmd)
 	t.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {

@@ -27,6 +27,26 @@ type lines struct {
 	buf *bufio.Reader
 }
 
+// startPiped starts a command, and returns what it reads, what it writes, and its standard
+// error so far.
+func startPiped(t *testing.T, cmd *exec.Cmd) (in io.WriteCloser, out io.ReadCloser, stderr *buffer) {
+	t.Helper()
+	stderr = new(buffer)
+	cmd.Stderr = stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err = cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return in, out, stderr
+}
+
 // startLines starts the program for the Ollama at an address, and greets it. env are
 // variables besides. It is killed when the time of the test is over.
 func startLines(t *testing.T, ollama string, env []string, args ...string) *lines {
@@ -34,19 +54,7 @@ func startLines(t *testing.T, ollama string, env []string, args ...string) *line
 	ctx := deadline(t)
 	cmd := command(ctx, ollama, args...)
 	cmd.Env = append(cmd.Env, env...)
-	var stderr buffer
-	cmd.Stderr = &stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out, stderr := startPiped(t, cmd)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the server's log:\n%s", stderr.tail())

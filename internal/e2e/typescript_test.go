@@ -53,21 +53,9 @@ func drive(t *testing.T, program string, args ...string) *driven {
 		t.Fatal(err)
 	}
 	cmd.Env = command(ctx, shared.URL()).Env
-	var stderr buffer
-	cmd.Stderr = &stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	in, out, stderr := startPiped(t, cmd)
 	ready := make(chan event, 1)
 	d := &driven{t: t, in: in, events: map[int]chan event{0: ready}}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	var reading sync.WaitGroup
 	reading.Go(func() { d.read(out) })
 	t.Cleanup(func() {
