@@ -27,6 +27,7 @@ var packages = map[string][]string{
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru"},
 	"internal/observe":             {"internal/inference"},
 	"internal/lru":                 {},
+	"internal/durable":             {},
 	"pool":                         {"internal/route", "internal/breaker", "internal/fairqueue", "internal/limiter", "internal/lru", "internal/retry", "internal/backend", "internal/fault"},
 	"cache":                        {"internal/jsonrpc"},
 	"internal/auth":                {"internal/caller"},
@@ -78,6 +79,7 @@ var doors = map[string][]string{
 	"golang.org/x/sync/semaphore":              {"pool"},
 	"golang.org/x/sync/errgroup":               {"internal/inference", "internal/overhead"},
 	"golang.org/x/sys":                         {"internal/netserve"},
+	"github.com/gofrs/flock":                   {"internal/durable"},
 	"github.com/dustin/go-humanize":            {"internal/inference"},
 	"golang.org/x/time":                        {"internal/quota"},
 }

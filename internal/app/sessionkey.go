@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"ollama-mcp/internal/durable"
 )
 
 // minSessionKey is how long the secret for session ids must be, in bytes.
@@ -58,36 +60,8 @@ func keptSessionKey() ([]byte, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	if err := createWhole(file, []byte(rand.Text()+rand.Text()+"\n")); err != nil {
+	if err := durable.Create(file, []byte(rand.Text()+rand.Text()+"\n")); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	return readSessionKey(file)
-}
-
-// createWhole creates a file that only its owner may read, unless it is there already. Another
-// process sees all of it or nothing, and of two that create it one wins.
-func createWhole(file string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*") // of mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
-}
-
-// ownDir is where the program keeps files of its own. It is created if need be.
-func ownDir() (string, error) {
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return "", err
-	}
-	dir = filepath.Join(dir, "ollama-mcp")
-	return dir, os.MkdirAll(dir, 0o700)
 }

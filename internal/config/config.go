@@ -54,6 +54,7 @@ type Config struct {
 	TLSClientCA    string
 	TokenFile      string
 	SessionKeyFile string // "" for one that the program makes and keeps
+	StateDir       string // "" to keep nothing over a restart
 	OAuthIssuer    string
 	OAuthAudience  string
 	OAuthResource  string // URL; "" if OAuthAudience is that URL
@@ -140,6 +141,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.StringVar(&c.TLSClientCA, "tls-client-ca", "", "PEM `file` of the authority that must have signed the certificates of clients")
 	fs.StringVar(&c.TokenFile, "token-file", "", "YAML `file` with the keys of callers: a list like keys in the configuration file")
 	fs.StringVar(&c.SessionKeyFile, "session-key-file", "", "`file` with the secret that signs session ids, at least 32 bytes, the same for all replicas; by default a random one is kept in session.key in the user's configuration directory")
+	fs.StringVar(&c.StateDir, "state-dir", "", "`directory` for what outlasts a restart, such as the results of jobs; it is created if it does not exist, and several servers may share it")
 	fs.StringVar(&c.OAuthIssuer, "oauth-issuer", "", "`URL` of the authorization server whose access tokens are accepted")
 	fs.StringVar(&c.OAuthAudience, "oauth-audience", "", "`audience` that access tokens must have been issued for; usually the URL of this server")
 	fs.StringVar(&c.OAuthResource, "oauth-resource", "", "`URL` of this server as clients know it; needed if oauth-audience is not that URL")
