@@ -95,12 +95,21 @@ func (x *exchange) initialize(m incoming, p params) {
 	x.server.answered(r, failed, http.StatusOK)
 }
 
-// postLegacy handles a message of a session.
+// postLegacy handles a message of a protocol before 2026-07-28. Most clients name their session.
+// Some never do, and need none: all that it would add is that they can cancel by a message
+// and be asked questions. Such a request is the only one of a session of its own.
 func (x *exchange) postLegacy(m incoming) {
 	id := x.req.Header.Get(headerSession)
-	if id == "" {
+	if id == "" && m.Kind == jsonrpc.KindReply {
 		x.refuse(m, ReasonSession, http.StatusBadRequest, rpcError(m.ID, mcp.INVALID_REQUEST,
-			"the header "+headerSession+" is missing: begin with initialize, or with protocol version 2026-07-28", nil))
+			"the header "+headerSession+" is missing: only in a session can there be a question to reply to", nil))
+		return
+	}
+	if id == "" {
+		alone := newSession()
+		alone.Initialize()
+		alone.SetProtocolVersion(x.req.Header.Get(headerVersion))
+		x.serveMessage(&client{session: alone}, m)
 		return
 	}
 	c, ok := x.sessions.hold(id, m.from)
@@ -110,11 +119,15 @@ func (x *exchange) postLegacy(m incoming) {
 	}
 	defer x.sessions.release(c)
 	m.from = withClient(m.from, c.session.GetClientInfo().Name)
-	if m.Kind == jsonrpc.KindRequest {
+	x.serveMessage(c, m)
+}
+
+// serveMessage handles a message of a client whose session is known.
+func (x *exchange) serveMessage(c *client, m incoming) {
+	switch {
+	case m.Kind == jsonrpc.KindRequest:
 		x.serveLegacy(c, m)
 		return
-	}
-	switch {
 	case m.Kind == jsonrpc.KindReply:
 		c.session.questions.take(m)
 	case m.Method == cancelled:

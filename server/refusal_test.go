@@ -67,7 +67,7 @@ func TestEachRefusalOverHTTPIsToldOnce(t *testing.T) {
 		{"a reply, modern", "POST", "/mcp", `{"jsonrpc":"2.0","id":7,"result":{}}`, modernOf("x", ""), server.Refusal{Reason: server.ReasonMalformed, Status: 400, Code: -32600, Caller: "alice", MessageID: "7"}},
 		{"an unknown tool", "POST", "/mcp", modern(call("7", "other", "{}")), modernOf("tools/call", "other"), server.Refusal{Reason: server.ReasonTool, Status: 400, Code: -32602, Caller: "alice", MessageID: "7", Method: "tools/call"}},
 		{"an unknown method", "POST", "/mcp", strings.Replace(modernCall, "tools/call", "tools/fall", 1), modernOf("tools/fall", ""), server.Refusal{Reason: server.ReasonMethod, Status: 404, Code: -32601, Caller: "alice", MessageID: "7", Method: "tools/fall"}},
-		{"no session", "POST", "/mcp", list, ofCaller(), server.Refusal{Reason: server.ReasonSession, Status: 400, Code: -32600, Caller: "alice", MessageID: "7", Method: "tools/list"}},
+		{"a reply outside a session", "POST", "/mcp", `{"jsonrpc":"2.0","id":7,"result":{}}`, ofCaller(), server.Refusal{Reason: server.ReasonSession, Status: 400, Code: -32600, Caller: "alice", MessageID: "7"}},
 		{"an unknown session", "POST", "/mcp", list, ofCaller("Mcp-Session-Id", "guess"), server.Refusal{Reason: server.ReasonSession, Status: 404, Caller: "alice"}},
 		{"an unknown session to end", "DELETE", "/mcp", "", ofCaller("Mcp-Session-Id", "guess"), server.Refusal{Reason: server.ReasonSession, Status: 404, Caller: "alice"}},
 		{"no session to end", "DELETE", "/mcp", "", ofCaller(), server.Refusal{Reason: server.ReasonSession, Status: 400, Caller: "alice"}},

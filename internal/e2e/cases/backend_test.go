@@ -82,6 +82,9 @@ type backend struct {
 	// of answers a request by what is in it, before replies are looked at.
 	of map[string]reply
 
+	// handle answers requests in the place of replies, if it is set.
+	handle func(w http.ResponseWriter, r *http.Request, body string)
+
 	server *httptest.Server
 	mu     sync.Mutex // guards asked
 	asked  []string   // the bodies of the requests
@@ -124,7 +127,12 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/v1/") {
 			contentType = "text/event-stream"
 		}
-		next := b.next(r)
+		body, _ := io.ReadAll(r.Body) // what has come is what counts
+		if b.handle != nil {
+			b.handle(w, r, string(body))
+			return
+		}
+		next := b.next(string(body))
 		if r.URL.Path == "/api/chat" && next.chat != "" {
 			next.body = next.chat
 		}
@@ -133,13 +141,12 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // next is the reply whose turn it is.
-func (b *backend) next(r *http.Request) reply {
-	body, _ := io.ReadAll(r.Body) // what has come is what counts
+func (b *backend) next(body string) reply {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.asked = append(b.asked, string(body))
+	b.asked = append(b.asked, body)
 	for part, reply := range b.of {
-		if strings.Contains(string(body), part) {
+		if strings.Contains(body, part) {
 			return reply
 		}
 	}

@@ -56,6 +56,7 @@ type row struct {
 	// that does not, and every other name is a host.
 	backends map[string]*backend
 	config   string // more of the configuration file
+	provider string // more of the settings of each provider
 	flags    []string
 
 	calls []call
@@ -78,8 +79,9 @@ type call struct {
 	tool, args string
 	message    string // the whole message, in place of tool and args; its id must be 7
 
-	code string // of the error; empty for a success
-	text string // the first block; empty if it does not matter
+	code    string // of the error; empty for a success
+	refused bool   // by an error of the protocol
+	text    string // the first block; empty if it does not matter
 
 	// words must be somewhere in the result, as JSON, or must not if they begin with "!".
 	words []string
@@ -87,7 +89,7 @@ type call struct {
 
 // TestCases runs the rows.
 func TestCases(t *testing.T) {
-	for _, rows := range [][]row{leaving, endings, shapes, failures, ladders, callers} {
+	for _, rows := range [][]row{leaving, endings, shapes, failures, ladders, callers, meanings, abuses} {
 		for _, r := range rows {
 			t.Run(r.name, func(t *testing.T) {
 				t.Parallel()
@@ -155,8 +157,11 @@ func (c call) check(t *testing.T, name, got string) {
 	if err := json.Unmarshal([]byte(got), &m); err != nil {
 		t.Fatalf("%s: %v in %s", name, err, got)
 	}
-	if m.Error != nil {
-		t.Errorf("%s: got the protocol error %s", name, m.Error.Message)
+	if c.refused && m.Error != nil {
+		return
+	}
+	if m.Error != nil || c.refused {
+		t.Errorf("%s: got %.1000s; an error of the protocol: want %v", name, got, c.refused)
 		return
 	}
 	if m.Result.IsError != (c.code != "") || c.code != "" && m.Result.StructuredContent.Code != c.code {
@@ -200,7 +205,7 @@ func (r row) start(t *testing.T) *session {
 		b.start(t)
 		switch name {
 		case "p", "cloud":
-			providers += fmt.Sprintf("  %s: {kind: openai, url: %q, local: %v}\n", name, b.server.URL+"/v1", name == "p")
+			providers += fmt.Sprintf("  %s: {kind: openai, url: %q, local: %v%s}\n", name, b.server.URL+"/v1", name == "p", r.provider)
 		default:
 			hosts += fmt.Sprintf("  - {name: %s, url: %q}\n", name, b.server.URL)
 		}

@@ -150,6 +150,15 @@ func endingRows() (rows []row) {
 			asked: map[string]int{"p": 1},
 		},
 		row{
+			name: "tokens that are counted after the mark of the end are used up",
+			backends: backends{"p": replies(events(delta("text"), `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`,
+				`{"choices":[],"usage":null}`, `{"choices":[],"usage":{"prompt_tokens":60,"completion_tokens":40}}`, "[DONE]")), "a": replies(text("local"))},
+			config:   "models:\n  pro: {try: [p/m1, small]}\n",
+			provider: ", max_tokens_per_day: 100",
+			calls:    []call{ask("pro", "text"), {tool: generate, args: `{"model":"pro","prompt":"again"}`, text: "local"}},
+			asked:    map[string]int{"p": 1, "a": 1},
+		},
+		row{
 			name:     "an answer without a reason for its end is noted and not kept",
 			backends: backends{"p": replies(events(delta("half"), "[DONE]"))},
 			calls:    twice(call{tool: generate, args: `{"model":"p/m1","prompt":"hi"}`, text: "half", words: []string{"Note: "}}),
