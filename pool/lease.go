@@ -8,6 +8,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/breaker"
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/route"
 )
 
@@ -119,7 +120,7 @@ func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backe
 	began := time.Now()
 	sent := *req
 	sent.Options = m.options(req.Options)
-	got, err := m.Backend.Embed(ctx, &sent)
+	got, err := m.Backend.Embed(m.ofCaller(ctx), &sent)
 	if err != nil {
 		m.pool.answerFailed(m.lease, errors.Is(err, backend.Crashed))
 	} else {
@@ -144,9 +145,15 @@ func (m *measured) options(asked map[string]any) map[string]any {
 
 // asks tells the pool that the host is asked, and gives it a way to end that.
 func (m *measured) asks(ctx context.Context) (context.Context, context.CancelCauseFunc) {
-	ctx, end := context.WithCancelCause(ctx)
+	ctx, end := context.WithCancelCause(m.ofCaller(ctx))
 	m.pool.asks(m.lease, end)
 	return ctx, end
+}
+
+// ofCaller is ctx with the caller to whom the backend charges the memory of an answer. The
+// context of a request that several callers share has none.
+func (m *measured) ofCaller(ctx context.Context) context.Context {
+	return caller.NewContext(ctx, caller.Caller{ID: m.lease.ticket.Caller})
 }
 
 // first tells the pool when the first piece comes: the model is loaded then.

@@ -71,7 +71,7 @@ func TestNothingIsLeftOfClientsThatVanish(t *testing.T) {
 		t.Fatal(err)
 	}
 	const limit = 1 << 20
-	s := newServer(t, server.Options{MaxMessage: limit, MaxHeld: limit, Tools: []mcpserver.ServerTool{talking, waiting}})
+	s := newServer(t, server.Options{MaxMessage: limit, MaxHeld: 2 * limit, Tools: []mcpserver.ServerTool{talking, waiting}})
 	connections := &counted{Listener: l}
 	r := serveOn(t, connections, func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, l.Addr().String())
@@ -104,7 +104,7 @@ func TestNothingIsLeftOfClientsThatVanish(t *testing.T) {
 	eventually(func() bool { return ended.Load() == calls })
 	eventually(func() bool { return runtime.NumGoroutine() <= goroutines })
 	eventually(func() bool { return inUse() <= memory+1<<20 })
-	text := strings.Repeat("x", limit-1000) // for which there is only room if there is nothing else
+	text := strings.Repeat("x", limit-1000) // for which there is only room if its caller has nothing else there
 	r.post(modern(call("1", "echo", `{"text":"`+text+`"}`)), modernHeader("tools/call", "echo")...).wantStatus("afterwards, a large message", 200)
 }
 

@@ -15,8 +15,10 @@ func (o *Options) check() error {
 		return errors.New("option Name is missing")
 	case o.MaxMessage < 0:
 		return fmt.Errorf("option MaxMessage is %d, less than 0", o.MaxMessage)
-	case o.MaxHeld < o.MaxMessage:
-		return fmt.Errorf("option MaxHeld is %d, less than MaxMessage, which is %d", o.MaxHeld, o.MaxMessage)
+	case o.MaxHeld < 2*o.MaxMessage: // of which one caller gets half
+		return fmt.Errorf("option MaxHeld is %d, less than twice MaxMessage, which is %d", o.MaxHeld, o.MaxMessage)
+	case o.MaxAnswers < 0:
+		return fmt.Errorf("option MaxAnswers is %d, less than 0", o.MaxAnswers)
 	case o.MaxInFlight < 0:
 		return fmt.Errorf("option MaxInFlight is %d, less than 0", o.MaxInFlight)
 	case o.Drain < 0:

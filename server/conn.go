@@ -154,7 +154,8 @@ func (c *conn) serve(r *request) {
 func (c *conn) end(r *request) {
 	r.cancel(nil)
 	c.server.buffers.Give(r.buffer)
-	c.server.memory.give(r.held)
+	r.held.Give()
+	r.sending.Give()
 }
 
 // refuse answers a message that is not handled.

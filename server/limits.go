@@ -1,157 +1,150 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/share"
 )
 
-// requestLimit limits the requests in flight over all connections and transports. A
-// caller may have as many as there are free places left: one caller alone gets half of
-// all places, n callers get a share of 1/(n+1) each, and there is always a place for one
-// who comes. The client of stdio, whose ID is "", has the server to itself.
-type requestLimit struct {
-	max int
-
-	// mu guards what follows; nothing blocks under it.
-	mu       sync.Mutex
-	inFlight int
-	byCaller map[string]int // by the caller's ID; those with none in flight are absent
+// limits are what all connections and transports share. Package share keeps some of each for
+// every caller.
+type limits struct {
+	requests *share.Limit // in flight, but for pings
+	messages *share.Limit // bytes, from when they are read until they have been handled
+	answers  *share.Limit // bytes, from when they are encoded until the client has taken them
 }
 
-// overLimit says how many requests are in flight, and whose, when that is too many.
+func newLimits(o Options) limits {
+	return limits{share.New(int64(o.MaxInFlight)), share.New(o.MaxHeld), share.New(o.MaxAnswers)}
+}
+
+// overLimit is the refusal of what would exceed a limit.
 type overLimit struct {
-	inFlight  int
-	ofCaller  bool // and not of all callers together
-	requestID []byte
+	reason Reason
+	status int // of HTTP
+	answer mcp.JSONRPCError
 }
 
-// begin counts a request, or says why it may not begin. A ping always may: it asks
-// whether the server is alive. end must be called if begin returns nil.
-func (l *requestLimit) begin(m incoming) *overLimit {
-	if m.Method == string(mcp.MethodPing) {
+// refuse makes the refusal for an error of package share; nil if there is none. The texts say
+// what is used up: by all callers, given the maximum, or by this caller, given its part.
+func refuse(id []byte, err error, reason Reason, ofAll, ofCaller func(n int64) string) *overLimit {
+	over, ok := errors.AsType[*share.Over](err)
+	switch {
+	case !ok:
 		return nil
+	case over.OfCaller:
+		return &overLimit{ReasonCallerLimit, http.StatusTooManyRequests, rpcError(id, codeOverloaded, ofCaller(over.Taken), retry("rate_limited", true))}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if over := l.exceeded(m); over != nil {
-		return over
-	}
-	if l.byCaller == nil {
-		l.byCaller = make(map[string]int)
-	}
-	l.inFlight++
-	l.byCaller[m.from.ID]++
-	return nil
+	return &overLimit{reason, http.StatusServiceUnavailable, rpcError(id, codeOverloaded, ofAll(over.Max), retry("overloaded", true))}
 }
+
+// begin counts a request, or says why it may not begin. A ping always may: it asks whether the
+// server is alive. end must be called if begin returns nil.
+func (l *limits) begin(m incoming) *overLimit { return l.request(m, l.requests.Take) }
 
 // check is like begin, but does not count the request: it avoids decoding a message that begin
 // would refuse.
-func (l *requestLimit) check(m incoming) *overLimit {
+func (l *limits) check(m incoming) *overLimit { return l.request(m, l.requests.Check) }
+
+func (l *limits) request(m incoming, take func(string, int64) error) *overLimit {
 	if m.Method == string(mcp.MethodPing) {
 		return nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.exceeded(m)
+	return refuse(m.ID, take(m.from.ID, 1), ReasonInFlight,
+		func(n int64) string {
+			return fmt.Sprintf("%d requests are in flight; try again when one has been answered", n)
+		},
+		func(n int64) string {
+			return fmt.Sprintf("you have %d requests in flight, as many as you may have at the moment; try again when one has been answered", n)
+		})
 }
 
-// exceeded needs mu to be held.
-func (l *requestLimit) exceeded(m incoming) *overLimit {
-	id := m.from.ID
-	switch free := l.max - l.inFlight; {
-	case free <= 0:
-		return &overLimit{l.inFlight, false, m.ID}
-	case id != "" && l.byCaller[id] >= free:
-		return &overLimit{l.byCaller[id], true, m.ID}
-	}
-	return nil
-}
-
-func (l *requestLimit) end(m incoming) {
-	if m.Method == string(mcp.MethodPing) {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	id := m.from.ID
-	l.inFlight--
-	if l.byCaller[id]--; l.byCaller[id] == 0 {
-		delete(l.byCaller, id)
+func (l *limits) end(m incoming) {
+	if m.Method != string(mcp.MethodPing) {
+		l.requests.Give(m.from.ID, 1)
 	}
 }
 
-// reason is that of the refusal.
-func (o *overLimit) reason() Reason {
-	if o.ofCaller {
-		return ReasonCallerLimit
+// overMessages refuses a message for which there is no memory.
+func overMessages(id []byte, err error) *overLimit {
+	return refuse(id, err, ReasonNoMemory,
+		func(n int64) string {
+			return fmt.Sprintf("messages of more than %s are in flight; try again when some have been answered", mebibytes(n))
+		},
+		func(n int64) string {
+			return fmt.Sprintf("your messages in flight take %s, as much as they may at the moment; try again when some have been answered", mebibytes(n))
+		})
+}
+
+// smallAnswer is the size in bytes up to which answers are not counted: requests in flight
+// bound them well enough.
+const smallAnswer = 64 << 10
+
+// hold takes memory for the answer to a request, of so many bytes in all, until the request
+// ends, which it does when the client has taken the answer. It refuses the answer if there is
+// none.
+func (r *request) hold(size int) *overLimit {
+	more := int64(size) - r.sending.Taken()
+	if size <= smallAnswer || more <= 0 {
+		return nil
 	}
-	return ReasonInFlight
-}
-
-// status is the HTTP status for the refusal.
-func (o *overLimit) status() int {
-	if o.ofCaller {
-		return http.StatusTooManyRequests
+	over := refuse(r.ID, r.sending.Take(more), ReasonAnswers,
+		func(n int64) string {
+			return fmt.Sprintf("answers of more than %s wait to be read by their clients; try again when some have been read", mebibytes(n))
+		},
+		func(n int64) string {
+			return fmt.Sprintf("your answers that wait to be read take %s, as much as they may at the moment; read them, and try again", mebibytes(n))
+		})
+	if over != nil {
+		r.withheld = over.reason
 	}
-	return http.StatusServiceUnavailable
+	return over
 }
 
-// refusal is the answer to the request.
-func (o *overLimit) refusal() mcp.JSONRPCError {
-	if o.ofCaller {
-		return rpcError(o.requestID, codeOverloaded,
-			fmt.Sprintf("you have %d requests in flight, as many as you may have at the moment; try again when one has been answered", o.inFlight),
-			retry("rate_limited", true))
+// explainResources wraps every resource handler. It keeps an error that explains itself, for
+// the answer, where mcp-go has only its text.
+func explainResources(handle mcpserver.ResourceHandlerFunc) mcpserver.ResourceHandlerFunc {
+	return func(ctx context.Context, read mcp.ReadResourceRequest) ([]mcp.ResourceContents, error) {
+		contents, err := handle(ctx, read)
+		if explained, ok := errors.AsType[fault.Explainer](err); ok {
+			if r, ok := mcpserver.ClientSessionFromContext(ctx).(*request); ok {
+				r.failure = explained.Fault()
+			}
+		}
+		return contents, err
 	}
-	return rpcError(o.requestID, codeOverloaded, fmt.Sprintf("%d requests are in flight; try again when one has been answered", o.inFlight),
-		retry("overloaded", true))
 }
 
-// messageMemory limits the bytes of all messages together, from when they are read until they
-// have been handled.
-type messageMemory struct {
-	max   int64
-	taken atomic.Int64
-}
-
-// take reserves n bytes if that many are left; give releases them.
-func (r *messageMemory) take(n int64) bool {
-	if r.taken.Add(n) > r.max {
-		r.give(n)
-		return false
-	}
-	return true
-}
-
-func (r *messageMemory) give(n int64) { r.taken.Add(-n) }
-
-// errMemoryFull means that other messages must be handled before this one can be read.
-var errMemoryFull = errors.New("memory for messages is full")
-
-// refusal is the answer to a message for which there is no memory.
-func (r *messageMemory) refusal(id []byte) mcp.JSONRPCError {
-	return rpcError(id, codeOverloaded, fmt.Sprintf("messages of more than %s are in flight; try again when some have been answered",
-		mebibytes(r.max)), retry("overloaded", true))
-}
-
-// metered reserves memory for the bytes that are read through it.
-type metered struct {
+// message is the body of a request as it arrives. It takes memory for what is read, and gives
+// the client bodyTimeout for each bodyPiece, so that a body that comes too slowly, or of which
+// the last byte is withheld, ends soon, and a large one may take as long as it needs.
+type message struct {
 	in     io.Reader
-	memory *messageMemory
-	held   int64 // bytes reserved, for the caller to release
+	memory *share.Part
+	extend func(deadline time.Time)
+	piece  int64 // bytes since the deadline was extended
 }
 
-func (m *metered) Read(p []byte) (int, error) {
+// bodyPiece is how many bytes of a body must arrive within bodyTimeout, unless it ends before.
+const bodyPiece = 512 << 10
+
+func (m *message) Read(p []byte) (int, error) {
 	n, err := m.in.Read(p)
-	if !m.memory.take(int64(n)) {
-		return 0, errMemoryFull
+	if full := m.memory.Take(int64(n)); full != nil {
+		return 0, full
 	}
-	m.held += int64(n)
+	if m.piece += int64(n); m.piece >= bodyPiece {
+		m.piece = 0
+		m.extend(time.Now().Add(bodyTimeout))
+	}
 	return n, err
 }

@@ -16,6 +16,7 @@ import (
 
 	"ollama-mcp/internal/jsonrpc"
 	"ollama-mcp/internal/netserve"
+	"ollama-mcp/internal/share"
 )
 
 // post serves POST /mcp: one message from a client of either era.
@@ -24,12 +25,12 @@ func (x *exchange) post() {
 	if !ok {
 		return
 	}
-	defer x.server.memory.give(m.held)
+	defer m.held.Give()
 	if m.Kind == jsonrpc.KindRequest { // and not what ends one, or lets it go on
 		if x.refuseStopping(m) {
 			return
 		}
-		if over := x.server.requests.check(m); over != nil { // before the message is decoded
+		if over := x.server.limits.check(m); over != nil { // before the message is decoded
 			x.refuseOver(m, over)
 			return
 		}
@@ -165,7 +166,7 @@ func (x *exchange) answerRefusal(out *events, m incoming, reason Reason, status 
 // ends with the server, or when its client leaves. What it sends goes to its own response
 // only.
 func (x *exchange) begin(client *session, m incoming) (r *request, out *events, end func(), ok bool) {
-	if over := x.server.requests.begin(m); over != nil {
+	if over := x.server.limits.begin(m); over != nil {
 		x.refuseOver(m, over)
 		return nil, nil, nil, false
 	}
@@ -184,13 +185,14 @@ func (x *exchange) begin(client *session, m incoming) (r *request, out *events, 
 		unwatch()
 		r.cancel(nil)
 		x.server.buffers.Give(r.buffer)
-		x.server.requests.end(m)
+		r.sending.Give()
+		x.server.limits.end(m)
 	}, true
 }
 
 func (x *exchange) refuseOver(m incoming, over *overLimit) {
 	x.w.Header().Set("Retry-After", "1")
-	x.refuse(m, over.reason(), over.status(), over.refusal())
+	x.refuse(m, over.reason, over.status, over.answer)
 }
 
 // takesEvents reports whether a client takes a stream of events for an answer.
@@ -213,15 +215,18 @@ func (x *exchange) receive() (m incoming, ok bool) {
 		limit, whose = own, "you may send"
 	}
 	began := time.Now()
-	body, err := x.readBody(limit)
+	memory := x.server.limits.messages.Part(x.from.ID)
+	body, err := x.readBody(limit, memory)
+	if err != nil {
+		memory.Give()
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		x.refuse(incoming{}, ReasonTooLarge, http.StatusRequestEntityTooLarge, tooLong(nil, limit, whose))
 		return m, false
-	case errors.Is(err, errMemoryFull):
-		x.w.Header().Set("Retry-After", "1")
-		x.refuse(incoming{}, ReasonNoMemory, http.StatusServiceUnavailable, x.server.memory.refusal(nil))
+	case overMessages(nil, err) != nil:
+		x.refuseOver(incoming{}, overMessages(nil, err))
 		return m, false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		x.refuse(incoming{}, ReasonIncomplete, http.StatusRequestTimeout, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive in time", retry("timeout", true)))
@@ -233,14 +238,14 @@ func (x *exchange) receive() (m incoming, ok bool) {
 	var e jsonrpc.Envelope
 	_, _ = e.Write(body)
 	m = incoming{Message: e.Message(body)}
-	m.from, m.header, m.held = x.from, loggedHeaders(x.req.Header), int64(len(body))
+	m.from, m.header, m.held = x.from, loggedHeaders(x.req.Header), memory
 	m.began, m.transport, m.remote = began, x.transport, x.remote()
 	return m, true
 }
 
 // readBody allocates for what has arrived, whatever Content-Length says, reserves memory for
-// all of it, and sets a read deadline.
-func (x *exchange) readBody(limit int64) ([]byte, error) {
+// all of it, and sees that it keeps arriving.
+func (x *exchange) readBody(limit int64, memory *share.Part) ([]byte, error) {
 	if x.req.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
@@ -250,12 +255,10 @@ func (x *exchange) readBody(limit int64) ([]byte, error) {
 	if n := x.req.ContentLength; n > 0 {
 		body.Grow(int(min(n, 64<<10)) + bytes.MinRead)
 	}
-	in := metered{in: http.MaxBytesReader(x.w, x.req.Body, limit), memory: &x.server.memory}
+	in := message{in: http.MaxBytesReader(x.w, x.req.Body, limit), memory: memory, extend: func(deadline time.Time) { _ = flow.SetReadDeadline(deadline) }}
 	_, err := io.Copy(&body, &in)
 	if err == nil {
 		_ = flow.SetReadDeadline(time.Time{}) // or net/http would take the end of the wait for a client that left
-	} else {
-		in.memory.give(in.held)
 	}
 	extend(flow)
 	return body.Bytes(), err

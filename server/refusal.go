@@ -46,7 +46,8 @@ const (
 	ReasonSession         Reason = "unknown_session"   // none, a forged one, another caller's, or a stream that has ended
 	ReasonSessions        Reason = "too_many_sessions" // that is, SSE streams
 	ReasonInFlight        Reason = "too_many_in_flight"
-	ReasonCallerLimit     Reason = "caller_limit" // too many requests in flight of one caller
+	ReasonCallerLimit     Reason = "caller_limit"       // one caller has its share of what callers share: requests in flight, say
+	ReasonAnswers         Reason = "answer_memory_full" // Options.MaxAnswers
 	ReasonIDInUse         Reason = "id_in_use"
 	ReasonMethod          Reason = "unknown_method"
 	ReasonTool            Reason = "unknown_tool"
@@ -145,6 +146,8 @@ func refusalOf(m incoming, reason Reason, e mcp.JSONRPCErrorDetails) Refusal {
 // no refusal: then something has handled the request.
 func (r *request) unreached(code int) Reason {
 	switch {
+	case r.withheld != "":
+		return r.withheld
 	case r.reached:
 	case code == mcp.METHOD_NOT_FOUND:
 		return ReasonMethod

@@ -77,7 +77,8 @@ func TestEachRefusalOverHTTPIsToldOnce(t *testing.T) {
 		{"one request too many of a caller", "POST", "/mcp", modernCall, modernOf("tools/call", "echo"), server.Refusal{Reason: server.ReasonCallerLimit, Status: 429, Code: -32000, Caller: "alice", MessageID: "7", Method: "tools/call"}},
 		{"one request too many of all", "POST", "/mcp", modernCall, header(append(as("carol"), modernHeader("tools/call", "echo")...)...), server.Refusal{Reason: server.ReasonInFlight, Status: 503, Code: -32000, Caller: "carol", MessageID: "7", Method: "tools/call"}},
 		{"an id in use", "POST", "/mcp", call("7", "echo", "{}"), ofCaller("Mcp-Session-Id", "OWN"), server.Refusal{Reason: server.ReasonIDInUse, Status: 200, Code: -32600, Caller: "alice", MessageID: "7", Method: "tools/call"}},
-		{"too much in memory", "POST", "/mcp", strings.Repeat(" ", 4000), ofCaller(), server.Refusal{Reason: server.ReasonNoMemory, Status: 503, Code: -32000, Caller: "alice"}},
+		{"too much of a caller in memory", "POST", "/mcp", strings.Repeat(" ", 4000), ofCaller(), server.Refusal{Reason: server.ReasonCallerLimit, Status: 429, Code: -32000, Caller: "alice"}},
+		{"too much of all in memory", "POST", "/mcp", strings.Repeat(" ", 4000), header(as("carol")...), server.Refusal{Reason: server.ReasonNoMemory, Status: 503, Code: -32000, Caller: "carol"}},
 		{"when the server stops", "POST", "/mcp", modernCall, modernOf("tools/call", "echo"), server.Refusal{Reason: server.ReasonStopping, Status: 503, Code: -32000, Caller: "alice", MessageID: "7", Method: "tools/call"}},
 		{"nothing", "POST", "/mcp", ping, ofCaller("Mcp-Session-Id", "OWN"), server.Refusal{}},
 	} {
@@ -85,7 +86,7 @@ func TestEachRefusalOverHTTPIsToldOnce(t *testing.T) {
 			var told refusals
 			var ended collector
 			opts := with(ended.waiting())
-			opts.OnRefused, opts.MaxMessage, opts.MaxHeld, opts.Drain = told.add, 4500, 6000, time.Minute
+			opts.OnRefused, opts.MaxMessage, opts.MaxHeld, opts.Drain = told.add, 4500, 9000, time.Minute
 			over := server.HTTPOptions{MaxStreams: 100, Authenticate: denyingSome}
 			switch {
 			case strings.Contains(tt.what, "too many of"):
@@ -161,9 +162,13 @@ func (r *remote) prepare(what string, h http.Header) {
 		session := h.Get("Mcp-Session-Id")
 		go r.postIn(session, call("7", "wait", "{}"), as("alice")...)
 		synctest.Wait()
-	case "too much in memory":
-		text := strings.Repeat("x", 3000)
-		go r.call("wait", `{"text":"`+text+`"}`, as("alice")...)
+	case "too much of a caller in memory", "too much of all in memory":
+		go r.call("wait", `{"text":"`+strings.Repeat("x", 4000)+`"}`, as("alice")...)
+		synctest.Wait()
+		if what == "too much of a caller in memory" {
+			break
+		}
+		go r.call("wait", `{"text":"`+strings.Repeat("x", 1800)+`"}`, as("bob")...)
 		synctest.Wait()
 	case "when the server stops":
 		wait("alice")
@@ -174,7 +179,7 @@ func (r *remote) prepare(what string, h http.Header) {
 
 func TestEachRefusalOnAConnectionIsToldOnce(t *testing.T) {
 	var told refusals
-	opts := server.Options{OnRefused: told.add, MaxInFlight: 1, MaxMessage: 1000, MaxHeld: 1000}
+	opts := server.Options{OnRefused: told.add, MaxInFlight: 1, MaxMessage: 1000, MaxHeld: 2000}
 	for _, tt := range []struct {
 		name, message string
 		want          server.Refusal

@@ -12,7 +12,9 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/jsonrpc"
+	"ollama-mcp/internal/share"
 )
 
 // Causes with which the context of a request ends (context.Cause).
@@ -34,7 +36,7 @@ type incoming struct {
 	from   caller.Caller
 	header http.Header // those by which tools may log it; nil but for HTTP
 	began  time.Time   // when it began to arrive
-	held   int64       // bytes of the memory limit, given back when the message has been dealt with
+	held   *share.Part // of the memory for messages, given back when the message has been dealt with; nil for none
 
 	transport, remote string // as in Refusal
 
@@ -64,7 +66,10 @@ type request struct {
 	unknown           bool                 // there is no such tool
 	missingCapability string               // that the tool needs and the client has not declared; "" if none
 
-	buffer *[]byte // to write the answer in; nil for a new one
+	buffer   *[]byte      // to write the answer in; nil for a new one
+	sending  *share.Part  // of the memory for answers, given back when the request ends
+	withheld Reason       // why there is no memory for the answer; "" if there is
+	failure  *fault.Error // why a resource could not be read, if its handler explains it
 
 	log          *slog.Logger
 	forwarder    sync.WaitGroup
@@ -82,7 +87,7 @@ type request struct {
 // newRequest makes a request that ends with ctx, and whose context has its caller. Its cancel
 // function must be called.
 func (s *Server) newRequest(ctx context.Context, client *session, m incoming, send func([]byte)) *request {
-	r := &request{session: client, incoming: m, send: send, log: s.opts.Log}
+	r := &request{session: client, incoming: m, send: send, log: s.opts.Log, sending: s.limits.answers.Part(m.from.ID)}
 	r.ctx, r.cancel = context.WithCancelCause(caller.WithArrival(caller.NewContext(ctx, m.from), m.began))
 	return r
 }

@@ -22,21 +22,31 @@ func (r *request) encode(answer mcp.JSONRPCMessage) ([]byte, error) {
 	if r.buffer == nil {
 		r.buffer = new([]byte)
 	}
-	line, err := appendResult(slices.Grow((*r.buffer)[:0], sizeOf(result)), r.ID, result)
+	line, err := appendResult(slices.Grow((*r.buffer)[:0], sizeOf(answer)), r.ID, result)
 	*r.buffer = line
 	return line, err
 }
 
-// sizeOf estimates the bytes of an encoded result: plain text, of which one byte in sixteen is
-// escaped, and a kilobyte for the rest.
-func sizeOf(r *mcp.CallToolResult) int {
-	size := 1 << 10
-	for _, content := range r.Content {
-		if text, ok := content.(mcp.TextContent); ok {
-			size += len(text.Text) + len(text.Text)/16
+// sizeOf estimates the bytes of an encoded answer, as far as it can be large: plain text, of
+// which one byte in sixteen is escaped, and a kilobyte for the rest.
+func sizeOf(answer mcp.JSONRPCMessage) int {
+	text := 0
+	response, _ := answer.(mcp.JSONRPCResponse)
+	switch result := response.Result.(type) {
+	case *mcp.CallToolResult:
+		for _, content := range result.Content {
+			if block, ok := content.(mcp.TextContent); ok {
+				text += len(block.Text)
+			}
+		}
+	case mcp.ReadResourceResult:
+		for _, content := range result.Contents {
+			if document, ok := content.(mcp.TextResourceContents); ok {
+				text += len(document.Text)
+			}
 		}
 	}
-	return size
+	return text + text/16 + 1<<10
 }
 
 // aboutResult is a mcp.CallToolResult but for its content.

@@ -12,7 +12,7 @@ import (
 )
 
 // tight is a server with room for one large message, but not for two.
-var tight = server.Options{MaxMessage: 1 << 16, MaxHeld: 3 << 15}
+var tight = server.Options{MaxMessage: 1 << 16, MaxHeld: 1 << 17}
 
 // large is a call of so many seconds in a message that is nearly the largest.
 func large(id string, seconds int) string {
@@ -31,7 +31,7 @@ func TestMessagesInFlightAreBoundInSizeTogether(t *testing.T) {
 			"legacy": r.postIn(session, large("2", 0)),
 			"SSE":    r.send("POST", s.path, large("2", 0), header()),
 		} {
-			if a.StatusCode != 503 || a.Header.Get("Retry-After") != "1" || !strings.Contains(a.body, "more than 0.09375 MiB are in flight") {
+			if a.StatusCode != 429 || a.Header.Get("Retry-After") != "1" || !strings.Contains(a.body, "your messages in flight take 0.0") || !strings.Contains(a.body, `"rate_limited"`) {
 				t.Errorf("%s: got %d, %s", name, a.StatusCode, a.body)
 			}
 		}
@@ -43,7 +43,7 @@ func TestMessagesInFlightAreBoundInSizeTogether(t *testing.T) {
 		}
 
 		s.say(large("4", 60)) // held though its POST has been answered
-		r.post(modern(large("5", 0)), sleep...).wantStatus("beside one of a stream:", 503)
+		r.post(modern(large("5", 0)), sleep...).wantStatus("beside one of a stream:", 429)
 		s.say(cancel("4"))
 		synctest.Wait()
 		s.say(large("6", 0))
@@ -94,7 +94,7 @@ func TestMessageThatBreaksOffLeavesNoRoomTaken(t *testing.T) {
 		}
 		synctest.Wait()
 		sleep := modernHeader("tools/call", "sleep")
-		r.post(modern(large("1", 0)), sleep...).wantStatus("beside half a message:", 503)
+		r.post(modern(large("1", 0)), sleep...).wantStatus("beside half a message:", 429)
 		half.CloseWithError(io.ErrUnexpectedEOF)
 		if err := <-broken; err == nil {
 			t.Error("half a message was answered")
@@ -108,11 +108,11 @@ func TestMessageThatBreaksOffLeavesNoRoomTaken(t *testing.T) {
 
 func TestMessagesOfStdioAreBoundInSizeTogether(t *testing.T) {
 	overStdio(t, tight, func(t *testing.T, c *client) {
-		c.send(large("1", 60), large("2", 0))
-		if m := c.next(); string(m.ID) != "2" || m.Error == nil || !strings.Contains(m.Error.Message, "0.09375 MiB") {
-			t.Errorf("the second got %s", m.line)
+		c.send(large("0", 60), large("1", 60), large("2", 0)) // of which two have room: the client is alone
+		if m := c.next(); string(m.ID) != "2" || m.Error == nil || !strings.Contains(m.Error.Message, "more than 0.125 MiB are in flight") {
+			t.Errorf("the third got %s", m.line)
 		}
-		c.send(strings.Repeat(" ", 1<<16-1000) + cancel("1")) // needs no room: it makes some
+		c.send(cancel("0"), strings.Repeat(" ", 1<<16-1000)+cancel("1")) // needs no room: it makes some
 		synctest.Wait()
 		c.send(large("3", 0))
 		c.next().want(t, "after a cancel", "3", "slept")

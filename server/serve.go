@@ -16,7 +16,7 @@ import (
 
 const (
 	headerTimeout = 10 * time.Second // for a client to send the head of a request, and to agree on TLS
-	bodyTimeout   = time.Minute      // and its body
+	bodyTimeout   = 20 * time.Second // and each bodyPiece of its body
 	idleTimeout   = 2 * time.Minute  // between requests
 	maxHeader     = 64 << 10         // bytes
 )

@@ -52,14 +52,15 @@ type Options struct {
 	Log *slog.Logger // nil discards
 
 	// OnRefused is called once for each message and HTTP request that is refused before a
-	// tool, a resource or a prompt is reached. The calls come one after another, from a
+	// tool, a resource or a prompt is reached, or for whose answer there is no memory. The calls come one after another, from a
 	// goroutine that no answer waits for. While 1000 refusals wait for a slow observer,
 	// further ones are only counted in the log. The context has the values of that of the
 	// request or connection, and does not end. Nil disables it.
 	OnRefused func(context.Context, Refusal)
 
 	MaxMessage  int64         // bytes; larger messages are refused; 0 means 32 MiB
-	MaxHeld     int64         // bytes of all messages being read or handled; 0 means 512 MiB, or MaxMessage if that is more
+	MaxHeld     int64         // bytes of all messages being read or handled, at least twice MaxMessage; 0 means 512 MiB, or that if it is more
+	MaxAnswers  int64         // bytes of all large answers that clients have not taken yet; 0 means 256 MiB
 	MaxInFlight int           // requests in flight, over all connections and transports; 0 means 1000
 	Drain       time.Duration // how long requests may go on when the server stops; 0 means 10 s
 }
@@ -70,9 +71,8 @@ type Server struct {
 	mcp    *mcpserver.MCPServer
 	opts   Options
 	tools  []string // names, sorted
-	memory messageMemory
+	limits limits
 
-	requests requestLimit
 	refusals refusals
 	asides   atomic.Int64 // goroutines of all connections that write what needs no handling
 
@@ -90,7 +90,10 @@ func New(opts Options) (*Server, error) {
 		opts.MaxMessage = 32 << 20
 	}
 	if opts.MaxHeld == 0 {
-		opts.MaxHeld = max(512<<20, opts.MaxMessage)
+		opts.MaxHeld = max(512<<20, 2*opts.MaxMessage)
+	}
+	if opts.MaxAnswers == 0 {
+		opts.MaxAnswers = 256 << 20
 	}
 	if opts.MaxInFlight == 0 {
 		opts.MaxInFlight = 1000
@@ -106,11 +109,10 @@ func New(opts Options) (*Server, error) {
 		mcpserver.WithInstructions(opts.Instructions),
 		mcpserver.WithToolHandlerMiddleware(checkCapabilities),
 		mcpserver.WithToolHandlerMiddleware(passArguments),
+		mcpserver.WithResourceHandlerMiddleware(explainResources),
 	}
 	with = append(with, opts.Extra...)
-	s := &Server{mcp: mcpserver.NewMCPServer(opts.Name, opts.Version, with...), opts: opts, mirrored: make(map[string]*mcp.Tool)}
-	s.memory.max = opts.MaxHeld
-	s.requests.max = opts.MaxInFlight
+	s := &Server{mcp: mcpserver.NewMCPServer(opts.Name, opts.Version, with...), opts: opts, limits: newLimits(opts), mirrored: make(map[string]*mcp.Tool)}
 	s.mcp.AddTools(opts.Tools...)
 	// Adding tells clients that there are some, even where none are added.
 	if len(opts.Resources) > 0 {
@@ -160,7 +162,13 @@ func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails
 	if e, ok := answer.(mcp.JSONRPCError); ok {
 		failed = e.Error
 	}
+	if over := r.hold(sizeOf(answer)); over != nil {
+		return encode(over.answer), over.answer.Error
+	}
 	line, err := r.encode(answer)
+	if over := r.hold(len(line)); over != nil {
+		return encode(over.answer), over.answer.Error
+	}
 	if err != nil {
 		s.opts.Log.Error("answer cannot be written as JSON", "method", r.Method, "error", err)
 		e := rpcError(r.ID, mcp.INTERNAL_ERROR, "internal error: the answer cannot be written as JSON", nil)
@@ -208,6 +216,8 @@ func (s *Server) finishAnswer(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPC
 			a.Error.Message = "the request cannot be read: a value in it is of the wrong type, or out of range"
 		case a.Error.Code == mcp.INVALID_PARAMS && r.Method == "tools/call":
 			s.explainUnknownTool(&a.Error, r)
+		case r.failure != nil:
+			return rpcError(r.ID, codeOverloaded, r.failure.Error(), r.failure)
 		case r.Method == "resources/read" && strings.Contains(a.Error.Message, mcpserver.ErrResourceNotFound.Error()):
 			explainUnknownResource(&a.Error, r.Line)
 		}

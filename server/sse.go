@@ -131,10 +131,10 @@ func (x *exchange) streamMessage() {
 		c.take(m)
 	case c.join():
 		defer c.leave()
-		defer x.server.memory.give(m.held)
+		defer m.held.Give()
 		c.handleDraining(m)
 	default:
-		x.server.memory.give(m.held)
+		m.held.Give()
 		if !x.refuseStopping(m) {
 			x.refuseRequest(ReasonSession, http.StatusNotFound, "the stream has ended")
 		}

@@ -122,7 +122,8 @@ func (c *conn) read(in io.Reader) error {
 		}
 		m := incoming{Message: e.Message(line)}
 		m.began, m.from, m.transport = time.Now(), caller.Caller{Admin: true}, overStdio // the user who started the program
-		switch size := int64(len(line)); {
+		memory := c.server.limits.messages.Part(m.from.ID)
+		switch {
 		case !c.enter():
 			if !c.join() {
 				return nil
@@ -132,10 +133,12 @@ func (c *conn) read(in io.Reader) error {
 			c.refuseLong(m, &e)
 		case m.Kind != jsonrpc.KindRequest: // dealt with before the next one is read
 			c.take(m)
-		case !c.server.memory.take(size):
-			c.refuse(m, ReasonNoMemory, c.server.memory.refusal(m.ID))
 		default:
-			m.held = size
+			if over := overMessages(m.ID, memory.Take(int64(len(line)))); over != nil {
+				c.refuse(m, over.reason, over.answer)
+				break
+			}
+			m.held = memory
 			c.take(m)
 		}
 		c.leave()
@@ -161,7 +164,7 @@ func (c *conn) take(m incoming) {
 		c.start(c.server.newRequest(c.ctx, c.session, m, c.write))
 		return
 	}
-	defer c.server.memory.give(m.held)
+	defer m.held.Give()
 	switch m.Kind {
 	case jsonrpc.KindNothing:
 	case jsonrpc.KindNotification:
@@ -184,13 +187,13 @@ func (c *conn) start(r *request) {
 		c.refuseRequest(r, ReasonIDInUse, idInUse(r.ID))
 		return
 	}
-	if over := c.server.requests.begin(r.incoming); over != nil {
+	if over := c.server.limits.begin(r.incoming); over != nil {
 		c.unregister(r)
-		c.refuseRequest(r, over.reason(), over.refusal())
+		c.refuseRequest(r, over.reason, over.answer)
 		return
 	}
 	serve := func() {
-		defer c.server.requests.end(r.incoming)
+		defer c.server.limits.end(r.incoming)
 		c.serve(r)
 	}
 	switch r.Method {

@@ -18,5 +18,5 @@ func (d Deps) admit(ctx context.Context, tool string) (end func(), err error) {
 			Hint: "use one that tools/list names, or ask the operator of this server",
 		}
 	}
-	return d.quota.Begin(who)
+	return d.Quota.Begin(who)
 }

@@ -1,6 +1,9 @@
 package tools_test
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -9,6 +12,7 @@ import (
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 )
 
 // as makes calls on behalf of somebody.
@@ -69,6 +73,40 @@ func TestRateLimitedCallerIsToldWhenToRetry(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		slow.succeeds("list-models", `{}`)
+	})
+}
+
+func TestReadsOfResourcesCountInTheLimitsOfTheirCaller(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1"))
+		uri := c.as(caller.Caller{Tenant: "team"}).succeeds("embed", `{"model":"tiny","input":"x","output":"resource"}`).StructuredContent["uri"].(string)
+		over := func(what string, who *client, want string) {
+			t.Helper()
+			_, err := who.read(uri)
+			if e := fault.Of(cmp.Or(err, errors.New("none"))); e.Code != fault.RateLimited || !strings.Contains(e.Message, want) {
+				t.Errorf("%s: got %v, want %q", what, err, want)
+			}
+		}
+		slow := c.as(caller.Caller{ID: "slow", Tenant: "team", Limits: caller.Limits{PerSecond: 0.1}})
+		slow.succeeds("list-models", `{}`)
+		over("after a call", slow, "calls per second")
+		time.Sleep(10 * time.Second)
+		if _, err := slow.read(uri); err != nil {
+			t.Errorf("when its time has come: %v", err)
+		}
+
+		one := c.as(caller.Caller{ID: "one", Tenant: "team", Limits: caller.Limits{InFlight: 1}})
+		request, end := context.WithCancel(one.context())
+		defer end()
+		if _, err := one.readIn(request, uri); err != nil {
+			t.Fatal(err)
+		}
+		over("while its answer has not been taken", one, "1 calls in flight")
+		end()
+		synctest.Wait()
+		if _, err := one.read(uri); err != nil {
+			t.Errorf("once it has been taken: %v", err)
+		}
 	})
 }
 

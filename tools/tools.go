@@ -34,12 +34,12 @@ type Deps struct {
 	// are; nil leaves them as they were last seen.
 	Refresh func(context.Context)
 
-	quota *quota.Quota
+	// Quota counts calls and reads of resources in the limits of their callers.
+	Quota *quota.Quota
 }
 
 // All are the tools, in the order of the documentation.
 func All(d Deps) []mcpserver.ServerTool {
-	d.quota = new(quota.Quota)
 	return []mcpserver.ServerTool{
 		generate(d),
 		chat(d),

@@ -20,6 +20,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/quota"
 	"ollama-mcp/pool"
 	"ollama-mcp/tools"
 )
@@ -89,7 +90,7 @@ func (c *client) useHosts(hosts inference.Hosts) {
 	}
 	c.t.Cleanup(engine.Close)
 	c.engine = engine
-	deps := tools.Deps{Engine: engine, Vectors: new(tools.Vectors), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
+	deps := tools.Deps{Engine: engine, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
 	c.resources = tools.Resources(deps)
 	c.tools = map[string]mcpserver.ToolHandlerFunc{}
 	for _, tool := range tools.All(deps) {
@@ -401,9 +402,16 @@ func TestPanicInAToolIsAnInternalErrorWithItsTrace(t *testing.T) {
 
 // read reads a resource.
 func (c *client) read(uri string) (string, error) {
+	ctx, end := context.WithCancel(c.context()) // as the server does once the answer has been taken
+	defer end()
+	return c.readIn(ctx, uri)
+}
+
+// readIn reads a resource in a request.
+func (c *client) readIn(ctx context.Context, uri string) (string, error) {
 	var req mcp.ReadResourceRequest
 	req.Params.URI = uri
-	contents, err := c.resources[0].Handler(c.context(), req)
+	contents, err := c.resources[0].Handler(ctx, req)
 	if err != nil {
 		return "", err
 	}

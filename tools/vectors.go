@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -24,6 +25,9 @@ const (
 	// maxVectors and maxVectorsKept bound what is kept, in bytes and in documents.
 	maxVectors     = 256 << 20
 	maxVectorsKept = 4096
+	// documentPart is which part of what is kept one document may take. Its answer counts in
+	// the memory for answers, of which its caller has a share.
+	documentPart = 4
 )
 
 // Vectors keeps embeddings that are too large for a result, for their caller to read as a
@@ -31,6 +35,10 @@ const (
 // unknown to other tenants than its own. When space is needed, the oldest embeddings of
 // the caller that has the most make room, so that no caller pushes out those of others.
 type Vectors struct {
+	// Max is how many bytes are kept; 0 means 256 MiB. One document may take a quarter. It must
+	// not change once the first is kept.
+	Max int
+
 	mu    sync.Mutex
 	kept  []*keptVectors // oldest first
 	bytes int
@@ -47,7 +55,8 @@ type keptVectors struct {
 
 // keep stores a document for its caller.
 func (v *Vectors) keep(who caller.Caller, doc []byte) (uri string, expires time.Time, err error) {
-	if len(doc) > maxVectors {
+	most := cmp.Or(v.Max, maxVectors)
+	if len(doc) > most/documentPart {
 		return "", time.Time{}, fault.Invalidf("%d MB of vectors are too large to keep: embed fewer texts in a call", len(doc)>>20)
 	}
 	entry := &keptVectors{
@@ -65,8 +74,11 @@ func (v *Vectors) keep(who caller.Caller, doc []byte) (uri string, expires time.
 	})
 	v.kept = append(v.kept, entry)
 	v.bytes += len(doc)
-	for v.bytes > maxVectors || len(v.kept) > maxVectorsKept {
-		v.drop(v.oldestOfLargest())
+	for v.bytes > most {
+		v.drop(v.oldestOfLargest(func(k *keptVectors) int { return len(k.doc) }))
+	}
+	for len(v.kept) > maxVectorsKept {
+		v.drop(v.oldestOfLargest(func(*keptVectors) int { return 1 }))
 	}
 	return entry.uri, entry.expires, nil
 }
@@ -91,12 +103,12 @@ func (v *Vectors) drop(i int) {
 	v.kept = slices.Delete(v.kept, i, i+1)
 }
 
-// oldestOfLargest is the index of the oldest entry of the caller that has the most bytes.
-// mu is held.
-func (v *Vectors) oldestOfLargest() int {
+// oldestOfLargest is the index of the oldest entry of the caller that has the most, by what is
+// measured of each entry. mu is held.
+func (v *Vectors) oldestOfLargest(measure func(*keptVectors) int) int {
 	of := make(map[string]int)
 	for _, k := range v.kept {
-		of[k.owner] += len(k.doc)
+		of[k.owner] += measure(k)
 	}
 	most := slices.Max(slices.Collect(maps.Values(of)))
 	return slices.IndexFunc(v.kept, func(k *keptVectors) bool { return of[k.owner] == most })
@@ -109,7 +121,13 @@ func embeddings(d Deps) mcpserver.ServerResourceTemplate {
 			mcp.WithTemplateDescription("Vectors that were too large for the result of embed"),
 			mcp.WithTemplateMIMEType("application/json")),
 		Handler: func(ctx context.Context, req mcp.ReadResourceRequest) ([]mcp.ResourceContents, error) {
-			doc, ok := d.Vectors.read(caller.FromContext(ctx).Tenant, req.Params.URI)
+			who := caller.FromContext(ctx)
+			end, err := d.Quota.Begin(who)
+			if err != nil {
+				return nil, err
+			}
+			context.AfterFunc(ctx, end) // the request ends when the client has taken the answer
+			doc, ok := d.Vectors.read(who.Tenant, req.Params.URI)
 			if !ok {
 				return nil, fmt.Errorf("%w: %s is unknown or has expired; call embed again", mcpserver.ErrResourceNotFound, req.Params.URI)
 			}

@@ -73,11 +73,15 @@ func TestExpiredVectorsAreFreed(t *testing.T) {
 
 func TestVectorsPushedOutAreFreedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := new(Vectors)
-		doc, memory := document(maxVectors)
+		const each = 1 << 20
+		v := &Vectors{Max: documentPart * each}
+		doc, memory := document(each)
 		mustKeep(t, v, caller.Caller{}, doc)
 		doc = nil
 		timer := weak.Make(v.kept[0].expiry)
+		for range documentPart - 1 {
+			mustKeep(t, v, caller.Caller{}, make([]byte, each))
+		}
 		mustKeep(t, v, caller.Caller{}, []byte("next"))
 		if !isFree(memory) {
 			t.Error("the memory of a document that was pushed out is in use")
@@ -109,7 +113,7 @@ func TestVectorsAreBoundedInNumberAndBytes(t *testing.T) {
 		if v.bytes > maxVectors || len(v.kept) != 4 {
 			t.Errorf("%d documents of %d bytes are kept, want at most %d", len(v.kept), v.bytes, maxVectors)
 		}
-		if _, _, err := v.keep(caller.Caller{}, make([]byte, maxVectors+1)); err == nil || len(v.kept) != 4 {
+		if _, _, err := v.keep(caller.Caller{}, make([]byte, maxVectors/documentPart+1)); err == nil || len(v.kept) != 4 {
 			t.Errorf("a document that fits nowhere: error %v, and %d others are kept", err, len(v.kept))
 		}
 	})
@@ -117,8 +121,9 @@ func TestVectorsAreBoundedInNumberAndBytes(t *testing.T) {
 
 func TestNoCallerPushesOutTheVectorsOfAnother(t *testing.T) {
 	for name, flood := range map[string]struct{ size, count int }{
-		"by bytes":  {maxVectors / 8, 50},
-		"by number": {1, maxVectorsKept + 100},
+		"by bytes":        {maxVectors / 8, 50},
+		"by number":       {1, maxVectorsKept + 100},
+		"by empty number": {0, maxVectorsKept + 100}, // though it has fewer bytes than others
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			v := new(Vectors)

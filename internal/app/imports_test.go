@@ -22,18 +22,19 @@ const (
 // way, from what puts together to what is put together; internal/app may import all.
 var packages = map[string][]string{
 	".":                            {"internal/app"},
-	"server":                       {"internal/caller", "internal/jsonrpc", "internal/lru", "internal/netserve"},
+	"server":                       {"internal/caller", "internal/fault", "internal/jsonrpc", "internal/lru", "internal/netserve", "internal/share"},
 	"tools":                        {"cache", "pool", "internal/inference", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest"},
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru"},
 	"internal/observe":             {"internal/inference"},
 	"internal/lru":                 {},
 	"internal/durable":             {},
-	"pool":                         {"internal/route", "internal/breaker", "internal/fairqueue", "internal/limiter", "internal/lru", "internal/retry", "internal/backend", "internal/fault"},
+	"pool":                         {"internal/route", "internal/breaker", "internal/fairqueue", "internal/limiter", "internal/lru", "internal/retry", "internal/backend", "internal/caller", "internal/fault"},
 	"cache":                        {"internal/jsonrpc"},
 	"internal/auth":                {"internal/caller"},
 	"internal/caller":              {},
 	"internal/config":              {"internal/caller", "internal/backend", "internal/backend/ollama", "internal/nearest"},
 	"internal/progress":            {},
+	"internal/share":               {},
 	"internal/reload":              {},
 	"internal/route":               {},
 	"internal/breaker":             {},
@@ -44,7 +45,7 @@ var packages = map[string][]string{
 	"internal/quota":               {"internal/caller", "internal/fault"},
 	"internal/fault":               {},
 	"internal/backend":             {"internal/fault"},
-	"internal/backend/remote":      {"internal/backend"},
+	"internal/backend/remote":      {"internal/backend", "internal/caller", "internal/share"},
 	"internal/backend/ollama":      {"internal/backend", "internal/backend/remote"},
 	"internal/backend/openai":      {"internal/backend", "internal/backend/remote"},
 	"internal/budget":              {"internal/backend"},
@@ -85,7 +86,7 @@ var doors = map[string][]string{
 }
 
 // inTests is what the tests of any package may import besides.
-var inTests = []string{module + "internal/backend/backendtest", module + "internal/backend/ollama", "pgregory.net/rapid"}
+var inTests = []string{module + "internal/backend/backendtest", module + "internal/backend/ollama", module + "internal/caller", "pgregory.net/rapid"}
 
 func TestPackagesImportOnlyWhatTheTablesAllow(t *testing.T) {
 	for file, imports := range goFiles(t) {

@@ -13,6 +13,7 @@ import (
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/observe"
+	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/reload"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/server"
@@ -156,7 +157,7 @@ func (s *service) newServer() (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	deps := tools.Deps{Engine: s.engine, Vectors: new(tools.Vectors), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta, Refresh: s.hosts.refresh}
+	deps := tools.Deps{Engine: s.engine, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta, Refresh: s.hosts.refresh}
 	return server.New(server.Options{
 		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions,
 		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),

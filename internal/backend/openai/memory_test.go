@@ -13,6 +13,7 @@ import (
 	"ollama-mcp/internal/backend/ollama"
 	"ollama-mcp/internal/backend/openai"
 	"ollama-mcp/internal/backend/remote"
+	"ollama-mcp/internal/caller"
 )
 
 // mebibyte is a word of 1 MiB.
@@ -47,6 +48,36 @@ func (p *pausing) Flush() {
 		case <-p.end:
 		}
 	}
+}
+
+func TestAnswersToOneCallerLeaveRoomForThoseToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := remote.NewMemory(16<<20, 0) // an answer of 1 MiB takes up to 5
+		goOn := make(chan struct{})
+		host := begun("host", goOn)
+		t.Cleanup(host.Close)
+		b := open(t, openai.Options{Name: "host", URL: "http://host/v1", DialContext: host.Dial, Memory: memory})
+		of := func(id string) context.Context { return caller.NewContext(t.Context(), caller.Caller{ID: id}) }
+
+		first := make(chan error, 2)
+		go func() { first <- generate(of("hostile"), b) }()
+		synctest.Wait()
+		err := generate(of("hostile"), b)
+		if !errors.Is(err, backend.TooLarge) || !strings.Contains(err.Error(), "the answers to this caller that are arriving take") {
+			t.Errorf("the second answer of a caller got %v", err)
+		}
+		go func() { first <- generate(of("honest"), b) }()
+		synctest.Wait()
+		close(goOn)
+		for range 2 {
+			if err := <-first; err != nil {
+				t.Errorf("one answer of each caller: %v", err)
+			}
+		}
+		if held := memory.Held(); held != 0 {
+			t.Errorf("%d bytes are held in the end", held)
+		}
+	})
 }
 
 func TestAnswersOfAllHostsTogetherAreBounded(t *testing.T) {

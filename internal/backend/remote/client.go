@@ -110,7 +110,7 @@ func (c *Client) Close() {
 // that the host gave says whether it failed. With an error the answer is what has arrived,
 // or nil if nothing has.
 func (c *Client) Stream(ctx context.Context, path, accept string, in any, a *Assembly, read func(*Assembly, *Lines) error) (*backend.Answer, error) {
-	a.account.memory = c.memory
+	a.account = c.memory.account(ctx)
 	defer a.account.release()
 	err := c.exchange(ctx, c.answers, http.MethodPost, path, accept, in, func(body io.ReadCloser) (pieces int, err error) {
 		lines := newLines(body, c.maxLine, a.Hold)
@@ -150,7 +150,7 @@ func (c *Client) Info(ctx context.Context, method, path string, in, out any) err
 
 // value sends a request whose answer is one JSON value.
 func (c *Client) value(ctx context.Context, via *http.Transport, method, path string, in, out any) error {
-	taken := account{memory: c.memory}
+	taken := c.memory.account(ctx)
 	defer taken.release()
 	return c.exchange(ctx, via, method, path, "application/json", in, func(body io.ReadCloser) (pieces int, err error) {
 		return 0, json.NewDecoder(held{body, taken.hold}).Decode(out)
