@@ -48,7 +48,7 @@ var packages = map[string][]string{
 	"internal/backend/remote":      {"internal/backend", "internal/caller", "internal/share"},
 	"internal/backend/ollama":      {"internal/backend", "internal/backend/remote"},
 	"internal/backend/openai":      {"internal/backend", "internal/backend/remote"},
-	"internal/budget":              {"internal/backend"},
+	"internal/budget":              {"internal/backend", "internal/durable"},
 	"internal/backend/backendtest": {"internal/backend", "internal/backend/ollama"},
 	"internal/call":                {"internal/nearest"},
 	"internal/doctor":              {"internal/backend"},

@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,15 +33,15 @@ type guarded struct {
 }
 
 func (g *guarded) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
-	return g.answer(func() (*backend.Answer, error) { return g.Backend.Generate(ctx, req, onPiece) })
+	return g.answer(ctx, func() (*backend.Answer, error) { return g.Backend.Generate(ctx, req, onPiece) })
 }
 
 func (g *guarded) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
-	return g.answer(func() (*backend.Answer, error) { return g.Backend.Chat(ctx, req, onPiece) })
+	return g.answer(ctx, func() (*backend.Answer, error) { return g.Backend.Chat(ctx, req, onPiece) })
 }
 
-func (g *guarded) answer(ask func() (*backend.Answer, error)) (got *backend.Answer, err error) {
-	if err := g.begin(); err != nil {
+func (g *guarded) answer(ctx context.Context, ask func() (*backend.Answer, error)) (got *backend.Answer, err error) {
+	if err := g.begin(ctx); err != nil {
 		return nil, err
 	}
 	got, err = ask()
@@ -48,13 +49,13 @@ func (g *guarded) answer(ask func() (*backend.Answer, error)) (got *backend.Answ
 	if got != nil {
 		tokens = got.PromptTokens + got.Tokens
 	}
-	g.end(tokens, err)
+	g.end(ctx, tokens, err)
 	return got, err
 }
 
 // Embed implements backend.Backend.
 func (g *guarded) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.EmbedResponse, error) {
-	if err := g.begin(); err != nil {
+	if err := g.begin(ctx); err != nil {
 		return nil, err
 	}
 	got, err := g.Backend.Embed(ctx, req)
@@ -62,32 +63,39 @@ func (g *guarded) Embed(ctx context.Context, req *backend.EmbedRequest) (*backen
 	if got != nil {
 		tokens = got.PromptEvalCount
 	}
-	g.end(tokens, err)
+	g.end(ctx, tokens, err)
 	return got, err
 }
 
 // begin counts a call before it is made, so that several calls at once cannot all be the
 // last. A call that cannot be counted is not made.
-func (g *guarded) begin() error {
-	err := g.ledger.update(g.Name(), func(u *used) error {
+func (g *guarded) begin(ctx context.Context) error {
+	err := g.ledger.update(ctx, g.Name(), func(u *used) error {
 		switch {
 		case g.limits.Calls > 0 && u.Calls >= g.limits.Calls:
-			return g.usedUp(g.limits.Calls, "calls")
+			return g.usedUp(u.Day, g.limits.Calls, "calls")
 		case g.limits.Tokens > 0 && u.Tokens >= g.limits.Tokens:
-			return g.usedUp(g.limits.Tokens, "tokens")
+			return g.usedUp(u.Day, g.limits.Tokens, "tokens")
 		}
 		u.Calls++
 		return nil
 	})
-	if err == nil || backend.ClassOf(err) != "" {
-		return err
+	if err == nil {
+		return nil
 	}
-	return &backend.Error{Host: g.Name(), Class: backend.Server, Message: err.Error(), Err: err}
+	if full, ok := errors.AsType[*backend.Error](err); ok {
+		return full
+	}
+	if ctx.Err() != nil {
+		return &backend.Error{Host: g.Name(), Class: backend.Caller, Err: ctx.Err()}
+	}
+	g.ledger.log.Error("call not counted, so it was not made", "provider", g.Name(), "file", g.ledger.file, "error", err)
+	return &backend.Error{Host: g.Name(), Class: backend.Server, Message: "its calls of today cannot be counted, for a reason that is in the log of this server"}
 }
 
 // end counts the tokens, and does not count the call if the host did nothing for it: an
 // hour in which the host cannot be reached should not use up the day.
-func (g *guarded) end(tokens int, err error) {
+func (g *guarded) end(ctx context.Context, tokens int, err error) {
 	undone := false
 	switch backend.ClassOf(err) {
 	case backend.Transport, backend.Overload, backend.Unauthorized, backend.NoCredit, backend.NoRoom, backend.ModelMissing, backend.TooLong, backend.Request, backend.Unsupported:
@@ -96,21 +104,26 @@ func (g *guarded) end(tokens int, err error) {
 	if tokens == 0 && !undone {
 		return
 	}
-	// If this fails, the next call fails too, and that is the call to be refused.
-	_ = g.ledger.update(g.Name(), func(u *used) error {
+	ctx = context.WithoutCancel(ctx) // what was used counts whether or not somebody waits for it
+	failed := g.ledger.update(ctx, g.Name(), func(u *used) error {
 		u.Tokens += tokens
 		if undone && u.Calls > 0 { // 0 if midnight has passed
 			u.Calls--
 		}
 		return nil
 	})
+	if failed != nil {
+		g.ledger.owe(g.Name(), tokens)
+	}
 }
 
-func (g *guarded) usedUp(n int, what string) error {
+// usedUp refuses a call until the end of a day.
+func (g *guarded) usedUp(day string, n int, what string) error {
 	now := time.Now().UTC()
-	midnight := time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, time.UTC)
-	return &backend.Error{
-		Host: g.Name(), Class: backend.Overload, RetryAfter: midnight.Sub(now),
-		Message: fmt.Sprintf("the daily budget of %d %s is used up", n, what),
+	message := fmt.Sprintf("the daily budget of %d %s is used up", n, what)
+	if day > now.Format(time.DateOnly) {
+		message += " for " + day + ", which the clock of this server has gone back from"
 	}
+	began, _ := time.Parse(time.DateOnly, day) // cannot fail: see read and update
+	return &backend.Error{Host: g.Name(), Class: backend.Overload, RetryAfter: began.AddDate(0, 0, 1).Sub(now), Message: message}
 }
