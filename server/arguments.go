@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/jsonrpc"
 )
 
@@ -41,6 +43,23 @@ func (m *incoming) takeArguments() {
 	}
 	m.arguments = m.Line[from:to]
 	m.brief = slices.Concat(m.Line[:from], []byte("null"), m.Line[to:])
+}
+
+// respell writes the name of the tool of a call as it is listed, in place. Clients write names
+// with - and with _, whichever their framework allows.
+func (s *Server) respell(r *request) {
+	if r.Method != string(mcp.MethodToolsCall) || r.Doubtful {
+		return
+	}
+	quoted := lookUp(r.brief, "params", "name")
+	name := string(bytes.Trim(quoted, `"`))
+	isIt := func(tool string) bool { return caller.Matches([]string{tool}, name) }
+	if slices.Contains(s.tools, name) || len(name) != len(quoted)-2 {
+		return
+	}
+	if i := slices.IndexFunc(s.tools, isIt); i >= 0 {
+		copy(quoted[1:], s.tools[i])
+	}
 }
 
 // passArguments wraps every tool handler. It adds the arguments and the headers that mcp-go

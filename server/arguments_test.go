@@ -80,3 +80,25 @@ func TestReplyWithoutContentMayHaveAnEmptyArrayOfIt(t *testing.T) {
 		}
 	}
 }
+
+func TestNameOfAToolIsWrittenAsItIsListed(t *testing.T) {
+	s := &Server{tools: []string{"generate", "list-models", "x_y"}}
+	for line, want := range map[string]string{
+		`{"params":{"name":"list_models","arguments":{"name":"list_models"}}}`: `{"params":{"name":"list-models","arguments":null}}`,
+		`{"params": {"name" : "x-y" }}`:                                        `{"params": {"name" : "x_y" }}`,
+		`{"params":{"name":"generate"}}`:                                       `{"params":{"name":"generate"}}`,
+		`{"params":{"name":"list_model"}}`:                                     `{"params":{"name":"list_model"}}`,
+		`{"params":{"name":"list\u005fmodels"}}`:                               `{"params":{"name":"list\u005fmodels"}}`,
+		`{"params":{"name":7}}`:                                                `{"params":{"name":7}}`,
+		`{"params":{"name":""}}`:                                               `{"params":{"name":""}}`,
+		`{"params":{"name":"*"}}`:                                              `{"params":{"name":"*"}}`,
+		`{"params":{}}`:                                                        `{"params":{}}`,
+		`[]`:                                                                   `[]`,
+	} {
+		r := &request{incoming: incoming{Message: jsonrpc.Message{Method: "tools/call", Line: []byte(line)}}}
+		r.split()
+		if s.respell(r); string(r.brief) != want {
+			t.Errorf("%s: got %s, want %s", line, r.brief, want)
+		}
+	}
+}

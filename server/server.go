@@ -45,6 +45,10 @@ type Options struct {
 	ResourceTemplates []mcpserver.ServerResourceTemplate
 	Prompts           []mcpserver.ServerPrompt
 
+	// MayCall reports whether a caller may call a tool, by its name; the tools that it may not
+	// call are not listed for it. Nil means that it may call those that its key allows.
+	MayCall func(who caller.Caller, tool string) bool
+
 	// Extra are further options for mcp-go, such as logging and completions. They are applied
 	// last.
 	Extra []mcpserver.ServerOption
@@ -101,6 +105,9 @@ func New(opts Options) (*Server, error) {
 	if opts.Drain == 0 {
 		opts.Drain = 10 * time.Second
 	}
+	if opts.MayCall == nil {
+		opts.MayCall = caller.Caller.MayCall
+	}
 	if err := opts.check(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
@@ -150,6 +157,7 @@ func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails
 		}
 	}()
 	r.split()
+	s.respell(r)
 	if r.Doubtful {
 		e := malformed(r.incoming)
 		return encode(e), e.Error
@@ -192,8 +200,8 @@ func (s *Server) finishAnswer(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPC
 		a.ID = mcp.NewRequestId(r.ID)
 		switch result := a.Result.(type) {
 		case mcp.ListToolsResult:
-			may := caller.FromContext(r.ctx).MayCall
-			result.Tools = slices.DeleteFunc(result.Tools, func(t mcp.Tool) bool { return !may(t.Name) })
+			who := caller.FromContext(r.ctx)
+			result.Tools = slices.DeleteFunc(result.Tools, func(t mcp.Tool) bool { return !s.opts.MayCall(who, t.Name) })
 			a.Result = result
 		case mcp.InitializeResult:
 			if result.ProtocolVersion == withBatches {
@@ -234,8 +242,8 @@ func (s *Server) explainUnknownTool(e *mcp.JSONRPCErrorDetails, r *request) {
 		return
 	}
 	r.unknown = true
-	may := caller.FromContext(r.ctx).MayCall
-	names := slices.DeleteFunc(slices.Clone(s.tools), func(name string) bool { return !may(name) })
+	who := caller.FromContext(r.ctx)
+	names := slices.DeleteFunc(slices.Clone(s.tools), func(name string) bool { return !s.opts.MayCall(who, name) })
 	e.Message = fmt.Sprintf("there is no tool %.64q; there are: %s", call.Params.Name, strings.Join(names, ", "))
 }
 

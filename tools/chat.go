@@ -27,11 +27,8 @@ type message struct {
 	ToolCallID string             `json:"tool_call_id,omitempty"`
 }
 
-func chat(d Deps) mcpserver.ServerTool {
-	return define(d, about{
-		name: "chat", title: "Chat with a local model", hints: usesModel,
-		text: "Ask a local model for the next message of a conversation. With tools the answer may be tool_calls, for you to carry out and send back as messages of role tool.",
-	}, func(ctx context.Context, in chatIn, c *call) (*result, error) {
+func chat(d Deps, a about) mcpserver.ServerTool {
+	return define(d, a, func(ctx context.Context, in chatIn, c *call) (*result, error) {
 		req := in.request(ctx, c, inference.Chat, in.Model)
 		req.Tools = []backend.Tool(in.Tools)
 		for i, m := range in.Messages {

@@ -19,20 +19,6 @@ import (
 
 // This file is the one place where tools meet MCP.
 
-// about is what clients are told of a tool. They pay for its words on every
-// request: few words.
-type about struct {
-	name   string // kebab-case, at most 32 characters
-	title  string // for people
-	text   string // for models
-	hints  hints
-	output reflect.Type // of the structured content; nil for tools that answer in text
-}
-
-// hints describe a tool's behaviour. All four are always stated, since clients
-// assume the worst of what is left out.
-type hints struct{ readOnly, destructive, idempotent, openWorld bool }
-
 // call is one call of a tool.
 type call struct{ *inference.Call }
 
@@ -56,10 +42,6 @@ type noted struct {
 }
 
 func (n *noted) note(notes []string) { n.Notes = append(n.Notes, notes...) }
-
-// usesModel is the behaviour of the tools that have a model write text: they change
-// nothing, and no two answers need be alike.
-var usesModel = hints{readOnly: true}
 
 // answer makes a result of what the engine returns.
 func answer(resp *inference.Response, err error) (*result, error) {
@@ -93,22 +75,22 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 			Trace: traceOf(req), RequestID: req.Header.Get("X-Request-Id"), Tool: a.name, Caller: caller.FromContext(ctx),
 			Began: caller.Arrival(ctx),
 		})}
-		out, err := serve(ctx, d, c, arguments, req, run)
+		out, err := serve(ctx, d, a, c, arguments, req, run)
 		c.End(err)
 		if err != nil {
 			e := fault.Of(err) // a copy: it may be the error of other calls too
-			e.Message = a.name + ": " + e.Message
+			e.Message, e.Hint = d.spell(a.name+": "+e.Message), d.spell(e.Hint)
 			return failed(e), nil
 		}
 		return d.succeeded(out), nil
 	}
-	return mcpserver.ServerTool{Tool: a.tool(arguments), Handler: handle}
+	return mcpserver.ServerTool{Tool: a.tool(d, arguments), Handler: handle}
 }
 
 // serve runs a tool for one call: it admits the call, checks its arguments, and tells the
 // client of the progress. A panic becomes an error.
 func serve[In any](
-	ctx context.Context, d Deps, c *call, arguments *schema.Schema, req mcp.CallToolRequest,
+	ctx context.Context, d Deps, a about, c *call, arguments *schema.Schema, req mcp.CallToolRequest,
 	run func(context.Context, In, *call) (*result, error),
 ) (out *result, err error) {
 	defer func() {
@@ -120,7 +102,7 @@ func serve[In any](
 			}
 		}
 	}()
-	end, err := d.admit(ctx, c.Tool)
+	end, err := d.admit(ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -138,10 +120,10 @@ func serve[In any](
 }
 
 // tool is the description as clients see it.
-func (a about) tool(arguments *schema.Schema) mcp.Tool {
+func (a about) tool(d Deps, arguments *schema.Schema) mcp.Tool {
 	t := mcp.Tool{
-		Name: a.name, Title: a.title, Description: a.text,
-		RawInputSchema: mustMarshal(arguments),
+		Name: d.spell(a.name), Title: a.title, Description: d.spell(a.text),
+		RawInputSchema: json.RawMessage(d.spell(string(mustMarshal(arguments)))),
 		Annotations: mcp.ToolAnnotation{
 			Title:           a.title,
 			ReadOnlyHint:    &a.hints.readOnly,

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"reflect"
 	"time"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -39,12 +38,8 @@ type embedOut struct {
 	noted
 }
 
-func embed(d Deps) mcpserver.ServerTool {
-	return define(d, about{
-		name: "embed", title: "Embed texts with a local model", hints: hints{readOnly: true, idempotent: true},
-		text:   "Turn texts into vectors that can be compared for meaning.",
-		output: reflect.TypeFor[embedOut](),
-	}, func(ctx context.Context, in embedIn, c *call) (*result, error) {
+func embed(d Deps, a about) mcpserver.ServerTool {
+	return define(d, a, func(ctx context.Context, in embedIn, c *call) (*result, error) {
 		got, err := d.Engine.Embed(ctx, inference.EmbedRequest{
 			Common: in.common(ctx, c, in.Model), Input: in.Input, Dimensions: int(in.Dimensions),
 		})

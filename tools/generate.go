@@ -18,11 +18,8 @@ type generateIn struct {
 	textArgs
 }
 
-func generate(d Deps) mcpserver.ServerTool {
-	return define(d, about{
-		name: "generate", title: "Generate text with a local model", hints: usesModel,
-		text: "Ask a local model to answer or continue one prompt. For a conversation use chat.",
-	}, func(ctx context.Context, in generateIn, c *call) (*result, error) {
+func generate(d Deps, a about) mcpserver.ServerTool {
+	return define(d, a, func(ctx context.Context, in generateIn, c *call) (*result, error) {
 		images, err := decodeImages("images", in.Images)
 		if err != nil {
 			return nil, err

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -49,12 +48,8 @@ type listedAlias struct {
 	StandsFor []string `json:"stands_for" jsonschema:"asked in this order until one answers"`
 }
 
-func listModels(d Deps) mcpserver.ServerTool {
-	return define(d, about{
-		name: "list-models", title: "List local models", hints: hints{readOnly: true, idempotent: true},
-		text:   "List the models that are installed, what each can do and whether it is in memory.",
-		output: reflect.TypeFor[listModelsOut](),
-	}, func(ctx context.Context, in listModelsIn, _ *call) (*result, error) {
+func listModels(d Deps, a about) mcpserver.ServerTool {
+	return define(d, a, func(ctx context.Context, in listModelsIn, _ *call) (*result, error) {
 		all, err := d.Engine.List(ctx, caller.FromContext(ctx), inference.Filter{Query: in.Query, Capability: string(in.Capability), Host: in.Host})
 		if err != nil {
 			return nil, err

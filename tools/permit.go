@@ -10,12 +10,18 @@ import (
 
 // admit begins a call of a tool if its caller may call it, and now. end must be
 // called when the call is over.
-func (d Deps) admit(ctx context.Context, tool string) (end func(), err error) {
+func (d Deps) admit(ctx context.Context, a about) (end func(), err error) {
 	who := caller.FromContext(ctx)
-	if !who.MayCall(tool) {
+	switch {
+	case !who.MayCall(a.name):
 		return nil, &fault.Error{
 			Code: fault.Forbidden, Message: fmt.Sprintf("%q may not call this tool", who.ID),
 			Hint: "use one that tools/list names, or ask the operator of this server",
+		}
+	case a.admin && !who.Admin:
+		return nil, &fault.Error{
+			Code: fault.Forbidden, Message: "only an administrator may call this tool",
+			Hint: "ask the operator of this server for a key with admin: true",
 		}
 	}
 	return d.Quota.Begin(who)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"reflect"
 	"time"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -16,12 +15,8 @@ import (
 	"ollama-mcp/pool"
 )
 
-func status(d Deps) mcpserver.ServerTool {
-	return define(d, about{
-		name: "status", title: "Status of hosts, queue and cache", hints: hints{readOnly: true, idempotent: true},
-		text:   "Show the state of hosts, queue and cache: slots, models in memory, failures, retries, cache hits.",
-		output: reflect.TypeFor[statusOut](),
-	}, func(ctx context.Context, _ statusIn, _ *call) (*result, error) {
+func status(d Deps, a about) mcpserver.ServerTool {
+	return define(d, a, func(ctx context.Context, _ statusIn, _ *call) (*result, error) {
 		if d.Refresh != nil {
 			d.Refresh(ctx)
 		}

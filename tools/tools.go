@@ -9,6 +9,7 @@ package tools
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
@@ -36,18 +37,22 @@ type Deps struct {
 
 	// Quota counts calls and reads of resources in the limits of their callers.
 	Quota *quota.Quota
+
+	// Offer says which tools are offered, and under which names.
+	Offer Offer
+
+	spelling *strings.Replacer // of names of tools in our texts; nil leaves them as they are
 }
 
-// All are the tools, in the order of the documentation.
-func All(d Deps) []mcpserver.ServerTool {
-	return []mcpserver.ServerTool{
-		generate(d),
-		chat(d),
-		embed(d),
-		listModels(d),
-		status(d),
-		clearCache(d),
+// All are the tools that are offered, in the order of the table.
+func All(d Deps) (all []mcpserver.ServerTool) {
+	d.spelling = d.Offer.spelling()
+	for _, t := range table {
+		if d.Offer.has(t) {
+			all = append(all, t.make(d, t.about))
+		}
 	}
+	return all
 }
 
 // Resources are what results point to when they are too large for a result.
@@ -55,8 +60,20 @@ func Resources(d Deps) []mcpserver.ServerResourceTemplate {
 	return []mcpserver.ServerResourceTemplate{embeddings(d)}
 }
 
-// Instructions tell a client's model, once, how to use the tools.
-const Instructions = `Tools to use language models that run on the user's own machines through Ollama.
-Call list-models first: other tools need the exact name of an installed model, and its capabilities say what it is for.
-A note in a result says what to know about the answer, such as that it was cut.
-A failed call says what to do next. If it is marked retryable, wait as long as it says and call again.`
+// Instructions tell a client's model, once, how to use the tools that are offered.
+func Instructions(o Offer) string {
+	d := Deps{spelling: o.spelling()}
+	text := "Tools to use language models that run on the user's own machines through Ollama.\n"
+	for _, line := range advice {
+		if o.offers(line.tool) {
+			text += line.text + "\n"
+		}
+	}
+	return d.spell(text + `A note in a result says what to know about the answer, such as that it was cut.
+A failed call says what to do next. If it is marked retryable, wait as long as it says and call again.`)
+}
+
+// advice says which tool is for what, a line for each tool that has to be explained.
+var advice = []struct{ tool, text string }{
+	{"list-models", "Call list-models first: other tools need the exact name of an installed model, and its capabilities say what it is for."},
+}

@@ -157,9 +157,16 @@ func (s *service) newServer() (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	deps := tools.Deps{Engine: s.engine, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta, Refresh: s.hosts.refresh}
+	offer := tools.Offer{Only: c.Tools, Without: c.NoTools, ReadOnly: c.ReadOnly, Manage: c.AllowManage, Snake: c.ToolNames == "snake"}
+	if err := offer.Check(); err != nil {
+		return nil, fmt.Errorf("tools to offer: %w", err)
+	}
+	deps := tools.Deps{
+		Engine: s.engine, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
+		Refresh: s.hosts.refresh, Offer: offer,
+	}
 	return server.New(server.Options{
-		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions,
+		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions(offer), MayCall: tools.MayCall,
 		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),
 		Log: s.log, OnRefused: s.logRefusal, MaxMessage: int64(s.config.MaxMessage) << 20, Drain: s.config.DrainTimeout,
 	})

@@ -118,7 +118,7 @@ func (o *Options) run(ctx context.Context, term *terminal) error {
 		return err
 	}
 	term.erase()
-	return o.print(term, tool.Name, result)
+	return o.print(term, kebab(tool.Name), result)
 }
 
 // arguments returns the arguments of the call.
@@ -163,10 +163,11 @@ func listTools(w io.Writer, tools []mcp.Tool) error {
 	return table.Flush()
 }
 
+// find returns the tool of that name. Names of tools may be written with - or _, whichever the server lists.
 func find(tools []mcp.Tool, name string) (*mcp.Tool, error) {
 	names := make([]string, len(tools))
 	for i := range tools {
-		if tools[i].Name == name {
+		if kebab(tools[i].Name) == kebab(name) {
 			return &tools[i], nil
 		}
 		names[i] = tools[i].Name
@@ -177,3 +178,6 @@ func find(tools []mcp.Tool, name string) (*mcp.Tool, error) {
 	}
 	return nil, fmt.Errorf("there is no tool %q; %s", name, known)
 }
+
+// kebab is the name of a tool with hyphens.
+func kebab(name string) string { return strings.ReplaceAll(name, "_", "-") }

@@ -42,14 +42,23 @@ type Limits struct {
 	Body      int64   // bytes of a message
 }
 
-// MayCall reports whether the caller may call a tool.
-func (c Caller) MayCall(tool string) bool { return allowed(c.Tools, tool) }
+// MayCall reports whether the caller may call a tool, whose name may be written with - or _.
+func (c Caller) MayCall(tool string) bool { return c.Tools == nil || Matches(c.Tools, tool) }
 
 // MayUse reports whether the caller may use a model, given by its canonical name.
-func (c Caller) MayUse(model string) bool { return allowed(c.Models, model) }
+func (c Caller) MayUse(model string) bool { return c.Models == nil || matches(c.Models, model) }
 
-func allowed(patterns []string, name string) bool {
-	return patterns == nil || slices.ContainsFunc(patterns, func(pattern string) bool {
+// Matches reports whether one of the patterns is the name of a tool, or its beginning with *
+// behind it. In both, - and _ are one: clients write names either way.
+func Matches(patterns []string, tool string) bool {
+	same := func(name string) string { return strings.ReplaceAll(name, "_", "-") }
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		return matches([]string{same(pattern)}, same(tool))
+	})
+}
+
+func matches(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		prefix, open := strings.CutSuffix(pattern, "*")
 		return pattern == name || open && strings.HasPrefix(name, prefix)
 	})

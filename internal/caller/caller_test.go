@@ -40,3 +40,14 @@ func TestContextWithoutCallerIsTheUserOfThisMachine(t *testing.T) {
 		t.Errorf("got %q, want the caller of the context", got.ID)
 	}
 }
+
+func TestNamesOfToolsAreTheSameWithEitherSeparator(t *testing.T) {
+	for pattern, name := range map[string]string{"list-models": "list_models", "list_models": "list-models", "list_*": "list-models", "clear-*": "clear_cache"} {
+		if !(caller.Caller{Tools: []string{pattern}}).MayCall(name) {
+			t.Errorf("%q does not allow %q", pattern, name)
+		}
+	}
+	if (caller.Caller{Models: []string{"a_b"}}).MayUse("a-b") {
+		t.Error("models of different names are taken for one")
+	}
+}

@@ -41,7 +41,12 @@ type Config struct {
 	SemanticModel string  // embedding model
 	SemanticAlike float64 // lowest similarity, 0 to 1
 	InlineBytes   int
-	ResultMeta    string // "short", "full" or "off"
+	ResultMeta    string   // "short", "full" or "off"
+	Tools         []string // names of tools, or their beginnings with * behind; nil for all
+	NoTools       []string
+	ReadOnly      bool
+	AllowManage   bool
+	ToolNames     string // "kebab" or "snake"
 	MaxMessage    int    // MiB
 	LogLevel      slog.Level
 
@@ -131,6 +136,11 @@ func declare(fs *FlagSet, c *Config) {
 	fs.IntVar(&c.InlineBytes, "inline-bytes", 16<<10, "largest size in `bytes` of embeddings that are returned in the result rather than as a resource")
 	oneOf(fs, &c.ResultMeta, "result-meta", "`amount` of detail in the _meta of a result about how it was served",
 		"short: model, host, source and trace ID", "full: also tokens, times, retries and the models that did not answer", "off: nothing")
+	fs.StringSliceVar(&c.Tools, "tools", nil, "`names` of the tools to offer, such as generate,chat,list-models, or their beginnings with *; all by default")
+	fs.StringSliceVar(&c.NoTools, "no-tools", nil, "`names` of tools not to offer")
+	fs.BoolVar(&c.ReadOnly, "read-only", false, "offer only tools that change nothing: none that load or unload models, clear the cache or manage what is installed")
+	fs.BoolVar(&c.AllowManage, "allow-manage", false, "also offer the tools that install, copy, create and delete models; to administrators only")
+	oneOf(fs, &c.ToolNames, "tool-names", "`spelling` of the names of tools; both are accepted in calls", "kebab: list-models", "snake: list_models, for hosts that refuse hyphens")
 	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
 	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; repeatable")
 	fs.StringSliceVar(&c.AllowedHosts, "allowed-host", nil, "host `name` that HTTP clients may use for the server, besides localhost and its addresses")

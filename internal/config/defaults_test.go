@@ -114,6 +114,31 @@ var behaviour = []struct {
 		[]named{{"internal/app", "TestMetadataOfAResultIsAsConfigured", "--result-meta=off"}},
 	},
 	{
+		"tools", "[]",
+		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
+		[]named{{"internal/app", "TestOnlyTheToolsThatAreWantedAreOffered", "--tools"}},
+	},
+	{
+		"no-tools", "[]",
+		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
+		[]named{{"internal/app", "TestOnlyTheToolsThatAreWantedAreOffered", "--no-tools"}},
+	},
+	{
+		"read-only", "false",
+		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
+		[]named{{"internal/app", "TestOnlyTheToolsThatAreWantedAreOffered", "--read-only"}},
+	},
+	{
+		"allow-manage", "false",
+		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
+		[]named{{"internal/app", "TestOnlyTheToolsThatAreWantedAreOffered", "--allow-manage"}},
+	},
+	{
+		"tool-names", "kebab",
+		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
+		[]named{{"internal/app", "TestNamesOfToolsAreListedAsTheHostTakesThem", "--tool-names=snake"}},
+	},
+	{
 		"max-message", "32",
 		[]named{{"internal/e2e", "TestLinesThatAreNoRequestAreAnsweredAndTheNextOneWorks", ""}},
 		[]named{{"server", "TestLimitOfAMessageIsExact", "MaxMessage"}},

@@ -1,0 +1,170 @@
+package tools
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/nearest"
+)
+
+// This file is the one table of tools: what clients are told of each, and what it may change.
+// Hints, permissions, the options --tools, --no-tools, --read-only and --allow-manage, and
+// docs/tools.md follow from it.
+
+// about is what the table has on a tool. Clients pay for its words on every request, and
+// hosts that search among many tools go by them: few words, but those that users say.
+type about struct {
+	name   string // kebab-case, at most 32 characters
+	title  string // for people
+	text   string // for models
+	hints  hints
+	admin  bool         // only administrators may call it
+	manage bool         // it changes what is installed on hosts, and is offered only if that is allowed
+	output reflect.Type // of the structured content; nil for tools that answer in text
+}
+
+// hints describe a tool's behaviour. All four are always stated, since clients
+// assume the worst of what is left out.
+type hints struct{ readOnly, destructive, idempotent, openWorld bool }
+
+var (
+	// usesModel is the behaviour of tools that have a model write text: they change nothing,
+	// and no two answers need be alike.
+	usesModel = hints{readOnly: true}
+	// looks is the behaviour of tools that only look.
+	looks = hints{readOnly: true, idempotent: true}
+)
+
+// tool is a row of the table.
+type tool struct {
+	make func(Deps, about) mcpserver.ServerTool
+	about
+}
+
+// table has all tools, in the order of the documentation.
+var table = []tool{
+	{generate, about{
+		name: "generate", title: "Generate text with a local model", hints: usesModel,
+		text: "Ask a local model to answer or continue one prompt. For a conversation use chat.",
+	}},
+	{chat, about{
+		name: "chat", title: "Chat with a local model", hints: usesModel,
+		text: "Ask a local model for the next message of a conversation. With tools the answer may be tool_calls, for you to carry out and send back as messages of role tool.",
+	}},
+	{embed, about{
+		name: "embed", title: "Embed texts with a local model", hints: looks,
+		text:   "Turn texts into vectors that can be compared for meaning.",
+		output: reflect.TypeFor[embedOut](),
+	}},
+	{listModels, about{
+		name: "list-models", title: "List local models", hints: looks,
+		text:   "List the models that are installed, what each can do and whether it is in memory.",
+		output: reflect.TypeFor[listModelsOut](),
+	}},
+	{status, about{
+		name: "status", title: "Status of hosts, queue and cache", hints: looks,
+		text:   "Show the state of hosts, queue and cache: slots, models in memory, failures, retries, cache hits.",
+		output: reflect.TypeFor[statusOut](),
+	}},
+	{clearCache, about{
+		name: "clear-cache", title: "Clear the answer cache", hints: hints{idempotent: true, destructive: true}, admin: true,
+		text:   "Remove all cached answers, or those of one model. For administrators.",
+		output: reflect.TypeFor[clearCacheOut](),
+	}},
+}
+
+// Offer says which tools are offered, and under which names. The zero Offer is all tools that
+// leave what is installed on the hosts as it is. In Only and Without, a name may be written
+// with - or _, and one that ends in * stands for all that begin so.
+type Offer struct {
+	Only     []string // nothing but these; nil for all
+	Without  []string // not these
+	ReadOnly bool     // only tools that change nothing
+	Manage   bool     // also tools that install, change and delete models
+	Snake    bool     // names with _ instead of -
+}
+
+// Check refuses names that stand for no tool, and those of tools that are not offered for
+// another reason.
+func (o Offer) Check() error {
+	for _, list := range [][]string{o.Only, o.Without} {
+		for _, pattern := range list {
+			if err := o.check(pattern); err != nil {
+				return err
+			}
+		}
+	}
+	if !slices.ContainsFunc(table, o.has) {
+		return errors.New("no tool is left to offer")
+	}
+	return nil
+}
+
+func (o Offer) check(pattern string) error {
+	i := slices.IndexFunc(table, func(t tool) bool { return caller.Matches([]string{pattern}, t.name) })
+	switch {
+	case i < 0:
+		var names []string
+		for _, t := range table {
+			names = append(names, t.name)
+		}
+		if near := nearest.Names(kebab(pattern), names, 1); len(near) > 0 {
+			return fmt.Errorf("there is no tool %q: did you mean %q?", pattern, near[0])
+		}
+		return fmt.Errorf("there is no tool %q; there are: %s", pattern, strings.Join(names, ", "))
+	case table[i].manage && !o.Manage && kebab(pattern) == table[i].name && slices.Contains(o.Only, pattern):
+		return fmt.Errorf("%s changes what is installed: it needs --allow-manage", table[i].name)
+	case !table[i].hints.readOnly && o.ReadOnly && kebab(pattern) == table[i].name && slices.Contains(o.Only, pattern):
+		return fmt.Errorf("%s is not a tool that only reads, as --read-only wants", table[i].name)
+	}
+	return nil
+}
+
+// has reports whether a tool is offered.
+func (o Offer) has(t tool) bool {
+	return (len(o.Only) == 0 || caller.Matches(o.Only, t.name)) && !caller.Matches(o.Without, t.name) &&
+		(!o.ReadOnly || t.hints.readOnly) && (o.Manage || !t.manage)
+}
+
+// offers reports whether the tool of that name is offered.
+func (o Offer) offers(name string) bool {
+	return slices.ContainsFunc(table, func(t tool) bool { return t.name == name && o.has(t) })
+}
+
+// spelling returns the replacer that writes names of tools in a text as they are listed, nil
+// for none.
+func (o Offer) spelling() *strings.Replacer {
+	if !o.Snake {
+		return nil
+	}
+	var pairs []string
+	for _, t := range table {
+		if snake := strings.ReplaceAll(t.name, "-", "_"); snake != t.name {
+			pairs = append(pairs, t.name, snake)
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// spell returns one of our own texts with the names of tools in it as they are listed.
+func (d Deps) spell(text string) string {
+	if d.spelling == nil {
+		return text
+	}
+	return d.spelling.Replace(text)
+}
+
+// kebab is the name of a tool as the table has it.
+func kebab(name string) string { return strings.ReplaceAll(name, "_", "-") }
+
+// MayCall reports whether a caller may call a tool, whichever way its name is written.
+func MayCall(who caller.Caller, name string) bool {
+	isForAdmins := slices.ContainsFunc(table, func(t tool) bool { return t.admin && t.name == kebab(name) })
+	return who.MayCall(name) && (who.Admin || !isForAdmins)
+}
