@@ -154,9 +154,13 @@ func (a modelArgs) timeout() time.Duration {
 	if a.TimeoutSeconds == 0 {
 		return 0
 	}
+	return max(seconds(float64(a.TimeoutSeconds)), 1) // 0 would be no limit
+}
+
+// seconds is a time, a year at most.
+func seconds(n float64) time.Duration {
 	const most = 365 * 24 * time.Hour
-	seconds := min(float64(a.TimeoutSeconds), most.Seconds())
-	return max(time.Duration(seconds*float64(time.Second)), 1) // 0 would be no limit
+	return time.Duration(min(n, most.Seconds()) * float64(time.Second))
 }
 
 // common is what requests of every kind hold, for a call.

@@ -165,7 +165,7 @@ func FuzzArguments(f *testing.F) {
 		if !json.Valid([]byte(args)) {
 			return
 		}
-		in, _, err := decode[chatIn](s, request(t, args))
+		in, _, _, err := decode[chatIn](s, request(t, args))
 		if err != nil && (strings.TrimSpace(err.Error()) == "" || strings.Contains(err.Error(), "\n")) {
 			t.Errorf("%q: got the error %q, want a line", args, err)
 		}
@@ -178,7 +178,7 @@ func FuzzArguments(f *testing.F) {
 			t.Errorf("%q means %q, and that means %q", args, meant, again)
 		}
 		if err == nil {
-			if same, _, err := decode[chatIn](s, request(t, string(meant))); err != nil || !reflect.DeepEqual(same, in) {
+			if same, _, _, err := decode[chatIn](s, request(t, string(meant))); err != nil || !reflect.DeepEqual(same, in) {
 				t.Errorf("%q is read as %+v, and what it means as %+v, %v", args, in, same, err)
 			}
 		}
@@ -188,7 +188,7 @@ func FuzzArguments(f *testing.F) {
 // read decodes arguments as a client would send them.
 func read[In any](t *testing.T, args string) (In, error) {
 	t.Helper()
-	in, _, err := decode[In](schemaOf[In](t), request(t, args))
+	in, _, _, err := decode[In](schemaOf[In](t), request(t, args))
 	return in, err
 }
 

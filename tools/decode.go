@@ -20,9 +20,10 @@ var addedByHosts = []string{
 }
 
 // decode reads the arguments of a call. Arguments that the schema refuses are read once more
-// as their caller meant them (schema.Lenient). The error names all faults of the call; ignored
-// are the arguments that were left out.
-func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, ignored []string, err error) {
+// as their caller meant them (schema.Lenient). The error names all faults of the call; wait is
+// how long the call waits for its result, nil if it does not say; ignored are the arguments
+// that were left out.
+func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, wait *waitSeconds, ignored []string, err error) {
 	raw, value := req.Params.RawArguments, req.Params.Arguments
 	if value == nil {
 		raw, value = json.RawMessage("{}"), map[string]any{}
@@ -33,22 +34,29 @@ func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, ignored [
 	if arguments, ok := value.(map[string]any); ok {
 		err := s.Check(arguments)
 		if refused, ok := errors.AsType[*schema.ArgumentsError](err); ok && refused.TooLarge {
-			return in, nil, err
+			return in, nil, nil, err
 		}
 		if err == nil && json.Unmarshal(raw, &in) == nil {
-			return in, nil, nil
+			if seconds, ok := arguments["wait_seconds"].(float64); ok {
+				wait = new(waitSeconds(seconds))
+			}
+			return in, wait, nil, nil
 		}
 	}
 	raw, ignored = s.Lenient(raw, func(name string) bool { return slices.Contains(addedByHosts, name) })
 	if raw[0] != '{' {
-		return in, nil, errors.New("the arguments must be an object")
+		return in, nil, nil, errors.New("the arguments must be an object")
 	}
 	var zero In
 	in = zero
 	if err := faults[In](s, raw); err != nil {
-		return in, nil, err
+		return in, nil, nil, err
 	}
-	return in, ignored, json.Unmarshal(raw, &in)
+	var waits waitArgs
+	if err := json.Unmarshal(raw, &waits); err != nil {
+		return in, nil, nil, err
+	}
+	return in, waits.Wait, ignored, json.Unmarshal(raw, &in)
 }
 
 // faults names all that is wrong with arguments; nil if nothing is.

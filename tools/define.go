@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"sync/atomic"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -13,6 +14,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/progress"
 	"ollama-mcp/internal/schema"
 )
@@ -20,7 +22,23 @@ import (
 // This file is the one place where tools meet MCP.
 
 // call is one call of a tool.
-type call struct{ *inference.Call }
+type call struct {
+	*inference.Call
+	own atomic.Pointer[func() jobs.Progress] // what reports says; nil if nothing has been said
+}
+
+// reports has the call's progress be what a function says: for tools that do more than make one
+// request of the engine, which tells of its own requests by itself. The function may be called
+// from any goroutine.
+func (c *call) reports(progress func() jobs.Progress) { c.own.Store(&progress) }
+
+// message is what clients are told of the progress.
+func (c *call) message() string {
+	if own := c.own.Load(); own != nil {
+		return (*own)().Message
+	}
+	return c.Progress().String()
+}
 
 // result is what a tool answers; see succeeded for how clients read it.
 type result struct {
@@ -31,6 +49,8 @@ type result struct {
 	ignored  []string          // arguments that were left out, which only a curious reader wants to know
 	served   *inference.Served // nil for a tool that uses no model
 	thinking string            // what the model thought, when the caller asked for it
+
+	whole *mcp.CallToolResult // that another call has made, instead of all of the above; nil for none
 }
 
 // data is an object of ours in the structured content of a result.
@@ -66,33 +86,64 @@ type toolCallsOut struct {
 // It refuses arguments that the schema does not allow, and turns every error
 // and panic into a result: a Go error never leaves it.
 func define[In any](d Deps, a about, run func(context.Context, In, *call) (*result, error)) mcpserver.ServerTool {
-	arguments, err := schema.For(reflect.TypeFor[In](), typeSchemas)
+	var more []reflect.Type
+	if a.slow {
+		more = append(more, reflect.TypeFor[waitArgs]())
+	}
+	arguments, err := schema.For(reflect.TypeFor[In](), typeSchemas, more...)
 	if err != nil {
 		panic(fmt.Sprintf("tools: %s: %v", a.name, err)) // our own type is at fault: every test sees it
 	}
 	handle := func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		c := &call{d.Engine.Begin(inference.CallInfo{
+		c := &call{Call: d.Engine.Begin(inference.CallInfo{
 			Trace: traceOf(req), RequestID: req.Header.Get("X-Request-Id"), Tool: a.name, Caller: caller.FromContext(ctx),
 			Began: caller.Arrival(ctx),
 		})}
-		out, err := serve(ctx, d, a, c, arguments, req, run)
-		c.End(err)
+		admitted, err := d.admit(ctx, a)
 		if err != nil {
-			e := fault.Of(err) // a copy: it may be the error of other calls too
-			e.Message, e.Hint = d.spell(a.name+": "+e.Message), d.spell(e.Hint)
-			return failed(e), nil
+			return d.finish(c, nil, err), nil
 		}
-		return d.succeeded(out), nil
+		in, wait, ignored, err := decode[In](arguments, req)
+		if err != nil {
+			admitted()
+			return d.finish(c, nil, &fault.Error{Code: fault.InvalidArgument, Message: err.Error()}), nil
+		}
+		work := func(ctx context.Context) *mcp.CallToolResult {
+			defer admitted()
+			out, err := protect(ctx, d, c, in, run)
+			if err == nil {
+				out.ignored = ignored
+			}
+			return d.finish(c, out, err)
+		}
+		// Nothing may be reported after the result, so this is stopped before it is returned.
+		defer progress.Start(reporter(ctx, req), c.message).Stop()
+		if !a.slow {
+			return work(ctx), nil
+		}
+		return d.await(ctx, c, wait, len(req.Params.RawArguments), work), nil
 	}
 	return mcpserver.ServerTool{Tool: a.tool(d, arguments), Handler: handle}
 }
 
-// serve runs a tool for one call: it admits the call, checks its arguments, and tells the
-// client of the progress. A panic becomes an error.
-func serve[In any](
-	ctx context.Context, d Deps, a about, c *call, arguments *schema.Schema, req mcp.CallToolRequest,
-	run func(context.Context, In, *call) (*result, error),
-) (out *result, err error) {
+// finish ends a call, and makes its result.
+func (d Deps) finish(c *call, out *result, err error) *mcp.CallToolResult {
+	c.End(err)
+	if err != nil {
+		return d.failed(c.Tool, err)
+	}
+	return d.succeeded(out)
+}
+
+// failed makes the result of a call of a tool that failed.
+func (d Deps) failed(tool string, err error) *mcp.CallToolResult {
+	e := fault.Of(err) // a copy: it may be the error of other calls too
+	e.Message, e.Hint = d.spell(tool+": "+e.Message), d.spell(e.Hint)
+	return failed(e)
+}
+
+// protect runs a tool, and makes an error of a panic.
+func protect[In any](ctx context.Context, d Deps, c *call, in In, run func(context.Context, In, *call) (*result, error)) (out *result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.Log.Error("panic in a tool", "tool", c.Tool, "trace", c.Trace, "request", c.RequestID, "panic", p, "stack", string(debug.Stack()))
@@ -102,21 +153,7 @@ func serve[In any](
 			}
 		}
 	}()
-	end, err := d.admit(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	in, ignored, err := decode[In](arguments, req)
-	if err != nil {
-		return nil, &fault.Error{Code: fault.InvalidArgument, Message: err.Error()}
-	}
-	// Nothing may be reported after the result, so this is stopped before it is returned.
-	defer progress.Start(reporter(ctx, req), func() string { return c.Progress().String() }).Stop()
-	if out, err = run(ctx, in, c); err == nil {
-		out.ignored = ignored
-	}
-	return out, err
+	return run(ctx, in, c)
 }
 
 // tool is the description as clients see it.

@@ -25,6 +25,9 @@ import (
 //     structured content unless the caller asked for JSON and there is no note, since notes do
 //     not belong into the caller's object and would be lost beside it.
 func (d Deps) succeeded(r *result) *mcp.CallToolResult {
+	if r.whole != nil {
+		return r.whole
+	}
 	res := &mcp.CallToolResult{Result: mcp.Result{Meta: d.meta(r)}}
 	if len(r.ignored) > 0 && r.object == nil {
 		r.notes = append(r.notes, ignoredNote(r.ignored))

@@ -27,6 +27,9 @@ type about struct {
 	admin  bool         // only administrators may call it
 	manage bool         // it changes what is installed on hosts, and is offered only if that is allowed
 	output reflect.Type // of the structured content; nil for tools that answer in text
+
+	slow      bool // it may take long: a call that has waited long enough goes on as a job
+	unlimited bool // its calls are no work of their own: neither limits nor lists of permitted tools are for them
 }
 
 // hints describe a tool's behaviour. All four are always stated, since clients
@@ -50,17 +53,21 @@ type tool struct {
 // table has all tools, in the order of the documentation.
 var table = []tool{
 	{generate, about{
-		name: "generate", title: "Generate text with a local model", hints: usesModel,
+		name: "generate", title: "Generate text with a local model", hints: usesModel, slow: true,
 		text: "Ask a local model to answer or continue one prompt. For a conversation use chat.",
 	}},
 	{chat, about{
-		name: "chat", title: "Chat with a local model", hints: usesModel,
+		name: "chat", title: "Chat with a local model", hints: usesModel, slow: true,
 		text: "Ask a local model for the next message of a conversation. With tools the answer may be tool_calls, for you to carry out and send back as messages of role tool.",
 	}},
 	{embed, about{
-		name: "embed", title: "Embed texts with a local model", hints: looks,
+		name: "embed", title: "Embed texts with a local model", hints: looks, slow: true,
 		text:   "Turn texts into vectors that can be compared for meaning.",
 		output: reflect.TypeFor[embedOut](),
+	}},
+	{job, about{
+		name: jobTool, title: "Get the result of a job", hints: hints{readOnly: true}, unlimited: true,
+		text: "Wait for the result of a call that went on as a job, cancel the job, or list all.",
 	}},
 	{listModels, about{
 		name: "list-models", title: "List local models", hints: looks,
@@ -128,7 +135,11 @@ func (o Offer) check(pattern string) error {
 
 // has reports whether a tool is offered.
 func (o Offer) has(t tool) bool {
-	return (len(o.Only) == 0 || caller.Matches(o.Only, t.name)) && !caller.Matches(o.Without, t.name) &&
+	wanted := len(o.Only) == 0 || caller.Matches(o.Only, t.name)
+	if t.name == jobTool { // which calls of the others may need
+		wanted = wanted || slices.ContainsFunc(table, func(other tool) bool { return other.slow && o.has(other) })
+	}
+	return wanted && !caller.Matches(o.Without, t.name) &&
 		(!o.ReadOnly || t.hints.readOnly) && (o.Manage || !t.manage)
 }
 
@@ -163,8 +174,12 @@ func (d Deps) spell(text string) string {
 // kebab is the name of a tool as the table has it.
 func kebab(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
-// MayCall reports whether a caller may call a tool, whichever way its name is written.
+// MayCall reports whether a caller may call a tool, whichever way its name is written. Who may
+// call a tool that may become a job may ask for the job.
 func MayCall(who caller.Caller, name string) bool {
+	if name == jobTool {
+		return slices.ContainsFunc(table, func(t tool) bool { return t.slow && who.MayCall(t.name) })
+	}
 	isForAdmins := slices.ContainsFunc(table, func(t tool) bool { return t.admin && t.name == kebab(name) })
 	return who.MayCall(name) && (who.Admin || !isForAdmins)
 }

@@ -7,21 +7,28 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strings"
+	"time"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/quota"
 )
 
 // Deps is what the tools need from the rest of the program.
 type Deps struct {
 	Engine  *inference.Engine
-	Vectors *Vectors // keeps embeddings that are too large to return
+	Vectors *Vectors       // keeps embeddings that are too large to return
+	Jobs    *jobs.Registry // of calls that take longer than they may; nil makes one
 	Log     *slog.Logger
+
+	// Wait is how long calls of slow tools wait for their result, unless they say; 0 means 50 s.
+	Wait time.Duration
 
 	// InlineBytes is up to what size embeddings are returned in the result itself when the
 	// caller leaves it to us; 0 means never.
@@ -41,12 +48,17 @@ type Deps struct {
 	// Offer says which tools are offered, and under which names.
 	Offer Offer
 
+	hasJobs  bool              // the tool that asks for jobs is offered
 	spelling *strings.Replacer // of names of tools in our texts; nil leaves them as they are
 }
 
 // All are the tools that are offered, in the order of the table.
 func All(d Deps) (all []mcpserver.ServerTool) {
-	d.spelling = d.Offer.spelling()
+	d.spelling, d.Wait = d.Offer.spelling(), cmp.Or(d.Wait, defaultWait)
+	d.hasJobs = d.Offer.offers(jobTool)
+	if d.Jobs == nil {
+		d.Jobs = jobs.New(jobs.Options{Failed: JobFailure})
+	}
 	for _, t := range table {
 		if d.Offer.has(t) {
 			all = append(all, t.make(d, t.about))
@@ -76,4 +88,5 @@ A failed call says what to do next. If it is marked retryable, wait as long as i
 // advice says which tool is for what, a line for each tool that has to be explained.
 var advice = []struct{ tool, text string }{
 	{"list-models", "Call list-models first: other tools need the exact name of an installed model, and its capabilities say what it is for."},
+	{jobTool, "A call that takes long is answered with a job: call job with its id to wait for the result."},
 }

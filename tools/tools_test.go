@@ -20,6 +20,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/pool"
 	"ollama-mcp/tools"
@@ -90,7 +91,9 @@ func (c *client) useHosts(hosts inference.Hosts) {
 	}
 	c.t.Cleanup(engine.Close)
 	c.engine = engine
-	deps := tools.Deps{Engine: engine, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
+	registry := jobs.New(jobs.Options{Failed: tools.JobFailure})
+	c.t.Cleanup(registry.Close)
+	deps := tools.Deps{Engine: engine, Jobs: registry, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
 	c.resources = tools.Resources(deps)
 	c.tools = map[string]mcpserver.ToolHandlerFunc{}
 	for _, tool := range tools.All(deps) {

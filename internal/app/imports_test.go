@@ -22,10 +22,11 @@ const (
 // way, from what puts together to what is put together; internal/app may import all.
 var packages = map[string][]string{
 	".":                            {"internal/app"},
-	"server":                       {"internal/caller", "internal/fault", "internal/jsonrpc", "internal/lru", "internal/netserve", "internal/share"},
-	"tools":                        {"cache", "pool", "internal/inference", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest"},
+	"server":                       {"internal/caller", "internal/fault", "internal/jobs", "internal/jsonrpc", "internal/lru", "internal/netserve", "internal/share"},
+	"tools":                        {"cache", "pool", "internal/inference", "internal/jobs", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest"},
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru"},
 	"internal/observe":             {"internal/inference"},
+	"internal/jobs":                {"internal/durable", "internal/fault", "internal/lru"},
 	"internal/lru":                 {},
 	"internal/durable":             {},
 	"pool":                         {"internal/route", "internal/breaker", "internal/fairqueue", "internal/limiter", "internal/lru", "internal/retry", "internal/backend", "internal/caller", "internal/fault"},

@@ -36,11 +36,12 @@ func listed(t *testing.T, args ...string) (names []string) {
 func TestOnlyTheToolsThatAreWantedAreOffered(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"--tools=generate,list_*":                 "generate list-models",
-		"--tools=* --no-tools=clear-cache,status": "chat embed generate list-models",
-		"--read-only":                             "chat embed generate list-models status",
+		"--tools=generate,list_*":                 "generate job list-models",
+		"--tools=* --no-tools=clear-cache,status": "chat embed generate job list-models",
+		"--tools=chat --no-tools=job":             "chat",
+		"--read-only":                             "chat embed generate job list-models status",
 		"--tools=clear_cache":                     "clear-cache",
-		"--allow-manage":                          "chat clear-cache embed generate list-models status",
+		"--allow-manage":                          "chat clear-cache embed generate job list-models status",
 	} {
 		got := strings.Join(slices.Sorted(slices.Values(listed(t, strings.Fields(args)...))), " ")
 		if got != want {

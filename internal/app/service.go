@@ -11,6 +11,7 @@ import (
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/observe"
 	"ollama-mcp/internal/quota"
@@ -33,6 +34,7 @@ type service struct {
 	providers providers
 	callers   *callers
 	engine    *inference.Engine
+	jobs      *jobs.Registry
 	server    *server.Server
 	http      *server.HTTP // nil on stdio
 
@@ -149,7 +151,7 @@ func (s *service) newServer() (*server.Server, error) {
 	var err error
 	s.engine, err = inference.New(inference.Options{
 		Hosts: s.hosts, Settings: s.settings.Load, Digest: s.hosts.fleet.Digest, Defaults: s.hosts.fleet.Defaults,
-		Timeout: c.Timeout, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, NoCloud: c.NoCloud,
+		Timeout: c.Timeout, Patience: c.Wait, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, NoCloud: c.NoCloud,
 		ContextGuard: c.ContextGuard, RawRunner: c.RunnerOptions == "caller",
 		Cache: kept, CacheMode: c.Cache, Semantic: similar,
 		Observer: observe.Log{Logger: s.log, FailuresOnly: len(c.Listen) == 0}, Log: s.log,
@@ -161,9 +163,10 @@ func (s *service) newServer() (*server.Server, error) {
 	if err := offer.Check(); err != nil {
 		return nil, fmt.Errorf("tools to offer: %w", err)
 	}
+	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, Failed: tools.JobFailure, Log: s.log})
 	deps := tools.Deps{
 		Engine: s.engine, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
-		Refresh: s.hosts.refresh, Offer: offer,
+		Refresh: s.hosts.refresh, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
 	return server.New(server.Options{
 		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions(offer), MayCall: tools.MayCall,
@@ -200,6 +203,7 @@ func (s *service) start(life context.Context) {
 
 // wait returns when everything that start began has ended. Its life must be over.
 func (s *service) wait() {
+	s.jobs.Close() // before the engine that works for them
 	s.engine.Close()
 	s.background.Wait()
 	s.leaveHosts()

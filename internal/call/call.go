@@ -22,6 +22,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 
@@ -121,6 +122,10 @@ func (o *Options) run(ctx context.Context, term *terminal) error {
 	return o.print(term, kebab(tool.Name), result)
 }
 
+// patience is how long a call waits for its result before it becomes a job: a person can press
+// Ctrl-C.
+const patience = 365 * 24 * time.Hour
+
 // arguments returns the arguments of the call.
 func (o *Options) arguments(ctx context.Context, tool *mcp.Tool) (map[string]any, error) {
 	s, err := schemaOf(tool)
@@ -131,7 +136,11 @@ func (o *Options) arguments(ctx context.Context, tool *mcp.Tool) (map[string]any
 		file:  os.ReadFile,
 		stdin: func() ([]byte, error) { return readAll(ctx, o.Stdin) },
 	}
-	return from.arguments(s, o.Args, o.ArgsJSON)
+	args, err := from.arguments(s, o.Args, o.ArgsJSON)
+	if err == nil && args["wait_seconds"] == nil && s.property("wait_seconds") != nil {
+		args["wait_seconds"] = patience.Seconds()
+	}
+	return args, err
 }
 
 // readAll reads until the end of r or of ctx. A read from a terminal cannot be interrupted,

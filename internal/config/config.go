@@ -33,6 +33,8 @@ type Config struct {
 	NoCloud       bool
 	ContextGuard  string        // "next-rung-or-refuse", "warn" or "off"
 	Timeout       time.Duration // of a call without timeout_seconds; 0 = none
+	Wait          time.Duration // for the result of a call without wait_seconds
+	JobTTL        time.Duration
 	DrainTimeout  time.Duration
 	Cache         string // "auto", "all", "deterministic" or "off"
 	CacheSize     int    // MiB
@@ -121,7 +123,9 @@ func declare(fs *FlagSet, c *Config) {
 	fs.DurationVar(&c.HedgeAfter, "hedge-after", 0, "time without output from a host after which another free host gets the same request, and the first answer wins; 0 = never")
 	fs.BoolVar(&c.NoCloud, "no-cloud", false, "never send anything to a cloud, whatever the file says: neither to a provider that is not local, nor to Ollama's cloud through a host")
 	oneOf(fs, &c.ContextGuard, "context-guard", "`reaction` to a prompt that exceeds the model's context", "next-rung-or-refuse", "warn", "off")
-	fs.DurationVar(&c.Timeout, "timeout", 55*time.Second, "timeout of calls without timeout_seconds; less than the 60 s after which many MCP hosts give up; 0 = none")
+	fs.DurationVar(&c.Timeout, "timeout", 5*time.Minute, "timeout of calls without timeout_seconds; 0 = none")
+	fs.DurationVar(&c.Wait, "wait", 50*time.Second, "how long a call without wait_seconds waits for its result before it returns a job, and goes on; less than the 60 s after which many MCP hosts give up")
+	fs.DurationVar(&c.JobTTL, "job-ttl", time.Hour, "how long the result of a job is kept")
 	fs.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "time that calls have to finish after SIGTERM or SIGINT; a second signal ends the server at once")
 	oneOf(fs, &c.Cache, "cache", "`answers` to cache",
 		"auto: all but those of calls that ask for random answers: with a temperature above 0, top_p, top_k, min_p or mirostat, and no seed",
@@ -181,6 +185,8 @@ func (c *Config) check(fs *FlagSet) error {
 		{"fallback-after", c.FallbackAfter < 0, errNegative.Error()},
 		{"hedge-after", c.HedgeAfter < 0, errNegative.Error()},
 		{"timeout", c.Timeout < 0, errNegative.Error()},
+		{"wait", c.Wait <= 0, "must be more than 0"},
+		{"job-ttl", c.JobTTL <= 0, "must be more than 0"},
 		{"drain-timeout", c.DrainTimeout <= 0, "must be more than 0"},
 		{"cache-size", c.CacheSize < 1 || c.CacheSize > 1<<20, "must be 1 to 1048576"},
 		{"cache-ttl", c.CacheTTL <= 0, "must be more than 0"},

@@ -72,9 +72,19 @@ var behaviour = []struct {
 		[]named{{"internal/inference", "TestPromptBeyondTheContextIsRefusedOrTruncatedAndNeverSilently", "ContextGuard"}},
 	},
 	{
-		"timeout", "55s",
+		"timeout", "5m0s",
 		[]named{{"internal/e2e", "TestCancelledCallStopsOllamaAndLeavesNothingOpen", ""}},
 		[]named{{"internal/e2e", "TestTimeLimitHoldsWhateverItsSize", "OLLAMA_MCP_TIMEOUT=1s"}},
+	},
+	{
+		"wait", "50s",
+		[]named{{"internal/e2e", "TestStormLeavesNoCallUnansweredWhileARungLives", ""}},
+		[]named{{"internal/e2e", "TestLongGenerationReachesAClientThatGivesUpEarly", "--wait=1s"}, {"tools", "TestCallThatTakesLongBecomesAJob", "wait_seconds"}},
+	},
+	{
+		"job-ttl", "1h0m0s",
+		[]named{{"tools", "TestCallThatTakesLongBecomesAJob", ""}},
+		[]named{{"internal/jobs", "TestResultIsKeptForItsTimeOnly", "TTL:"}},
 	},
 	{
 		"drain-timeout", "10s",

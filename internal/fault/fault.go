@@ -33,6 +33,7 @@ const (
 	Unauthorized    Code = "unauthorized"
 	Forbidden       Code = "forbidden"
 	RateLimited     Code = "rate_limited"
+	NotFound        Code = "not_found"
 	Refused         Code = "refused"
 	Internal        Code = "internal"
 )

@@ -102,6 +102,7 @@ type Call struct {
 
 	mu       sync.Mutex // guards what follows
 	tracker  *tracker   // of the answer that the call waits for; nil before there is one
+	partial  func() string
 	servedBy Served
 	cache    CacheVerdict
 }
@@ -144,6 +145,18 @@ func (c *Call) Progress() Progress {
 	return tracker.progress()
 }
 
+// Partial is what has arrived of the text that the call waits for, as far as it may be shown
+// before it is complete.
+func (c *Call) Partial() string {
+	c.mu.Lock()
+	partial := c.partial
+	c.mu.Unlock()
+	if partial == nil {
+		return ""
+	}
+	return partial()
+}
+
 // callOf is the call that a request is part of. end ends it if it began here.
 func (e *Engine) callOf(c *Common, tool string) (call *Call, end func(error)) {
 	if c.Call != nil {
@@ -162,6 +175,13 @@ func (c *Call) follow(t *tracker) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tracker = t
+}
+
+// shows has the call's partial text be what a function returns.
+func (c *Call) shows(partial func() string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.partial = partial
 }
 
 // served notes what answered the call, or how far it came.

@@ -58,6 +58,9 @@ type Options struct {
 
 	// Timeout bounds a request that has none of its own; 0 means no limit.
 	Timeout time.Duration
+	// Patience is how long the rungs of a request without a time limit of its own may together
+	// take to begin an answer, the last one excepted; 0 means as long as the request may take.
+	Patience time.Duration
 	// FallbackAfter is how long a request waits for a slot before the next model of its
 	// ladder is tried; 0 means as long as its share of the time lasts.
 	FallbackAfter time.Duration

@@ -37,6 +37,7 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 	look := func(tr *tracker) {
 		t.tracker = tr
 		t.call.follow(tr)
+		t.call.shows(func() string { return t.partialText(tr) })
 	}
 	entry, source, err := t.answers.Fetch(ctx, lookup, look, fill)
 	t.call.cacheSaid(verdict(lookup.Policy, entry, source))
@@ -199,6 +200,18 @@ func (t *task) missed(ctx context.Context, entry cache.Entry, source cache.Sourc
 		return got, nil
 	}
 	return nil, t.withPartial(t.tooLate(got.answer, a), got)
+}
+
+// partialText is what has arrived of an answer, without thoughts; "" where answers are filtered,
+// since a part of one cannot be judged.
+func (t *task) partialText(tr *tracker) string {
+	if t.settings.Filter != nil {
+		return ""
+	}
+	got, _ := tr.partial()
+	t.separateThoughts(got.answer)
+	got.clean()
+	return got.answer.Text
 }
 
 // notServed notes for the record how far a request came that gets no complete answer.

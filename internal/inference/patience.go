@@ -70,6 +70,9 @@ func (c *climb) limitStart(ctx context.Context, others int) (context.Context, *p
 	}
 	p.share = func() time.Duration {
 		deadline := c.deadline()
+		if soon := c.call.Began.Add(c.opts.Patience); c.opts.Patience > 0 && c.Timeout == 0 && (deadline.IsZero() || soon.Before(deadline)) {
+			deadline = soon
+		}
 		if deadline.IsZero() {
 			return 0
 		}

@@ -11,6 +11,7 @@ package schema
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"strings"
 	"sync"
@@ -78,11 +79,21 @@ type Schema struct {
 	texts   map[string]bool                  // the properties that accept every non-empty string
 }
 
-// For returns the schema of arguments whose Go type is t, a struct.
-func For(t reflect.Type, overrides Overrides) (*Schema, error) {
+// For returns the schema of arguments whose Go type is t, a struct, with the fields of further
+// structs.
+func For(t reflect.Type, overrides Overrides, more ...reflect.Type) (*Schema, error) {
 	doc, err := Derive(t, overrides)
 	if err != nil {
 		return nil, err
+	}
+	for _, t := range more {
+		other, err := Derive(t, overrides)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(doc.Properties, other.Properties)
+		doc.PropertyOrder = append(doc.PropertyOrder, other.PropertyOrder...)
+		doc.Required = append(doc.Required, other.Required...)
 	}
 	limitLists(doc)
 	raw, err := json.Marshal(doc)

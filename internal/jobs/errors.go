@@ -1,0 +1,81 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"ollama-mcp/internal/fault"
+)
+
+// Causes with which the context of work ends, beside those of its request, and reasons for
+// which a job cannot be kept.
+var (
+	// ErrCancelled means that the owner of the job has cancelled it.
+	ErrCancelled = fmt.Errorf("the job was cancelled: %w", context.Canceled)
+	// ErrStopped means that the program ends.
+	ErrStopped = errors.New("the job ended with the server that ran it")
+	// ErrEnded means that there is nothing to keep.
+	ErrEnded = errors.New("the work has ended")
+)
+
+// unknownError says that there is no such job for a caller. Jobs of others read like those
+// that never were.
+type unknownError struct {
+	id  string
+	why unknown
+}
+
+type unknown int
+
+const (
+	unheardOf unknown = iota
+	expired
+	ofAnotherRun
+)
+
+func (e *unknownError) Error() string {
+	switch e.why {
+	case expired:
+		return fmt.Sprintf("the result of job %.64q is not kept any more", e.id)
+	case ofAnotherRun:
+		return fmt.Sprintf("job %.64q ended with the server that ran it", e.id)
+	}
+	return fmt.Sprintf("there is no job %.64q of yours", e.id)
+}
+
+// Fault implements fault.Explainer.
+func (e *unknownError) Fault() *fault.Error {
+	hint := "copy the id from the result that named the job, or list your jobs"
+	if e.why != unheardOf {
+		hint = "call the tool again that began it"
+	}
+	return &fault.Error{Code: fault.NotFound, Message: e.Error(), Hint: hint}
+}
+
+// fullError says that an owner has too many jobs that have not ended.
+type fullError struct{ jobs int }
+
+func (e *fullError) Error() string {
+	return fmt.Sprintf("there is no room for another job: %d of yours have not ended", e.jobs)
+}
+
+// Fault implements fault.Explainer.
+func (e *fullError) Fault() *fault.Error {
+	return &fault.Error{Code: fault.Overloaded, Message: e.Error(), Hint: "wait for one of them, or cancel one", Retryable: true}
+}
+
+// tooLargeError says that a result cannot be kept.
+type tooLargeError struct {
+	size int
+	most int64
+}
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("the result of %d bytes is larger than the %d bytes that are kept of a caller's jobs", e.size, e.most)
+}
+
+// Fault implements fault.Explainer.
+func (e *tooLargeError) Fault() *fault.Error {
+	return &fault.Error{Code: fault.InvalidArgument, Message: e.Error(), Hint: "ask for less"}
+}
