@@ -14,6 +14,8 @@ type chatIn struct {
 	Model    modelName `json:"model" jsonschema:"model to use, by a name from list-models"`
 	Messages []message `json:"messages" jsonschema:"the conversation so far, oldest first"`
 	Tools    functions `json:"tools,omitempty" jsonschema:"functions the model may call: {\"type\":\"function\",\"function\":{\"name\",\"description\",\"parameters\"}}"`
+	fileArgs
+	outputArgs
 	textArgs
 }
 
@@ -28,7 +30,12 @@ type message struct {
 }
 
 func chat(d Deps, a about) mcpserver.ServerTool {
+	a.hints = d.writesFiles(a.hints)
 	return define(d, a, func(ctx context.Context, in chatIn, c *call) (*result, error) {
+		text, more, to, err := d.prepare(ctx, in.fileArgs, in.outputArgs)
+		if err != nil {
+			return nil, err
+		}
 		req := in.request(ctx, c, inference.Chat, in.Model)
 		req.Tools = []backend.Tool(in.Tools)
 		for i, m := range in.Messages {
@@ -41,6 +48,11 @@ func chat(d Deps, a about) mcpserver.ServerTool {
 				ToolCalls: m.ToolCalls, ToolName: m.ToolName, ToolCallID: m.ToolCallID,
 			})
 		}
-		return answer(d.Engine.Do(ctx, req))
+		if last := len(req.Messages) - 1; last >= 0 {
+			req.Messages[last].Content = text + req.Messages[last].Content
+			req.Messages[last].Images = append(req.Messages[last].Images, more...)
+		}
+		resp, err := d.Engine.Do(ctx, req)
+		return answerTo(to, resp, err)
 	})
 }

@@ -63,6 +63,14 @@ type noted struct {
 
 func (n *noted) note(notes []string) { n.Notes = append(n.Notes, notes...) }
 
+// writesFiles is the behaviour of a tool that can write a file, where files may be written.
+func (d Deps) writesFiles(h hints) hints {
+	if d.Files.WritesAny() {
+		h.readOnly, h.destructive = false, true
+	}
+	return h
+}
+
 // answer makes a result of what the engine returns.
 func answer(resp *inference.Response, err error) (*result, error) {
 	if err != nil {

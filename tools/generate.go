@@ -5,6 +5,7 @@ import (
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
 )
 
@@ -15,17 +16,28 @@ type generateIn struct {
 	Suffix string    `json:"suffix,omitempty" jsonschema:"text after the gap, for models that can insert"`
 	Raw    bool      `json:"raw,omitempty" jsonschema:"send the prompt as it is, without the model's template"`
 	Images []string  `json:"images,omitempty" jsonschema:"base64 images, for models with vision"`
+	fileArgs
+	outputArgs
 	textArgs
 }
 
 func generate(d Deps, a about) mcpserver.ServerTool {
+	a.hints = d.writesFiles(a.hints)
 	return define(d, a, func(ctx context.Context, in generateIn, c *call) (*result, error) {
 		images, err := decodeImages("images", in.Images)
 		if err != nil {
 			return nil, err
 		}
+		text, more, to, err := d.prepare(ctx, in.fileArgs, in.outputArgs)
+		if err != nil {
+			return nil, err
+		}
+		if len(in.Files) > 0 && (in.Raw || in.Suffix != "") {
+			return nil, fault.Invalidf(`argument "files" cannot be combined with raw or suffix: put the text into the prompt`)
+		}
 		req := in.request(ctx, c, inference.Generate, in.Model)
-		req.Prompt, req.System, req.Suffix, req.Raw, req.Images = in.Prompt, in.System, in.Suffix, in.Raw, images
-		return answer(d.Engine.Do(ctx, req))
+		req.Prompt, req.System, req.Suffix, req.Raw, req.Images = text+in.Prompt, in.System, in.Suffix, in.Raw, append(images, more...)
+		resp, err := d.Engine.Do(ctx, req)
+		return answerTo(to, resp, err)
 	})
 }

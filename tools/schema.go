@@ -13,6 +13,7 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[modelName]():   nonEmpty(),
 	reflect.TypeFor[role]():        {Type: "string", Enum: []any{"system", "user", "assistant", "tool"}},
 	reflect.TypeFor[texts]():       anyOf(nonEmpty(), &schema.Document{Type: "array", Items: nonEmpty(), MinItems: new(1)}),
+	reflect.TypeFor[paths]():       {Type: "array", Items: nonEmpty(), MaxItems: new(100)},
 	reflect.TypeFor[fallbacks]():   {Type: "array", Items: &schema.Document{Type: "string"}, MaxItems: new(mostFallbacks)},
 	reflect.TypeFor[format]():      anyOf(&schema.Document{Type: "string", Enum: []any{"json"}}, &schema.Document{Type: "object"}),
 	reflect.TypeFor[keepAlive]():   anyOf(nonEmpty(), &schema.Document{Type: "number"}),

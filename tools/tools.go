@@ -15,6 +15,7 @@ import (
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
+	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/quota"
@@ -25,6 +26,7 @@ type Deps struct {
 	Engine  *inference.Engine
 	Vectors *Vectors       // keeps embeddings that are too large to return
 	Jobs    *jobs.Registry // of calls that take longer than they may; nil makes one
+	Files   *files.Dirs    // that callers may have read and written; nil for none
 	Log     *slog.Logger
 
 	// Wait is how long calls of slow tools wait for their result, unless they say; 0 means 50 s.

@@ -19,6 +19,7 @@ import (
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/quota"
@@ -57,6 +58,7 @@ type client struct {
 	cacheOff   bool
 	resultMeta string            // tools.Deps.ResultMeta
 	sharing    bool              // what is cached is shared by all calls of a tenant
+	files      *files.Dirs       // that the tools may use
 	opts       inference.Options // what use leaves as it is
 	engine     *inference.Engine
 	tools      map[string]mcpserver.ToolHandlerFunc
@@ -93,7 +95,7 @@ func (c *client) useHosts(hosts inference.Hosts) {
 	c.engine = engine
 	registry := jobs.New(jobs.Options{Failed: tools.JobFailure})
 	c.t.Cleanup(registry.Close)
-	deps := tools.Deps{Engine: engine, Jobs: registry, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
+	deps := tools.Deps{Engine: engine, Files: c.files, Jobs: registry, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
 	c.resources = tools.Resources(deps)
 	c.tools = map[string]mcpserver.ToolHandlerFunc{}
 	for _, tool := range tools.All(deps) {

@@ -23,7 +23,7 @@ const (
 var packages = map[string][]string{
 	".":                            {"internal/app"},
 	"server":                       {"internal/caller", "internal/fault", "internal/jobs", "internal/jsonrpc", "internal/lru", "internal/netserve", "internal/share"},
-	"tools":                        {"cache", "pool", "internal/inference", "internal/jobs", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest"},
+	"tools":                        {"cache", "internal/files", "pool", "internal/inference", "internal/jobs", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest"},
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru"},
 	"internal/observe":             {"internal/inference"},
 	"internal/jobs":                {"internal/durable", "internal/fault", "internal/lru"},
@@ -42,6 +42,7 @@ var packages = map[string][]string{
 	"internal/fairqueue":           {},
 	"internal/limiter":             {},
 	"internal/retry":               {},
+	"internal/files":               {"internal/fault"},
 	"internal/fleet":               {"internal/backend"},
 	"internal/quota":               {"internal/caller", "internal/fault"},
 	"internal/fault":               {},
@@ -69,6 +70,8 @@ var packages = map[string][]string{
 // doors says which packages may import a library written by others: few, so
 // that replacing it stays cheap.
 var doors = map[string][]string{
+	"github.com/bmatcuk/doublestar/v4":         {"internal/files"},
+	"github.com/sabhiram/go-gitignore":         {"internal/files"},
 	"github.com/mark3labs/mcp-go":              {"server", "tools", "internal/call", "internal/overhead/control"},
 	"github.com/ollama/ollama/api":             {"internal/backend", "internal/backend/ollama", "internal/backend/backendtest"},
 	"github.com/ollama/ollama/types/model":     {"internal/backend", "internal/backend/backendtest"},

@@ -10,6 +10,7 @@ import (
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/moderation"
@@ -159,13 +160,21 @@ func (s *service) newServer() (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	writable := c.AllowWrite
+	if c.ReadOnly {
+		writable = nil
+	}
+	allowed, err := files.New(c.AllowDir, writable)
+	if err != nil {
+		return nil, err
+	}
 	offer := tools.Offer{Only: c.Tools, Without: c.NoTools, ReadOnly: c.ReadOnly, Manage: c.AllowManage, Snake: c.ToolNames == "snake"}
 	if err := offer.Check(); err != nil {
 		return nil, fmt.Errorf("tools to offer: %w", err)
 	}
 	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, Failed: tools.JobFailure, Log: s.log})
 	deps := tools.Deps{
-		Engine: s.engine, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
+		Engine: s.engine, Files: allowed, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
 		Refresh: s.hosts.refresh, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
 	return server.New(server.Options{

@@ -27,6 +27,10 @@ type Caller struct {
 	// used; nil for all. A name that ends in * stands for all that begin so.
 	Tools, Models []string
 
+	// Dirs and WriteDirs are the only directories that may be read and written, of those that
+	// the server allows at all; nil for all of them.
+	Dirs, WriteDirs []string
+
 	LocalOnly bool // requests are never sent to a cloud provider
 	ExactOnly bool // no cached answers to similar prompts
 	Admin     bool // may use administrative tools

@@ -48,8 +48,10 @@ type Config struct {
 	NoTools       []string
 	ReadOnly      bool
 	AllowManage   bool
-	ToolNames     string // "kebab" or "snake"
-	MaxMessage    int    // MiB
+	ToolNames     string   // "kebab" or "snake"
+	MaxMessage    int      // MiB
+	AllowDir      []string // directories that callers may have read; none for nothing
+	AllowWrite    []string // likewise, written
 	LogLevel      slog.Level
 
 	Listen         []string // addresses to serve HTTP at; none to serve stdio
@@ -146,6 +148,8 @@ func declare(fs *FlagSet, c *Config) {
 	fs.BoolVar(&c.AllowManage, "allow-manage", false, "also offer the tools that install, copy, create and delete models; to administrators only")
 	oneOf(fs, &c.ToolNames, "tool-names", "`spelling` of the names of tools; both are accepted in calls", "kebab: list-models", "snake: list_models, for hosts that refuse hyphens")
 	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
+	fs.StringSliceVar(&c.AllowDir, "allow-dir", nil, "`directory` whose files tools may read for callers, with all below it; repeatable; by default no file is read")
+	fs.StringSliceVar(&c.AllowWrite, "allow-write", nil, "`directory` in which tools may write answers to files, with all below it; repeatable; by default no file is written")
 	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; repeatable")
 	fs.StringSliceVar(&c.AllowedHosts, "allowed-host", nil, "host `name` that HTTP clients may use for the server, besides localhost and its addresses")
 	fs.StringSliceVar(&c.AllowedOrigins, "allowed-origin", nil, "web `site`, such as https://example.com, whose pages may call the server over HTTP")

@@ -154,6 +154,16 @@ var behaviour = []struct {
 		[]named{{"server", "TestLimitOfAMessageIsExact", "MaxMessage"}},
 	},
 	{
+		"allow-dir", "[]",
+		[]named{{"internal/files", "TestNoDirectoryIsAllowedUnlessSaid", ""}},
+		[]named{{"tools", "TestFilesAreReadIntoThePromptByTheServer", "allow("}},
+	},
+	{
+		"allow-write", "[]",
+		[]named{{"internal/files", "TestNoDirectoryIsAllowedUnlessSaid", ""}},
+		[]named{{"tools", "TestAnswerIsWrittenToAFileAndTheResultIsAReceipt", "allow("}},
+	},
+	{
 		"allowed-host", "[]",
 		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
 		[]named{{"internal/e2e", "TestNginxLeavesItToTheServerWhoMayCall", "--allowed-host"}},

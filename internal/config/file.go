@@ -173,6 +173,8 @@ func (r *reader) key(n *yaml.Node) error {
 		"sha256":           sum(&k.SHA256),
 		"tools":            texts(&may.Tools),
 		"models":           texts(&may.Models),
+		"allow_dir":        r.paths(&may.Dirs),
+		"allow_write":      r.paths(&may.WriteDirs),
 		"local_only":       truth(&may.LocalOnly),
 		"exact_only":       truth(&may.ExactOnly),
 		"admin":            truth(&may.Admin),

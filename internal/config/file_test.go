@@ -58,6 +58,7 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 		{c.Keys, []config.Key{{SHA256: [32]byte(nobodys), Caller: caller.Caller{
 			ID: "ci", LocalOnly: true, ExactOnly: true,
 			Tools: []string{"generate", "chat", "embed"}, Models: []string{"qwen3:*", "chat-pro:latest"},
+			Dirs: []string{"/srv/reports"}, WriteDirs: []string{},
 			Limits: caller.Limits{PerSecond: 2, Burst: 10, InFlight: 4, Body: 8 << 20},
 		}}}},
 		{c.Scopes, map[string]config.Grant{

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // beside returns the path of a file that the configuration file names, which is relative to
@@ -22,6 +24,14 @@ func (r *reader) beside(name string) string {
 
 func (r *reader) path(p *string) value {
 	return scalar(func(s string) error { *p = r.beside(s); return nil })
+}
+
+// paths is a list of paths, which are relative to the configuration file like path.
+func (r *reader) paths(p *[]string) value {
+	return func(n *yaml.Node) error {
+		*p = []string{}
+		return oneOrList(scalar(func(s string) error { *p = append(*p, r.beside(s)); return nil }))(n)
+	}
 }
 
 // secretInVariable is the name of an environment variable that holds a secret. Errors quote

@@ -1,0 +1,144 @@
+package files
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"unicode/utf8"
+)
+
+// Lines are the lines of text files. They stay in the files until they are read, so that
+// their number takes little memory. Close must be called.
+type Lines struct {
+	argument string
+	names    []string // of the files
+	files    []*os.File
+	infos    []fs.FileInfo // as they were when the lines were found
+	spans    []span
+}
+
+// span is where a line is.
+type span struct {
+	file   int32
+	length int32
+	line   int32 // its number, from 1
+	at     int64
+}
+
+// Lines finds the lines of the files that paths and patterns name. Blank lines are left out.
+// It refuses more than most lines, and lines of more than mostBytes. Its error is a
+// *fault.Error.
+func (d *Dirs) Lines(ctx context.Context, argument string, patterns []string, most int, mostBytes int) (*Lines, error) {
+	list, err := d.List(ctx, argument, patterns, defaultFiles)
+	if err != nil {
+		return nil, err
+	}
+	lines := &Lines{argument: argument}
+	for i, p := range list.found {
+		f, info, err := p.openRegular()
+		if err == nil {
+			lines.names, lines.files, lines.infos = append(lines.names, list.Name(i)), append(lines.files, f), append(lines.infos, info)
+			err = lines.find(ctx, i, most, mostBytes)
+		}
+		if err != nil {
+			lines.Close()
+			return nil, refuse(argument, list.Name(i), cause(err))
+		}
+	}
+	return lines, nil
+}
+
+// find adds the lines of a file.
+func (l *Lines) find(ctx context.Context, file, most, mostBytes int) error {
+	r := bufio.NewReaderSize(l.files[file], 64<<10)
+	var at int64
+	for number := 1; ; number++ {
+		length, blank, last := 0, true, byte(0)
+		for {
+			part, err := r.ReadSlice('\n')
+			length += len(part)
+			for _, b := range part {
+				blank = blank && (b == ' ' || b == '\t' || b == '\r' || b == '\n')
+				if b == 0 {
+					return fmt.Errorf("line %d is not text", number)
+				}
+			}
+			if length > mostBytes+2 {
+				return fmt.Errorf("line %d has more than %d bytes, which is the most for an input", number, mostBytes)
+			}
+			if len(part) > 0 {
+				last = part[len(part)-1]
+			}
+			if err == io.EOF {
+				if length == 0 {
+					return unchanged(l.files[file], l.infos[file])
+				}
+				break
+			}
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, bufio.ErrBufferFull) {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !blank {
+			end := length
+			if last == '\n' {
+				end--
+			}
+			l.spans = append(l.spans, span{file: int32(file), line: int32(number), at: at, length: int32(end)})
+			if len(l.spans) > most {
+				return fmt.Errorf("there are more than %d lines: split the file", most)
+			}
+		}
+		at += int64(length)
+	}
+}
+
+// Len is the number of lines.
+func (l *Lines) Len() int { return len(l.spans) }
+
+// Read returns a line, without the characters that end it. Its error is a *fault.Error.
+func (l *Lines) Read(i int) (string, error) {
+	s := l.spans[i]
+	data := make([]byte, s.length)
+	_, err := l.files[s.file].ReadAt(data, s.at)
+	if err == nil || err == io.EOF {
+		err = unchanged(l.files[s.file], l.infos[s.file])
+	}
+	if err == nil && !utf8.Valid(data) {
+		err = fmt.Errorf("line %d is not text in UTF-8", s.line)
+	}
+	if err != nil {
+		return "", refuse(l.argument, l.names[s.file], cause(err))
+	}
+	if n := len(data); n > 0 && data[n-1] == '\r' {
+		data = data[:n-1]
+	}
+	if s.line == 1 && s.at == 0 {
+		data = trimMark(data)
+	}
+	return string(data), nil
+}
+
+func trimMark(data []byte) []byte {
+	if len(data) >= 3 && string(data[:3]) == "\ufeff" {
+		return data[3:]
+	}
+	return data
+}
+
+// Close closes the files.
+func (l *Lines) Close() {
+	for _, f := range l.files {
+		_ = f.Close() // it was only read
+	}
+}

@@ -1,0 +1,187 @@
+package tools
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/files"
+	"ollama-mcp/internal/inference"
+)
+
+// fileArgs are the arguments of tools that read files in place of their caller, who saves the
+// tokens.
+type fileArgs struct {
+	Files paths `json:"files,omitempty" jsonschema:"paths or globs such as src/**/*.go of files that the server reads for the model, texts or images"`
+}
+
+// outputArgs are the arguments of tools that write their answer to a file.
+type outputArgs struct {
+	OutputFile string `json:"output_file,omitempty" jsonschema:"file to write the answer to; the result is then only a receipt"`
+	Overwrite  bool   `json:"overwrite,omitempty" jsonschema:"output_file may exist and is replaced"`
+}
+
+// paths are paths and globs.
+type paths []string
+
+// dirs are the directories that a caller may use, of those that the operator allows. Folders
+// that the client says it works in are then the only ones to be read.
+func (d Deps) dirs(ctx context.Context) (*files.Dirs, error) {
+	if d.Files == nil {
+		return nil, nil
+	}
+	who := caller.FromContext(ctx)
+	own := d.Files.Narrow(who.Dirs, who.WriteDirs)
+	if !own.ReadsAny() {
+		return own, nil
+	}
+	roots, err := clientRoots(ctx)
+	return own.Narrow(roots, nil), err
+}
+
+// clientRoots are the folders that the client works in; nil if it has none, or cannot be asked.
+func clientRoots(ctx context.Context) (dirs []string, err error) {
+	session, ok := mcpserver.ClientSessionFromContext(ctx).(mcpserver.SessionWithRoots)
+	if !ok {
+		return nil, nil
+	}
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	got, err := session.ListRoots(ctx, mcp.ListRootsRequest{})
+	if _, undeclared := errors.AsType[mcp.MissingRequiredClientCapabilityError](err); undeclared || errors.Is(err, mcpserver.ErrServerInitiatedRequestUnsupported) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &fault.Error{
+			Code: fault.Forbidden, Message: "the client does not say which folders it works in, so none is read: " + err.Error(), Retryable: true,
+			Hint: "call without files, or with a longer wait_seconds",
+		}
+	}
+	if len(got.Roots) > 0 {
+		dirs = []string{} // folders that have no path here are not none
+	}
+	for _, root := range got.Roots {
+		if dir, ok := directoryOf(root.URI, runtime.GOOS); ok {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs, nil
+}
+
+// directoryOf is the path that a file: URI stands for.
+func directoryOf(uri, system string) (path string, ok bool) {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "file" || u.Path == "" {
+		return "", false
+	}
+	path = u.Path
+	if system == "windows" {
+		path = strings.TrimPrefix(path, "/")
+	}
+	return filepath.FromSlash(path), true
+}
+
+// read reads the files of a call: the texts, each under its name, and the images.
+func (a fileArgs) read(ctx context.Context, dirs *files.Dirs) (text string, images []backend.ImageData, err error) {
+	if len(a.Files) == 0 {
+		return "", nil, nil
+	}
+	all, err := dirs.Read(ctx, "files", a.Files, files.Limits{})
+	if err != nil {
+		return "", nil, err
+	}
+	var b strings.Builder
+	for _, f := range all {
+		if f.Image != nil {
+			images = append(images, f.Image)
+			continue
+		}
+		fmt.Fprintf(&b, "=== %s ===\n%s\n\n", f.Name, strings.TrimRight(f.Text, "\n"))
+	}
+	return b.String(), images, nil
+}
+
+// prepare reads the files of a call and checks the one that its answer is to be written to,
+// before a model is asked. to is nil if there is none.
+func (d Deps) prepare(ctx context.Context, in fileArgs, out outputArgs) (text string, images []backend.ImageData, to *files.Output, err error) {
+	if len(in.Files) == 0 && out.OutputFile == "" {
+		return "", nil, nil, nil
+	}
+	dirs, err := d.dirs(ctx)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	if out.OutputFile != "" {
+		if to, err = dirs.Create("output_file", out.OutputFile, out.Overwrite); err != nil {
+			return "", nil, nil, err
+		}
+	}
+	text, images, err = in.read(ctx, dirs)
+	return text, images, to, err
+}
+
+// receiptOut says what was written in place of an answer.
+type receiptOut struct {
+	Path   string `json:"path"`
+	Bytes  int64  `json:"bytes"`
+	Tokens int    `json:"tokens"`
+	Begins string `json:"begins,omitempty"` // a few first lines
+	noted
+}
+
+// answerTo is answer, with the text in a file if there is to be one.
+func answerTo(to *files.Output, resp *inference.Response, err error) (*result, error) {
+	r, err := answer(resp, err)
+	if to == nil || err != nil {
+		return r, err
+	}
+	if resp.CallsTools {
+		r.notes = append(r.notes, "Nothing was written to output_file: the model wants functions called first.")
+		return r, nil
+	}
+	size, err := to.Write(func(w io.Writer) error {
+		_, err := io.WriteString(w, resp.Text)
+		return err
+	})
+	if err != nil {
+		return nil, unwritten(err, resp.Text)
+	}
+	r.data = &receiptOut{Path: to.Path(), Bytes: size, Tokens: resp.Served.TokensOut, Begins: beginning(resp.Text)}
+	r.text, r.object = "", nil
+	return r, nil
+}
+
+// unwritten is the error of an answer that could not be written to its file: it is in the
+// error, since it has cost time.
+func unwritten(err error, text string) error {
+	e := fault.Of(err)
+	e.Partial = text
+	return e
+}
+
+// beginning are a few first lines of a text.
+func beginning(text string) string {
+	const mostLines, mostBytes = 5, 400
+	lines := strings.SplitN(text, "\n", mostLines+1)
+	short := strings.Join(lines[:min(mostLines, len(lines))], "\n")
+	if len(short) > mostBytes {
+		short = strings.ToValidUTF8(short[:mostBytes], "")
+	}
+	if short != text {
+		short += "…"
+	}
+	return short
+}
