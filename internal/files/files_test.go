@@ -179,6 +179,9 @@ func TestNoDirectoryIsAllowedUnlessSaid(t *testing.T) {
 func TestCallersNarrowTheDirectoriesAndNeverWidenThem(t *testing.T) {
 	dir := tree(t, map[string]string{"a.txt": "A", "sub/b.txt": "B", "sub/up": "->../a.txt"})
 	other := tree(t, map[string]string{"c.txt": "C"})
+	if err := os.Symlink(other, filepath.Join(dir, "away")); err != nil {
+		t.Fatal(err)
+	}
 	d := allow(t, []string{dir}, nil)
 	for _, c := range []struct {
 		to         []string
@@ -189,6 +192,7 @@ func TestCallersNarrowTheDirectoriesAndNeverWidenThem(t *testing.T) {
 		{[]string{filepath.Join(dir, "sub")}, "b.txt", "b.txt=B"},
 		{[]string{filepath.Join(dir, "sub")}, filepath.Join(dir, "a.txt"), `forbidden argument "files[0]": ` + filepath.Join(dir, "a.txt") + `: is outside the directories that may be read`},
 		{[]string{filepath.Join(dir, "sub")}, "up", `forbidden argument "files[0]": up: leads out of the allowed directory by a link`},
+		{[]string{filepath.Join(dir, "away")}, "c.txt", `forbidden argument "files[0]": c.txt: leads out of the allowed directory by a link`},
 		{[]string{other}, "c.txt", `forbidden argument "files[0]": c.txt: no directory may be read`},
 		{[]string{filepath.Dir(dir), other}, "a.txt", "a.txt=A"},
 		{[]string{"/"}, filepath.Join(other, "c.txt"), `forbidden argument "files[0]": ` + filepath.Join(other, "c.txt") + `: is outside the directories that may be read`},
