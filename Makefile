@@ -8,9 +8,9 @@ BINARY    := bin/ollama-mcp
 GO_BUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-# The steps of `make test`. That docs/options.md is current is one of the tests
-# of internal/config.
-STEPS := needs format vet staticcheck race cross e2e
+# The steps of `make test`, of which two run at once: the longest comes first, and mostly
+# waits. That docs/options.md is current is one of the tests of internal/config.
+STEPS := e2e format vet staticcheck race cross
 
 # The end-to-end tests, and each example with needs of its own, are modules of
 # their own, so that the product's go.mod lists what the product needs.
@@ -28,14 +28,20 @@ GOTESTSUM   := $(TOOLS)/gotest.tools/gotestsum@v1.13.0/gotestsum
 # in-modules runs a command in each of the modules given.
 in-modules = for module in $(1); do echo "$@ in $$module"; (cd $$module && $(2)); done
 
-# go-test runs go test, shows the lines that it prints, and adds up at the end.
-go-test = $(GOTESTSUM) --format standard-quiet -- $(1)
+# go-test runs go test, shows the lines that it prints, and adds up at the end. To vet is a
+# step of its own.
+go-test = $(GOTESTSUM) --format standard-quiet -- -vet=off $(1)
 
 # What stress runs, and how often; docs/testing.md says how to do that with end-to-end tests.
 PACKAGES := ./...
 RUNS     := 10
 
-.PHONY: build help unit test stress lint fmt demo bench eval-semantic recordings docs clean $(STEPS)
+# Where fuzz looks for targets, and how long each runs. An input for which one fails is
+# written to testdata/fuzz beside it: commit it with what mends it.
+FOLDER   := .
+FUZZTIME := 10m
+
+.PHONY: build help unit test stress fuzz lint fmt demo bench eval-semantic recordings docs clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -46,20 +52,27 @@ help: ## list what there is to make
 unit: ## run the quick tests: seconds, and nothing but Go
 	go test ./...
 
-test: ## run all that CI runs, up to the first step that fails
+test: needs $(GOFUMPT) $(STATICCHECK) $(GOTESTSUM) ## run all that CI runs; each line says which step it is of
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
-	for step in $(STEPS); do \
-		echo; echo "=== $$step"; SECONDS=0; \
-		$(MAKE) --no-print-directory $$step 2>&1 | tee -a "$$log" \
-			|| { echo; echo "make test: the step $$step failed"; exit 1; }; \
-		took+=$$(printf '\n%6d s  %s' $$SECONDS $$step); \
-	done; \
-	echo; echo "=== passed$$took"; \
-	awk '/^DONE / { ran += $$2; if ($$5 ~ /^skipped/) skipped += $$4 } \
-		END { printf "\n%d passed, 0 failed, %d skipped\n", ran - skipped, skipped }' "$$log"
+	$(MAKE) --no-print-directory -j2 $(STEPS:%=step-%) 2>&1 | tee "$$log" || { echo "make test: failed"; exit 1; }; \
+	echo; awk '/: passed after / { print } / DONE / { sub(/.* DONE /, ""); ran += $$1; if ($$4 ~ /^skipped/) skipped += $$3 } \
+		END { printf "%d s in all\n\n%d passed, 0 failed, %d skipped\n", seconds, ran - skipped, skipped }' seconds=$$SECONDS "$$log"
+
+step-%:
+	@$(MAKE) --no-print-directory $* 2>&1 | awk '{ print "$*: " $$0; fflush() }' || { echo "$*: failed"; exit 1; }; \
+	echo "$*: passed after $$SECONDS s"
 
 stress: ## run each package ten times, and once on a busy machine; PACKAGES=./pool RUNS=3
 	go run ./internal/stress -runs $(RUNS) go test -json -race -count=1 -timeout 30m $(PACKAGES)
+
+fuzz: ## run each fuzz target for ten minutes; FUZZTIME=30s FOLDER=server
+	@failed=(); for file in $$(grep -rl '^func Fuzz' --include='*_test.go' $(FOLDER)); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "=== $$file $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || failed+=("$$target"); \
+		done; \
+	done; \
+	((!$${#failed[@]})) || { echo "failed: $${failed[*]}"; exit 1; }
 
 lint: format vet staticcheck ## check formatting, vet and staticcheck
 

@@ -54,7 +54,7 @@ func (f *inflight) cancelRequest(notification []byte) {
 	if json.Unmarshal(notification, &n) != nil {
 		return
 	}
-	id := string(jsonrpc.ValidUTF8(n.Params.RequestID))
+	id := string(n.Params.RequestID)
 	f.inflightMu.Lock()
 	r := f.requests[id]
 	if r == nil {

@@ -109,17 +109,14 @@ func TestIDComesBackAsItWasSent(t *testing.T) {
 	}
 }
 
-func TestIDThatIsNotInUTF8IsMadeSo(t *testing.T) {
-	const sent, told = "\"a\xffb\xc3\xa9\xc3\"", "\"a\ufffdbé\ufffd\""
-	for _, line := range []string{call(sent, "echo", "{}"), call(sent, "ecko", "{}"), `{"jsonrpc":"2.0","id":` + sent + `}`} {
-		if got := talk(t, server.Options{}, strings.NewReader(line)); len(got) != 1 || string(got[0].ID) != told || !utf8.ValidString(got[0].line) {
+// To echo it would make the answer no JSON, and to mend it would let two ids become one.
+func TestRequestWhoseIDIsNotInUTF8IsRefused(t *testing.T) {
+	const id = "\"a\xffb\xc3\xa9\xc3\""
+	for _, line := range []string{call(id, "echo", "{}"), call(id, "ecko", "{}"), `{"jsonrpc":"2.0","id":` + id + `}`} {
+		got := talk(t, server.Options{}, strings.NewReader(line))
+		if len(got) != 1 || string(got[0].ID) != "null" || got[0].Error == nil || got[0].Error.Code != mcp.INVALID_REQUEST || !strings.Contains(got[0].Error.Message, "UTF-8") {
 			t.Errorf("%q got %v", line, got)
 		}
-	}
-	var ended collector
-	opts := with(ended.waiting())
-	if got := talk(t, opts, strings.NewReader(call(sent, "wait", "{}")+"\n"+cancel(sent))); len(got) > 0 || len(ended.causes) != 1 {
-		t.Errorf("its cancel got %v, and the calls ended with %q", got, ended.causes)
 	}
 }
 
@@ -297,7 +294,7 @@ func idToAnswer(line []byte, limit int) (id string, ok bool) {
 
 // idOf spells an id in one way only.
 func idOf(raw json.RawMessage) (id string, ok bool) {
-	if len(raw) == 0 || len(raw) > 256 || strings.ContainsRune("ntf{[", rune(raw[0])) {
+	if len(raw) == 0 || len(raw) > 256 || !utf8.Valid(raw) || strings.ContainsRune("ntf{[", rune(raw[0])) {
 		return "", false
 	}
 	var s string

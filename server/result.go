@@ -168,7 +168,7 @@ func malformed(m incoming) mcp.JSONRPCError {
 		return rpcError(nil, mcp.INVALID_REQUEST, "batches are not supported: send one message at a time", nil)
 	}
 	return rpcError(m.ID, mcp.INVALID_REQUEST, fmt.Sprintf(`not a JSON-RPC request: it needs "jsonrpc": "2.0", a method, `+
-		"and an id that is a string or a number of at most %d bytes", jsonrpc.MaxToken), nil)
+		"and an id that is a string or a number, in UTF-8 and of at most %d bytes", jsonrpc.MaxToken), nil)
 }
 
 // idInUse refuses a request whose id is that of one in flight, since the client could not tell

@@ -143,16 +143,16 @@ func (e *Envelope) HasID() bool {
 	return len(e.id) > 0 && string(e.id) != "null"
 }
 
-// RequestID is the id as it was sent, if it is one that a request may have: a
-// string or a number. The caller keeps it.
+// RequestID is the id as it was sent, if it is one that a request may have: a string in
+// UTF-8 or a number. The caller keeps it.
 func (e *Envelope) RequestID() (id json.RawMessage, ok bool) {
-	if len(e.id) == 0 || len(e.id) > MaxToken || !json.Valid(e.id) {
+	if len(e.id) == 0 || len(e.id) > MaxToken || !utf8.Valid(e.id) || !json.Valid(e.id) {
 		return nil, false
 	}
 	if b := e.id[0]; b != '"' && b != '-' && (b < '0' || b > '9') {
 		return nil, false
 	}
-	return append(id, ValidUTF8(e.id)...), true
+	return append(id, e.id...), true
 }
 
 // ValidUTF8 is JSON in which each byte that is no UTF-8 has become U+FFFD: encoding/json

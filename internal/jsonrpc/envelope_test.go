@@ -30,6 +30,7 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add([]byte(` { "id" : -1.5e+3 , "id" : null , "" : {} } `))
 	f.Add([]byte(`{"id":"` + strings.Repeat("x", MaxToken) + `"}`))
 	f.Add([]byte(`{"id":` + strings.Repeat("1", MaxToken+1) + `}`))
+	f.Add([]byte("{\"id\":\"\xff\",\"method\":\"ping\"}"))
 	f.Add([]byte(`[{"id":1}]`))
 	f.Add([]byte(`}{"id":1}`))
 	f.Add([]byte(`{"id":1,"method":"tools/list","Method":"tools/call"}`))

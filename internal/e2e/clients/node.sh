@@ -33,27 +33,44 @@ main() {
 	exec "$runtime" "$program" "$@"
 }
 
-# npm notes what it has installed in a file, which is thus newer than the list
-# that it was installed from.
-installed() { [[ $here/node_modules/.package-lock.json -nt $here/package-lock.json ]] && node >/dev/null; }
+# installed reports whether the packages of this list are there, and a Node to run them.
+installed() { [[ -e $here/node_modules/.complete-$(list_sum) ]] && node >/dev/null; }
 
-# The package with Node is an optional one, which npm leaves out without a word when it
-# cannot be fetched: so there is a second try.
+list_sum() { cksum <"$here/package-lock.json" | tr ' ' -; }
+
+# The packages go to the user's cache, once per list, and all clones of the repository link to
+# them: they are 800 MB, and installing them takes a minute of two cores. The package with
+# Node is an optional one, which npm leaves out without a word when it cannot be fetched: so
+# there is a second try.
 install_once() {
+	local store
+	store=${XDG_CACHE_HOME:-$HOME/.cache}/ollama-mcp/clients-$(list_sum)
 	(
+		mkdir -p "$store"
 		if command -v flock >/dev/null; then
-			exec 9>"$here/.lock"
+			exec 9>"$store.lock"
 			flock 9
 		fi
 		for _ in 1 2; do
+			if [[ ! -e $store/node_modules/.complete-$(list_sum) ]]; then
+				cp "$here"/{package.json,package-lock.json,.npmrc} "$store"
+				npm ci --no-audit --no-fund --prefix "$store" >&2 9>&- || exit 1
+				touch "$store/node_modules/.complete-$(list_sum)"
+			fi
+			link "$store/node_modules"
 			if installed; then
 				exit 0
 			fi
-			npm ci --no-audit --no-fund --prefix "$here" >&2 9>&- || exit 1
-			touch "$here/node_modules/.package-lock.json"
+			rm -f "$store/node_modules/.complete-$(list_sum)"
 		done
-		installed
+		exit 1
 	) || fail "could not install the packages of $here, or a Node of $oldest or newer; the machine's own is $(own_version)"
+}
+
+# link replaces the link to the packages of another list, or a folder with packages.
+link() {
+	[[ -L $here/node_modules ]] || rm -rf "$here/node_modules"
+	ln -sfn "$1" "$here/node_modules"
 }
 
 # node prints the path of the machine's Node, or, where that is too old, of the
