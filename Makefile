@@ -36,12 +36,16 @@ go-test = $(GOTESTSUM) --format standard-quiet -- -vet=off $(1)
 PACKAGES := ./...
 RUNS     := 10
 
+# How long soak has things go wrong, and what decides which; 0 draws a seed by chance.
+DURATION := 1h
+SEED     := 0
+
 # Where fuzz looks for targets, and how long each runs. An input for which one fails is
 # written to testdata/fuzz beside it: commit it with what mends it.
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test stress fuzz lint fmt demo bench eval-semantic recordings docs clean needs $(STEPS)
+.PHONY: build help unit test stress soak fuzz lint fmt demo bench eval-semantic recordings docs clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -64,6 +68,9 @@ step-%:
 
 stress: ## run each package ten times, and once on a busy machine; PACKAGES=./pool RUNS=3
 	go run ./internal/stress -runs $(RUNS) go test -json -race -count=1 -timeout 30m $(PACKAGES)
+
+soak: build ## have all go wrong around the server for an hour; DURATION=5m SEED=7 (Linux)
+	@cd $(E2E) && ./ollama.sh all >/dev/null && OLLAMA_BIN=$$(./ollama.sh) go run ./soak -bin $(CURDIR)/$(BINARY) -duration $(DURATION) -seed $(SEED)
 
 fuzz: ## run each fuzz target for ten minutes; FUZZTIME=30s FOLDER=server
 	@failed=(); for file in $$(grep -rl '^func Fuzz' --include='*_test.go' $(FOLDER)); do \

@@ -1,0 +1,43 @@
+// Command soak keeps the program at work while all around it goes wrong, and finds out
+// whether anybody was answered wrongly, twice, late or not at all, and whether anything is
+// left of it.
+//
+//	go run ./soak -bin PATH_OF_OLLAMA_MCP -duration 1h -seed 1
+//
+// Three real Ollamas stand behind proxies, and callers call over stdio, HTTP and SSE at once.
+// The seed decides which calls are made and what goes wrong in which order; how they meet
+// depends on the machine.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	bin := flag.String("bin", "ollama-mcp", "the ollama-mcp `program` to test")
+	duration := flag.Duration("duration", time.Hour, "how long things go wrong")
+	seed := flag.Uint64("seed", 0, "repeats the calls and faults of a run; 0 = drawn by chance")
+	flag.Parse()
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano() % 1e9)
+	}
+	fmt.Printf("soak: %v with seed %d; SEED=%d repeats it\n", *duration, *seed, *seed)
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	s, err := newSoak(ctx, *bin, *seed)
+	if err == nil {
+		err = s.run(ctx, *duration)
+	}
+	s.close()
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,509 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ollama-mcp/internal/e2e/procgroup"
+)
+
+const (
+	callers = 48 // a third of them on each transport
+	keys    = 8
+
+	// overtime is what a call may take longer than its limit. It only catches what hangs: on
+	// a machine that is busy, an answer that was written in time is read late.
+	overtime = 15 * time.Second
+)
+
+// soak is the program, its hosts and its callers.
+type soak struct {
+	bin, dir string
+	seed     uint64
+	hosts    []*host
+	kinds    []kind
+	http     *server
+	pipes    []*stdio
+	honest   *web
+	unread   *os.File // where nobody reads the log of a program on stdio
+
+	mu         sync.Mutex // guards what follows
+	violations []string
+	outcomes   map[string]map[outcome]int // by kind of call
+	happened   map[string]int             // faults
+	failed     []call                     // some of those that failed
+
+	revoked atomic.Bool // a key may be revoked
+	late    atomic.Int64
+}
+
+// newSoak starts hosts and the program. What it has started is in the soak that it returns,
+// with an error too.
+func newSoak(ctx context.Context, bin string, seed uint64) (*soak, error) {
+	s := &soak{bin: bin, seed: seed, outcomes: make(map[string]map[outcome]int), happened: make(map[string]int)}
+	var err error
+	if s.dir, err = os.MkdirTemp("", "ollama-mcp-soak-"); err != nil {
+		return s, err
+	}
+	if s.hosts, err = startHosts(ctx); err != nil {
+		return s, err
+	}
+	vectors, err := vectorsOf(ctx, s.hosts[0], embedTexts)
+	if err != nil {
+		return s, err
+	}
+	s.kinds = kinds(vectors)
+	if err := errors.Join(s.writeConfig(), s.writeKeys(keys)); err != nil {
+		return s, err
+	}
+	if s.http, err = s.serve(); err != nil {
+		return s, err
+	}
+	s.honest = newWeb(s.http.url, key(0), true, s.violate)
+	return s, nil
+}
+
+func (s *soak) close() {
+	if s.http != nil {
+		s.http.group.Kill()
+	}
+	for _, p := range s.pipes {
+		p.group.Kill()
+	}
+	if err := errors.Join(closeHosts(s.hosts), os.RemoveAll(s.dir)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}
+
+func (s *soak) say(format string, args ...any) {
+	fmt.Println(time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
+}
+
+// violate notes that something is as it must not be.
+func (s *soak) violate(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.violations = append(s.violations, text)
+	if len(s.violations) <= 20 {
+		s.say("WRONG: %s", text)
+	}
+}
+
+func (s *soak) faulted(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.happened[name]++
+}
+
+func (s *soak) count(c call, how outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.outcomes[c.kind] == nil {
+		s.outcomes[c.kind] = make(map[outcome]int)
+	}
+	s.outcomes[c.kind][how]++
+	if how != ok && how != byCaller && c.right != nil && c.cancel == 0 && len(s.failed) < 50 {
+		s.failed = append(s.failed, c)
+	}
+}
+
+// key is the secret of a caller.
+func key(n int) string { return fmt.Sprintf("omcp_%043d", n) }
+
+func (s *soak) keyFile() string    { return filepath.Join(s.dir, "keys.yaml") }
+func (s *soak) configFile() string { return filepath.Join(s.dir, "config.yaml") }
+
+// writeKeys writes the file with the first n keys.
+func (s *soak) writeKeys(n int) error {
+	var yaml strings.Builder
+	for i := range n {
+		fmt.Fprintf(&yaml, "- {name: caller-%d, sha256: %x}\n", i, sha256.Sum256([]byte(key(i))))
+	}
+	return replace(s.keyFile(), yaml.String())
+}
+
+// writeConfig writes the file with all hosts but one.
+func (s *soak) writeConfig(without ...string) error {
+	var yaml strings.Builder
+	yaml.WriteString("hosts:\n")
+	for _, h := range s.hosts {
+		if !slices.Contains(without, h.name) {
+			fmt.Fprintf(&yaml, "  - {name: %s, url: \"http://%s\"}\n", h.name, h.proxy.addr())
+		}
+	}
+	return replace(s.configFile(), yaml.String())
+}
+
+func replace(file, text string) error {
+	if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}
+
+// command is the program with what all its instances have in common.
+func (s *soak) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(s.bin, append([]string{
+		"--config=" + s.configFile(), "--result-meta=full", "--max-message=1", "--cache-size=16",
+	}, args...)...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir}
+	return cmd
+}
+
+// A server is the program over HTTP.
+type server struct {
+	cmd   *exec.Cmd
+	group *procgroup.Group
+	url   string
+	log   *buffer
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu    sync.Mutex
+	bytes bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes.String()
+}
+
+var listening = regexp.MustCompile(`msg=listening .*address=(\S+)`)
+
+func (s *soak) serve() (*server, error) {
+	p := &server{cmd: s.command("--listen=127.0.0.1:0", "--token-file="+s.keyFile()), log: new(buffer)}
+	p.cmd.Stderr = p.log
+	var err error
+	if p.group, err = procgroup.Start(p.cmd); err != nil {
+		return nil, err
+	}
+	for range 6000 {
+		if at := listening.FindStringSubmatch(p.log.String()); at != nil {
+			p.url = "http://" + at[1]
+			return p, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	p.group.Kill()
+	return nil, fmt.Errorf("the server does not listen; its log:\n%s", p.log)
+}
+
+// run is the whole story: rest, trouble, and rest again.
+func (s *soak) run(ctx context.Context, duration time.Duration) error {
+	quiet, err := s.quiet(ctx, min(duration/10, 30*time.Second))
+	if err != nil {
+		return err
+	}
+	before, err := footprintOf(s.http.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	if err := s.startPipes(); err != nil {
+		return err
+	}
+
+	raging, stop := context.WithTimeout(ctx, duration)
+	defer stop()
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() { s.caller(raging, i) })
+	}
+	var stormy []time.Duration
+	all.Go(func() { stormy = s.measure(raging) })
+	s.rage(raging, rand.New(rand.NewPCG(s.seed, 0)))
+	all.Wait()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+
+	s.askAgain(ctx)
+	s.rest(ctx, before)
+	s.report(quiet, stormy)
+	if len(s.violations) > 0 {
+		return fmt.Errorf("%d things were wrong; SEED=%d repeats the run, such as %s", len(s.violations), s.seed, s.violations[0])
+	}
+	return nil
+}
+
+// quiet measures an honest caller alone, after every kind of call has been made once.
+func (s *soak) quiet(ctx context.Context, d time.Duration) ([]time.Duration, error) {
+	random := rand.New(rand.NewPCG(s.seed, 1))
+	for _, k := range s.kinds {
+		c := k.make(random)
+		c.kind = k.name
+		if how := s.make(ctx, s.honest, c); how != ok && c.right != nil && c.cancel == 0 {
+			return nil, fmt.Errorf("with no trouble yet, a call of the kind %q ended with %q", k.name, how)
+		}
+	}
+	ctx, stop := context.WithTimeout(ctx, d)
+	defer stop()
+	return s.measure(ctx), nil
+}
+
+// measure makes short calls, one after another, and returns how long each took.
+func (s *soak) measure(ctx context.Context) (took []time.Duration) {
+	random := rand.New(rand.NewPCG(s.seed, 2))
+	for ctx.Err() == nil {
+		c := short(random)
+		c.kind = "honest"
+		c.args["cache"] = "off"
+		began := time.Now()
+		if s.make(context.WithoutCancel(ctx), s.honest, c) == ok {
+			took = append(took, time.Since(began))
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+	return took
+}
+
+// startPipes starts two programs on stdio: one whose log nobody reads.
+func (s *soak) startPipes() error {
+	unread, held, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	s.unread = unread
+	for _, stderr := range []*os.File{nil, held} {
+		cmd := s.command()
+		if stderr != nil {
+			cmd.Args = append(cmd.Args, "--log-level=debug")
+			cmd.Stderr = stderr
+		}
+		p, err := startStdio(cmd, s.violate)
+		if err != nil {
+			return err
+		}
+		s.pipes = append(s.pipes, p)
+	}
+	return held.Close()
+}
+
+// caller makes calls until ctx ends, over the transport that its number stands for.
+func (s *soak) caller(ctx context.Context, number int) {
+	random := rand.New(rand.NewPCG(s.seed, uint64(100+number)))
+	var c client
+	defer func() {
+		if c != nil && number%3 != 0 {
+			c.close()
+		}
+	}()
+	for ctx.Err() == nil {
+		var err error
+		if c == nil {
+			if c, err = s.connect(ctx, number); err != nil {
+				s.notConnected(ctx, number, err)
+				continue
+			}
+		}
+		how := s.make(context.WithoutCancel(ctx), c, draw(random, s.kinds))
+		if (how == keyRevoked || how == "lost") && number%3 != 0 {
+			c.close()
+			c = nil
+		}
+		pause(ctx, time.Duration(random.IntN(2000))*time.Millisecond)
+	}
+}
+
+// connect returns a client of one of the three transports.
+func (s *soak) connect(ctx context.Context, number int) (client, error) {
+	secret := key(1 + number%(keys-1))
+	switch number % 3 {
+	case 0:
+		return s.pipes[number/3%len(s.pipes)], nil
+	case 1:
+		return newWeb(s.http.url, secret, number%2 == 0, s.violate), nil
+	}
+	c, err := openSSE(ctx, s.http.url, secret, s.violate)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// notConnected judges that a stream could not be opened, and waits a moment.
+func (s *soak) notConnected(ctx context.Context, number int, err error) {
+	status, isStatus := errors.AsType[*errStatus](err)
+	switch {
+	case ctx.Err() != nil:
+	case isStatus && status.status == 401 && s.revoked.Load() && s.isRevocable(number):
+	case isStatus && (status.status == 503 || status.status == 429):
+	case s.revoked.Load() && s.isRevocable(number): // revoked between the stream and its first message
+	default:
+		s.violate("caller %d could not connect: %v", number, err)
+	}
+	pause(ctx, time.Second)
+}
+
+// isRevocable tells of a caller with the key that is revoked now and then.
+func (s *soak) isRevocable(number int) bool { return number%3 != 0 && 1+number%(keys-1) == keys-1 }
+
+// make makes a call and judges how it ended.
+func (s *soak) make(ctx context.Context, by client, c call) outcome {
+	ctx, stop := context.WithTimeout(ctx, c.limit+overtime)
+	defer stop()
+	began := time.Now()
+	if c.cancel > 0 {
+		var leave context.CancelFunc
+		ctx, leave = context.WithTimeout(ctx, c.cancel)
+		defer leave()
+	}
+	r, err := by.call(ctx, "tools/call", c.params())
+	took := time.Since(began)
+	if c.cancel > 0 && ctx.Err() != nil && err != nil {
+		s.count(c, byCaller)
+		return byCaller
+	}
+	how, wrong := c.judge(r, err)
+	if errors.Is(err, errLost) && s.revoked.Load() {
+		how, wrong = "lost", nil
+	}
+	switch {
+	case ctx.Err() != nil:
+		s.violate("a call of the kind %q had %v and no answer after %v: %v", c.kind, c.limit, took, err)
+	case wrong != nil:
+		s.violate("a call of the kind %q after %v: %v", c.kind, took.Round(time.Millisecond), wrong)
+	case how == keyRevoked && !s.revoked.Load():
+		s.violate("a call of the kind %q was refused: %v", c.kind, err)
+	}
+	if over := took - c.limit; over > time.Duration(s.late.Load()) {
+		s.late.Store(int64(over))
+	}
+	s.count(c, how)
+	return how
+}
+
+// revoke takes the last key away, wants that it opens nothing, and gives it back.
+func (s *soak) revoke(ctx context.Context) error {
+	s.revoked.Store(true)
+	defer time.AfterFunc(time.Second, func() { s.revoked.Store(false) })
+	opens := func() bool {
+		c := newWeb(s.http.url, key(keys-1), true, s.violate)
+		defer c.close()
+		_, err := c.call(ctx, "tools/list", map[string]any{})
+		return err == nil
+	}
+	for _, step := range []struct {
+		keys  int
+		opens bool
+	}{{keys - 1, false}, {keys, true}} {
+		if err := s.writeKeys(step.keys); err != nil {
+			return err
+		}
+		changed := false
+		for deadline := time.Now().Add(time.Minute); !changed && time.Now().Before(deadline); {
+			time.Sleep(100 * time.Millisecond)
+			changed = opens() == step.opens
+		}
+		if !changed {
+			return fmt.Errorf("with %d of %d keys in the file the last opens something: %v", step.keys, keys, !step.opens)
+		}
+	}
+	return nil
+}
+
+// askAgain makes calls that failed once more: nothing of a failure is kept.
+func (s *soak) askAgain(ctx context.Context) {
+	s.say("asking again what failed: %d calls", len(s.failed))
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Second) { // until all hosts are well again
+		if s.make(ctx, s.honest, short(rand.New(rand.NewPCG(s.seed, 3)))) == ok || time.Now().After(deadline) {
+			break
+		}
+	}
+	again := s.failed
+	for _, c := range again {
+		how := s.make(ctx, s.honest, c)
+		for range 5 {
+			if how == ok || c.kind == "out of time" {
+				break
+			}
+			pause(ctx, 5*time.Second) // circuit breakers close again
+			how = s.make(ctx, s.honest, c)
+		}
+		if how != ok && c.kind != "out of time" {
+			s.violate("a call of the kind %q fails with %q when all is well again", c.kind, how)
+		}
+	}
+}
+
+// rest wants that the program is as it was before, and that its log can be read.
+func (s *soak) rest(ctx context.Context, before footprint) {
+	s.honest.close()
+	after, err := settled(s.http.cmd.Process.Pid, before)
+	s.say("memory %d MiB before and %d after, open files %d and %d", before.memory, after.memory, before.files, after.files)
+	if err != nil {
+		s.violate("%v", err)
+	}
+	for _, p := range s.pipes {
+		p.close()
+	}
+	s.pipes = nil
+
+	fresh, err := s.serve()
+	if err != nil {
+		s.violate("%v", err)
+		return
+	}
+	defer fresh.group.Kill()
+	first := newWeb(fresh.url, key(0), true, s.violate)
+	s.make(ctx, first, short(rand.New(rand.NewPCG(s.seed, 4))))
+	first.close()
+	log := s.http.log.String()
+	inFresh, err := goroutines(fresh)
+	if err != nil {
+		s.violate("%v", err)
+		return
+	}
+	inOld, err := goroutines(s.http)
+	if err != nil {
+		s.violate("%v", err)
+		return
+	}
+	if err := grown(inFresh, inOld); err != nil {
+		s.violate("%v", err)
+	}
+	for _, fault := range unreadable(log) {
+		s.violate("the log has %s", fault)
+	}
+}
+
+// report prints what happened.
+func (s *soak) report(quiet, stormy []time.Duration) {
+	fmt.Println("\nfaults:", s.happened)
+	fmt.Println("how calls ended:")
+	for _, name := range slices.Sorted(maps.Keys(s.outcomes)) {
+		fmt.Printf("  %-14s %v\n", name, s.outcomes[name])
+	}
+	fmt.Printf("an honest caller's p99: %v at rest (%d calls), %v in trouble (%d calls)\n", p99(quiet), len(quiet), p99(stormy), len(stormy))
+	fmt.Printf("the latest answer came %v after its limit\n", max(0, time.Duration(s.late.Load())).Round(time.Millisecond))
+}
+
+func p99(took []time.Duration) time.Duration {
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[(len(took)*99-1)/100].Round(time.Millisecond)
+}
