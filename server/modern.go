@@ -84,6 +84,9 @@ func (s *Server) checkModern(header http.Header, m incoming, p params) *mcp.JSON
 	if err := mcp.ValidateStandardHeaders(header.Get, p.version, mcp.MCPMethod(m.Method), p.raw); err != nil {
 		return refuse(mcp.HEADER_MISMATCH, "%v", err)
 	}
+	if err := s.checkTaskHeader(header, m, p); err != nil {
+		return refuse(mcp.HEADER_MISMATCH, "%v", err)
+	}
 	if err := s.checkParamHeaders(header, m, p); err != nil {
 		return refuse(mcp.HEADER_MISMATCH, "%v", err)
 	}

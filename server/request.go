@@ -13,6 +13,7 @@ import (
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/jsonrpc"
 	"ollama-mcp/internal/share"
 )
@@ -66,6 +67,9 @@ type request struct {
 	unknown           bool                 // there is no such tool
 	missingCapability string               // that the tool needs and the client has not declared; "" if none
 
+	offersTasks bool      // the server has the protocol's tasks
+	task        *jobs.Job // that the call has become; nil if none
+
 	buffer   *[]byte      // to write the answer in; nil for a new one
 	sending  *share.Part  // of the memory for answers, given back when the request ends
 	withheld Reason       // why there is no memory for the answer; "" if there is
@@ -87,7 +91,7 @@ type request struct {
 // newRequest makes a request that ends with ctx, and whose context has its caller. Its cancel
 // function must be called.
 func (s *Server) newRequest(ctx context.Context, client *session, m incoming, send func([]byte)) *request {
-	r := &request{session: client, incoming: m, send: send, log: s.opts.Log, sending: s.limits.answers.Part(m.from.ID)}
+	r := &request{session: client, incoming: m, send: send, log: s.opts.Log, offersTasks: s.opts.Tasks.Jobs != nil, sending: s.limits.answers.Part(m.from.ID)}
 	r.ctx, r.cancel = context.WithCancelCause(caller.WithArrival(caller.NewContext(ctx, m.from), m.began))
 	return r
 }

@@ -49,6 +49,9 @@ type Options struct {
 	// call are not listed for it. Nil means that it may call those that its key allows.
 	MayCall func(who caller.Caller, tool string) bool
 
+	// Tasks make tasks of the protocol of calls that take long.
+	Tasks TaskOptions
+
 	// Extra are further options for mcp-go, such as logging and completions. They are applied
 	// last.
 	Extra []mcpserver.ServerOption
@@ -118,8 +121,12 @@ func New(opts Options) (*Server, error) {
 		mcpserver.WithToolHandlerMiddleware(passArguments),
 		mcpserver.WithResourceHandlerMiddleware(explainResources),
 	}
+	s := &Server{opts: opts, limits: newLimits(opts), mirrored: make(map[string]*mcp.Tool)}
+	if opts.Tasks.Jobs != nil {
+		with = append(with, mcpserver.WithToolHandlerMiddleware(s.asTask)) // the innermost
+	}
 	with = append(with, opts.Extra...)
-	s := &Server{mcp: mcpserver.NewMCPServer(opts.Name, opts.Version, with...), opts: opts, limits: newLimits(opts), mirrored: make(map[string]*mcp.Tool)}
+	s.mcp = mcpserver.NewMCPServer(opts.Name, opts.Version, with...)
 	s.mcp.AddTools(opts.Tools...)
 	// Adding tells clients that there are some, even where none are added.
 	if len(opts.Resources) > 0 {
@@ -166,7 +173,10 @@ func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails
 	if r.transport != overSSE { // whose connections offer fewer
 		ctx = mcpserver.WithSupportedProtocolVersions(ctx, revisions)
 	}
-	answer := s.finishAnswer(r, s.mcp.HandleMessage(s.mcp.WithContext(ctx, r), r.brief))
+	answer, ok := s.answerTask(r)
+	if !ok {
+		answer = s.finishAnswer(r, s.mcp.HandleMessage(s.mcp.WithContext(ctx, r), r.brief))
+	}
 	if e, ok := answer.(mcp.JSONRPCError); ok {
 		failed = e.Error
 	}
@@ -198,10 +208,24 @@ func (s *Server) finishAnswer(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPC
 	switch a := answer.(type) {
 	case mcp.JSONRPCResponse:
 		a.ID = mcp.NewRequestId(r.ID)
+		if r.task != nil {
+			a.Result = s.describe(r.task.Info(), "task")
+		}
 		switch result := a.Result.(type) {
 		case mcp.ListToolsResult:
 			who := caller.FromContext(r.ctx)
 			result.Tools = slices.DeleteFunc(result.Tools, func(t mcp.Tool) bool { return !s.opts.MayCall(who, t.Name) })
+			if r.TakesTasks() {
+				result.Tools = slices.DeleteFunc(result.Tools, func(t mcp.Tool) bool { return slices.Contains(s.opts.Tasks.Replaced, t.Name) })
+			}
+			a.Result = result
+		case mcp.DiscoverResult:
+			if r.offersTasks {
+				result.Capabilities.Extensions = map[string]any{tasksExtension: struct{}{}}
+			}
+			if r.TakesTasks() && s.opts.Tasks.Instructions != "" {
+				result.Instructions = s.opts.Tasks.Instructions
+			}
 			a.Result = result
 		case mcp.InitializeResult:
 			if result.ProtocolVersion == withBatches {

@@ -53,7 +53,7 @@ func lookUp(message []byte, path ...string) []byte {
 // jsonrpc.Doubtful. It looks at the names that the server, the library or a proxy goes by.
 func doubtful(message []byte) bool {
 	params := lookUp(message, "params")
-	return jsonrpc.Doubtful(params, "name", "arguments", "_meta", "uri", "protocolVersion", "capabilities", "clientInfo", "inputResponses", "requestState") ||
+	return jsonrpc.Doubtful(params, "name", "arguments", "_meta", "uri", "protocolVersion", "capabilities", "clientInfo", "inputResponses", "requestState", "taskId") ||
 		jsonrpc.Doubtful(lookUp(params, "_meta"), "progressToken",
 			"io.modelcontextprotocol/protocolVersion", "io.modelcontextprotocol/clientInfo", "io.modelcontextprotocol/clientCapabilities")
 }

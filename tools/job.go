@@ -59,7 +59,7 @@ func (d Deps) jobResult(ctx context.Context, job *jobs.Job, wait time.Duration) 
 	if !info.State.Ended() {
 		return &result{whole: unfinished(job)}, nil
 	}
-	res, err := finished(info)
+	res, err := d.finished(info)
 	return &result{whole: res}, err
 }
 

@@ -35,8 +35,9 @@ func (w *waitSeconds) duration(byDefault time.Duration) time.Duration {
 
 const (
 	defaultWait = 50 * time.Second
-	// taskAfter is how long a call takes before it becomes a task, for clients that have tasks.
-	taskAfter = 10 * time.Second
+	// defaultTaskWait is how long a call may take before it becomes a task, for clients that
+	// have tasks.
+	defaultTaskWait = 10 * time.Second
 	// maxPartial is how much of an answer that is not complete is shown, in bytes.
 	maxPartial = 2000
 )
@@ -69,20 +70,25 @@ func (inProcess) TakesTasks() bool { return false }
 // result is the job that it has become. The work ends with the call as long as it is none.
 func (d Deps) await(ctx context.Context, c *call, asked *waitSeconds, size int, work func(context.Context) *mcp.CallToolResult) *mcp.CallToolResult {
 	var res *mcp.CallToolResult
-	job := d.Jobs.Start(ctx, jobs.Spec{Tool: c.Tool, Size: size, Progress: c.jobProgress}, func(ctx context.Context) func() jobs.Outcome {
+	client := sessionOf(ctx)
+	if client.TakesTasks() { // package server makes a task of the call if it takes long
+		if job := jobs.FromContext(ctx); job != nil {
+			job.Reports(c.jobProgress)
+		}
+		return work(ctx)
+	}
+	job := d.Jobs.Start(ctx, jobs.Spec{Tool: c.Tool, Size: size}, func(ctx context.Context) func() jobs.Outcome {
 		res = work(ctx)
 		return func() jobs.Outcome { return jobs.Outcome{Result: mustMarshal(res), Failed: res.IsError} }
 	})
-	byDefault, tasks := d.Wait, sessionOf(ctx).TakesTasks()
-	if tasks {
-		byDefault = taskAfter
-	} else if !d.hasJobs { // nobody could ask for the job
+	job.Reports(c.jobProgress)
+	if !d.hasJobs { // nobody could ask for the job
 		<-job.Ended()
 		return res
 	}
-	wait := asked.duration(byDefault)
+	wait := asked.duration(d.Wait)
 	if !ended(job, wait-time.Since(c.Began)) {
-		switch err := job.Keep(sessionOf(ctx).JobOwner()); {
+		switch err := job.Keep(client.JobOwner()); {
 		case err == nil:
 			return unfinished(job)
 		case wait == 0 && err != jobs.ErrEnded: // a caller who does not wait is refused what cannot be kept
@@ -183,7 +189,10 @@ func unfinished(job *jobs.Job) *mcp.CallToolResult {
 }
 
 // finished is the result that a job has ended with.
-func finished(info jobs.Info) (*mcp.CallToolResult, error) {
+func (d Deps) finished(info jobs.Info) (*mcp.CallToolResult, error) {
+	if info.Err != nil {
+		return d.failed(info.Tool, info.Err), nil
+	}
 	res := new(mcp.CallToolResult)
 	if err := json.Unmarshal(info.Result, res); err != nil {
 		return nil, fmt.Errorf("the result of the job cannot be read: %w", err)
@@ -191,5 +200,12 @@ func finished(info jobs.Info) (*mcp.CallToolResult, error) {
 	return res, nil
 }
 
-// JobFailure is the result of a job that has none of its own.
-func JobFailure(tool string, why error) json.RawMessage { return mustMarshal(Deps{}.failed(tool, why)) }
+// TaskWait is how long a call waits for its result before it becomes a task, by its arguments.
+func TaskWait(arguments any) time.Duration {
+	if given, ok := arguments.(map[string]any); ok {
+		if wait, ok := given["wait_seconds"].(float64); ok {
+			return seconds(max(wait, 0))
+		}
+	}
+	return defaultTaskWait
+}

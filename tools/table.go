@@ -171,6 +171,21 @@ func (d Deps) spell(text string) string {
 	return d.spelling.Replace(text)
 }
 
+// Slow are the offered tools whose calls may become jobs, or tasks of the protocol, by the names
+// that are listed.
+func Slow(o Offer) map[string]bool {
+	slow, d := make(map[string]bool), Deps{spelling: o.spelling()}
+	for _, t := range table {
+		if t.slow && o.has(t) {
+			slow[d.spell(t.name)] = false
+		}
+	}
+	return slow
+}
+
+// ReplacedByTasks are the tools that clients with the protocol's tasks have no use for.
+var ReplacedByTasks = []string{jobTool}
+
 // kebab is the name of a tool as the table has it.
 func kebab(name string) string { return strings.ReplaceAll(name, "_", "-") }
 

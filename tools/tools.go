@@ -59,7 +59,7 @@ func All(d Deps) (all []mcpserver.ServerTool) {
 	d.spelling, d.Wait = d.Offer.spelling(), cmp.Or(d.Wait, defaultWait)
 	d.hasJobs = d.Offer.offers(jobTool)
 	if d.Jobs == nil {
-		d.Jobs = jobs.New(jobs.Options{Failed: JobFailure})
+		d.Jobs = jobs.New(jobs.Options{})
 	}
 	for _, t := range table {
 		if d.Offer.has(t) {

@@ -93,7 +93,7 @@ func (c *client) useHosts(hosts inference.Hosts) {
 	}
 	c.t.Cleanup(engine.Close)
 	c.engine = engine
-	registry := jobs.New(jobs.Options{Failed: tools.JobFailure})
+	registry := jobs.New(jobs.Options{})
 	c.t.Cleanup(registry.Close)
 	deps := tools.Deps{Engine: engine, Files: c.files, Jobs: registry, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
 	c.resources = tools.Resources(deps)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -172,13 +173,19 @@ func (s *service) newServer() (*server.Server, error) {
 	if err := offer.Check(); err != nil {
 		return nil, fmt.Errorf("tools to offer: %w", err)
 	}
-	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, Failed: tools.JobFailure, Log: s.log})
+	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, Dir: s.stateDir("jobs"), Log: s.log})
 	deps := tools.Deps{
 		Engine: s.engine, Files: allowed, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
 		Refresh: s.hosts.refresh, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
+	withTasks := offer
+	withTasks.Without = slices.Concat(offer.Without, tools.ReplacedByTasks)
 	return server.New(server.Options{
 		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions(offer), MayCall: tools.MayCall,
+		Tasks: server.TaskOptions{
+			Jobs: s.jobs, Tools: tools.Slow(offer), Wait: tools.TaskWait,
+			Replaced: tools.ReplacedByTasks, Instructions: tools.Instructions(withTasks),
+		},
 		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),
 		Log: s.log, OnRefused: s.logRefusal, MaxMessage: int64(s.config.MaxMessage) << 20, Drain: s.config.DrainTimeout,
 	})

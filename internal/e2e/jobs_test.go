@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -64,4 +66,133 @@ func TestLongGenerationReachesAClientThatGivesUpEarly(t *testing.T) {
 			})
 		})
 	}
+}
+
+// taskClient makes requests of protocol version 2026-07-28 that declare that the client takes
+// tasks. No SDK can do that yet.
+type taskClient struct {
+	t   *testing.T
+	url string
+}
+
+// task is a result about a task, or that of a tool.
+type task struct {
+	ResultType, TaskID, Status string
+	PollIntervalMS             int64
+	Result                     *answer
+	Content                    []struct{ Text string }
+	Error                      *struct {
+		Code    int
+		Message string
+	}
+}
+
+func (c taskClient) send(method, name, params string) (got task) {
+	c.t.Helper()
+	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":%q,"params":{%s,"_meta":{"io.modelcontextprotocol/protocolVersion":%q,`+
+		`"io.modelcontextprotocol/clientInfo":{"name":"e2e","version":"1"},`+
+		`"io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}`, method, params, modern)
+	req, err := http.NewRequestWithContext(c.t.Context(), "POST", c.url+"/mcp", strings.NewReader(body))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for key, value := range map[string]string{"Content-Type": "application/json", "Accept": "application/json", "MCP-Protocol-Version": modern, "Mcp-Method": method, "Mcp-Name": name} {
+		req.Header.Set(key, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var line struct {
+		Result *task
+		Error  *struct {
+			Code    int
+			Message string
+		}
+	}
+	if err := json.Unmarshal(raw, &line); err != nil || line.Result == nil && line.Error == nil {
+		c.t.Fatalf("%s: got %s, %v", method, raw, err)
+	}
+	if line.Result == nil {
+		return task{Error: line.Error}
+	}
+	return *line.Result
+}
+
+func (c taskClient) about(method, id string) task {
+	c.t.Helper()
+	return c.send(method, id, fmt.Sprintf(`"taskId":%q`, id))
+}
+
+// start calls generate for an answer that has no end, and waits for the task that it becomes.
+func (c taskClient) start(limit time.Duration) task {
+	c.t.Helper()
+	got := c.send("tools/call", "generate", fmt.Sprintf(`"name":"generate","arguments":{"model":%q,"prompt":%q,"timeout_seconds":%v,"wait_seconds":1}`,
+		tinymodels.Loops.Name, fresh(), limit.Seconds()))
+	if got.ResultType != "task" || got.Status != "working" {
+		c.t.Fatalf("got %+v, want a task", got)
+	}
+	return got
+}
+
+func TestLongGenerationIsATaskForClientsThatTakeTasks(t *testing.T) {
+	t.Parallel()
+	c := taskClient{t, listen(t, "127.0.0.1:0").url()}
+	longEnough(t, func(limit time.Duration) bool {
+		id := c.start(limit).TaskID
+		var got task
+		eventually(t, "the task has ended", func() bool {
+			got = c.about("tasks/get", id)
+			return got.Status != "working"
+		})
+		if got.Result == nil || got.Result.Meta.Served.DoneReason != "timeout" {
+			return false // the machine is too busy for this limit
+		}
+		if got.Status != "completed" || !strings.HasPrefix(got.Result.text(), " tick tock tick") {
+			t.Errorf("got %+v", got)
+		}
+		return true
+	})
+	cancelled := c.start(testLimit)
+	before := ended(shared, "/api/generate")
+	c.about("tasks/cancel", cancelled.TaskID)
+	eventually(t, "Ollama has stopped", func() bool { return ended(shared, "/api/generate") > before })
+	eventually(t, "the task is cancelled", func() bool { return c.about("tasks/get", cancelled.TaskID).Status == "cancelled" })
+}
+
+// A server that is killed leaves its results to the next one with the same state directory, and
+// a clear answer for what it was at work on.
+func TestKilledServerLeavesResultsAndClearAnswers(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	start := func(addr string) (*listening, taskClient) {
+		l := serve(t, command(deadline(t), shared.URL(), "--listen", addr, "--state-dir", state))
+		return l, taskClient{t, l.url()}
+	}
+	l, c := start("127.0.0.1:0")
+	call := fmt.Sprintf(`"name":"generate","arguments":{%s,"wait_seconds":0}`, hi)
+	finished, working := c.send("tools/call", "generate", call), c.start(testLimit)
+	eventually(t, "the short task has ended", func() bool { return c.about("tasks/get", finished.TaskID).Status == "completed" })
+	if err := l.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = l.cmd.Wait() // which says that it was killed
+	_, c = start(l.addr)
+	if got := c.about("tasks/get", finished.TaskID); got.Status != "completed" || got.Result == nil || got.Result.text() != tinymodels.Says.Answer {
+		t.Errorf("the task that had ended: got %+v", got)
+	}
+	if got := c.about("tasks/get", working.TaskID); got.Status != "failed" || got.Result != nil {
+		t.Errorf("the task that was worked on: got %+v", got)
+	}
+	s := join(t, deadline(t), &mcp.StreamableClientTransport{Endpoint: c.url + "/mcp"}, "")
+	if a := s.start("job", `{"id":"`+finished.TaskID+`"}`).result(); a.text() != tinymodels.Says.Answer {
+		t.Errorf("the job that had ended: got %+v", a)
+	}
+	wantError(t, s.start("job", `{"id":"`+working.TaskID+`"}`).result(), "cancelled", "ended with the server that ran it; call the tool again")
+	wantError(t, s.start("job", `{"id":"nonsense"}`).result(), "not_found", "there is no job")
 }

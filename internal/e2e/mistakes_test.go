@@ -87,7 +87,7 @@ func TestUnknownToolIsAnsweredWithThoseThereAre(t *testing.T) {
 	p := s.start("generat", `{}`)
 	<-p.done
 	failed, ok := errors.AsType[*jsonrpc.Error](p.err)
-	if !ok || failed.Code != jsonrpc.CodeInvalidParams || !strings.Contains(failed.Message, "generate, list-models") {
+	if !ok || failed.Code != jsonrpc.CodeInvalidParams || !strings.Contains(failed.Message, "generate, job, list-models") {
 		t.Errorf("got %+v, %v, want the error %d and the names", p.answer, p.err, jsonrpc.CodeInvalidParams)
 	}
 	s.stillAnswers(t)

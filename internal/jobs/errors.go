@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"ollama-mcp/internal/fault"
 )
@@ -32,6 +33,7 @@ const (
 	unheardOf unknown = iota
 	expired
 	ofAnotherRun
+	ofAnotherProcess
 )
 
 func (e *unknownError) Error() string {
@@ -40,17 +42,34 @@ func (e *unknownError) Error() string {
 		return fmt.Sprintf("the result of job %.64q is not kept any more", e.id)
 	case ofAnotherRun:
 		return fmt.Sprintf("job %.64q ended with the server that ran it", e.id)
+	case ofAnotherProcess:
+		return fmt.Sprintf("job %.64q is worked on by another server, with which this one shares the state directory", e.id)
 	}
 	return fmt.Sprintf("there is no job %.64q of yours", e.id)
 }
 
 // Fault implements fault.Explainer.
 func (e *unknownError) Fault() *fault.Error {
-	hint := "copy the id from the result that named the job, or list your jobs"
-	if e.why != unheardOf {
-		hint = "call the tool again that began it"
+	f := &fault.Error{Code: fault.NotFound, Message: e.Error(), Hint: "call the tool again that began it"}
+	switch e.why {
+	case unheardOf:
+		f.Hint = "copy the id from the result that named the job, or list your jobs"
+	case ofAnotherProcess:
+		f.Hint, f.Retryable, f.RetryAfter = "ask for it when it has ended", true, 10*time.Second
 	}
-	return &fault.Error{Code: fault.NotFound, Message: e.Error(), Hint: hint}
+	return f
+}
+
+// lostError says that a job has no result, since the program ended before it.
+type lostError struct{ id string }
+
+func (e *lostError) Error() string {
+	return fmt.Sprintf("job %.64q ended with the server that ran it", e.id)
+}
+
+// Fault implements fault.Explainer.
+func (e *lostError) Fault() *fault.Error {
+	return &fault.Error{Code: fault.Cancelled, Message: e.Error(), Hint: "call the tool again", Retryable: true}
 }
 
 // fullError says that an owner has too many jobs that have not ended.

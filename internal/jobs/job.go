@@ -3,8 +3,13 @@ package jobs
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
+	"maps"
 	"strings"
+	"sync"
 	"time"
+
+	"ollama-mcp/internal/fault"
 )
 
 // State says how far a job is.
@@ -31,10 +36,13 @@ type Job struct {
 	cancel   context.CancelCauseFunc
 	detach   func() bool // from the request; reports whether the request was still there
 	done     chan struct{}
+	saving   sync.Mutex // held while the job is written to the disk, so that its states come in order
 
 	// What follows is guarded by the registry's mutex.
 
-	id         string // "" until it is kept
+	id         string          // "" until it is kept
+	progress   func() Progress // nil if that is not known
+	asking     *questions      // nil if the work asks nothing
 	owner      Owner
 	cancelling bool // its owner has cancelled it
 	over       bool // the work has returned
@@ -44,13 +52,21 @@ type Job struct {
 	outcome    Outcome
 }
 
+type contextKey struct{}
+
+// FromContext is the job whose work has a context; nil if it is no job's.
+func FromContext(ctx context.Context) *Job {
+	j, _ := ctx.Value(contextKey{}).(*Job)
+	return j
+}
+
 // Start begins work. Until the job is kept, the work is cancelled with ctx, for the same cause.
 // Its own context has the values of ctx. The function that the work returns makes its outcome;
 // it is called, once, only if the job was kept.
 func (r *Registry) Start(ctx context.Context, spec Spec, work func(context.Context) func() Outcome) *Job {
 	j := &Job{Spec: spec, registry: r, created: time.Now(), done: make(chan struct{})}
 	var own context.Context
-	own, j.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	own, j.cancel = context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), contextKey{}, j))
 	j.detach = context.AfterFunc(ctx, func() { j.cancel(context.Cause(ctx)) })
 	go func() {
 		defer j.cancel(nil)
@@ -73,14 +89,21 @@ func (j *Job) end(outcome func() Outcome) {
 	}
 	defer r.work.Done()
 	got := outcome()
+	rec := j.note(&got)
+	j.save(rec, got.Result)
+}
+
+// note notes what the job has ended with, and makes room for it.
+func (j *Job) note(got *Outcome) record {
+	r := j.registry
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if size := len(got.Result); int64(size) > r.opts.BytesPerOwner {
-		got = Outcome{r.opts.Failed(j.Tool, &tooLargeError{size, r.opts.BytesPerOwner}), true}
+		*got = Outcome{Err: fault.Of(&tooLargeError{size, r.opts.BytesPerOwner}), Failed: true}
 	}
 	j.Size = 0 // the arguments are not held any more
 	r.makeRoom(j.owner.Account, usage{bytes: int64(len(got.Result))})
-	j.outcome, j.Progress = got, nil
+	j.outcome, j.progress, j.asking = *got, nil, nil
 	j.ended = time.Now()
 	j.expires = j.ended.Round(0).Add(r.opts.TTL)
 	j.expiry = time.AfterFunc(r.opts.TTL, func() {
@@ -88,6 +111,40 @@ func (j *Job) end(outcome func() Outcome) {
 		defer r.mu.Unlock()
 		r.drop(j)
 	})
+	return j.record()
+}
+
+// record is what the disk has of the job. The registry's mutex is held.
+func (j *Job) record() record {
+	return record{j.owner, j.Tool, j.created, j.ended, j.expires, j.state(), j.outcome.Err}
+}
+
+// save writes the job to the disk, if jobs are kept there. A job that cannot be written is kept
+// in memory alone.
+func (j *Job) save(rec record, result json.RawMessage) {
+	if j.registry.disk == nil {
+		return
+	}
+	j.saving.Lock()
+	defer j.saving.Unlock()
+	j.write(rec, result)
+}
+
+// write needs saving to be held.
+func (j *Job) write(rec record, result json.RawMessage) {
+	if err := j.registry.disk.save(j.id, rec, result); err != nil {
+		j.registry.unsaved(err)
+	}
+}
+
+// Reports has the progress of the job be what a function says. The function is called from
+// several goroutines, and not after the work has ended.
+func (j *Job) Reports(progress func() Progress) {
+	j.registry.mu.Lock()
+	defer j.registry.mu.Unlock()
+	if !j.over {
+		j.progress = progress
+	}
 }
 
 // Ended is closed when the work has ended.
@@ -98,31 +155,49 @@ func (j *Job) Ended() <-chan struct{} { return j.done }
 // explains itself to callers, and with ErrEnded if the work has ended already, or its request
 // has: then there is nothing to keep. A job that is not kept goes on as before.
 func (j *Job) Keep(who Owner) error {
+	j.saving.Lock() // before anybody can see the job end
+	defer j.saving.Unlock()
+	rec, err := j.keep(who)
+	if err == nil && j.registry.disk != nil {
+		j.write(rec, nil)
+	}
+	return err
+}
+
+// keep is Keep without the disk.
+func (j *Job) keep(who Owner) (rec record, err error) {
 	r := j.registry
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case j.id != "":
-		return nil
 	case j.over || r.closed:
-		return ErrEnded
+		return rec, ErrEnded
 	case !r.makeRoom(who.Account, usage{1, int64(j.Size)}):
 		own, _ := r.usageOf(who.Account)
-		return &fullError{own.jobs}
+		return rec, &fullError{own.jobs}
 	case !j.detach():
-		return ErrEnded
+		return rec, ErrEnded
 	}
 	j.owner, j.id = who, r.run+"-"+strings.ToLower(rand.Text())
 	r.kept[j.id] = j
 	r.work.Add(1)
-	return nil
+	return j.record(), nil
+}
+
+// IsKept reports whether the job is kept. If it is not, it cannot be kept any more: the work says
+// that it is about to end.
+func (j *Job) IsKept() bool {
+	j.registry.mu.Lock()
+	defer j.registry.mu.Unlock()
+	j.over = j.over || j.id == ""
+	return j.id != ""
 }
 
 // Cancel asks the work to end. The job is cancelled when the work has ended, unless it
 // succeeds all the same.
 func (j *Job) Cancel() {
 	j.registry.mu.Lock()
-	j.cancelling = true
+	j.cancelling = j.cancelling || !j.over
 	j.registry.mu.Unlock()
 	j.cancel(ErrCancelled)
 }
@@ -136,7 +211,8 @@ type Info struct {
 	Ended   time.Time // the zero Time if it has not
 	Expires time.Time // the zero Time before it has ended
 	Progress
-	Outcome // once it has ended
+	Asking  map[string]json.RawMessage // questions that the work waits for answers to, by name
+	Outcome                            // once it has ended
 }
 
 // Info returns what there is to know of the job at present.
@@ -147,7 +223,10 @@ func (j *Job) Info() Info {
 		ID: j.id, Tool: j.Tool, Created: j.created, Ended: j.ended, Expires: j.expires,
 		Outcome: j.outcome, State: j.state(),
 	}
-	progress := j.Progress
+	progress := j.progress
+	if j.asking != nil {
+		info.Asking = maps.Clone(j.asking.open)
+	}
 	r.mu.Unlock()
 	if progress != nil { // which takes locks of others
 		info.Progress = progress()

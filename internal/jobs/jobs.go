@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/lru"
 )
 
@@ -30,9 +31,9 @@ type Options struct {
 	Total         int   // jobs of all owners; 0 means 1024
 	TotalBytes    int64 // of the arguments and results of all jobs; 0 means 256 MiB
 
-	// Failed makes the result of a job that has none of its own, because it was too large, or
-	// ended with the program. Required.
-	Failed func(tool string, why error) json.RawMessage
+	// Dir is a directory that keeps jobs over a restart; "" keeps none. Processes may share it.
+	// Trouble with it is logged, and jobs are then kept in memory alone.
+	Dir string
 
 	Log *slog.Logger // nil discards
 }
@@ -64,9 +65,6 @@ func (o Owner) lists(j *Job) bool {
 type Spec struct {
 	Tool string
 	Size int // bytes of the arguments, which are held while the work goes on
-	// Progress says how far the work is; nil if that is not known. It is called from several
-	// goroutines, and not after the work has ended.
-	Progress func() Progress
 }
 
 // Progress is how far the work of a job is. Zero fields are not known.
@@ -79,10 +77,12 @@ type Progress struct {
 	Done, Of int           // parts of the work
 }
 
-// Outcome is what work ends with.
+// Outcome is what work ends with: a result or an error.
 type Outcome struct {
 	Result json.RawMessage
 	Failed bool // Result says why
+	// Err is why there is no result; nil if there is one.
+	Err *fault.Error
 }
 
 // Registry keeps jobs. Use New to make one, and Close it when no more work is started. Its
@@ -91,6 +91,7 @@ type Registry struct {
 	opts Options
 	run  string // the beginning of all handles of this registry
 	work sync.WaitGroup
+	disk *disk // nil if jobs are not kept over a restart
 
 	// mu guards what follows and the jobs' fields; nothing blocks under it.
 	mu     sync.Mutex
@@ -105,7 +106,8 @@ const runLength = 6
 // mostGone is for how many jobs it is remembered that they have expired.
 const mostGone = 10_000
 
-// New makes a registry. It starts nothing.
+// New makes a registry. It starts nothing, and cannot fail: without the directory, jobs are kept
+// in memory.
 func New(o Options) *Registry {
 	o.TTL = cmp.Or(o.TTL, time.Hour)
 	o.PerOwner = cmp.Or(o.PerOwner, 64)
@@ -115,7 +117,19 @@ func New(o Options) *Registry {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Registry{opts: o, run: strings.ToLower(rand.Text()[:runLength]), kept: make(map[string]*Job)}
+	r := &Registry{opts: o, run: strings.ToLower(rand.Text()[:runLength]), kept: make(map[string]*Job)}
+	if o.Dir != "" {
+		var err error
+		if r.disk, err = openDisk(o.Dir, r.run, o.TTL, o.Total); err != nil {
+			r.unsaved(err)
+		}
+	}
+	return r
+}
+
+// unsaved logs that jobs would not outlast the program.
+func (r *Registry) unsaved(err error) {
+	r.opts.Log.Warn("a job is not kept over a restart: the state directory cannot be used; see --state-dir", "error", err)
 }
 
 // Close cancels all jobs, and returns when their work has ended. No more can be kept then.
@@ -130,14 +144,37 @@ func (r *Registry) Close() {
 	r.work.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, j := range jobs {
-		r.drop(j)
+	for _, j := range r.kept {
+		if j.expiry != nil {
+			j.expiry.Stop()
+		}
+	}
+	clear(r.kept)
+	if r.disk != nil {
+		r.disk.close()
 	}
 }
 
 // Get finds a job of an owner. The error explains itself to callers.
 func (r *Registry) Get(who Owner, id string) (*Job, error) {
 	id = strings.ToLower(strings.TrimSpace(id))
+	j, err := r.find(who, id)
+	if r.disk != nil && err != nil && err.why != expired {
+		if j, diskErr := r.disk.load(who, id, true); diskErr != nil {
+			return nil, diskErr
+		} else {
+			j.registry = r
+			return j, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// find finds a job of an owner in memory.
+func (r *Registry) find(who Owner, id string) (*Job, *unknownError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if j, ok := r.kept[id]; ok && who.owns(j) {
@@ -159,11 +196,35 @@ func (r *Registry) Get(who Owner, id string) (*Job, error) {
 // List returns the jobs that an owner may see, the newest first.
 func (r *Registry) List(who Owner) []*Job {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	jobs := slices.DeleteFunc(slices.Collect(maps.Values(r.kept)), func(j *Job) bool { return !who.lists(j) })
+	r.mu.Unlock()
+	if r.disk != nil {
+		jobs = append(jobs, r.elsewhere(who)...)
+	}
 	slices.SortFunc(jobs, func(a, b *Job) int { return cmp.Or(b.created.Compare(a.created), cmp.Compare(a.id, b.id)) })
 	return jobs
 }
+
+// elsewhere are the jobs of an owner that are not of this run, and have ended.
+func (r *Registry) elsewhere(who Owner) (jobs []*Job) {
+	ids, err := r.disk.ids()
+	if err != nil {
+		r.unsaved(err)
+	}
+	for _, id := range ids {
+		if strings.HasPrefix(id, r.run) {
+			continue
+		}
+		if j, err := r.disk.load(who, id, false); err == nil && who.lists(j) {
+			j.registry = r
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs
+}
+
+// TTL is how long a job can be asked for after it has ended.
+func (r *Registry) TTL() time.Duration { return r.opts.TTL }
 
 // Len is the number of jobs that are kept.
 func (r *Registry) Len() int {
@@ -246,11 +307,14 @@ func (r *Registry) oldestEnded(account string) (oldest *Job) {
 
 // drop forgets a job that has ended. mu is held.
 func (r *Registry) drop(j *Job) {
-	if r.kept[j.id] != j {
+	if r.kept[j.id] != j || r.closed {
 		return
 	}
 	delete(r.kept, j.id)
 	r.gone.Set(j.id, j.owner, mostGone)
+	if id := j.id; r.disk != nil {
+		r.work.Go(func() { r.disk.remove(id) })
+	}
 	j.outcome.Result = nil // the runtime may hold the stopped timer, and thus the job, for long
 	if j.expiry != nil {
 		j.expiry.Stop()
