@@ -44,6 +44,8 @@ func Run(ctx context.Context, args []string, std Stdio) (status int) {
 		return examine(ctx, args, std)
 	case "bench":
 		return bench(ctx, args, std)
+	case "install":
+		return installServer(args, std)
 	case "token":
 		return newToken(args, std)
 	case "version":
@@ -53,7 +55,7 @@ func Run(ctx context.Context, args []string, std Stdio) (status int) {
 		help(std.Out)
 		return ok
 	}
-	return complain(std, fmt.Errorf("unknown command %q; known are call, doctor, bench, token, version and help", command))
+	return complain(std, fmt.Errorf("unknown command %q; known are install, call, doctor, bench, token, version and help", command))
 }
 
 // parse reads the options of a command. done means that the command has ended already, with

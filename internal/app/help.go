@@ -13,6 +13,8 @@ const usage = `ollama-mcp lets MCP hosts and agents use the models of an Ollama 
 
   ollama-mcp                     serve MCP on stdin and stdout; this is what a host starts
   ollama-mcp --listen ADDRESS    serve MCP over HTTP, at /mcp and for older clients at /sse
+  ollama-mcp install [HOST …]    write the server into the settings of MCP hosts, such as cursor;
+                                 without a name, of all that are found
   ollama-mcp call                list the tools
   ollama-mcp call TOOL [k=v …]   call one tool as a client would; k=@FILE and k=- read the value
   ollama-mcp doctor              find problems with the hosts, and say how to solve them
@@ -28,14 +30,17 @@ Options of call:
       --url address          call a running server, such as http://127.0.0.1:8383/mcp;
                              $OLLAMA_MCP_KEY is the key, if the server requires one
 
+Options of install, which options of the server can follow after --:
+%s
 Options of bench:
 %s`
 
 func help(w io.Writer) {
-	var own config.FlagSet
-	own.SortFlags = false
-	new(benchOptions).flags(&own)
-	fmt.Fprintf(w, usage, config.Flags(new(config.Config)).FlagUsagesWrapped(100), own.FlagUsagesWrapped(100))
+	var ofInstall, ofBench config.FlagSet
+	ofInstall.SortFlags, ofBench.SortFlags = false, false
+	new(installOptions).flags(&ofInstall)
+	new(benchOptions).flags(&ofBench)
+	fmt.Fprintf(w, usage, config.Flags(new(config.Config)).FlagUsagesWrapped(100), ofInstall.FlagUsagesWrapped(100), ofBench.FlagUsagesWrapped(100))
 }
 
 // version is the version of the module, as the build recorded it.

@@ -29,6 +29,7 @@ var packages = map[string][]string{
 	"internal/jobs":                {"internal/durable", "internal/fault", "internal/lru"},
 	"internal/lru":                 {},
 	"internal/durable":             {},
+	"internal/install":             {"internal/durable"},
 	"pool":                         {"internal/route", "internal/breaker", "internal/fairqueue", "internal/limiter", "internal/lru", "internal/retry", "internal/backend", "internal/caller", "internal/fault"},
 	"cache":                        {"internal/jsonrpc"},
 	"internal/auth":                {"internal/caller"},
@@ -85,6 +86,8 @@ var doors = map[string][]string{
 	"golang.org/x/sync/errgroup":               {"internal/inference", "internal/overhead"},
 	"golang.org/x/sys":                         {"internal/netserve"},
 	"github.com/gofrs/flock":                   {"internal/durable"},
+	"github.com/tailscale/hujson":              {"internal/install"},
+	"github.com/pelletier/go-toml/v2":          {"internal/install"},
 	"github.com/dustin/go-humanize":            {"internal/inference"},
 	"golang.org/x/time":                        {"internal/quota"},
 }

@@ -22,18 +22,23 @@ import (
 // Write gives the named file these contents in one step, and only its owner may read it. The
 // contents are on the disk when it returns. If it fails, the file is as it was.
 func Write(name string, data []byte) error {
-	return write(name, data, os.Rename, (*os.File).Sync)
+	return write(name, data, 0o600, os.Rename, (*os.File).Sync)
+}
+
+// WriteMode is Write for a file that others may read too, or that had these permissions before.
+func WriteMode(name string, data []byte, perm fs.FileMode) error {
+	return write(name, data, perm, os.Rename, (*os.File).Sync)
 }
 
 // Create is Write for a file that must not exist yet: of several processes that create it at
 // once, one succeeds, and the others get an error that is fs.ErrExist.
 func Create(name string, data []byte) error {
-	return write(name, data, os.Link, (*os.File).Sync)
+	return write(name, data, 0o600, os.Link, (*os.File).Sync)
 }
 
 // write writes a file beside the one meant, and has publish give it that one's name. sync is
 // (*os.File).Sync, except in tests.
-func write(name string, data []byte, publish func(from, to string) error, sync func(*os.File) error) error {
+func write(name string, data []byte, perm fs.FileMode, publish func(from, to string) error, sync func(*os.File) error) error {
 	dir := filepath.Dir(name)
 	next, err := os.CreateTemp(dir, "."+filepath.Base(name)+".*") // its mode is 0600
 	if err != nil {
@@ -41,6 +46,9 @@ func write(name string, data []byte, publish func(from, to string) error, sync f
 	}
 	defer os.Remove(next.Name()) // fails if the file was renamed, as it should be
 	_, err = next.Write(data)
+	if err == nil && perm != 0o600 {
+		err = next.Chmod(perm)
+	}
 	if err == nil {
 		err = sync(next) // otherwise the name could reach the disk before the contents
 	}

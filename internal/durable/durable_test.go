@@ -99,7 +99,7 @@ func TestContentsAreOnTheDiskBeforeTheyHaveTheirName(t *testing.T) {
 		t.Fatal(err)
 	}
 	var synced []string
-	err := write(file, []byte("new"), os.Rename, func(f *os.File) error {
+	err := write(file, []byte("new"), 0o600, os.Rename, func(f *os.File) error {
 		if f.Name() == dir {
 			expect(t, file, "new")
 			synced = append(synced, "directory")
@@ -129,7 +129,7 @@ func TestWriteThatFailsLeavesTheOldContentsAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	full := errors.New("no space left on device")
-	if err := write(file, []byte("new"), os.Rename, func(*os.File) error { return full }); !errors.Is(err, full) {
+	if err := write(file, []byte("new"), 0o600, os.Rename, func(*os.File) error { return full }); !errors.Is(err, full) {
 		t.Errorf("error %v, want %v", err, full)
 	}
 	expect(t, file, "old")
