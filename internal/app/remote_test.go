@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -232,6 +233,8 @@ func TestCallReachesAServerThatRuns(t *testing.T) {
 }
 
 func TestHangUpEndsAServerWithoutFilesInGoodOrder(t *testing.T) {
+	// If these tests were started with nohup, the server would inherit that the signal is ignored.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	s := serveAt(t)
 	s.end = syscall.SIGHUP
 }

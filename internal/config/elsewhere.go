@@ -2,6 +2,7 @@ package config
 
 import (
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/pflag"
 )
@@ -12,8 +13,14 @@ import (
 // RelativePaths returns the names of options that were given a relative path.
 func RelativePaths(fs *FlagSet) (names []string) {
 	fs.VisitAll(func(f *pflag.Flag) {
-		kind, _ := pflag.UnquoteUsage(f)
-		if path := f.Value.String(); (kind == "file" || kind == "directory") && path != "" && !filepath.IsAbs(path) {
+		if kind, _ := pflag.UnquoteUsage(f); kind != "file" && kind != "directory" {
+			return
+		}
+		paths := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			paths = list.GetSlice()
+		}
+		if slices.ContainsFunc(paths, func(path string) bool { return path != "" && !filepath.IsAbs(path) }) {
 			names = append(names, f.Name)
 		}
 	})

@@ -31,9 +31,18 @@ func TestInspectorIsContentInBothErasOfTheProtocolOverEveryTransport(t *testing.
 		t.Run(w.name+", tools/list --strict", func(t *testing.T) {
 			t.Parallel()
 			got := inspect(t, "--method", "tools/list", "--strict")
+			want := slices.Clone(toolNames)
+			if w.era == "modern" { // in which the Inspector has tasks, so that it needs no jobs
+				want = slices.DeleteFunc(want, func(name string) bool { return name == "job" })
+			}
 			var list struct{ Tools []struct{ Name string } }
-			if err := json.Unmarshal([]byte(got.Stdout), &list); err != nil || len(list.Tools) != len(toolNames) {
-				t.Errorf("%d tools are listed (%v), want %d", len(list.Tools), err, len(toolNames))
+			err := json.Unmarshal([]byte(got.Stdout), &list)
+			var names []string
+			for _, tool := range list.Tools {
+				names = append(names, tool.Name)
+			}
+			if slices.Sort(names); err != nil || !slices.Equal(names, want) {
+				t.Errorf("the tools %q are listed (%v), want %q", names, err, want)
 			}
 			if got.Exit != 0 || got.Stderr != "" {
 				t.Errorf("exit status %d, complaints:\n%s", got.Exit, got.Stderr)
