@@ -14,8 +14,7 @@ import (
 )
 
 // This file is the one table of tools: what clients are told of each, and what it may change.
-// Hints, permissions, the options --tools, --no-tools, --read-only and --allow-manage, and
-// docs/tools.md follow from it.
+// Hints, permissions and the options --tools, --no-tools and --read-only follow from it.
 
 // about is what the table has on a tool. Clients pay for its words on every request, and
 // hosts that search among many tools go by them: few words, but those that users say.
@@ -25,7 +24,6 @@ type about struct {
 	text   string // for models
 	hints  hints
 	admin  bool         // only administrators may call it
-	manage bool         // it changes what is installed on hosts, and is offered only if that is allowed
 	output reflect.Type // of the structured content; nil for tools that answer in text
 
 	slow      bool // it may take long: a call that has waited long enough goes on as a job
@@ -93,7 +91,6 @@ type Offer struct {
 	Only     []string // nothing but these; nil for all
 	Without  []string // not these
 	ReadOnly bool     // only tools that change nothing
-	Manage   bool     // also tools that install, change and delete models
 	Snake    bool     // names with _ instead of -
 }
 
@@ -125,8 +122,6 @@ func (o Offer) check(pattern string) error {
 			return fmt.Errorf("there is no tool %q: did you mean %q?", pattern, near[0])
 		}
 		return fmt.Errorf("there is no tool %q; there are: %s", pattern, strings.Join(names, ", "))
-	case table[i].manage && !o.Manage && kebab(pattern) == table[i].name && slices.Contains(o.Only, pattern):
-		return fmt.Errorf("%s changes what is installed: it needs --allow-manage", table[i].name)
 	case !table[i].hints.readOnly && o.ReadOnly && kebab(pattern) == table[i].name && slices.Contains(o.Only, pattern):
 		return fmt.Errorf("%s is not a tool that only reads, as --read-only wants", table[i].name)
 	}
@@ -139,8 +134,7 @@ func (o Offer) has(t tool) bool {
 	if t.name == jobTool { // which calls of the others may need
 		wanted = wanted || slices.ContainsFunc(table, func(other tool) bool { return other.slow && o.has(other) })
 	}
-	return wanted && !caller.Matches(o.Without, t.name) &&
-		(!o.ReadOnly || t.hints.readOnly) && (o.Manage || !t.manage)
+	return wanted && !caller.Matches(o.Without, t.name) && (!o.ReadOnly || t.hints.readOnly)
 }
 
 // offers reports whether the tool of that name is offered.

@@ -36,10 +36,9 @@ Options of bench:
 %s`
 
 func help(w io.Writer) {
-	var ofInstall, ofBench config.FlagSet
-	ofInstall.SortFlags, ofBench.SortFlags = false, false
-	new(installOptions).flags(&ofInstall)
-	new(benchOptions).flags(&ofBench)
+	ofInstall, ofBench := config.NoFlags(), config.NoFlags()
+	new(installOptions).flags(ofInstall)
+	new(benchOptions).flags(ofBench)
 	fmt.Fprintf(w, usage, config.Flags(new(config.Config)).FlagUsagesWrapped(100), ofInstall.FlagUsagesWrapped(100), ofBench.FlagUsagesWrapped(100))
 }
 

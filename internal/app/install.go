@@ -28,8 +28,8 @@ func (o *installOptions) flags(fs *config.FlagSet) {
 // installServer writes this program into the settings of MCP hosts.
 func installServer(args []string, std Stdio) int {
 	var o installOptions
-	var fs config.FlagSet
-	o.flags(&fs)
+	fs := config.NoFlags()
+	o.flags(fs)
 	err := fs.Parse(args)
 	if errors.Is(err, config.ErrHelp) {
 		help(std.Out)

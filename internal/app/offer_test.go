@@ -41,7 +41,6 @@ func TestOnlyTheToolsThatAreWantedAreOffered(t *testing.T) {
 		"--tools=chat --no-tools=job":             "chat",
 		"--read-only":                             "chat embed generate job list-models status",
 		"--tools=clear_cache":                     "clear-cache",
-		"--allow-manage":                          "chat clear-cache embed generate job list-models status",
 	} {
 		got := strings.Join(slices.Sorted(slices.Values(listed(t, strings.Fields(args)...))), " ")
 		if got != want {

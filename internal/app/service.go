@@ -169,7 +169,7 @@ func (s *service) newServer() (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	offer := tools.Offer{Only: c.Tools, Without: c.NoTools, ReadOnly: c.ReadOnly, Manage: c.AllowManage, Snake: c.ToolNames == "snake"}
+	offer := tools.Offer{Only: c.Tools, Without: c.NoTools, ReadOnly: c.ReadOnly, Snake: c.ToolNames == "snake"}
 	if err := offer.Check(); err != nil {
 		return nil, fmt.Errorf("tools to offer: %w", err)
 	}

@@ -47,7 +47,6 @@ type Config struct {
 	Tools         []string // names of tools, or their beginnings with * behind; nil for all
 	NoTools       []string
 	ReadOnly      bool
-	AllowManage   bool
 	ToolNames     string   // "kebab" or "snake"
 	MaxMessage    int      // MiB
 	AllowDir      []string // directories that callers may have read; none for nothing
@@ -144,8 +143,7 @@ func declare(fs *FlagSet, c *Config) {
 		"short: model, host, source and trace ID", "full: also tokens, times, retries and the models that did not answer", "off: nothing")
 	fs.StringSliceVar(&c.Tools, "tools", nil, "`names` of the tools to offer, such as generate,chat,list-models, or their beginnings with *; all by default")
 	fs.StringSliceVar(&c.NoTools, "no-tools", nil, "`names` of tools not to offer")
-	fs.BoolVar(&c.ReadOnly, "read-only", false, "offer only tools that change nothing: none that load or unload models, clear the cache or manage what is installed")
-	fs.BoolVar(&c.AllowManage, "allow-manage", false, "also offer the tools that install, copy, create and delete models; to administrators only")
+	fs.BoolVar(&c.ReadOnly, "read-only", false, "offer only tools that change nothing: not clear-cache, and no files are written")
 	oneOf(fs, &c.ToolNames, "tool-names", "`spelling` of the names of tools; both are accepted in calls", "kebab: list-models", "snake: list_models, for hosts that refuse hyphens")
 	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
 	fs.StringSliceVar(&c.AllowDir, "allow-dir", nil, "`directory` whose files tools may read for callers, with all below it; repeatable; by default no file is read")
@@ -222,9 +220,15 @@ var ErrHelp = pflag.ErrHelp
 
 // Flags returns a flag set with every option, which fills c when it is parsed.
 func Flags(c *Config) *FlagSet {
+	fs := NoFlags()
+	declare(fs, c)
+	return fs
+}
+
+// NoFlags returns a flag set that is empty, for a command that has only options of its own.
+func NoFlags() *FlagSet {
 	fs := pflag.NewFlagSet("ollama-mcp", pflag.ContinueOnError)
 	fs.SortFlags = false
 	fs.Usage = func() {} // the caller prints help
-	declare(fs, c)
 	return fs
 }

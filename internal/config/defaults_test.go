@@ -139,11 +139,6 @@ var behaviour = []struct {
 		[]named{{"internal/app", "TestOnlyTheToolsThatAreWantedAreOffered", "--read-only"}},
 	},
 	{
-		"allow-manage", "false",
-		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
-		[]named{{"internal/app", "TestOnlyTheToolsThatAreWantedAreOffered", "--allow-manage"}},
-	},
-	{
 		"tool-names", "kebab",
 		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
 		[]named{{"internal/app", "TestNamesOfToolsAreListedAsTheHostTakesThem", "--tool-names=snake"}},
