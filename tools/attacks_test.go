@@ -1,0 +1,165 @@
+package tools_test
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/jobs"
+	"ollama-mcp/internal/quota"
+	"ollama-mcp/tools"
+)
+
+// schemaOf is what a tool takes.
+type schemaOf struct {
+	Properties map[string]struct{ Type string }
+	Required   []string
+}
+
+// everyTool is all tools that there are, with what each takes: a tool that is added joins the
+// tables of attempts by itself.
+func everyTool(t *testing.T, c *client) map[string]schemaOf {
+	t.Helper()
+	all := make(map[string]schemaOf)
+	deps := tools.Deps{Engine: c.engine, Jobs: jobs.New(jobs.Options{}), Vectors: new(tools.Vectors), Quota: new(quota.Quota)}
+	t.Cleanup(deps.Jobs.Close)
+	for _, tool := range tools.All(deps) {
+		var s schemaOf
+		if err := json.Unmarshal(tool.Tool.RawInputSchema, &s); err != nil {
+			t.Fatal(err)
+		}
+		all[tool.Tool.Name] = s
+		c.tools[tool.Tool.Name] = tool.Handler
+	}
+	if len(all) < 6 {
+		t.Fatalf("there are only %d tools", len(all))
+	}
+	return all
+}
+
+// filled are arguments that a tool would take, with another model where it takes one.
+func filled(t *testing.T, s schemaOf, model string) (args string, takesModel bool) {
+	t.Helper()
+	values := map[string]any{
+		"prompt": "?", "messages": []any{map[string]any{"role": "user", "content": "?"}}, "input": "?", "id": "guess",
+	}
+	out := make(map[string]any)
+	for _, name := range s.Required {
+		if value, ok := values[name]; ok {
+			out[name] = value
+		} else if name != "model" {
+			out[name] = "x"
+		}
+	}
+	if _, takesModel = s.Properties["model"]; takesModel {
+		out["model"] = model
+	}
+	raw, err := json.Marshal(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw), takesModel
+}
+
+// spellings are ways to write the name of a model that Ollama, or a careless check, could take
+// for that model.
+func spellings(name string) []string {
+	bare := strings.TrimSuffix(name, ":latest")
+	all := []string{
+		bare, bare + ":latest", bare + ":LATEST", strings.ToUpper(bare), strings.ToUpper(bare[:1]) + bare[1:], strings.ToUpper(bare) + ":latest",
+		"library/" + bare, "registry.ollama.ai/library/" + bare, "https://registry.ollama.ai/library/" + bare + ":latest", "http://registry.ollama.ai/library/" + bare,
+		"REGISTRY.OLLAMA.AI/LIBRARY/" + bare, "LIBRARY/" + strings.ToUpper(bare), "//" + bare, "/" + bare, "./" + bare, "../" + bare, "library//" + bare,
+		" " + bare, bare + " ", "\t" + bare, bare + "\n", bare + "\x00", "\ufeff" + bare, bare + "\u200b", bare + "\u00a0", bare + ":", bare + "::latest", bare + ":latest ",
+		bare + ":latest:latest", bare + "@sha256:0", bare + "?x", bare + "#x", bare + "%20", "%" + "73" + bare[1:], bare + "*", "*", "", "?",
+		strings.Replace(bare, "s", "ſ", 1), strings.Replace(bare, "e", "е", 1), strings.Replace(bare, "c", "с", 1), strings.Replace(bare, "s", "ｓ", 1),
+		"open:1b," + bare, "open:1b " + bare, "open:1b/../" + bare, "open:1b\n" + bare, "open:1b:" + bare, "open/" + bare,
+	}
+	return all
+}
+
+func TestNoToolReachesAModelUnderAnotherSpellingOfItsName(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		const secret = "secret"
+		host := c.use(backendtest.New("gpu-1").Install(
+			backendtest.Model{Name: "open:1b", Capabilities: []string{"completion", "embedding"}},
+			backendtest.Model{Name: secret, Capabilities: []string{"completion", "embedding", "tools"}}))
+		all := everyTool(t, c)
+		used := func() (n int) {
+			for _, call := range host.Calls() {
+				if backend.CanonicalModel(call.Model) == backend.CanonicalModel(secret) {
+					n++
+				}
+			}
+			return n
+		}
+		with := 0
+		for _, models := range [][]string{{"open:1b"}, {"open*"}, {}, {"secre"}, {"secret:1b"}, {"SECRET:latest2"}} {
+			for _, name := range slices.Sorted(maps.Keys(all)) {
+				for _, spelling := range spellings(secret) {
+					args, takesModel := filled(t, all[name], spelling)
+					if !takesModel {
+						continue
+					}
+					with++
+					a := c.call(caller.NewContext(t.Context(), caller.Caller{ID: "ci", Tenant: "ci", Models: models, Admin: true}), name, args)
+					if n := used(); n != 0 {
+						t.Fatalf("with %q, %s of %q reached the model", models, name, spelling)
+					}
+					if code := a.StructuredContent["code"]; a.IsError && code != "forbidden" && code != "invalid_argument" && code != "model_not_found" {
+						t.Errorf("with %q, %s of %q: got %v", models, name, spelling, a.StructuredContent)
+					}
+					if text := a.Content[0].Text; !strings.Contains(spelling, secret) && strings.Contains(text, secret) {
+						t.Errorf("with %q, %s of %q names the model: %s", models, name, spelling, text)
+					}
+				}
+			}
+		}
+		if with == 0 {
+			t.Error("no tool takes a model")
+		}
+		// What is permitted is permitted in every spelling that Ollama takes for it.
+		ci := c.as(caller.Caller{ID: "ci", Models: []string{"secret:latest"}})
+		for _, spelling := range []string{"secret", "secret:latest", "library/secret"} {
+			ci.succeeds("generate", `{"model":"`+spelling+`","prompt":"?"}`)
+		}
+	})
+}
+
+func TestNoToolIsCalledUnderAnotherSpellingOfItsName(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1"))
+		all := everyTool(t, c)
+		for name, s := range all {
+			if name == "job" { // jobs belong to their owners, whatever these may call
+				continue
+			}
+			args, _ := filled(t, s, "tiny")
+			for _, permitted := range [][]string{
+				{},
+				{""},
+				{"x" + name},
+				{name + "x"},
+				{strings.ToUpper(name)},
+				{" " + name},
+				{name + " "},
+				{name[:len(name)-1]},
+				{name + "\x00"},
+				{"*" + name},
+				{"?" + name[1:]},
+				{strings.Replace(name, "e", "е", 1) + "\u200b"},
+				{"x*"},
+			} {
+				who := c.as(caller.Caller{ID: "ci", Tools: permitted, Admin: true})
+				who.fails(name, args, "forbidden", `"ci" may not call`)
+			}
+			if caller := (caller.Caller{Tools: []string{name}}); !tools.MayCall(caller, strings.ReplaceAll(name, "-", "_")) && name != "clear-cache" {
+				t.Errorf("%s may not be called with _", name)
+			}
+		}
+	})
+}
