@@ -97,8 +97,9 @@ eval-semantic: ## tell how well questions that mean the same are told from other
 recordings: ## record what every tested version of Ollama answers, as test data
 	@cd $(E2E) && ./ollama.sh all >/dev/null && go run ./record $(CURDIR)/internal/backend/ollama/testdata/replays
 
-docs: ## write docs/options.md anew from the options
+docs: ## write docs/options.md and docs/metrics.md anew from the program
 	go test ./internal/config -update
+	go test ./internal/metrics -update
 
 fmt: $(GOFUMPT) ## format all Go files
 	$(GOFUMPT) -w $(GO_FILES)

@@ -42,6 +42,7 @@ type Lease struct {
 	host    *host         // nil until there is a slot
 	own     *hostModel    // what is known of the model there
 	ready   chan struct{} // closed when the wait is over; nil for one who never waited
+	queued  time.Time     // when the wait began; the zero Time for one who never waited
 	refused error         // why there will be no slot
 	began   time.Time
 	pass    breaker.Pass // of the host

@@ -141,6 +141,8 @@ type QueueStats struct {
 	Bytes              int64
 	Interactive, Batch int
 	Callers            map[string]int // calls that wait, by caller; those without a name are left out
+	Models             map[string]int // calls that wait, by model
+	Oldest             time.Duration  // for which the call has waited that has waited longest; 0 if none waits
 }
 
 // Stats returns the state of the pool and its counters. It does no input or output, and the
@@ -151,7 +153,7 @@ func (p *Pool) Stats() Stats {
 	now := time.Now()
 	s := Stats{
 		Totals: p.totals, RetriesLeft: p.budget.Left(now), Pace: p.pace.mean,
-		Queue: p.queueStats(), Rates: p.rates.stats(now),
+		Queue: p.queueStats(now), Rates: p.rates.stats(now),
 	}
 	for _, h := range p.hosts {
 		if h.isCloudPart {
@@ -196,10 +198,18 @@ func (h *host) stats(now time.Time) HostStats {
 	return s
 }
 
-func (p *Pool) queueStats() QueueStats {
+func (p *Pool) queueStats(now time.Time) QueueStats {
 	s := QueueStats{Waiting: p.queue.Len(), Bytes: p.queue.Size(), Callers: p.queue.Callers()}
 	s.Interactive, _ = p.queue.LenOf(fairqueue.Interactive)
 	s.Batch, _ = p.queue.LenOf(fairqueue.Batch)
 	delete(s.Callers, "")
+	if s.Waiting == 0 {
+		return s
+	}
+	s.Models = make(map[string]int)
+	for _, t := range p.queue.WithKey(func(groupKey) bool { return true }) {
+		s.Models[t.Key.model.model]++
+		s.Oldest = max(s.Oldest, now.Sub(t.Value.queued))
+	}
 	return s
 }

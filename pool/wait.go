@@ -100,7 +100,7 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 			return err
 		}
 	}
-	l.ready = make(chan struct{})
+	l.ready, l.queued = make(chan struct{}), now
 	p.queue.Push(now, &l.ticket, l.Attempt > 1)
 	p.rates.growth.add(now, 1)
 	p.match()

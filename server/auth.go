@@ -26,6 +26,30 @@ func (h *HTTP) authenticated(serve func(*exchange)) http.HandlerFunc {
 	}
 }
 
+// forAdministrators serves a page that shows what all callers do: to processes of this machine,
+// which need no credentials for it, and to administrators. Where everybody may call, everybody
+// may see it.
+func (h *HTTP) forAdministrators(page http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		isOpen := h.opts.Authenticate == nil && h.opts.Insecure
+		if isOpen || h.origin(req).local {
+			page.ServeHTTP(w, req)
+			return
+		}
+		x := h.newExchange(w, req)
+		var err error
+		if x.from, err = h.authenticate(req); err != nil {
+			x.deny(err)
+			return
+		}
+		if !x.from.Admin {
+			x.refuseRequest(ReasonNotAdmin, http.StatusForbidden, "only administrators may read this, or programs on the same machine that connect to it directly")
+			return
+		}
+		page.ServeHTTP(w, req)
+	}
+}
+
 // refuseStopping refuses a request if the server is stopping, and reports whether it is.
 func (x *exchange) refuseStopping(m incoming) bool {
 	if x.stopping.Err() == nil {

@@ -1,8 +1,12 @@
 package server
 
 import (
+	"context"
 	"maps"
+	"net"
 	"slices"
+
+	"ollama-mcp/internal/netserve"
 )
 
 // Routes are the methods of each path that is served, so that tests of all paths have those
@@ -13,4 +17,9 @@ func (h *HTTP) Routes() map[string][]string {
 		all[path] = slices.Collect(maps.Keys(methods))
 	}
 	return all
+}
+
+// WithListenerAt is the context of a request that came by a listener at an address.
+func WithListenerAt(ctx context.Context, at net.Addr) context.Context {
+	return context.WithValue(ctx, localListenerKey{}, netserve.IsLocal(at))
 }

@@ -67,6 +67,13 @@ type HTTPOptions struct {
 	// If it is nil, the server is ready as long as it takes requests.
 	Ready func() error
 
+	// Metrics is served at /metrics, to processes of this machine and to administrators, and
+	// if the options say Insecure and callers need no credentials, to everybody. If it is nil,
+	// there is no such path.
+	Metrics http.Handler
+	// OnlyMetrics leaves out the endpoints of MCP.
+	OnlyMetrics bool
+
 	MaxStreams int // SSE streams at once; 0 means 10,000
 }
 
@@ -170,6 +177,15 @@ func (h *HTTP) route() {
 		"/healthz": {http.MethodGet: alive, http.MethodHead: alive},
 		"/readyz":  {http.MethodGet: ready, http.MethodHead: ready},
 	}
+	if h.opts.OnlyMetrics {
+		for _, path := range []string{"/mcp", "/sse", "/message"} {
+			delete(h.routes, path)
+		}
+	}
+	if h.opts.Metrics != nil {
+		serve := h.forAdministrators(h.opts.Metrics)
+		h.routes["/metrics"] = methods{http.MethodGet: serve, http.MethodHead: serve}
+	}
 }
 
 // serveRoute serves a request whose Host and Origin have been checked. Clients parse what they
@@ -186,6 +202,8 @@ func (h *HTTP) serveRoute(w http.ResponseWriter, req *http.Request) {
 	case methods != nil:
 		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
 		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", fmt.Sprintf("%s does not take %.20q", path, req.Method))
+	case h.opts.OnlyMetrics:
+		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; the metrics are at /metrics")
 	default:
 		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; MCP is at /mcp, and for older clients at /sse")
 	}

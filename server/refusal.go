@@ -36,6 +36,7 @@ const (
 	ReasonOrigin          Reason = "origin_not_allowed"
 	ReasonUnauthorized    Reason = "unauthorized"       // no credentials, or none that are valid
 	ReasonForbidden       Reason = "insufficient_scope" // of an access token
+	ReasonNotAdmin        Reason = "not_administrator"
 	ReasonAuthUnavailable Reason = "authentication_unavailable"
 	ReasonMediaType       Reason = "unsupported_media_type"
 	ReasonTooLarge        Reason = "message_too_large"

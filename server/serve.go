@@ -21,12 +21,19 @@ const (
 	maxHeader     = 64 << 10         // bytes
 )
 
-// ListenAndServe listens on all addresses of the options, and then does what Serve does. It
-// refuses addresses that other machines can connect to unless callers need credentials or the
-// options say Insecure.
+// ListenAndServe does what Listen and Serve do.
 func (h *HTTP) ListenAndServe(ctx context.Context) error {
+	listeners, err := h.Listen()
+	if err != nil {
+		return err
+	}
+	return h.Serve(ctx, listeners...)
+}
+
+// Listen listens on all addresses of the options, for Serve. It refuses addresses that other
+// machines can connect to unless callers need credentials or the options say Insecure.
+func (h *HTTP) Listen() (listeners []net.Listener, err error) {
 	open := h.opts.Insecure || h.opts.Authenticate != nil || h.opts.TLS.ClientCAFile != ""
-	var listeners []net.Listener
 	for _, address := range h.opts.Listen {
 		l, err := netserve.Listen(address, open)
 		if err != nil {
@@ -37,17 +44,21 @@ func (h *HTTP) ListenAndServe(ctx context.Context) error {
 				err = fmt.Errorf("%w and use the models; listen on 127.0.0.1, or say who may, with --token-file, --oauth-issuer or --tls-client-ca, "+
 					"or --insecure if everybody may", err)
 			}
-			return fmt.Errorf("server: listen on %s: %w", address, err)
+			return nil, fmt.Errorf("server: listen on %s: %w", address, err)
 		}
 		log := h.server.opts.Log.With("network", l.Addr().Network(), "address", l.Addr().String())
-		log.Info("listening", "tls", h.usesTLS(l))
+		if h.opts.OnlyMetrics {
+			log.Info("serving metrics", "tls", h.usesTLS(l))
+		} else {
+			log.Info("listening", "tls", h.usesTLS(l))
+		}
 		if h.opts.Authenticate != nil && !netserve.IsLocal(l.Addr()) && !h.usesTLS(l) {
 			log.Warn("keys and answers travel unencrypted; " +
 				"set --tls-cert and --tls-key, or put a TLS proxy in front")
 		}
 		listeners = append(listeners, l)
 	}
-	return h.Serve(ctx, listeners...)
+	return listeners, nil
 }
 
 // usesTLS reports whether connections of a listener use TLS.

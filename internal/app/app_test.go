@@ -347,6 +347,7 @@ func TestAddressThatCannotBeServedIsExplained(t *testing.T) {
 		want   string
 	}{
 		{[]string{"--listen=0.0.0.0:0"}, failure, "--insecure"},
+		{[]string{"--metrics-address=0.0.0.0:0"}, failure, "metrics-address: server: listen on 0.0.0.0:0: other machines could connect"},
 		{[]string{"--listen=127.0.0.1:http-or-so"}, failure, "127.0.0.1:http-or-so"},
 		{[]string{"--listen=127.0.0.1:0", "--allowed-origin=*"}, misuse, "--allowed-origin: must be of the form https://example.com"},
 	} {

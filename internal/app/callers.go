@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"ollama-mcp/internal/auth"
 	"ollama-mcp/internal/config"
@@ -13,8 +14,9 @@ import (
 // callers knows who may call over HTTP, and what each of them may do.
 type callers struct {
 	auth.Authenticator
-	needed   bool                    // callers have to prove who they are
-	keyFiles map[string][]config.Key // the keys in force, by the file that lists them
+	needed   bool                            // callers have to prove who they are
+	keyFiles map[string][]config.Key         // the keys in force, by the file that lists them
+	names    atomic.Pointer[map[string]bool] // of the keys in force; nil for none
 }
 
 func newCallers(c config.Config) (*callers, error) {
@@ -68,6 +70,7 @@ func (who *callers) setKeys(files map[string][]config.Key) {
 	}
 	who.Keys.Set(all)
 	who.keyFiles = files
+	who.noteNames()
 }
 
 // reloadKeys puts the keys of a configuration in force that has changed. If the

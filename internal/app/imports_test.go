@@ -27,6 +27,7 @@ var packages = map[string][]string{
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru"},
 	"internal/observe":             {"internal/inference"},
 	"internal/jobs":                {"internal/durable", "internal/fault", "internal/lru"},
+	"internal/metrics":             {"internal/inference", "internal/backend", "pool", "cache", "internal/route", "internal/semantic"},
 	"internal/lru":                 {},
 	"internal/durable":             {},
 	"internal/install":             {"internal/durable"},
@@ -90,6 +91,7 @@ var doors = map[string][]string{
 	"github.com/pelletier/go-toml/v2":          {"internal/install"},
 	"github.com/dustin/go-humanize":            {"internal/inference"},
 	"golang.org/x/time":                        {"internal/quota"},
+	"github.com/prometheus/client_golang":      {"internal/metrics"},
 }
 
 // inTests is what the tests of any package may import besides.

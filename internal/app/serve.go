@@ -33,7 +33,12 @@ func serve(ctx context.Context, args []string, std Stdio) int {
 	}
 	defer tuneMemory(int64(c.CacheSize) << 20)()
 	life, stop := context.WithCancel(context.Background())
-	s.start(life)
+	defer stop()
+	if err = s.start(life); err != nil {
+		s.engine.Close()
+		log.flush()
+		return fail(std, err)
+	}
 	if len(c.Listen) > 0 {
 		err = s.http.ListenAndServe(ctx)
 	} else {

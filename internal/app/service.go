@@ -14,8 +14,8 @@ import (
 	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
+	"ollama-mcp/internal/metrics"
 	"ollama-mcp/internal/moderation"
-	"ollama-mcp/internal/observe"
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/reload"
 	"ollama-mcp/internal/route"
@@ -39,6 +39,9 @@ type service struct {
 	jobs      *jobs.Registry
 	server    *server.Server
 	http      *server.HTTP // nil on stdio
+
+	metrics     *metrics.Metrics // nil if nobody can read them
+	metricsHTTP *server.HTTP     // of an address for metrics alone; nil for none
 
 	settings atomic.Pointer[inference.Settings] // replaced as a whole when one changes
 
@@ -67,17 +70,25 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	if err = s.takeFilter(c); err != nil {
 		return nil, err
 	}
-	if s.server, err = s.newServer(); err != nil {
-		return nil, err
-	}
 	if s.callers, err = newCallers(c); err != nil {
 		return nil, err
 	}
+	s.metrics = s.newMetrics()
+	if s.server, err = s.newServer(); err != nil {
+		return nil, err
+	}
 	if len(c.Listen) > 0 {
-		s.http, err = s.newHTTP()
+		if s.http, err = s.newHTTP(); err != nil {
+			return nil, err
+		}
+	}
+	if c.MetricsAddress != "" {
+		if s.metricsHTTP, err = s.newMetricsHTTP(); err != nil {
+			return nil, err
+		}
 	}
 	s.noteAll(c)
-	return s, err
+	return s, nil
 }
 
 // takeModels takes over what a configuration says of models: their options, aliases, ladders
@@ -156,7 +167,7 @@ func (s *service) newServer() (*server.Server, error) {
 		Timeout: c.Timeout, Patience: c.Wait, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, NoCloud: c.NoCloud,
 		ContextGuard: c.ContextGuard, RawRunner: c.RunnerOptions == "caller",
 		Cache: kept, CacheMode: c.Cache, Semantic: similar,
-		Observer: observe.Log{Logger: s.log, FailuresOnly: len(c.Listen) == 0}, Log: s.log,
+		Observer: s.observers(), Log: s.log,
 	})
 	if err != nil {
 		return nil, err
@@ -187,7 +198,7 @@ func (s *service) newServer() (*server.Server, error) {
 			Replaced: tools.ReplacedByTasks, Instructions: tools.Instructions(withTasks),
 		},
 		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),
-		Log: s.log, OnRefused: s.logRefusal, MaxMessage: int64(s.config.MaxMessage) << 20, Drain: s.config.DrainTimeout,
+		Log: s.log, OnRefused: s.refused, MaxMessage: int64(s.config.MaxMessage) << 20, Drain: s.config.DrainTimeout,
 	})
 }
 
@@ -196,7 +207,7 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 	o := server.HTTPOptions{
 		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
 		TLS:   server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
-		Ready: s.engine.Ready,
+		Ready: s.engine.Ready, Metrics: s.metrics.Handler(),
 	}
 	s.callers.configure(&o)
 	var err error
@@ -206,15 +217,19 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 	return server.NewHTTP(s.server, o)
 }
 
-// start begins the work that is not part of a request. It goes on until life ends.
-func (s *service) start(life context.Context) {
+// start begins the work that is not part of a request. It goes on until life ends. If it
+// fails, it has begun nothing.
+func (s *service) start(life context.Context) error {
 	s.life = life
-	s.leaveHosts = s.hosts.watch()
-	if len(s.config.Files) == 0 {
-		return
+	if err := s.serveMetrics(life); err != nil {
+		return err
 	}
-	hangups := reloadSignals()
-	s.background.Go(func() { reload.Watch(life, s.config.Files, hangups, s.reload) })
+	s.leaveHosts = s.hosts.watch()
+	if len(s.config.Files) > 0 {
+		hangups := reloadSignals()
+		s.background.Go(func() { reload.Watch(life, s.config.Files, hangups, s.reload) })
+	}
+	return nil
 }
 
 // wait returns when everything that start began has ended. Its life must be over.
@@ -225,8 +240,11 @@ func (s *service) wait() {
 	s.leaveHosts()
 }
 
-// logRefusal writes a line for each request that was refused before it reached a tool.
-func (s *service) logRefusal(ctx context.Context, r server.Refusal) {
+// refused counts a request that was refused before it reached a tool, and writes a line for it.
+func (s *service) refused(ctx context.Context, r server.Refusal) {
+	if s.metrics != nil {
+		s.metrics.Refused(string(r.Reason))
+	}
 	s.log.LogAttrs(ctx, slog.LevelInfo, "request refused",
 		slog.String("reason", string(r.Reason)), slog.String("transport", r.Transport), slog.String("client", r.Remote), slog.String("caller", r.Caller),
 		slog.String("request", r.RequestID), slog.String("method", r.Method), slog.Int("status", r.Status), slog.Int("code", r.Code), slog.String("error", r.Message))

@@ -67,6 +67,7 @@ type Config struct {
 	OAuthAudience  string
 	OAuthResource  string // URL; "" if OAuthAudience is that URL
 	Insecure       bool
+	MetricsAddress string // to serve metrics at; "" for none but those of Listen
 
 	// Host is the URL of the first of Hosts.
 	Host string
@@ -162,6 +163,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.StringVar(&c.OAuthAudience, "oauth-audience", "", "`audience` that access tokens must have been issued for; usually the URL of this server")
 	fs.StringVar(&c.OAuthResource, "oauth-resource", "", "`URL` of this server as clients know it; needed if oauth-audience is not that URL")
 	fs.BoolVar(&c.Insecure, "insecure", false, "accept connections from other machines without authentication")
+	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`address` to serve /metrics at for Prometheus, beside stdio or --listen, which has /metrics too: host:port, or unix:PATH")
 	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "lowest `level` that is logged to stderr: debug, info, warn or error")
 }
 

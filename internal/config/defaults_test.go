@@ -209,7 +209,7 @@ const twice = "withAndWithoutCache"
 // names and files of the installation. All tests but their own run without them.
 var inert = []string{
 	"config", "host", "ca-file", "semantic-model", "output-filter", "listen", "tls-cert", "tls-key", "tls-client-ca",
-	"token-file", "session-key-file", "state-dir", "oauth-issuer", "oauth-audience", "oauth-resource", "log-level",
+	"token-file", "session-key-file", "state-dir", "oauth-issuer", "oauth-audience", "oauth-resource", "metrics-address", "log-level",
 }
 
 // named is a test, and a text that is in it.

@@ -8,18 +8,18 @@ import (
 )
 
 // Given returns the flags that were set, for a second process in the same environment that
-// has to serve stdio whatever the environment and the file say.
+// has to serve stdio, and nothing else, whatever the environment and the file say.
 func Given(fs *FlagSet) (args []string) {
 	known := Flags(new(Config))
 	fs.Visit(func(f *pflag.Flag) {
-		if f.Name == "listen" || known.Lookup(f.Name) == nil {
+		if f.Name == "listen" || f.Name == "metrics-address" || known.Lookup(f.Name) == nil {
 			return
 		}
 		for _, value := range values(f.Value) {
 			args = append(args, "--"+f.Name+"="+value)
 		}
 	})
-	return append(args, "--listen=")
+	return append(args, "--listen=", "--metrics-address=")
 }
 
 // values returns the texts that set a flag to its present value.

@@ -93,6 +93,9 @@ func (f *Fleet) Digest(ctx context.Context, model string) string {
 	return f.catalog.Load().digests[model]
 }
 
+// Has reports whether a host has listed a model, given by its canonical name. It asks nobody.
+func (f *Fleet) Has(model string) bool { return f.catalog.Load().digests[model] != "" }
+
 // Defaults tells apart what the hosts of a model do where a request leaves an option open,
 // which changes with the version of Ollama; see backend.Defaults. It asks nobody.
 func (f *Fleet) Defaults(model string) string { return f.catalog.Load().defaults[model] }

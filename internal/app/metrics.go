@@ -1,0 +1,113 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"syscall"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/metrics"
+	"ollama-mcp/internal/observe"
+	"ollama-mcp/pool"
+	"ollama-mcp/server"
+)
+
+// newMetrics makes the numbers, if anybody can read them.
+func (s *service) newMetrics() *metrics.Metrics {
+	c := s.config
+	if len(c.Listen) == 0 && c.MetricsAddress == "" {
+		return nil
+	}
+	transport := "pipe"
+	if len(c.Listen) > 0 {
+		transport = "tcp"
+	}
+	return metrics.New(metrics.Options{
+		Version: version(), Transport: transport,
+		Status:    func() inference.Status { return s.engine.Status(caller.Caller{Admin: true}) },
+		Providers: s.providerStats, HasModel: s.hasModel, HasCaller: s.callers.has,
+	})
+}
+
+// observers are told of all calls.
+func (s *service) observers() inference.Observer {
+	all := observe.All{observe.Log{Logger: s.log, FailuresOnly: len(s.config.Listen) == 0}}
+	if s.metrics != nil {
+		all = append(all, s.metrics)
+	}
+	return all
+}
+
+// providerStats are the states of the providers, by name.
+func (s *service) providerStats() map[string]pool.Stats {
+	all := make(map[string]pool.Stats)
+	for name, lender := range s.settings.Load().Providers {
+		if provider, ok := lender.(interface{ Stats() pool.Stats }); ok {
+			all[name] = provider.Stats()
+		}
+	}
+	return all
+}
+
+// hasModel reports whether a host has listed a model, given by its canonical name, or the
+// configuration names it. It asks nobody.
+func (s *service) hasModel(name string) bool {
+	_, configured := s.settings.Load().Models[backend.CanonicalModel(name)]
+	return configured || s.hosts.fleet.Has(name)
+}
+
+// newMetricsHTTP makes the server of the address that is for metrics alone.
+func (s *service) newMetricsHTTP() (*server.HTTP, error) {
+	c := s.config
+	o := server.HTTPOptions{
+		Listen: []string{c.MetricsAddress}, AllowedHosts: c.AllowedHosts, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
+		TLS:   server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
+		Ready: s.engine.Ready, Metrics: s.metrics.Handler(), OnlyMetrics: true,
+	}
+	s.callers.configure(&o)
+	return server.NewHTTP(s.server, o)
+}
+
+// serveMetrics serves the address that is for metrics alone, until life ends. On stdio another
+// server of the same user may have the address: that must not keep an MCP host from its tools.
+func (s *service) serveMetrics(life context.Context) error {
+	if s.metricsHTTP == nil {
+		return nil
+	}
+	listeners, err := s.metricsHTTP.Listen()
+	if errors.Is(err, syscall.EADDRINUSE) && len(s.config.Listen) == 0 {
+		s.log.Warn("the metrics address is in use, perhaps by another server of yours; this one has no metrics", "address", s.config.MetricsAddress)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("metrics-address: %w", err)
+	}
+	s.background.Go(func() {
+		if err := s.metricsHTTP.Serve(life, listeners...); err != nil {
+			s.log.Error("metrics are not served any more", "error", err)
+		}
+	})
+	return nil
+}
+
+// has reports whether a caller is one of those that the keys name.
+func (who *callers) has(id string) bool {
+	names := who.names.Load()
+	return names != nil && (*names)[id]
+}
+
+// noteNames remembers which keys there are.
+func (who *callers) noteNames() {
+	names := make(map[string]bool)
+	for _, keys := range slices.Collect(maps.Values(who.keyFiles)) {
+		for _, k := range keys {
+			names[k.Caller.ID] = true
+		}
+	}
+	who.names.Store(&names)
+}

@@ -1,0 +1,188 @@
+// Package metrics counts what calls do, and serves the numbers to Prometheus.
+//
+// It promises that nothing is measured twice: what happens to calls comes from the engine's
+// observer, and the state of hosts, queue and caches from their own counters, which are read
+// when somebody asks for the metrics. A call is not delayed by a scrape, labels have few
+// values whatever callers send, and every metric is named in names.go. Who may read the
+// metrics is left to package server.
+package metrics
+
+import (
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/inference"
+	"ollama-mcp/pool"
+)
+
+// Options say where the numbers come from. All functions are called concurrently, and must
+// do no input or output. Nil ones leave their metrics out.
+type Options struct {
+	Version   string
+	Transport string // of the calls: "pipe" or "tcp"
+	// Status is the state of hosts, queue and caches, as an administrator sees it.
+	Status    func() inference.Status
+	Providers func() map[string]pool.Stats
+	// HasModel reports whether a model or an alias exists, by its canonical name, and HasCaller
+	// whether a caller is configured. What they do not know is counted as "other".
+	HasModel  func(name string) bool
+	HasCaller func(id string) bool
+}
+
+// Metrics are the numbers. Use New to make them. They implement inference.Observer.
+type Metrics struct {
+	opts            Options
+	registry        *prometheus.Registry
+	reading         sync.Mutex // held while the state of the program is read: dozens of scrapes at once take turns
+	models, callers bounded
+
+	histograms [familyCount]*prometheus.HistogramVec
+	counters   [familyCount]*prometheus.CounterVec
+}
+
+// New makes the metrics of a program. It starts nothing.
+func New(o Options) *Metrics {
+	m := &Metrics{opts: o, registry: prometheus.NewRegistry(), models: bounded{known: o.HasModel}, callers: bounded{known: o.HasCaller}}
+	for i, f := range families {
+		if slices.Contains(ofState, id(i)) {
+			continue
+		}
+		switch f.kind {
+		case histogram:
+			m.histograms[i] = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: f.name, Help: f.help, Buckets: f.buckets}, f.labels)
+			m.registry.MustRegister(m.histograms[i])
+		case counter:
+			m.counters[i] = prometheus.NewCounterVec(prometheus.CounterOpts{Name: f.name, Help: f.help}, f.labels)
+			m.registry.MustRegister(m.counters[i])
+		}
+	}
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &state{m})
+	return m
+}
+
+// Handler serves the metrics in the formats of Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	// What can be told is told, even if one of the metrics is at fault.
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+}
+
+// Event implements inference.Observer.
+func (m *Metrics) Event(e inference.Event) {
+	switch e.Kind {
+	case inference.Granted:
+		m.observe(queueWait, e.Wait.Seconds())
+	case inference.Retried:
+		m.add(retries, 1, reason(e.Err))
+	case inference.LadderChanged:
+		m.add(ladderChanges, 1, m.models.of(canonical(e.Model), false), string(e.To))
+	}
+}
+
+// Done implements inference.Observer.
+func (m *Metrics) Done(r inference.Record) {
+	errorType := ""
+	if r.Code != "" {
+		errorType = "tool_error"
+		m.add(callErrors, 1, r.Tool, string(r.Code))
+	}
+	m.observe(operationDuration, r.Took.Seconds(), "tools/call", r.Tool, errorType, m.opts.Transport)
+	if r.Served.Requested == "" {
+		return
+	}
+	c := m.labelsOf(&r)
+	m.countUsage(&r, c)
+	isFresh := r.Served.Source == inference.Local || r.Served.Source == inference.Cloud
+	if r.Code != "" || isFresh {
+		m.observe(requestDuration, r.Took.Seconds(), c.operation, c.provider, c.requested, c.served, string(r.Code))
+	}
+	if r.Served.Rung > 0 && r.Code == "" {
+		m.add(ladderAnswers, 1, c.requested, strconv.Itoa(min(r.Served.Rung, 20)))
+	}
+	if isFresh {
+		m.countAnswer(&r, c)
+	}
+}
+
+// countAnswer counts what a model has done for a call.
+func (m *Metrics) countAnswer(r *inference.Record, c called) {
+	s := &r.Served
+	if s.TokensIn > 0 {
+		m.add(inputTokens, float64(s.TokensIn), c.operation, c.provider, c.requested, c.served)
+	}
+	if s.TokensOut > 0 {
+		m.add(outputTokens, float64(s.TokensOut), c.operation, c.provider, c.requested, c.served)
+	}
+	if s.Load != nil && *s.Load > 0 {
+		m.observe(modelLoad, float64(*s.Load)/1000, c.served)
+	}
+	if r.Code != "" {
+		return
+	}
+	if s.TokensOut > 0 {
+		m.observe(firstTokenTime, float64(s.Queue+s.FirstToken)/1000, c.operation, c.provider, c.requested, c.served)
+	}
+	if s.TokensPerSecond > 0 {
+		m.observe(outputTokenTime, 1/s.TokensPerSecond, c.operation, c.provider, c.requested, c.served)
+	}
+}
+
+// countUsage counts a call for its caller.
+func (m *Metrics) countUsage(r *inference.Record, c called) {
+	who, source := m.caller(r.Caller), sourceOf(r)
+	m.add(usageCalls, 1, who, c.served, source)
+	m.add(usageSeconds, r.Took.Seconds(), who, c.served, source)
+	if r.Served.TokensIn > 0 {
+		m.add(usageTokens, float64(r.Served.TokensIn), who, c.served, source, "in")
+	}
+	if r.Served.TokensOut > 0 {
+		m.add(usageTokens, float64(r.Served.TokensOut), who, c.served, source, "out")
+	}
+}
+
+// sourceOf says where the answer to a call came from, in one word.
+func sourceOf(r *inference.Record) string {
+	switch s := r.Served.Source; {
+	case r.Code != "" && r.Served.TokensOut == 0:
+		return "none"
+	case s == inference.Local || s == inference.Cloud:
+		return string(s)
+	}
+	return "cache"
+}
+
+// Refused counts what was refused before it reached a tool. reason is one of few words.
+func (m *Metrics) Refused(reason string) { m.add(refusals, 1, reason) }
+
+func (m *Metrics) observe(of id, value float64, labels ...string) {
+	m.histograms[of].WithLabelValues(labels...).Observe(value)
+}
+
+func (m *Metrics) add(to id, n float64, labels ...string) {
+	m.counters[to].WithLabelValues(labels...).Add(n)
+}
+
+// reason says in a word why an attempt has failed.
+func reason(err error) string {
+	class := backend.ClassOf(err)
+	if class == "" {
+		return other
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(string(class), "the "), " ", "_")
+}
+
+// canonical is the name under which a model is counted.
+func canonical(name string) string { return backend.CanonicalModel(name) }
+
+func goVersion() string {
+	return fmt.Sprintf("%s %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
