@@ -108,45 +108,57 @@ const (
 var families = [familyCount]family{
 	operationDuration: {
 		"mcp_server_operation_duration_seconds", histogram,
-		[]string{"mcp_method_name", "gen_ai_tool_name", labelErrorType, "network_transport"}, mcpBuckets,
+		[]string{"mcp_method_name", "gen_ai_tool_name", labelErrorType, "network_transport"},
+		mcpBuckets,
 		"Time of tool calls as the server saw them, refused ones included. error_type is tool_error for a result that is an error.",
 	},
 	requestDuration: {
 		"gen_ai_server_request_duration_seconds", histogram,
-		[]string{labelOperation, labelProvider, labelRequested, labelServed, labelErrorType}, durationBuckets,
+		[]string{labelOperation, labelProvider, labelRequested, labelServed, labelErrorType},
+		durationBuckets,
 		"Time of calls that a model was asked for, from their arrival to their end; answers from the cache are left out. error_type is the code of the error.",
 	},
 	firstTokenTime: {
 		"gen_ai_server_time_to_first_token_seconds", histogram,
-		[]string{labelOperation, labelProvider, labelRequested, labelServed}, firstBuckets,
+		[]string{labelOperation, labelProvider, labelRequested, labelServed},
+		firstBuckets,
 		"Time from when a request began to wait for a slot until the first token of its answer came.",
 	},
 	outputTokenTime: {
 		"gen_ai_server_time_per_output_token_seconds", histogram,
-		[]string{labelOperation, labelProvider, labelRequested, labelServed}, perTokenBuckets,
+		[]string{labelOperation, labelProvider, labelRequested, labelServed},
+		perTokenBuckets,
 		"Mean time per token of an answer, after the first one.",
 	},
 	inputTokens: {
 		"gen_ai_client_inference_usage_input_tokens_total", counter,
-		[]string{labelOperation, labelProvider, labelRequested, labelServed}, nil,
+		[]string{labelOperation, labelProvider, labelRequested, labelServed},
+		nil,
 		"Tokens of prompts that models have read. Answers from the cache, and shared ones, count nothing.",
 	},
 	outputTokens: {
 		"gen_ai_client_inference_usage_output_tokens_total", counter,
-		[]string{labelOperation, labelProvider, labelRequested, labelServed}, nil,
+		[]string{labelOperation, labelProvider, labelRequested, labelServed},
+		nil,
 		"Tokens that models have generated, thoughts included. Answers from the cache, and shared ones, count nothing.",
 	},
 
 	callErrors: {
-		"ollama_mcp_errors_total", counter, []string{"tool", "code"}, nil,
+		"ollama_mcp_errors_total", counter,
+		[]string{"tool", "code"},
+		nil,
 		"Tool calls that failed, by the code of the error.",
 	},
 	refusals: {
-		"ollama_mcp_refused_messages_total", counter, []string{"reason"}, nil,
+		"ollama_mcp_refused_messages_total", counter,
+		[]string{"reason"},
+		nil,
 		"Messages and HTTP requests that were refused before they reached a tool.",
 	},
 	requests: {
-		"ollama_mcp_requests_total", counter, []string{"outcome"}, nil,
+		"ollama_mcp_requests_total", counter,
+		[]string{"outcome"},
+		nil,
 		"Requests to the pool of hosts. outcome is served, failed, cancelled, gave_up (cancelled or timed out in the queue) or refused.",
 	},
 	running: {
