@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -46,7 +47,9 @@ func TestMetricsAreServedBesideStdio(t *testing.T) {
 	if n, _ := stderr.Read(said); !strings.Contains(string(said[:n]), "serving metrics") {
 		t.Fatalf("it logs %q", said[:n])
 	}
-	client := http.Client{Transport: &http.Transport{Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
 	resp, err := client.Get("http://localhost/metrics")
 	if err != nil {
 		t.Fatal(err)
