@@ -26,11 +26,12 @@ func story(t *testing.T, o jobs.Options, tell func(t *testing.T, r *jobs.Registr
 	})
 }
 
-// lasting is work that lasts for a time, or until it is cancelled.
+// lasting is work that lasts for a time, or until it is cancelled. It lasts a nanosecond at least:
+// virtual time passes only while the test waits, so the job is kept before its work ends.
 func lasting(d time.Duration, result string) func(context.Context) func() jobs.Outcome {
 	return func(ctx context.Context) func() jobs.Outcome {
 		select {
-		case <-time.After(d):
+		case <-time.After(max(d, 1)):
 			return func() jobs.Outcome { return jobs.Outcome{Result: json.RawMessage(result)} }
 		case <-ctx.Done():
 			cause := context.Cause(ctx).Error()
