@@ -82,8 +82,3 @@ func fail(std Stdio, err error) int {
 	fmt.Fprintf(std.Err, "ollama-mcp: %v\n", err)
 	return failure
 }
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}

@@ -15,6 +15,7 @@ import (
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/loadtest"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/terminal"
 	"ollama-mcp/pool"
 )
 
@@ -54,7 +55,7 @@ func bench(ctx context.Context, args []string, std Stdio) int {
 	if o.json {
 		o.Out, o.JSON = nil, std.Out
 	}
-	if isTerminal(std.Err) {
+	if terminal.Is(std.Err) {
 		o.Progress = std.Err
 	}
 	if o.embed {

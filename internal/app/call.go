@@ -10,13 +10,14 @@ import (
 
 	"ollama-mcp/internal/call"
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/terminal"
 )
 
 // callTool starts the server as an MCP host would, and calls one tool.
 func callTool(ctx context.Context, args []string, std Stdio) int {
 	var c config.Config
 	fs := config.Flags(&c)
-	o := call.Options{Stdin: std.In, Stdout: std.Out, Stderr: std.Err, Progress: isTerminal(std.Err)}
+	o := call.Options{Stdin: std.In, Stdout: std.Out, Stderr: std.Err, Progress: terminal.Is(std.Err)}
 	fs.StringVar(&o.ArgsJSON, "args-json", "", "arguments as a JSON `object`; k=v pairs override it")
 	fs.BoolVar(&o.JSON, "json", false, "print the whole result as JSON")
 	fs.StringVar(&o.URL, "url", "", "`address` of a running server")

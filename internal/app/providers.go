@@ -50,8 +50,13 @@ func (p *providers) set(c config.Config) (map[string]inference.Lender, error) {
 	return lenders, nil
 }
 
+// openProvider makes the host that a provider is.
+func openProvider(name string, c config.Provider) (*openai.Host, error) {
+	return openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: maxConns, Memory: answerMemory})
+}
+
 func (p *providers) open(name string, c config.Provider) (provider, error) {
-	host, err := openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: maxConns, Memory: answerMemory})
+	host, err := openProvider(name, c)
 	if err != nil {
 		return provider{}, fmt.Errorf("provider %s: %w", name, err)
 	}

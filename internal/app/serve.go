@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/terminal"
 	"ollama-mcp/server"
 )
 
@@ -54,7 +55,7 @@ func serve(ctx context.Context, args []string, std Stdio) int {
 }
 
 func serveStdio(ctx context.Context, srv *server.Server, std Stdio) error {
-	if isTerminal(std.In) {
+	if terminal.Is(std.In) {
 		fmt.Fprintln(std.Err, "ollama-mcp: speaking MCP on stdin and stdout, for an MCP host to use; `ollama-mcp help` says more")
 	}
 	ignoreBrokenPipes()

@@ -78,6 +78,7 @@ type Config struct {
 	// These are lists and tables, most of which only a file can hold; see file.go.
 
 	Hosts     []Host              // at least one
+	HostsFrom string              // where Hosts are from: a flag, a variable or a file; "" for the default
 	Models    map[string]Model    // by canonical name
 	Fallback  []string            // models that may replace any other; names as in Model.Try
 	Providers map[string]Provider // by name

@@ -41,10 +41,13 @@ func (r *reader) settleHosts() error {
 			return wrong(f, "has no address")
 		}
 	case len(r.hosts) > 0:
-		c.Hosts, addresses = r.hosts, nil
+		where, c.Hosts, addresses = c.File, r.hosts, nil
 	case ollamas != "":
 		where, addresses = "OLLAMA_HOST", []string{ollamas}
+	default:
+		where = ""
 	}
+	c.HostsFrom = where
 	for _, address := range addresses {
 		u, err := parseHost(address)
 		if err == nil {

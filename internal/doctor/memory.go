@@ -6,56 +6,56 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"ollama-mcp/internal/backend"
 )
 
-// memory examines the models that are loaded.
+// memory examines the models that are loaded. What holds for several of them is said once.
 func (e *examination) memory(ctx context.Context, running []backend.RunningModel) {
 	if len(running) == 0 {
 		e.ok("no model is in memory; the first call has to load one")
 	}
 	slices.SortFunc(running, func(a, b backend.RunningModel) int { return cmp.Compare(a.Name, b.Name) })
+	var onCPU, shortened []string
 	for _, m := range running {
-		e.placement(m)
-		e.context(m, trainedContext(e.show(ctx, m.Name)))
+		loaded := fmt.Sprintf("%s is in memory for %s", m.Name, remaining(m.ExpiresAt))
+		share := 0 // percent that is not on the GPU
+		if m.Size > 0 {
+			share = int(math.Round(100 * float64(m.Size-m.SizeVRAM) / float64(m.Size)))
+		}
+		switch {
+		case m.SizeVRAM <= 0:
+			onCPU = append(onCPU, loaded)
+		case share > 0:
+			e.warn("use a smaller quantization or a smaller context, or unload other models with `ollama stop`",
+				"%s, %d%% on the CPU, which makes it much slower", loaded, share)
+		default:
+			e.ok("%s, entirely on the GPU", loaded)
+		}
+		trained := trainedContext(e.show(ctx, m.Name))
+		switch {
+		case m.ContextLength == 0: // before 0.10
+		case m.ContextLength <= smallContext && trained >= 2*m.ContextLength:
+			shortened = append(shortened, fmt.Sprintf("%s has a context of %d tokens and was trained for %d", m.Name, m.ContextLength, trained))
+		default:
+			e.ok("%s has a context of %d tokens", m.Name, m.ContextLength)
+		}
 	}
-}
-
-// placement examines how much of a model is on the GPU.
-func (e *examination) placement(m backend.RunningModel) {
-	loaded := fmt.Sprintf("%s is in memory for %s", m.Name, remaining(m.ExpiresAt))
-	onCPU := 0
-	if m.Size > 0 {
-		onCPU = int(math.Round(100 * float64(m.Size-m.SizeVRAM) / float64(m.Size)))
+	if len(onCPU) > 0 {
+		e.warn("if the machine has a GPU, the start of Ollama's log says why it is not used",
+			"%s, entirely on the CPU, which is slow", strings.Join(onCPU, ", "))
 	}
-	switch {
-	case m.SizeVRAM <= 0:
-		e.warn("if the machine has a GPU, the start of Ollama's log says why it is not used", "%s, entirely on the CPU, which is slow", loaded)
-	case onCPU > 0:
-		e.warn("use a smaller quantization or a smaller context, or unload other models with `ollama stop`",
-			"%s, %d%% on the CPU, which makes it much slower", loaded, onCPU)
-	default:
-		e.ok("%s, entirely on the GPU", loaded)
+	if len(shortened) > 0 {
+		e.warn("for more, set options.num_ctx in a call, or OLLAMA_CONTEXT_LENGTH for Ollama; it takes memory",
+			"%s: longer prompts are truncated", strings.Join(shortened, ", "))
 	}
 }
 
 // smallContext is the context length in tokens that Ollama gives a model by default if memory
 // is short.
 const smallContext = 4096
-
-// context examines whether a model has much less context than it could use.
-func (e *examination) context(m backend.RunningModel, trained int) {
-	switch {
-	case m.ContextLength == 0: // before 0.10
-	case m.ContextLength <= smallContext && trained >= 2*m.ContextLength:
-		e.warn("for more, set options.num_ctx in a call, or OLLAMA_CONTEXT_LENGTH for Ollama; it takes memory",
-			"%s has a context of %d tokens and was trained for %d: longer prompts are truncated", m.Name, m.ContextLength, trained)
-	default:
-		e.ok("%s has a context of %d tokens", m.Name, m.ContextLength)
-	}
-}
 
 // trainedContext is the context length in tokens that a model was trained for; 0 if unknown.
 func trainedContext(info *backend.ModelInfo) int {

@@ -12,7 +12,7 @@ import (
 // unreachable says why a host did not answer a request.
 func (e *examination) unreachable(err error) {
 	if errors.Is(err, context.DeadlineExceeded) {
-		e.fail("it accepts connections but does not answer: restart Ollama there; its log may say more", "no answer within %v", e.Timeout)
+		e.fail("it accepts connections but does not answer: restart Ollama there; its log may say more", "no answer within %v", e.timeout)
 		return
 	}
 	e.fail(remedy(err), "%s", strings.TrimPrefix(err.Error(), e.host.Name()+": "))
