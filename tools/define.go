@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -125,7 +126,7 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 			return d.finish(c, out, err)
 		}
 		// Nothing may be reported after the result, so this is stopped before it is returned.
-		defer progress.Start(reporter(ctx, req), c.message).Stop()
+		defer report(ctx, req, c).Stop()
 		if !a.slow {
 			return work(ctx), nil
 		}
@@ -190,20 +191,38 @@ func (a about) tool(d Deps, arguments *schema.Schema) mcp.Tool {
 	return t
 }
 
-// reporter sends progress to the client, if it asked for it.
-func reporter(ctx context.Context, req mcp.CallToolRequest) progress.Send {
+// Names in the metadata of a call and of its progress: a client that shows answers to a person
+// while they are written asks for the text as it arrives.
+const (
+	wantsText = "ollama-mcp/stream"
+	hasText   = "ollama-mcp/text"
+)
+
+// report sends progress to the client, if it asked for it.
+func report(ctx context.Context, req mcp.CallToolRequest, c *call) *progress.Reporter {
 	srv := mcpserver.ServerFromContext(ctx)
 	if srv == nil || req.Params.Meta == nil || req.Params.Meta.ProgressToken == nil {
-		return nil
+		return progress.Start(nil, nil)
 	}
-	return func(value float64, message string) {
-		// A client that does not read its notifications misses this one.
-		_ = srv.SendNotificationToClient(ctx, "notifications/progress", map[string]any{
+	streams, sent := req.Params.Meta.AdditionalFields[wantsText] == true, ""
+	send := func(value float64, message string) {
+		params := map[string]any{
 			"progressToken": req.Params.Meta.ProgressToken,
 			"progress":      value,
 			"message":       message,
-		})
+		}
+		if text := c.Partial(); streams && text != sent {
+			rest, goesOn := strings.CutPrefix(text, sent)
+			params["_meta"] = map[string]any{hasText: map[string]any{"text": rest, "again": !goesOn}}
+			sent = text
+		}
+		// A client that does not read its notifications misses this one.
+		_ = srv.SendNotificationToClient(ctx, "notifications/progress", params)
 	}
+	if streams {
+		return progress.StartOften(send, c.message)
+	}
+	return progress.Start(send, c.message)
 }
 
 // mustMarshal is for values of ours, which are JSON by construction.

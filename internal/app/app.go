@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/nearest"
 )
 
 // Stdio is the three standard files of a process. All are needed.
@@ -32,12 +33,20 @@ const (
 // exit status of the process. When ctx ends, Run ends in good order.
 func Run(ctx context.Context, args []string, std Stdio) (status int) {
 	command := "serve"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+	explicit := len(args) > 0 && !strings.HasPrefix(args[0], "-")
+	if explicit {
 		command, args = args[0], args[1:]
+	}
+	if len(args) > 0 && command == "help" {
+		if args[0] == "call" && len(args) > 1 {
+			return callTool(ctx, append(args[1:], "--help"), std)
+		}
+		helpFor(std.Out, args[0])
+		return ok
 	}
 	switch command {
 	case "serve":
-		return serve(ctx, args, std)
+		return serve(ctx, explicit, args, std)
 	case "call":
 		return callTool(ctx, args, std)
 	case "doctor":
@@ -47,7 +56,7 @@ func Run(ctx context.Context, args []string, std Stdio) (status int) {
 	case "install":
 		return installServer(args, std)
 	case "token":
-		return newToken(args, std)
+		return tokens(args, std)
 	case "version":
 		fmt.Fprintln(std.Out, versionLine(debug.ReadBuildInfo()))
 		return ok
@@ -55,16 +64,24 @@ func Run(ctx context.Context, args []string, std Stdio) (status int) {
 		help(std.Out)
 		return ok
 	}
-	return complain(std, fmt.Errorf("unknown command %q; known are install, call, doctor, bench, token, version and help", command))
+	names := make([]string, len(commands))
+	for i, c := range commands {
+		names[i] = c.name
+	}
+	known := "known are " + strings.Join(names, ", ")
+	if near := nearest.Names(command, names, 1); near != nil {
+		known = fmt.Sprintf("did you mean %s? %s", near[0], known)
+	}
+	return complain(std, fmt.Errorf("unknown command %q; %s", command, known))
 }
 
 // parse reads the options of a command. done means that the command has ended already, with
 // that status.
-func parse(fs *config.FlagSet, c *config.Config, args []string, std Stdio) (done bool, status int) {
+func parse(command string, fs *config.FlagSet, c *config.Config, args []string, std Stdio) (done bool, status int) {
 	err := config.Parse(fs, c, args, os.Getenv)
 	switch {
 	case errors.Is(err, config.ErrHelp):
-		help(std.Out)
+		helpFor(std.Out, command)
 		return true, ok
 	case err != nil:
 		return true, complain(std, err)

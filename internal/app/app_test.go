@@ -53,13 +53,24 @@ func program(t *testing.T, stdin string, env []string, args ...string) (stdout, 
 }
 
 func TestHelpIsAsInTestdata(t *testing.T) {
-	got, _, status := program(t, "", nil, "help")
-	if status != 0 {
-		t.Errorf("status %d", status)
+	t.Parallel()
+	var all strings.Builder
+	for _, c := range commands {
+		args := []string{c.name, "--help"}
+		if len(c.examples) == 0 {
+			args = []string{"help"}
+		}
+		got, errs, status := program(t, "", nil, args...)
+		if status != 0 || errs != "" {
+			t.Errorf("%v: status %d, %s", args, status, errs)
+		}
+		if c.name != "version" { // which has no help of its own
+			all.WriteString("=== " + c.name + "\n" + got + "\n")
+		}
 	}
 	const file = "testdata/help.txt"
 	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(all.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,12 +78,41 @@ func TestHelpIsAsInTestdata(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got != string(want) {
-		t.Errorf("%s is out of date: run go test ./internal/app -update and read the difference", file)
+	if all.String() != string(want) {
+		t.Errorf("%s is out of date: run go test ./internal/app -run TestHelp -update and read the difference", file)
 	}
-	for _, args := range [][]string{{"--help"}, {"-h"}, {"call", "--help"}, {"doctor", "-h"}} {
-		if again, _, status := program(t, "", nil, args...); again != got || status != 0 {
-			t.Errorf("%v: status %d and other words than help", args, status)
+}
+
+func TestHelpIsFoundWhereverItIsLookedFor(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ args, want string }{
+		{"--help", "Commands:\n"},
+		{"-h", "Commands:\n"},
+		{"help nonsense", "Commands:\n"},
+		{"help doctor", "ollama-mcp doctor: "},
+		{"doctor -h", "ollama-mcp doctor: "},
+		{"help serve", "Queue and routing:\n"},
+		{"--host=gpu --help", "Commands:\n"},
+		{"call --json --help", "ollama-mcp call [TOOL]"},
+		{"call generate --help", "ollama-mcp call generate model=llama3.2 prompt=\"Why is the sky blue?\"\n"},
+		{"call generate model=x -h", "required  "},
+		{"help call list_models", "list-models: "},
+	} {
+		if got, errs, status := program(t, "", nil, strings.Fields(c.args)...); status != 0 || !strings.Contains(got, c.want) {
+			t.Errorf("%s: status %d, want %q\n%s%s", c.args, status, c.want, got, errs)
+		}
+	}
+}
+
+// Every tool has help with all its arguments, and an example that the tool would accept.
+func TestEveryToolHasHelp(t *testing.T) {
+	t.Parallel()
+	list, _, _ := program(t, "", nil, "call")
+	for line := range strings.Lines(list) {
+		name := strings.Fields(line)[0]
+		got, errs, status := program(t, "", nil, "call", name, "--help")
+		if status != 0 || !strings.HasPrefix(got, name+": ") || !strings.Contains(got, "  ollama-mcp call "+name) || strings.Contains(got, "=\n") {
+			t.Errorf("%s: status %d\n%s%s", name, status, got, errs)
 		}
 	}
 }
@@ -101,7 +141,12 @@ func TestMisuseIsExplainedAndEndsWithStatus2(t *testing.T) {
 		env  []string
 		want string
 	}{
-		{args: []string{"serv"}, want: `unknown command "serv"`},
+		{args: []string{"serv"}, want: `unknown command "serv"; did you mean serve?`},
+		{args: []string{"doctor", "extra"}, want: `unexpected argument "extra"`},
+		{args: []string{"bench", "--callers=0"}, want: "--callers: must be at least 1"},
+		{args: []string{"token", "new", "a b c"}, want: "1 to 64 letters"},
+		{args: []string{"token", "list"}, want: "usage: "},
+		{args: []string{"token", "revoke", "a", "--append=x"}, want: "--append goes with token new"},
 		{args: []string{"--solts=3"}, want: "--solts"},
 		{args: []string{"--slots=none"}, want: "--slots"},
 		{args: []string{"--slots=2", "extra"}, want: `unexpected argument "extra"`},

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ type benchOptions struct {
 }
 
 func (o *benchOptions) flags(fs *config.FlagSet) {
-	fs.StringSliceVar(&o.Models, "model", nil, "`models` to call in turn; default: the first suitable one by name")
+	fs.StringSliceVar(&o.Models, "model", nil, "`models` to call in turn; default: one that is in memory, or else the smallest, rather for chats than for code")
 	fs.IntSliceVar(&o.Callers, "callers", []int{1, 2, 4, 8, 16}, "`numbers` of concurrent callers, one after another")
 	fs.DurationVar(&o.Duration, "duration", 0, "time for each number of callers (default 10s, or as long as --calls takes)")
 	fs.IntVar(&o.Calls, "calls", 0, "calls for each number of callers")
@@ -39,13 +40,32 @@ func (o *benchOptions) flags(fs *config.FlagSet) {
 	fs.StringVar(&o.svg, "svg", "", "`file` to write a plot to")
 }
 
+// check refuses values in terms of the options, and not of the fields of package loadtest.
+func (o *benchOptions) check() error {
+	for _, v := range []struct {
+		option string
+		values []int
+		least  int
+	}{
+		{"callers", o.Callers, 1}, {"prompt-tokens", o.PromptTokens, 1}, {"calls", []int{o.Calls}, 0}, {"output-tokens", []int{o.OutputTokens}, 1},
+	} {
+		if len(v.values) > 0 && slices.Min(v.values) < v.least {
+			return fmt.Errorf("--%s: must be at least %d", v.option, v.least)
+		}
+	}
+	if o.Duration < 0 {
+		return errors.New("--duration: must not be negative")
+	}
+	return nil
+}
+
 // bench puts load on the configured hosts and prints how they perform.
 func bench(ctx context.Context, args []string, std Stdio) int {
 	var c config.Config
 	var o benchOptions
 	fs := config.Flags(&c)
 	o.flags(fs)
-	if done, status := parse(fs, &c, args, std); done {
+	if done, status := parse("bench", fs, &c, args, std); done {
 		return status
 	}
 	if fs.NArg() > 0 {
@@ -60,6 +80,9 @@ func bench(ctx context.Context, args []string, std Stdio) int {
 	}
 	if o.embed {
 		o.Kind = loadtest.Embed
+	}
+	if err := o.check(); err != nil {
+		return complain(std, err)
 	}
 	if len(o.Callers) > 0 {
 		c.Queue = max(c.Queue, slices.Max(o.Callers)) // a rejected call would not be measured
@@ -89,7 +112,7 @@ func (o *benchOptions) run(ctx context.Context, c config.Config, hosts *hosts) e
 	}
 	o.Contestants = append(o.Contestants, loadtest.Contestant{Name: "pool", Do: hosts.ask})
 	if len(o.Models) == 0 {
-		model, err := hosts.firstModel(ctx, o.embed)
+		model, err := hosts.pickModel(ctx, o.embed)
 		if err != nil {
 			return err
 		}
@@ -157,8 +180,17 @@ func directly(c config.Config) (contestants []loadtest.Contestant, stop func(), 
 	return contestants, stop, nil
 }
 
-// firstModel returns the first installed model, by name, that has the capability.
-func (h *hosts) firstModel(ctx context.Context, embeds bool) (string, error) {
+// candidate is a model that bench can call.
+type candidate struct {
+	name            string
+	loaded, inserts bool // it is in memory; it fills gaps in code, so is not for chats alone
+	cloud           bool
+	size            int64
+}
+
+// pickModel returns the model to measure where none is named: one that is in memory, or else
+// the smallest, and rather one for chats than one that fills gaps in code.
+func (h *hosts) pickModel(ctx context.Context, embeds bool) (string, error) {
 	wanted := "completion"
 	if embeds {
 		wanted = "embedding"
@@ -168,23 +200,53 @@ func (h *hosts) firstModel(ctx context.Context, embeds bool) (string, error) {
 		return "", errors.New("no host was found; `ollama-mcp doctor` says why")
 	}
 	failed := fmt.Errorf("no installed model has the capability %s: pull one, or name one with --model", wanted)
+	var all []candidate
 	for _, host := range hosts {
 		models, err := host.Models(ctx)
 		if err != nil {
 			failed = err
+			continue
 		}
-		slices.SortFunc(models, func(a, b backend.Model) int { return strings.Compare(a.Name, b.Name) })
+		loaded := make(map[string]bool)
+		if running, err := host.Running(ctx); err == nil {
+			for _, m := range running {
+				loaded[backend.CanonicalModel(m.Name)] = true
+			}
+		}
 		for _, m := range models {
 			info, err := host.Show(ctx, m.Name)
 			if err != nil {
 				continue
 			}
-			for _, can := range info.Capabilities {
-				if string(can) == wanted {
-					return m.Name, nil
-				}
+			var can []string
+			for _, c := range info.Capabilities {
+				can = append(can, string(c))
+			}
+			if slices.Contains(can, wanted) {
+				all = append(all, candidate{
+					name: m.Name, loaded: loaded[backend.CanonicalModel(m.Name)], inserts: slices.Contains(can, "insert"),
+					cloud: backend.IsListedInCloud(m), size: m.Size,
+				})
 			}
 		}
 	}
-	return "", failed
+	if len(all) == 0 {
+		return "", failed
+	}
+	return slices.MinFunc(all, candidate.compare).name, nil
+}
+
+// compare puts the model first that is the better choice.
+func (c candidate) compare(other candidate) int {
+	last := func(a, b bool) int { // false before true
+		switch {
+		case a == b:
+			return 0
+		case a:
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(last(c.cloud, other.cloud), last(c.inserts, other.inserts), last(other.loaded, c.loaded),
+		cmp.Compare(c.size, other.size), strings.Compare(c.name, other.name))
 }

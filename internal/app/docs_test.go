@@ -26,7 +26,9 @@ var elsewhere = []string{"--transport", "--header", "--build", "--wait", "--rm",
 
 func TestDocumentationNamesOptionsThatExist(t *testing.T) {
 	var known strings.Builder
-	help(&known)
+	for _, c := range commands {
+		c.help(&known)
+	}
 	has := make(map[string]bool)
 	for _, option := range regexp.MustCompile(`--[a-z][a-z-]*`).FindAllString(known.String(), -1) {
 		has[option] = true

@@ -31,7 +31,7 @@ func examine(ctx context.Context, args []string, std Stdio) int {
 	var own doctorOptions
 	fs := config.Flags(&c)
 	own.flags(fs)
-	if done, status := parse(fs, &c, args, std); done {
+	if done, status := parse("doctor", fs, &c, args, std); done {
 		return status
 	}
 	if fs.NArg() > 0 {

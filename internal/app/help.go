@@ -5,41 +5,141 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"ollama-mcp/internal/config"
 )
 
-const usage = `ollama-mcp lets MCP hosts and agents use the models of an Ollama server as tools.
+// columns is how wide help is.
+const columns = 100
 
-  ollama-mcp                     serve MCP on stdin and stdout; this is what a host starts
-  ollama-mcp --listen ADDRESS    serve MCP over HTTP, at /mcp and for older clients at /sse
-  ollama-mcp install [HOST …]    write the server into the settings of MCP hosts, such as cursor;
-                                 without a name, of all that are found
-  ollama-mcp call                list the tools
-  ollama-mcp call TOOL [k=v …]   call one tool as a client would; k=@FILE and k=- read the value
-  ollama-mcp doctor              find problems with the hosts, and say how to solve them
-  ollama-mcp bench               put load on the hosts, and print throughput and latency
-  ollama-mcp token new NAME      make a key for a caller over HTTP
-  ollama-mcp version | help
+// command is what help says of a command.
+type command struct {
+	name, args string
+	line       string // what it does, in one line
+	examples   []string
+	text       string                 // anything else; may be empty
+	flags      func() *config.FlagSet // its own options; nil for none
+	server     bool                   // it takes the options of the server too
+}
 
-Options, each also an environment variable (--log-level is OLLAMA_MCP_LOG_LEVEL):
-%s
-Options of call:
-      --args-json object     arguments as a JSON object; k=v pairs override it
-      --json                 print the whole result as JSON
-      --url address          call a running server, such as http://127.0.0.1:8383/mcp;
-                             $OLLAMA_MCP_KEY is the key, if the server requires one
+// commands are all commands, in the order of help. The server is the one without a name.
+var commands = []command{
+	{
+		name: "serve", args: "[OPTION …]", line: "serve MCP on stdin and stdout, as MCP hosts start it, or over HTTP; the default",
+		examples: []string{
+			"ollama-mcp                                                serve on stdin and stdout",
+			"ollama-mcp --host 10.0.0.5:11434 --host 10.0.0.6:11434    two Ollama servers",
+			"ollama-mcp --listen 127.0.0.1:8383                        serve HTTP, at http://127.0.0.1:8383/mcp",
+			"ollama-mcp --config ollama-mcp.yaml                       options, aliases, keys and more from a file",
+		},
+		text: "Each option is also an environment variable, --log-level is OLLAMA_MCP_LOG_LEVEL, and a key of the\nfile that --config names. OLLAMA_HOST and OLLAMA_API_KEY are honoured too.\n",
+	},
+	{
+		name: "install", args: "[HOST …] [-- OPTION …]", line: "write the server into the settings of MCP hosts, such as cursor",
+		examples: []string{
+			"ollama-mcp install                                 into every host that is found",
+			"ollama-mcp install claude-desktop vscode           into these",
+			"ollama-mcp install cursor --print                  only show what to add, and where",
+			"ollama-mcp install codex -- --host gpu:11434       with options of the server",
+			"ollama-mcp install --remove                        out of them again",
+		},
+		flags: func() *config.FlagSet { fs := config.NoFlags(); new(installOptions).flags(fs); return fs },
+	},
+	{
+		name: "call", args: "[TOOL] [KEY=VALUE …]", line: "call one tool as a client would; without a tool, list them",
+		examples: []string{
+			"ollama-mcp call                                                              list the tools",
+			"ollama-mcp call generate --help                                              arguments of a tool",
+			`ollama-mcp call generate model=llama3.2 prompt="Why is the sky blue?"`,
+			"ollama-mcp call generate model=llama3.2 prompt=@letter.txt options.num_ctx=8192",
+			"ollama-mcp call list-models",
+			"ollama-mcp call status --url http://127.0.0.1:8383/mcp                       of a running server",
+		},
+		text:   "The value @FILE stands for the contents of a file, - for standard input, and @@x for \"@x\". A dot in\na key leads into an object. Exit status: 0 the tool answered, 1 it failed, 2 the command was wrong,\n3 there was no server to call, 130 interrupted.\n",
+		flags:  func() *config.FlagSet { fs := config.NoFlags(); new(callOptions).flags(fs); return fs },
+		server: true,
+	},
+	{
+		name: "doctor", line: "say what is wrong, and what to do about it",
+		examples: []string{
+			"ollama-mcp doctor",
+			"ollama-mcp doctor --config ollama-mcp.yaml --json",
+		},
+		text:   "Exit status: 0 all can be used, 1 something that is configured cannot, 2 the configuration cannot be\nread. Warnings alone are no failure.\n",
+		flags:  func() *config.FlagSet { fs := config.NoFlags(); new(doctorOptions).flags(fs); return fs },
+		server: true,
+	},
+	{
+		name: "bench", line: "put load on the hosts, and say how they perform",
+		examples: []string{
+			"ollama-mcp bench                                        1 to 16 callers, ten seconds each",
+			"ollama-mcp bench --model llama3.2 --svg plot.svg",
+			"ollama-mcp bench --embed --callers 1,4 --calls 100 --json",
+		},
+		flags:  func() *config.FlagSet { fs := config.NoFlags(); new(benchOptions).flags(fs); return fs },
+		server: true,
+	},
+	{
+		name: "token", args: "new NAME | list FILE | revoke NAME FILE", line: "make, list and revoke the keys of callers over HTTP",
+		examples: []string{
+			"ollama-mcp token new ci --append keys.yaml    print a new key once, and add its hash to the file",
+			"ollama-mcp token list keys.yaml",
+			"ollama-mcp token revoke ci keys.yaml",
+		},
+		flags: func() *config.FlagSet { fs := config.NoFlags(); new(tokenOptions).flags(fs); return fs },
+	},
+	{name: "version", line: "print the version, its commit and date"},
+	{name: "help", args: "[COMMAND]", line: "print this, or the help of a command"},
+}
 
-Options of install, which options of the server can follow after --:
-%s
-Options of bench:
-%s`
-
+// help prints what there is.
 func help(w io.Writer) {
-	ofInstall, ofBench := config.NoFlags(), config.NoFlags()
-	new(installOptions).flags(ofInstall)
-	new(benchOptions).flags(ofBench)
-	fmt.Fprintf(w, usage, config.Flags(new(config.Config)).FlagUsagesWrapped(100), ofInstall.FlagUsagesWrapped(100), ofBench.FlagUsagesWrapped(100))
+	fmt.Fprint(w, `ollama-mcp lets MCP hosts and agents use the models of an Ollama server as tools.
+
+Examples:
+  ollama-mcp install                        attach it to the MCP hosts on this machine
+  ollama-mcp doctor                         is all as it should be?
+  ollama-mcp call generate model=llama3.2 prompt="Why is the sky blue?"
+  ollama-mcp --listen 127.0.0.1:8383        serve MCP over HTTP
+
+Commands:
+`)
+	for _, c := range commands {
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.line)
+	}
+	fmt.Fprint(w, `
+ollama-mcp COMMAND --help has examples and options of a command, ollama-mcp serve --help the options of
+the server, and ollama-mcp call TOOL --help the arguments of a tool.
+`)
+}
+
+// helpFor prints the help of a command; that of the program if there is no such command.
+func helpFor(w io.Writer, name string) {
+	for _, c := range commands {
+		if c.name == name && len(c.examples) > 0 {
+			c.help(w)
+			return
+		}
+	}
+	help(w)
+}
+
+func (c command) help(w io.Writer) {
+	fmt.Fprintf(w, "ollama-mcp %s: %s\n\n", strings.TrimSpace(c.name+" "+c.args), c.line)
+	fmt.Fprintf(w, "Examples:\n  %s\n", strings.Join(c.examples, "\n  "))
+	if c.text != "" {
+		fmt.Fprintf(w, "\n%s", c.text)
+	}
+	if c.flags != nil {
+		fmt.Fprintf(w, "\nOptions:\n%s", c.flags().FlagUsagesWrapped(columns))
+	}
+	switch {
+	case c.server:
+		fmt.Fprint(w, "\nThe options of the server can be given too, such as --host and --config: see ollama-mcp serve --help.\n")
+	case c.name == "serve":
+		fmt.Fprint(w, config.Usages(columns))
+	}
 }
 
 // version is the version of the module, as the build recorded it.
@@ -59,8 +159,11 @@ func versionLine(info *debug.BuildInfo, known bool) string {
 		return line
 	}
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
+		switch s.Key {
+		case "vcs.revision":
 			line += " " + s.Value[:min(12, len(s.Value))]
+		case "vcs.time":
+			line += " " + s.Value
 		}
 	}
 	return line

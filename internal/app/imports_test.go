@@ -54,7 +54,7 @@ var packages = map[string][]string{
 	"internal/backend/openai":      {"internal/backend", "internal/backend/remote"},
 	"internal/budget":              {"internal/backend", "internal/durable"},
 	"internal/backend/backendtest": {"internal/backend", "internal/backend/ollama"},
-	"internal/call":                {"internal/nearest"},
+	"internal/call":                {"internal/nearest", "internal/terminal"},
 	"internal/doctor":              {"internal/backend", "internal/terminal"},
 	"internal/terminal":            {},
 	"internal/moderation":          {},

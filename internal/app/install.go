@@ -32,7 +32,7 @@ func installServer(args []string, std Stdio) int {
 	o.flags(fs)
 	err := fs.Parse(args)
 	if errors.Is(err, config.ErrHelp) {
-		help(std.Out)
+		helpFor(std.Out, "install")
 		return ok
 	}
 	if err != nil {

@@ -11,12 +11,17 @@ import (
 	"ollama-mcp/server"
 )
 
-// serve speaks MCP, on stdio until the client hangs up or over HTTP, until ctx ends.
-func serve(ctx context.Context, args []string, std Stdio) int {
+// serve speaks MCP, on stdio until the client hangs up or over HTTP, until ctx ends. explicit
+// says that the command was written out.
+func serve(ctx context.Context, explicit bool, args []string, std Stdio) int {
 	var c config.Config
 	fs := config.Flags(&c)
 	version := fs.Bool("version", false, "print the version")
-	if done, status := parse(fs, &c, args, std); done {
+	command := "" // the program as a whole, whose help is short
+	if explicit {
+		command = "serve"
+	}
+	if done, status := parse(command, fs, &c, args, std); done {
 		return status
 	}
 	switch {

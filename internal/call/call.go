@@ -27,6 +27,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 
 	"ollama-mcp/internal/nearest"
+	"ollama-mcp/internal/terminal"
 )
 
 const (
@@ -45,7 +46,11 @@ type Options struct {
 	Args     []string // key=value pairs, as Run reads them
 	ArgsJSON string   // JSON object of arguments, which Args override; "" for none
 	JSON     bool     // print the whole result as JSON instead of the text alone
-	Progress bool     // Stderr is a terminal: show progress, and which host served the call
+	Help     bool     // print what arguments the tool takes, and do not call it
+	Progress bool     // Stderr is a terminal: show progress
+	Verbose  bool     // say on Stderr which model and host served the call, and what the model thought
+	Person   bool     // Stdout is a terminal: print text as it arrives, and embeddings as a table
+	Style    terminal.Style
 
 	Stdin          io.Reader // read only for the value "-"
 	Stdout, Stderr io.Writer
@@ -61,19 +66,20 @@ type Options struct {
 // The value @file stands for the contents of the file, - for standard input, and @@x for
 // "@x". Files for the key images are sent in base64.
 //
-// The results of list-models and status are printed as tables, unless JSON is set.
+// The results of list-models and status are printed as tables, unless JSON is set. On a terminal
+// so are embeddings, and text is printed as it arrives.
 func Run(ctx context.Context, o Options) (status int) {
-	term := &terminal{w: o.Stderr}
+	term := &progressLine{w: o.Stderr}
 	err := o.run(ctx, term)
 	term.erase()
 	if err == nil {
 		return 0
 	}
 	if ctx.Err() != nil {
-		fmt.Fprintln(term, "error: interrupted")
+		fmt.Fprintln(term, o.Style.Red("error:")+" interrupted")
 		return statusInterrupted
 	}
-	fmt.Fprintf(term, "error: %v\n", err)
+	fmt.Fprintf(term, "%s %v\n", o.Style.Red("error:"), err)
 	if f, ok := errors.AsType[failure](err); ok {
 		return f.status
 	}
@@ -89,8 +95,8 @@ type failure struct {
 func (f failure) Error() string { return f.err.Error() }
 func (f failure) Unwrap() error { return f.err }
 
-func (o *Options) run(ctx context.Context, term *terminal) error {
-	srv, err := o.connect(ctx, term)
+func (o *Options) run(ctx context.Context, line *progressLine) error {
+	srv, err := o.connect(ctx, line)
 	if err != nil {
 		return err
 	}
@@ -106,20 +112,36 @@ func (o *Options) run(ctx context.Context, term *terminal) error {
 	if err != nil {
 		return failure{statusUsage, err}
 	}
+	if o.Help {
+		return o.printHelp(tool)
+	}
 	args, err := o.arguments(ctx, tool)
 	if err != nil {
 		return failure{statusUsage, err}
 	}
-	var progress func(string)
-	if o.Progress {
-		progress = term.show
+	var progress func(string, textPiece)
+	var stream *stream
+	if o.Person && !o.JSON {
+		stream = newStream(o.Stdout)
 	}
-	result, err := srv.call(ctx, tool.Name, args, progress)
+	if o.Progress || stream != nil {
+		progress = func(message string, piece textPiece) {
+			if stream != nil && piece.Text != "" {
+				line.erase()
+				stream.write(piece)
+				return
+			}
+			if o.Progress && (stream == nil || !stream.begun) {
+				line.show(message)
+			}
+		}
+	}
+	result, err := srv.call(ctx, tool.Name, args, stream != nil, progress)
 	if err != nil {
 		return err
 	}
-	term.erase()
-	return o.print(term, kebab(tool.Name), result)
+	line.erase()
+	return o.print(line, kebab(tool.Name), result, stream)
 }
 
 // patience is how long a call waits for its result before it becomes a job: a person can press

@@ -65,7 +65,7 @@ func TestStatusAndOutputSayWhatHappened(t *testing.T) {
 			stderr: "resource: ollama://embeddings/x (2 vectors)\nnot shown without --json: mcp.ImageContent\nNote: it was cut.\n",
 		},
 		{
-			name: "what served it", o: call.Options{Tool: "answer", Progress: true}, stdout: "The answer.\n",
+			name: "what served it", o: call.Options{Tool: "answer", Verbose: true}, stdout: "The answer.\n",
 			stderr: "llama3.2 on gpu-1: 5 tokens in, 42 out, 21.1/s, 2.1 s\n",
 		},
 		{

@@ -13,8 +13,8 @@ import (
 
 // print prints the answer on Stdout, and notes about it on stderr. A result that is an error
 // is returned as one: its first text says what went wrong, and the others are what had been
-// answered by then.
-func (o *Options) print(stderr io.Writer, tool string, result *mcp.CallToolResult) error {
+// answered by then. What has been streamed is not printed again.
+func (o *Options) print(stderr io.Writer, tool string, result *mcp.CallToolResult, streamed *stream) error {
 	texts := o.texts(stderr, result)
 	first, rest := texts[0], texts[1:]
 	answer, failed := []string{first}, error(nil)
@@ -32,21 +32,48 @@ func (o *Options) print(stderr io.Writer, tool string, result *mcp.CallToolResul
 		}
 		answer = []string{string(raw)}
 	}
-	if view := views[tool]; view != nil && !o.JSON && !result.IsError {
+	if view := o.view(tool); view != nil && !o.JSON && !result.IsError {
 		if raw, err := json.Marshal(result.StructuredContent); err == nil {
 			printNotes(stderr, raw)
 			return view(o.Stdout, raw, time.Now())
 		}
 	}
-	for _, text := range answer {
+	if o.Verbose {
+		o.printThoughts(stderr, result)
+	}
+	for i, text := range answer {
+		if streamed != nil && streamed.begun && i == 0 {
+			if err := streamed.finish(text); err != nil {
+				return err
+			}
+			continue
+		}
 		if _, err := io.WriteString(o.Stdout, strings.TrimSuffix(text, "\n")+"\n"); err != nil {
 			return err
 		}
 	}
-	if o.Progress {
+	if o.Verbose {
 		printServed(stderr, result)
 	}
 	return failed
+}
+
+// view returns what prints the results of a tool as a table; nil if nothing does.
+func (o *Options) view(tool string) view {
+	if tool == "embed" && o.Person {
+		return viewOf(printVectors)
+	}
+	return views[tool]
+}
+
+// printThoughts prints what the model thought, if the caller asked for it.
+func (o *Options) printThoughts(w io.Writer, result *mcp.CallToolResult) {
+	if result.Meta == nil {
+		return
+	}
+	if thoughts, ok := result.Meta.AdditionalFields["ollama-mcp/thinking"].(string); ok && thoughts != "" {
+		fmt.Fprintf(w, "%s\n", o.Style.Dim(shown(strings.TrimSpace(thoughts))))
+	}
 }
 
 // texts returns the text blocks of a result, at least one. It names the other blocks on

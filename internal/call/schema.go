@@ -16,6 +16,25 @@ type schema struct {
 	AnyOf      []*schema          `json:"anyOf"`
 	Items      *schema            `json:"items"`
 	Properties map[string]*schema `json:"properties"`
+
+	// These are for help alone.
+	Description string   `json:"description"`
+	Required    []string `json:"required"`
+	Enum        words    `json:"enum"`
+}
+
+// words are the texts of a list, which may hold other values too.
+type words []string
+
+func (w *words) UnmarshalJSON(raw []byte) error {
+	var all []any
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return err
+	}
+	for _, one := range all {
+		*w = append(*w, fmt.Sprint(one))
+	}
+	return nil
 }
 
 // schemaOf returns the schema of a tool's arguments.

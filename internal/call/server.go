@@ -2,6 +2,7 @@ package call
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -89,14 +90,30 @@ func (s *server) tools(ctx context.Context) ([]mcp.Tool, error) {
 	return got.Tools, nil
 }
 
-// call calls a tool. It passes progress messages to progress unless that is nil.
-func (s *server) call(ctx context.Context, tool string, args map[string]any, progress func(message string)) (*mcp.CallToolResult, error) {
+// textPiece is text of an answer that has arrived since the piece before.
+type textPiece struct {
+	Text  string `json:"text"`
+	Again bool   `json:"again"` // the answer begins anew, and this is all of it
+}
+
+// Names in the metadata of a call and of its progress.
+const (
+	wantsText = "ollama-mcp/stream"
+	hasText   = "ollama-mcp/text"
+)
+
+// call calls a tool. It passes progress to progress unless that is nil, and with stream also
+// the text that has arrived.
+func (s *server) call(ctx context.Context, tool string, args map[string]any, stream bool, progress func(message string, piece textPiece)) (*mcp.CallToolResult, error) {
 	req := mcp.CallToolRequest{Params: mcp.CallToolParams{Name: tool, Arguments: args}}
 	if progress != nil {
 		req.Params.Meta = &mcp.Meta{ProgressToken: tool}
+		if stream {
+			req.Params.Meta.AdditionalFields = map[string]any{wantsText: true}
+		}
 		s.client.OnNotification(func(n mcp.JSONRPCNotification) {
 			if message, ok := n.Params.AdditionalFields["message"].(string); ok && n.Method == "notifications/progress" {
-				progress(message)
+				progress(message, pieceOf(n))
 			}
 		})
 	}
@@ -105,6 +122,14 @@ func (s *server) call(ctx context.Context, tool string, args map[string]any, pro
 		return nil, failure{statusServer, s.explain(err)}
 	}
 	return result, err
+}
+
+// pieceOf returns the text in a progress notification; none if there is none.
+func pieceOf(n mcp.JSONRPCNotification) (piece textPiece) {
+	if raw, err := json.Marshal(n.Params.Meta[hasText]); err == nil {
+		_ = json.Unmarshal(raw, &piece) // what has another form is no text of ours
+	}
+	return piece
 }
 
 // explain stops the server and says why there was no answer.

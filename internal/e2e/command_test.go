@@ -94,7 +94,7 @@ func TestProgramSaysWhatItIs(t *testing.T) {
 	if stdout, _, status := shell(t, nobody, "version"); status != 0 || !strings.HasPrefix(stdout, "ollama-mcp ") {
 		t.Errorf("version: status %d, %q", status, stdout)
 	}
-	if stdout, _, status := shell(t, nobody, "help"); status != 0 || !strings.Contains(stdout, "--drain-timeout") {
+	if stdout, _, status := shell(t, nobody, "serve", "--help"); status != 0 || !strings.Contains(stdout, "--drain-timeout") {
 		t.Errorf("help: status %d, %q", status, stdout)
 	}
 	if _, stderr, status := shell(t, nobody, "--slot=3"); status != 2 || !strings.Contains(stderr, "--slot") {

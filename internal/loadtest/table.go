@@ -39,6 +39,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 			connections(opened), row.failures())
 	}
 	r.notes(&b)
+	if words := r.verdict(); words != "" && !r.Stopped {
+		fmt.Fprintf(&b, "\n%s\n", words)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -14,6 +14,7 @@ import (
 const (
 	firstReport = 500 * time.Millisecond // quick calls report nothing
 	interval    = 2 * time.Second
+	often       = 100 * time.Millisecond // of StartOften
 )
 
 // Send sends a message to the client. The seconds since the call began are the value of
@@ -25,6 +26,7 @@ type Reporter struct {
 	began   time.Time
 	send    Send // nil if nothing is sent
 	message func() string
+	every   time.Duration
 
 	mu      sync.Mutex // guards what follows, and is held while a message is sent
 	next    *time.Timer
@@ -34,12 +36,22 @@ type Reporter struct {
 // Start reports the progress of a call that begins now, one message at a time, until Stop is
 // called. A nil send reports nothing and costs nothing.
 func Start(send Send, message func() string) *Reporter {
-	r := &Reporter{send: send, message: message}
+	return start(firstReport, interval, send, message)
+}
+
+// StartOften is Start for a client that shows an answer while it is written, and so wants to
+// hear of each bit of it.
+func StartOften(send Send, message func() string) *Reporter {
+	return start(often, often, send, message)
+}
+
+func start(first, every time.Duration, send Send, message func() string) *Reporter {
+	r := &Reporter{send: send, message: message, every: every}
 	if send != nil {
 		r.began = time.Now()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.next = time.AfterFunc(firstReport, r.report)
+		r.next = time.AfterFunc(first, r.report)
 	}
 	return r
 }
@@ -63,5 +75,5 @@ func (r *Reporter) report() {
 		return
 	}
 	r.send(math.Round(time.Since(r.began).Seconds()*1000)/1000, r.message())
-	r.next.Reset(interval)
+	r.next.Reset(r.every)
 }

@@ -45,3 +45,15 @@ func TestReporterWithoutAnyoneToSendToDoesNothing(t *testing.T) {
 		time.Sleep(time.Minute)
 	})
 }
+
+func TestProgressForReadersIsReportedTenTimesASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sent := 0
+		r := progress.StartOften(func(float64, string) { sent++ }, func() string { return "" })
+		time.Sleep(time.Second + time.Millisecond)
+		r.Stop()
+		if sent != 10 {
+			t.Errorf("%d reports in a second", sent)
+		}
+	})
+}

@@ -11,9 +11,9 @@ import (
 // common width, and a wrapped line cannot be overwritten.
 const columns = 79
 
-// terminal writes lines of the server and of this program, and below them one progress line
+// progressLine writes lines of the server and of this program, and below them one progress line
 // that is overwritten.
-type terminal struct {
+type progressLine struct {
 	// mu guards shown, and is held while writing to w.
 	mu    sync.Mutex
 	w     io.Writer
@@ -21,7 +21,7 @@ type terminal struct {
 }
 
 // Write writes whole lines.
-func (t *terminal) Write(p []byte) (int, error) {
+func (t *progressLine) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.over("")
@@ -29,17 +29,17 @@ func (t *terminal) Write(p []byte) (int, error) {
 }
 
 // show replaces the progress line.
-func (t *terminal) show(message string) {
+func (t *progressLine) show(message string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.over(message)
 }
 
 // erase removes the progress line.
-func (t *terminal) erase() { t.show("") }
+func (t *progressLine) erase() { t.show("") }
 
 // over overwrites the progress line. It uses blanks, which work on every terminal.
-func (t *terminal) over(message string) {
+func (t *progressLine) over(message string) {
 	line := []rune(strings.Map(printable, message))
 	line = line[:min(len(line), columns)]
 	if t.shown > 0 {

@@ -1,0 +1,69 @@
+package tools_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
+
+	"ollama-mcp/internal/backend/backendtest"
+)
+
+// hearing is a session that keeps what it is told.
+type hearing struct {
+	mcpserver.ClientSession
+	told chan mcp.JSONRPCNotification
+}
+
+func (hearing) SessionID() string                                     { return "s" }
+func (hearing) Initialized() bool                                     { return true }
+func (h hearing) NotificationChannel() chan<- mcp.JSONRPCNotification { return h.told }
+
+func TestTextIsStreamedToClientsThatAskForItAndToNoOthers(t *testing.T) {
+	const text = "one two three four five six seven eight nine ten"
+	for _, streams := range []bool{true, false} {
+		story(t, func(t *testing.T, c *client) {
+			c.use(backendtest.New("gpu-1").Answer(text).TokenTime(time.Second))
+			session := hearing{told: make(chan mcp.JSONRPCNotification, 1000)}
+			srv := mcpserver.NewMCPServer("test", "1")
+			srv.AddTool(mcp.NewTool("generate"), c.tools["generate"])
+			call := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"generate",
+				"arguments":{"model":"tiny","prompt":"hi"},"_meta":{"progressToken":1,"ollama-mcp/stream":%v}}}`, streams)
+			if _, ok := srv.HandleMessage(srv.WithContext(c.context(), session), []byte(call)).(mcp.JSONRPCResponse); !ok {
+				t.Fatal("the call failed")
+			}
+			close(session.told)
+			var got strings.Builder
+			pieces := 0
+			for n := range session.told {
+				raw, err := json.Marshal(n.Params.AdditionalFields["_meta"])
+				if err != nil {
+					t.Fatal(err)
+				}
+				var meta struct {
+					Text struct {
+						Text  string
+						Again bool
+					} `json:"ollama-mcp/text"`
+				}
+				if err := json.Unmarshal(raw, &meta); err != nil {
+					t.Fatal(err)
+				}
+				if meta.Text.Text != "" {
+					pieces++
+				}
+				if meta.Text.Again {
+					t.Error("the text began anew")
+				}
+				got.WriteString(meta.Text.Text)
+			}
+			if streams && (pieces < 5 || !strings.HasPrefix(text, got.String())) || !streams && pieces > 0 {
+				t.Errorf("streams %v: %d pieces: %q", streams, pieces, got.String())
+			}
+		})
+	}
+}
