@@ -36,6 +36,9 @@ func TestLogThatIsNotReadLosesLinesAndSaysHowMany(t *testing.T) {
 		const lines, size = 1000, 1024
 		for i := range lines {
 			fmt.Fprintf(l, "%0*d\n", size-1, i)
+			if i == 0 {
+				synctest.Wait() // until the line is with the writer, or it would take more at a time of its own
+			}
 		}
 		began := time.Now()
 		l.flush()

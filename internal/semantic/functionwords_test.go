@@ -35,6 +35,14 @@ var functionWords = []struct{ template, words string }{
 	{"- Lösche % Dateien.", `meine deine seine ihre unsere eure alle einige keine jene diese beide viele wenige nur`},
 	{"% das Museum geöffnet?", `ist war wird wurde hat hatte`},
 	{"Der Zug hält, % es schneit.", `wenn falls obwohl weil bevor nachdem während seit bis und aber oder`},
+	{"% ein Gedicht!", `Schreib Übersetze Erkläre Lösch Lies Kannst_du Schreiben_wir Schreibe_ihm Schreib_uns_kein Schreiben_sie`},
+	{"Kannst du % den Vertrag erklären?", `ihm ihr ihnen euch nicht auch`},
+	{"% ich den Kuchen?", `Wie_backe Wann_backe Warum_backe Wie_esse Wie_lange_backe`},
+	{"Wie schalte ich das Licht %?", `aus an ein um`},
+	{"How do I boil %", `an_egg the_eggs an_egg_and_a_potato all_eggs these_eggs an_onion onions_and_eggs eggs_without_salt`},
+	{"How do I % eggs?", `boil hatch merge count`},
+	{"What % stars?", `are_the are_these are_all are_neutron is_the_age_of does_it_take_to_see are_not are_like`},
+	{"How % to train a dog?", `do_I_get_somebody much_does_it_cost long_does_it_take hard_is_it`},
 	{"%安娜写信", `给 被 对 向 从 往 在 为 替 关于 和 把 比 由 用 或 像`},
 	{"%安娜寫信", `給 被 對 向 從 往 在 為 替 關於 和 把 比 由 用 或 像`},
 	{"%重启服务器?", `我怎么 为什么 什么时候 我必须 我可以 我应该 我想 我不 谁 在哪里 你必须 他必须 我要 我会`},
@@ -107,6 +115,36 @@ var sameQuestions = [][]string{
 		"Wie kann ich Knoblauch schälen?", "Wie kann man Knoblauch schälen?", "Wie könnte ich Knoblauch schälen?", "Wie kann ich meinen Knoblauch schälen?",
 		"Wie können wir den Knoblauch schälen?",
 	},
+	{
+		"How do I poach an egg?", "How do I poach eggs?", "How to poach an egg", "Tell me how to poach eggs.", "How can you poach eggs?",
+		"Could you explain how to poach an egg?", "How does one poach an egg?",
+	},
+	{"How long should I steam a carrot?", "How long should I steam carrots?"},
+	{"How do I sharpen an old knife?", "How do I sharpen old knives?"},
+	{"What is a glacier?", "What are glaciers?", "What's a glacier?", "Can you tell me what glaciers are?", "Tell me what a glacier is."},
+	{"What is a neutron star?", "What are neutron stars?"},
+	{"Was ist eine Primzahl?", "Was sind Primzahlen?", "Kannst du mir sagen, was eine Primzahl ist?"},
+	{"Was ist ein Gletscher?", "Was sind Gletscher?"},
+	{"Was ist ein Bach?", "Was sind Bäche?"},
+	{"Wie koche ich ein Ei?", "Wie kocht man Eier?", "Wie kann ich ein Ei kochen?", "Sag mir, wie man Eier kocht.", "Weißt du, wie ich ein Ei kochen kann?"},
+	{
+		"Wie melde ich mein Auto ab?", "Wie meldet man sein Auto ab?", "Wie kann ich mein Auto abmelden?", "Sag mir, wie ich mein Auto abmelde.",
+		"Weißt du, wie man das Auto abmeldet?",
+	},
+	{"Wie verbessere ich meine Noten?", "Wie verbessert man Noten?", "Wie kann man Noten verbessern?"},
+	{
+		"Analysiere diesen Vertrag.", "Analysier diesen Vertrag", "Bitte analysieren Sie diesen Vertrag.", "Kannst du diesen Vertrag analysieren?",
+		"Können Sie mir bitte diesen Vertrag analysieren?", "Würdest du mir diesen Vertrag analysieren?", "Analysier mir bitte diesen Vertrag.",
+	},
+	{
+		"Erläutere den Begriff Entropie.", "Erläutern Sie bitte den Begriff Entropie.", "Könntest du den Begriff Entropie erläutern?",
+		"Erläutere mir den Begriff Entropie.",
+	},
+	{
+		"Schlag drei Namen für ein Café vor.", "Schlage mir drei Namen für ein Café vor.", "Schlagen Sie drei Namen für ein Café vor.",
+		"Kannst du mir 3 Namen für ein Café vorschlagen?",
+	},
+	{"Gib mir ein Beispiel für Ironie.", "Geben Sie mir ein Beispiel für Ironie.", "Kannst du mir ein Beispiel für Ironie geben?"},
 	{"Wie tief ist der See?", "Sag mir bitte, wie tief der See ist.", "Weißt du, wie tief der See ist?"},
 	{"Wie heißt die Hauptstadt von Kanada?", "Was ist die Hauptstadt von Kanada?", "Kannst du mir sagen, was die Hauptstadt von Kanada ist?"},
 	{
@@ -119,6 +157,37 @@ var sameQuestions = [][]string{
 	{"怎么煮咖啡？", "如何煮咖啡", "请问怎样煮咖啡呢？", "我怎么煮咖啡？", "请告诉我怎么煮咖啡", "怎么才能煮咖啡？"},
 	{"写一首关于雨的诗", "请写一首关于雨的诗。", "帮我写一首关于雨的诗", "你能帮我写一首关于雨的诗吗？", "能不能写一首关于雨的诗？", "请帮我写一首关于雨的诗，谢谢！"},
 	{"挪威的首都是哪里？", "挪威的首都是哪个城市？", "请问挪威的首都是哪里？", "你知道挪威的首都是哪里吗？"},
+}
+
+// One and many are the same only where a question is about the kind.
+func TestOneIsNotMany(t *testing.T) {
+	for _, pair := range [][2]string{
+		{"Delete a file.", "Delete files."},
+		{"Boil an egg.", "Boil eggs."},
+		{"How do I delete a file?", "How do I delete files?"},
+		{"How do I compare a text with a picture?", "How do I compare texts with a picture?"},
+		{"How much does it cost to train a dog?", "How much does it cost to train dogs?"},
+		{"How do I boil an egg?", "How do I boil the eggs?"},
+		{"How do I clean a window?", "How do I clean Windows?"},
+		{"How do I clean a glass?", "How do I clean glasses?"},
+		{"Where is a hotel?", "Where are hotels?"},
+		{"What is a star?", "What are the stars?"},
+		{"What is the star?", "What are stars?"},
+		{"What is a cloth?", "What are clothes?"},
+		{"What is a star like?", "What are stars like?"},
+		{"Who is a friend?", "Who are friends?"},
+		{"Was ist ein Rat?", "Was sind Raten?"},
+		{"Was ist eine Bank?", "Was sind Bänke?"},
+		{"Was ist der Stern?", "Was sind Sterne?"},
+		{"Lösche eine Datei.", "Lösche Dateien."},
+		{"Wie lösche ich eine Datei?", "Wie lösche ich Dateien?"},
+		{"Wie koche ich ein Ei?", "Wie koche ich die Eier?"},
+		{"Wie wohne ich in Rom?", "Wie wohnt man in Rom?"},
+	} {
+		if Guard(pair[0], pair[1]) == "" || Guard(pair[1], pair[0]) == "" {
+			t.Errorf("%q and %q share an answer", pair[0], pair[1])
+		}
+	}
 }
 
 func TestWaysOfAskingTheSameShareAnAnswer(t *testing.T) {

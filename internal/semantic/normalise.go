@@ -12,7 +12,8 @@ type normalForm struct {
 	does   int // position of the dropped "does"; 0 means none
 	// indirect reports whether it was an indirect question, as in "tell me what entropy is".
 	indirect bool
-	german   bool
+	defines  defined
+	latin    *lexicon // of its words in Latin script, or nil
 	// negations are the negations of the question, including those bound to a verb.
 	negations []string
 }
@@ -35,8 +36,9 @@ func normalised(tokens []token, latin *lexicon) normalForm {
 	}
 	negations := forms(tokens, negation)
 	q := dropDo(bindNegation(dropArticles(tokens)))
-	q.negations, q.german = negations, latin == l.german
+	q.negations, q.latin = negations, latin
 	q.indirect = slices.ContainsFunc(tokens, func(t token) bool { return t.kind == filler })
+	q.defines = definition(q.tokens)
 	return q
 }
 
@@ -113,20 +115,23 @@ func germanEnding(word string) string {
 
 // dropArticles drops articles, ends of clauses and fillers, and marks what follows an article.
 func dropArticles(tokens []token) (out []token) {
-	afterArticle := false
+	afterArticle, indefinite := false, ""
 	for _, t := range tokens {
 		switch t.kind {
 		case article:
-			afterArticle = true
+			afterArticle, indefinite = true, indefiniteArticles[t.word]
 		case stop, filler:
-			afterArticle = false
+			afterArticle, indefinite = false, ""
 		default:
-			t.afterArticle, afterArticle = afterArticle, false
+			t.afterArticle, t.indefinite = afterArticle, indefinite
+			afterArticle, indefinite = false, ""
 			out = append(out, t)
 		}
 	}
 	return out
 }
+
+var indefiniteArticles = map[string]string{"a": "a", "an": "a", "ein": "ein", "eine": "eine", "einen": "einen"}
 
 // bindNegation joins an auxiliary and its negation, as in "can not" and 不能, into one token,
 // so that 不能去 and 能不去 differ.
@@ -206,7 +211,7 @@ func moved(direct, indirect normalForm) bool {
 	if !indirect.indirect {
 		return false
 	}
-	if direct.german && verbMovedToTheEnd(direct, indirect) {
+	if direct.latin == loadLexicons().german && verbMovedToTheEnd(direct, indirect) {
 		return true
 	}
 	isVerb := func(t token) bool { return t.kind == verb }
@@ -239,7 +244,8 @@ func (q normalForm) without(at int) normalForm {
 }
 
 // sameTokens compares questions token by token. If one of them has "does", one verb of the
-// other may have the ending instead: "how does it work" and "tell me how it works".
+// other may have the ending instead: "how does it work" and "tell me how it works". One and
+// many of a kind are the same where that is what they are about.
 func sameTokens(a, b normalForm) bool {
 	if len(a.tokens) != len(b.tokens) {
 		return false
@@ -252,6 +258,9 @@ func sameTokens(a, b normalForm) bool {
 		}
 		if x.kind != content || y.kind != content {
 			return false
+		}
+		if isOneOfMany(a, b, i) || isOneOfMany(b, a, i) {
+			continue
 		}
 		if !inflects(a, b, i) && !inflects(b, a, i) {
 			return false

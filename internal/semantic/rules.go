@@ -19,8 +19,9 @@ import (
 //	!item   no token, but the next one must not match the item
 //
 // A "?" after an item makes it optional. A "=" before an item keeps its tokens for the
-// replacement, in which each "=" inserts the next kept tokens. Rules are applied in order.
-// Each makes one pass from left to right and does not match its own output.
+// replacement, in which each "=" inserts the next kept tokens, "=2" the second ones, and "=31en"
+// the third and the first ones as one German verb, of which the infinitive is made. Rules are
+// applied in order. Each makes one pass from left to right and does not match its own output.
 type rule struct {
 	pattern     []item
 	replacement []string
@@ -145,15 +146,41 @@ func (l *lexicon) rewrite(tokens []token) []token {
 
 // written returns the tokens that replace a match.
 func (l *lexicon) written(r *rule, tokens []token, kept []span) (out []token) {
+	next := 0
 	for _, w := range r.replacement {
-		if w != "=" {
+		numbers, inserts := strings.CutPrefix(w, "=")
+		numbers, verb := strings.CutSuffix(numbers, "en")
+		switch {
+		case !inserts:
 			out = append(out, l.token(w))
-			continue
+		case verb:
+			joined := ""
+			for _, n := range numbers {
+				joined += tokens[kept[n-'1'].from].word
+			}
+			out = append(out, l.token(infinitive(joined)))
+		case numbers != "":
+			k := kept[numbers[0]-'1']
+			out = append(out, tokens[k.from:k.to]...)
+		default:
+			out = append(out, tokens[kept[next].from:kept[next].to]...)
+			next++
 		}
-		out = append(out, tokens[kept[0].from:kept[0].to]...)
-		kept = kept[1:]
 	}
 	return out
+}
+
+// infinitive returns the infinitive of a German verb in the first or third person, if the
+// verb keeps its stem.
+func infinitive(verb string) string {
+	if strings.HasSuffix(verb, "en") {
+		return verb
+	}
+	stem := strings.TrimSuffix(strings.TrimSuffix(verb, "t"), "e")
+	if strings.HasSuffix(stem, "er") || strings.HasSuffix(stem, "el") {
+		return stem + "n"
+	}
+	return stem + "en"
 }
 
 // token returns the token of a word in lower case.

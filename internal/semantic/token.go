@@ -18,6 +18,7 @@ type token struct {
 	// and "Hat den Hund der Mann gebissen" differ in nothing else.
 	ending       string
 	afterArticle bool
+	indefinite   string // the indefinite article before the token, "an" as "a"; empty if there is none
 }
 
 var (
@@ -300,6 +301,9 @@ func classify(tokens []token, l *lexicon) {
 		}
 		if l == loadLexicons().german && t.text != t.word && formal[t.word] && i > 0 && tokens[i-1].kind != stop {
 			tokens[i].form = t.text
+			if t.word == "sie" {
+				tokens[i].word = t.text // rules tell it from the "sie" of others
+			}
 		}
 	}
 }

@@ -41,6 +41,13 @@ var english = vocabulary{
 		"definite": `the this that these those such if to about`,
 		"topic": `rules history meaning difference differences concept idea purpose role function definition term cause causes
 			symptoms principle principles basics advantages disadvantages`,
+		// What these verbs do is done to each thing by itself, and plurals of these nouns are
+		// other words; see isOneOfMany.
+		"each": `boil bake roast fry grill poach steam peel chop dice cook clean wash polish sharpen iron fold knit crochet sew
+			grow plant prune repot train draw paint defrost thaw pickle toast ripen dry`,
+		"plural-differs": `glass good arm custom letter spirit manner mean damage work cloth brain minute green short spectacle ground
+			force content saving earning look time wood water air card dart bowl colour color paper hair iron people ash
+			head right interest length cord`,
 		"number": `pin isbn vin iban`,
 		"aux":    `is are am was were do does did has have had will would can could shall should may might must`,
 	},

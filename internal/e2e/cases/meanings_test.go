@@ -40,6 +40,8 @@ func meaningRows() (rows []row) {
 		{"What is a Docker container?", "Please tell me what a Docker container is."},
 		{"什么是 Docker 容器？", "Docker 容器是什么意思？"},
 		{"What is the capital of France?", "What is the capital city of France?"},
+		{"How do I boil an egg?", "Tell me how to boil eggs."},
+		{"Erkläre mir die Abseitsregel.", "Könnten Sie mir bitte die Abseitsregel erklären?"},
 	} {
 		add("a paraphrase shares an answer", pair[0], pair[1], 1, `"source":"cache-semantic"`)
 	}
