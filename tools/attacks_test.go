@@ -26,7 +26,7 @@ type schemaOf struct {
 func everyTool(t *testing.T, c *client) map[string]schemaOf {
 	t.Helper()
 	all := make(map[string]schemaOf)
-	deps := tools.Deps{Engine: c.engine, Jobs: jobs.New(jobs.Options{}), Vectors: new(tools.Vectors), Quota: new(quota.Quota)}
+	deps := tools.Deps{Engine: c.engine, Jobs: jobs.New(jobs.Options{}), Documents: new(tools.Documents), Quota: new(quota.Quota)}
 	t.Cleanup(deps.Jobs.Close)
 	for _, tool := range tools.All(deps) {
 		var s schemaOf

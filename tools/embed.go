@@ -10,6 +10,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
 )
 
@@ -64,13 +65,13 @@ func (d Deps) vectors(in embedIn, got *inference.Embeddings, who caller.Caller) 
 	if in.Output != "resource" && len(doc) <= d.InlineBytes {
 		return r, nil
 	}
-	uri, expires, err := d.Vectors.keep(who, doc)
-	if err != nil {
-		return nil, err
+	kept := &document{kind: vectorsKind, data: doc}
+	if !d.Documents.keep(who, kept) {
+		return nil, fault.Invalidf("%d MB of vectors are too large to keep: embed fewer texts in a call", len(doc)>>20)
 	}
-	out.Vectors, out.URI, out.ExpiresAt = nil, uri, expires.UTC().Format(time.RFC3339)
+	out.Vectors, out.URI, out.ExpiresAt = nil, kept.uri, kept.expires.UTC().Format(time.RFC3339)
 	r.notes = append(r.notes, fmt.Sprintf("The vectors take %d bytes and are not in this result. A program can read them from the URI for %d minutes; or call again with output \"inline\".",
-		len(doc), int(vectorsTTL.Minutes())))
+		len(doc), int(documentTTL.Minutes())))
 	return r, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/batch"
 	"ollama-mcp/internal/schema"
 )
 
@@ -14,6 +15,7 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[role]():        {Type: "string", Enum: []any{"system", "user", "assistant", "tool"}},
 	reflect.TypeFor[texts]():       anyOf(nonEmpty(), &schema.Document{Type: "array", Items: nonEmpty(), MinItems: new(1)}),
 	reflect.TypeFor[paths]():       {Type: "array", Items: nonEmpty(), MaxItems: new(100)},
+	reflect.TypeFor[inputs]():      {Type: "array", Items: anyOf(&schema.Document{Type: "object"}, &schema.Document{Type: "number"}, &schema.Document{Type: "string"}), MinItems: new(1), MaxItems: new(batch.MaxInputs)},
 	reflect.TypeFor[fallbacks]():   {Type: "array", Items: &schema.Document{Type: "string"}, MaxItems: new(mostFallbacks)},
 	reflect.TypeFor[format]():      anyOf(&schema.Document{Type: "string", Enum: []any{"json"}}, &schema.Document{Type: "object"}),
 	reflect.TypeFor[keepAlive]():   anyOf(nonEmpty(), &schema.Document{Type: "number"}),
@@ -25,6 +27,7 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[encoding]():    {Type: "string", Enum: []any{"float", "base64"}},
 	reflect.TypeFor[vector]():      anyOf(&schema.Document{Type: "array", Items: &schema.Document{Type: "number"}}, &schema.Document{Type: "string"}),
 	reflect.TypeFor[policy]():      {Type: "string", Enum: []any{"auto", "off", "refresh"}},
+	reflect.TypeFor[offset]():      {Type: "integer", Minimum: new(0.0), Maximum: new(float64(batch.MaxInputs))},
 	reflect.TypeFor[similarity]():  {Type: "number", Minimum: new(0.0), Maximum: new(1.0)},
 	reflect.TypeFor[priority]():    {Type: "string", Enum: []any{"interactive", "batch"}},
 	// Newer hosts may list others than these.

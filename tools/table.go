@@ -63,6 +63,10 @@ var table = []tool{
 		text:   "Turn texts into vectors that can be compared for meaning.",
 		output: reflect.TypeFor[embedOut](),
 	}},
+	{mapTool, about{
+		name: "map", title: "Ask a local model about many inputs", hints: usesModel, slow: true,
+		text: "Put one prompt to a local model for each of many texts, objects, lines or files: classify, extract, translate or summarise in bulk. The same call again asks only for what is missing.",
+	}},
 	{job, about{
 		name: jobTool, title: "Get the result of a job", hints: hints{readOnly: true}, unlimited: true,
 		text: "Wait for the result of a call that went on as a job, cancel the job, or list all.",

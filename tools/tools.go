@@ -15,6 +15,7 @@ import (
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
+	"ollama-mcp/internal/batch"
 	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
@@ -23,11 +24,12 @@ import (
 
 // Deps is what the tools need from the rest of the program.
 type Deps struct {
-	Engine  *inference.Engine
-	Vectors *Vectors       // keeps embeddings that are too large to return
-	Jobs    *jobs.Registry // of calls that take longer than they may; nil makes one
-	Files   *files.Dirs    // that callers may have read and written; nil for none
-	Log     *slog.Logger
+	Engine    *inference.Engine
+	Documents *Documents      // keeps embeddings that are too large to return
+	Batches   *batch.Journals // of answers that map has got; nil makes some, in memory
+	Jobs      *jobs.Registry  // of calls that take longer than they may; nil makes one
+	Files     *files.Dirs     // that callers may have read and written; nil for none
+	Log       *slog.Logger
 
 	// Wait is how long calls of slow tools wait for their result, unless they say; 0 means 50 s.
 	Wait time.Duration
@@ -61,6 +63,9 @@ func All(d Deps) (all []mcpserver.ServerTool) {
 	if d.Jobs == nil {
 		d.Jobs = jobs.New(jobs.Options{})
 	}
+	if d.Batches == nil {
+		d.Batches = batch.NewJournals(batch.JournalOptions{})
+	}
 	for _, t := range table {
 		if d.Offer.has(t) {
 			all = append(all, t.make(d, t.about))
@@ -71,7 +76,7 @@ func All(d Deps) (all []mcpserver.ServerTool) {
 
 // Resources are what results point to when they are too large for a result.
 func Resources(d Deps) []mcpserver.ServerResourceTemplate {
-	return []mcpserver.ServerResourceTemplate{embeddings(d)}
+	return []mcpserver.ServerResourceTemplate{resource(d, vectorsKind), resource(d, resultsKind)}
 }
 
 // Instructions tell a client's model, once, how to use the tools that are offered.
@@ -90,5 +95,6 @@ A failed call says what to do next. If it is marked retryable, wait as long as i
 // advice says which tool is for what, a line for each tool that has to be explained.
 var advice = []struct{ tool, text string }{
 	{"list-models", "Call list-models first: other tools need the exact name of an installed model, and its capabilities say what it is for."},
+	{"map", "To ask the same about many texts or files, call map once, and name an output_file if the answers are not for you."},
 	{jobTool, "A call that takes long is answered with a job: call job with its id to wait for the result."},
 }

@@ -95,7 +95,7 @@ func (c *client) useHosts(hosts inference.Hosts) {
 	c.engine = engine
 	registry := jobs.New(jobs.Options{})
 	c.t.Cleanup(registry.Close)
-	deps := tools.Deps{Engine: engine, Files: c.files, Jobs: registry, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
+	deps := tools.Deps{Engine: engine, Files: c.files, Jobs: registry, Documents: new(tools.Documents), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
 	c.resources = tools.Resources(deps)
 	c.tools = map[string]mcpserver.ToolHandlerFunc{}
 	for _, tool := range tools.All(deps) {

@@ -23,8 +23,9 @@ const (
 var packages = map[string][]string{
 	".":                            {"internal/app"},
 	"server":                       {"internal/caller", "internal/fault", "internal/jobs", "internal/jsonrpc", "internal/lru", "internal/netserve", "internal/share"},
-	"tools":                        {"cache", "internal/files", "pool", "internal/inference", "internal/jobs", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest"},
+	"tools":                        {"cache", "internal/batch", "internal/files", "pool", "internal/inference", "internal/jobs", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest"},
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru"},
+	"internal/batch":               {"internal/inference", "internal/files", "internal/durable", "internal/fault", "internal/nearest"},
 	"internal/observe":             {"internal/inference"},
 	"internal/jobs":                {"internal/durable", "internal/fault", "internal/lru"},
 	"internal/metrics":             {"internal/inference", "internal/backend", "pool", "cache", "internal/route", "internal/semantic"},

@@ -37,9 +37,9 @@ func TestOnlyTheToolsThatAreWantedAreOffered(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"--tools=generate,list_*":                 "generate job list-models",
-		"--tools=* --no-tools=clear-cache,status": "chat embed generate job list-models",
+		"--tools=* --no-tools=clear-cache,status": "chat embed generate job list-models map",
 		"--tools=chat --no-tools=job":             "chat",
-		"--read-only":                             "chat embed generate job list-models status",
+		"--read-only":                             "chat embed generate job list-models map status",
 		"--tools=clear_cache":                     "clear-cache",
 	} {
 		got := strings.Join(slices.Sorted(slices.Values(listed(t, strings.Fields(args)...))), " ")

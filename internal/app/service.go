@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"ollama-mcp/cache"
+	"ollama-mcp/internal/batch"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
@@ -186,7 +187,8 @@ func (s *service) newServer() (*server.Server, error) {
 	}
 	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, Dir: s.stateDir("jobs"), Log: s.log})
 	deps := tools.Deps{
-		Engine: s.engine, Files: allowed, Vectors: new(tools.Vectors), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
+		Engine: s.engine, Files: allowed, Documents: new(tools.Documents), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
+		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Log: s.log}),
 		Refresh: s.hosts.refresh, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
 	withTasks := offer

@@ -106,6 +106,12 @@ func (l *Lines) find(ctx context.Context, file, most, mostBytes int) error {
 // Len is the number of lines.
 func (l *Lines) Len() int { return len(l.spans) }
 
+// File is the file of a line, by its path below the allowed directory.
+func (l *Lines) File(i int) string { return l.names[l.spans[i].file] }
+
+// Name says which line it is, by its file and its number there.
+func (l *Lines) Name(i int) string { return fmt.Sprintf("%s:%d", l.File(i), l.spans[i].line) }
+
 // Read returns a line, without the characters that end it. Its error is a *fault.Error.
 func (l *Lines) Read(i int) (string, error) {
 	s := l.spans[i]

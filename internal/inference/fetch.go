@@ -125,13 +125,17 @@ func (t *task) cachePolicy(ctx context.Context) (cache.Policy, cache.Key) {
 // cacheKey is the key of the answer to a request, of whose prompt identity is the whole
 // or a part.
 func (t *task) cacheKey(ctx context.Context, identity any) (cache.Key, error) {
-	model := t.settings.spell(t.Model)
-	digest, err := t.digest(ctx, t.settings, model)
+	digest, err := t.digest(ctx, t.settings, t.settings.spell(t.Model))
 	if err != nil {
 		return cache.Key{}, err
 	}
+	return t.keyWith(digest, identity)
+}
+
+// keyWith is cacheKey for a model with a digest.
+func (t *task) keyWith(digest string, identity any) (cache.Key, error) {
 	return cache.KeyOf(
-		cache.Scope{Tenant: t.Caller.Tenant, Tool: t.scope, Model: model, Digest: digest},
+		cache.Scope{Tenant: t.Caller.Tenant, Tool: t.scope, Model: t.settings.spell(t.Model), Digest: digest},
 		// All that an answer depends on beside the scope. Names and order are part of keys.
 		struct {
 			Request   any

@@ -74,6 +74,9 @@ type Request struct {
 	// MinSimilarity is the least similarity, from 0 to 1, at which a cached answer to a
 	// paraphrase may be reused. It can only raise what is configured; 1 reuses none.
 	MinSimilarity float64
+	// Batched says that the request is one of many, whose answers need no note that they were
+	// cached.
+	Batched bool
 }
 
 // wantsThoughts reports whether the thoughts of the model are to be returned.

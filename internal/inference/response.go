@@ -52,6 +52,9 @@ type Served struct {
 	Filtered        []string `json:"filtered,omitempty"` // rules that have removed parts of the answer
 }
 
+// TimedOut reports whether the answer was cut by the time limit of its call.
+func (s Served) TimedOut() bool { return s.DoneReason == string(doneTimeout) }
+
 // Source says where an answer came from.
 type Source string
 
@@ -182,7 +185,7 @@ func (t *task) notes(r *result) []string {
 	case r.similarTo != "":
 		add("This is the cached answer, %.0f s old, to a similar question (similarity %.3f): %q. For a new answer call again with cache \"refresh\".",
 			math.Ceil(r.served.Age), r.served.Similarity, moderation.Clean(r.similarTo))
-	case t.format != nil && (r.served.Source == Coalesced || r.served.Source == Cached):
+	case (t.format != nil || t.Batched) && (r.served.Source == Coalesced || r.served.Source == Cached):
 		// Served.Source says it: programs that parse the answer want no text beside it.
 	case r.served.Source == Coalesced:
 		add("This answer was made for an identical request that was under way, and is shared with it. For one of your own call again with cache \"refresh\".")

@@ -46,23 +46,62 @@ func (q *Quota) Begin(c caller.Caller) (end func(), err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	a := q.account(c)
-	if most := c.Limits.InFlight; most > 0 && a.inFlight >= most {
-		return nil, &Exceeded{fmt.Sprintf("%d calls in flight", most), time.Second}
-	}
-	if a.rate != nil {
-		now := time.Now()
-		if r := a.rate.ReserveN(now, 1); r.DelayFrom(now) > 0 {
-			wait := r.DelayFrom(now)
-			r.CancelAt(now)
-			return nil, &Exceeded{fmt.Sprintf("%g calls per second", c.Limits.PerSecond), wait}
-		}
+	if err := a.take(0); err != nil {
+		return nil, err
 	}
 	a.inFlight++
-	return func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		a.inFlight--
-	}, nil
+	return func() { q.end(a) }, nil
+}
+
+// BeginPart is Begin for one of many requests that a call makes, beside which so many others of
+// the same call are in flight. The first of them takes the place in flight that the call has.
+// The parts leave room in their caller's limits for one other call, if there is any.
+func (q *Quota) BeginPart(c caller.Caller, others int) (end func(), err error) {
+	if c.Limits.PerSecond <= 0 && c.Limits.InFlight <= 0 {
+		return func() {}, nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a := q.account(c)
+	if others == 0 {
+		return func() {}, a.takeRate(1)
+	}
+	if err := a.take(1); err != nil {
+		return nil, err
+	}
+	a.inFlight++
+	return func() { q.end(a) }, nil
+}
+
+func (q *Quota) end(a *account) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a.inFlight--
+}
+
+// take takes what a call needs if more than spare is left then, where the limit allows any.
+func (a *account) take(spare int) error {
+	if most := a.limits.InFlight; most > 0 && a.inFlight+spare >= most {
+		return &Exceeded{fmt.Sprintf("%d calls in flight", most), time.Second}
+	}
+	return a.takeRate(spare)
+}
+
+// takeRate is take for the rate alone.
+func (a *account) takeRate(spare int) error {
+	if a.rate == nil {
+		return nil
+	}
+	now, n := time.Now(), min(1+spare, a.rate.Burst())
+	if r := a.rate.ReserveN(now, n); r.DelayFrom(now) > 0 {
+		wait := r.DelayFrom(now)
+		r.CancelAt(now)
+		return &Exceeded{fmt.Sprintf("%g calls per second", a.limits.PerSecond), wait}
+	} else if n > 1 {
+		r.CancelAt(now) // all of it was there: one is for this call, and the others stay
+		a.rate.AllowN(now, 1)
+	}
+	return nil
 }
 
 // account finds what a caller has used, by the limits that hold now.

@@ -11,8 +11,8 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// document returns a document, and a pointer that tells whether its memory is in use.
-func document(size int) ([]byte, weak.Pointer[byte]) {
+// some returns data of a document, and a pointer that tells whether its memory is in use.
+func some(size int) ([]byte, weak.Pointer[byte]) {
 	doc := make([]byte, size)
 	return doc, weak.Make(&doc[0])
 }
@@ -28,26 +28,26 @@ func isFree(doc weak.Pointer[byte]) bool {
 	return false
 }
 
-func mustKeep(t *testing.T, v *Vectors, who caller.Caller, doc []byte) (uri string) {
+func mustKeep(t *testing.T, v *Documents, who caller.Caller, doc []byte) (uri string) {
 	t.Helper()
-	uri, _, err := v.keep(who, doc)
-	if err != nil {
-		t.Fatal(err)
+	d := &document{kind: vectorsKind, data: doc}
+	if !v.keep(who, d) {
+		t.Fatal("a document is too large to keep")
 	}
-	return uri
+	return d.uri
 }
 
 func TestExpiredVectorsAreFreed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := new(Vectors)
+		v := new(Documents)
 		var docs []weak.Pointer[byte]
 		for range 4 {
-			doc, memory := document(1 << 20)
+			doc, memory := some(1 << 20)
 			mustKeep(t, v, caller.Caller{ID: "a"}, doc)
 			docs = append(docs, memory)
 		}
-		time.Sleep(vectorsTTL - time.Second)
-		late, used := document(1 << 20)
+		time.Sleep(documentTTL - time.Second)
+		late, used := some(1 << 20)
 		uri := mustKeep(t, v, caller.Caller{ID: "a"}, late)
 		late = nil
 		time.Sleep(time.Second)
@@ -63,7 +63,7 @@ func TestExpiredVectorsAreFreed(t *testing.T) {
 		if _, ok := v.read("", uri); !ok || isFree(used) {
 			t.Error("the last document is gone, though its time is not over")
 		}
-		time.Sleep(vectorsTTL)
+		time.Sleep(documentTTL)
 		synctest.Wait()
 		if v.bytes != 0 || len(v.kept) != 0 || !isFree(used) {
 			t.Errorf("in the end %d documents of %d bytes are kept", len(v.kept), v.bytes)
@@ -74,8 +74,8 @@ func TestExpiredVectorsAreFreed(t *testing.T) {
 func TestVectorsPushedOutAreFreedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const each = 1 << 20
-		v := &Vectors{Max: documentPart * each}
-		doc, memory := document(each)
+		v := &Documents{Max: documentPart * each}
+		doc, memory := some(each)
 		mustKeep(t, v, caller.Caller{}, doc)
 		doc = nil
 		timer := weak.Make(v.kept[0].expiry)
@@ -89,7 +89,7 @@ func TestVectorsPushedOutAreFreedAtOnce(t *testing.T) {
 		if still := timer.Value(); still != nil && still.Stop() {
 			t.Error("the timer of a document that was pushed out still runs")
 		}
-		time.Sleep(2 * vectorsTTL)
+		time.Sleep(2 * documentTTL)
 		synctest.Wait()
 		if v.bytes != 0 || len(v.kept) != 0 {
 			t.Errorf("in the end %d documents of %d bytes are kept", len(v.kept), v.bytes)
@@ -99,34 +99,34 @@ func TestVectorsPushedOutAreFreedAtOnce(t *testing.T) {
 
 func TestVectorsAreBoundedInNumberAndBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := new(Vectors)
-		for range maxVectorsKept + 10 {
+		v := new(Documents)
+		for range maxDocuments + 10 {
 			mustKeep(t, v, caller.Caller{}, []byte("x"))
 		}
-		if len(v.kept) != maxVectorsKept || v.bytes != maxVectorsKept {
-			t.Errorf("%d documents of %d bytes are kept, want %d", len(v.kept), v.bytes, maxVectorsKept)
+		if len(v.kept) != maxDocuments || v.bytes != maxDocuments {
+			t.Errorf("%d documents of %d bytes are kept, want %d", len(v.kept), v.bytes, maxDocuments)
 		}
-		large := make([]byte, maxVectors/4)
+		large := make([]byte, maxDocumentBytes/4)
 		for range 6 {
 			mustKeep(t, v, caller.Caller{}, large)
 		}
-		if v.bytes > maxVectors || len(v.kept) != 4 {
-			t.Errorf("%d documents of %d bytes are kept, want at most %d", len(v.kept), v.bytes, maxVectors)
+		if v.bytes > maxDocumentBytes || len(v.kept) != 4 {
+			t.Errorf("%d documents of %d bytes are kept, want at most %d", len(v.kept), v.bytes, maxDocumentBytes)
 		}
-		if _, _, err := v.keep(caller.Caller{}, make([]byte, maxVectors/documentPart+1)); err == nil || len(v.kept) != 4 {
-			t.Errorf("a document that fits nowhere: error %v, and %d others are kept", err, len(v.kept))
+		if v.keep(caller.Caller{}, &document{data: make([]byte, maxDocumentBytes/documentPart+1)}) || len(v.kept) != 4 {
+			t.Errorf("a document that fits nowhere is kept, or pushes out others: %d are kept", len(v.kept))
 		}
 	})
 }
 
 func TestNoCallerPushesOutTheVectorsOfAnother(t *testing.T) {
 	for name, flood := range map[string]struct{ size, count int }{
-		"by bytes":        {maxVectors / 8, 50},
-		"by number":       {1, maxVectorsKept + 100},
-		"by empty number": {0, maxVectorsKept + 100}, // though it has fewer bytes than others
+		"by bytes":        {maxDocumentBytes / 8, 50},
+		"by number":       {1, maxDocuments + 100},
+		"by empty number": {0, maxDocuments + 100}, // though it has fewer bytes than others
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			v := new(Vectors)
+			v := new(Documents)
 			modest := caller.Caller{ID: "modest", Tenant: "modest"}
 			var mine []string
 			for i := range 3 {
@@ -152,11 +152,12 @@ func TestNoCallerPushesOutTheVectorsOfAnother(t *testing.T) {
 // Ages go by the wall clock: a client has a time, and not a duration, to go by.
 func TestVectorsAreUnknownOnceTheTimeThatWasToldIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := new(Vectors)
-		uri, expires, err := v.keep(caller.Caller{}, []byte("x"))
-		if err != nil {
-			t.Fatal(err)
+		v := new(Documents)
+		doc := &document{kind: vectorsKind, data: []byte("x")}
+		if !v.keep(caller.Caller{}, doc) {
+			t.Fatal("it is too large to keep")
 		}
+		uri, expires := doc.uri, doc.expires
 		time.Sleep(time.Until(expires) - time.Nanosecond)
 		if _, ok := v.read("", uri); !ok {
 			t.Error("it is gone before its time")
