@@ -81,6 +81,16 @@ var commands = []command{
 		server: true,
 	},
 	{
+		name: "calls", args: "FILE …", line: "sum up call logs: percentiles per model and host, the slowest and the failed calls",
+		examples: []string{
+			"ollama-mcp calls calls.jsonl",
+			"ollama-mcp calls --since 24h --top 20 calls-*.jsonl calls.jsonl",
+			"zcat calls.jsonl.1.gz | ollama-mcp calls --json -",
+		},
+		text:  "FILE is a file of --call-log, and - stands for standard input.\n",
+		flags: func() *config.FlagSet { fs := config.NoFlags(); new(callsOptions).flags(fs); return fs },
+	},
+	{
 		name: "token", args: "new NAME | list FILE | revoke NAME FILE", line: "make, list and revoke the keys of callers over HTTP",
 		examples: []string{
 			"ollama-mcp token new ci --append keys.yaml    print a new key once, and add its hash to the file",

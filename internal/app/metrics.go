@@ -30,6 +30,7 @@ func (s *service) newMetrics() *metrics.Metrics {
 	return metrics.New(metrics.Options{
 		Version: version(), Transport: transport,
 		Status:    func() inference.Status { return s.engine.Status(caller.Caller{Admin: true}) },
+		Dropped:   s.droppedLines(),
 		Providers: s.providerStats, HasModel: s.hasModel, HasCaller: s.callers.has,
 	})
 }
@@ -39,6 +40,9 @@ func (s *service) observers() inference.Observer {
 	all := observe.All{observe.Log{Logger: s.log, FailuresOnly: len(s.config.Listen) == 0}}
 	if s.metrics != nil {
 		all = append(all, s.metrics)
+	}
+	if s.callLog != nil {
+		all = append(all, s.callLog)
 	}
 	return all
 }

@@ -11,6 +11,7 @@ import (
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/batch"
+	"ollama-mcp/internal/calllog"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
@@ -43,6 +44,8 @@ type service struct {
 
 	metrics     *metrics.Metrics // nil if nobody can read them
 	metricsHTTP *server.HTTP     // of an address for metrics alone; nil for none
+	callLog     *calllog.Log     // nil for none
+	recording   recording        // of what observers keep
 
 	settings atomic.Pointer[inference.Settings] // replaced as a whole when one changes
 
@@ -74,6 +77,7 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	if s.callers, err = newCallers(c); err != nil {
 		return nil, err
 	}
+	s.callLog = s.newCallLog()
 	s.metrics = s.newMetrics()
 	if s.server, err = s.newServer(); err != nil {
 		return nil, err
@@ -168,7 +172,7 @@ func (s *service) newServer() (*server.Server, error) {
 		Timeout: c.Timeout, Patience: c.Wait, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, NoCloud: c.NoCloud,
 		ContextGuard: c.ContextGuard, RawRunner: c.RunnerOptions == "caller",
 		Cache: kept, CacheMode: c.Cache, Semantic: similar,
-		Observer: s.observers(), Log: s.log,
+		Observer: s.observers(), Texts: c.LogContent, Log: s.log,
 	})
 	if err != nil {
 		return nil, err
@@ -226,6 +230,7 @@ func (s *service) start(life context.Context) error {
 	if err := s.serveMetrics(life); err != nil {
 		return err
 	}
+	s.startRecording()
 	s.leaveHosts = s.hosts.watch()
 	if len(s.config.Files) > 0 {
 		hangups := reloadSignals()
@@ -238,6 +243,7 @@ func (s *service) start(life context.Context) error {
 func (s *service) wait() {
 	s.jobs.Close() // before the engine that works for them
 	s.engine.Close()
+	s.recording.end() // after the last call
 	s.background.Wait()
 	s.leaveHosts()
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"ollama-mcp/internal/table"
 )
 
 // samples are values for examples, by the name of an argument.
@@ -40,18 +42,18 @@ func (o *Options) printHelp(tool *mcp.Tool) error {
 		}
 		return strings.Compare(x, y)
 	})
-	arguments := table{head: []string{"", "", "", ""}}
+	arguments := table.Table{Head: []string{"", "", "", ""}}
 	for _, name := range names {
 		p := s.property(name)
 		need := ""
 		if slices.Contains(s.Required, name) {
 			need = "required"
 		}
-		arguments.row("  "+name, strings.Join(unique(p.types()), " or "), need, describe(p))
+		arguments.Row("  "+name, strings.Join(unique(p.types()), " or "), need, describe(p))
 	}
 	if len(names) > 0 {
 		b.WriteString("\nArguments:\n")
-		arguments.print(&b, true)
+		arguments.Print(&b, true)
 	} else {
 		b.WriteString("\nIt takes no arguments.\n")
 	}

@@ -4,7 +4,8 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"unicode"
+
+	"ollama-mcp/internal/table"
 )
 
 // columns is the maximum width of a progress line. A longer line would wrap on a terminal of
@@ -40,18 +41,11 @@ func (t *progressLine) erase() { t.show("") }
 
 // over overwrites the progress line. It uses blanks, which work on every terminal.
 func (t *progressLine) over(message string) {
-	line := []rune(strings.Map(printable, message))
+	line := []rune(strings.Map(table.Printable, message))
 	line = line[:min(len(line), columns)]
 	if t.shown > 0 {
 		io.WriteString(t.w, "\r"+strings.Repeat(" ", t.shown)+"\r")
 	}
 	io.WriteString(t.w, string(line))
 	t.shown = len(line)
-}
-
-func printable(r rune) rune {
-	if unicode.IsPrint(r) {
-		return r
-	}
-	return -1
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ollama-mcp/internal/table"
 )
 
 // modelList is the result of list-models, as far as it is printed.
@@ -30,7 +32,7 @@ type modelList struct {
 }
 
 func printModels(w io.Writer, out *modelList, _ time.Time) {
-	models := table{head: []string{"MODEL", ">SIZE", ">PARAMETERS", "QUANTIZATION", ">CONTEXT", "CAPABILITIES", "HOSTS", "IN MEMORY ON"}}
+	models := table.Table{Head: []string{"MODEL", ">SIZE", ">PARAMETERS", "QUANTIZATION", ">CONTEXT", "CAPABILITIES", "HOSTS", "IN MEMORY ON"}}
 	for _, m := range out.Models {
 		for i, host := range m.Hosts {
 			if slices.Contains(m.Cloud, host) {
@@ -39,23 +41,23 @@ func printModels(w io.Writer, out *modelList, _ time.Time) {
 		}
 		bytes := ""
 		if m.Size > 0 {
-			bytes = size(m.Size)
+			bytes = table.Size(m.Size)
 		}
-		models.row(m.Name, bytes, m.Parameters, m.Quantization, grouped(m.Context),
+		models.Row(m.Name, bytes, m.Parameters, m.Quantization, table.Grouped(m.Context),
 			strings.Join(m.Capabilities, ", "), strings.Join(m.Hosts, ", "), strings.Join(m.Loaded, ", "))
 	}
 	if len(out.Models) == 0 {
 		fmt.Fprintln(w, "No models.")
 	}
-	models.print(w, true)
-	aliases := table{head: []string{"ALIAS", "STANDS FOR THE FIRST AVAILABLE OF"}}
+	models.Print(w, true)
+	aliases := table.Table{Head: []string{"ALIAS", "STANDS FOR THE FIRST AVAILABLE OF"}}
 	for _, a := range out.Aliases {
-		aliases.row(a.Name, strings.Join(a.StandsFor, ", "))
+		aliases.Row(a.Name, strings.Join(a.StandsFor, ", "))
 	}
-	aliases.print(w, false)
-	unreachable := table{head: []string{"HOST NOT REACHED", "REASON"}}
+	aliases.Print(w, false)
+	unreachable := table.Table{Head: []string{"HOST NOT REACHED", "REASON"}}
 	for _, host := range slices.Sorted(maps.Keys(out.Unreachable)) {
-		unreachable.row(host, out.Unreachable[host])
+		unreachable.Row(host, out.Unreachable[host])
 	}
-	unreachable.print(w, false)
+	unreachable.Print(w, false)
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ollama-mcp/internal/table"
 )
 
 // serverStatus is the result of status, as far as it is printed.
@@ -95,22 +97,22 @@ func printStatus(w io.Writer, out *serverStatus, now time.Time) {
 	if len(out.Hosts) == 0 {
 		fmt.Fprintln(w, "No hosts.")
 	}
-	out.hosts().print(w, true)
-	out.loaded(now).print(w, false)
-	out.clouds().print(w, false)
-	out.ladders(now).print(w, false)
+	out.hosts().Print(w, true)
+	out.loaded(now).Print(w, false)
+	out.clouds().Print(w, false)
+	out.ladders(now).Print(w, false)
 	fmt.Fprintln(w)
-	facts := table{head: []string{"", ""}} // without names
-	facts.row("Queue", out.Queue.String())
-	facts.row("Calls", out.Calls.String())
-	facts.row("Hosts", out.Calls.requests())
-	facts.row("Last minute", fmt.Sprintf("%.1f calls per second, %.1f answered, %.1f failed", out.Rates.Calls, out.Rates.Served, out.Rates.Failed))
-	facts.row("Cache", out.Cache.String())
-	facts.print(w, true)
+	facts := table.Table{Head: []string{"", ""}} // without names
+	facts.Row("Queue", out.Queue.String())
+	facts.Row("Calls", out.Calls.String())
+	facts.Row("Hosts", out.Calls.requests())
+	facts.Row("Last minute", fmt.Sprintf("%.1f calls per second, %.1f answered, %.1f failed", out.Rates.Calls, out.Rates.Served, out.Rates.Failed))
+	facts.Row("Cache", out.Cache.String())
+	facts.Print(w, true)
 }
 
-func (s *serverStatus) hosts() *table {
-	t := &table{head: []string{"HOST", "STATE", "BUSY SLOTS", ">LATENCY", ">MODELS", "OLLAMA"}}
+func (s *serverStatus) hosts() *table.Table {
+	t := &table.Table{Head: []string{"HOST", "STATE", "BUSY SLOTS", ">LATENCY", ">MODELS", "OLLAMA"}}
 	for _, h := range s.Hosts {
 		state, slots, latency := "ok", fmt.Sprintf("%d of %d", h.Busy, h.Slots), ""
 		if !h.Well {
@@ -122,28 +124,28 @@ func (s *serverStatus) hosts() *table {
 		if h.Latency > 0 {
 			latency = fmt.Sprintf("%.1f s", h.Latency)
 		}
-		t.row(h.Name, state, slots, latency, grouped(h.Installed), h.Version)
+		t.Row(h.Name, state, slots, latency, table.Grouped(h.Installed), h.Version)
 	}
 	return t
 }
 
-func (s *serverStatus) loaded(now time.Time) *table {
-	t := &table{head: []string{"MODEL IN MEMORY", "HOST", ">CONTEXT", ">ON GPU", "UNLOADED"}}
+func (s *serverStatus) loaded(now time.Time) *table.Table {
+	t := &table.Table{Head: []string{"MODEL IN MEMORY", "HOST", ">CONTEXT", ">ON GPU", "UNLOADED"}}
 	for _, h := range s.Hosts {
 		for _, m := range h.Loaded {
 			unloaded := "never"
 			if expires, err := time.Parse(time.RFC3339, m.Expires); err == nil {
-				unloaded = "in " + span(max(0, expires.Sub(now)))
+				unloaded = "in " + table.Span(max(0, expires.Sub(now)))
 			}
-			t.row(m.Model, h.Name, grouped(m.Context), fmt.Sprintf("%.0f%%", 100*m.VRAM), unloaded)
+			t.Row(m.Model, h.Name, table.Grouped(m.Context), fmt.Sprintf("%.0f%%", 100*m.VRAM), unloaded)
 		}
 	}
 	return t
 }
 
 // clouds are the models that hosts pass on to Ollama's cloud.
-func (s *serverStatus) clouds() *table {
-	t := &table{head: []string{"MODEL IN OLLAMA'S CLOUD", "HOST", "STATE", ">BUSY"}}
+func (s *serverStatus) clouds() *table.Table {
+	t := &table.Table{Head: []string{"MODEL IN OLLAMA'S CLOUD", "HOST", "STATE", ">BUSY"}}
 	for _, h := range s.Hosts {
 		if h.Cloud == nil {
 			continue
@@ -153,20 +155,20 @@ func (s *serverStatus) clouds() *table {
 			state = "not available: " + h.Cloud.Why
 		}
 		for _, model := range h.Cloud.Models {
-			t.row(model, h.Name, state, grouped(h.Cloud.Busy))
+			t.Row(model, h.Name, state, table.Grouped(h.Cloud.Busy))
 		}
 	}
 	return t
 }
 
-func (s *serverStatus) ladders(now time.Time) *table {
-	t := &table{head: []string{"LADDER OF", "STATE", "FOR", "REASON"}}
+func (s *serverStatus) ladders(now time.Time) *table.Table {
+	t := &table.Table{Head: []string{"LADDER OF", "STATE", "FOR", "REASON"}}
 	for _, l := range s.Ladders {
 		since := ""
 		if at, err := time.Parse(time.RFC3339, l.Since); err == nil {
-			since = span(max(0, now.Sub(at)))
+			since = table.Span(max(0, now.Sub(at)))
 		}
-		t.row(l.Model, l.State, since, l.Reason)
+		t.Row(l.Model, l.State, since, l.Reason)
 	}
 	return t
 }
@@ -175,7 +177,7 @@ func (q queueStatus) String() string {
 	if q.Waiting == 0 {
 		return "empty"
 	}
-	text := fmt.Sprintf("%d waiting (%d interactive, %d batch), %s", q.Waiting, q.Interactive, q.Batch, size(q.Bytes))
+	text := fmt.Sprintf("%d waiting (%d interactive, %d batch), %s", q.Waiting, q.Interactive, q.Batch, table.Size(q.Bytes))
 	var callers []string
 	for _, caller := range slices.Sorted(maps.Keys(q.Callers)) {
 		callers = append(callers, fmt.Sprint(caller, ": ", q.Callers[caller]))
@@ -212,9 +214,9 @@ func (c callStatus) requests() string {
 }
 
 func (c cacheStatus) String() string {
-	text := fmt.Sprintf("%d answers, %s; %d hits, %d misses, %d shared", c.Entries, size(c.Bytes), c.Hits, c.Misses, c.Coalesced)
+	text := fmt.Sprintf("%d answers, %s; %d hits, %d misses, %d shared", c.Entries, table.Size(c.Bytes), c.Hits, c.Misses, c.Coalesced)
 	if c.Saved > 0 {
-		text += "; saved " + span(time.Duration(c.Saved*float64(time.Second)))
+		text += "; saved " + table.Span(time.Duration(c.Saved*float64(time.Second)))
 	}
 	if s := c.Semantic; s != nil {
 		text += fmt.Sprintf("; semantic: %d prompts, %d hits", s.Entries, s.Hits+s.Shadow)

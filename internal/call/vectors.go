@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"ollama-mcp/internal/table"
 )
 
 // embeddings is the result of embed, as far as it is printed.
@@ -21,15 +23,15 @@ type embeddings struct {
 const firstNumbers = 5
 
 func printVectors(w io.Writer, out *embeddings, _ time.Time) {
-	fmt.Fprintf(w, "%s: %d of %d numbers each (--json prints all)\n", strings.Map(printable, out.Model), out.Count, out.Dimensions)
+	fmt.Fprintf(w, "%s: %d of %d numbers each (--json prints all)\n", strings.Map(table.Printable, out.Model), out.Count, out.Dimensions)
 	if out.URI != "" {
-		fmt.Fprintf(w, "in the resource %s\n", strings.Map(printable, out.URI))
+		fmt.Fprintf(w, "in the resource %s\n", strings.Map(table.Printable, out.URI))
 	}
-	vectors := table{head: []string{">#", "FIRST NUMBERS"}}
+	vectors := table.Table{Head: []string{">#", "FIRST NUMBERS"}}
 	for i, raw := range out.Vectors {
 		var numbers []float64
 		if json.Unmarshal(raw, &numbers) != nil {
-			vectors.row(i, "in base64")
+			vectors.Row(i, "in base64")
 			continue
 		}
 		var first []string
@@ -40,7 +42,7 @@ func printVectors(w io.Writer, out *embeddings, _ time.Time) {
 		if len(numbers) > firstNumbers {
 			more = " …"
 		}
-		vectors.row(i, strings.Join(first, " ")+more)
+		vectors.Row(i, strings.Join(first, " ")+more)
 	}
-	vectors.print(w, false)
+	vectors.Print(w, false)
 }

@@ -68,6 +68,11 @@ type Config struct {
 	OAuthResource  string // URL; "" if OAuthAudience is that URL
 	Insecure       bool
 	MetricsAddress string // to serve metrics at; "" for none but those of Listen
+	CallLog        string // file; "" for none
+	CallLogSize    int    // MiB, at which it is rotated
+	CallLogAge     time.Duration
+	CallLogKeep    int  // rotated files; 0 = all
+	LogContent     bool // prompts and answers may be logged
 
 	// Host is the URL of the first of Hosts.
 	Host string
@@ -165,6 +170,11 @@ func declare(fs *FlagSet, c *Config) {
 	fs.StringVar(&c.OAuthResource, "oauth-resource", "", "`URL` of this server as clients know it; needed if oauth-audience is not that URL")
 	fs.BoolVar(&c.Insecure, "insecure", false, "accept connections from other machines without authentication")
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`address` to serve /metrics at for Prometheus, beside stdio or --listen, which has /metrics too: host:port, or unix:PATH")
+	fs.StringVar(&c.CallLog, "call-log", "", "`file` to which a line of JSON is appended for each call: who asked which model, what answered, how long each step took, and why it failed")
+	fs.IntVar(&c.CallLogSize, "call-log-size", 100, "size of the call log at which it is rotated, in `MiB`")
+	fs.DurationVar(&c.CallLogAge, "call-log-age", 24*time.Hour, "age of the call log at which it is rotated")
+	fs.IntVar(&c.CallLogKeep, "call-log-keep", 7, "rotated call logs to keep; 0 = all")
+	fs.BoolVar(&c.LogContent, "log-content", false, "write prompts and answers to the call log too")
 	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "lowest `level` that is logged to stderr: debug, info, warn or error")
 }
 
@@ -199,6 +209,9 @@ func (c *Config) check(fs *FlagSet) error {
 		{"semantic-threshold", !(c.SemanticAlike > 0.5 && c.SemanticAlike <= 1), "must be more than 0.5, and at most 1"},
 		{"inline-bytes", c.InlineBytes < 0, errNegative.Error()},
 		{"max-message", c.MaxMessage < 1 || c.MaxMessage > 1024, "must be 1 to 1024"},
+		{"call-log-size", c.CallLogSize < 1 || c.CallLogSize > 1<<20, "must be 1 to 1048576"},
+		{"call-log-age", c.CallLogAge <= 0, "must be more than 0"},
+		{"call-log-keep", c.CallLogKeep < 0, errNegative.Error()},
 		{"allowed-origin", slices.ContainsFunc(c.AllowedOrigins, isNoOrigin), "must be of the form https://example.com, without a path or *"},
 		{"trust-proxy", slices.ContainsFunc(c.TrustedProxies, isNoProxy), "must be an address, a network such as 10.0.0.0/8, or unix"},
 		{"tls-cert", c.TLSCert != "" && c.TLSKey == "", "needs tls-key"},

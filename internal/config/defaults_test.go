@@ -174,6 +174,26 @@ var behaviour = []struct {
 		[]named{{"server", "TestCallersWithoutCredentialsShareNoPlacesOfOthers", "TrustedProxies"}},
 	},
 	{
+		"call-log-size", "100",
+		[]named{{"internal/app", "TestCallLogHasOneLineForEachCall", ""}},
+		[]named{{"internal/calllog", "TestFileIsRotatedBySizeAndAge", "MaxSize:"}},
+	},
+	{
+		"call-log-age", "24h0m0s",
+		[]named{{"internal/app", "TestCallLogHasOneLineForEachCall", ""}},
+		[]named{{"internal/calllog", "TestFileIsRotatedBySizeAndAge", "MaxAge:"}},
+	},
+	{
+		"call-log-keep", "7",
+		[]named{{"internal/app", "TestCallLogHasOneLineForEachCall", ""}},
+		[]named{{"internal/calllog", "TestFileIsRotatedBySizeAndAge", "Keep:"}},
+	},
+	{
+		"log-content", "false",
+		[]named{{"internal/app", "TestCallLogHasOneLineForEachCall", ""}},
+		[]named{{"internal/app", "TestCallLogHasPromptsAndAnswersOnlyIfWanted", "--log-content"}},
+	},
+	{
 		"insecure", "false",
 		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
 		[]named{{"server", "TestAddressesAreListenedAtOrRefused", "Insecure"}},
@@ -210,6 +230,7 @@ const twice = "withAndWithoutCache"
 var inert = []string{
 	"config", "host", "ca-file", "semantic-model", "output-filter", "listen", "tls-cert", "tls-key", "tls-client-ca",
 	"token-file", "session-key-file", "state-dir", "oauth-issuer", "oauth-audience", "oauth-resource", "metrics-address", "log-level",
+	"call-log",
 }
 
 // named is a test, and a text that is in it.

@@ -52,6 +52,9 @@ type Error struct {
 	// the error's JSON.
 	Partial  string `json:"-"`
 	Thinking string `json:"-"`
+
+	// ForLogs is what logs say instead of a Message that quotes an answer; "" for Message.
+	ForLogs string `json:"-"`
 }
 
 // Explainer is an error that explains itself to callers. Fault returns an Error

@@ -1,6 +1,7 @@
 package inference
 
 import (
+	"cmp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,12 +63,28 @@ type Record struct {
 	Began     time.Time
 	Took      time.Duration
 
+	// Asked says what a model was asked for. It is zero for a call that asks no model, or that
+	// was refused before.
+	Asked Asked
 	// Served says what answered the call, or how far it had come. It is zero for a call
 	// that asks no model, or whose arguments did not come so far as to name one.
 	Served Served
 	Cache  CacheVerdict
 	Code   fault.Code // "" for success
-	Err    string     // one line; "" for success
+	Err    string     // one line without words of prompts and answers; "" for success
+}
+
+// Asked is what a call asks a model for, and what comes of it.
+type Asked struct {
+	Messages     int // of a conversation, or texts to embed; 1 for a prompt
+	PromptTokens int // estimated from the size of the prompt
+
+	// What follows is there only with Options.Texts. Nobody may change what it points to.
+
+	Request  *Request  // nil for a call that embeds
+	Texts    []string  // to embed
+	Response *Response // nil for a call that failed or that embeds
+	Partial  string    // what there was of an answer when the call failed
 }
 
 // CacheVerdict says what the cache did for a call.
@@ -98,6 +115,7 @@ type Call struct {
 	CallInfo
 	parent   *Call    // that this one is a part of, and whose progress it makes; nil for none
 	observer Observer // nil if there is none
+	texts    bool     // the observer is told the texts of prompts and answers
 	ended    atomic.Bool
 
 	mu       sync.Mutex // guards what follows
@@ -105,6 +123,7 @@ type Call struct {
 	partial  func() string
 	servedBy Served
 	cache    CacheVerdict
+	asked    Asked
 }
 
 // Begin begins a call that is to be observed. Its End must be called. The engine does
@@ -113,7 +132,7 @@ func (e *Engine) Begin(info CallInfo) *Call {
 	if info.Began.IsZero() {
 		info.Began = time.Now()
 	}
-	return &Call{CallInfo: info, observer: e.opts.Observer}
+	return &Call{CallInfo: info, observer: e.opts.Observer, texts: e.opts.Texts}
 }
 
 // End reports that the call is over, and how. Only the first End of a call counts.
@@ -125,11 +144,17 @@ func (c *Call) End(err error) {
 		Trace: c.Trace, RequestID: c.RequestID, Tool: c.Tool, Caller: c.Caller.ID, Began: c.Began, Took: time.Since(c.Began),
 	}
 	c.mu.Lock()
-	r.Served, r.Cache = c.servedBy, c.cache
+	r.Served, r.Cache, r.Asked = c.servedBy, c.cache, c.asked
 	c.mu.Unlock()
+	if !c.texts {
+		r.Asked = Asked{Messages: r.Asked.Messages, PromptTokens: r.Asked.PromptTokens}
+	}
 	if err != nil {
 		e := fault.Of(err)
-		r.Code, r.Err = e.Code, e.Message
+		r.Code, r.Err = e.Code, cmp.Or(e.ForLogs, e.Message)
+		if c.texts {
+			r.Asked.Partial = e.Partial
+		}
 	}
 	c.observer.Done(r)
 }
@@ -182,6 +207,20 @@ func (c *Call) shows(partial func() string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.partial = partial
+}
+
+// asks notes what a model is asked for.
+func (c *Call) asks(what Asked) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = what
+}
+
+// answered notes the answer that the call gets.
+func (c *Call) answered(with *Response) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.servedBy, c.asked.Response = with.Served, with
 }
 
 // served notes what answered the call, or how far it came.

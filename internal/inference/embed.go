@@ -74,6 +74,13 @@ func (e *Engine) Embed(ctx context.Context, req EmbedRequest) (got *Embeddings, 
 	if len(req.Input) == 0 {
 		return nil, fault.Invalidf(`argument "input" must not be empty`)
 	}
+	if call.observer != nil {
+		bytes := 0
+		for _, text := range req.Input {
+			bytes += len(text)
+		}
+		call.asks(Asked{Messages: len(req.Input), PromptTokens: e.tokens.of(req.Model).count(bytes), Texts: req.Input})
+	}
 	m := &embedding{
 		Engine: e, EmbedRequest: req, call: call, settings: e.opts.Settings(), tracker: new(tracker),
 		began: time.Now(), limit: cmp.Or(req.Timeout, e.opts.Timeout), vectors: make([][]float32, len(req.Input)),

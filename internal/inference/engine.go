@@ -86,6 +86,7 @@ type Options struct {
 	Semantic *SemanticOptions
 
 	Observer Observer     // is told of calls; nil means nobody is
+	Texts    bool         // the observer is also told the texts of prompts and answers
 	Log      *slog.Logger // nil discards
 }
 
@@ -165,7 +166,7 @@ func (e *Engine) Do(ctx context.Context, req Request) (resp *Response, err error
 	if err := t.filter(ctx, resp); err != nil {
 		return nil, err
 	}
-	call.served(resp.Served)
+	call.answered(resp)
 	return resp, nil
 }
 

@@ -199,6 +199,9 @@ func (e *Engine) newTask(req Request, call *Call) (*task, error) {
 	if err := e.permit(call, req.Common); err != nil {
 		return nil, err
 	}
+	if call.observer != nil {
+		call.asks(Asked{Messages: max(1, len(req.Messages)), PromptTokens: e.tokens.of(req.Model).count(t.text), Request: &t.Request})
+	}
 	for i, name := range req.Fallback {
 		if err := checkName(fmt.Sprintf("fallback_models[%d]", i), name); err != nil {
 			return nil, err

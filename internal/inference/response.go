@@ -268,7 +268,7 @@ func (f *answerFormat) parse(text string) (any, error) {
 func misfit(a *backend.Answer, err error) *fault.Error {
 	e := &fault.Error{
 		Code: fault.Upstream, Message: "the answer does not fit the format: " + err.Error(), Retryable: true,
-		Hint: "try again, ask for less, or use a simpler schema", Partial: a.Text,
+		Hint: "try again, ask for less, or use a simpler schema", Partial: a.Text, ForLogs: "the answer does not fit the format",
 	}
 	end := a.DoneReason.End()
 	switch cut := end == backend.EndCut; {

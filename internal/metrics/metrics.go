@@ -33,6 +33,8 @@ type Options struct {
 	// Status is the state of hosts, queue and caches, as an administrator sees it.
 	Status    func() inference.Status
 	Providers func() map[string]pool.Stats
+	// Dropped is how many calls are missing in the call log, by reason.
+	Dropped func() (bufferFull, disk uint64)
 	// HasModel reports whether a model or an alias exists, by its canonical name, and HasCaller
 	// whether a caller is configured. What they do not know is counted as "other".
 	HasModel  func(name string) bool

@@ -53,6 +53,7 @@ func status() inference.Status {
 func newMetrics() *metrics.Metrics {
 	return metrics.New(metrics.Options{
 		Version: "v1", Transport: "tcp", Status: status,
+		Dropped: func() (bufferFull, disk uint64) { return 7, 1 },
 		Providers: func() map[string]pool.Stats {
 			return map[string]pool.Stats{"openai": {Hosts: []pool.HostStats{{Well: true, Busy: 1, Slots: 8, Breaker: "closed"}}, Totals: pool.Totals{Served: 4}}}
 		},
@@ -186,6 +187,7 @@ func TestStateIsThatOfTheStatus(t *testing.T) {
 		`ollama_mcp_provider_up{provider="openai"} 1`,
 		`ollama_mcp_provider_requests_total{outcome="served",provider="openai"} 4`,
 		`ollama_mcp_provider_slots{provider="openai",state="free"} 7`,
+		`ollama_mcp_call_log_dropped_total{reason="buffer_full"} 7`,
 	)
 	if strings.Contains(page, `host_models{host="gpu-2",state="installed"}`) {
 		t.Error("a host that has listed nothing yet is said to have models")

@@ -80,6 +80,8 @@ const (
 	usageTokens
 	usageSeconds
 
+	callLogDropped
+
 	buildInfo
 	familyCount // is no family
 )
@@ -210,6 +212,8 @@ var families = [familyCount]family{
 	usageCalls:   {"ollama_mcp_usage_calls_total", counter, []string{"caller", "model", "source"}, nil, "Calls that a model was asked for, by caller and by where the answer came from: local, cloud, cache, or none for a failed call."},
 	usageTokens:  {"ollama_mcp_usage_tokens_total", counter, []string{"caller", "model", "source", "direction"}, nil, "Tokens by caller, source and direction (in or out). Those of source cache were saved."},
 	usageSeconds: {"ollama_mcp_usage_seconds_total", counter, []string{"caller", "model", "source"}, nil, "Time of these calls."},
+
+	callLogDropped: {"ollama_mcp_call_log_dropped_total", counter, []string{"reason"}, nil, "Calls without a line in the call log, by reason: buffer_full (they came too fast) or disk (the file could not be written)."},
 
 	buildInfo: {"ollama_mcp_build_info", gauge, []string{"version", "goversion"}, nil, "1, with the version of the program."},
 }

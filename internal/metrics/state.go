@@ -15,7 +15,8 @@ var ofState = []id{
 	requests, running, saturation, queueDepth, queueBytes, queueOldest, callerWaiting, modelWaiting,
 	hostUp, hostSlots, hostLatency, hostModels, modelSlots, breakerState, modelsEjected, retriesLeft, hedges,
 	cacheLookups, cacheEntries, cacheBytes, cacheRemoved, cacheSaved, semanticLookups, ladderState,
-	providerUp, providerSlots, providerWaiting, providerRequests, providerBreaker, buildInfo,
+	providerUp, providerSlots, providerWaiting, providerRequests, providerBreaker,
+	callLogDropped, buildInfo,
 }
 
 var breakerStates = []string{"closed", "half-open", "open"}
@@ -57,6 +58,11 @@ func (s *state) read() collection {
 		for _, l := range status.Ladders {
 			c.add(ladderState, 1, s.models.of(canonical(l.Model), false), string(l.State))
 		}
+	}
+	if s.opts.Dropped != nil {
+		bufferFull, disk := s.opts.Dropped()
+		c.add(callLogDropped, float64(bufferFull), "buffer_full")
+		c.add(callLogDropped, float64(disk), "disk")
 	}
 	if s.opts.Providers != nil {
 		for name, stats := range s.opts.Providers() {

@@ -1,7 +1,9 @@
-package call
+// Package table prints tables, numbers and spans of time for people to read in a terminal.
+//
+// It promises that nothing in a cell can control the terminal, whoever has written it.
+package table
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -9,59 +11,36 @@ import (
 	"unicode"
 )
 
-// view prints a structured result for people to read.
-type view func(w io.Writer, structured []byte, now time.Time) error
-
-// views print the structured results of some tools for people to read, by the tool's name.
-// Results of all other tools are printed as they are.
-var views = map[string]view{
-	"list-models": viewOf(printModels),
-	"status":      viewOf(printStatus),
-}
-
-func viewOf[T any](show func(w io.Writer, out *T, now time.Time)) view {
-	return func(w io.Writer, structured []byte, now time.Time) error {
-		out := new(T)
-		if err := json.Unmarshal(structured, out); err != nil {
-			return err
-		}
-		var text strings.Builder
-		show(&text, out, now)
-		_, err := io.WriteString(w, text.String())
-		return err
-	}
-}
-
-// table is rows of cells that stand below each other. A column without a cell that says
+// Table is rows of cells that stand below each other. A column without a cell that says
 // anything is left out.
-type table struct {
-	head  []string // a name in capitals; one that begins with > is that of numbers, which end below each other
+type Table struct {
+	Head  []string // a name in capitals; one that begins with > is that of numbers, which end below each other
 	cells [][]string
 }
 
-// row adds a row with a cell for each column. A server says what is in them, so whatever
-// would control a terminal is left out.
-func (t *table) row(cells ...any) {
+// Row adds a row with a cell for each column. Others say what is in them, so whatever would
+// control a terminal is left out.
+func (t *Table) Row(cells ...any) {
 	row := make([]string, len(cells))
 	for i, cell := range cells {
-		row[i] = strings.Map(printable, fmt.Sprint(cell))
+		row[i] = strings.Map(Printable, fmt.Sprint(cell))
 	}
 	t.cells = append(t.cells, row)
 }
 
-// print prints the table and an empty line before it if it is not the first; nothing if
+// Print prints the table and an empty line before it if it is not the first; nothing if
 // the table has no rows.
-func (t *table) print(w io.Writer, first bool) {
+func (t *Table) Print(w io.Writer, first bool) {
 	if len(t.cells) == 0 {
 		return
 	}
 	if !first {
 		fmt.Fprintln(w)
 	}
-	head := make([]string, len(t.head))
-	width := make([]int, len(t.head))
+	head := make([]string, len(t.Head))
+	width := make([]int, len(t.Head))
 	last := 0
-	for i, name := range t.head {
+	for i, name := range t.Head {
 		head[i] = strings.TrimPrefix(name, ">")
 		for _, row := range t.cells {
 			width[i] = max(width[i], columnsOf(row[i]))
@@ -82,7 +61,7 @@ func (t *table) print(w io.Writer, first bool) {
 			switch {
 			case width[i] == 0:
 				continue
-			case strings.HasPrefix(t.head[i], ">"):
+			case strings.HasPrefix(t.Head[i], ">"):
 				line.WriteString(pad + cell)
 			default:
 				line.WriteString(cell + pad)
@@ -109,8 +88,8 @@ func columnsOf(text string) (n int) {
 	return n
 }
 
-// size is a number of bytes in readable units, which are those of Ollama.
-func size(bytes int64) string {
+// Size is a number of bytes in readable units, which are those of Ollama.
+func Size(bytes int64) string {
 	value, units := float64(bytes), []string{"B", "kB", "MB", "GB", "TB"}
 	for len(units) > 1 && value >= 999.5 {
 		value, units = value/1000, units[1:]
@@ -121,8 +100,8 @@ func size(bytes int64) string {
 	return fmt.Sprintf("%.0f %s", value, units[0])
 }
 
-// grouped is a number with its thousands separated; "" for 0, which means unknown.
-func grouped(n int) string {
+// Grouped is a number with its thousands separated; "" for 0, which means unknown.
+func Grouped(n int) string {
 	if n == 0 {
 		return ""
 	}
@@ -133,8 +112,8 @@ func grouped(n int) string {
 	return digits
 }
 
-// span is a duration in its two largest units, such as 1 h 5 min.
-func span(d time.Duration) string {
+// Span is a duration in its two largest units, such as 1 h 5 min.
+func Span(d time.Duration) string {
 	d = d.Round(time.Second)
 	switch h, m, s := d/time.Hour, d%time.Hour/time.Minute, d%time.Minute/time.Second; {
 	case d < time.Second:
@@ -155,4 +134,12 @@ func units(n time.Duration, unit string) string {
 		return ""
 	}
 	return fmt.Sprintf(" %d %s", n, unit)
+}
+
+// Printable is the rune if a terminal shows it, and -1 if not, for strings.Map.
+func Printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return -1
 }

@@ -1,0 +1,66 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"ollama-mcp/internal/calllog"
+)
+
+// recording is the work of observers that write to disks. It goes on until all calls are over.
+type recording struct {
+	stop context.CancelFunc // nil before it has begun
+	work sync.WaitGroup
+}
+
+// maxRecordingEnd is how long the program waits for a disk when it ends.
+const maxRecordingEnd = 5 * time.Second
+
+// end ends the work when what is known of all calls has been written, unless a disk hangs.
+func (r *recording) end() {
+	if r.stop == nil {
+		return
+	}
+	r.stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.work.Wait()
+	}()
+	select {
+	case <-done:
+	case <-time.After(maxRecordingEnd):
+	}
+}
+
+// startRecording begins the work.
+func (s *service) startRecording() {
+	life, stop := context.WithCancel(context.Background())
+	s.recording.stop = stop
+	if s.callLog != nil {
+		s.recording.work.Go(func() { s.callLog.Run(life) })
+	}
+}
+
+// newCallLog makes the log of calls, if one is wanted.
+func (s *service) newCallLog() *calllog.Log {
+	c := s.config
+	if c.CallLog == "" {
+		return nil
+	}
+	return calllog.New(calllog.Options{
+		File: c.CallLog, MaxSize: int64(c.CallLogSize) << 20, MaxAge: c.CallLogAge, Keep: c.CallLogKeep, Log: s.log,
+	})
+}
+
+// droppedLines returns how many calls have no line in the call log; nil without one.
+func (s *service) droppedLines() func() (bufferFull, disk uint64) {
+	if s.callLog == nil {
+		return nil
+	}
+	return func() (bufferFull, disk uint64) {
+		d := s.callLog.Dropped()
+		return d.BufferFull, d.Disk
+	}
+}

@@ -1,0 +1,148 @@
+// Package calllog keeps a file with one line of JSON for each call, and sums up such files.
+//
+// It promises that no call waits for the file: lines are written by a goroutine of their own,
+// and calls for which there is no room in its buffer, or no disk to write to, are counted
+// instead. Lines are whole, also when several servers write to one file, and the file is
+// rotated by size and age. Prompts and answers are written if records have them.
+package calllog
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"ollama-mcp/internal/inference"
+)
+
+// Options describe a call log. Only File is required.
+type Options struct {
+	File string
+
+	MaxSize int64         // in bytes, beyond which the file is rotated; 0 means no limit
+	MaxAge  time.Duration // of its first line, beyond which the file is rotated; 0 means no limit
+	Keep    int           // rotated files that are kept; 0 means all
+
+	Log *slog.Logger // is told when the file cannot be written; nil discards
+}
+
+const (
+	maxWaiting = 1024     // calls that wait to be written
+	maxContent = 64 << 20 // bytes of their prompts and answers
+	maxBatch   = 256 << 10
+)
+
+// Log is a call log. It implements inference.Observer.
+type Log struct {
+	opts    Options
+	queue   chan inference.Record
+	content atomic.Int64 // bytes of prompts and answers in queue
+	dropped dropped
+	file    file
+	down    bool    // the last write failed
+	noted   Dropped // calls that a line of the file has been written about
+}
+
+// Dropped is how many calls have no line.
+type Dropped struct {
+	BufferFull uint64 `json:"buffer_full,omitempty"` // they came faster than they could be written
+	Disk       uint64 `json:"disk,omitempty"`        // the file could not be written
+}
+
+type dropped struct{ bufferFull, disk atomic.Uint64 }
+
+// New makes a call log. It starts nothing, and does not open the file.
+func New(o Options) *Log {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Log{opts: o, queue: make(chan inference.Record, maxWaiting), file: file{Options: o, open: openFile}}
+}
+
+// Event implements inference.Observer: there is a line when a call is over.
+func (l *Log) Event(inference.Event) {}
+
+// Done implements inference.Observer. It never waits.
+func (l *Log) Done(r inference.Record) {
+	size := contentSize(&r)
+	if l.content.Add(size) <= maxContent {
+		select {
+		case l.queue <- r:
+			return
+		default:
+		}
+	}
+	l.content.Add(-size)
+	l.dropped.bufferFull.Add(1)
+}
+
+// Dropped is how many calls have no line so far.
+func (l *Log) Dropped() Dropped {
+	return Dropped{l.dropped.bufferFull.Load(), l.dropped.disk.Load()}
+}
+
+// Run writes the lines of calls until ctx ends, and then those of all calls that are over by
+// that time.
+func (l *Log) Run(ctx context.Context) {
+	defer l.file.close()
+	for {
+		select {
+		case r := <-l.queue:
+			l.write(r)
+		case <-ctx.Done():
+			l.file.retryAt = time.Time{} // it is the last opportunity
+			for {
+				select {
+				case r := <-l.queue:
+					l.write(r)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// write writes the line of a call, and with it those of the calls that wait behind it.
+func (l *Log) write(r inference.Record) {
+	var batch bytes.Buffer
+	lines := 0
+	add := func(r inference.Record) {
+		l.content.Add(-contentSize(&r))
+		appendLine(&batch, lineOf(&r))
+		lines++
+	}
+	if now := l.Dropped(); now != l.noted {
+		missing := Dropped{now.BufferFull - l.noted.BufferFull, now.Disk - l.noted.Disk}
+		appendLine(&batch, Line{Time: time.Now().UTC(), Dropped: &missing})
+	}
+	noted := l.Dropped()
+	notices := bytes.Count(batch.Bytes(), newline)
+	add(r)
+	for batch.Len() < maxBatch {
+		select {
+		case next := <-l.queue:
+			add(next)
+			continue
+		default:
+		}
+		break
+	}
+	written, err := l.file.write(batch.Bytes())
+	whole := bytes.Count(batch.Bytes()[:written], newline) // lines that are in the file
+	if whole >= notices {
+		l.noted = noted
+	}
+	lost := lines - max(0, whole-notices)
+	l.dropped.disk.Add(uint64(lost))
+	switch {
+	case err != nil && !l.down:
+		l.opts.Log.Warn("the call log cannot be written; calls go on, and their lines are missing until it can", "file", l.opts.File, "error", err)
+	case err == nil && l.down:
+		l.opts.Log.Info("the call log is written again", "file", l.opts.File, "dropped", l.Dropped().Disk)
+	}
+	l.down = err != nil
+}
+
+var newline = []byte("\n")

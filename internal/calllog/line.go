@@ -1,0 +1,165 @@
+package calllog
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/inference"
+)
+
+// Line is a line of the file: a call, or a notice that some are missing.
+type Line struct {
+	Time        time.Time    `json:"timestamp"` // when the call began
+	Trace       string       `json:"trace_id,omitempty"`
+	RequestID   string       `json:"request_id,omitempty"` // of its HTTP request
+	Tool        string       `json:"tool,omitempty"`
+	Caller      string       `json:"caller,omitempty"`
+	Request     *Request     `json:"request,omitempty"`  // absent if no model was asked for
+	Response    *Response    `json:"response,omitempty"` // absent if nothing answered
+	Performance *Performance `json:"performance,omitempty"`
+	Fallback    []string     `json:"fallback,omitzero"` // models before the one that answered, and why they did not
+	Cache       string       `json:"cache,omitempty"`
+	Error       *Error       `json:"error,omitempty"`
+	Content     *Content     `json:"content,omitempty"`
+
+	Dropped *Dropped `json:"dropped,omitempty"` // calls that have no line, in a notice
+}
+
+// Request is what a call asked for.
+type Request struct {
+	Model        string `json:"model"`
+	Messages     int    `json:"messages_count"`
+	PromptTokens int    `json:"prompt_tokens_estimate"`
+}
+
+// Response is what answered a call.
+type Response struct {
+	InputTokens  int    `json:"input_tokens"`
+	OutputTokens int    `json:"output_tokens"`
+	Source       string `json:"source"`
+	Model        string `json:"model"`
+	Host         string `json:"host,omitempty"`
+	DoneReason   string `json:"done_reason,omitempty"`
+}
+
+// Performance is how long a call took, in milliseconds.
+type Performance struct {
+	Latency         int64   `json:"latency_ms"`
+	Queue           int64   `json:"queue_ms"`
+	Load            int64   `json:"load_ms"`
+	FirstToken      int64   `json:"first_token_ms"`
+	TokensPerSecond float64 `json:"tokens_per_second"`
+	Retries         int     `json:"retries,omitempty"`
+}
+
+// Error is why a call failed.
+type Error struct {
+	Code    string `json:"code"`
+	Message string `json:"message,omitempty"`
+}
+
+// Content is the text of prompts and answers.
+type Content struct {
+	System   string            `json:"system,omitempty"`
+	Prompt   string            `json:"prompt,omitempty"`
+	Suffix   string            `json:"suffix,omitempty"`
+	Messages []backend.Message `json:"messages,omitempty"` // without images
+	Texts    []string          `json:"texts,omitempty"`
+	Images   int               `json:"images,omitempty"` // number of images
+	Answer   string            `json:"answer,omitempty"`
+	Thinking string            `json:"thinking,omitempty"`
+	Data     map[string]any    `json:"data,omitempty"` // tool calls
+}
+
+// localCaller is the caller of calls on stdio: the user who started the program.
+const localCaller = "local"
+
+// maxError bounds the message of an error, in bytes.
+const maxError = 1000
+
+func lineOf(r *inference.Record) Line {
+	s := &r.Served
+	l := Line{
+		Time: r.Began.UTC().Truncate(time.Millisecond), Trace: r.Trace, RequestID: r.RequestID, Tool: r.Tool, Caller: cmp.Or(r.Caller, localCaller),
+		Performance: &Performance{Latency: r.Took.Milliseconds(), Queue: s.Queue, FirstToken: s.FirstToken, TokensPerSecond: s.TokensPerSecond, Retries: s.Retries},
+		Fallback:    s.Passed, Cache: string(r.Cache),
+	}
+	if l.Fallback == nil {
+		l.Fallback = []string{} // for programs that iterate over it
+	}
+	if s.Load != nil {
+		l.Performance.Load = *s.Load
+	}
+	if s.Requested != "" {
+		l.Request = &Request{s.Requested, r.Asked.Messages, r.Asked.PromptTokens}
+		l.Content = contentOf(&r.Asked)
+	}
+	if s.Model != "" {
+		l.Response = &Response{s.TokensIn, s.TokensOut, string(s.Source), s.Model, s.Host, s.DoneReason}
+	}
+	if r.Code != "" {
+		l.Error = &Error{string(r.Code), r.Err[:min(len(r.Err), maxError)]}
+	}
+	return l
+}
+
+// contentOf returns the texts of a call; nil if the record has none.
+func contentOf(a *inference.Asked) *Content {
+	c := &Content{Texts: a.Texts, Answer: a.Partial}
+	if r := a.Request; r != nil {
+		c.System, c.Prompt, c.Suffix, c.Images = r.System, r.Prompt, r.Suffix, len(r.Images)
+		for _, m := range r.Messages {
+			c.Images += len(m.Images)
+			m.Images = nil
+			c.Messages = append(c.Messages, m)
+		}
+	}
+	if a.Response != nil {
+		c.Answer, c.Thinking = a.Response.Text, a.Response.Thinking
+		if a.Response.CallsTools {
+			c.Data = a.Response.Data
+		}
+	}
+	if a.Request == nil && a.Texts == nil {
+		return nil
+	}
+	return c
+}
+
+// contentSize is about how much memory the texts of a call take.
+func contentSize(r *inference.Record) (n int64) {
+	a := &r.Asked
+	for _, text := range a.Texts {
+		n += int64(len(text))
+	}
+	if q := a.Request; q != nil {
+		n += int64(len(q.System) + len(q.Prompt) + len(q.Suffix))
+		for _, image := range q.Images {
+			n += int64(len(image))
+		}
+		for _, m := range q.Messages {
+			n += int64(len(m.Content) + len(m.Thinking))
+			for _, image := range m.Images {
+				n += int64(len(image))
+			}
+		}
+	}
+	if a.Response != nil {
+		n += int64(len(a.Response.Text) + len(a.Response.Thinking))
+	}
+	return n + int64(len(a.Partial))
+}
+
+func appendLine(to *bytes.Buffer, l Line) {
+	start := to.Len()
+	encoder := json.NewEncoder(to)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(l); err != nil { // a tool call of a model that is no JSON
+		to.Truncate(start)
+		l.Content = nil
+		_ = encoder.Encode(l) // the rest is text and numbers of ours
+	}
+}
