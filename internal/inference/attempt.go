@@ -109,11 +109,9 @@ func (c *climb) fit(ctx context.Context, rung route.Rung, need route.Need, first
 	return &second
 }
 
-// attempt has the host of a lease answer. The host is asked again where that may help: to
-// cut a prompt that it has refused for its length, if the caller allows it, and once where
-// its answer is of no use or never begins for thinking. Left to itself Ollama drops the oldest
-// part of a prompt and says nothing, so it is told not to at first. after is the mistake that
-// the model is told of; nil if it is asked for the first time.
+// attempt has the host of a lease answer. It asks once, and again only where adapt or improve
+// have found what to change in the request. after is the mistake that the model is told of;
+// nil for the first request of a rung. onFirst is called when an answer begins.
 func (c *climb) attempt(
 	ctx context.Context, rung route.Rung, others int, lease *pool.Lease, got *result, after *mistake, onFirst func(),
 ) (err error) {
@@ -129,68 +127,82 @@ func (c *climb) attempt(
 	if err := c.awaitModel(ctx, a); err != nil {
 		return err
 	}
-	var thoughts *thinking
-	onPiece := func(piece backend.Piece) {
-		n := a.add(piece)
-		thoughts.add(piece)
-		if n == 1 {
-			onFirst()
-		}
-		c.call.event(Event{Kind: Token, Model: rung.Model, Host: a.host.Name(), Tokens: n})
-	}
+	var refused time.Duration // spent on requests that were refused, before the one that was answered
 	for {
 		sent := time.Now()
-		sendCtx, watch := c.watchThinking(ctx, a)
-		thoughts = watch
-		answer, err := c.send(sendCtx, a, onPiece)
-		overlong := thoughts.end(sendCtx, err)
-		if answer != nil {
-			c.separateThoughts(answer)
-		}
-		switch {
-		case overlong && ctx.Err() == nil:
-			if got.repaired = thoughts.tooLong(&a.params); got.repaired == "" {
-				got.answer = answer
-				return thoughts.failure()
+		answer, err := c.send(ctx, a, onFirst)
+		if err != nil {
+			if !c.adapt(ctx, a, got, err) {
+				return c.fail(ctx, a, got, answer, err)
 			}
-			a.asksAgain()
-			continue
-		case errors.Is(err, backend.TooLong) && got.truncated == nil && c.mayTruncate(&c.Common):
-			got.truncated = c.tooLong(ctx, a, &c.Common, c.text, err)
-			a.params.truncate, a.refused = true, time.Since(sent)
-			continue
-		case errors.Is(err, backend.Request) && a.params.lowerThink(err):
-			got.lowered = fmt.Sprintf("%s does not know think %q for this model, so it was asked with %s.", a.host.Name(), c.Think.String(), mustMarshal(a.params.think))
-			a.refused += time.Since(sent)
-			continue
-		case got.repaired != "" && got.answer != nil && err != nil: // then the first answer stands
-			got.repaired = ""
-			return nil
-		case err != nil:
-			got.answer = answer
-			if errors.Is(err, backend.TooLong) {
-				return c.tooLong(ctx, a, &c.Common, c.text, err)
+			if answer == nil {
+				refused += time.Since(sent)
 			}
-			return err
+			continue
 		}
-		answer.FirstPiece += a.refused
-		a.refused = 0
-		if rung.Provider != "" && c.KeepAlive != nil {
-			answer.Dropped = append(answer.Dropped, "keep_alive") // nothing in a provider's memory is ours
-		}
-		if answer.Remote != "" {
-			got.served.Source = Cloud
-		}
-		if got.answer = answer; got.repaired != "" {
+		answer.FirstPiece += refused
+		refused = 0
+		if !c.improve(ctx, a, got, answer) {
 			return nil
 		}
-		c.learn(a, got)
-		got.clamped = c.clamped(ctx, a)
-		if got.repaired = c.repair(&a.params, answer); got.repaired == "" {
-			return nil
-		}
-		a.asksAgain()
 	}
+}
+
+// adapt changes the request of an attempt that has failed to one that may succeed, and notes
+// the change for the caller. It reports whether there is one: a request that does not tell the
+// model to think if it thought for too long, one that lets the host cut a prompt that is too
+// long for it, or one with a level of thinking that more hosts know. Each change is made once.
+func (c *climb) adapt(ctx context.Context, a *attempt, got *result, err error) bool {
+	thoughts, isOverlong := errors.AsType[*thoughtTooLong](err)
+	switch {
+	case isOverlong && a.params.think == nil: // a caller who has asked for thoughts gets them
+		a.params.think = &backend.ThinkValue{Value: false}
+		got.repaired = thoughts.note()
+		a.asksAgain()
+	case errors.Is(err, backend.TooLong) && got.truncated == nil && c.mayTruncate(&c.Common):
+		a.params.truncate = true
+		got.truncated = c.tooLong(ctx, a, &c.Common, c.text, err)
+	case errors.Is(err, backend.Request) && a.params.lowerThink(err):
+		got.lowered = fmt.Sprintf("%s does not know think %q for this model, so it was asked with %s.", a.host.Name(), c.Think.String(), mustMarshal(a.params.think))
+	default:
+		return false
+	}
+	return true
+}
+
+// improve takes in a complete answer. If it is the first, and consists of thoughts alone, it
+// changes the request to one that may get a better answer, and reports that.
+func (c *climb) improve(ctx context.Context, a *attempt, got *result, answer *backend.Answer) bool {
+	if a.rung.Provider != "" && c.KeepAlive != nil {
+		answer.Dropped = append(answer.Dropped, "keep_alive") // nothing in a provider's memory is ours
+	}
+	if answer.Remote != "" {
+		got.served.Source = Cloud
+	}
+	if got.answer = answer; got.repaired != "" {
+		return false
+	}
+	c.learn(a, got)
+	got.clamped = c.clamped(ctx, a)
+	if got.repaired = c.repair(&a.params, answer); got.repaired == "" {
+		return false
+	}
+	a.asksAgain()
+	return true
+}
+
+// fail takes in what there is of an answer that failed, and returns why. But if the host was
+// asked again to improve a complete answer, that answer stands.
+func (c *climb) fail(ctx context.Context, a *attempt, got *result, answer *backend.Answer, err error) error {
+	if got.repaired != "" && got.answer != nil {
+		got.repaired = ""
+		return nil
+	}
+	got.answer = answer
+	if errors.Is(err, backend.TooLong) {
+		return c.tooLong(ctx, a, &c.Common, c.text, err)
+	}
+	return err
 }
 
 // begin has the tracker show an attempt, unless the prompt is far too long for the model. With
@@ -225,8 +237,29 @@ func (c *climb) awaitModel(ctx context.Context, a *attempt) error {
 	return c.loads.await(ctx, a.host.Name(), a.rung.Model)
 }
 
-// send sends a request to the host of an attempt, and collects the answer.
-func (c *climb) send(ctx context.Context, a *attempt, onPiece func(backend.Piece)) (*backend.Answer, error) {
+// send has the host of an attempt answer once, and follows the answer as it comes. It fails with
+// *thoughtTooLong if it has stopped a model that did nothing but think.
+func (c *climb) send(ctx context.Context, a *attempt, onFirst func()) (*backend.Answer, error) {
+	sendCtx, thoughts := c.watchThinking(ctx, a)
+	answer, err := c.exchange(sendCtx, a, func(piece backend.Piece) {
+		n := a.add(piece)
+		thoughts.add(piece)
+		if n == 1 {
+			onFirst()
+		}
+		c.call.event(Event{Kind: Token, Model: a.rung.Model, Host: a.host.Name(), Tokens: n})
+	})
+	if overlong := thoughts.end(sendCtx); overlong != nil && err != nil && ctx.Err() == nil {
+		err = overlong
+	}
+	if answer != nil {
+		c.separateThoughts(answer)
+	}
+	return answer, err
+}
+
+// exchange sends a request to the host of an attempt, and collects the answer.
+func (c *climb) exchange(ctx context.Context, a *attempt, onPiece func(backend.Piece)) (*backend.Answer, error) {
 	p := &a.params
 	if c.Kind == Chat {
 		messages := c.Messages

@@ -20,11 +20,16 @@ const thinkingShare = 2.0 / 3
 // errThinking ends a request to a model that does nothing but think.
 var errThinking = errors.New("it does nothing but think")
 
-// thoughtTooLong is why a rung was left that was thinking when most of the time was over.
+// thoughtTooLong is why a model was stopped that was thinking when most of the time was over.
 type thoughtTooLong struct{ tokens int }
 
 func (e *thoughtTooLong) Error() string {
 	return fmt.Sprintf("still thinking after %d tokens, when most of the time was over", e.tokens)
+}
+
+// note tells the caller that the model was asked again.
+func (e *thoughtTooLong) note() string {
+	return fmt.Sprintf("The model was still thinking after %d tokens, when most of the time was over, so it was asked again and told not to think.", e.tokens)
 }
 
 // Fault implements fault.Explainer.
@@ -71,25 +76,15 @@ func (t *thinking) add(piece backend.Piece) {
 	}
 }
 
-// end releases what the context holds, and reports whether the request failed because the
-// model thought for too long.
-func (t *thinking) end(ctx context.Context, err error) bool {
+// end releases what the context holds, and returns why it has ended if the model thought for
+// too long; nil if not.
+func (t *thinking) end(ctx context.Context) error {
 	if t == nil {
-		return false
+		return nil
 	}
 	defer t.stop(nil)
-	return err != nil && errors.Is(context.Cause(ctx), errThinking)
-}
-
-// failure is the error of the rung whose model thought for too long.
-func (t *thinking) failure() error { return &thoughtTooLong{t.tokens} }
-
-// tooLong changes the parameters so that the model is asked not to think, and says so; "" if
-// that was of no use, or the caller has asked for thoughts.
-func (t *thinking) tooLong(p *attemptParams) (why string) {
-	if p.think != nil {
-		return ""
+	if !errors.Is(context.Cause(ctx), errThinking) {
+		return nil
 	}
-	p.think = &backend.ThinkValue{Value: false}
-	return fmt.Sprintf("The model was still thinking after %d tokens, when most of the time was over, so it was asked again and told not to think.", t.tokens)
+	return &thoughtTooLong{t.tokens}
 }

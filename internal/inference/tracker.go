@@ -73,7 +73,6 @@ type attempt struct {
 	pieces         int
 	firstPiece     time.Duration // from began; 0 before it
 	again          bool          // the next piece is the first of a second answer
-	refused        time.Duration // spent on a request that the host refused, before the one that it answered
 }
 
 // begins notes that a host is at work on the request, beside another if it is a hedge.
