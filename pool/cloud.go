@@ -16,21 +16,22 @@ import (
 // another host may run a model of the same name itself.
 //
 // To the pool, the part of a host that is in the cloud is a host of its own: its circuit
-// breaker, its slots and its rests say nothing about the machine, nor those of the machine
-// about the cloud. It is made when the first model of the host turns out to run there.
+// breaker, slots and rests say nothing about the machine, nor do those of the machine say
+// anything about the cloud. It is created when the first model of the host turns out to run there.
 
-// cloudSlots is up to how many calls at once are learned for a host's part in the cloud.
+// cloudSlots is the largest number of slots that is learned for a host's part in the cloud.
 const cloudSlots = 16
 
-// CloudSlots is how many connections a host needs beside those for its slots, for the calls
-// that it passes on to Ollama's cloud.
+// CloudSlots is the number of connections that a host needs in addition to those for its slots,
+// for calls that it passes on to Ollama's cloud.
 const CloudSlots = cloudSlots
 
-// origins says where the models of a host run, by canonical name. A host and its part in
-// the cloud share one. The pool's mutex guards it; a nil one says that all run there.
+// origins records where the models of a host run, by canonical name. A host and its part in
+// the cloud share one, which the pool's mutex guards. It is nil for a host whose models all run
+// in one place.
 type origins struct {
-	listed map[string]bool // the last list says that the cloud runs it
-	told   map[string]bool // a description or an answer has said whether the cloud runs it
+	listed   map[string]bool // models that the cloud runs, according to the last list
+	reported map[string]bool // whether the cloud runs it, according to a description or an answer
 }
 
 // isCloud reports whether requests for a model leave the host for Ollama's cloud, as far as
@@ -42,23 +43,22 @@ func (h *host) isCloud(model string) bool {
 	case h.origins == nil || model == "":
 		return false
 	}
-	return backend.IsCloudName(model) || h.origins.listed[model] || h.origins.told[model]
+	return backend.IsCloudName(model) || h.origins.listed[model] || h.origins.reported[model]
 }
 
-// learnOrigins takes in which models the cloud runs by a new list, and forgets what was
-// said of those that were installed anew or are gone.
+// learnOrigins records which models the cloud runs according to a new list, and forgets what is
+// known of models that were reinstalled or removed.
 func (h *host) learnOrigins(f Facts) {
 	h.origins.listed = make(map[string]bool, len(f.Cloud))
 	for _, model := range f.Cloud {
 		h.origins.listed[model] = true
 	}
-	maps.DeleteFunc(h.origins.told, func(model string, _ bool) bool {
+	maps.DeleteFunc(h.origins.reported, func(model string, _ bool) bool {
 		return !h.mayHave(model) || slices.Contains(f.Replaced, model)
 	})
 }
 
-// openCloud makes the part of a host that is in the cloud, unless it is there or is the host
-// given.
+// openCloud creates the part of a host that is in the cloud, unless it exists or the host is one.
 func (p *Pool) openCloud(h *host) {
 	if h.origins == nil || h.part != nil {
 		return
@@ -66,7 +66,7 @@ func (p *Pool) openCloud(h *host) {
 	part := &host{
 		name: h.name, backend: h.backend, most: cloudSlots, learned: true, weight: h.weight,
 		origins: h.origins, isCloudPart: true, inMemory: true, part: h,
-		health: newHealth(), memory: make(memory), noRoom: make(map[modelKey]refusal),
+		health: newHealth(), memory: make(memory), noRoom: make(map[modelKey]lackOfRoom),
 		down: h.down, version: h.version, installed: h.installed, drained: h.drained,
 	}
 	part.permits = newPermits(part.most)
@@ -74,7 +74,8 @@ func (p *Pool) openCloud(h *host) {
 	p.hosts = append(p.hosts, part)
 }
 
-// openClouds makes what a model needs that is in the cloud by its name.
+// openClouds creates the cloud part of every host if the name of a model says that it runs in
+// the cloud.
 func (p *Pool) openClouds(model string) {
 	if !backend.IsCloudName(model) {
 		return
@@ -84,17 +85,17 @@ func (p *Pool) openClouds(model string) {
 	}
 }
 
-// told takes in what a host has said about where it runs a model.
-func (p *Pool) told(h *host, model string, cloud bool) {
+// learnOrigin records what a host has said about where it runs a model.
+func (p *Pool) learnOrigin(h *host, model string, cloud bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if h.origins == nil || model == "" {
 		return
 	}
-	if h.origins.told == nil {
-		h.origins.told = make(map[string]bool)
+	if h.origins.reported == nil {
+		h.origins.reported = make(map[string]bool)
 	}
-	h.origins.told[model] = cloud
+	h.origins.reported[model] = cloud
 	if !cloud {
 		return
 	}
@@ -103,7 +104,8 @@ func (p *Pool) told(h *host, model string, cloud bool) {
 	p.match()
 }
 
-// errInCloud is why a host is not asked for a model that it would pass on.
+// errInCloud is the error of a request that may not leave for the cloud, and that the host would
+// pass on.
 func errInCloud(host, model string) error {
 	return &backend.Error{
 		Host: host, Class: backend.Forbidden,
@@ -111,9 +113,9 @@ func errInCloud(host, model string) error {
 	}
 }
 
-// checkOrigin returns an error if a request that may not leave would do so, before it is
-// sent. Of a model of which only a list has said nothing, the host is asked first, once
-// until the model is installed anew.
+// checkOrigin returns an error, before a request is sent, if the request may not leave for a
+// cloud and would. If neither a description nor an answer has said where the model runs, it
+// requests a description from the host first, once for each installation of the model.
 func (m *measured) checkOrigin(ctx context.Context, model string) error {
 	l := m.lease
 	key := l.key().model
@@ -124,7 +126,7 @@ func (m *measured) checkOrigin(ctx context.Context, model string) error {
 	cloud := l.host.isCloud(key)
 	known := cloud
 	if l.host.origins != nil && !cloud {
-		_, known = l.host.origins.told[key]
+		_, known = l.host.origins.reported[key]
 	}
 	m.pool.mu.Unlock()
 	if !known {
@@ -132,7 +134,7 @@ func (m *measured) checkOrigin(ctx context.Context, model string) error {
 		if cloud, err = backend.RunsInCloud(ctx, m.Backend, model); err != nil {
 			return err
 		}
-		m.pool.told(l.host, key, cloud)
+		m.pool.learnOrigin(l.host, key, cloud)
 	}
 	if cloud {
 		return errInCloud(m.Name(), key)
@@ -140,14 +142,14 @@ func (m *measured) checkOrigin(ctx context.Context, model string) error {
 	return nil
 }
 
-// learnOrigin takes in the cloud that an answer names, if it does. It returns an error if
-// the request was not to leave.
-func (m *measured) learnOrigin(remote string) error {
+// checkRemote records the cloud that an answer names, if any. It returns an error if the request
+// should not have left.
+func (m *measured) checkRemote(remote string) error {
 	l := m.lease
 	if remote == "" {
 		return nil
 	}
-	m.pool.told(l.host, l.key().model, true)
+	m.pool.learnOrigin(l.host, l.key().model, true)
 	if !l.ticket.Key.localOnly {
 		return nil
 	}
@@ -158,8 +160,8 @@ func (m *measured) learnOrigin(remote string) error {
 	}
 }
 
-// ofCloud marks the error of a host that had passed the request on, so that its explanation
-// speaks of the account that the host has there.
+// ofCloud marks the error of a host that passed the request on, so that its explanation refers to
+// the account that the host has with the cloud.
 func (l *Lease) ofCloud(err error) error {
 	failed, ok := errors.AsType[*backend.Error](err)
 	if !ok || !l.Cloud || l.host.isAllCloud { // of which we have the key ourselves
@@ -170,14 +172,14 @@ func (l *Lease) ofCloud(err error) error {
 	return &marked
 }
 
-// CloudStats are how the part of a host does that is in Ollama's cloud.
+// CloudStats describe the part of a host that is in Ollama's cloud.
 type CloudStats struct {
 	Models      []string // known to run there, by canonical name
 	Well        bool
-	Why         string // it is not well, or has to prove that it is; "" else
+	Why         string // why it is not well, or still on trial; "" otherwise
 	Busy, Slots int
 	Breaker     string    // "closed", "open" or "half-open"
-	Until       time.Time // when an open breaker lets a call try; the zero Time when closed
+	Until       time.Time // when an open breaker lets a trial call through; the zero Time when closed
 }
 
 // cloudPart is the part of a host that is in the cloud; nil if it has none, or is that part.
@@ -188,7 +190,7 @@ func (h *host) cloudPart() *host {
 	return h.part
 }
 
-// cloudStats are those of a host; nil if it has no model in the cloud.
+// cloudStats returns the statistics of a host's cloud part; nil if it has none.
 func (h *host) cloudStats(now time.Time) *CloudStats {
 	part := h.part
 	if h.isAllCloud {
@@ -214,7 +216,7 @@ func (h *host) cloudModels() []string {
 	}
 	if h.origins != nil {
 		maps.Copy(models, h.origins.listed)
-		maps.Copy(models, h.origins.told)
+		maps.Copy(models, h.origins.reported)
 	}
 	maps.DeleteFunc(models, func(_ string, cloud bool) bool { return !cloud })
 	return slices.Sorted(maps.Keys(models))

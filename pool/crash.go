@@ -9,17 +9,17 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// crashed takes in that the process which ran a lease's model has died. Ollama tells one
-// of the calls that it was answering, lets the others hang for as long as their callers
-// stay, and does not start the model anew before they have left. So they are ended, a
-// moment later, since some may have their end on its way. It is too short for a new
-// process to have begun, so what has come by then is of the one that died.
-func (p *Pool) crashed(l *Lease, err error, now time.Time) {
+// noteCrash records that the process which ran a lease's model has died. Ollama reports that to
+// one of the calls, lets the others hang for as long as their callers wait, and does not restart
+// the model before they have left. So the pool ends them a moment later, since the end of some
+// may be on its way. A new process cannot have started by then, so any call that has received
+// pieces belonged to the process that died.
+func (p *Pool) noteCrash(l *Lease, err error, now time.Time) {
 	model := l.key().model
 	own := l.own
-	own.crashed, own.answered = now, time.Time{} // or it would be taken for one that another has driven out
+	own.crashed, own.answered = now, time.Time{} // otherwise the model would seem to have been evicted by another
 	delete(l.host.memory, model)
-	if p.opts.InMemory { // of the many processes of a provider, one has died
+	if p.opts.InMemory { // a provider has many processes, of which one has died
 		return
 	}
 	time.AfterFunc(loadedAtOnce, func() {
@@ -31,8 +31,8 @@ func (p *Pool) crashed(l *Lease, err error, now time.Time) {
 	})
 }
 
-// hungCalls returns functions that end the requests which hang after a crash. A host has one
-// process for a model, whatever the options of its calls.
+// hungCalls returns functions that end the requests which hang after a crash. A host runs one
+// process for each model, whatever the options of the calls.
 func (p *Pool) hungCalls(h *host, model string, crashed time.Time) (ends []context.CancelCauseFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,12 +44,11 @@ func (p *Pool) hungCalls(h *host, model string, crashed time.Time) (ends []conte
 	return ends
 }
 
-// crashWindow is how long after a crash the last of the calls that it ends should have
-// failed.
+// crashWindow is the time within which all calls that a crash ends should have failed.
 const crashWindow = 2 * time.Second
 
-// isPartOfCrash reports whether a lease that failed did so because of a crash that another
-// has told of.
+// isPartOfCrash reports whether a lease failed because of a crash that another lease has
+// reported.
 func (l *Lease) isPartOfCrash(err error, now time.Time) bool {
 	switch backend.ClassOf(err) {
 	case backend.Server, backend.Crashed:
@@ -59,7 +58,7 @@ func (l *Lease) isPartOfCrash(err error, now time.Time) bool {
 	return false
 }
 
-// causeOf is why a request failed: the crash for which it was ended, if it was.
+// causeOf returns why a request failed: the crash, if the pool ended the request because of one.
 func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, backend.Crashed) {
 		return cause
@@ -67,21 +66,21 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
-// mayBeWhy reports whether the model may have died because of a lease: nothing had come of
-// its answer, or no other was under way. Of several that were, the host tells any.
+// mayBeWhy reports whether the request of a lease may have crashed the model: its answer had not
+// begun, or no other request was under way. If several were, the host reports the crash to any
+// of them.
 func (l *Lease) mayBeWhy(now time.Time) bool {
 	own := l.own
 	isPart := l.began.Before(own.crashed) && now.Sub(own.crashed) < crashWindow
 	return !l.seen.pieces || own.lent <= 1 && !isPart
 }
 
-// mostCrashes is how many models may crash under a request before it is given up.
+// mostCrashes is the number of crashes after which a request is given up.
 const mostCrashes = 2
 
-// crashes is how many models have died under a request that it may be to blame for. Beside
-// one that is, others that had just begun are told the same, so hosts try such suspects one
-// at a time. Then the second crash is that of whoever is to blame, and the others are
-// answered.
+// crashes counts the crashes that a request may have caused. A crash is reported to innocent
+// requests too, if they had just begun, so hosts retry such suspects one at a time. Then the
+// second crash is the fault of the request that it happens to, and the others are answered.
 func crashes(failed []Failure) (n int) {
 	for _, f := range failed {
 		if f.crashed {
@@ -91,8 +90,8 @@ func crashes(failed []Failure) (n int) {
 	return n
 }
 
-// isRetryingAfterCrash reports whether a call under which a model has crashed is on the host, and
-// nothing has come of it yet.
+// isRetryingAfterCrash reports whether the host works on a call that may have crashed a model, and
+// has not begun to answer it.
 func (h *host) isRetryingAfterCrash() bool {
 	return slices.ContainsFunc(h.lent, func(l *Lease) bool { return l.ticket.Key.afterCrash && !l.seen.pieces })
 }

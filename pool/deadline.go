@@ -9,9 +9,8 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// deadline is when the time of a request is over: the deadline of its context or that of
-// its need, whichever is earlier. The latter may move later at any time, so it is read
-// whenever it decides something.
+// deadline is the deadline of a request: that of its context or that of its need, whichever is
+// earlier. The latter may be extended at any time, so it is read again for each decision.
 type deadline struct {
 	ofContext time.Time        // the zero Time if the context has none
 	ofNeed    func() time.Time // nil if the need has none
@@ -22,7 +21,7 @@ func deadlineOf(ctx context.Context, need route.Need) deadline {
 	return deadline{at, need.Deadline}
 }
 
-// before reports whether the deadline passes before a time, as of now.
+// before reports whether the deadline, as it stands now, is before a time.
 func (d deadline) before(t time.Time) bool {
 	if !d.ofContext.IsZero() && d.ofContext.Before(t) {
 		return true
@@ -34,9 +33,9 @@ func (d deadline) before(t time.Time) bool {
 	return !at.IsZero() && at.Before(t)
 }
 
-// withDeadline returns a context that is cancelled with the cause
-// context.DeadlineExceeded when a deadline passes that may move later until then. The
-// returned function releases what the context holds.
+// withDeadline returns a context that is cancelled with the cause context.DeadlineExceeded when
+// a deadline passes that may be extended until then. The returned function releases the
+// resources of the context.
 func withDeadline(ctx context.Context, at func() time.Time) (context.Context, context.CancelFunc) {
 	if at == nil {
 		return ctx, func() {}
@@ -60,9 +59,9 @@ func withDeadline(ctx context.Context, at func() time.Time) (context.Context, co
 	}
 }
 
-// timedOut reports whether a context ended because its time was over. That of a request
-// which several callers share is cancelled with the cause context.DeadlineExceeded, since
-// the deadline of the last of them was not known when it was made.
+// timedOut reports whether a context ended because its deadline passed. The context of a request
+// that several callers share is cancelled with the cause context.DeadlineExceeded instead, since
+// the latest of their deadlines was not known when it was created.
 func timedOut(ctx context.Context) bool {
 	return errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(context.Cause(ctx), context.DeadlineExceeded)
 }

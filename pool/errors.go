@@ -11,27 +11,27 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// ErrQueueTimeout means that a request's time was over before a slot came free,
-// or would have been before there was an answer; see QueueTimeoutError.
+// ErrQueueTimeout means that a request's deadline passed before a slot was free, or would have
+// passed before there was an answer; see QueueTimeoutError.
 var ErrQueueTimeout = errors.New("no slot came free in time")
 
 // ErrNoHost means that no host could serve a request; see NoHostError.
 var ErrNoHost = errors.New("no host available")
 
-// ErrTooSlow is for the cause of a context that is cancelled because its host has not
-// begun to answer in time. It counts as a timeout, which may be the fault of the host, and
-// not as a caller who left.
+// ErrTooSlow is the cause with which a caller of With cancels the context of a host that has not
+// begun to answer in time. It counts as a timeout, which may be the host's fault, and not as a
+// cancellation.
 var ErrTooSlow = errors.New("too slow")
 
-// ErrCrashes means that a request is not tried again because models crash under it. The
-// error is that of the last crash, too.
+// ErrCrashes means that a request is not retried because it seems to crash models. An error that
+// is ErrCrashes is also the error of the last crash.
 var ErrCrashes = errors.New("this request crashes the model")
 
 // FullError refuses a request at once, because too many are waiting.
 type FullError struct {
 	Waiting    int           // requests that wait already
-	RetryAfter time.Duration // when a place should be free, by the pace of late; never 0
-	Caller     bool          // too many are the caller's own, though others still find room
+	RetryAfter time.Duration // when a place should be free, at the recent pace; never 0
+	Caller     bool          // the caller's own share is full, while others still have room
 }
 
 func (e *FullError) Error() string {
@@ -41,10 +41,10 @@ func (e *FullError) Error() string {
 	return fmt.Sprintf("the queue is full (%d waiting)", e.Waiting)
 }
 
-// QueueTimeoutError ends the wait of a request whose time does not reach for it. It is
+// QueueTimeoutError is the error of a request that cannot be answered before its deadline. It is
 // ErrQueueTimeout.
 type QueueTimeoutError struct {
-	RetryAfter time.Duration // that one which comes now waits for a slot; 0 if not known
+	RetryAfter time.Duration // the expected wait of a request that arrives now; 0 if not known
 }
 
 func (e *QueueTimeoutError) Error() string {
@@ -57,16 +57,16 @@ func (e *QueueTimeoutError) Error() string {
 // Unwrap makes errors.Is see ErrQueueTimeout.
 func (*QueueTimeoutError) Unwrap() error { return ErrQueueTimeout }
 
-// Failure is a try of a request that failed.
+// Failure is an attempt that failed.
 type Failure struct {
 	Host string
 	Err  error
 
-	crashed bool // the model died, and this request may be why
+	crashed bool // the model crashed, perhaps because of this request
 }
 
-// NoHostError says of each host why it did not serve a request. It is ErrNoHost
-// and what went wrong on each host.
+// NoHostError says for each host why it did not serve a request. It is ErrNoHost, and the
+// error of each host.
 type NoHostError struct {
 	Hosts []Failure // empty if there are no hosts
 }
@@ -95,13 +95,13 @@ func (e *NoHostError) Unwrap() []error {
 	return all
 }
 
-// sum is what a request that was tried and given up has failed of.
-func sum(failed []Failure) error {
+// summarize returns the error of a request whose attempts have all failed.
+func summarize(failed []Failure) error {
 	last := failed[len(failed)-1]
 	switch {
 	case crashes(failed) >= mostCrashes:
 		return &crashError{last.Err}
-	case !hostsFault(last.Err) && !isLack(last.Err):
+	case !isRetryable(last.Err) && !cannotServe(last.Err):
 		return last.Err
 	}
 	byHost := make([]Failure, 0, len(failed)) // the last of each
@@ -113,25 +113,25 @@ func sum(failed []Failure) error {
 	if len(byHost) == 1 {
 		return last.Err
 	}
-	faults := slices.DeleteFunc(slices.Clone(byHost), func(f Failure) bool { return isLack(f.Err) })
+	faults := slices.DeleteFunc(slices.Clone(byHost), func(f Failure) bool { return cannotServe(f.Err) })
 	switch {
 	case len(faults) == 0:
-		return lack(byHost)
+		return whyCannotServe(byHost)
 	case slices.ContainsFunc(faults, func(f Failure) bool { return !hasAnswered(f.Err) }):
 		return &NoHostError{Hosts: byHost}
 	}
 	return faults[len(faults)-1].Err
 }
 
-// hasAnswered reports whether a host that failed is there all the same.
+// hasAnswered reports whether an error came from the host itself, which is reachable then.
 func hasAnswered(err error) bool {
 	class := backend.ClassOf(err)
 	return class == backend.Server || class == backend.Crashed || class == backend.Unloadable || class == backend.BadOutput
 }
 
-// lack is the failure of hosts that lack what a request takes. That of those which have
-// the model says more than that of the others.
-func lack(failed []Failure) error {
+// whyCannotServe returns one error for hosts that cannot serve a request. The errors of hosts
+// that have the model say more than those of the others.
+func whyCannotServe(failed []Failure) error {
 	for _, class := range []backend.Class{backend.NoRoom, backend.Forbidden, backend.Unsupported} {
 		if those := slices.DeleteFunc(slices.Clone(failed), func(f Failure) bool { return !errors.Is(f.Err, class) }); len(those) > 0 {
 			failed = those
@@ -149,9 +149,9 @@ func lack(failed []Failure) error {
 	return all
 }
 
-// isLack reports whether a host failed because it lacks what the request takes, which
-// another may have.
-func isLack(err error) bool {
+// cannotServe reports whether a host failed because it lacks something that the request needs,
+// and that another host may have.
+func cannotServe(err error) bool {
 	switch backend.ClassOf(err) {
 	case backend.ModelMissing, backend.NoRoom, backend.Forbidden, backend.Unsupported:
 		return true
@@ -159,8 +159,8 @@ func isLack(err error) bool {
 	return false
 }
 
-// hostsFault reports whether another try could cure a failure.
-func hostsFault(err error) bool {
+// isRetryable reports whether another attempt may succeed.
+func isRetryable(err error) bool {
 	switch backend.ClassOf(err) {
 	case backend.Transport, backend.Overload, backend.Server, backend.Crashed, backend.Unloadable, backend.BadOutput:
 		return true
@@ -168,9 +168,9 @@ func hostsFault(err error) bool {
 	return false
 }
 
-// isHopeless reports whether a request has failed twice in a way that tends to come again:
-// a third try would only take a host's time.
-func isHopeless(failed []Failure) bool {
+// isPersistent reports whether a request has failed twice in a way that tends to repeat itself:
+// a third attempt would only waste a host's time.
+func isPersistent(failed []Failure) bool {
 	n := 0
 	for _, f := range failed {
 		switch backend.ClassOf(f.Err) {
@@ -181,7 +181,8 @@ func isHopeless(failed []Failure) bool {
 	return n > 1
 }
 
-// gaveUp is why a wait ended before its time, which for one that comes now would be so long.
+// gaveUp returns the error of a request that left the queue, where a request that arrives now
+// would wait for the time given.
 func gaveUp(ctx context.Context, wait time.Duration) error {
 	if timedOut(ctx) {
 		return &QueueTimeoutError{RetryAfter: wait}

@@ -7,14 +7,14 @@ import (
 	"ollama-mcp/internal/fairqueue"
 )
 
-// condition says how fit a host is for a call that it could serve, best first.
+// condition says how fit a host is for a call that it can serve, the best first.
 type condition int
 
 const (
 	well   condition = iota
-	tried            // well, but the call has failed there
+	tried            // well, but an attempt of the call has failed there
 	rested           // ejected, or asked to be left alone
-	gone             // nobody answers
+	gone             // unreachable
 )
 
 // conditionFor is the condition of a host for a group.
@@ -30,11 +30,12 @@ func (h *host) conditionFor(k groupKey, now time.Time) condition {
 	return rested
 }
 
-// serves reports whether a host is to serve a group now. One that has asked to be left
-// alone does not before its time. Others that are not well do when there are none better, since the last host is never shut out; and when
-// fewer than half of those that answer at all are well, as in Envoy's panic mode,
-// since then it is likelier that the trouble is not theirs. A call that has failed
-// already waits for one that is well, or it would fail on all the others first.
+// serves reports whether a host is to serve a group now. A host that has asked to be left alone
+// does not until that time is over. Other hosts that are not well serve calls in two cases: if
+// there is no better one, since the last host is never shut out; and if fewer than half of the
+// reachable hosts are well, as in Envoy's panic mode, since the cause is then likely to be
+// elsewhere. A call that has failed before waits for a host that is well, or it would fail on all
+// the others first.
 func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
 	if !h.could(k, now) || h.isResting(k.model.model, now) {
 		return false
@@ -60,11 +61,11 @@ func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
 	return mine == best || mine == rested && k.tried == "" && 2*healthy < reachable
 }
 
-// freeSlot is a slot of a host, for calls of which so many wait.
+// freeSlot is a free slot of a host.
 type freeSlot struct {
 	pool    *Pool
 	host    *host
-	waiting int
+	waiting int // calls in the queue
 	now     time.Time
 }
 
@@ -83,15 +84,15 @@ func (f *freeSlot) Fit(k groupKey) fairqueue.Fit {
 	return fairqueue.Cold
 }
 
-// worthwhile is how much sooner another host has to be, for estimates are rough.
+// worthwhile is the factor by which another host has to be faster, since estimates are rough.
 const worthwhile = 1.25
 
-// Defers reports whether the calls that wait are expected to be done sooner by other
-// hosts, though they are busy, because this one is slow or would have to load the
-// model. So a slow host idles until the queue is worth its help, which is the best
-// rule for servers of unequal speed (Lin and Kumar, 1984). Nor does a host change models
-// while the one that it has is in use or, if others serve those calls, as long after as a
-// load of it takes: models of unequal load would drive each other out all the time.
+// Defers reports whether other hosts, although they are busy, are expected to finish the waiting
+// calls sooner, because this host is slow or would have to load the model. A slow host thus idles
+// until the queue is long enough, which is the optimal policy for servers of unequal speed (Lin
+// and Kumar, 1984). Neither does a host change models while its current one is in use or, if other
+// hosts can serve the calls, for as long afterwards as loading it takes: models of unequal load
+// would evict each other all the time.
 func (f *freeSlot) Defers(k groupKey, since time.Time) bool {
 	if f.isInUse(k) {
 		return true
@@ -105,15 +106,14 @@ func (f *freeSlot) Defers(k groupKey, since time.Time) bool {
 	}
 	mine := f.host.held(k.model, common, f.now)
 	if !f.hasPaid(k.model, common, since) {
-		mine += f.host.load(k.model, common, f.now)
+		mine += f.host.loadTime(k.model, common, f.now)
 	}
 	theirs, ok := f.byOthers(k, common, float64(mine))
 	return ok && (theirs*worthwhile < float64(mine) || f.wouldLose(k.model, f.pool.loadOf))
 }
 
-// byOthers is how long the last of the calls that wait should take, in nanoseconds, if all
-// of them go to the other hosts for which a call costs clearly less than here; not ok if
-// there is no such host.
+// byOthers estimates, in nanoseconds, when the last of the waiting calls ends if all of them go to
+// other hosts on which a call costs clearly less than here. ok is false if there is no such host.
 func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all float64, ok bool) {
 	var best, rate float64 // of a call on the best of them; of calls by all of them
 	idle := false
@@ -138,11 +138,11 @@ func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all f
 	return best + float64(f.waiting)/rate, true
 }
 
-// hasPaid reports whether the queue for a model has lasted for as long as a load of it
-// takes. From then on the load counts no more: who does not know how long it will be of use
-// waits until that has cost as much, and so loses at most twice what was needed, as one does
-// who rents skis before buying them (Karlin, Manasse, Rudolph and Sleator, 1988). Each
-// load has to be paid anew, and none drives out what is known to be wanted back.
+// hasPaid reports whether the queue for a model has lasted for as long as loading the model takes.
+// From then on the cost of loading is ignored. This is the ski rental problem: a load of unknown
+// use is postponed until the wait has cost as much, so at most twice the optimum is lost (Karlin,
+// Manasse, Rudolph and Sleator, 1988). Each load has to be earned anew, and none evicts a model
+// that is known to be needed again.
 func (f *freeSlot) hasPaid(k modelKey, common *modelTimes, since time.Time) bool {
 	if common.paid.After(since) {
 		since = common.paid
@@ -150,8 +150,8 @@ func (f *freeSlot) hasPaid(k modelKey, common *modelTimes, since time.Time) bool
 	return f.now.Sub(since) >= common.load.mean && !f.wouldLose(k, func(string) time.Duration { return keptFor })
 }
 
-// wouldLose reports whether the host would have to load a model, and lose another for it,
-// or the same with other options, that has been asked for in as long as it is kept.
+// wouldLose reports whether the host would have to load a model and evict another for it, or the
+// same one with other options, that was requested within the time for which it is kept.
 func (f *freeSlot) wouldLose(k modelKey, kept func(model string) time.Duration) bool {
 	if f.host.memory.holds(k) {
 		return false
@@ -166,9 +166,9 @@ func (f *freeSlot) wouldLose(k modelKey, kept func(model string) time.Duration) 
 	return false
 }
 
-// IsComing reports whether a group's model is being loaded by another host, which should
-// have it before this one could. Then a call that has been passed over is no reason to load
-// it here too, and drive out what others use.
+// IsComing reports whether another host is loading a group's model, and should have it before this
+// host could. Then a call that has been passed over is no reason to load the model here too, and
+// to evict one that others use.
 func (f *freeSlot) IsComing(k groupKey) bool {
 	return slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
 		l := h.loader(k.model.model)
@@ -177,7 +177,7 @@ func (f *freeSlot) IsComing(k groupKey) bool {
 	})
 }
 
-// loadOf is how long a load of a model takes; 0 if it is not known.
+// loadOf returns how long loading a model takes; 0 if that is not known.
 func (p *Pool) loadOf(model string) time.Duration {
 	if b := known(&p.models, model); b != nil {
 		return b.load.mean
@@ -185,14 +185,14 @@ func (p *Pool) loadOf(model string) time.Duration {
 	return 0
 }
 
-// cost is how long a host should take for a call, loading included: no less than it has
-// been silent by now, since it may hang.
+// cost estimates how long a host takes for a call, loading included. It is no less than the time
+// for which the host has been silent, since the host may hang.
 func (h *host) cost(k modelKey, common *modelTimes, now time.Time) time.Duration {
-	return max(h.held(k, common, now)+h.load(k, common, now), h.silenceOf(k.model, now))
+	return max(h.held(k, common, now)+h.loadTime(k, common, now), h.silenceOf(k.model, now))
 }
 
-// held is how long a call should hold a slot of a host, without loading. What is not known
-// of it is taken from the others, so one that was slow is tried again after a while.
+// held estimates how long a call holds a slot of a host, loading excluded. What is not known of
+// the host is assumed to be as on the others, so a host that was slow is tried again after a while.
 func (h *host) held(k modelKey, common *modelTimes, now time.Time) time.Duration {
 	if own := known(&h.models, k.model); own != nil && own.held.samples > 0 && now.Sub(own.tried) < knownFor {
 		return own.held.mean
@@ -200,8 +200,9 @@ func (h *host) held(k modelKey, common *modelTimes, now time.Time) time.Duration
 	return common.held.mean
 }
 
-// load is how long a host should take to load a model, or go on doing so; 0 if it holds it.
-func (h *host) load(k modelKey, common *modelTimes, now time.Time) time.Duration {
+// loadTime estimates how long a host takes to load a model, or to finish loading it; 0 if the model
+// is in memory.
+func (h *host) loadTime(k modelKey, common *modelTimes, now time.Time) time.Duration {
 	if h.memory.holds(k) {
 		return 0
 	}
@@ -211,7 +212,7 @@ func (h *host) load(k modelKey, common *modelTimes, now time.Time) time.Duration
 	return common.load.mean
 }
 
-// expected is how long a call is expected to hold a slot; 0 if nothing is known.
+// expected estimates how long a call holds a slot; 0 if nothing is known.
 func (p *Pool) expected(k modelKey) time.Duration {
 	if b := known(&p.models, k.model); b != nil && b.held.samples > 0 {
 		return b.held.mean

@@ -8,33 +8,33 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// health is how a host, or one model on a host, has done of late. The host's own counts
-// whether it can be reached and says anything: other failures of one model, such as those
-// of a broken file, say nothing about the others.
+// health records how a host, or one model on a host, has done recently. A host's own health is
+// about whether the host is reachable and responds at all. Other failures of one model, such as
+// those of a broken file, say nothing about the other models.
 type health struct {
 	breaker *breaker.Breaker
-	trouble error      // of the last call or check, if it failed; else nil
+	trouble error      // of the last call or check; nil if it succeeded
 	failure time.Time  // when a call last failed
-	penalty route.EWMA // of failures, as latency
+	penalty route.EWMA // for failures, as latency
 }
 
 func newHealth() health { return health{breaker: breaker.New(breaker.Options{})} }
 
-// failed takes in that a call has failed.
-func (h *health) failed(err error, now time.Time) {
+// recordFailure records a call that failed.
+func (h *health) recordFailure(err error, now time.Time) {
 	h.trouble, h.failure = err, now
 	h.penalty.Fail(now)
 }
 
-// doubtFor is how long what failed is asked only where no other is free. A host that fails
-// at once is always free, and would draw the calls until it is ejected.
+// doubtFor is the time after a failure during which a host is used only if no other is free. A
+// host that fails at once is always free, and would attract all calls until it is ejected.
 const doubtFor = 10 * time.Second
 
 func (h *health) doubtful(now time.Time) bool {
 	return h.trouble != nil && now.Sub(h.failure) < doubtFor
 }
 
-// why is the reason for which no call passes, or only one that is a trial; else nil.
+// why returns why the circuit breaker lets no call through, or only a trial; nil if it is closed.
 func (h *health) why(now time.Time) error {
 	var out error
 	switch h.breaker.State(now) {
@@ -51,11 +51,11 @@ func (h *health) why(now time.Time) error {
 	return out
 }
 
-// verdict is what the end of a lease says about its host, and about its model there.
+// verdict is what the end of a lease says about its host, and about the model there.
 type verdict struct{ host, model breaker.Outcome }
 
-// failed reports whether the host or the model is to blame.
-func (v verdict) failed() bool {
+// isFailure reports whether the host or the model is to blame.
+func (v verdict) isFailure() bool {
 	for _, o := range []breaker.Outcome{v.host, v.model} {
 		if o != breaker.Undecided && o != breaker.Success {
 			return true

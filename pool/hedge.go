@@ -9,28 +9,28 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// The try that was not the first to answer ends with one of these.
+// The attempt that was not the first to answer ends with one of these errors.
 var (
 	errHedgeWon = fmt.Errorf("%w: another host, asked later, has answered", ErrTooSlow)
 	errFirstWon = fmt.Errorf("%w: the first host has answered after all", ErrTooSlow)
 )
 
-// hedge is a second try of a request, beside a first that is late.
+// hedge is a second attempt beside a first that is late.
 type hedge struct {
 	pool    *Pool
 	first   *Lease
 	onGrant func(route.Grant) // see route.Need
 
-	ended chan struct{} // closed when the try has ended, or will not begin
-	// What follows is set before that.
-	lease    *Lease // nil if the first was not late, or no host was to be spared
+	ended chan struct{} // closed when the second attempt has ended, or will not begin
+	// The fields below are set before that.
+	lease    *Lease // nil if the first was not late, or no host was available
 	err      error
 	panicked any
 }
 
-// tryBoth has a host asked and, if that has not begun to answer after some time, another
-// one beside it. The first answer ends the other try. It returns how both failed,
-// nil if one answered.
+// tryBoth makes an attempt and, if its host has not begun to answer after a time, a second one on
+// another host. The first answer ends the other attempt. It returns the failures of both; nil if
+// one of them was answered.
 func (p *Pool) tryBoth(ctx context.Context, need route.Need, first *Lease, use func(context.Context, *Lease) error) (failed []Failure) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	second := &hedge{pool: p, first: first, onGrant: need.OnGrant, ended: make(chan struct{})}
@@ -56,7 +56,7 @@ func (p *Pool) tryBoth(ctx context.Context, need route.Need, first *Lease, use f
 	return nil
 }
 
-// run asks a host, if one is to be spared.
+// run makes the second attempt if a host is available.
 func (s *hedge) run(ctx context.Context, cancel context.CancelCauseFunc, use func(context.Context, *Lease) error) {
 	defer close(s.ended)
 	if s.lease = s.pool.grantHedge(ctx, s.first); s.lease == nil {
@@ -76,15 +76,16 @@ func (s *hedge) run(ctx context.Context, cancel context.CancelCauseFunc, use fun
 	}
 }
 
-// outcome is how both tries failed, the first of them with err; nil if one did not. A
-// failure that no other host could cure comes last, where it decides.
+// outcome returns the failures of both attempts, of which the first failed with err; nil if one
+// succeeded. A failure that no other host could avoid comes last, since the last one decides
+// whether the request is retried.
 func (s *hedge) outcome(err error) []Failure {
 	switch {
 	case err == nil || s.lease != nil && s.err == nil:
 		return nil
 	case s.lease == nil:
 		return []Failure{s.first.failure(err)}
-	case hostsFault(err):
+	case isRetryable(err):
 		return []Failure{s.first.failure(err), s.lease.failure(s.err)}
 	}
 	return []Failure{s.lease.failure(s.err), s.first.failure(err)}
@@ -96,9 +97,9 @@ func (p *Pool) countHedgeWon() {
 	p.totals.HedgesWon++
 }
 
-// grantHedge lends a host for a hedge: one that is well, holds the model, and has a free slot.
-// It lends none if the first has begun to answer or has ended, while others wait, or if
-// the budget for retries is spent: hedges, too, are load that nobody asked for.
+// grantHedge lends a host for a hedge: one that is well, has the model in memory, and has a free
+// slot. It returns nil if the first attempt has begun to answer or has ended, if calls are queued,
+// or if the retry budget is spent, since hedges are extra load just as retries are.
 func (p *Pool) grantHedge(ctx context.Context, first *Lease) *Lease {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,8 +125,8 @@ func (p *Pool) grantHedge(ctx context.Context, first *Lease) *Lease {
 	return l
 }
 
-// takeFastest takes a slot of the idle host that should be the first to answer beside a
-// lease's. It returns nil if there is none that could without loading the model.
+// takeFastest takes a slot of the available host that should answer first, other than the host of
+// a lease. It returns nil if no host could answer without loading the model.
 func (p *Pool) takeFastest(l *Lease, now time.Time) (best *host) {
 	k := l.ticket.Key
 	if !p.takeOfAll() {

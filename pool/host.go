@@ -16,19 +16,19 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// Slots say how many calls a host is given at once, and how many beside other hosts.
+// Slots configure how many calls a host is given at once, and its share beside other hosts.
 type Slots struct {
 	Given int // 0 means that the number is learned
-	Max   int // most that are learned; 0 means 64
-	// Weight is what part of the calls the host is given beside others, as far as the
-	// policy of the pool allows; 0 means 1.
+	Max   int // limit of what is learned; 0 means 64
+	// Weight is the host's share of the calls, relative to the other hosts, as far as the policy
+	// of the pool allows; 0 means 1.
 	Weight float64
 }
 
-// maxSlots is more than any host serves at once, and guards against a slip.
+// maxSlots is more than any host can use, and catches mistyped numbers.
 const maxSlots = 4096
 
-// mostLearned is up to how many slots are learned where no bound is given.
+// mostLearned limits the slots that are learned, unless the options do.
 const mostLearned = 64
 
 // host is one host of the pool.
@@ -36,40 +36,40 @@ type host struct {
 	name    string
 	backend backend.Backend
 
-	// permits bounds the calls on the host: to the slots that were given, or to the most that
-	// may be learned of all models together. Of how many calls of one model pay see hasSlot.
+	// permits bounds the calls on the host to its slots, if they are configured, or else to the
+	// most that may be learned for all models together. For the limit of one model see hasSlot.
 	permits *semaphore.Weighted
 	most    int      // permits in all
-	learned bool     // how many slots there are
-	lent    []*Lease // that are out, one for each permit taken
+	learned bool     // the number of slots is learned
+	lent    []*Lease // that have not ended, one for each permit taken
 
 	health
 	latency   route.EWMA // of answered calls, for the policies; see latencyFor
-	took      pace       // by answered calls, less the time for loading
-	full      pace       // from one answered call to the next while all slots are taken
+	took      pace       // time of answered calls, loading excluded
+	full      pace       // time between answered calls while all slots are taken
 	models    lru.Map[string, *hostModel]
 	lastModel string // of the last call
 	turn      int    // of its last call
 	weight    float64
-	// turns is where the next call of the host is in the order of weighted turns, if it has
-	// not fallen behind the pool's clock: start-time fair queueing, with calls of one over
-	// the weight.
+	// turns is the position of the host's next call in the order of weighted turns, unless it is
+	// behind the pool's clock. This is start-time fair queueing, in which a call has the length
+	// of one over the weight.
 	turns float64
-	rest  rest // that it asked for, with calls for any model
+	rest  rest // that the host has asked for, for calls of all models
 
-	down      bool // by the last check
+	down      bool // according to the last check
 	version   string
-	installed map[string]bool // canonical models, by the last list of them; nil if not known
+	installed map[string]bool // canonical models, according to the last list; nil if not known
 	origins   *origins        // of the models; nil where all run in one place, as at a provider
-	loaded    []Loaded        // by the last check
+	loaded    []Loaded        // according to the last check
 	memory    memory
-	noRoom    map[modelKey]refusal
-	loading   []*Lease // calls that the host loads a model for, as far as is known
+	noRoom    map[modelKey]lackOfRoom
+	loading   []*Lease // calls for which the host is believed to be loading a model
 
-	inMemory    bool  // the host loads no models, as far as the pool is concerned
+	inMemory    bool  // calls never wait for a model to be loaded
 	isAllCloud  bool  // the host is Ollama's cloud itself
 	isCloudPart bool  // the part of a host that is in the cloud
-	part        *host // that part of a host, or the host of that part; nil if there is none
+	part        *host // the cloud part of a host, or the host of a cloud part; nil if there is none
 
 	removed bool
 	drained chan struct{} // shared with the part
@@ -85,7 +85,7 @@ func newHost(b backend.Backend, s Slots) (*host, error) {
 	h := &host{
 		name: b.Name(), backend: b, most: s.Given, weight: cmp.Or(s.Weight, 1), isAllCloud: backend.IsCloud(b),
 		health: newHealth(), memory: make(memory),
-		noRoom: make(map[modelKey]refusal), drained: make(chan struct{}),
+		noRoom: make(map[modelKey]lackOfRoom), drained: make(chan struct{}),
 	}
 	if s.Given == 0 {
 		h.most, h.learned = cmp.Or(s.Max, mostLearned), true
@@ -96,17 +96,17 @@ func newHost(b backend.Backend, s Slots) (*host, error) {
 
 func newPermits(most int) *semaphore.Weighted { return semaphore.NewWeighted(int64(most)) }
 
-// firstSlots is how many calls of a model a host is given at once while nothing is known.
-// Ollama works on one by default. With more, few callers would all wait on the host that
-// has their model, while others that could help idle.
+// firstSlots is the number of slots of a model on a host of which nothing is known. Ollama works
+// on one request at a time by default. With more slots, a few callers would all wait for the host
+// that has their model, while others idle.
 const firstSlots = 2
 
 func newLimit(most int) *limiter.Limiter {
 	return limiter.New(limiter.Options{Initial: firstSlots, Max: most})
 }
 
-// learnSlots forgets what is known of how many calls pay, if that is learned.
-func (h *host) learnSlots() {
+// resetSlots forgets the slots that were learned.
+func (h *host) resetSlots() {
 	if h.learned {
 		for _, own := range h.models.All() {
 			own.limit = newLimit(h.most)
@@ -114,14 +114,14 @@ func (h *host) learnSlots() {
 	}
 }
 
-// hasSlot reports whether another call of a model pays beside those of it that are on the
-// host. Where the slots are given, it does as long as there is a permit.
+// hasSlot reports whether the host has a slot for another call of a model. If its slots are
+// configured, the permits alone decide.
 func (h *host) hasSlot(model string, now time.Time) bool {
 	if !h.learned {
 		return true
 	}
 	if _, loaded := h.memory[model]; !loaded && len(h.memory) > 0 && len(h.lent) >= h.slots(now) {
-		return false // it would drive out one that is in full use, or slow it down
+		return false // it would evict a model that is in full use, or slow it down
 	}
 	own := known(&h.models, model)
 	if own == nil || own.lent < own.slots(now) {
@@ -131,7 +131,7 @@ func (h *host) hasSlot(model string, now time.Time) bool {
 	return own.lent < own.slots(now)
 }
 
-// slotsOf is how many calls of a model the host is given at once.
+// slotsOf returns the number of slots for a model.
 func (h *host) slotsOf(model string, now time.Time) int {
 	if !h.learned {
 		return h.most
@@ -142,7 +142,7 @@ func (h *host) slotsOf(model string, now time.Time) int {
 	return min(firstSlots, h.most)
 }
 
-// lentOf is how many of those slots are taken.
+// lentOf returns how many of these slots are taken.
 func (h *host) lentOf(model string) int {
 	if !h.learned {
 		return len(h.lent)
@@ -153,8 +153,8 @@ func (h *host) lentOf(model string) int {
 	return 0
 }
 
-// slots is how many calls the host is given at once: where that is learned, of the models in
-// memory or, if there is none, of the one that was used last.
+// slots returns the number of slots of the host. If they are learned, it is the sum over the models
+// in memory or, if there is none, the number for the model that was used last.
 func (h *host) slots(now time.Time) int {
 	if len(h.memory) == 0 || !h.learned {
 		return h.slotsOf(h.lastModel, now)
@@ -166,14 +166,14 @@ func (h *host) slots(now time.Time) int {
 	return min(all, h.most)
 }
 
-// drain tells who removed the host when it has nothing left to do.
+// drain closes drained once the host has been removed and its last call has ended.
 func (h *host) drain() {
 	if h.removed && len(h.lent) == 0 && (h.part == nil || len(h.part.lent) == 0) {
 		close(h.drained)
 	}
 }
 
-// mayHave reports whether the host has a model, as far as is known.
+// mayHave reports whether the host has a model, or may have it for all that is known.
 func (h *host) mayHave(model string) bool {
 	if model == "" || h.installed == nil || h.installed[model] || backend.IsCloudName(model) {
 		return true
@@ -182,31 +182,31 @@ func (h *host) mayHave(model string) bool {
 	return ok && h.installed[local]
 }
 
-// could reports whether the host is one that could serve a group, were it well.
+// could reports whether the host can serve a group, provided that it is well.
 func (h *host) could(k groupKey, now time.Time) bool {
 	isCloud := h.isCloud(k.model.model)
 	return k.allows(h) && h.mayHave(k.model.model) && h.hasNoRoom(k.model, now) == nil &&
 		isCloud == (h.isCloudPart || h.isAllCloud) && !(isCloud && k.localOnly)
 }
 
-// wasTried reports whether a call of the group has failed here.
+// wasTried reports whether attempts of the group's calls have failed here.
 func (h *host) wasTried(k groupKey) bool {
 	return k.tried != "" && strings.Contains("\x00"+k.tried, "\x00"+h.name+"\x00")
 }
 
-// well reports whether the host would take a call of a model that does well there.
+// well reports whether the host as such takes calls.
 func (h *host) well(now time.Time) bool {
 	return !h.down && !now.Before(h.rest.until()) && h.breaker.Ready(now)
 }
 
-// wellFor reports whether the host would take a call of a model.
+// wellFor reports whether the host takes calls of a model.
 func (h *host) wellFor(model string, now time.Time) bool {
 	own := known(&h.models, model)
 	return h.well(now) && (own == nil || own.breaker.Ready(now)) && !h.isResting(model, now)
 }
 
-// latencyFor is the latency of the host for a call of a model, by which policies and hedges
-// choose. Failures count as long calls.
+// latencyFor returns the latency by which policies and hedges choose among hosts for a model.
+// Failures count as long calls.
 func (h *host) latencyFor(model string, now time.Time) time.Duration {
 	longest := max(h.latency.Value(now), h.penalty.Value(now))
 	if own := known(&h.models, model); own != nil {
@@ -215,19 +215,19 @@ func (h *host) latencyFor(model string, now time.Time) time.Duration {
 	return longest
 }
 
-// doubtfulFor reports whether the host, or the model there, has failed a moment ago.
+// doubtfulFor reports whether the host, or the model there, has failed recently.
 func (h *host) doubtfulFor(model string, now time.Time) bool {
 	own := known(&h.models, model)
 	return h.doubtful(now) || own != nil && own.doubtful(now)
 }
 
-// unreachable reports whether nobody answers at the host's address. A host that is
-// out because its answers were errors is reachable.
+// unreachable reports whether nothing answers at the host's address. A host that was ejected
+// because it returned errors is reachable.
 func (h *host) unreachable() bool {
 	return h.down || errors.Is(h.trouble, backend.Transport)
 }
 
-// why is the reason for which the host is not well, or has to prove that it is; else nil.
+// why returns why the host is not well, or still on trial; nil if it is well.
 func (h *host) why(now time.Time) error {
 	switch {
 	case h.down && h.trouble != nil:

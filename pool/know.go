@@ -7,27 +7,27 @@ import (
 	"ollama-mcp/internal/breaker"
 )
 
-// Facts are what a check of a host found.
+// Facts are the results of a check of a host.
 type Facts struct {
 	Up      bool
-	Err     error  // why it is not up
-	Version string // "" if it was not asked for
+	Err     error  // why the host is not up
+	Version string // "" if it was not requested
 
-	Installed []string // canonical models; nil if they were not asked for
-	Cloud     []string // those of Installed that Ollama's cloud runs
-	Replaced  []string // those of Installed that are other models than the last list had by their names
-	Loaded    []Loaded // models in memory; nil if they were not asked for
+	Installed []string // canonical models; nil if they were not requested
+	Cloud     []string // models of Installed that Ollama's cloud runs
+	Replaced  []string // models of Installed whose files have changed since the last list
+	Loaded    []Loaded // models in memory; nil if they were not requested
 }
 
 // Loaded is a model in a host's memory.
 type Loaded struct {
 	Model   string    // canonical
-	NumCtx  int       // context that it was loaded with, in tokens
-	VRAM    float64   // part of it on the GPU, 0 to 1
+	NumCtx  int       // size of its context, in tokens
+	VRAM    float64   // fraction of it on the GPU, 0 to 1
 	Expires time.Time // when the host unloads it
 }
 
-// Know takes in what a check of a host found. Hosts that are not in the pool are
+// Know updates the pool with the results of a check of a host. Hosts that are not in the pool are
 // ignored, since a check may outlast its host.
 func (p *Pool) Know(name string, f Facts) {
 	p.mu.Lock()
@@ -38,7 +38,7 @@ func (p *Pool) Know(name string, f Facts) {
 	}
 	now := time.Now()
 	if !f.Up {
-		h.isDown(f.Err, now)
+		h.markDown(f.Err, now)
 		if h.part != nil {
 			h.part.down, h.part.trouble = true, h.trouble
 		}
@@ -65,9 +65,9 @@ func (p *Pool) Know(name string, f Facts) {
 	p.match()
 }
 
-// isDown takes in that a check found nobody. It is asked no more from now on, unless
-// there is no other.
-func (h *host) isDown(err error, now time.Time) {
+// markDown records that a check could not reach the host, which is used from now on only if there
+// is no other.
+func (h *host) markDown(err error, now time.Time) {
 	if err == nil {
 		err = errors.New("not reachable")
 	}
@@ -76,9 +76,9 @@ func (h *host) isDown(err error, now time.Time) {
 		h.breaker.Record(now, pass, breaker.Failure)
 	}
 	clear(h.noRoom)
-	if len(h.lent) == 0 { // it may have been started anew
+	if len(h.lent) == 0 { // it may have been restarted
 		clear(h.memory)
-		h.learnSlots()
+		h.resetSlots()
 	}
 }
 

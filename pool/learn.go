@@ -17,9 +17,9 @@ const (
 	typicalTokens = 100
 )
 
-// judge returns what the end of a lease says about its host, and about its model there. A
-// host is to blame if it cannot be reached or says nothing, and a model for its other
-// failures; what is the fault of a request counts against neither.
+// judge returns what the end of a lease says about its host, and about the model there. A host is
+// to blame if it is unreachable or silent, and a model for all other failures. Failures that a
+// request causes count against neither.
 func (l *Lease) judge(ctx context.Context, err error, now time.Time) (v verdict) {
 	v.model = l.judgeModel(ctx, err, now)
 	switch {
@@ -33,8 +33,8 @@ func (l *Lease) judge(ctx context.Context, err error, now time.Time) (v verdict)
 	return v
 }
 
-// isRecognized reports whether an error is one of an Ollama server, or of a provider, that
-// is well: some other server, or a proxy in its place, would not have said it.
+// isRecognized reports whether an error shows that an Ollama server or a provider is running: a
+// proxy, or some other server, would not have returned it.
 func isRecognized(err error) bool {
 	switch backend.ClassOf(err) {
 	case backend.Crashed, backend.NoRoom, backend.Unloadable, backend.BadOutput, backend.TooLong, backend.ModelMissing, backend.Overload:
@@ -45,11 +45,11 @@ func isRecognized(err error) bool {
 
 func (l *Lease) judgeModel(ctx context.Context, err error, now time.Time) breaker.Outcome {
 	if l.isPartOfCrash(err, now) {
-		return breaker.Undecided // however many it takes along, a crash counts once
+		return breaker.Undecided // a crash counts once, however many calls it ends
 	}
 	switch backend.ClassOf(err) {
 	case backend.Server, backend.Crashed, backend.Unloadable:
-		if l.seen.pieces { // it works, and was cut off
+		if l.seen.pieces { // it works, but the answer broke off
 			return breaker.Soft
 		}
 		return breaker.Failure
@@ -84,7 +84,7 @@ func (p *Pool) giveBack(ctx context.Context, l *Lease, err error) {
 // states are those of the circuit breakers of a host and of a model there.
 type states struct{ host, model breaker.State }
 
-// record does so under the lock, and returns the states before and after.
+// record does the work of giveBack under the lock, and returns the states before and after.
 func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after states) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,23 +92,23 @@ func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after s
 	before = l.states(now)
 	l.verdict = l.judge(ctx, err, now)
 	switch {
-	case l.verdict.failed():
+	case l.verdict.isFailure():
 		p.totals.TriesFailed++
-		l.failed(err, now)
+		l.recordFailure(err, now)
 	case l.verdict.model == breaker.Success:
 		h.trouble, h.down, l.own.trouble = nil, false, nil
 		p.learnTime(l, now)
-	case hostsFault(err): // of a crash that has been counted, or of what the model wrote
+	case isRetryable(err): // a crash that was counted before, or bad output of the model
 		p.totals.TriesFailed++
 	}
 	if l.verdict.model != breaker.Undecided && errors.Is(err, backend.Crashed) {
-		p.crashed(l, err, now)
+		p.noteCrash(l, err, now)
 	}
-	if l.rests(err, now) {
+	if l.startRest(err, now) {
 		p.refuseResting(now)
 	}
 	if errors.Is(err, backend.NoRoom) {
-		h.refuse(l.key(), err, now)
+		h.noteNoRoom(l.key(), err, now)
 		p.refuseUnservable()
 	}
 	p.learnLimit(l, errors.Is(err, backend.Overload), now)
@@ -120,7 +120,7 @@ func (l *Lease) states(now time.Time) states {
 	return states{l.host.breaker.State(now), l.own.breaker.State(now)}
 }
 
-// learnLimit takes in what a lease says about how many calls at once pay.
+// learnLimit updates the learned limit of concurrent calls from a lease.
 func (p *Pool) learnLimit(l *Lease, overload bool, now time.Time) {
 	h := l.host
 	limit := l.own.limit
@@ -134,8 +134,8 @@ func (p *Pool) learnLimit(l *Lease, overload bool, now time.Time) {
 	})
 }
 
-// ownTime is how long an answered lease held its slot beside the host's work, by the host's
-// account of that: with short answers that is much of it, and more slots make up for it.
+// ownTime returns how long an answered lease held its slot beyond the time that the host reports
+// for its work. For short answers that is a large part, which more slots make up for.
 func (l *Lease) ownTime(now time.Time) time.Duration {
 	if l.seen.vectors {
 		return 0
@@ -144,28 +144,28 @@ func (l *Lease) ownTime(now time.Time) time.Duration {
 	return max(0, now.Sub(l.began)-work)
 }
 
-// failed takes in a failure that was the fault of the host, or of the model there.
-func (l *Lease) failed(err error, now time.Time) {
+// recordFailure records a failure for which the host, or the model there, is to blame.
+func (l *Lease) recordFailure(err error, now time.Time) {
 	h, why := l.host, err
 	if l.verdict.model == breaker.Slow {
 		why = fmt.Errorf("no token in %v of waiting", max(now.Sub(l.began), l.own.silence.total).Round(time.Second))
 	}
 	switch l.verdict.host {
 	case breaker.Failure, breaker.Slow:
-		h.failed(why, now)
+		h.recordFailure(why, now)
 	case breaker.Success:
 		h.trouble = nil // it can be reached
 	}
 	if l.verdict.model != breaker.Undecided {
-		l.own.failed(why, now)
+		l.own.recordFailure(why, now)
 	}
 	if l.verdict.host == breaker.Failure {
-		clear(h.memory) // it may have been started anew
+		clear(h.memory) // it may have been restarted
 		clear(h.noRoom)
 	}
 }
 
-// learnTime takes in how long an answered call took.
+// learnTime updates the expected times from an answered call.
 func (p *Pool) learnTime(l *Lease, now time.Time) {
 	h, held := l.host, max(0, now.Sub(l.began)-l.seen.load)
 	p.pace.observe(held + l.seen.load)

@@ -12,67 +12,67 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// Lease is a host that is lent for one try of a request, and ends with it.
+// Lease is a host with a slot, lent for one attempt of a request.
 type Lease struct {
-	// Host is the host. What is asked of it is watched, and teaches the pool how
-	// the host does.
+	// Host is the host. The pool observes the requests that are sent to it, and learns from
+	// them how the host does.
 	Host    backend.Backend
-	Attempt int       // 1 for the first try of the request
-	Failed  []Failure // the tries before
+	Attempt int       // 1 for the first attempt
+	Failed  []Failure // earlier attempts
 	Hedge   bool      // another host is at work on the request, and late
 	Cloud   bool      // the host passes the request on to Ollama's cloud, or is that cloud
 
-	// Runner holds the runner options to send: what is pinned for the model, or how a
-	// host has it loaded, and else what the caller wants. It must not be changed.
+	// Runner holds the runner options to send: those that are pinned for the model or with which
+	// it is loaded, and otherwise those of the caller. It must not be modified.
 	Runner map[string]any
 	// Overridden names the options of the caller that have other values in Runner.
 	Overridden []string
-	// Context is what the model is loaded with, in tokens, as far as is known, where num_ctx
-	// is left to the host; 0 if it is not, or nothing is known. It is as old as the last
-	// check of the host.
+	// Context is the size of the context, in tokens, that the host chose for the model when it
+	// was loaded, according to the last check; 0 if the request sets num_ctx, or if the size is
+	// not known.
 	Context int
 
 	ticket   ticket
-	place    int // in the queue, as expected; guarded by the survey
+	place    int // expected place in the queue; guarded by the survey
 	deadline deadline
-	maxPause time.Duration     // for which it waits for a host that has asked to be left alone
+	maxPause time.Duration     // longest wait for a host that has asked to be left alone
 	onFirst  func(route.First) // see route.Need
 
 	// The fields below are guarded by the pool's mutex.
 	host    *host         // nil until there is a slot
 	own     *hostModel    // what is known of the model there
-	ready   chan struct{} // closed when the wait is over; nil for one who never waited
-	queued  time.Time     // when the wait began; the zero Time for one who never waited
-	refused error         // why there will be no slot
+	ready   chan struct{} // closed when the wait is over; nil for a call that was not queued
+	queued  time.Time     // when the wait began; the zero Time for a call that was not queued
+	refused error         // why the call gets no slot
 	began   time.Time
 	pass    breaker.Pass // of the host
 	ownPass breaker.Pass // of the model there
 	verdict verdict
 	over    bool      // the slot was given back
 	cold    bool      // the model was not known to be in memory
-	loading bool      // the host loads it for this call, as far as is known
+	loading bool      // the host is believed to be loading it for this call
 	heard   time.Time // when the first piece came; the zero Time before
 	seen    observation
-	end     context.CancelCauseFunc // of the request that the host is at work on, or was; nil before the first
+	end     context.CancelCauseFunc // cancels the last request to the host; nil before the first
 
 	measured measured
 }
 
 func (l *Lease) key() modelKey { return l.ticket.Key.model }
 
-// observation is what was seen of the calls of a lease.
+// observation is what was seen of the requests of a lease.
 type observation struct {
-	answered   bool // with a whole answer
-	pieces     bool // something has come, whole or not
-	crashed    bool // the host has told that the model died, and this request may be why
+	answered   bool // with a complete answer
+	pieces     bool // an answer has begun
+	crashed    bool // the model crashed, perhaps because of this request
 	load       time.Duration
-	firstToken time.Duration // less the time for loading
+	firstToken time.Duration // time to the first token, loading excluded
 	perToken   time.Duration
 	tokens     int
-	vectors    bool // not text: firstToken is the time for each
+	vectors    bool // the answer is vectors, and firstToken the time for each of them
 }
 
-// measured is a host that is watched.
+// measured is a backend whose requests the pool observes.
 type measured struct {
 	backend.Backend
 	pool  *Pool
@@ -83,7 +83,7 @@ func (m *measured) Generate(ctx context.Context, req *backend.GenerateRequest, o
 	if err := m.checkOrigin(ctx, req.Model); err != nil {
 		return nil, err
 	}
-	ctx, end := m.asks(ctx)
+	ctx, end := m.starts(ctx)
 	defer end(nil)
 	sent := *req
 	sent.Options = m.options(req.Options)
@@ -95,7 +95,7 @@ func (m *measured) Chat(ctx context.Context, req *backend.ChatRequest, onPiece f
 	if err := m.checkOrigin(ctx, req.Model); err != nil {
 		return nil, err
 	}
-	ctx, end := m.asks(ctx)
+	ctx, end := m.starts(ctx)
 	defer end(nil)
 	sent := *req
 	sent.Options = m.options(req.Options)
@@ -103,11 +103,11 @@ func (m *measured) Chat(ctx context.Context, req *backend.ChatRequest, onPiece f
 	return m.judged(ctx, answer, err)
 }
 
-// judged takes in an answer, or the part of one that came before an error.
+// judged records an answer, or the part of one that came before an error.
 func (m *measured) judged(ctx context.Context, answer *backend.Answer, err error) (*backend.Answer, error) {
 	m.answered(answer, err)
 	if answer != nil {
-		if left := m.learnOrigin(answer.Remote); left != nil {
+		if left := m.checkRemote(answer.Remote); left != nil {
 			return nil, left
 		}
 	}
@@ -134,7 +134,7 @@ func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backe
 	return got, m.lease.ofCloud(err)
 }
 
-// options are those of a request, as they go to the host.
+// options returns the options of a request as they are sent to the host.
 func (m *measured) options(asked map[string]any) map[string]any {
 	if m.lease.Context == 0 {
 		return asked
@@ -144,20 +144,20 @@ func (m *measured) options(asked map[string]any) map[string]any {
 	return sent
 }
 
-// asks tells the pool that the host is asked, and gives it a way to end that.
-func (m *measured) asks(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+// starts tells the pool that a request is sent, and how to cancel it.
+func (m *measured) starts(ctx context.Context) (context.Context, context.CancelCauseFunc) {
 	ctx, end := context.WithCancelCause(m.ofCaller(ctx))
-	m.pool.asks(m.lease, end)
+	m.pool.requestStarts(m.lease, end)
 	return ctx, end
 }
 
-// ofCaller is ctx with the caller to whom the backend charges the memory of an answer. The
-// context of a request that several callers share has none.
+// ofCaller adds the caller to whom the backend charges the memory of an answer. The context of a
+// request that several callers share has none.
 func (m *measured) ofCaller(ctx context.Context) context.Context {
 	return caller.NewContext(ctx, caller.Caller{ID: m.lease.ticket.Caller})
 }
 
-// first tells the pool when the first piece comes: the model is loaded then.
+// first tells the pool when the first piece arrives: the model is in memory then.
 func (m *measured) first(onPiece func(backend.Piece)) func(backend.Piece) {
 	come := false
 	return func(piece backend.Piece) {
@@ -185,7 +185,7 @@ func (m *measured) answered(a *backend.Answer, err error) {
 	}
 	s := observation{answered: err == nil, pieces: true, load: a.Load, tokens: a.Tokens}
 	if m.lease.Cloud {
-		s.load = 0 // nothing that our calls would wait for
+		s.load = 0 // our calls never wait for it
 	}
 	if err == nil {
 		s.firstToken = max(0, a.FirstPiece-a.Load)

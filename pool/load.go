@@ -8,34 +8,34 @@ import (
 )
 
 const (
-	// loadedAtOnce is the time for loading below which a model was in memory:
-	// Ollama tells some milliseconds then; the smallest models take 280 to load.
+	// loadedAtOnce is the reported load time below which a model was in memory already: Ollama
+	// reports a few milliseconds then, and the smallest models take 280 ms to load.
 	loadedAtOnce = 200 * time.Millisecond
-	// longestLoad is longer than any load takes. Ollama has no such limit: it gives up a
-	// load that has made no progress for stall.
+	// longestLoad is longer than loading any model takes. Ollama has no such limit: it gives up
+	// loading after no progress for the duration of stall.
 	longestLoad = time.Hour
 	stall       = 5 * time.Minute
-	// keptFor is how long Ollama keeps a model in memory unless it is told otherwise.
+	// keptFor is how long Ollama keeps a model in memory by default.
 	keptFor = 5 * time.Minute
 )
 
-// loads notes that the host has to load the model for a call.
-func (l *Lease) loads() {
+// startLoading records that the host has to load the model for a call.
+func (l *Lease) startLoading() {
 	l.loading = true
 	l.host.loading = append(l.host.loading, l)
 }
 
-// loadsNoMore notes that loading is over, whether the model is in memory now or not.
-func (l *Lease) loadsNoMore() {
+// stopLoading records that loading is over, whether the model is in memory now or not.
+func (l *Lease) stopLoading() {
 	if l.loading {
 		l.loading = false
 		l.host.loading = slices.DeleteFunc(l.host.loading, func(other *Lease) bool { return other == l })
 	}
 }
 
-// loadsInVain reports whether calls for the model have waited for it to be loaded for
-// longer than any load takes. A cold start is no failure, but one without end is.
-func (l *Lease) loadsInVain(now time.Time) bool {
+// isLoadStuck reports whether calls have waited for the model for longer than loading any model
+// takes. A cold start is no failure, but one without end is.
+func (l *Lease) isLoadStuck(now time.Time) bool {
 	own := l.own
 	if own.waited.IsZero() {
 		own.waited = l.began
@@ -43,7 +43,7 @@ func (l *Lease) loadsInVain(now time.Time) bool {
 	return now.Sub(own.waited) >= longestLoad
 }
 
-// loader is the first of the calls that the host loads a model for, nil if it does not.
+// loader returns the first of the calls for which the host is loading a model; nil if it is not.
 func (h *host) loader(model string) *Lease {
 	for _, l := range h.loading {
 		if l.key().model == model {
@@ -53,12 +53,12 @@ func (h *host) loader(model string) *Lease {
 	return nil
 }
 
-// mustWait reports whether a call is better off in the queue than on the host, which
-// loads a model. It would wait inside if that is the call's own, or if its own has to
-// be loaded too: Ollama loads one after the other. And if the two have no room beside
-// each other, Ollama does not begin to load while there are calls for the other. Where it
-// is not known yet whether they have, those go on for no longer than MaxPassedOver, and only
-// if no other host has their model.
+// mustWait reports whether a call is better off in the queue than on a host that is loading a
+// model. On the host it would wait too if that is its own model, or if its own model has to be
+// loaded afterwards: Ollama loads one model at a time. If the two models do not fit into memory
+// together, Ollama does not begin to load one while there are calls for the other. Until it is
+// known whether they fit, calls of the other model go on for MaxPassedOver at most, and only if
+// no other host has their model.
 func (f *freeSlot) mustWait(key groupKey) bool {
 	h, k := f.host, key.model
 	if len(h.loading) == 0 {
@@ -71,16 +71,16 @@ func (f *freeSlot) mustWait(key groupKey) bool {
 	case exclusive:
 		return true
 	case shared:
-		return age >= stall // it may wait for room all the same
+		return age >= stall // it may be waiting for memory all the same
 	default:
 		return age >= f.pool.opts.MaxPassedOver || f.isHeldElsewhere(key)
 	}
 }
 
-// isInUse reports whether the host would have to load the call's model, and cannot before
-// the calls have ended for another that has no room beside it. More of those may come
-// soon, and would be served without loading. Where it is not known yet whether the two have
-// room beside each other, that is only tried for a model that no other host has or loads.
+// isInUse reports whether the host would have to load the call's model, and cannot do so until the
+// calls for another model have ended, because the two do not fit into memory together. More calls
+// for the other model may arrive, and would be served without loading. Until it is known whether
+// the two fit, the host tries it only for a model that no other host has or is loading.
 func (f *freeSlot) isInUse(k groupKey) bool {
 	if k.model.model == "" || f.host.memory.holds(k.model) {
 		return false
@@ -91,8 +91,8 @@ func (f *freeSlot) isInUse(k groupKey) bool {
 	})
 }
 
-// isHeldElsewhere reports whether another host that is well has the model in memory, or
-// should soon have it.
+// isHeldElsewhere reports whether another host that is well has the model in memory, or should
+// have it soon.
 func (f *freeSlot) isHeldElsewhere(k groupKey) bool {
 	return slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
 		if h == f.host || !h.could(k, f.now) || h.conditionFor(k, f.now) != well {
@@ -104,8 +104,7 @@ func (f *freeSlot) isHeldElsewhere(k groupKey) bool {
 	})
 }
 
-// sharing is whether a model stays in memory when its host loads another, by what was seen
-// last.
+// sharing says whether a model stays in memory when its host loads another, as was observed last.
 type sharing int
 
 const (
@@ -121,24 +120,24 @@ func (h *host) sharingOf(model string) sharing {
 	return unknown
 }
 
-// isLoaded takes in that a call's model is in memory. If it had to be loaded, only
-// those of the others are believed to be there still which have stayed before.
-func (h *host) isLoaded(l *Lease, anew bool) {
-	l.loadsNoMore()
+// markLoaded records that a call's model is in memory. If it had to be loaded, the other models
+// are believed to be in memory still only if they have stayed there before.
+func (h *host) markLoaded(l *Lease, anew bool) {
+	l.stopLoading()
 	l.own.waited = time.Time{}
 	if anew {
 		delete(h.memory, l.key().model)
 		maps.DeleteFunc(h.memory, func(model string, _ resident) bool { return h.sharingOf(model) != shared })
 	}
 	h.memory.hold(l.key())
-	for _, other := range h.lent { // one that came too late waits inside now
+	for _, other := range h.lent { // a call for a model that was evicted waits on the host now
 		if k := other.key(); k.model != "" && !other.loading && !other.seen.pieces && !h.memory.holds(k) {
-			other.loads()
+			other.startLoading()
 		}
 	}
 }
 
-// learnLoaded takes in what a check found in memory.
+// learnLoaded records what a check found in memory.
 func (h *host) learnLoaded(found []Loaded) {
 	for _, l := range found {
 		if h.memory[l.Model].chosen {
@@ -146,7 +145,7 @@ func (h *host) learnLoaded(found []Loaded) {
 			own.context = max(own.context, l.NumCtx)
 		}
 	}
-	memory := h.memory.saw(found)
+	memory := h.memory.merge(found)
 	// Ollama lists a model as soon as there is room for it, though it is not loaded yet.
 	room := !slices.ContainsFunc(h.loading, func(l *Lease) bool { return !memory.holds(l.key()) })
 	for _, l := range h.loading {
@@ -156,7 +155,7 @@ func (h *host) learnLoaded(found []Loaded) {
 		switch own := h.model(model); {
 		case room && len(found) > 1:
 			own.sharing = shared
-		case !room && own.sharing == shared: // the host may wait until this is not used any more
+		case !room && own.sharing == shared: // the host may be waiting until this model is not in use
 			own.sharing = unknown
 		}
 	}
@@ -165,29 +164,29 @@ func (h *host) learnLoaded(found []Loaded) {
 	}
 }
 
-// asks takes in that a host is asked, and how that can be ended. After the end of a lease
-// it is asked to have the model loaded for calls to come.
-func (p *Pool) asks(l *Lease, end context.CancelCauseFunc) {
+// requestStarts records that a request is sent to a host, and how to cancel it. A request that is
+// sent after the end of its lease has the host load the model for later calls.
+func (p *Pool) requestStarts(l *Lease, end context.CancelCauseFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l.end = end
 	if l.over && !l.loading && !l.host.inMemory && !l.host.memory.holds(l.key()) {
-		l.loads()
+		l.startLoading()
 	}
 }
 
-// answerBegan takes in that the first piece of an answer has come.
+// answerBegan records that the first piece of an answer has arrived.
 func (p *Pool) answerBegan(l *Lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.begun(l) {
+	if p.noteFirst(l) {
 		p.match()
 	}
 }
 
-// begun notes that something of an answer has come, so that the model is in memory. It
-// reports whether other calls may have waited for that.
-func (p *Pool) begun(l *Lease) (awaited bool) {
+// noteFirst records that an answer has begun, so that the model is in memory. It reports whether
+// other calls may have waited for that.
+func (p *Pool) noteFirst(l *Lease) (awaited bool) {
 	if l.seen.pieces {
 		return false
 	}
@@ -196,16 +195,16 @@ func (p *Pool) begun(l *Lease) (awaited bool) {
 	awaited = l.loading || l.ticket.Key.afterCrash
 	h, k := l.host, l.key()
 	if k.model != "" && !h.inMemory && (l.loading || !h.memory.holds(k)) {
-		h.isLoaded(l, time.Since(l.began) >= loadedAtOnce)
+		h.markLoaded(l, time.Since(l.began) >= loadedAtOnce)
 	}
 	return awaited
 }
 
-// answerEnded takes in what an answer has shown, be it whole or cut off.
+// answerEnded records what was observed of an answer, complete or not.
 func (p *Pool) answerEnded(l *Lease, s observation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	awaited := p.begun(l)
+	awaited := p.noteFirst(l)
 	awaited = l.loadOutlivedLease() || awaited
 	if s.answered || s.load > 0 {
 		s.crashed = l.seen.crashed
@@ -219,8 +218,8 @@ func (p *Pool) answerEnded(l *Lease, s observation) {
 	}
 }
 
-// answerFailed takes in that a host has failed before its answer was complete, perhaps
-// because the model crashed.
+// answerFailed records that a host failed before its answer was complete, perhaps because the
+// model crashed.
 func (p *Pool) answerFailed(l *Lease, crashed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -230,36 +229,36 @@ func (p *Pool) answerFailed(l *Lease, crashed bool) {
 	}
 }
 
-// loadOutlivedLease ends a load that went on after the end of its lease, well or badly, and
-// reports whether there was one.
+// loadOutlivedLease ends the loading of a model that went on after the end of its lease, and
+// reports whether there was any.
 func (l *Lease) loadOutlivedLease() bool {
 	if !l.over || !l.loading {
 		return false
 	}
-	l.loadsNoMore()
+	l.stopLoading()
 	return true
 }
 
-// learnSharing takes in that a call was answered, by a model that had to be loaded for it
-// or not.
+// learnSharing learns from a call that was answered whether models share the memory. loaded says
+// whether the model had to be loaded for the call.
 func (l *Lease) learnSharing(loaded bool) {
 	own := l.own
 	if l.began.Before(own.crashed) {
-		return // what it says is of a process that is no more
+		return // it was answered by a process that has died since
 	}
 	switch {
 	case loaded:
 		if l.began.Sub(own.answered) < keptFor {
 			own.sharing = exclusive
 		}
-		if !l.cold { // it was gone, and came back
-			l.host.isLoaded(l, true)
+		if !l.cold { // the model had been evicted
+			l.host.markLoaded(l, true)
 		}
-	case l.cold && len(l.host.loading) == 0: // it had been taken for gone
+	case l.cold && len(l.host.loading) == 0: // the model had seemed to be evicted
 		own.sharing = shared
 	}
 	if memory := l.host.memory; !loaded && memory.holds(l.key()) {
-		memory.hold(l.key()) // a check that found it could not tell with which options
+		memory.hold(l.key()) // a check that finds a model does not see all its options
 	}
 	own.answered = time.Now()
 }

@@ -9,8 +9,8 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// match gives free slots to calls that wait. It is called, with mu held, whenever
-// that may have become possible.
+// match gives free slots to waiting calls. It is called, with mu held, whenever that may have
+// become possible.
 func (p *Pool) match() {
 	if p.queue.Len() == 0 {
 		return
@@ -34,7 +34,7 @@ func (p *Pool) match() {
 	p.setAlarm(now)
 }
 
-// inTurn is all hosts in the order of weighted turns.
+// inTurn returns all hosts in the order of weighted turns.
 func (p *Pool) inTurn() []*host {
 	p.free = append(p.free[:0], p.hosts...)
 	slices.SortStableFunc(p.free, func(a, b *host) int {
@@ -43,8 +43,8 @@ func (p *Pool) inTurn() []*host {
 	return p.free
 }
 
-// take takes a permit of a host and one of all hosts together, if both are to be had. They
-// decide whether there is a free slot; what is counted besides only tells of it.
+// take acquires a permit of a host and one of the permits for all hosts together, if both are
+// free. These permits decide whether there is a free slot; counters only report it.
 func (p *Pool) take(h *host) bool {
 	if !p.takeOfAll() {
 		return false
@@ -69,12 +69,12 @@ func (p *Pool) untakeOfAll() {
 	}
 }
 
-// silenceStep is after how long a host that is silent is looked at again, at the least.
+// silenceStep is the shortest time after which a silent host is examined again.
 const silenceStep = 100 * time.Millisecond
 
-// setAlarm has match called again when a host has rested for long enough, should have
-// loaded a model, or has been silent for twice as long, or when a call was passed over for
-// long enough, in case that nothing else happens till then.
+// setAlarm schedules the next match, in case nothing else causes one before: when a host may be
+// used again, when a model should have been loaded, when a host has been silent for twice as long
+// as now, or when a call has been passed over for long enough.
 func (p *Pool) setAlarm(now time.Time) {
 	if p.queue.Len() == 0 {
 		return
@@ -95,7 +95,7 @@ func (p *Pool) setAlarm(now time.Time) {
 		for _, l := range h.loading {
 			earlier(l.began.Add(p.loadOf(l.key().model)))
 		}
-		for _, l := range h.lent { // while a host is silent, it is worth less and less to wait for it
+		for _, l := range h.lent { // the longer a host is silent, the less it pays to wait for it
 			if l.isSilent() {
 				earlier(now.Add(max(now.Sub(l.began), silenceStep)))
 			}
@@ -117,7 +117,7 @@ func (p *Pool) rematch() {
 	p.match()
 }
 
-// takeBest takes a slot of the free host that suits a call best, nil if there is none.
+// takeBest takes a slot of the free host that suits a call best; nil if there is none.
 func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 	if !p.takeOfAll() {
 		return nil
@@ -151,8 +151,8 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 	return best
 }
 
-// best is the first of the free hosts by the policy, those that are in doubt last; nil if
-// there is none.
+// best returns the first of the free hosts according to the policy, with doubtful hosts last; nil
+// if there is none.
 func (p *Pool) best(need route.Need, k groupKey, now time.Time) *host {
 	switch len(p.free) {
 	case 0:
@@ -174,14 +174,14 @@ func (p *Pool) best(need route.Need, k groupKey, now time.Time) *host {
 	return p.freeNamed(p.scratch[0].Name)
 }
 
-// freeNamed is the free host of a name. A host and its part in the cloud have one name, and
-// serve no model both.
+// freeNamed returns the free host of a name. A host and its cloud part have the same name, but
+// never serve the same model.
 func (p *Pool) freeNamed(name string) *host {
 	i := slices.IndexFunc(p.free, func(h *host) bool { return h.name == name })
 	return p.free[i]
 }
 
-// named is the host of a name, nil if there is none.
+// named returns the host of a name; nil if there is none.
 func (p *Pool) named(name string) *host {
 	for _, h := range p.hosts {
 		if h.name == name && !h.isCloudPart {
@@ -191,7 +191,7 @@ func (p *Pool) named(name string) *host {
 	return nil
 }
 
-// grant gives a call a slot of a host that was taken for it.
+// grant lends a host to a call, for which a slot was taken before.
 func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 	model := l.key().model
 	l.own, h.lastModel = h.model(model), model
@@ -204,7 +204,7 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 	h.turns = p.clock + 1/h.weight
 	p.queue.Start(&l.ticket, max(p.expected(l.key()), time.Millisecond))
 	l.host, l.began = h, now
-	l.pass, _ = h.breaker.Allow(now) // none for a host that is asked for want of others
+	l.pass, _ = h.breaker.Allow(now) // there is no pass for a host that is used for lack of others
 	l.ownPass, _ = l.own.breaker.Allow(now)
 	l.measured = measured{Backend: h.backend, pool: p, lease: l}
 	l.Host, l.Cloud = &l.measured, h.isCloudPart || h.isAllCloud
@@ -216,7 +216,8 @@ func (p *Pool) grant(l *Lease, h *host, now time.Time) {
 	}
 }
 
-// noteAttempt takes in that a host is about to be asked for a model, and may have to load it.
+// noteAttempt records that a request for a model is about to be sent to a host, which may have to
+// load the model.
 func (p *Pool) noteAttempt(l *Lease, now time.Time) {
 	h, k := l.host, l.key()
 	if k.model == "" {
@@ -227,19 +228,19 @@ func (p *Pool) noteAttempt(l *Lease, now time.Time) {
 		return
 	}
 	l.cold = true
-	l.loads()
+	l.startLoading()
 	common := p.timesOf(k.model)
 	common.paid = now.Add(common.load.mean)
 }
 
-// release frees the slot of a lease, and gives it to the next.
+// release frees the slot of a lease, and gives it to the next call.
 func (p *Pool) release(l *Lease) {
 	h, now := l.host, time.Now()
 	l.over = true
-	l.loadsNoMore()
+	l.stopLoading()
 	h.breaker.Record(now, l.pass, l.verdict.host)
 	l.own.breaker.Record(now, l.ownPass, l.verdict.model)
-	// Loading is nobody's: it serves all who want the model after.
+	// Loading is charged to nobody: it serves all later calls for the model.
 	p.queue.Done(&l.ticket, max(0, now.Sub(l.began)-l.seen.load))
 	p.totals.InFlight--
 	h.lent = slices.DeleteFunc(h.lent, func(other *Lease) bool { return other == l })

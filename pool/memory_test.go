@@ -6,10 +6,10 @@ func TestModelIsHeldWithTheOptionsItWasLoadedWith(t *testing.T) {
 	plain := keyOf("m:latest", nil)
 	wide := keyOf("m:latest", map[string]any{"num_ctx": 8192})
 	batched := keyOf("m:latest", map[string]any{"num_ctx": 8192, "num_batch": 64})
-	checked := memory{}.saw([]Loaded{{Model: "m:latest", NumCtx: 8192}})
+	checked := memory{}.merge([]Loaded{{Model: "m:latest", NumCtx: 8192}})
 	own := memory{}
 	own.hold(batched)
-	found := func(m memory, numCtx int) memory { return m.saw([]Loaded{{Model: "m:latest", NumCtx: numCtx}}) }
+	found := func(m memory, numCtx int) memory { return m.merge([]Loaded{{Model: "m:latest", NumCtx: numCtx}}) }
 	short := found(found(own, 4096), 4096) // all that the model can take
 	short.hold(batched)
 	half := keyOf("m:latest", map[string]any{"num_ctx": 4096, "num_batch": 64})
@@ -26,9 +26,9 @@ func TestModelIsHeldWithTheOptionsItWasLoadedWith(t *testing.T) {
 		"found by a check, another context":       {checked, keyOf("m:latest", map[string]any{"num_ctx": 512}), false},
 		"loaded by a call, the same options":      {own, batched, true},
 		"loaded by a call, other options":         {own, wide, false},
-		"a check that fits what a call loaded":    {own.saw([]Loaded{{Model: "m:latest", NumCtx: 8192}}), wide, false},
+		"a check that fits what a call loaded":    {own.merge([]Loaded{{Model: "m:latest", NumCtx: 8192}}), wide, false},
 		"a check of a model loaded by others":     {found(own, 16384), batched, false},
-		"a check that finds it gone":              {own.saw([]Loaded{}), batched, false},
+		"a check that finds it gone":              {own.merge([]Loaded{}), batched, false},
 		"asked for more than the model can take":  {short, batched, true},
 		"asked for just what it can take":         {short, half, false}, // Ollama compares what was asked
 		"what it can take, found again":           {found(short, 4096), batched, true},

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// meter is how often something happens per second, of late: each time counts for less
-// by 1/e with each meterTime, as in the load averages of Unix. The zero meter stands at 0.
+// meter measures how often something has happened per second recently. The weight of an event
+// falls to 1/e within meterTime, as in the load averages of Unix. The zero meter reads 0.
 type meter struct {
 	perSecond float64
-	at        time.Time // when that was right
+	at        time.Time // when perSecond was computed
 }
 
 const meterTime = time.Minute
@@ -23,24 +23,24 @@ func (m *meter) value(now time.Time) float64 {
 	return m.perSecond * math.Exp(-float64(now.Sub(m.at))/float64(meterTime))
 }
 
-// meters are those of a pool; see Rates.
+// meters are the meters of a pool; see Rates.
 type meters struct{ calls, served, failed, growth meter }
 
 func (m *meters) stats(now time.Time) Rates {
 	return Rates{Calls: m.calls.value(now), Served: m.served.value(now), Failed: m.failed.value(now), Growth: m.growth.value(now)}
 }
 
-// mean is what something has been of late: the mean of the first samples, and then one
-// that forgets by a sixteenth with each.
+// mean is the recent mean of a quantity: that of all samples at first, and later an exponentially
+// weighted one in which a new sample counts for a sixteenth.
 type mean[T ~int | ~int64] struct {
 	mean    T
 	samples int
 }
 
-// pace is how long something has taken of late.
+// pace is the recent mean of a duration.
 type pace = mean[time.Duration]
 
-// paceMemory is how many samples a mean remembers, about.
+// paceMemory is about how many samples count in a mean.
 const paceMemory = 16
 
 func (m *mean[T]) observe(sample T) {

@@ -7,35 +7,35 @@ import (
 	"ollama-mcp/internal/lru"
 )
 
-// mostModels is how many models are remembered, by the pool and by each host. A further
-// one takes the place of the one that was used least recently.
+// mostModels is how many models the pool, and each host, remember. A further model replaces the
+// one that was used least recently.
 const mostModels = 256
 
 // modelTimes is how long calls of a model take on any host.
 type modelTimes struct {
-	held pace      // a slot, less the time for loading
-	load pace      // loading, by the calls that had to wait for it
-	paid time.Time // when the load that was begun last should be over; see hasPaid
+	held pace      // time for which they hold a slot, loading excluded
+	load pace      // time for loading, according to the calls that waited for it
+	paid time.Time // when the loading that began last should end; see hasPaid
 }
 
 // hostModel is what is known of a model on one host.
 type hostModel struct {
 	health
-	limit *limiter.Limiter // of calls at once; nil if the slots of the host are given
+	limit *limiter.Limiter // of concurrent calls; nil if the slots of the host are configured
 	lent  int              // calls of the model that are on the host
 
-	held     pace      // a slot, less the time for loading
+	held     pace      // time for which calls hold a slot, loading excluded
 	tried    time.Time // when a call last began, or was answered
 	answered time.Time // when a call was last answered
-	waited   time.Time // since when calls have waited in vain for the model to be loaded; or the zero Time
+	waited   time.Time // since when calls have waited for the model to be loaded; the zero Time if none do
 	crashed  time.Time // when the process that ran the model last died; the zero Time if never
 	sharing  sharing
 	silence  silence
-	rest     rest // that the host asked for with this model
-	context  int  // tokens that the host chose when the options left it open, at most; 0 if not known
+	rest     rest // that the host has asked for, for calls of this model
+	context  int  // largest context, in tokens, that the host has chosen itself; 0 if not known
 }
 
-// slots is how many calls of the model the host is given at once, where that is learned.
+// slots returns the learned number of slots for the model.
 func (m *hostModel) slots(now time.Time) int {
 	if m.lent == 0 {
 		m.limit.Idle(now)
@@ -43,7 +43,7 @@ func (m *hostModel) slots(now time.Time) int {
 	return m.limit.Limit()
 }
 
-// timesOf is what is known of how long calls of a model take, on any host.
+// timesOf returns what is known of the times of a model's calls.
 func (p *Pool) timesOf(model string) *modelTimes {
 	times, ok := p.models.Get(model)
 	if !ok {
@@ -53,13 +53,13 @@ func (p *Pool) timesOf(model string) *modelTimes {
 	return times
 }
 
-// known returns what is known of a model, nil if nothing is.
+// known returns what is known of a model; nil if nothing is.
 func known[T any](models *lru.Map[string, *T], name string) *T {
 	m, _ := models.Get(name)
 	return m
 }
 
-// model is what is known of a model on the host.
+// model returns what is known of a model on the host, and begins to record it.
 func (h *host) model(name string) *hostModel {
 	m, ok := h.models.Get(name)
 	if !ok {
@@ -72,5 +72,5 @@ func (h *host) model(name string) *hostModel {
 	return m
 }
 
-// knownFor is how long what a host was like is believed without trying it again.
+// knownFor is how long the measured speed of a host is trusted without a new measurement.
 const knownFor = time.Minute

@@ -39,32 +39,32 @@ import (
 type Options struct {
 	// Hosts to begin with; more may be added, and none is needed.
 	Hosts []backend.Backend
-	// Slots is how many calls each of them is given at once; 0 means as many as
-	// are found to pay.
+	// Slots is the number of calls that each of them is given at once; 0 means that the number
+	// is learned.
 	Slots int
 
-	Queue      int   // calls for one model that may wait for a slot, and a quarter of all that may; 0 means 256
+	Queue      int   // calls for one model that may wait, and a quarter of all calls that may; 0 means 256
 	QueueBytes int64 // size of all calls that wait; 0 means 256 MiB
 	PerCaller  int   // the same for the calls of one caller; 0 means half of Queue
 	// MaxInFlight bounds the calls on all hosts together; 0 means no bound.
 	MaxInFlight int
-	// MaxPassedOver is how long a call's turn may go to others because a host has
-	// their model in memory; 0 means 10 s. While another host loads the call's own, it
-	// waits for that, unless that takes longer than usual.
+	// MaxPassedOver is how long a call may be passed over in favor of calls whose model a host
+	// has in memory; 0 means 10 s. While another host is loading its model, a call waits for
+	// that, unless it takes longer than usual.
 	MaxPassedOver time.Duration
 
 	// Policy orders the hosts that are free; the zero Policy means the first of
 	// route.Policies.
 	Policy route.Policy
-	// Runner holds runner options by canonical model, pinned against its callers. Where
-	// it leaves num_ctx open, a caller who wants no more than a host has the model
-	// loaded with gets that instead, or one caller could have it loaded anew for all.
+	// Runner holds runner options by canonical model, which override those of callers. If it
+	// does not set num_ctx, a caller who wants a smaller context than a model is loaded with
+	// gets the loaded one, or one caller could make the host reload the model for all.
 	Runner map[string]map[string]any
-	// InMemory says that hosts load no models, as providers do not, so that no call
-	// waits while another makes its model be loaded.
+	// InMemory says that hosts load no models, as is true of providers, so that no call waits
+	// for another whose model is being loaded.
 	InMemory bool
-	// Retries is how often a call is tried again after a failure that another try
-	// could cure; 0 means 3, and less means never.
+	// Retries is how often a call is retried after a failure that another attempt may avoid;
+	// 0 means 3, and a negative number means never.
 	Retries int
 
 	Log *slog.Logger // nil means none
@@ -106,8 +106,8 @@ func (o Options) withDefaults() Options {
 		o.Policy = route.Policies()[0]
 	}
 	if o.Retries == 0 {
-		// One call in ten that fails leaves one in ten thousand; with two tries more
-		// it would be one in a thousand.
+		// If one attempt in ten fails, one call in ten thousand does; with two retries it would
+		// be one in a thousand.
 		o.Retries = 3
 	}
 	if o.Log == nil {
@@ -121,13 +121,13 @@ type Pool struct {
 	opts Options
 	all  *semaphore.Weighted // one permit for each call on a host; nil without a bound
 
-	// mu guards what follows and the hosts' fields, and is never held while
-	// waiting or while a host or a caller's function is asked.
+	// mu guards the fields below and those of the hosts. It is never held while waiting, or while
+	// a host or a function of a caller is called.
 	mu      sync.Mutex
 	hosts   []*host // those that take new calls
 	pinned  map[string]map[string]any
 	queue   *fairqueue.Queue[groupKey, *Lease]
-	turn    int     // counts the calls that were given a slot
+	turn    int     // number of calls that were given a slot
 	clock   float64 // the turn of the last of them; see host.turns
 	models  lru.Map[string, *modelTimes]
 	pace    pace // of all calls
@@ -135,7 +135,7 @@ type Pool struct {
 	random  *rand.Rand
 	totals  Totals
 	rates   meters
-	alarm   *time.Timer  // runs match when a host or a call has rested for long enough; nil until needed
+	alarm   *time.Timer  // see setAlarm; nil until needed
 	scratch []route.Host // of takeBest, as is free
 	free    []*host
 
@@ -150,9 +150,9 @@ func New(o Options) (*Pool, error) {
 	o = o.withDefaults()
 	p := &Pool{
 		opts: o, pinned: o.Runner, queue: fairqueue.New[groupKey, *Lease](o.MaxPassedOver),
-		// A fifth of the calls, and one a second. Envoy's is a fifth and three at a time,
-		// Finagle's a fifth and ten a second. With three in ten seconds, chance alone spends
-		// it where one call in ten of eight callers fails.
+		// Retries may be a fifth of the calls, plus one a second. Envoy allows a fifth plus three at
+		// a time, Finagle a fifth plus ten a second. With three in ten seconds, chance alone would
+		// exhaust the budget where one call in ten of eight callers fails.
 		budget: retry.NewBudget(0.2, 10),
 		random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
@@ -167,8 +167,8 @@ func New(o Options) (*Pool, error) {
 	return p, nil
 }
 
-// Add takes a host into the pool, in the place of one of the same name if there is
-// one. The channel is closed when the last call on that one has ended.
+// Add adds a host to the pool, in place of a host of the same name if there is one. The channel is
+// closed when the last call on the replaced host has ended.
 func (p *Pool) Add(b backend.Backend, s Slots) (replaced <-chan struct{}, err error) {
 	h, err := newHost(b, s)
 	if err != nil {
@@ -185,8 +185,8 @@ func (p *Pool) Add(b backend.Backend, s Slots) (replaced <-chan struct{}, err er
 	return replaced, nil
 }
 
-// Remove takes a host out of the pool: it is given no more calls. The channel is
-// closed when the last of those that it works on has ended.
+// Remove removes a host from the pool, which gives it no more calls. The channel is closed when
+// the last call on the host has ended.
 func (p *Pool) Remove(name string) (drained <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -211,8 +211,8 @@ func (p *Pool) remove(name string) (drained <-chan struct{}) {
 	return h.drained
 }
 
-// Pin replaces the runner options that are pinned; see Options. They must not be
-// changed any more.
+// Pin replaces the runner options that are pinned; see Options. They must not be modified
+// afterwards.
 func (p *Pool) Pin(runner map[string]map[string]any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

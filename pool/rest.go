@@ -10,17 +10,17 @@ import (
 	"ollama-mcp/internal/backend"
 )
 
-// longestRest bounds how long a host is left alone that asks for it with Retry-After, so that
-// a slip of its operator does not last for ever.
+// longestRest limits how long a host is left alone that asks for it with Retry-After, so that a
+// mistake of its operator has an end.
 const longestRest = time.Hour
 
-// rest is a time for which a host has asked to be left alone. The zero rest is over.
+// rest is a period for which a host has asked to be left alone. The zero rest is over.
 type rest struct {
 	since time.Time
-	err   *backend.Error // with which it did; nil for none
+	err   *backend.Error // the error that asked for it; nil for none
 }
 
-// until is when the host may be asked again.
+// until returns when the rest is over.
 func (r rest) until() time.Time {
 	if r.err == nil {
 		return time.Time{}
@@ -28,7 +28,7 @@ func (r rest) until() time.Time {
 	return r.since.Add(min(r.err.RetryAfter, longestRest))
 }
 
-// refusal is the error of a call that does not wait for the end of the rest.
+// refusal returns the error of a call that does not wait for the end of the rest.
 func (r rest) refusal(now time.Time) error {
 	left := r.since.Add(r.err.RetryAfter).Sub(now)
 	return &backend.Error{
@@ -37,7 +37,7 @@ func (r rest) refusal(now time.Time) error {
 	}
 }
 
-// words say that there is so much left of the rest.
+// words say how much is left of the rest.
 func (r rest) words(left time.Duration) string {
 	if r.err.Class == backend.NoCredit {
 		return fmt.Sprintf("not asked again for %v", roundUp(left))
@@ -45,11 +45,11 @@ func (r rest) words(left time.Duration) string {
 	return fmt.Sprintf("asked us to wait %v", roundUp(left))
 }
 
-// rests takes in that a host asks to be left alone, if that is what an error says, and
-// reports whether it does. Too many requests (429) are those for one model, since providers
-// count by model. Credit that is spent is that of a provider, and of an Ollama server that of
-// the clouds behind some of its models. Anything else is about the whole host.
-func (l *Lease) rests(err error, now time.Time) bool {
+// startRest begins a rest if an error asks for one, and reports whether it does. Status 429 (too
+// many requests) rests one model, since providers count requests by model. On an Ollama server,
+// spent credit rests one model too, since the account is one with the cloud behind it. Anything
+// else rests the whole host.
+func (l *Lease) startRest(err error, now time.Time) bool {
 	said, ok := errors.AsType[*backend.Error](err)
 	if !ok || said.RetryAfter <= 0 {
 		return false
@@ -62,14 +62,13 @@ func (l *Lease) rests(err error, now time.Time) bool {
 	default:
 		return false
 	}
-	if r := (rest{now, said}); r.until().After(of.until()) { // another call may have been told more
+	if r := (rest{now, said}); r.until().After(of.until()) { // another call may have been told to wait longer
 		*of = r
 	}
 	return true
 }
 
-// restFor is the rest that keeps calls for a model from a host, the later one if there are
-// two.
+// restFor returns the rest that applies to calls for a model, the longer one if there are two.
 func (h *host) restFor(model string) rest {
 	own := known(&h.models, model)
 	if own == nil || h.rest.until().After(own.rest.until()) {
@@ -83,9 +82,8 @@ func (h *host) isResting(model string, now time.Time) bool {
 	return now.Before(h.restFor(model).until())
 }
 
-// whyResting returns why a call is not to wait for hosts that have asked to be left alone;
-// nil if it may, or if there is one that has not. It is the reason of the host that may be
-// asked first.
+// whyResting returns the error of a call all of whose hosts have asked to be left alone for longer
+// than it may wait; nil otherwise. It is the error of the host that is available first.
 func (p *Pool) whyResting(l *Lease, now time.Time) error {
 	k := l.ticket.Key
 	var first rest
@@ -110,7 +108,7 @@ func (p *Pool) whyResting(l *Lease, now time.Time) error {
 	return first.refusal(now)
 }
 
-// refuseResting ends the wait of requests that are not to wait for a rest.
+// refuseResting ends the wait of calls that may not wait for a rest.
 func (p *Pool) refuseResting(now time.Time) {
 	for _, t := range p.queue.WithKey(func(groupKey) bool { return true }) {
 		if err := p.whyResting(t.Value, now); err != nil {
@@ -119,8 +117,8 @@ func (p *Pool) refuseResting(now time.Time) {
 	}
 }
 
-// untilRested is how long a call that comes now waits for a host which has asked to be left
-// alone; 0 if there is one that has not.
+// untilRested returns how long a call that arrives now waits for the end of a rest; 0 if a host is
+// not resting.
 func (p *Pool) untilRested(k groupKey, now time.Time) (least time.Duration) {
 	for _, h := range p.hosts {
 		if !h.could(k, now) {
@@ -137,23 +135,23 @@ func (p *Pool) untilRested(k groupKey, now time.Time) (least time.Duration) {
 	return least
 }
 
-// refusalFor is how long a host that has no room for a model is not asked for it again:
-// each time, it may first unload the models that it holds.
-const refusalFor = time.Minute
+// noRoomFor is how long a host without room for a model gets no more requests for it: each time, it
+// may first unload the models that it has.
+const noRoomFor = time.Minute
 
-// refusal is what a host said that has no room for a model.
-type refusal struct {
+// lackOfRoom is the error of a host without room for a model, and how long it counts.
+type lackOfRoom struct {
 	err   error
 	until time.Time
 }
 
-// refuse takes in that the host has no room for a model with the options asked.
-func (h *host) refuse(k modelKey, err error, now time.Time) {
-	maps.DeleteFunc(h.noRoom, func(_ modelKey, r refusal) bool { return !now.Before(r.until) })
-	h.noRoom[k] = refusal{err, now.Add(refusalFor)}
+// noteNoRoom records that the host has no room for a model with some options.
+func (h *host) noteNoRoom(k modelKey, err error, now time.Time) {
+	maps.DeleteFunc(h.noRoom, func(_ modelKey, r lackOfRoom) bool { return !now.Before(r.until) })
+	h.noRoom[k] = lackOfRoom{err, now.Add(noRoomFor)}
 }
 
-// hasNoRoom is what the host said of late, if it has no room for a model; else nil.
+// hasNoRoom returns the recent error of the host if it has no room for a model; nil otherwise.
 func (h *host) hasNoRoom(k modelKey, now time.Time) error {
 	if r, ok := h.noRoom[k]; ok && now.Before(r.until) {
 		return r.err

@@ -9,17 +9,17 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// modelKey is a model as a host runs it: one that is asked for with other runner
-// options is another one to the host, for which it has to load the model anew.
+// modelKey identifies a model with its runner options. For a request with other options the host
+// has to reload the model.
 type modelKey struct {
 	model  string
-	others string // options by name, each ending in a NUL, but for num_ctx
-	numCtx int    // tokens of context, which a host tells of itself; 0 if it is left to the host
+	others string // options except num_ctx, sorted by name, each ending in a NUL
+	numCtx int    // tokens of context; 0 if the host chooses
 }
 
-// withPinned decides with which runner options a call goes to a host, and names those
-// that the caller wanted otherwise. What is pinned for the model wins, so that one
-// caller cannot make it load anew for all.
+// withPinned returns the runner options to send for a call, and the names of those that differ from
+// the caller's wishes. Pinned options win, so that one caller cannot make the host reload the model
+// for all.
 func withPinned(need route.Need, pinned map[string]any) (runner map[string]any, overridden []string) {
 	if need.RawRunner || len(pinned) == 0 {
 		return need.Runner, nil
@@ -39,7 +39,7 @@ func withPinned(need route.Need, pinned map[string]any) (runner map[string]any, 
 	return runner, overridden
 }
 
-// sameOption compares what came in JSON with what came in YAML.
+// sameOption compares an option from JSON with one from YAML.
 func sameOption(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
 
 func keyOf(model string, runner map[string]any) modelKey {
@@ -61,8 +61,8 @@ func keyOf(model string, runner map[string]any) modelKey {
 // numCtx is the option for the context of a model, in tokens.
 const numCtx = "num_ctx"
 
-// contextOf is the context that options ask for, in tokens; 0 if they leave it open, or
-// say what no host understands.
+// contextOf returns the context that options request, in tokens; 0 if they request none, or the
+// value is not valid.
 func contextOf(runner map[string]any) int {
 	switch n := runner[numCtx].(type) {
 	case int: // from YAML
@@ -75,10 +75,9 @@ func contextOf(runner map[string]any) int {
 	return 0
 }
 
-// pins are the runner options that are pinned for a call: those of its model and, where
-// they leave the context open, the one that a host has the model loaded with, if that
-// is enough. A caller who wants more room gets it: it may be needed, and only a load can
-// give it.
+// pins returns the runner options that are pinned for a call: those of its model and, unless they
+// set it, the context with which a host has the model loaded, if that is large enough. A caller who
+// wants a larger context gets it, at the price of a reload, since it may be needed.
 func (p *Pool) pins(need route.Need) map[string]any {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,8 +94,8 @@ func (p *Pool) pins(need route.Need) map[string]any {
 	return also
 }
 
-// loadedContext is the least num_ctx that a host has a call's model loaded with and that
-// is enough for it; 0 if there is none, or if the call is served as it is.
+// loadedContext returns the smallest num_ctx with which a host has a call's model loaded and that is
+// large enough for the call; 0 if there is none, or if the call needs no change.
 func (p *Pool) loadedContext(need route.Need) (least int) {
 	wanted := contextOf(need.Runner)
 	for _, h := range p.hosts {
@@ -114,8 +113,8 @@ func (p *Pool) loadedContext(need route.Need) (least int) {
 	return least
 }
 
-// isEnough reports whether a context has the room that a call wants. One that leaves it
-// open wants no less than the host gives it of itself.
+// isEnough reports whether a context is large enough for a call. A call that requests none needs as
+// much as the host chooses itself.
 func (h *host) isEnough(loaded int, model string, wanted int) bool {
 	if own := known(&h.models, model); wanted == 0 && own != nil {
 		wanted = own.context

@@ -18,36 +18,35 @@ const (
 	// suspiciousLeast is the shortest silence that counts, since a host may be busy with
 	// calls of others.
 	suspiciousLeast = 10 * time.Second
-	// suspiciousUnmeasured is the silence that counts of a host that has answered no call
-	// for the model yet.
+	// suspiciousUnmeasured is the shortest silence that counts for a host that has not answered
+	// any call for the model yet.
 	suspiciousUnmeasured = 30 * time.Second
 )
 
-// silence is how long a model on a host has sent nothing to the calls that it had. Times
-// during which there was no call for it are left out, and times during which there were
-// several count once.
+// silence measures for how long a model on a host has sent nothing although it had calls. Periods
+// without a call do not count, and periods with several calls count once.
 type silence struct {
-	first pace      // from the start of a call until something came, loading left out
-	size  mean[int] // bytes of the prompts of those calls
+	first pace      // time from the start of a call to its first piece, loading excluded
+	size  mean[int] // prompt sizes of those calls, in bytes
 
-	heard   atomic.Pointer[time.Time] // when something last came; nil if nothing has
-	counted time.Time                 // up to when calls that got nothing are part of total
-	total   time.Duration             // silence of calls that have ended, since something last came
+	heard   atomic.Pointer[time.Time] // when a piece last arrived; nil if none has
+	counted time.Time                 // total includes unanswered calls up to this time
+	total   time.Duration             // silence of calls that have ended, since the last piece
 }
 
-// heardEvery is how old the time of the last piece may be, which is taken for each piece.
+// heardEvery is the resolution of silence.heard, which is updated for pieces of answers.
 const heardEvery = time.Second
 
-// hear notes that something has come from the model. It needs no lock, since it is called for
-// each piece of an answer.
+// hear records that a piece has arrived from the model. It takes no lock, since it is called for
+// each piece of each answer.
 func (s *silence) hear(now time.Time) {
 	if last := s.heard.Load(); last == nil || now.Sub(*last) >= heardEvery {
 		s.heard.Store(&now)
 	}
 }
 
-// since returns how long the model has been silent if a call that began at some time has
-// got nothing until now.
+// since returns how long the model has been silent, given a call that began at some time and has
+// received nothing.
 func (s *silence) since(began, now time.Time) time.Duration {
 	total, from := s.total, began
 	if s.counted.After(from) {
@@ -64,19 +63,20 @@ func (s *silence) since(began, now time.Time) time.Duration {
 	return total + max(0, now.Sub(from))
 }
 
-// add takes in that a call which began at some time has ended without anything.
+// add counts a call that ended without having received anything.
 func (s *silence) add(began, now time.Time) {
 	s.total, s.counted = s.since(began, now), now
 }
 
-// observe takes in how long it took until something came of a call, by the size of its prompt.
+// observe records the time to the first piece of a call with a prompt of some size.
 func (s *silence) observe(first time.Duration, size int64) {
 	s.first.observe(first)
 	s.size.observe(int(size))
 }
 
-// suspicious returns the silence that says that the host hangs, while it works on a prompt of
-// so many bytes. Hosts read a prompt before they answer, so a longer one takes longer.
+// suspicious returns how long a silence has to be to show that the host hangs, while it works on a
+// prompt of some size in bytes. Hosts process a prompt before they answer, so a longer prompt
+// allows for a longer silence.
 func (s *silence) suspicious(size int64) time.Duration {
 	if s.first.samples == 0 {
 		return suspiciousUnmeasured
@@ -85,15 +85,14 @@ func (s *silence) suspicious(size int64) time.Duration {
 	return max(suspiciousLeast, time.Duration(suspiciousFactor*usual))
 }
 
-// mayHang reports whether the calls of a model that are on the host wait for so long that the
-// host probably hangs.
+// mayHang reports whether calls of a model have waited on the host for so long that it probably
+// hangs.
 func (h *host) mayHang(model string, now time.Time) bool {
 	silent := h.silenceOf(model, now)
 	return silent >= suspiciousLeast && silent >= known(&h.models, model).silence.suspicious(h.largest(model))
 }
 
-// largest is the size of the largest prompt that the host has not begun to answer, of those
-// for a model.
+// largest returns the size of the largest prompt for a model that the host has not begun to answer.
 func (h *host) largest(model string) (size int64) {
 	for _, l := range h.lent {
 		if l.key().model == model && !l.seen.pieces {
@@ -103,24 +102,23 @@ func (h *host) largest(model string) (size int64) {
 	return size
 }
 
-// hangs takes in that a lease has ended, and reports whether the reason is that its host
-// hangs. The model may be working on another call first, so the largest prompt counts.
+// hangs reports whether a lease ended because its host hangs, and counts its silence. The model may
+// be working on another call, so the largest prompt decides.
 func (l *Lease) hangs(ctx context.Context, now time.Time) bool {
 	if l.seen.pieces || !timedOut(ctx) && !errors.Is(context.Cause(ctx), ErrTooSlow) {
 		return false
 	}
 	if l.loading {
-		return l.loadsInVain(now)
+		return l.isLoadStuck(now)
 	}
 	l.own.silence.add(l.began, now)
 	return l.own.silence.total >= l.own.silence.suspicious(l.host.largest(l.key().model))
 }
 
-// isSilent reports whether a lease has got nothing yet, though its model is in memory.
+// isSilent reports whether a lease has received nothing yet although its model is in memory.
 func (l *Lease) isSilent() bool { return !l.seen.pieces && !l.loading }
 
-// silenceOf returns for how long a model has sent nothing, though calls wait for it; 0 if
-// none do.
+// silenceOf returns how long a model has been silent although calls wait for it; 0 if none do.
 func (h *host) silenceOf(model string, now time.Time) (longest time.Duration) {
 	own := known(&h.models, model)
 	if own == nil {

@@ -8,18 +8,18 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// surveyEvery is how old a place in the queue may be when it is told. Finding
-// the places means to sort all that wait.
+// surveyEvery is how old a reported place in the queue may be. Computing the places sorts all
+// waiting calls.
 const surveyEvery = 250 * time.Millisecond
 
-// survey is the order in which the waiting calls are expected to be served.
+// survey is the order in which waiting calls are expected to be served.
 type survey struct {
 	mu sync.Mutex // taken before the pool's
 	at time.Time
 	fairqueue.Survey[groupKey, *Lease]
 }
 
-// standing tells how the wait of a lease stands.
+// standing returns the place of a waiting call and the expected wait.
 func (p *Pool) standing(l *Lease) route.Standing {
 	place := p.place(l)
 	p.mu.Lock()
@@ -33,8 +33,8 @@ func (p *Pool) standing(l *Lease) route.Standing {
 	return route.Standing{Place: place, Of: p.queue.Len(), Expect: p.wait(place, k), Loading: p.isBeingLoaded(k)}
 }
 
-// isBeingLoaded reports whether calls of a group wait for their model: a host loads it,
-// and no other that serves them has it.
+// isBeingLoaded reports whether calls of a group wait for their model to be loaded: a host is
+// loading it, and no other host that serves them has it in memory.
 func (p *Pool) isBeingLoaded(k groupKey) (loading bool) {
 	now := time.Now()
 	for _, h := range p.hosts {
@@ -49,7 +49,7 @@ func (p *Pool) isBeingLoaded(k groupKey) (loading bool) {
 	return loading
 }
 
-// place is the place of a lease by a survey that is new enough, and knows it.
+// place returns the place of a lease according to a recent survey.
 func (p *Pool) place(l *Lease) int {
 	s, now := &p.survey, time.Now()
 	s.mu.Lock()

@@ -10,19 +10,19 @@ import (
 	"ollama-mcp/internal/fairqueue"
 )
 
-// Stats are what a pool does and has done.
+// Stats describe the state of a pool and count what it has done.
 type Stats struct {
 	Hosts []HostStats
 	Queue QueueStats
 
 	Totals
-	RetriesLeft int           // that the budget allows now
-	Pace        time.Duration // for which a call holds a slot, of late; 0 if nothing is known
-	PerSecond   float64       // calls that the hosts which are well have served of late while all their slots were taken; 0 if not known
+	RetriesLeft int           // retries that the budget allows now
+	Pace        time.Duration // recent mean time for which a call holds a slot; 0 if not known
+	PerSecond   float64       // throughput of the hosts that are well while all their slots are taken; 0 if not known
 	Rates       Rates
 }
 
-// Rates are how often things have happened, per second, in about the last minute.
+// Rates are events per second, in about the last minute.
 type Rates struct {
 	Calls  float64 // requests that came
 	Served float64 // requests that were answered
@@ -47,7 +47,7 @@ type Totals struct {
 	InFlight    int    // attempts on all hosts now
 }
 
-// ended counts a request that is over. It may have been lent a host.
+// ended counts a request that is over. lent says whether it had a slot at some time.
 func (p *Pool) ended(ctx context.Context, lent bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,37 +69,37 @@ func (p *Pool) ended(ctx context.Context, lent bool, err error) {
 	}
 }
 
-// HostStats are how a host does.
+// HostStats describe a host.
 type HostStats struct {
 	Name    string
 	Well    bool
-	Why     string // it is not well, or has to prove that it is; "" else
+	Why     string // why it is not well, or still on trial; "" otherwise
 	Version string // "" if not known
 
-	Weight float64 // what part of the calls it should get beside others
-	// Busy and Slots count calls: those on the host, and those that it is given at once. Where
-	// that is learned, it is so for each model, and Slots is the sum over those in memory.
+	Weight float64 // share of the calls relative to other hosts
+	// Busy is the number of calls on the host, and Slots the number that it may have at once. If
+	// slots are learned, that is done for each model, and Slots is the sum over those in memory.
 	Busy, Slots  int
-	Learned      bool         // the number of slots
-	Fewest, Most int          // slots that it may have; both are Slots if that was given
-	Models       []ModelSlots // those in memory or in use, by name; nil if Slots was given
-	Reason       string       // why the slots of the model that was used last have changed last; "" if Slots was given
+	Learned      bool         // the number of slots is learned
+	Fewest, Most int          // bounds of Slots; both equal it if it is configured
+	Models       []ModelSlots // models in memory or in use, by name; nil if Slots is configured
+	Reason       string       // of the last change of the slots of the model used last; "" if Slots is configured
 
 	Breaker   string        // "closed", "open" or "half-open"
-	Until     time.Time     // when an open breaker lets a call try; the zero Time when closed
-	Ejected   []ModelHealth // models that are not well there, though the host is, by name
-	Latency   time.Duration // of the calls answered of late, loading not counted; 0 if there were none
-	Installed int           // models; -1 if not known
-	Loaded    []string      // models that are believed to be in memory
-	Checked   []Loaded      // models that the last check found there
+	Until     time.Time     // when an open breaker lets a trial call through; the zero Time when closed
+	Ejected   []ModelHealth // models that are not well on a host that is, by name
+	Latency   time.Duration // recent mean of answered calls, loading excluded; 0 if there were none
+	Installed int           // number of models; -1 if not known
+	Loaded    []string      // models believed to be in memory
+	Checked   []Loaded      // models that the last check found in memory
 
-	Cloud *CloudStats // of the part of the host that is in Ollama's cloud; nil if there is none
+	Cloud *CloudStats // the host's part in Ollama's cloud; nil if there is none
 }
 
 // ModelSlots are the learned slots of a model on a host.
 type ModelSlots struct {
 	Model       string // "" for calls of no model
-	Busy, Slots int    // calls on the host, and those that it is given at once
+	Busy, Slots int    // as in HostStats
 	Reason      string // of the last change of Slots
 }
 
@@ -107,11 +107,11 @@ type ModelSlots struct {
 type ModelHealth struct {
 	Model   string    // "" for calls of no model
 	Breaker string    // "open" or "half-open"
-	Until   time.Time // when an open breaker lets a call try
+	Until   time.Time // when an open breaker lets a trial call through
 	Why     string
 }
 
-// ejected are the models that are out on a host, those that it passes on to Ollama's cloud
+// ejected returns the models whose circuit breakers are not closed, those in Ollama's cloud
 // included.
 func (h *host) ejected(now time.Time) (all []ModelHealth) {
 	for part := h; part != nil; part = part.cloudPart() {
@@ -135,14 +135,14 @@ func (h *host) modelSlots(now time.Time) (all []ModelSlots) {
 	return all
 }
 
-// QueueStats are what waits.
+// QueueStats describe the waiting calls.
 type QueueStats struct {
 	Waiting            int
 	Bytes              int64
 	Interactive, Batch int
-	Callers            map[string]int // calls that wait, by caller; those without a name are left out
-	Models             map[string]int // calls that wait, by model
-	Oldest             time.Duration  // for which the call has waited that has waited longest; 0 if none waits
+	Callers            map[string]int // waiting calls by caller, unnamed callers excluded
+	Models             map[string]int // waiting calls by model
+	Oldest             time.Duration  // longest wait so far; 0 if nothing waits
 }
 
 // Stats returns the state of the pool and its counters. It does no input or output, and the
@@ -170,7 +170,7 @@ func (p *Pool) Stats() Stats {
 func (p *Pool) hostStats(h *host, now time.Time) HostStats {
 	s := h.stats(now)
 	if !s.Well && p.serves(h, groupKey{}, now) {
-		s.Why += "; asked all the same, for want of others"
+		s.Why += "; still used, since no other host is available"
 	}
 	return s
 }

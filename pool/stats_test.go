@@ -116,7 +116,7 @@ func TestStatsTellWhyAHostHasToProveThatItIsWell(t *testing.T) {
 			}
 		}
 		expect(false, "open", "ejected for ")
-		if why := p.Stats().Hosts[0].Why; !strings.HasSuffix(why, "; asked all the same, for want of others") {
+		if why := p.Stats().Hosts[0].Why; !strings.HasSuffix(why, "; still used, since no other host is available") {
 			t.Errorf("the only host gets calls though it is ejected, and that is said: %q", why)
 		}
 		time.Sleep(15 * time.Second)

@@ -15,18 +15,18 @@ import (
 // ticket is the place of a lease in the queue.
 type ticket = fairqueue.Ticket[groupKey, *Lease]
 
-// groupKey is what makes calls alike to every host.
+// groupKey identifies calls that are alike to every host.
 type groupKey struct {
 	model modelKey
-	host  string // the only one that may serve them; "" for any
-	tried string // names of those that have failed or did not answer, each ending in a NUL
+	host  string // the only host that may serve them; "" for any
+	tried string // names of hosts where attempts have failed, each ending in a NUL
 
 	localOnly bool // the calls may not leave for a cloud
 
-	afterCrash bool // models have crashed under them, perhaps because of them; see crashes
+	afterCrash bool // the calls may have crashed a model; see crashes
 }
 
-// allows reports whether a host is one of those that may serve the calls.
+// allows reports whether a host may serve the calls.
 func (k groupKey) allows(h *host) bool { return k.host == "" || k.host == h.name }
 
 func classOf(p route.Priority) fairqueue.Class {
@@ -94,9 +94,9 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 		return nil
 	}
 	if h != nil {
-		p.untake(h) // it goes to whoever's turn it is
-	} else if l.Attempt == 1 { // who was let in once is not turned away
-		if err := p.admit(&l.ticket, now); err != nil {
+		p.untake(h) // match gives it to the call whose turn it is
+	} else if l.Attempt == 1 { // a retry is never turned away
+		if err := p.checkQueue(&l.ticket, now); err != nil {
 			return err
 		}
 	}
@@ -107,7 +107,7 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	return nil
 }
 
-// leaveQueue ends the wait of a request, which has been given a slot, refused, or cancelled.
+// leaveQueue ends the wait of a request that has been given a slot, refused, or cancelled.
 func (p *Pool) leaveQueue(ctx context.Context, l *Lease) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,7 +116,7 @@ func (p *Pool) leaveQueue(ctx context.Context, l *Lease) error {
 		return l.refused
 	case ctx.Err() == nil:
 		return nil
-	case l.host != nil: // the slot and the end came together
+	case l.host != nil: // it was given a slot and cancelled at the same time
 		p.release(l)
 	default:
 		p.queue.Remove(&l.ticket)
@@ -125,8 +125,8 @@ func (p *Pool) leaveQueue(ctx context.Context, l *Lease) error {
 	return gaveUp(ctx, p.waitOf(&l.ticket))
 }
 
-// whyUnservable returns why no host can serve the requests of a group; nil if one could when
-// it has a slot and is well.
+// whyUnservable returns why no host can serve the requests of a group; nil if one can, once it is
+// well and has a free slot.
 func (p *Pool) whyUnservable(k groupKey, now time.Time) error {
 	var refused []Failure
 	for _, h := range p.hosts {
@@ -147,14 +147,14 @@ func (p *Pool) whyUnservable(k groupKey, now time.Time) error {
 	}
 	switch {
 	case len(refused) > 0:
-		return lack(refused)
+		return whyCannotServe(refused)
 	case k.host != "":
 		return &NoHostError{Hosts: []Failure{{Host: k.host, Err: errors.New("there is no such host")}}}
 	}
 	return &NoHostError{}
 }
 
-// refuseUnservable ends the wait of requests that no host can serve any more.
+// refuseUnservable ends the wait of requests that no host can serve any longer.
 func (p *Pool) refuseUnservable() {
 	now := time.Now()
 	for _, t := range p.queue.WithKey(func(k groupKey) bool { return p.whyUnservable(k, now) != nil }) {
@@ -162,7 +162,7 @@ func (p *Pool) refuseUnservable() {
 	}
 }
 
-// refuse ends the wait of a call that is given no slot.
+// refuse ends the wait of a call with an error.
 func (p *Pool) refuse(t *ticket, err error, now time.Time) {
 	p.queue.Remove(t)
 	p.rates.growth.add(now, -1)
@@ -170,22 +170,23 @@ func (p *Pool) refuse(t *ticket, err error, now time.Time) {
 	close(t.Value.ready)
 }
 
-// wellKnown is how many calls must have been timed before one is refused because
-// of how long it would take.
+// wellKnown is how many calls must have been timed before a call is refused because of its
+// expected duration.
 const wellKnown = paceMemory
 
-// fullQueues is how many models may have a full queue at once, as it were: the total is bounded
-// too, since callers may name any number of models.
+// fullQueues is how many models may have a full queue at the same time. It bounds the total, since
+// callers may name any number of models.
 const fullQueues = 4
 
-// sharesQueue reports whether calls wait for the same model, and for the same hosts. They have
-// a bound of their own, so that those for a slow model take no place from the others.
+// sharesQueue reports whether calls wait for the same model and the same hosts. Such calls have a
+// bound of their own, so that those for a slow model take no places from the others.
 func (k groupKey) sharesQueue(other groupKey) bool {
 	return k.model.model == other.model.model && k.host == other.host
 }
 
-// admit refuses a call that the queue has no room for, or no time.
-func (p *Pool) admit(t *ticket, now time.Time) error {
+// checkQueue returns an error for a call if the queue is full, or the wait would be too long for
+// its deadline.
+func (p *Pool) checkQueue(t *ticket, now time.Time) error {
 	waiting := p.waiting(fairqueue.Interactive, t.Key.sharesQueue) + p.waiting(fairqueue.Batch, t.Key.sharesQueue)
 	mine, all := p.queue.WaitingOf(t.Class, t.Caller, t.Key.sharesQueue), p.queue.WaitingOf(t.Class, t.Caller, anyKey)
 	full := &FullError{RetryAfter: max(p.wait(1, t.Key), time.Second)}
@@ -208,19 +209,19 @@ func (p *Pool) admit(t *ticket, now time.Time) error {
 
 func anyKey(groupKey) bool { return true }
 
-// isTooLate reports whether a call that is given a slot at some time should not be done
-// before its deadline. Half of what a call takes is a margin for short ones.
+// isTooLate reports whether a call that gets a slot at some time is unlikely to end before its
+// deadline. Only half of the usual duration is required, since some calls are short.
 func (p *Pool) isTooLate(t *ticket, at time.Time) bool {
 	return p.pace.samples >= wellKnown && t.Value.deadline.before(at.Add(p.expected(t.Key.model)/2))
 }
 
-// waitOf is how long a call that comes now waits; 0 if nothing is known.
+// waitOf estimates how long a call that arrives now waits; 0 if nothing is known.
 func (p *Pool) waitOf(t *ticket) time.Duration {
 	return p.wait(p.ahead(t)+1, t.Key)
 }
 
-// ahead is how many calls are likely to go before one that comes now, of those that could take
-// a slot from it: in a fair share, no more of each other caller's than of its own.
+// ahead estimates how many of its rivals are served before a call that arrives now: under fair
+// sharing, no more calls of each other caller than of its own.
 func (p *Pool) ahead(t *ticket) int {
 	rival := p.rivalsOf(t.Key)
 	waiting := p.waiting(fairqueue.Interactive, rival)
@@ -232,7 +233,7 @@ func (p *Pool) ahead(t *ticket) int {
 	return min(waiting, (mine+1)*(callers+1)-1)
 }
 
-// waiting is how many calls wait in a class, of groups that meet a condition.
+// waiting counts the waiting calls of a class in groups that meet a condition.
 func (p *Pool) waiting(c fairqueue.Class, meets func(groupKey) bool) (n int) {
 	for key, calls := range p.queue.Keys(c) {
 		if meets(key) {
@@ -242,8 +243,8 @@ func (p *Pool) waiting(c fairqueue.Class, meets func(groupKey) bool) (n int) {
 	return n
 }
 
-// rivalsOf tells the groups whose calls could take a slot from those of a group: there is a
-// host that could serve both.
+// rivalsOf returns a function that reports whether the calls of a group compete for slots with those
+// of another: there is a host that can serve both.
 func (p *Pool) rivalsOf(k groupKey) func(groupKey) bool {
 	now := time.Now()
 	return func(other groupKey) bool {
@@ -251,10 +252,10 @@ func (p *Pool) rivalsOf(k groupKey) func(groupKey) bool {
 	}
 }
 
-// wait is how long the place-th in the queue waits, by the pace of late; 0 if
-// nothing is known, as while a model is being loaded. How long the calls on the hosts have
-// been there is left out: it says little of what is left of answers that differ as much in
-// length as those of models do, and nothing if their lengths are spread exponentially.
+// wait estimates how long the call at a place in the queue waits, at the recent pace; 0 if nothing
+// is known, as while a model is being loaded. How long the calls on the hosts have been running is
+// ignored: answers differ so much in length that it says little about the time that they still
+// need, and nothing if their lengths are distributed exponentially.
 func (p *Pool) wait(place int, k groupKey) time.Duration {
 	slots, now := 0, time.Now()
 	for _, h := range p.hosts {
@@ -271,7 +272,8 @@ func (p *Pool) wait(place int, k groupKey) time.Duration {
 	return p.paceOf(k) * time.Duration(place) / time.Duration(slots)
 }
 
-// paceOf is how long the calls hold a slot that wait before those of a group, and one of these.
+// paceOf returns the mean time for which a slot is held by the rivals of a group in the queue and
+// one call of the group itself.
 func (p *Pool) paceOf(k groupKey) time.Duration {
 	sum, n, rival := p.expected(k.model), 1, p.rivalsOf(k)
 	for _, class := range []fairqueue.Class{fairqueue.Interactive, fairqueue.Batch} {

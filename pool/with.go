@@ -10,12 +10,11 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// longestPause is how long a call is held for a host that asks to be left alone, as a
-// provider does whose budget for the day is spent. Its caller may know better than to wait
-// for longer.
+// longestPause limits how long a call waits for a host that asks to be left alone, as a provider
+// does whose daily budget is spent. The caller may have a better use for a longer time.
 const longestPause = time.Minute
 
-// maxPause is how long a call waits for a host that asks to be left alone.
+// maxPause returns how long a call waits for a host that asks to be left alone.
 func maxPause(need route.Need) time.Duration {
 	if need.MaxPause > 0 {
 		return min(need.MaxPause, longestPause)
@@ -23,25 +22,25 @@ func maxPause(need route.Need) time.Duration {
 	return longestPause
 }
 
-// errPanicked is how a lease ends whose borrower did not return.
+// errPanicked is the error of a lease whose function panicked.
 var errPanicked = errors.New("the borrower panicked")
 
-// With waits for a slot of a host that meets the need, lends the host to use, and
-// takes it back when use returns. If that fails by the host's fault it tries again,
-// elsewhere if it can, so use may be called several times, one after another. The
-// slot is given back before the pause between tries.
+// With waits for a slot of a host that meets the need, calls use with a lease of the host, and frees
+// the slot when use returns. If use fails because of the host, With retries, on another host if
+// possible, so use may be called several times, one after another. The slot is freed before the
+// pause between attempts.
 //
 // If the need allows for hedges, use may also run twice at once: the second time in a
 // goroutine of its own, for another host, with Lease.Hedge set. The first to return nil
 // wins, and the context of the other ends with a cause that is ErrTooSlow. With returns
 // when both have returned.
 //
-// With returns what use returned last, or a *NoHostError if several hosts failed and one of
-// them is not there. What models crash under is ErrCrashes too, and not tried a third time.
-// Without having called use it returns *FullError if too many wait already;
-// *QueueTimeoutError if the deadline passed during the wait, or would; ctx's error if it
-// was cancelled; a *backend.Error of class ModelMissing if no host has the model, or NoRoom
-// if none that has it has room for it; and *NoHostError if there is no host.
+// With returns the last error of use, or a *NoHostError if several hosts failed and one of them is
+// unreachable. The error of a request under which models have crashed twice is also ErrCrashes.
+// Without calling use, With returns *FullError if the queue is full; *QueueTimeoutError if the
+// deadline has passed during the wait, or would; ctx's error if it was cancelled; a *backend.Error
+// of class ModelMissing if no host has the model, or NoRoom if no host that has it has room for it;
+// and *NoHostError if there is no host.
 func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Context, *Lease) error) (err error) {
 	var failed []Failure
 	ctx, stop := withDeadline(ctx, need.Deadline)
@@ -62,7 +61,7 @@ func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Conte
 		failed = append(failed[:len(failed):len(failed)], lost...)
 		pause, ok := p.again(ctx, l, failed)
 		if !ok {
-			return sum(failed)
+			return summarize(failed)
 		}
 		if need.OnRetry != nil {
 			last := lost[len(lost)-1]
@@ -74,17 +73,17 @@ func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Conte
 	}
 }
 
-// noLease is what With returns when there is no slot for the next try: the failure
-// of the last says more than the reason for that, unless the caller left.
+// noLease returns the error of With if there is no slot for the next attempt. The failures of
+// earlier attempts say more than the reason for that, unless the caller left.
 func (p *Pool) noLease(ctx context.Context, failed []Failure, err error) error {
-	if len(failed) == 0 || ctx.Err() != nil && !timedOut(ctx) || isLack(err) {
+	if len(failed) == 0 || ctx.Err() != nil && !timedOut(ctx) || cannotServe(err) {
 		return err
 	}
-	return sum(failed)
+	return summarize(failed)
 }
 
-// try has a host asked, and another beside it if the need allows for that and the first
-// is late. It returns how they failed, nil if one answered.
+// try makes one attempt, and a hedge beside it if the need allows for one and the first is late. It
+// returns their failures; nil if one succeeded.
 func (p *Pool) try(ctx context.Context, need route.Need, l *Lease, use func(context.Context, *Lease) error) []Failure {
 	if need.HedgeAfter > 0 {
 		return p.tryBoth(ctx, need, l, use)
@@ -99,14 +98,14 @@ func (l *Lease) failure(err error) Failure {
 	return Failure{Host: l.measured.Name(), Err: err, crashed: l.seen.crashed}
 }
 
-// lend calls use, and takes the slot back.
+// lend calls use, and frees the slot afterwards.
 func (p *Pool) lend(ctx context.Context, l *Lease, use func(context.Context, *Lease) error) (err error) {
 	err = errPanicked // unless use returns
 	defer func() { p.giveBack(ctx, l, err) }()
 	return use(ctx, l)
 }
 
-// again says whether a request that failed is tried once more, and after what pause.
+// again decides whether a request that failed is retried, and after what pause.
 func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause time.Duration, ok bool) {
 	if ctx.Err() != nil {
 		return 0, false
@@ -116,11 +115,11 @@ func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause tim
 	k, last, now := l.ticket.Key, failed[len(failed)-1].Err, time.Now()
 	k.tried = names(nil, failed)
 	left, well := p.others(k, now)
-	if isLack(last) {
-		// While the others are not well the same host may be asked again, but not for ever.
+	if cannotServe(last) {
+		// While the others are not well, the same host may get the request again, but not endlessly.
 		return 0, left && len(failed) <= len(p.hosts)
 	}
-	if !hostsFault(last) || len(failed) > p.opts.Retries || crashes(failed) >= mostCrashes || isHopeless(failed) {
+	if !isRetryable(last) || len(failed) > p.opts.Retries || crashes(failed) >= mostCrashes || isPersistent(failed) {
 		return 0, false
 	}
 	if pause = p.backoff(len(failed), last, well); pause > longestPause || !well && retryAfter(last) > l.maxPause {
@@ -129,9 +128,9 @@ func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause tim
 	if l.deadline.before(now.Add(pause + p.expected(k.model))) {
 		return 0, false
 	}
-	// A host or a model that dies fails all its calls at once, more than any budget allows
-	// for. One try each on a host that is well is no danger: its slots bound what comes to
-	// it. Nor is another try where a model has crashed, which left the slots empty.
+	// A host or a model that dies fails all its calls at once, which would exceed any budget. One
+	// retry each on a host that is well is harmless, since its slots bound the load. So is a
+	// retry after a crash, which has emptied the slots.
 	free := well && len(failed) == 1 || errors.Is(last, backend.Crashed)
 	if !free && !p.budget.Take(now) {
 		return 0, false
@@ -140,8 +139,8 @@ func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause tim
 	return pause, true
 }
 
-// others reports whether hosts are left that could serve a group and have not failed,
-// and whether one of them is well.
+// others reports whether there are hosts that can serve a group and have not failed, and whether
+// one of them is well.
 func (p *Pool) others(k groupKey, now time.Time) (left, well bool) {
 	for _, h := range p.hosts {
 		if h.could(k, now) && !h.wasTried(k) {
@@ -151,8 +150,8 @@ func (p *Pool) others(k groupKey, now time.Time) (left, well bool) {
 	return left, well
 }
 
-// backoff is the pause before a try. It is for the host that failed; where another
-// is well there is none.
+// backoff returns the pause before a retry. It spares the host that failed, and is 0 if another
+// host is well.
 func (p *Pool) backoff(attempt int, err error, others bool) time.Duration {
 	if others {
 		return 0
@@ -160,7 +159,7 @@ func (p *Pool) backoff(attempt int, err error, others bool) time.Duration {
 	return retry.Backoff(attempt, retryAfter(err), p.random)
 }
 
-// retryAfter is for how long a host that failed has asked to be left alone; 0 if it has not.
+// retryAfter returns how long a failed host has asked to be left alone; 0 if it has not.
 func retryAfter(err error) time.Duration {
 	if failed, ok := errors.AsType[*backend.Error](err); ok {
 		return failed.RetryAfter
@@ -168,7 +167,7 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// names are those of hosts, as in groupKey: some, and those that have failed.
+// names joins the names of hosts, and of those that have failed, as in groupKey.
 func names(some []string, failed []Failure) string {
 	all := ""
 	for _, name := range some {

@@ -7,12 +7,12 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// maxToken is how long a token may be, in bytes: twice what proxies commonly let
-// pass, and little enough to be decoded before its signature is known.
+// maxToken is the maximum length of a token in bytes: twice what proxies commonly allow, and small
+// enough to decode before the signature has been verified.
 const maxToken = 16 << 10
 
-// bearer is the token of a request, and "" where no credentials came. A request with
-// credentials that are not one well-formed token in the header is denied.
+// bearer returns the token of a request, or "" if the request has no credentials. Credentials that
+// are not exactly one well-formed token in the header are denied.
 func bearer(r *http.Request) (string, error) {
 	if r.URL.Query().Has("access_token") {
 		// URLs are written to logs and histories.
@@ -39,7 +39,7 @@ func bearer(r *http.Request) (string, error) {
 	return token, nil
 }
 
-// wellFormed tells whether s is a b64token of RFC 6750, section 2.1.
+// wellFormed reports whether s is a b64token of RFC 6750, section 2.1.
 func wellFormed(s string) bool {
 	s = strings.TrimRight(s, "=")
 	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {

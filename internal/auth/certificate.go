@@ -21,7 +21,7 @@ func Certificate(r *http.Request) (caller.Caller, bool) {
 	return caller.Caller{ID: name, Tenant: name}, name != ""
 }
 
-// nameOf is the common name of a certificate, else the first of its other names.
+// nameOf returns the common name of a certificate or, if it has none, the first of its other names.
 func nameOf(c *x509.Certificate) string {
 	switch {
 	case c.Subject.CommonName != "":

@@ -21,10 +21,10 @@ type Metadata struct {
 // metadataPath is where the documents are, followed by the paths of resources.
 const metadataPath = "/.well-known/oauth-protected-resource"
 
-// Metadata returns the document at a path of this server, whose name for people is name; false
-// if there is none. Streamable HTTP and SSE are a resource each, since clients insist that the
-// document names the URL that they use. A document is found by the path of its resource, as
-// clients know it, and by the path here, which a proxy may have shortened.
+// Metadata returns the document at a path of this server, or false if there is none; name is the
+// server's human-readable name. Streamable HTTP and SSE are separate resources, since clients
+// insist that the document names the URL that they use. A document is found under the path of its
+// resource as clients know it, and under the local path, which a proxy may have shortened.
 func (o *OAuth) Metadata(path, name string) (Metadata, bool) {
 	for _, endpoint := range []string{"/mcp", "/sse"} {
 		resource := o.resourceAt(endpoint)
@@ -45,8 +45,8 @@ func (o *OAuth) metadataOf(resource *url.URL, name string) Metadata {
 	}
 }
 
-// resourceAt returns the URL that clients know for a path of this server. If the resource is
-// that of one endpoint, the other is beside it; otherwise it stands for both.
+// resourceAt returns the URL by which clients know a path of this server. If the configured resource
+// is one endpoint, the other is next to it; otherwise the resource stands for both.
 func (o *OAuth) resourceAt(path string) *url.URL {
 	ours := "/mcp"
 	if path = strings.TrimSuffix(path, "/"); path == "/sse" || path == "/message" {
@@ -84,8 +84,8 @@ func (a *Authenticator) Challenge(r *http.Request, d *caller.Denied) string {
 	return "Bearer " + strings.Join(params, ", ")
 }
 
-// quotable puts a ? for all that RFC 6750 does not allow between quotes: the quote
-// itself, the backslash, and what is not printable ASCII.
+// quotable replaces with ? every character that RFC 6750 does not allow between quotes: the quote
+// itself, the backslash, and anything that is not printable ASCII.
 func quotable(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' {

@@ -13,14 +13,14 @@ import (
 // leeway is how far the clocks of the issuer and of this machine may differ.
 const leeway = time.Minute
 
-// claims are those of a token that are used.
+// claims are the claims of a token that this package uses.
 type claims struct {
 	jwt.Claims
 	Scope names `json:"scope"` // RFC 9068
-	Scp   names `json:"scp"`   // what some issuers call it
+	Scp   names `json:"scp"`   // the name that some issuers use
 }
 
-// names are a string with spaces between them, or a list.
+// names are separated by spaces in one string, or a list.
 type names []string
 
 func (n *names) UnmarshalJSON(data []byte) error {
@@ -32,13 +32,13 @@ func (n *names) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*[]string)(n))
 }
 
-// readClaims reads the payload of a token, whose signature has been verified, and denies one
-// that is not for us, or not now. It names the claim that is missing or wrong, so that the
-// operator of the issuer knows what to change.
+// readClaims reads the payload of a token whose signature has been verified. It denies a token that
+// is for another server, expired, or not valid yet, and names the claim that is missing or wrong,
+// so that the operator of the issuer knows what to change.
 func readClaims(payload []byte, issuer string, audiences []string) (*claims, error) {
 	var c claims
-	// This json, unlike the standard one, takes names in their own case only, and
-	// refuses an object that has one twice.
+	// Unlike encoding/json, this package matches names by case, and rejects an object that has a
+	// name twice.
 	if err := json.Unmarshal(payload, &c); err != nil {
 		return nil, invalidToken("the token has claims that cannot be read" + unreadable(payload))
 	}
@@ -71,7 +71,7 @@ func readClaims(payload []byte, issuer string, audiences []string) (*claims, err
 	return nil, invalidToken("the token " + wrong)
 }
 
-// unreadable names the claims that are not of the type that they must be.
+// unreadable names the claims that have the wrong type.
 func unreadable(payload []byte) string {
 	var all map[string]json.RawMessage
 	if json.Unmarshal(payload, &all) != nil {
@@ -103,19 +103,19 @@ func unreadable(payload []byte) string {
 	return ": " + strings.Join(bad, ", ") + " is not of the type that it must be"
 }
 
-// isFor reports whether a token with these audiences is for one of ours.
+// isFor reports whether one of a token's audiences is one of ours.
 func isFor(audiences []string, ours string) bool {
 	return slices.ContainsFunc(audiences, func(audience string) bool { return sameURL(audience, ours) })
 }
 
-// sameURL compares what may be URLs. Many programs add a slash at the end, and others remove
-// it.
+// sameURL compares two strings that may be URLs. A slash at the end is ignored, since many programs
+// add or remove it.
 func sameURL(a, b string) bool {
 	return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
 }
 
-// isSubject reports whether s can name a caller: OpenID Connect Core, section 2, has at most
-// 255 characters, and characters that are not printed would mislead readers of logs.
+// isSubject reports whether s can name a caller: OpenID Connect Core, section 2, allows at most 255
+// characters, and characters that are not printable would mislead readers of logs.
 func isSubject(s string) bool {
 	return s != "" && len(s) <= 255 && !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) })
 }

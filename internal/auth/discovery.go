@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	fetchTimeout = 5 * time.Second // for all that is asked at once
+	fetchTimeout = 5 * time.Second // for metadata and keys together
 	maxDocument  = 1 << 20         // bytes of metadata, or of keys
 )
 
-// newClient makes a client that follows no redirects: what the metadata names is
-// what is asked.
+// newClient returns a client that follows no redirects: it contacts only the URLs that the metadata
+// names.
 func newClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     transport,
@@ -28,7 +28,7 @@ func newClient(transport http.RoundTripper) *http.Client {
 	}
 }
 
-// fetchKeys asks for the keys that tokens are signed with.
+// fetchKeys fetches the keys with which tokens are signed.
 func (i *issuer) fetchKeys(ctx context.Context) ([]jose.JSONWebKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -44,14 +44,14 @@ func (i *issuer) fetchKeys(ctx context.Context) ([]jose.JSONWebKey, error) {
 	}
 	var keys []jose.JSONWebKey
 	for _, raw := range set.Keys {
-		// RFC 7517, section 5: keys that are not understood are passed over.
+		// RFC 7517, section 5: keys that are not understood are ignored.
 		var key jose.JSONWebKey
 		if json.Unmarshal(raw, &key) == nil && key.Valid() && key.IsPublic() && key.Use != "enc" {
 			keys = append(keys, key)
 		}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("keys: there is none that can verify a signature")
+		return nil, errors.New("keys: none of them can verify a signature")
 	}
 	return keys, nil
 }
@@ -75,7 +75,7 @@ func (i *issuer) findKeys(ctx context.Context) (*url.URL, error) {
 	return nil, errors.New("metadata: " + strings.Join(reasons, "; "))
 }
 
-// readMetadata is where keys are published according to one document of metadata.
+// readMetadata returns the URL of the keys according to one metadata document.
 func (i *issuer) readMetadata(ctx context.Context, place *url.URL) (*url.URL, error) {
 	var metadata struct {
 		Issuer  string `json:"issuer"`
@@ -99,13 +99,13 @@ func (i *issuer) readMetadata(ctx context.Context, place *url.URL) (*url.URL, er
 func (i *issuer) fetch(ctx context.Context, from *url.URL, document any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
 	if err != nil {
-		return errors.New("not a URL that can be asked")
+		return errors.New("not a valid URL")
 	}
 	req.Header.Set("Accept", "application/json")
-	req.Close = true // the next time is in an hour
+	req.Close = true // the next request is an hour away
 	resp, err := i.client.Do(req)
 	if err != nil {
-		// The URL is left out: who reads the error need not see it.
+		// The URL is left out, since callers need not see it.
 		if outer, ok := errors.AsType[*url.Error](err); ok {
 			err = outer.Err
 		}
@@ -128,8 +128,8 @@ func (i *issuer) fetch(ctx context.Context, from *url.URL, document any) error {
 	return nil
 }
 
-// wellKnown is where a server publishes a document about what is at u: RFC 8414,
-// section 3.1, and RFC 9728, section 3.1, put the name between host and path.
+// wellKnown returns the URL of a metadata document about u: RFC 8414, section 3.1, and RFC 9728,
+// section 3.1, put the name between host and path.
 func wellKnown(name string, u *url.URL) *url.URL {
 	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/.well-known/" + name + strings.TrimSuffix(u.Path, "/")}
 }

@@ -15,34 +15,34 @@ import (
 )
 
 const (
-	// retryInterval limits how often an issuer is asked for its keys, so that tokens with
-	// unknown signatures cannot make us flood it.
+	// retryInterval limits how often an issuer's keys are fetched, so that tokens with unknown
+	// signatures cannot make this server flood the issuer.
 	retryInterval = 5 * time.Second
-	// keysFresh is how long keys are used before they are asked for again: a key
-	// that the issuer has withdrawn is then no longer taken.
+	// keysFresh is how long keys are used before they are fetched again. After that, a key that
+	// the issuer has withdrawn is no longer accepted.
 	keysFresh = time.Hour
-	// keysKept is how long keys are used while the issuer does not answer.
+	// keysKept is how long keys are used while the issuer cannot be reached.
 	keysKept = 24 * time.Hour
 )
 
-// algorithms are those that can be verified with a public key. That HMAC is not
-// among them keeps a public key from being used as its secret.
+// algorithms are the signature algorithms that use a public key. HMAC is excluded, so that nobody can
+// pass off a public key as its secret.
 var algorithms = []jose.SignatureAlgorithm{
 	jose.EdDSA, jose.ES256, jose.ES384, jose.ES512,
 	jose.PS256, jose.PS384, jose.PS512, jose.RS256, jose.RS384, jose.RS512,
 }
 
-// issuer verifies the signatures of an authorization server, whose public keys it
-// asks for when it needs them.
+// issuer verifies the signatures of an authorization server, whose public keys it fetches when it
+// needs them.
 type issuer struct {
-	id     string   // as it was given
-	url    *url.URL // the same
+	id     string   // as configured
+	url    *url.URL // id, parsed
 	client *http.Client
 
-	// spelling is how the issuer spells its URL, or id as long as that is not known.
+	// spelling is the URL as the issuer spells it, or id until that is known.
 	spelling atomic.Pointer[string]
 
-	turn  chan struct{}          // full while somebody asks the issuer
+	turn  chan struct{}          // full while the keys are being fetched
 	known atomic.Pointer[keySet] // never nil
 }
 
@@ -60,15 +60,15 @@ func newIssuer(address string, transport http.RoundTripper) (*issuer, error) {
 	return i, nil
 }
 
-// name is the URL of the issuer without the scheme, which is nearly always https.
+// name returns the URL of the issuer without the scheme, which is nearly always https.
 func (i *issuer) name() string { return strings.TrimSuffix(i.url.Host+i.url.Path, "/") }
 
-// verify is the payload of a token that the issuer has signed. It fails with a
-// *caller.Denied if the issuer has not, and otherwise if that cannot be known.
+// verify returns the payload of a token that the issuer has signed. The error is a *caller.Denied if
+// the issuer has not signed it, and another one if that cannot be determined now.
 func (i *issuer) verify(ctx context.Context, token string) ([]byte, error) {
 	jws, err := jose.ParseSignedCompact(token, algorithms)
 	if _, ok := errors.AsType[*jose.ErrUnexpectedSignatureAlgorithm](err); ok {
-		return nil, invalidToken("the token is signed by an algorithm that is not taken")
+		return nil, invalidToken("the token is signed with an algorithm that is not accepted")
 	}
 	if err != nil {
 		return nil, invalidToken("the token is neither a known key nor a signed JWT")
@@ -76,11 +76,11 @@ func (i *issuer) verify(ctx context.Context, token string) ([]byte, error) {
 	keys := i.known.Load()
 	payload, ok := keys.verify(jws)
 	fresh := time.Since(keys.since) < keysFresh
-	asking := len(i.turn) > 0
-	if ok && (fresh || asking) { // one caller who waits for newer keys is enough
+	fetching := len(i.turn) > 0
+	if ok && (fresh || fetching) { // it is enough if one caller waits for newer keys
 		return payload, nil
 	}
-	if keys, err = i.ask(ctx); err != nil {
+	if keys, err = i.refresh(ctx); err != nil {
 		return nil, err
 	}
 	payload, ok = keys.verify(jws)
@@ -93,9 +93,9 @@ func (i *issuer) verify(ctx context.Context, token string) ([]byte, error) {
 	return nil, invalidToken("the token is not signed by a key of the issuer")
 }
 
-// ask asks the issuer for its keys, unless that has just been done. When it fails
-// the result holds the keys from before and the reason; the error is that of ctx.
-func (i *issuer) ask(ctx context.Context) (*keySet, error) {
+// refresh fetches the issuer's keys, unless that was done within retryInterval. If it fails, the
+// result has the previous keys and the reason; the error is that of ctx.
+func (i *issuer) refresh(ctx context.Context) (*keySet, error) {
 	select {
 	case i.turn <- struct{}{}:
 		defer func() { <-i.turn }()
@@ -103,13 +103,13 @@ func (i *issuer) ask(ctx context.Context) (*keySet, error) {
 		return nil, fmt.Errorf("auth: wait for the issuer's keys: %w", ctx.Err())
 	}
 	known := i.known.Load()
-	if time.Since(known.asked) < retryInterval {
+	if time.Since(known.tried) < retryInterval {
 		return known, nil
 	}
-	// Others wait for this too, and callers who leave at once would otherwise have
-	// the issuer asked each time. It has a time limit of its own.
+	// The fetch has a time limit of its own instead of the caller's, since other callers wait for it
+	// too, and callers that leave at once would cause a new one each time.
 	keys, err := i.fetchKeys(context.WithoutCancel(ctx))
-	next := &keySet{keys: keys, since: time.Now(), asked: time.Now(), err: err}
+	next := &keySet{keys: keys, since: time.Now(), tried: time.Now(), err: err}
 	if err != nil {
 		next.keys, next.since = known.keys, known.since
 	}
@@ -117,15 +117,15 @@ func (i *issuer) ask(ctx context.Context) (*keySet, error) {
 	return next, nil
 }
 
-// keySet is what is known of an issuer's keys. It does not change.
+// keySet is what is known of an issuer's keys. It is immutable.
 type keySet struct {
 	keys  []jose.JSONWebKey
-	since time.Time // when the keys were had
-	asked time.Time // when the issuer was last asked
-	err   error     // why it then gave no keys
+	since time.Time // when the keys were fetched
+	tried time.Time // when they were last to be fetched
+	err   error     // why that failed; nil if it did not
 }
 
-// verify tries the keys that can have signed a token.
+// verify returns the payload of a token if one of the keys has signed it.
 func (s *keySet) verify(jws *jose.JSONWebSignature) ([]byte, bool) {
 	if time.Since(s.since) > keysKept {
 		return nil, false
@@ -142,13 +142,12 @@ func (s *keySet) verify(jws *jose.JSONWebSignature) ([]byte, bool) {
 	return nil, false
 }
 
-// isHTTP tells whether u is the absolute URL of something on the web, and holds no
-// password.
+// isHTTP reports whether u is an absolute HTTP URL without a password.
 func isHTTP(u *url.URL) bool {
 	return (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil && u.Fragment == ""
 }
 
-// isSecure tells whether what u answers cannot be changed on the way.
+// isSecure reports whether responses from u cannot be changed in transit.
 func isSecure(u *url.URL) bool {
 	ip, err := netip.ParseAddr(u.Hostname())
 	return u.Scheme == "https" || u.Hostname() == "localhost" || err == nil && ip.IsLoopback()

@@ -12,8 +12,8 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// keyPrefix begins every secret that NewKey makes, so that people and scanners of
-// leaked secrets recognise one.
+// keyPrefix begins every secret that NewKey creates, so that people and secret scanners recognize
+// one.
 const keyPrefix = "omcp_"
 
 // Key is an API key as the server stores it.
@@ -26,8 +26,8 @@ type Key struct {
 	SHA256 [sha256.Size]byte
 }
 
-// NewKey makes the secret of a new key, for the caller to keep, and its SHA-256 in
-// hex, for the server.
+// NewKey creates the secret of a new key, which the caller keeps, and its SHA-256 in hex, which the
+// server keeps.
 func NewKey() (secret, hash string) {
 	random := make([]byte, 32)
 	rand.Read(random) // never fails
@@ -36,7 +36,7 @@ func NewKey() (secret, hash string) {
 	return secret, hex.EncodeToString(sum[:])
 }
 
-// Keys are the API keys in force. The zero value has none. Concurrent use is allowed.
+// Keys are the API keys in force. The zero value has none. Its methods are safe for concurrent use.
 type Keys struct{ all atomic.Pointer[[]Key] }
 
 // Set replaces all keys. It does not retain the slice.

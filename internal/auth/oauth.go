@@ -14,41 +14,41 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// OAuthOptions say which access tokens are accepted, and what their scopes permit.
+// OAuthOptions configure which access tokens are accepted, and what their scopes permit.
 type OAuthOptions struct {
 	// Issuer is the URL of the authorization server, as its tokens and its metadata spell it;
 	// a slash at the end does not matter. It must be https, except on the loopback interface.
 	Issuer string
 
-	// Audience is what tokens must name as what they are for. If it is the URL of an endpoint
-	// of this server, the URL of the other endpoint is accepted too.
+	// Audience is the audience that tokens must have. If it is the URL of an endpoint of this
+	// server, the URL of the other endpoint is accepted too.
 	Audience string
 
-	// Resource is the URL by which clients reach this server; "" means Audience,
-	// which then has to be one.
+	// Resource is the URL by which clients reach this server; "" means Audience, which must be a
+	// URL then.
 	Resource string
 
 	// Scopes are as in SetScopes.
 	Scopes map[string]Grant
 
-	// Transport asks the issuer; nil means http.DefaultTransport.
+	// Transport carries requests to the issuer; nil means http.DefaultTransport.
 	Transport http.RoundTripper
 }
 
-// OAuth takes access tokens that are JWTs signed by an issuer, as a resource server
-// of OAuth 2.1 does. Use NewOAuth to make one.
+// OAuth accepts access tokens that are JWTs signed by an issuer, as a resource server of OAuth 2.1
+// does. Use NewOAuth to create one.
 type OAuth struct {
-	audiences []string // that are accepted; the configured one is the first
+	audiences []string // accepted audiences, the configured one first
 	resource  *url.URL
 	issuer    *issuer
 	scopes    atomic.Pointer[scopes]
 }
 
-// NewOAuth checks the options, and names the one that is wrong. It does not ask the
-// issuer, who may be down: that is left to the first token.
+// NewOAuth checks the options, and returns an error that names an invalid one. It does not contact
+// the issuer, which may be down: the first token does.
 func NewOAuth(opts OAuthOptions) (*OAuth, error) {
 	if opts.Audience == "" {
-		return nil, errors.New("auth: option Audience is empty: any token of the issuer would do")
+		return nil, errors.New("auth: option Audience is empty: any token of the issuer would be accepted")
 	}
 	resource, err := url.Parse(cmp.Or(opts.Resource, opts.Audience))
 	if err != nil || !isHTTP(resource) || resource.RawQuery != "" {
@@ -68,10 +68,10 @@ func NewOAuth(opts OAuthOptions) (*OAuth, error) {
 	return o, nil
 }
 
-// SetScopes says from now on what a token may by the scopes it has: all that any of
-// them allows, and nothing if it has none of these. With nil, a token of the right
-// issuer and audience may use all tools and models, but is no Admin. An error names a
-// scope that there cannot be, and leaves all as it was.
+// SetScopes sets what tokens are allowed to do by their scopes: everything that any of their scopes
+// permits, and nothing if they have none of the scopes given. With nil, a token of the right issuer
+// and audience may use all tools and models, but is not an administrator. If the name of a scope is
+// invalid, SetScopes returns an error that names it and changes nothing.
 func (o *OAuth) SetScopes(grants map[string]Grant) error {
 	for scope := range grants {
 		if !isScope(scope) {
@@ -83,9 +83,9 @@ func (o *OAuth) SetScopes(grants map[string]Grant) error {
 	return nil
 }
 
-// authenticate is Authenticator.Authenticate for a token. The ID of the caller is the
-// token's subject with the issuer behind it, so that it is not taken for the name of
-// a key, or the subject of another issuer where things are kept for long.
+// authenticate returns the caller who presents a token. The caller's ID is the subject of the token
+// followed by the issuer, so that it cannot be confused with the name of a key or with a subject of
+// another issuer.
 func (o *OAuth) authenticate(ctx context.Context, token string) (caller.Caller, error) {
 	payload, err := o.issuer.verify(ctx, token)
 	if err != nil {

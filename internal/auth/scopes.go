@@ -14,16 +14,16 @@ type Grant struct {
 	Admin         bool
 }
 
-// scopes are what each scope allows; nil where scopes do not matter.
+// scopes has the permissions of each scope; nil if scopes do not matter.
 type scopes map[string]Grant
 
-// grant is a caller, still without a name, who may what any of the names allows.
-// Tools and models are united each for itself.
+// grant returns a caller, without an ID, who has the permissions of all the named scopes together.
+// The union is taken of tools and of models separately.
 func (s scopes) grant(names []string) (caller.Caller, error) {
 	if s == nil {
 		return caller.Caller{}, nil
 	}
-	c := caller.Caller{Tools: []string{}, Models: []string{}} // none, while nil would be all
+	c := caller.Caller{Tools: []string{}, Models: []string{}} // nothing, while nil would mean everything
 	known := false
 	for _, name := range names {
 		g, ok := s[name]
@@ -43,11 +43,11 @@ func (s scopes) grant(names []string) (caller.Caller, error) {
 	return c, nil
 }
 
-// names are the names of all scopes, in order.
+// names returns the names of all scopes, sorted.
 func (s scopes) names() []string { return slices.Sorted(maps.Keys(s)) }
 
-// union of two lists, of which nil stands for everything. It is nil for no other
-// reason, as slices.Concat would be of two empty lists.
+// union returns the union of two lists, in which nil means everything. Unlike with slices.Concat, the
+// union of two empty lists is not nil.
 func union(a, b []string) []string {
 	if a == nil || b == nil {
 		return nil
@@ -55,7 +55,7 @@ func union(a, b []string) []string {
 	return append(slices.Clip(a), b...)
 }
 
-// isScope tells whether s is a scope-token of RFC 6749, section 3.3.
+// isScope reports whether s is a scope-token of RFC 6749, section 3.3.
 func isScope(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
 		return c <= ' ' || c > '~' || c == '"' || c == '\\'
