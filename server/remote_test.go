@@ -358,6 +358,7 @@ func nextEvent(r *bufio.Reader) (name, data string, err error) {
 			data += line[len("data: "):]
 		case strings.HasPrefix(line, ":"):
 			data = line
+		case strings.HasPrefix(line, "retry: "): // how soon to open the stream again
 		default:
 			return "", "", fmt.Errorf("line %q is of no event", line)
 		}

@@ -91,7 +91,7 @@ func (x *exchange) openStream() {
 	if strings.HasSuffix(x.req.URL.Path, "/") {
 		endpoint = "../" + endpoint
 	}
-	out.put(event("endpoint", []byte(endpoint)))
+	out.put(append([]byte(reopenAfter), event("endpoint", []byte(endpoint))...))
 	select {
 	case <-c.ctx.Done():
 	case <-x.stopping.Done():
@@ -100,6 +100,10 @@ func (x *exchange) openStream() {
 		x.server.opts.Log.Error("requests did not end when cancelled", "requests", left)
 	}
 }
+
+// reopenAfter tells clients how soon to open a stream again that they have lost, in milliseconds:
+// they would wait three seconds otherwise, in which all calls fail.
+const reopenAfter = "retry: 500\n"
 
 // eventWriter sends each line written to it as an event.
 type eventWriter struct{ events *events }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -186,6 +187,22 @@ func TestStreamThatIsOpenedAgainNeedsNoHandshake(t *testing.T) {
 			}
 		}
 		s.next().want(t, "then", "1", "done")
+	})
+}
+
+// A client whose stream was lost, as by a restart, cannot call until it has opened another one.
+func TestStreamSaysHowSoonToOpenItAgain(t *testing.T) {
+	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
+		resp, err := r.do(t.Context(), "GET", "/sse", "", header())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		line, err := bufio.NewReader(resp.Body).ReadString('\n')
+		wait, ok := strings.CutPrefix(strings.TrimSpace(line), "retry: ")
+		if n, bad := strconv.Atoi(wait); err != nil || !ok || bad != nil || n < 100 || n > 1000 {
+			t.Errorf("the stream begins with %q, %v; want a time between a tenth of a second and a second", line, err)
+		}
 	})
 }
 

@@ -37,7 +37,7 @@ func TestCancelledCallStopsOllamaAndLeavesNothingOpen(t *testing.T) {
 func TestCallCancelledInTheQueueNeverReachesOllama(t *testing.T) {
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops, tinymodels.Says}})
-		s := connect(t, ollama, append(env, "OLLAMA_MCP_SLOTS=1")...)
+		s := connect(t, ollama, append(env, "OLLAMA_MCP_SLOTS=1", fullMeta)...)
 		first := s.start("generate", `{"model":"tiny-loops","prompt":"hi"}`)
 		first.until(" tokens, ")
 		queued := s.start("chat", `{"model":"tiny-says","messages":[{"role":"user","content":"hi"}]}`)

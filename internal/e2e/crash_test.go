@@ -18,7 +18,7 @@ func TestModelThatCrashesLosesNoneOfItsCalls(t *testing.T) {
 			Models: []tinymodels.Model{tinymodels.Loops}, Env: []string{"OLLAMA_NUM_PARALLEL=4"},
 		})
 		ctx := deadline(t)
-		cmd := command(ctx, ollama.URL(), "--slots=4", "--timeout=10m")
+		cmd := command(ctx, ollama.URL(), "--slots=4", "--timeout=10m", "--result-meta=full")
 		cmd.Env = append(cmd.Env, env...)
 		s := attach(t, ctx, cmd, "")
 

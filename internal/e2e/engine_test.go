@@ -97,8 +97,8 @@ func TestFailureOfTheEngineIsToldForWhatItIsAndNotHeldAgainstTheHost(t *testing.
 // A counter is a proxy before an Ollama that counts the requests for each path.
 type counter struct {
 	*httptest.Server
-	mu    sync.Mutex // guards paths
-	paths map[string]int
+	mu           sync.Mutex // guards what follows
+	paths, ended map[string]int
 }
 
 func startCounter(t *testing.T, ollama *ollamatest.Server) *counter {
@@ -107,12 +107,17 @@ func startCounter(t *testing.T, ollama *ollamatest.Server) *counter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &counter{paths: map[string]int{}}
+	c := &counter{paths: map[string]int{}, ended: map[string]int{}}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, FlushInterval: -1}
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		c.paths[r.URL.Path]++
 		c.mu.Unlock()
+		defer func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.ended[r.URL.Path]++
+		}()
 		proxy.ServeHTTP(w, r)
 	}))
 	t.Cleanup(c.Close)
@@ -123,6 +128,13 @@ func (c *counter) count(path string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.paths[path]
+}
+
+// open is the number of requests for a path that have not ended.
+func (c *counter) open(path string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paths[path] - c.ended[path]
 }
 
 // script tells a server's engine how to behave from now on.

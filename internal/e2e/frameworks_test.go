@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -18,93 +17,155 @@ import (
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-// frameworks are libraries for agents, and the transports that they speak.
-var frameworks = []struct {
+// A framework is a library for agents.
+type framework struct {
 	name       string
 	transports []string
-}{
-	{"langchain", []string{"stdio", "http", "sse"}},
-	{"ai-sdk", []string{"stdio", "http", "sse"}},
-	{"openai-agents", []string{"stdio", "http", "sse"}},
-	{"mastra", []string{"stdio", "http"}},
-	{"genai", []string{"stdio", "http", "sse"}},
+	progress   bool     // it shows what a tool reports
+	aborts     []string // transports over which the end of a run reaches the server
+	reconnects bool     // it opens a stream of SSE again that was lost
+}
+
+var frameworks = []framework{
+	{"langchain", []string{"stdio", "http", "sse"}, true, []string{"stdio", "http", "sse"}, true},
+	{"ai-sdk", []string{"stdio", "http", "sse"}, false, []string{"http"}, false},
+	{"openai-agents", []string{"stdio", "http", "sse"}, false, []string{"stdio", "http", "sse"}, true},
+	{"mastra", []string{"stdio", "http"}, true, []string{"stdio", "http"}, false},
+	{"genai", []string{"stdio", "http", "sse"}, false, nil, true},
 }
 
 // What a framework makes of a result decides what its model learns, so the test reads what
 // the model is sent.
 func TestFrameworksTellTheirModelWhatAToolSays(t *testing.T) {
 	clients.Install(t)
-	url := serve(t, asShipped(command(deadline(t), shared.URL(), "--listen=127.0.0.1:0"))).url()
-	for _, framework := range frameworks {
-		for _, transport := range framework.transports {
-			t.Run(framework.name+" over "+transport, func(t *testing.T) {
+	for _, f := range frameworks {
+		for _, transport := range f.transports {
+			t.Run(f.name+" over "+transport, func(t *testing.T) {
 				t.Parallel()
-				target := url
-				if transport == "stdio" {
-					target = program
+				ollama := startCounter(t, shared)
+				target, restart := program, func() {}
+				if transport != "stdio" {
+					l := serve(t, command(deadline(t), ollama.URL, "--listen=127.0.0.1:0"))
+					target, restart = l.url(), func() {
+						l.stop()
+						serve(t, command(deadline(t), ollama.URL, "--listen", l.addr))
+					}
 				}
-				a := startAgent(t, framework.name, transport, target)
-				if told := a.tells("generate", `{`+hi+`}`, tinymodels.Says.Answer); len(told) > 1000 {
-					t.Errorf("much is told beside the answer: %s", told)
+				a := startAgent(t, f.name, transport, target, ollama.URL)
+				a.isToldAll()
+				if slices.Contains(f.aborts, transport) {
+					a.stopsOllama(f, ollama)
 				}
-				a.tells("list-models", `{}`, "tiny-says", "tiny-words")
-				cut := a.tells("generate", `{"model":"tiny-says","prompt":"hi","options":{"num_predict":3}}`, "The quick brown", "cut after 3 tokens")
-				if strings.Contains(cut, "brownNote") {
-					t.Errorf("the note is glued to the answer: %s", cut)
+				if transport == "stdio" || transport == "sse" && !f.reconnects {
+					return
 				}
-				// The second answer is from the cache, and has to be read as the first was.
-				for range 2 {
-					a.tells("generate", `{"model":"tiny-json","prompt":"hi","format":{"type":"object"}}`, `"answer"`)
-				}
-				a.tells("generate", `{"model":"none","prompt":"hi"}`, "ollama pull none")
-				a.tells("embed", `{"model":"tiny-words","input":["one","two","three","four","five","six","seven","eight"]}`, "ollama://embeddings/")
+				// Frameworks do not begin a new session by themselves, so theirs has to outlive the server.
+				restart()
+				a.goesOn(transport == "sse")
 			})
 		}
 	}
 }
 
-// Frameworks do not begin a new session by themselves, so theirs has to outlive the server.
-func TestAgentsOfFrameworksGoOnAfterARestartOverHTTP(t *testing.T) {
-	clients.Install(t)
-	for _, framework := range frameworks {
-		t.Run(framework.name, func(t *testing.T) {
-			t.Parallel()
-			l := listen(t, "127.0.0.1:0")
-			a := startAgent(t, framework.name, "http", l.url())
-			a.tells("generate", `{`+hi+`}`, tinymodels.Says.Answer)
-			l.stop()
-			listen(t, l.addr)
-			a.tells("generate", `{`+hi+`}`, tinymodels.Says.Answer)
+// isToldAll calls tools of which the model has to learn something beside the answer.
+func (a *agent) isToldAll() {
+	a.t.Helper()
+	if told := a.tells("generate", `{`+hi+`}`, tinymodels.Says.Answer); len(told) > 1000 || strings.Contains(told, "tokens_in") {
+		a.t.Errorf("much is told beside the answer: %s", told)
+	}
+	a.tells("list-models", `{}`, "tiny-says", "tiny-words")
+	cut := a.tells("generate", `{"model":"tiny-says","prompt":"hi","options":{"num_predict":3}}`, "The quick brown", "cut after 3 tokens")
+	if strings.Contains(cut, "brownNote") {
+		a.t.Errorf("the note is glued to the answer: %s", cut)
+	}
+	// The second answer is from the cache, and has to be read as the first was.
+	for range 2 {
+		if told := a.tells("generate", `{"model":"tiny-json","prompt":"hi","format":{"type":"object"}}`, `"answer"`); strings.Contains(told, "Note") {
+			a.t.Errorf("JSON has a note: %s", told)
+		}
+	}
+	a.tells("generate", `{"model":"none","prompt":"hi"}`, "ollama pull none")
+	const eight = `"model":"tiny-words","input":["one","two","three","four","five","six","seven","eight"]`
+	a.tells("embed", `{`+eight+`}`, "ollama://embeddings/")
+	if told := a.tells("embed", `{`+eight+`,"encoding":"base64"}`, `"vectors"`); strings.Contains(told, "ollama://") {
+		a.t.Errorf("vectors that are short as base64 are out of reach: %s", told)
+	}
+}
+
+// stopsOllama ends the run of an agent whose tool is at work. The time limit of the call is
+// longer than the test waits.
+func (a *agent) stopsOllama(f framework, ollama *counter) {
+	a.t.Helper()
+	a.begin("generate", fmt.Sprintf(`{"model":"tiny-loops","prompt":%q,"timeout_seconds":600}`, fresh()))
+	eventually(a.t, "Ollama is at work", func() bool { return ollama.open("/api/generate") == 1 })
+	for f.progress {
+		if e := a.event(); strings.Contains(e.Progress, " tokens, ") {
+			break
+		}
+	}
+	a.send(map[string]bool{"abort": true})
+	eventually(a.t, "Ollama has stopped", func() bool { return ollama.open("/api/generate") == 0 })
+	if e := a.end(); e.Text != "" {
+		a.t.Errorf("the run that was aborted ended with %+v", e)
+	}
+}
+
+// goesOn calls a tool of a server that has been started again. A client that has to notice that
+// its stream is lost may fail until it has opened another one.
+func (a *agent) goesOn(mayFail bool) {
+	a.t.Helper()
+	if mayFail {
+		eventually(a.t, "the agent has opened its stream again", func() bool {
+			a.begin("generate", `{`+hi+`}`)
+			a.end()
+			return strings.Contains(a.model.takeTold(), tinymodels.Says.Answer)
 		})
 	}
+	a.tells("generate", `{`+hi+`}`, tinymodels.Says.Answer)
 }
 
 // mcp-remote connects hosts that only start programs to a server elsewhere.
 func TestTheServerIsReachedThroughMCPRemote(t *testing.T) {
 	clients.Install(t)
-	url := listen(t, "127.0.0.1:0").url()
-	ctx := deadline(t)
-	bridge, err := clients.Command(ctx, "mcp-remote/dist/proxy.js", url+"/mcp", "--transport", "http-only")
-	if err != nil {
-		t.Fatal(err)
+	for transport, version := range map[string]string{"http": "", "sse": legacy} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			ollama := startCounter(t, shared)
+			l := serve(t, command(deadline(t), ollama.URL, "--listen=127.0.0.1:0"))
+			path := map[string]string{"http": "/mcp", "sse": "/sse"}[transport]
+			ctx := deadline(t)
+			bridge, err := clients.Command(ctx, "mcp-remote/dist/proxy.js", l.url()+path, "--transport", transport+"-only")
+			if err != nil {
+				t.Fatal(err)
+			}
+			bridge.Env = append(command(ctx, "").Env, "MCP_REMOTE_CONFIG_DIR="+t.TempDir())
+			s := attach(t, ctx, bridge, version)
+			if got := s.tools(); !slices.Equal(got, toolNames) {
+				t.Errorf("the tools are %q", got)
+			}
+			answers := func() bool {
+				p := s.start("generate", `{`+hi+`}`)
+				<-p.done
+				return p.err == nil && p.answer.text() == tinymodels.Says.Answer
+			}
+			if !answers() {
+				t.Error("generate has no answer")
+			}
+			wantError(t, s.start("generate", `{"model":"none","prompt":"hi"}`).result(), "model_not_found", "ollama pull none")
+			// Since protocol version 2026-07-28 closing the stream cancels, which mcp-remote does not do.
+			// So what a cancelled call has begun ends with the call's own time limit.
+			limit := map[string]int{"": 20, legacy: 600}[version]
+			p := s.start("generate", fmt.Sprintf(`{"model":"tiny-loops","prompt":%q,"timeout_seconds":%d}`, fresh(), limit))
+			p.until(" tokens, ")
+			p.cancel()
+			<-p.done
+			eventually(t, "Ollama has stopped", func() bool { return ollama.open("/api/generate") == 0 })
+
+			l.stop()
+			serve(t, command(deadline(t), ollama.URL, "--listen", l.addr))
+			eventually(t, "a server that was started again answers", answers)
+		})
 	}
-	bridge.Env = append(command(ctx, "").Env, "MCP_REMOTE_CONFIG_DIR="+t.TempDir())
-	s := attach(t, ctx, bridge, "")
-	if got := s.tools(); !slices.Equal(got, toolNames) {
-		t.Errorf("the tools are %q", got)
-	}
-	if a := s.start("generate", `{`+hi+`}`).result(); a.text() != tinymodels.Says.Answer {
-		t.Errorf("generate: got %+v", a)
-	}
-	wantError(t, s.start("generate", `{"model":"none","prompt":"hi"}`).result(), "model_not_found", "ollama pull none")
-	// Since protocol version 2026-07-28 closing the stream cancels, which mcp-remote does not do.
-	// So what a cancelled call has begun ends with the call's own time limit.
-	p := s.start("generate", fmt.Sprintf(`{"model":"tiny-loops","prompt":%q,"timeout_seconds":20}`, fresh()))
-	p.until(" tokens, ")
-	before := ended(shared, "/api/generate")
-	p.cancel()
-	<-p.done
-	eventually(t, "Ollama has stopped", func() bool { return ended(shared, "/api/generate") == before+1 })
 }
 
 // mcporter calls tools from a shell, and prints what the result says.
@@ -139,19 +200,13 @@ type agent struct {
 	out   *json.Decoder
 }
 
-// asShipped has a command put into the metadata of its results what it does by default.
-func asShipped(cmd *exec.Cmd) *exec.Cmd {
-	cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "OLLAMA_MCP_RESULT_META=") })
-	return cmd
-}
-
 // agentEvent is what an agent says; clients/frameworks.mjs describes it.
 type agentEvent struct {
-	Ready       bool
-	Text, Error string
+	Ready                 bool
+	Progress, Text, Error string
 }
 
-func startAgent(t *testing.T, framework, transport, target string) *agent {
+func startAgent(t *testing.T, framework, transport, target, ollama string) *agent {
 	t.Helper()
 	ctx := deadline(t)
 	model := new(recorder)
@@ -161,7 +216,7 @@ func startAgent(t *testing.T, framework, transport, target string) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Env = append(asShipped(command(ctx, shared.URL())).Env, "MASTRA_TELEMETRY_DISABLED=1")
+	cmd.Env = append(command(ctx, ollama).Env, "MASTRA_TELEMETRY_DISABLED=1")
 	in, out, stderr := startPiped(t, cmd)
 	t.Cleanup(func() {
 		in.Close()
@@ -187,15 +242,34 @@ func (a *agent) event() (e agentEvent) {
 	return e
 }
 
+// end is the last event of a run.
+func (a *agent) end() (e agentEvent) {
+	a.t.Helper()
+	for e = a.event(); e.Progress != ""; e = a.event() {
+		continue
+	}
+	return e
+}
+
+func (a *agent) send(order any) {
+	a.t.Helper()
+	if err := json.NewEncoder(a.in).Encode(order); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// begin has the agent's model call a tool.
+func (a *agent) begin(tool, arguments string) {
+	a.t.Helper()
+	a.send(fmt.Sprintf(`{"tool":%q,"arguments":%s}`, tool, arguments))
+}
+
 // tells has the agent's model call a tool, and returns what the model is then told, in
 // which each of the facts has to be.
 func (a *agent) tells(tool, arguments string, facts ...string) (told string) {
 	a.t.Helper()
-	prompt := fmt.Sprintf(`{"tool":%q,"arguments":%s}`, tool, arguments)
-	if err := json.NewEncoder(a.in).Encode(prompt); err != nil {
-		a.t.Fatal(err)
-	}
-	if e := a.event(); !strings.Contains(e.Text, "done") {
+	a.begin(tool, arguments)
+	if e := a.end(); !strings.Contains(e.Text, "done") {
 		a.t.Errorf("%s %s: the agent ended with %+v", tool, arguments, e)
 	}
 	told = a.model.takeTold()

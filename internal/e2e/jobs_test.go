@@ -20,7 +20,7 @@ import (
 func TestLongGenerationReachesAClientThatGivesUpEarly(t *testing.T) {
 	overHTTP := func(revision string) func(*testing.T) func() *session {
 		return func(t *testing.T) func() *session {
-			url := serve(t, command(deadline(t), shared.URL(), "--listen=127.0.0.1:0", "--wait=1s")).url()
+			url := serve(t, command(deadline(t), shared.URL(), "--listen=127.0.0.1:0", "--wait=1s", "--result-meta=full")).url()
 			return func() *session {
 				return join(t, deadline(t), &mcp.StreamableClientTransport{Endpoint: url + "/mcp"}, revision)
 			}
@@ -28,7 +28,7 @@ func TestLongGenerationReachesAClientThatGivesUpEarly(t *testing.T) {
 	}
 	for name, start := range map[string]func(*testing.T) (client func() *session){
 		"stdio": func(t *testing.T) func() *session {
-			s := connect(t, shared, "OLLAMA_MCP_WAIT=1s")
+			s := connect(t, shared, "OLLAMA_MCP_WAIT=1s", fullMeta)
 			return func() *session { return s }
 		},
 		"HTTP":           overHTTP(""),
@@ -142,7 +142,7 @@ func (c taskClient) start(limit time.Duration) task {
 
 func TestLongGenerationIsATaskForClientsThatTakeTasks(t *testing.T) {
 	t.Parallel()
-	c := taskClient{t, listen(t, "127.0.0.1:0").url()}
+	c := taskClient{t, serve(t, command(deadline(t), shared.URL(), "--listen=127.0.0.1:0", "--result-meta=full")).url()}
 	longEnough(t, func(limit time.Duration) bool {
 		id := c.start(limit).TaskID
 		var got task

@@ -35,7 +35,7 @@ func atProvider(s *ollamatest.Server) int {
 }
 
 func TestProviderServesWhatAHostDoes(t *testing.T) {
-	s := connect(t, shared, "OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-says", shared, shared))
+	s := connect(t, shared, "OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-says", shared, shared), fullMeta)
 	for tool, args := range map[string]string{
 		"generate": `{"model":"cloud/tiny-says","prompt":"hi"}`,
 		"chat":     `{"model":"cloud/tiny-says","messages":[{"role":"user","content":"hi"}]}`,
@@ -71,7 +71,7 @@ func TestAnswerComesFromTheProviderWhenTheHostDiesInTheMiddleOfIt(t *testing.T) 
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		host := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
 		provider := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
-		s := connect(t, host, append(env, "OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-loops, cloud/tiny-says", provider, host))...)
+		s := connect(t, host, append(env, "OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-loops, cloud/tiny-says", provider, host), fullMeta)...)
 		p := s.start("chat", `{"model":"pro","messages":[{"role":"user","content":"hi"}]}`)
 		p.until(" tokens, ")
 		host.Kill()

@@ -101,7 +101,7 @@ func TestSchemaNestedBeyondReasonIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestTimeLimitHoldsWhateverItsSize(t *testing.T) {
-	s := connect(t, shared, "OLLAMA_MCP_TIMEOUT=1s")
+	s := connect(t, shared, "OLLAMA_MCP_TIMEOUT=1s", fullMeta)
 	if a := s.start("generate", `{`+hi+`,"timeout_seconds":1e-300}`).result(); !strings.HasSuffix(a.code(), "timeout") {
 		t.Errorf("with no time at all: got %+v, want that it was not enough", a)
 	}

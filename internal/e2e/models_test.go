@@ -85,7 +85,7 @@ func TestListModelsFindsModelsByWhatTheyCanDo(t *testing.T) {
 }
 
 func TestAnswersAreTheModelsWordsAndSayWhatServedThem(t *testing.T) {
-	s := connect(t, shared)
+	s := connect(t, shared, fullMeta)
 	for tool, args := range map[string]string{
 		"generate": `{"model":"tiny-says","prompt":"Who jumps?"}`,
 		"chat":     `{"model":"tiny-says","messages":[{"role":"user","content":"Who jumps?"}]}`,
@@ -273,7 +273,7 @@ func TestGapBeforeASuffixIsFilled(t *testing.T) {
 }
 
 func TestPromptThatDoesNotFitIsRefusedOrCutAndSaidToBe(t *testing.T) {
-	s := connect(t, ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}}))
+	s := connect(t, ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}}), fullMeta)
 	args := `{"model":"tiny-says","prompt":"` + strings.Repeat("word ", 200) + `","options":{"num_ctx":256}`
 	a := s.succeeds("generate", args+`,"truncate":true}`)
 	if a.text() != tinymodels.Says.Answer || !strings.Contains(a.rest(), "did not fit the model's context") || a.Meta.Served.TokensIn > 256 {
@@ -287,7 +287,7 @@ func TestPromptThatDoesNotFitIsRefusedOrCutAndSaidToBe(t *testing.T) {
 }
 
 func TestAnswerThatIsCutIsSaidToBe(t *testing.T) {
-	s := connect(t, shared)
+	s := connect(t, shared, fullMeta)
 	a := s.succeeds("generate", `{"model":"tiny-loops","prompt":"hi","options":{"num_predict":6}}`)
 	if a.text() != " tick tock tick tock tick tock" || !strings.HasPrefix(a.rest(), "Note: The answer was cut after 6 tokens.") || a.Meta.Served.DoneReason != "length" {
 		t.Errorf("got %+v, want six words and a note", a)

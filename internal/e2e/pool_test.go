@@ -19,7 +19,8 @@ import (
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-// lent is the part of a result's metadata that is about the host that served it.
+// lent is the part of a result's metadata that is about the host that served it. All but the
+// host needs fullMeta.
 type lent struct {
 	Host       string   `json:"host"`
 	Retries    int      `json:"retries"`
@@ -117,7 +118,7 @@ func TestHostThatDiesLosesNoCallAndIsAskedAgainWhenItIsBack(t *testing.T) {
 		loadedOn(t, one, tinymodels.Loops.Name)
 		loadedOn(t, other, tinymodels.Loops.Name)
 		ctx := deadline(t)
-		cmd := command(ctx, "", "--host", one.URL(), "--host", other.URL(), "--slots", "2")
+		cmd := command(ctx, "", "--host", one.URL(), "--host", other.URL(), "--slots=2", "--result-meta=full")
 		cmd.Env = append(cmd.Env, env...)
 		s := attach(t, ctx, cmd, "")
 
@@ -205,7 +206,7 @@ func TestPinnedOptionIsNotChangedByACallerUnlessThatIsWanted(t *testing.T) {
 	for policy, reloads := range map[string]bool{"pinned": false, "caller": true} {
 		t.Run(policy, func(t *testing.T) {
 			ctx := deadline(t)
-			s := attach(t, ctx, command(ctx, shared.URL(), "--config", file, "--runner-options", policy), "")
+			s := attach(t, ctx, command(ctx, shared.URL(), "--config", file, "--runner-options", policy, "--result-meta=full"), "")
 			ask := func(options string) lent {
 				t.Helper()
 				l, err := s.lend(fmt.Sprintf(`{"model":"tiny-says","prompt":%q,"options":%s}`, fresh(), options))
@@ -306,7 +307,7 @@ func TestHostsThatAreReplacedWhileTheProgramRunsLoseNoCall(t *testing.T) {
 
 func TestModelIsNotLoadedAnewForLessContextThanItHas(t *testing.T) {
 	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
-	s := connect(t, ollama)
+	s := connect(t, ollama, fullMeta)
 	for _, c := range []struct {
 		options           string
 		loads, overridden int

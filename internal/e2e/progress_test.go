@@ -16,7 +16,7 @@ import (
 func TestProgressComesWhileTheModelAnswersAndTheTimeLimitLeavesWhatThereIs(t *testing.T) {
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
-		s := connect(t, ollama, env...)
+		s := connect(t, ollama, append(env, fullMeta)...)
 		loadedOn(t, ollama, tinymodels.Loops.Name)
 		calls := 1
 		longEnough(t, func(limit time.Duration) bool {
@@ -90,7 +90,7 @@ func TestProgressComesBeforeItsAnswerAndNoneAfter(t *testing.T) {
 }
 
 func TestTwentyCallsAtOnceEachGetTheirOwnAnswer(t *testing.T) {
-	s := connect(t, shared)
+	s := connect(t, shared, fullMeta)
 	var calls sync.WaitGroup
 	for i := range 10 {
 		calls.Go(func() {

@@ -61,12 +61,16 @@ func longEnough(t *testing.T, try func(limit time.Duration) bool) {
 }
 
 // command is the program as an MCP host starts it, in an environment with little
-// but the address of Ollama. Tests look at more metadata than results have by default.
+// but the address of Ollama.
 func command(ctx context.Context, ollama string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "OLLAMA_HOST=" + ollama, "OLLAMA_MCP_RESULT_META=full"}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "OLLAMA_HOST=" + ollama}
 	return cmd
 }
+
+// fullMeta has results tell more than they do by default, for tests that look at tokens, times,
+// retries or options.
+const fullMeta = "OLLAMA_MCP_RESULT_META=full"
 
 // session is the program with a client of the Go SDK connected to it.
 type session struct {

@@ -189,7 +189,7 @@ func TestTerminatedServerLetsItsCallsEnd(t *testing.T) {
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
 		answers := startGate(t, ollama)
-		l := startLines(t, answers.URL, env, "--drain-timeout=10m")
+		l := startLines(t, answers.URL, append(env, fullMeta), "--drain-timeout=10m")
 		l.send(toolCall(1, "generate", `{"model":"tiny-loops","prompt":"hi","timeout_seconds":600,"options":{"num_predict":600}}`))
 		eventually(t, "the call is with Ollama", func() bool { _, _, arrived := answers.counts(); return arrived == 1 })
 		l.signal(syscall.SIGTERM)

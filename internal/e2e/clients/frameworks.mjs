@@ -1,9 +1,12 @@
-// An agent of a framework: frameworks.mjs FRAMEWORK TRANSPORT TARGET MODEL-API. It reads a
-// prompt from each line of stdin, as JSON, has the agent act on it, and writes one line:
+// An agent of a framework: frameworks.mjs FRAMEWORK TRANSPORT TARGET MODEL-API. It reads
+// lines of JSON from stdin, one prompt at a time, and writes lines:
 //
-//   {"ready": true}          once, when connected
-//   {"text": "…"}            what the agent says in the end
-//   {"error": "…"}           why its run failed
+//   in   "a prompt"               that the agent is to act on
+//        {"abort": true}          ends the run for the prompt
+//   out  {"ready": true}          once, when connected
+//        {"progress": "…"}        what a tool reports to a framework that shows progress
+//        {"text": "…"}            what the agent says in the end
+//        {"error": "…"}           why its run failed
 //
 // The model behind MODEL-API decides which tools to call; see frameworks_test.go.
 import { createInterface } from 'node:readline';
@@ -21,6 +24,7 @@ const frameworks = {
 		const { createReactAgent } = await import('@langchain/langgraph/prebuilt');
 		const { ChatOpenAI } = await import('@langchain/openai');
 		const client = new MultiServerMCPClient({
+			onProgress: progress => say({ progress: progress.message }),
 			mcpServers: {
 				ollama: byTransport({
 					stdio: () => ({ transport: 'stdio', command: target, args: [], env }),
@@ -32,7 +36,8 @@ const frameworks = {
 		const llm = new ChatOpenAI({ model: 'recorder', apiKey: 'none', configuration: { baseURL: modelAPI + '/v1' } });
 		const agent = createReactAgent({ llm, tools: await client.getTools() });
 		return {
-			run: async prompt => (await agent.invoke({ messages: [{ role: 'user', content: prompt }] })).messages.at(-1).content,
+			run: async (prompt, signal) =>
+				(await agent.invoke({ messages: [{ role: 'user', content: prompt }] }, { signal })).messages.at(-1).content,
 			close: () => client.close(),
 		};
 	},
@@ -50,7 +55,7 @@ const frameworks = {
 		});
 		const [model, tools] = [await aiModel(), await client.tools()];
 		return {
-			run: async prompt => (await generateText({ model, tools, prompt, stopWhen: stepCountIs(3) })).text,
+			run: async (prompt, abortSignal) => (await generateText({ model, tools, prompt, abortSignal, stopWhen: stepCountIs(3) })).text,
 			close: () => client.close(),
 		};
 	},
@@ -69,7 +74,7 @@ const frameworks = {
 		const model = new OpenAIChatCompletionsModel(new OpenAI({ apiKey: 'none', baseURL: modelAPI + '/v1' }), 'recorder');
 		const agent = new Agent({ name: 'agent', model, mcpServers: [server] });
 		return {
-			run: async prompt => (await run(agent, prompt)).finalOutput,
+			run: async (prompt, signal) => (await run(agent, prompt, { signal })).finalOutput,
 			close: () => server.close(),
 		};
 	},
@@ -80,16 +85,17 @@ const frameworks = {
 		const client = new MCPClient({
 			servers: {
 				ollama: byTransport({
-					stdio: () => ({ command: target, args: [], env }),
-					http: () => ({ url: url('/mcp') }),
+					stdio: () => ({ command: target, args: [], env, enableProgressTracking: true }),
+					http: () => ({ url: url('/mcp'), enableProgressTracking: true }),
 				}),
 			},
 		});
+		await client.progress.onUpdate('ollama', progress => say({ progress: progress.message }));
 		const agent = new Agent({
 			id: 'agent', name: 'agent', instructions: 'Call tools.', model: await aiModel(), tools: await client.listTools(),
 		});
 		return {
-			run: async prompt => (await agent.generate(prompt, { maxSteps: 3 })).text,
+			run: async (prompt, abortSignal) => (await agent.generate(prompt, { maxSteps: 3, abortSignal })).text,
 			close: () => client.disconnect(),
 		};
 	},
@@ -108,8 +114,8 @@ const frameworks = {
 		}));
 		const ai = new GoogleGenAI({ apiKey: 'none', httpOptions: { baseUrl: modelAPI } });
 		return {
-			run: async prompt => (await ai.models.generateContent({
-				model: 'recorder', contents: prompt, config: { tools: [mcpToTool(client)] },
+			run: async (prompt, abortSignal) => (await ai.models.generateContent({
+				model: 'recorder', contents: prompt, config: { tools: [mcpToTool(client)], abortSignal },
 			})).text,
 			close: () => client.close(),
 		};
@@ -125,12 +131,15 @@ const say = event => process.stdout.write(JSON.stringify(event) + '\n');
 
 const agent = await frameworks[framework]();
 say({ ready: true });
+let abort;
 for await (const line of createInterface({ input: process.stdin })) {
-	try {
-		say({ text: String(await agent.run(JSON.parse(line))) });
-	} catch (error) {
-		say({ error: String(error.stack ?? error) });
+	const order = JSON.parse(line);
+	if (order.abort) {
+		abort.abort();
+		continue;
 	}
+	abort = new AbortController();
+	agent.run(order, abort.signal).then(text => say({ text: String(text) }), error => say({ error: String(error.stack ?? error) }));
 }
 await agent.close();
 process.exit(0);
