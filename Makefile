@@ -5,17 +5,24 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
 BINARY    := bin/ollama-mcp
-GO_BUILD  := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+GO_BUILD  = CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -ldflags "-s -w -X 'ollama-mcp/internal/app.release=$(STAMP)'"
+# The version, commit and date that the program says it has; nothing outside a git repository.
+STAMP = $(shell git log -1 --format='%H %cI' 2>/dev/null | { read -r commit date && echo "$$(git describe --tags --exact-match 2>/dev/null || TZ=UTC git log -1 --abbrev=12 --date=format-local:%Y%m%d%H%M%S --format=v0.0.0-%cd-%h) $$commit $$date"; })
+
+# The version of a release; without it that of the commit's tag.
+VERSION :=
+
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 # The steps of `make test`, of which two run at once: the longest comes first, and mostly
 # waits. That docs/options.md is current is one of the tests of internal/config.
-STEPS := e2e format vet staticcheck race cross
+STEPS := e2e format vet staticcheck race release-test workflows cross
 
 # The end-to-end tests, and each example with needs of its own, are modules of
 # their own, so that the product's go.mod lists what the product needs.
 MODULES  := $(dir $(shell find . -name node_modules -prune -o -name go.mod -print))
 E2E      := ./internal/e2e/
+RELEASE  := ./internal/release/
 GO_FILES := $(shell find . -name node_modules -prune -o -name '*.go' -print)
 
 # Tools live outside the repository and its go.mod, by package, version and
@@ -24,6 +31,7 @@ TOOLS       := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ollama-mcp/tools/$(shell g
 GOFUMPT     := $(TOOLS)/mvdan.cc/gofumpt@v0.12.0/gofumpt
 STATICCHECK := $(TOOLS)/honnef.co/go/tools/cmd/staticcheck@v0.8.2/staticcheck
 GOTESTSUM   := $(TOOLS)/gotest.tools/gotestsum@v1.13.0/gotestsum
+ACTIONLINT  := $(TOOLS)/github.com/rhysd/actionlint/cmd/actionlint@v1.7.12/actionlint
 
 # in-modules runs a command in each of the modules given.
 in-modules = for module in $(1); do echo "$@ in $$module"; (cd $$module && $(2)); done
@@ -45,18 +53,18 @@ SEED     := 0
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test stress soak fuzz lint fmt demo bench eval-semantic recordings docs clean needs $(STEPS)
+.PHONY: build help unit test stress soak fuzz lint fmt demo bench eval-semantic recordings docs release release-check clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
 
 help: ## list what there is to make
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
 
 unit: ## run the quick tests: seconds, and nothing but Go
 	go test ./...
 
-test: needs $(GOFUMPT) $(STATICCHECK) $(GOTESTSUM) ## run all that CI runs; each line says which step it is of
+test: needs $(GOFUMPT) $(STATICCHECK) $(GOTESTSUM) $(ACTIONLINT) ## run all that CI runs; each line says which step it is of
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	$(MAKE) --no-print-directory -j2 $(STEPS:%=step-%) 2>&1 | tee "$$log" || { echo "make test: failed"; exit 1; }; \
 	echo; awk '/: passed after / { print } / DONE / { sub(/.* DONE /, ""); ran += $$1; if ($$4 ~ /^skipped/) skipped += $$3 } \
@@ -81,7 +89,7 @@ fuzz: ## run each fuzz target for ten minutes; FUZZTIME=30s FOLDER=server
 	done; \
 	((!$${#failed[@]})) || { echo "failed: $${failed[*]}"; exit 1; }
 
-lint: format vet staticcheck ## check formatting, vet and staticcheck
+lint: format vet staticcheck workflows ## check formatting, vet, staticcheck and the workflows
 
 demo: build ## show the server at work with a real Ollama
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./demo -bin $(CURDIR)/$(BINARY)
@@ -100,6 +108,12 @@ recordings: ## record what every tested version of Ollama answers, as test data
 docs: ## write docs/options.md and docs/metrics.md anew from the program
 	go test ./internal/config -update
 	go test ./internal/metrics -update
+
+release: ## make all files of a release from this commit, into dist/release; VERSION=v0.1.0
+	@cd $(RELEASE) && go run . -version "$(VERSION)"
+
+release-check: ## install what release has made and this machine can run, and call it; needs npm
+	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c 'cd $(CURDIR)/$(RELEASE) && go run . -version "$(VERSION)" check'
 
 fmt: $(GOFUMPT) ## format all Go files
 	$(GOFUMPT) -w $(GO_FILES)
@@ -127,7 +141,14 @@ staticcheck: $(STATICCHECK)
 
 # The time limit catches tests that hang. It is no measure of how long they may take.
 race: $(GOTESTSUM) ## run the quick tests under the race detector
-	@$(call in-modules,$(filter-out $(E2E),$(MODULES)),$(call go-test,-race -timeout 10m ./...))
+	@$(call in-modules,$(filter-out $(E2E) $(RELEASE),$(MODULES)),$(call go-test,-race -timeout 10m ./...))
+
+# They build the program twice, and have no goroutines that could race.
+release-test: $(GOTESTSUM) ## test that releases are reproducible, small, and of free licences
+	@cd $(RELEASE) && $(call go-test,-timeout 10m ./...)
+
+workflows: $(ACTIONLINT)
+	@$(ACTIONLINT) -shellcheck= -pyflakes=
 
 cross: ## build for every platform into dist/
 	@for platform in $(PLATFORMS); do \

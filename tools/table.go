@@ -196,3 +196,12 @@ func MayCall(who caller.Caller, name string) bool {
 	isForAdmins := slices.ContainsFunc(table, func(t tool) bool { return t.admin && t.name == kebab(name) })
 	return who.MayCall(name) && (who.Admin || !isForAdmins)
 }
+
+// Names are the names of all tools, in the order of the table.
+func Names() []string {
+	names := make([]string, len(table))
+	for i, t := range table {
+		names[i] = t.name
+	}
+	return names
+}

@@ -59,6 +59,11 @@ func Run(ctx context.Context, args []string, std Stdio) (status int) {
 		return sumUpCalls(args, std)
 	case "token":
 		return tokens(args, std)
+	case "completion":
+		return complete(args, std)
+	case "manual":
+		manual(std.Out)
+		return ok
 	case "version":
 		fmt.Fprintln(std.Out, versionLine(debug.ReadBuildInfo()))
 		return ok

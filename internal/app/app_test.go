@@ -64,7 +64,7 @@ func TestHelpIsAsInTestdata(t *testing.T) {
 		if status != 0 || errs != "" {
 			t.Errorf("%v: status %d, %s", args, status, errs)
 		}
-		if c.name != "version" { // which has no help of its own
+		if c.name != "version" && c.name != "manual" { // which have no help of their own
 			all.WriteString("=== " + c.name + "\n" + got + "\n")
 		}
 	}
@@ -132,6 +132,11 @@ func TestVersionIsKnownWithoutBuildInformationToo(t *testing.T) {
 	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef"}}}
 	if got := versionLine(info, true); !strings.HasPrefix(got, "ollama-mcp v1.2.3 go") || !strings.HasSuffix(got, " 0123456789ab") {
 		t.Errorf("with it: %q", got)
+	}
+	release = "v0.1.0 89abcdef0123456789 2026-01-02T03:04:05Z"
+	defer func() { release = "" }()
+	if got := versionLine(info, true); !strings.HasPrefix(got, "ollama-mcp v0.1.0 go") || !strings.HasSuffix(got, " 89abcdef0123 2026-01-02T03:04:05Z") {
+		t.Errorf("of a release: %q", got)
 	}
 }
 

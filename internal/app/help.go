@@ -99,6 +99,16 @@ var commands = []command{
 		},
 		flags: func() *config.FlagSet { fs := config.NoFlags(); new(tokenOptions).flags(fs); return fs },
 	},
+	{
+		name: "completion", args: "SHELL", line: "print a script that completes commands and options: bash, zsh, fish or powershell",
+		examples: []string{
+			"source <(ollama-mcp completion bash)                                       in ~/.bashrc",
+			"ollama-mcp completion zsh > \"${fpath[1]}/_ollama-mcp\"",
+			"ollama-mcp completion fish > ~/.config/fish/completions/ollama-mcp.fish",
+			"ollama-mcp completion powershell >> $PROFILE",
+		},
+	},
+	{name: "manual", line: "print the manual page, for man -l -"},
 	{name: "version", line: "print the version, its commit and date"},
 	{name: "help", args: "[COMMAND]", line: "print this, or the help of a command"},
 }
@@ -116,7 +126,7 @@ Examples:
 Commands:
 `)
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.line)
+		fmt.Fprintf(w, "  %-11s %s\n", c.name, c.line)
 	}
 	fmt.Fprint(w, `
 ollama-mcp COMMAND --help has examples and options of a command, ollama-mcp serve --help the options of
@@ -152,29 +162,38 @@ func (c command) help(w io.Writer) {
 	}
 }
 
-// version is the version of the module, as the build recorded it.
+// release is the version, commit and date of a release, separated by blanks; "" for other
+// builds. The build sets it, by its name.
+var release string
+
+// version is the version of the release, or of the module as the build recorded it.
 func version() string { return versionOf(debug.ReadBuildInfo()) }
 
 func versionOf(info *debug.BuildInfo, known bool) string {
+	if parts := strings.Fields(release); len(parts) > 0 {
+		return parts[0]
+	}
 	if !known || info.Main.Version == "" {
 		return "(devel)"
 	}
 	return info.Main.Version
 }
 
-// versionLine says what was built, with what, for what, and from which commit.
+// versionLine says what was built, with what, for what, and from which commit of which date.
 func versionLine(info *debug.BuildInfo, known bool) string {
 	line := fmt.Sprintf("ollama-mcp %s %s %s/%s", versionOf(info, known), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	if !known {
-		return line
-	}
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			line += " " + s.Value[:min(12, len(s.Value))]
-		case "vcs.time":
-			line += " " + s.Value
+	var commit, date string
+	if parts := strings.Fields(release); len(parts) == 3 {
+		commit, date = parts[1], parts[2]
+	} else if known {
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				commit = s.Value
+			case "vcs.time":
+				date = s.Value
+			}
 		}
 	}
-	return line
+	return strings.TrimRight(fmt.Sprintf("%s %s %s", line, commit[:min(12, len(commit))], date), " ")
 }

@@ -41,3 +41,20 @@ func Usages(columns int) string {
 	flush()
 	return text.String()
 }
+
+// Option is an option as a manual page or a shell has it.
+type Option struct {
+	Name  string // without the hyphens
+	Short string // one letter; "" for none
+	Value string // what its value is; "" if it takes none
+	Usage string
+}
+
+// Options are the options of a flag set, in their order.
+func Options(fs *FlagSet) (all []Option) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		value, usage := pflag.UnquoteUsage(f)
+		all = append(all, Option{f.Name, f.Shorthand, value, usage})
+	})
+	return all
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"debug/buildinfo"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+// module is one that is linked into the program.
+type module struct {
+	path, version string
+	licence       string // as SPDX names it
+	text          string // of the licence, and of the notice beside it
+}
+
+// allowed are the licences that what is linked may have: they ask for no more than that their
+// text comes along.
+var allowed = []string{"MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "ISC", "BSD-3-Clause AND MIT", "Apache-2.0 AND MIT"}
+
+// linked are the modules in a program, and the standard library, with their licences.
+func linked(info *debug.BuildInfo) (all []module, err error) {
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return nil, err
+	}
+	std := module{path: "std", version: strings.TrimPrefix(info.GoVersion, "go")}
+	if std.licence, std.text, err = licenceIn(strings.TrimSpace(string(goroot))); err != nil {
+		return nil, fmt.Errorf("the standard library: %w", err)
+	}
+	all = append(all, std)
+	for _, dep := range info.Deps {
+		if dep.Replace != nil {
+			dep = dep.Replace
+		}
+		m := module{path: dep.Path, version: dep.Version}
+		dir, err := moduleDir(m.path, m.version)
+		if err != nil {
+			return nil, err
+		}
+		if m.licence, m.text, err = licenceIn(dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.path, err)
+		}
+		if !slices.Contains(allowed, m.licence) {
+			return nil, fmt.Errorf("%s has the licence %s, which is not among those allowed", m.path, m.licence)
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// dirs are the directories that moduleDir has found: to ask go takes a while.
+var dirs = make(map[string]string)
+
+// moduleDir is the directory of a module in the module cache.
+func moduleDir(path, version string) (string, error) {
+	if dir := dirs[path+"@"+version]; dir != "" {
+		return dir, nil
+	}
+	out, err := exec.CommandContext(context.Background(), "go", "mod", "download", "-json", path+"@"+version).Output()
+	var got struct{ Dir, Error string }
+	if bad := json.Unmarshal(out, &got); bad != nil || got.Dir == "" {
+		return "", fmt.Errorf("%s@%s cannot be found: %s (%v)", path, version, got.Error, err)
+	}
+	dirs[path+"@"+version] = got.Dir
+	return got.Dir, nil
+}
+
+// licenceIn reads the licence of what is in a directory.
+func licenceIn(dir string) (name, text string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", "", err
+	}
+	var found []string
+	for _, e := range entries {
+		upper := strings.ToUpper(e.Name())
+		isLicence := strings.HasPrefix(upper, "LICEN") || strings.HasPrefix(upper, "COPYING")
+		if e.IsDir() || !isLicence && !strings.HasPrefix(upper, "NOTICE") || strings.HasSuffix(upper, ".GO") {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return "", "", err
+		}
+		text += strings.TrimSpace(string(data)) + "\n\n"
+		if isLicence {
+			found = append(found, licencesOf(string(data))...)
+		}
+	}
+	slices.Sort(found)
+	if found = slices.Compact(found); len(found) == 0 {
+		return "", "", fmt.Errorf("no known licence in %s", dir)
+	}
+	return strings.Join(found, " AND "), text, nil
+}
+
+// licencesOf are the licences in a text, by sentences that only they have.
+func licencesOf(text string) (names []string) {
+	text = strings.Join(strings.Fields(strings.ToLower(text)), " ")
+	has := func(sentence string) bool { return strings.Contains(text, sentence) }
+	if has("apache license") && has("version 2.0") {
+		names = append(names, "Apache-2.0")
+	}
+	if has("permission is hereby granted, free of charge, to any person obtaining a copy") {
+		names = append(names, "MIT")
+	}
+	if has("permission to use, copy, modify, and/or distribute this software for any purpose") || has("permission to use, copy, modify, and distribute this software for any purpose") {
+		names = append(names, "ISC")
+	}
+	if has("redistribution and use in source and binary forms") {
+		if has("neither the name") || has("may not be used to endorse") {
+			names = append(names, "BSD-3-Clause")
+		} else {
+			names = append(names, "BSD-2-Clause")
+		}
+	}
+	for sentence, name := range map[string]string{"mozilla public license": "MPL", "gnu general public license": "GPL", "gnu lesser general public license": "LGPL", "gnu affero general public license": "AGPL"} {
+		if has(sentence) && !slices.Contains(names, "Apache-2.0") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// everLinked are the modules of all programs: some are linked on one system only.
+func everLinked(programs []program) ([]module, error) {
+	var all []module
+	for _, p := range programs {
+		info, err := buildinfo.ReadFile(p.file)
+		if err != nil {
+			return nil, err
+		}
+		some, err := linked(info)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	slices.SortFunc(all, func(a, b module) int { return strings.Compare(a.path, b.path) })
+	return slices.CompactFunc(all, func(a, b module) bool { return a.path == b.path }), nil
+}
+
+// thirdParty is the text of all licences of what is linked.
+func (r *release) thirdParty(programs []program) ([]byte, error) {
+	all, err := everLinked(programs)
+	if err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	b.WriteString("ollama-mcp contains the following works of others.\n")
+	for _, m := range all {
+		fmt.Fprintf(&b, "\n%s\n%s %s (%s)\n\n%s", strings.Repeat("=", 78), m.path, m.version, m.licence, m.text)
+	}
+	return []byte(b.String()), nil
+}
+
+// boms writes the bill of materials of each program, in the form of SPDX 2.3. That of the
+// Linux programs is that of the image too, which holds nothing else but certificates.
+func (r *release) boms(programs []program) error {
+	for _, p := range programs {
+		info, err := buildinfo.ReadFile(p.file)
+		if err != nil {
+			return err
+		}
+		modules, err := linked(info)
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(p.file)
+		if err != nil {
+			return err
+		}
+		text, err := json.MarshalIndent(r.spdx(p, modules, fmt.Sprintf("%x", sha256.Sum256(data))), "", "  ")
+		if err := r.write(fmt.Sprintf("ollama-mcp_%s_%s_%s.spdx.json", r.number(), p.os, p.arch), append(text, '\n'), err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type object = map[string]any
+
+func (r *release) spdx(p program, modules []module, sum string) object {
+	const root = "SPDXRef-Package-ollama-mcp"
+	packages := []object{{
+		"SPDXID": root, "name": r.Name, "versionInfo": r.version, "downloadLocation": r.url(), "filesAnalyzed": false,
+		"licenseConcluded": "MIT", "licenseDeclared": "MIT", "copyrightText": "NOASSERTION", "primaryPackagePurpose": "APPLICATION",
+		"checksums": []object{{"algorithm": "SHA256", "checksumValue": sum}},
+	}}
+	relations := []object{{"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": root}}
+	for i, m := range modules {
+		id := fmt.Sprintf("SPDXRef-Package-%d", i)
+		purl := "pkg:golang/" + m.path + "@" + m.version
+		packages = append(packages, object{
+			"SPDXID": id, "name": m.path, "versionInfo": m.version, "downloadLocation": "NOASSERTION", "filesAnalyzed": false,
+			"licenseConcluded": m.licence, "licenseDeclared": m.licence, "copyrightText": "NOASSERTION",
+			"externalRefs": []object{{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl}},
+		})
+		relations = append(relations, object{"spdxElementId": root, "relationshipType": "DEPENDS_ON", "relatedSpdxElement": id})
+	}
+	return object{
+		"spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT",
+		"name":              fmt.Sprintf("ollama-mcp %s for %s/%s", r.version, p.os, p.arch),
+		"documentNamespace": fmt.Sprintf("%s/spdx/%s/%s-%s-%s", r.url(), r.version, p.os, p.arch, sum[:16]),
+		"creationInfo":      object{"created": r.date.Format(time.RFC3339), "creators": []string{"Tool: ollama-mcp-release"}},
+		"packages":          packages, "relationships": relations,
+	}
+}
