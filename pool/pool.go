@@ -219,6 +219,14 @@ func (p *Pool) Pin(runner map[string]map[string]any) {
 	p.pinned = runner
 }
 
+// Pinned are the runner options that are pinned for a model, given by its canonical name; nil
+// for none. They must not be changed.
+func (p *Pool) Pinned(model string) map[string]any {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pinned[model]
+}
+
 // Hosts returns all hosts of the pool, for requests that need no slot.
 func (p *Pool) Hosts() []backend.Backend {
 	p.mu.Lock()

@@ -23,24 +23,25 @@ import (
 	"ollama-mcp/internal/schema"
 )
 
-// modelArgs are the arguments of every tool that uses a model.
+// modelArgs are the arguments of every tool that uses a model. Those that callers seldom need
+// are not described, and so not listed: each would cost every host some tokens on each request.
 type modelArgs struct {
-	Options        options    `json:"options,omitzero" jsonschema:"Ollama's model options"`
-	KeepAlive      *keepAlive `json:"keep_alive,omitempty" jsonschema:"how long the model stays in memory: \"5m\", 0 = not, -1 = for ever"`
-	Truncate       *bool      `json:"truncate,omitempty" jsonschema:"true: cut input that exceeds the context, with a note; false: refuse it"`
-	TimeoutSeconds period     `json:"timeout_seconds,omitempty" jsonschema:"return what there is after this time"`
-	Priority       priority   `json:"priority,omitempty" jsonschema:"batch lets interactive calls (default) go first"`
-	Host           string     `json:"host,omitempty" jsonschema:"only this host, by a name from list-models"`
-	Cache          policy     `json:"cache,omitempty" jsonschema:"auto (default) may reuse a cached answer, refresh replaces it, off ignores the cache"`
+	Options        options    `json:"options,omitzero" jsonschema:"Ollama's: temperature, top_p, top_k, seed, stop, num_predict, num_ctx …"`
+	KeepAlive      *keepAlive `json:"keep_alive,omitempty"`      // how long the model stays in memory
+	Truncate       *bool      `json:"truncate,omitempty"`        // cut input that exceeds the context, with a note; or refuse it
+	TimeoutSeconds period     `json:"timeout_seconds,omitempty"` // after which there is the answer so far
+	Priority       priority   `json:"priority,omitempty"`        // batch lets interactive calls go first
+	Host           string     `json:"host,omitempty" jsonschema:"only this host"`
+	Cache          policy     `json:"cache,omitempty" jsonschema:"of answers"`
 	LocalOnly      bool       `json:"local_only,omitempty" jsonschema:"use no cloud"`
 }
 
 // textArgs are the arguments of tools whose answer is text.
 type textArgs struct {
-	Format        format              `json:"format,omitzero" jsonschema:"\"json\", or the JSON schema of the answer"`
-	Think         *backend.ThinkValue `json:"think,omitempty" jsonschema:"for thinking models: true, false, or how hard to think, such as \"low\""`
-	Fallback      fallbacks           `json:"fallback_models,omitempty" jsonschema:"models to try in order if this one cannot answer"`
-	MinSimilarity similarity          `json:"min_similarity,omitempty" jsonschema:"lowest similarity at which the cached answer to a paraphrase may be reused; 1 = exact match only"`
+	Format        format              `json:"format,omitzero" jsonschema:"JSON schema of the answer, or \"json\""`
+	Think         *backend.ThinkValue `json:"think,omitempty" jsonschema:"true, false, low, medium, high or max"`
+	Fallback      fallbacks           `json:"fallback_models,omitempty"` // to try in order if the model cannot answer
+	MinSimilarity similarity          `json:"min_similarity,omitempty"`
 	modelArgs
 }
 

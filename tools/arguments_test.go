@@ -42,7 +42,7 @@ func TestErrorOfAWrongArgumentSaysWhatItShouldBe(t *testing.T) {
 		{`{"model":"m","prompt":"hi","options":{"num_ctx":1.5}}`, `argument "options.num_ctx" must be a whole number`},
 		{`{"model":"m","prompt":"hi","options":{"stop":["a",null]}}`, `argument "options.stop[1]" is null; leave it out instead`},
 		{`{"model":"m","prompt":"hi","options":{"num_thread":513}}`, `argument "options.num_thread" must be at most 512`},
-		{`{"model":"m","prompt":"hi","keep_alive":true}`, `argument "keep_alive" must be a text or a number`},
+		{`{"model":"m","prompt":"hi","keep_alive":true}`, `argument "keep_alive" must be a number or a text`},
 		{`{"model":"m","prompt":"hi","keep_alive":"soon"}`, `argument "keep_alive" must be a time such as "5m", or seconds, not "soon"`},
 	} {
 		if _, err := read[generateIn](t, tc.args); err == nil || !strings.HasPrefix(err.Error(), tc.want) {

@@ -13,8 +13,6 @@ import (
 )
 
 func TestEveryListOfArgumentsHasAMaximumLength(t *testing.T) {
-	c := &client{t: t}
-	c.use(backendtest.New("gpu-1"))
 	var visit func(path string, s map[string]any)
 	visit = func(path string, s map[string]any) {
 		if s["type"] == "array" && s["maxItems"] == nil {
@@ -33,12 +31,8 @@ func TestEveryListOfArgumentsHasAMaximumLength(t *testing.T) {
 			}
 		}
 	}
-	for _, tool := range tools.All(tools.Deps{Engine: c.engine}) {
-		var s map[string]any
-		if err := json.Unmarshal(tool.Tool.RawInputSchema, &s); err != nil {
-			t.Fatal(err)
-		}
-		visit(tool.Tool.Name, s)
+	for _, tool := range tools.Describe(everything) {
+		visit(tool.Name, decoded(t, tool.Arguments))
 	}
 }
 

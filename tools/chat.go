@@ -11,21 +11,21 @@ import (
 )
 
 type chatIn struct {
-	Model    modelName `json:"model" jsonschema:"model to use, by a name from list-models"`
-	Messages []message `json:"messages" jsonschema:"the conversation so far, oldest first"`
-	Tools    functions `json:"tools,omitempty" jsonschema:"functions the model may call: {\"type\":\"function\",\"function\":{\"name\",\"description\",\"parameters\"}}"`
+	Model    modelName `json:"model" jsonschema:"name from list-models"`
+	Messages []message `json:"messages" jsonschema:"oldest first"`
+	Tools    functions `json:"tools,omitempty" jsonschema:"functions for the model: {type: function, function: {name, description, parameters}}"`
 	fileArgs
 	outputArgs
 	textArgs
 }
 
 type message struct {
-	Role       role               `json:"role"`
-	Content    string             `json:"content,omitempty"`
+	Role       role               `json:"role" jsonschema:"who says it"`
+	Content    string             `json:"content,omitempty" jsonschema:"the text"`
 	Thinking   string             `json:"thinking,omitempty"`
-	Images     []string           `json:"images,omitempty" jsonschema:"base64 images"`
-	ToolCalls  []backend.ToolCall `json:"tool_calls,omitempty" jsonschema:"as an earlier answer held them"`
-	ToolName   string             `json:"tool_name,omitempty" jsonschema:"for role tool: whose result this is"`
+	Images     []string           `json:"images,omitempty" jsonschema:"base64"`
+	ToolCalls  []backend.ToolCall `json:"tool_calls,omitempty" jsonschema:"as in the answer"`
+	ToolName   string             `json:"tool_name,omitempty" jsonschema:"for role tool"`
 	ToolCallID string             `json:"tool_call_id,omitempty"`
 }
 

@@ -117,6 +117,7 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 			admitted()
 			return d.finish(c, nil, &fault.Error{Code: fault.InvalidArgument, Message: err.Error()}), nil
 		}
+		ctx = context.WithValue(ctx, answersKey{}, req.Params.InputResponses)
 		work := func(ctx context.Context) *mcp.CallToolResult {
 			defer admitted()
 			out, err := protect(ctx, d, c, in, run)
@@ -167,28 +168,45 @@ func protect[In any](ctx context.Context, d Deps, c *call, in In, run func(conte
 
 // tool is the description as clients see it.
 func (a about) tool(d Deps, arguments *schema.Schema) mcp.Tool {
+	var err error
 	t := mcp.Tool{
+		Meta: a.meta(),
 		Name: d.spell(a.name), Title: a.title, Description: d.spell(a.text),
-		RawInputSchema: json.RawMessage(d.spell(string(mustMarshal(arguments)))),
+		RawInputSchema: json.RawMessage(d.spell(string(input(arguments.Brief())))),
 		Annotations: mcp.ToolAnnotation{
-			Title:           a.title,
 			ReadOnlyHint:    &a.hints.readOnly,
 			DestructiveHint: &a.hints.destructive,
 			IdempotentHint:  &a.hints.idempotent,
 			OpenWorldHint:   &a.hints.openWorld,
 		},
 	}
+	full := Description{Name: a.name, Title: a.title, Text: a.text, Arguments: arguments.Document(), Admin: a.admin, Slow: a.slow}
 	if a.output != nil {
-		out, err := schema.Derive(a.output, typeSchemas)
-		if err != nil {
+		if full.Output, err = schema.Derive(a.output, typeSchemas); err != nil {
 			panic(fmt.Sprintf("tools: %s: output: %v", a.name, err))
 		}
-		// A failed call has an Error for structured content, and some clients
-		// hold that against the schema too: so it must not insist.
-		out.Required, out.AdditionalProperties = nil, nil
-		t.RawOutputSchema = mustMarshal(out)
+		t.RawOutputSchema = mustMarshal(schema.BriefOutput(full.Output))
+	}
+	if d.describe != nil {
+		d.describe(full)
 	}
 	return t
+}
+
+// meta is what hosts are told of a tool beside its description; nil for nothing.
+func (a about) meta() *mcp.Meta {
+	if !a.asks {
+		return nil
+	}
+	return &mcp.Meta{AdditionalFields: map[string]any{"anthropic/requiresUserInteraction": true}}
+}
+
+// input is a schema of arguments as it is listed. Some hosts refuse one without properties.
+func input(shown *schema.Document) json.RawMessage {
+	if len(shown.Properties) == 0 {
+		return json.RawMessage(`{"type":"object","properties":{}}`)
+	}
+	return mustMarshal(shown)
 }
 
 // Names in the metadata of a call and of its progress: a client that shows answers to a person

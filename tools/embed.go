@@ -15,11 +15,11 @@ import (
 )
 
 type embedIn struct {
-	Model      modelName `json:"model" jsonschema:"embedding model, by a name from list-models"`
-	Input      texts     `json:"input" jsonschema:"a text, or a list of texts; vectors come in this order"`
-	Dimensions count     `json:"dimensions,omitempty" jsonschema:"length of the vectors, for models that can shorten them"`
-	Output     output    `json:"output,omitempty" jsonschema:"auto (default): few vectors inline, many as a resource, for programs, that lasts 15 minutes"`
-	Encoding   encoding  `json:"encoding,omitempty" jsonschema:"base64: of little-endian float32"`
+	Model      modelName `json:"model" jsonschema:"embedding model"`
+	Input      texts     `json:"input" jsonschema:"texts"`
+	Dimensions count     `json:"dimensions,omitempty" jsonschema:"length of the vectors"`
+	Output     output    `json:"output,omitempty" jsonschema:"auto: many become a resource, for programs"`
+	Encoding   encoding  `json:"encoding,omitempty" jsonschema:"base64: little-endian float32"`
 	modelArgs
 }
 

@@ -24,13 +24,13 @@ import (
 // fileArgs are the arguments of tools that read files in place of their caller, who saves the
 // tokens.
 type fileArgs struct {
-	Files paths `json:"files,omitempty" jsonschema:"paths or globs such as src/**/*.go of files that the server reads for the model, texts or images"`
+	Files paths `json:"files,omitempty" jsonschema:"paths or globs like src/**/*.go, read for the model"`
 }
 
 // outputArgs are the arguments of tools that write their answer to a file.
 type outputArgs struct {
-	OutputFile string `json:"output_file,omitempty" jsonschema:"file to write the answer to; the result is then only a receipt"`
-	Overwrite  bool   `json:"overwrite,omitempty" jsonschema:"output_file may exist and is replaced"`
+	OutputFile string `json:"output_file,omitempty" jsonschema:"write the answer here and return a receipt"`
+	Overwrite  bool   `json:"overwrite,omitempty" jsonschema:"replace output_file"`
 }
 
 // paths are paths and globs.

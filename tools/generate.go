@@ -10,12 +10,12 @@ import (
 )
 
 type generateIn struct {
-	Model  modelName `json:"model" jsonschema:"model to use, by a name from list-models"`
-	Prompt string    `json:"prompt" jsonschema:"text to answer or to continue"`
+	Model  modelName `json:"model" jsonschema:"name from list-models"`
+	Prompt string    `json:"prompt" jsonschema:"text to answer or continue"`
 	System string    `json:"system,omitempty" jsonschema:"instructions for the model"`
-	Suffix string    `json:"suffix,omitempty" jsonschema:"text after the gap, for models that can insert"`
-	Raw    bool      `json:"raw,omitempty" jsonschema:"send the prompt as it is, without the model's template"`
-	Images []string  `json:"images,omitempty" jsonschema:"base64 images, for models with vision"`
+	Suffix string    `json:"suffix,omitempty" jsonschema:"text after the gap"`
+	Raw    bool      `json:"raw,omitempty"`
+	Images []string  `json:"images,omitempty" jsonschema:"base64"`
 	fileArgs
 	outputArgs
 	textArgs

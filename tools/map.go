@@ -24,14 +24,14 @@ import (
 )
 
 type mapIn struct {
-	Model  modelName `json:"model" jsonschema:"model to use, by a name from list-models"`
-	Prompt string    `json:"prompt" jsonschema:"prompt with {{input}} where the input belongs, or {{field}} for a field of an object"`
+	Model  modelName `json:"model" jsonschema:"name from list-models"`
+	Prompt string    `json:"prompt" jsonschema:"with {{input}}, or {{field}} for fields of objects"`
 	Inputs inputs    `json:"inputs,omitempty" jsonschema:"texts, or objects with fields"`
-	Lines  paths     `json:"lines,omitempty" jsonschema:"text files or globs whose lines are the inputs; those of .jsonl files are JSON"`
-	Files  paths     `json:"files,omitempty" jsonschema:"files or globs that are an input each, texts or images; {{name}} is the path"`
+	Lines  paths     `json:"lines,omitempty" jsonschema:"files or globs whose lines are inputs"`
+	Files  paths     `json:"files,omitempty" jsonschema:"files or globs that are an input each"`
 	System string    `json:"system,omitempty" jsonschema:"instructions for the model"`
-	Offset offset    `json:"offset,omitempty" jsonschema:"first result to show; the same call with another offset costs nothing"`
-	Resume *bool     `json:"resume,omitempty" jsonschema:"false: ask again for what an earlier call has got"`
+	Offset offset    `json:"offset,omitempty" jsonschema:"first result to show"`
+	Resume *bool     `json:"resume,omitempty" jsonschema:"false: ask everything again"`
 	outputArgs
 	textArgs
 }

@@ -9,7 +9,8 @@ import (
 	"ollama-mcp/internal/schema"
 )
 
-// typeSchemas describe the types whose JSON is not what their Go type suggests.
+// typeSchemas describe the types whose JSON is not what their Go type suggests. Where several
+// kinds of value are allowed, clients are shown the last.
 var typeSchemas = schema.Overrides{
 	reflect.TypeFor[modelName]():   nonEmpty(),
 	reflect.TypeFor[role]():        {Type: "string", Enum: []any{"system", "user", "assistant", "tool"}},
@@ -18,7 +19,7 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[inputs]():      {Type: "array", Items: anyOf(&schema.Document{Type: "object"}, &schema.Document{Type: "number"}, &schema.Document{Type: "string"}), MinItems: new(1), MaxItems: new(batch.MaxInputs)},
 	reflect.TypeFor[fallbacks]():   {Type: "array", Items: &schema.Document{Type: "string"}, MaxItems: new(mostFallbacks)},
 	reflect.TypeFor[format]():      anyOf(&schema.Document{Type: "string", Enum: []any{"json"}}, &schema.Document{Type: "object"}),
-	reflect.TypeFor[keepAlive]():   anyOf(nonEmpty(), &schema.Document{Type: "number"}),
+	reflect.TypeFor[keepAlive]():   anyOf(&schema.Document{Type: "number"}, nonEmpty()),
 	reflect.TypeFor[period]():      {Type: "number", ExclusiveMinimum: new(0.0)},
 	reflect.TypeFor[waitSeconds](): {Type: "number", Minimum: new(0.0)},
 	reflect.TypeFor[jobAction]():   {Type: "string", Enum: []any{"result", "cancel", "list"}},

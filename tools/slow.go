@@ -20,7 +20,7 @@ import (
 
 // waitArgs are the arguments that define adds to those of slow tools.
 type waitArgs struct {
-	Wait *waitSeconds `json:"wait_seconds,omitempty" jsonschema:"wait this long at most, then return a job; 0 = at once"`
+	Wait *waitSeconds `json:"wait_seconds,omitempty" jsonschema:"then return a job; 0 = at once"`
 }
 
 type waitSeconds float64

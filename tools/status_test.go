@@ -1,7 +1,6 @@
 package tools_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -95,15 +94,11 @@ func TestStatusShowsThePoolsCounters(t *testing.T) {
 
 func TestEveryFieldOfStatusIsDescribed(t *testing.T) {
 	plain := strings.Fields("hosts name version models_installed model waiting entries bytes expired served failed since reason hits")
-	for _, tool := range tools.All(tools.Deps{}) {
-		if tool.Tool.Name != "status" {
+	for _, tool := range tools.Describe(everything) {
+		if tool.Name != "status" {
 			continue
 		}
-		var doc any
-		if err := json.Unmarshal(tool.Tool.RawOutputSchema, &doc); err != nil {
-			t.Fatal(err)
-		}
-		for _, field := range unexplained(doc) {
+		for _, field := range unexplained(decoded(t, tool.Output)) {
 			if !strings.Contains(" "+strings.Join(plain, " ")+" ", " "+field+" ") {
 				t.Errorf("%s is explained nowhere", field)
 			}

@@ -24,6 +24,8 @@ type about struct {
 	text   string // for models
 	hints  hints
 	admin  bool         // only administrators may call it
+	manage bool         // it changes which models are installed, which has to be allowed
+	asks   bool         // it needs the consent of the user
 	output reflect.Type // of the structured content; nil for tools that answer in text
 
 	slow      bool // it may take long: a call that has waited long enough goes on as a job
@@ -40,6 +42,10 @@ var (
 	usesModel = hints{readOnly: true}
 	// looks is the behaviour of tools that only look.
 	looks = hints{readOnly: true, idempotent: true}
+	// changes is the behaviour of tools that change what is in memory, and lose nothing.
+	changes = hints{idempotent: true}
+	// replaces is the behaviour of tools that may remove a model from disk.
+	replaces = hints{idempotent: true, destructive: true}
 )
 
 // tool is a row of the table.
@@ -51,15 +57,15 @@ type tool struct {
 // table has all tools, in the order of the documentation.
 var table = []tool{
 	{generate, about{
-		name: "generate", title: "Generate text with a local model", hints: usesModel, slow: true,
+		name: "generate", title: "Generate text", hints: usesModel, slow: true,
 		text: "Ask a local model to answer or continue one prompt. For a conversation use chat.",
 	}},
 	{chat, about{
-		name: "chat", title: "Chat with a local model", hints: usesModel, slow: true,
+		name: "chat", title: "Chat", hints: usesModel, slow: true,
 		text: "Ask a local model for the next message of a conversation. With tools the answer may be tool_calls, for you to carry out and send back as messages of role tool.",
 	}},
 	{embed, about{
-		name: "embed", title: "Embed texts with a local model", hints: looks, slow: true,
+		name: "embed", title: "Embed texts", hints: looks, slow: true,
 		text:   "Turn texts into vectors that can be compared for meaning.",
 		output: reflect.TypeFor[embedOut](),
 	}},
@@ -72,17 +78,57 @@ var table = []tool{
 		text: "Wait for the result of a call that went on as a job, cancel the job, or list all.",
 	}},
 	{listModels, about{
-		name: "list-models", title: "List local models", hints: looks,
+		name: "list-models", title: "List models", hints: looks,
 		text:   "List the models that are installed, what each can do and whether it is in memory.",
 		output: reflect.TypeFor[listModelsOut](),
 	}},
+	{showModel, about{
+		name: "show-model", title: "Show model", hints: looks,
+		text:   "Describe one model: capabilities, context length, options, template, license, need of memory.",
+		output: reflect.TypeFor[showOut](),
+	}},
+	{listRunning, about{
+		name: "list-running", title: "List loaded models", hints: looks,
+		text:   "List the models that are in memory, on the GPU or not, and for how long.",
+		output: reflect.TypeFor[runningOut](),
+	}},
+	{loadModel, about{
+		name: "load-model", title: "Load model", hints: changes, slow: true,
+		text:   "Load a model into memory, so that the next call need not wait for it.",
+		output: reflect.TypeFor[managedOut](),
+	}},
+	{unloadModel, about{
+		name: "unload-model", title: "Unload model", hints: changes,
+		text:   "Free the memory that a model takes.",
+		output: reflect.TypeFor[managedOut](),
+	}},
+	{pullModel, about{
+		name: "pull-model", title: "Pull model", hints: hints{idempotent: true, openWorld: true}, slow: true, admin: true, manage: true,
+		text:   "Download and install a model, or update it. Large ones take long.",
+		output: reflect.TypeFor[managedOut](),
+	}},
+	{copyModel, about{
+		name: "copy-model", title: "Copy model", hints: replaces, admin: true, manage: true,
+		text:   "Give an installed model a second name.",
+		output: reflect.TypeFor[managedOut](),
+	}},
+	{deleteModel, about{
+		name: "delete-model", title: "Delete model", hints: replaces, admin: true, manage: true, asks: true,
+		text:   "Remove an installed model from disk. The user has to agree.",
+		output: reflect.TypeFor[managedOut](),
+	}},
+	{createModel, about{
+		name: "create-model", title: "Create model", hints: replaces, slow: true, admin: true, manage: true,
+		text:   "Make a model of an installed one or of a GGUF file, with instructions, options or a template of its own.",
+		output: reflect.TypeFor[managedOut](),
+	}},
 	{status, about{
-		name: "status", title: "Status of hosts, queue and cache", hints: looks,
+		name: "status", title: "Status", hints: looks,
 		text:   "Show the state of hosts, queue and cache: slots, models in memory, failures, retries, cache hits.",
 		output: reflect.TypeFor[statusOut](),
 	}},
 	{clearCache, about{
-		name: "clear-cache", title: "Clear the answer cache", hints: hints{idempotent: true, destructive: true}, admin: true,
+		name: "clear-cache", title: "Clear cache", hints: hints{idempotent: true, destructive: true}, admin: true,
 		text:   "Remove all cached answers, or those of one model. For administrators.",
 		output: reflect.TypeFor[clearCacheOut](),
 	}},
@@ -95,6 +141,7 @@ type Offer struct {
 	Only     []string // nothing but these; nil for all
 	Without  []string // not these
 	ReadOnly bool     // only tools that change nothing
+	Manage   bool     // also tools that change which models are installed
 	Snake    bool     // names with _ instead of -
 }
 
@@ -126,6 +173,8 @@ func (o Offer) check(pattern string) error {
 			return fmt.Errorf("there is no tool %q: did you mean %q?", pattern, near[0])
 		}
 		return fmt.Errorf("there is no tool %q; there are: %s", pattern, strings.Join(names, ", "))
+	case table[i].manage && !o.Manage && kebab(pattern) == table[i].name && slices.Contains(o.Only, pattern):
+		return fmt.Errorf("%s changes which models are installed, which needs --allow-manage", table[i].name)
 	case !table[i].hints.readOnly && o.ReadOnly && kebab(pattern) == table[i].name && slices.Contains(o.Only, pattern):
 		return fmt.Errorf("%s is not a tool that only reads, as --read-only wants", table[i].name)
 	}
@@ -138,7 +187,7 @@ func (o Offer) has(t tool) bool {
 	if t.name == jobTool { // which calls of the others may need
 		wanted = wanted || slices.ContainsFunc(table, func(other tool) bool { return other.slow && o.has(other) })
 	}
-	return wanted && !caller.Matches(o.Without, t.name) && (!o.ReadOnly || t.hints.readOnly)
+	return wanted && !caller.Matches(o.Without, t.name) && (!o.ReadOnly || t.hints.readOnly) && (!t.manage || o.Manage)
 }
 
 // offers reports whether the tool of that name is offered.

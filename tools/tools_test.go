@@ -22,6 +22,7 @@ import (
 	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
+	"ollama-mcp/internal/manage"
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/pool"
 	"ollama-mcp/tools"
@@ -61,6 +62,7 @@ type client struct {
 	files      *files.Dirs       // that the tools may use
 	opts       inference.Options // what use leaves as it is
 	engine     *inference.Engine
+	manager    *manage.Manager
 	tools      map[string]mcpserver.ToolHandlerFunc
 	resources  []mcpserver.ServerResourceTemplate
 }
@@ -95,7 +97,8 @@ func (c *client) useHosts(hosts inference.Hosts) {
 	c.engine = engine
 	registry := jobs.New(jobs.Options{})
 	c.t.Cleanup(registry.Close)
-	deps := tools.Deps{Engine: engine, Files: c.files, Jobs: registry, Documents: new(tools.Documents), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
+	c.manager = manage.New(manage.Options{Hosts: hosts.Hosts})
+	deps := tools.Deps{Offer: everything, Engine: engine, Manage: c.manager, Files: c.files, Jobs: registry, Documents: new(tools.Documents), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
 	c.resources = tools.Resources(deps)
 	c.tools = map[string]mcpserver.ToolHandlerFunc{}
 	for _, tool := range tools.All(deps) {

@@ -191,7 +191,7 @@ func TestLinesOnStdinAreAnsweredOnStdout(t *testing.T) {
 		}
 		answers[message.ID] = string(message.Result)
 	}
-	if !strings.Contains(answers[1], `"protocolVersion":"2025-06-18"`) || !strings.Contains(answers[1], "list-models first") {
+	if !strings.Contains(answers[1], `"protocolVersion":"2025-06-18"`) || !strings.Contains(answers[1], "list-models: call it first") {
 		t.Errorf("initialize: %s", answers[1])
 	}
 	for id := 2; id <= 3; id++ {

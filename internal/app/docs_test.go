@@ -75,7 +75,7 @@ func TestDocumentationLinksToFilesThatExist(t *testing.T) {
 
 func TestReadmeHasATableOfAllTools(t *testing.T) {
 	var names []string
-	for _, tool := range tools.All(tools.Deps{}) {
+	for _, tool := range tools.All(tools.Deps{Offer: tools.Offer{Manage: true}}) {
 		names = append(names, tool.Tool.Name)
 	}
 	if got := slices.Sorted(slices.Values(firstColumn(t, "README.md", "| tool |"))); !slices.Equal(got, slices.Sorted(slices.Values(names))) {

@@ -36,11 +36,13 @@ func listed(t *testing.T, args ...string) (names []string) {
 func TestOnlyTheToolsThatAreWantedAreOffered(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"--tools=generate,list_*":                 "generate job list-models",
-		"--tools=* --no-tools=clear-cache,status": "chat embed generate job list-models map",
+		"--tools=generate,list_*":                 "generate job list-models list-running",
+		"--tools=* --no-tools=clear-cache,status": "chat embed generate job list-models list-running load-model map show-model unload-model",
 		"--tools=chat --no-tools=job":             "chat",
-		"--read-only":                             "chat embed generate job list-models map status",
+		"--read-only":                             "chat embed generate job list-models list-running map show-model status",
 		"--tools=clear_cache":                     "clear-cache",
+		"--allow-manage --tools=pull-model,delete-model,copy-model,create-model": "copy-model create-model delete-model job pull-model",
+		"--allow-manage --read-only --tools=show-model,pull-*":                   "show-model",
 	} {
 		got := strings.Join(slices.Sorted(slices.Values(listed(t, strings.Fields(args)...))), " ")
 		if got != want {
@@ -51,6 +53,8 @@ func TestOnlyTheToolsThatAreWantedAreOffered(t *testing.T) {
 		"--tools=genrate":                    `there is no tool "genrate": did you mean "generate"?`,
 		"--no-tools=xyz*":                    "there are: generate, chat",
 		"--read-only --tools=clear-cache":    "--read-only",
+		"--tools=pull-model":                 "--allow-manage",
+		"--allow-registry=hf.co/x":           "allow-registry",
 		"--tools=generate --no-tools=gener*": "no tool is left",
 	} {
 		if _, errs, status := program(t, "", nil, strings.Fields(args)...); status != 2 || !strings.Contains(errs, want) {

@@ -16,6 +16,7 @@ import (
 	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
+	"ollama-mcp/internal/manage"
 	"ollama-mcp/internal/metrics"
 	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/quota"
@@ -185,13 +186,13 @@ func (s *service) newServer() (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	offer := tools.Offer{Only: c.Tools, Without: c.NoTools, ReadOnly: c.ReadOnly, Snake: c.ToolNames == "snake"}
+	offer := tools.Offer{Only: c.Tools, Without: c.NoTools, ReadOnly: c.ReadOnly, Manage: c.AllowManage, Snake: c.ToolNames == "snake"}
 	if err := offer.Check(); err != nil {
 		return nil, fmt.Errorf("tools to offer: %w", err)
 	}
 	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, Dir: s.stateDir("jobs"), Log: s.log})
 	deps := tools.Deps{
-		Engine: s.engine, Files: allowed, Documents: new(tools.Documents), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
+		Engine: s.engine, Manage: s.newManager(), Files: allowed, Documents: new(tools.Documents), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
 		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Log: s.log}),
 		Refresh: s.hosts.refresh, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
@@ -205,6 +206,14 @@ func (s *service) newServer() (*server.Server, error) {
 		},
 		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),
 		Log: s.log, OnRefused: s.refused, MaxMessage: int64(s.config.MaxMessage) << 20, Drain: s.config.DrainTimeout,
+	})
+}
+
+// newManager makes what looks after the models of the hosts.
+func (s *service) newManager() *manage.Manager {
+	return manage.New(manage.Options{
+		Hosts: s.hosts.Hosts, Runner: s.hosts.Pinned, Changed: s.hosts.fleet.Learn,
+		Registries: s.config.AllowRegistries, NoCloud: s.config.NoCloud,
 	})
 }
 

@@ -128,6 +128,21 @@ func CanonicalNames(models []Model) []string {
 	return names
 }
 
+// IsModelName reports whether a text can be the name of a model, with or without a tag, a
+// namespace and a registry. A URL is none.
+func IsModelName(name string) bool {
+	return !strings.Contains(name, "://") && model.ParseName(name).IsValid()
+}
+
+// RegistryOf is the registry in the name of a model; "" for Ollama's own.
+func RegistryOf(name string) string {
+	own, n := model.DefaultName().Host, model.ParseName(name)
+	if strings.EqualFold(n.Host, own) {
+		return ""
+	}
+	return n.Host
+}
+
 // CanonicalModel is the one name under which a model is queued, cached and counted. It is
 // the same for all names that Ollama resolves to one model, such as "x", "X:latest" and
 // "registry.ollama.ai/library/x"; Ollama compares names without regard to case. A string

@@ -21,37 +21,39 @@ import (
 type Config struct {
 	File string // the configuration file; "" for none
 
-	CAFile        string        // PEM file, for hosts without one of their own; "" for the system's authorities
-	Slots         int           // concurrent requests, for hosts without a number of their own; 0 = learned
-	MaxInFlight   int           // concurrent requests on all hosts together; 0 = no limit
-	Queue         int           // requests that may wait
-	MaxPassedOver time.Duration // how long other requests may overtake one
-	Route         string        // policy
-	RunnerOptions string        // "pinned" or "caller"
-	FallbackAfter time.Duration // time in the queue; 0 = as long as the deadline allows
-	HedgeAfter    time.Duration // time without output from the first host; 0 = never
-	NoCloud       bool
-	ContextGuard  string        // "next-rung-or-refuse", "warn" or "off"
-	Timeout       time.Duration // of a call without timeout_seconds; 0 = none
-	Wait          time.Duration // for the result of a call without wait_seconds
-	JobTTL        time.Duration
-	DrainTimeout  time.Duration
-	Cache         string // "auto", "all", "deterministic" or "off"
-	CacheSize     int    // MiB
-	CacheTTL      time.Duration
-	SemanticCache string  // "off", "shadow" or "on"
-	SemanticModel string  // embedding model
-	SemanticAlike float64 // lowest similarity, 0 to 1
-	InlineBytes   int
-	ResultMeta    string   // "short", "full" or "off"
-	Tools         []string // names of tools, or their beginnings with * behind; nil for all
-	NoTools       []string
-	ReadOnly      bool
-	ToolNames     string   // "kebab" or "snake"
-	MaxMessage    int      // MiB
-	AllowDir      []string // directories that callers may have read; none for nothing
-	AllowWrite    []string // likewise, written
-	LogLevel      slog.Level
+	CAFile          string        // PEM file, for hosts without one of their own; "" for the system's authorities
+	Slots           int           // concurrent requests, for hosts without a number of their own; 0 = learned
+	MaxInFlight     int           // concurrent requests on all hosts together; 0 = no limit
+	Queue           int           // requests that may wait
+	MaxPassedOver   time.Duration // how long other requests may overtake one
+	Route           string        // policy
+	RunnerOptions   string        // "pinned" or "caller"
+	FallbackAfter   time.Duration // time in the queue; 0 = as long as the deadline allows
+	HedgeAfter      time.Duration // time without output from the first host; 0 = never
+	NoCloud         bool
+	ContextGuard    string        // "next-rung-or-refuse", "warn" or "off"
+	Timeout         time.Duration // of a call without timeout_seconds; 0 = none
+	Wait            time.Duration // for the result of a call without wait_seconds
+	JobTTL          time.Duration
+	DrainTimeout    time.Duration
+	Cache           string // "auto", "all", "deterministic" or "off"
+	CacheSize       int    // MiB
+	CacheTTL        time.Duration
+	SemanticCache   string  // "off", "shadow" or "on"
+	SemanticModel   string  // embedding model
+	SemanticAlike   float64 // lowest similarity, 0 to 1
+	InlineBytes     int
+	ResultMeta      string   // "short", "full" or "off"
+	Tools           []string // names of tools, or their beginnings with * behind; nil for all
+	NoTools         []string
+	ReadOnly        bool
+	ToolNames       string   // "kebab" or "snake"
+	MaxMessage      int      // MiB
+	AllowManage     bool     // tools that install and remove models are offered
+	AllowRegistries []string // that models may be pulled from, besides Ollama's own
+	AllowDir        []string // directories that callers may have read; none for nothing
+	AllowWrite      []string // likewise, written
+	LogLevel        slog.Level
 
 	Listen         []string // addresses to serve HTTP at; none to serve stdio
 	AllowedHosts   []string
@@ -151,6 +153,8 @@ func declare(fs *FlagSet, c *Config) {
 	fs.StringSliceVar(&c.Tools, "tools", nil, "`names` of the tools to offer, such as generate,chat,list-models, or their beginnings with *; all by default")
 	fs.StringSliceVar(&c.NoTools, "no-tools", nil, "`names` of tools not to offer")
 	fs.BoolVar(&c.ReadOnly, "read-only", false, "offer only tools that change nothing: not clear-cache, and no files are written")
+	fs.BoolVar(&c.AllowManage, "allow-manage", false, "offer administrators the tools that pull, copy, delete and create models")
+	fs.StringSliceVar(&c.AllowRegistries, "allow-registry", nil, "`registry` that pull-model may use besides Ollama's own, such as hf.co, or http://localhost:5000 for plain HTTP; repeatable")
 	oneOf(fs, &c.ToolNames, "tool-names", "`spelling` of the names of tools; both are accepted in calls", "kebab: list-models", "snake: list_models, for hosts that refuse hyphens")
 	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
 	fs.StringSliceVar(&c.AllowDir, "allow-dir", nil, "`directory` whose files tools may read for callers, with all below it; repeatable; by default no file is read")
@@ -212,6 +216,7 @@ func (c *Config) check(fs *FlagSet) error {
 		{"call-log-size", c.CallLogSize < 1 || c.CallLogSize > 1<<20, "must be 1 to 1048576"},
 		{"call-log-age", c.CallLogAge <= 0, "must be more than 0"},
 		{"call-log-keep", c.CallLogKeep < 0, errNegative.Error()},
+		{"allow-registry", slices.ContainsFunc(c.AllowRegistries, isNoRegistry), "must be of the form hf.co or http://localhost:5000, without a path"},
 		{"allowed-origin", slices.ContainsFunc(c.AllowedOrigins, isNoOrigin), "must be of the form https://example.com, without a path or *"},
 		{"trust-proxy", slices.ContainsFunc(c.TrustedProxies, isNoProxy), "must be an address, a network such as 10.0.0.0/8, or unix"},
 		{"tls-cert", c.TLSCert != "" && c.TLSKey == "", "needs tls-key"},

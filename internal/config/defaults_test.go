@@ -149,6 +149,16 @@ var behaviour = []struct {
 		[]named{{"server", "TestLimitOfAMessageIsExact", "MaxMessage"}},
 	},
 	{
+		"allow-manage", "false",
+		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
+		[]named{{"internal/app", "TestOnlyTheToolsThatAreWantedAreOffered", "--allow-manage"}},
+	},
+	{
+		"allow-registry", "[]",
+		[]named{{"internal/manage", "TestModelsArePulledFromAllowedRegistriesOnly", ""}},
+		[]named{{"internal/manage", "TestModelsArePulledFromAllowedRegistriesOnly", "Registries"}},
+	},
+	{
 		"allow-dir", "[]",
 		[]named{{"internal/files", "TestNoDirectoryIsAllowedUnlessSaid", ""}},
 		[]named{{"tools", "TestFilesAreReadIntoThePromptByTheServer", "allow("}},

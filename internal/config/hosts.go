@@ -97,6 +97,19 @@ func isNoOrigin(s string) bool {
 	return err != nil || u.Host == "" || strings.Contains(u.Host, "*") || u.Scheme+"://"+u.Host != s
 }
 
+// isNoRegistry reports whether s is not a registry of models: a host, with http:// before it
+// for plain HTTP.
+func isNoRegistry(s string) bool {
+	host, plain := strings.CutPrefix(s, "http://")
+	scheme := "https://"
+	if plain {
+		scheme = "http://"
+	} else {
+		host = strings.TrimPrefix(host, scheme)
+	}
+	return isNoOrigin(scheme + host)
+}
+
 // isNoProxy reports whether s names no proxy: neither an address nor a network, and not
 // the peer of a Unix socket.
 func isNoProxy(s string) bool {

@@ -2,7 +2,7 @@
 // Go types, checks a call's arguments against them, and compiles the schemas
 // that callers send for a model's answer.
 //
-// It promises that the schema which is shown is the one which is enforced, that
+// It promises that what is enforced follows from the same document as what is shown, that
 // a schema from outside never makes it open a file or a connection, that the
 // work on such a schema and on a value is bounded, and that none which crashes
 // Ollama's runner is accepted. What an error means to a caller is left to the
@@ -20,7 +20,7 @@ import (
 	validate "github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// Document is a JSON Schema as it is shown to clients.
+// Document is a JSON Schema.
 type Document = jsonschema.Schema
 
 // Overrides holds the schemas of the types whose JSON is not what their Go type
@@ -72,7 +72,7 @@ func limitLists(s *Document) {
 	limitLists(s.Items)
 }
 
-// Schema checks arguments against the document that clients are shown.
+// Schema checks arguments against a document, of which clients are shown the main points.
 type Schema struct {
 	doc     *Document
 	compile func() (*validate.Schema, error) // runs once, on first use: it takes milliseconds
@@ -104,8 +104,8 @@ func For(t reflect.Type, overrides Overrides, more ...reflect.Type) (*Schema, er
 	return &Schema{doc, compile, textsOf(doc)}, nil
 }
 
-// MarshalJSON returns the document as clients are shown it.
-func (s *Schema) MarshalJSON() ([]byte, error) { return json.Marshal(s.doc) }
+// Document returns all that arguments are checked against. It must not be changed.
+func (s *Schema) Document() *Document { return s.doc }
 
 // Check returns nil if the schema accepts the arguments, and otherwise an
 // *ArgumentsError. Any other error is a fault of the schema itself.

@@ -126,8 +126,43 @@ func TestRefusedArgumentIsNamedAndWhatItShouldBe(t *testing.T) {
 }
 
 func TestDocumentNamesNoNull(t *testing.T) {
-	raw, err := json.Marshal(forArguments(t))
+	raw, err := json.Marshal(forArguments(t).Document())
 	if err != nil || strings.Contains(string(raw), "null\"") || !strings.Contains(string(raw), `"nullable":{"type":"string"}`) {
 		t.Errorf("got %s, error %v", raw, err)
+	}
+}
+
+func TestClientsAreShownTheMainPoints(t *testing.T) {
+	type options struct {
+		Temperature float64 `json:"temperature,omitempty"`
+	}
+	type item struct {
+		Text   string `json:"text" jsonschema:"what is said"`
+		Hidden string `json:"hidden"`
+	}
+	type in struct {
+		Model   name    `json:"model" jsonschema:"a model"`
+		Color   color   `json:"color,omitempty" jsonschema:"one of them"`
+		Either  either  `json:"either,omitempty" jsonschema:"a text or texts"`
+		Items   []item  `json:"items,omitempty" jsonschema:"many"`
+		Options options `json:"options,omitzero" jsonschema:"such as temperature"`
+		Rare    int     `json:"rare,omitempty"`
+	}
+	s, err := For(reflect.TypeFor[in](), overrides)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(s.Brief())
+	const want = `{"type":"object","properties":{"model":{"type":"string","description":"a model"},` +
+		`"color":{"type":"string","description":"one of them","enum":["red","green"]},` +
+		`"either":{"type":"array","items":{"type":"string"},"description":"a text or texts"},` +
+		`"items":{"type":"array","items":{"type":"object","properties":{"text":{"type":"string","description":"what is said"}},"required":["text"]},"description":"many"},` +
+		`"options":{"type":"object","description":"such as temperature"}},"required":["model"]}`
+	if err != nil || string(raw) != want {
+		t.Errorf("got  %s, error %v\nwant %s", raw, err, want)
+	}
+	raw, err = json.Marshal(BriefOutput(s.Document()))
+	if err != nil || strings.Contains(string(raw), "required") || strings.Contains(string(raw), "temperature") || !strings.Contains(string(raw), `"properties":{"model":{"type":"string"}}`) {
+		t.Errorf("of a result got %s, error %v", raw, err)
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ollama/ollama/api"
+
 	"ollama-mcp/internal/backend"
 )
 
@@ -47,6 +49,10 @@ type Host struct {
 	calls     []Call
 	stats     Stats
 	conns     map[net.Conn]bool // that are open
+	pulls     []PullStep
+	pulled    int
+	created   []api.CreateRequest
+	blobs     map[string][]byte // by digest
 }
 
 // New returns a host called name that has the model Tiny, answers a prompt with

@@ -42,6 +42,9 @@ func (h *Host) route(w http.ResponseWriter, r *http.Request) {
 	case "GET /v1/models":
 		h.openAIModels(w)
 	default:
+		if h.manage(w, r) {
+			return
+		}
 		http.NotFound(w, r)
 	}
 }

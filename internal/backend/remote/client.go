@@ -52,6 +52,7 @@ type Client struct {
 	auth    string // value of the Authorization header; empty sends none
 	answers *http.Transport
 	info    *http.Transport
+	work    *http.Transport
 	secrets *strings.Replacer
 	maxLine int
 	memory  *Memory
@@ -78,6 +79,10 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	work, err := newTransport(o, workConns)
+	if err != nil {
+		return nil, err
+	}
 	prefix := *o.URL
 	prefix.User = nil
 	return &Client{
@@ -87,6 +92,7 @@ func New(o Options) (*Client, error) {
 		auth:    authorization(o.Key, o.URL.User),
 		answers: answers,
 		info:    info,
+		work:    work,
 		secrets: redactor(o.Key, o.URL.User),
 		maxLine: cmp.Or(o.MaxLine, 16<<20),
 		memory:  o.Memory,
@@ -101,6 +107,7 @@ func (c *Client) Name() string { return c.name }
 func (c *Client) Close() {
 	c.answers.CloseIdleConnections()
 	c.info.CloseIdleConnections()
+	c.work.CloseIdleConnections()
 }
 
 // Stream posts a request for an answer, with in as JSON, and has read take the lines of
@@ -157,11 +164,15 @@ func (c *Client) value(ctx context.Context, via *http.Transport, method, path st
 	})
 }
 
-// exchange sends a request and has read take the body of an answer with status 200.
+// exchange sends a request and has read take the body of an answer with status 200 or 201. What
+// is sent is JSON, unless it is an upload.
 // Errors are of type *backend.Error.
 func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path, accept string, in any, read func(io.ReadCloser) (pieces int, err error)) error {
 	var sent io.Reader
-	if in != nil {
+	file, isFile := in.(upload)
+	if isFile {
+		sent = file.Reader
+	} else if in != nil {
 		text, err := json.Marshal(in)
 		if err != nil {
 			return &backend.Error{Host: c.name, Class: backend.Request, Message: "cannot be written as JSON", Err: err}
@@ -173,7 +184,10 @@ func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path
 		return c.transportError(ctx, err)
 	}
 	req.Header.Set("Accept", accept)
-	if in != nil {
+	if isFile {
+		req.ContentLength = file.size
+		req.Header.Set("Content-Type", "application/octet-stream")
+	} else if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.auth != "" {
@@ -186,7 +200,7 @@ func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path
 		return c.transportError(ctx, err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
 		return c.refusal(ctx, resp)
 	}
 	body := http.MaxBytesReader(nil, resp.Body, maxAnswer)

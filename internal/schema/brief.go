@@ -1,0 +1,49 @@
+package schema
+
+// Brief returns the document as it is shown to clients, whose models pay for every byte of it
+// on each request. It allows whatever the document allows, and more:
+//
+//   - of several kinds of value it shows the last, whose words the description must then add;
+//   - arguments and members of an object are shown only if they are described; others are for
+//     callers who know them, and for the description of the object to name;
+//   - limits, such as the length of a list, and the refusal of unknown arguments are left to the
+//     check of a call, whose errors help more than those of a client's own check.
+func (s *Schema) Brief() *Document { return mainPoints(s.doc) }
+
+// BriefOutput returns a document of results as it is shown to clients: the members that are
+// always there, one level deep. Some clients check errors against it too, so it requires nothing.
+func BriefOutput(doc *Document) *Document {
+	shown := &Document{Type: doc.Type, PropertyOrder: doc.Required, Properties: make(map[string]*Document)}
+	for _, name := range doc.Required {
+		shown.Properties[name] = &Document{Type: doc.Properties[name].Type}
+	}
+	return shown
+}
+
+func mainPoints(doc *Document) *Document {
+	shown := &Document{Type: doc.Type, Description: doc.Description, Enum: doc.Enum}
+	if n := len(doc.AnyOf); n > 0 {
+		last := mainPoints(doc.AnyOf[n-1])
+		shown.Type, shown.Items = last.Type, last.Items // not its enum: the other kinds have other values
+	}
+	if doc.Items != nil {
+		shown.Items = mainPoints(doc.Items)
+	}
+	for _, name := range doc.PropertyOrder {
+		p := doc.Properties[name]
+		if p.Description == "" {
+			continue
+		}
+		if shown.Properties == nil {
+			shown.Properties = make(map[string]*Document)
+		}
+		shown.Properties[name] = mainPoints(p)
+		shown.PropertyOrder = append(shown.PropertyOrder, name)
+	}
+	for _, name := range doc.Required {
+		if shown.Properties[name] != nil {
+			shown.Required = append(shown.Required, name)
+		}
+	}
+	return shown
+}

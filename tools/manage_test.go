@@ -1,0 +1,229 @@
+package tools_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/pool"
+)
+
+// admin is who may manage models.
+var admin = caller.Caller{Admin: true}
+
+// twoHosts makes the tools use two hosts, of which the first has a model that the other lacks.
+func twoHosts(c *client) (a, b *backendtest.Host) {
+	a = backendtest.New("gpu-1").Install(backendtest.Model{Name: "only:a"})
+	b = backendtest.New("gpu-2")
+	c.useAll(pool.Options{}, a, b)
+	return a, b
+}
+
+// hostsOf are the hosts in a result, with ! behind those where it failed.
+func hostsOf(a answer) string {
+	var names []string
+	results, _ := a.StructuredContent["results"].([]any)
+	for _, r := range results {
+		one := r.(map[string]any)
+		name := fmt.Sprint(one["host"])
+		if one["done"] != true {
+			name += "!"
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, " ")
+}
+
+func TestModelIsLoadedAndUnloadedOnTheHostsThatHaveIt(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		a, b := twoHosts(c)
+		if got := hostsOf(c.succeeds("load-model", `{"model":"tiny","keep_alive":"-1"}`)); got != "gpu-1 gpu-2" {
+			t.Errorf("tiny is loaded on %s", got)
+		}
+		if got := hostsOf(c.succeeds("load-model", `{"model":"ONLY:a"}`)); got != "gpu-1" {
+			t.Errorf("only:a is loaded on %s", got)
+		}
+		if a.Stats().Loads != 2 || b.Stats().Loads != 1 {
+			t.Errorf("%d and %d loads, want 2 and 1", a.Stats().Loads, b.Stats().Loads)
+		}
+		running := fmt.Sprint(c.succeeds("list-running", `{}`).StructuredContent["models"])
+		if strings.Count(running, "model:tiny:latest") != 2 || !strings.Contains(running, "only:a") || strings.Count(running, "expires_at") != 1 {
+			t.Errorf("in memory are %s, want two that never leave it and one that does", running)
+		}
+		if got := hostsOf(c.succeeds("unload-model", `{"model":"tiny","host":"gpu-2"}`)); got != "gpu-2" {
+			t.Errorf("unloaded on %s, want gpu-2", got)
+		}
+		again := c.succeeds("unload-model", `{"model":"tiny"}`)
+		if !strings.Contains(fmt.Sprint(again.StructuredContent), "it was not in memory") {
+			t.Errorf("got %v, want a note that one host had not loaded it", again.StructuredContent)
+		}
+		if left := fmt.Sprint(c.succeeds("list-running", `{}`).StructuredContent["models"]); strings.Contains(left, "tiny") {
+			t.Errorf("in memory are %s", left)
+		}
+		c.fails("load-model", `{"model":"nothere"}`, "model_not_found", "no host has", "pull-model")
+		c.fails("load-model", `{"model":"only:a","host":"gpu-2"}`, "model_not_found", "gpu-2 does not have")
+		c.fails("load-model", `{"model":"tiny","host":"gpu-9"}`, "invalid_argument", "known are gpu-1, gpu-2")
+		c.fails("load-model", `{"model":"tiny","keep_alive":0}`, "invalid_argument", "unload-model")
+		c.as(caller.Caller{ID: "x", Models: []string{"other:*"}}).fails("unload-model", `{"model":"tiny"}`, "forbidden", "may not use")
+	})
+}
+
+func TestModelThatIsInUseLeavesMemoryWhenItsCallsHaveEnded(t *testing.T) {
+	storyWith(t, &client{}, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Answer("one two three").TokenTime(10 * time.Second))
+		done := make(chan answer)
+		go func() { done <- c.call(c.context(), "generate", `{"model":"tiny","prompt":"?"}`) }()
+		if err := host.Wait(t.Context(), func(s backendtest.Stats) bool { return s.Working == 1 }); err != nil {
+			t.Fatal(err)
+		}
+		a := c.as(admin).succeeds("delete-model", `{"model":"tiny","confirm":true}`)
+		if !strings.Contains(fmt.Sprint(a.StructuredContent), "when they have ended") || host.Has("tiny") {
+			t.Errorf("got %v, want it deleted with a note", a.StructuredContent)
+		}
+		if a := <-done; a.IsError || a.Content[0].Text != "one two three" {
+			t.Errorf("the call that used it got %+v", a)
+		}
+	})
+}
+
+func TestModelIsPulledWithProgressInBytes(t *testing.T) {
+	storyWith(t, &client{}, func(t *testing.T, c *client) {
+		const gigabyte = 1_000_000_000
+		host := c.use(backendtest.New("gpu-1").Pulls(
+			backendtest.PullStep{Step: backend.Step{Status: "pulling manifest"}},
+			backendtest.PullStep{Step: backend.Step{Status: "pulling a", Digest: "sha256:a", Total: 4 * gigabyte, Completed: gigabyte}, After: time.Minute},
+			backendtest.PullStep{Step: backend.Step{Status: "verifying sha256 digest"}, After: 10 * time.Minute},
+		))
+		a := c.as(admin).succeeds("pull-model", `{"model":"new:8b"}`)
+		job := fmt.Sprint(a.StructuredContent["job"])
+		at := c.succeeds("job", `{"id":"`+job+`","wait_seconds":60}`).StructuredContent
+		if at["done"] != float64(gigabyte) || at["of"] != 4.0*gigabyte || at["progress"] != "downloading on gpu-1, 1.0 GB of 4.0 GB" || at["expected_seconds"] == nil {
+			t.Errorf("after a minute and a half got %v", at)
+		}
+		if got := hostsOf(c.succeeds("job", `{"id":"`+job+`","wait_seconds":4000}`)); got != "gpu-1" || !host.Has("new:8b") {
+			t.Errorf("pulled to %q", got)
+		}
+	})
+}
+
+func TestPullGoesToTheHostsThatHaveTheModelOrElseToAll(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		a, b := twoHosts(c)
+		for args, want := range map[string]string{
+			`{"model":"only:a"}`:              "gpu-1",
+			`{"model":"new"}`:                 "gpu-1 gpu-2",
+			`{"model":"new2","host":"gpu-2"}`: "gpu-2",
+		} {
+			if got := hostsOf(c.as(admin).succeeds("pull-model", args)); got != want {
+				t.Errorf("%s: pulled to %s, want %s", args, got, want)
+			}
+		}
+		b.Pulls(backendtest.PullStep{Error: "write /x: no space left on device"})
+		one := c.as(admin).succeeds("pull-model", `{"model":"new3"}`)
+		if got := hostsOf(one); got != "gpu-1 gpu-2!" || !strings.Contains(one.Content[0].Text, "delete-model removes") || !strings.Contains(one.Content[0].Text, "failed on 1 of 2 hosts") {
+			t.Errorf("got %s: %s", got, one.Content[0].Text)
+		}
+		a.Pulls(backendtest.PullStep{Error: "pull model manifest: file does not exist"})
+		c.as(admin).fails("pull-model", `{"model":"new4"}`, "model_not_found", "ollama.com/search", "gpu-2")
+	})
+}
+
+func TestModelsAreManagedByAdministratorsOnly(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1"))
+		for tool, args := range map[string]string{
+			"pull-model": `{"model":"x"}`, "delete-model": `{"model":"tiny","confirm":true}`,
+			"copy-model": `{"source":"tiny","destination":"x"}`, "create-model": `{"model":"x","from":"tiny"}`,
+		} {
+			c.as(caller.Caller{ID: "someone"}).fails(tool, args, "forbidden", "administrator")
+			c.as(caller.Caller{Admin: true, Models: []string{"other:*"}}).fails(tool, args, "forbidden", "may not use")
+		}
+	})
+}
+
+func TestNoModelIsReplacedUnlessSaid(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		a, _ := twoHosts(c)
+		c = c.as(admin)
+		c.fails("copy-model", `{"source":"only:a","destination":"tiny"}`, "invalid_argument", `has a model "tiny" already`, "overwrite: true")
+		c.fails("create-model", `{"model":"tiny","from":"only:a"}`, "invalid_argument", "already")
+		if got := hostsOf(c.succeeds("copy-model", `{"source":"only:a","destination":"mine/copy:v1"}`)); got != "gpu-1" || !a.Has("mine/copy:v1") {
+			t.Errorf("copied on %s", got)
+		}
+		c.succeeds("copy-model", `{"source":"only:a","destination":"tiny","overwrite":true}`)
+		c.succeeds("create-model", `{"model":"tiny","from":"only:a","system":"be brief","template":"{{ .Prompt }}","quantize":"q4_K_M",
+			"parameters":{"temperature":0.5},"messages":[{"role":"user","content":"hi"}],"overwrite":true}`)
+		made := a.Created()
+		if len(made) != 1 || made[0].From != "only:a" || made[0].System != "be brief" || made[0].Quantize != "q4_K_M" || made[0].Parameters["temperature"] != 0.5 || len(made[0].Messages) != 1 {
+			t.Errorf("the host was asked for %+v", made)
+		}
+		c.fails("create-model", `{"model":"x","from":"nothere"}`, "model_not_found", "no host has")
+		c.fails("create-model", `{"model":"x"}`, "invalid_argument", `"from" and "file"`)
+		c.fails("copy-model", `{"source":"tiny","destination":"a b"}`, "invalid_argument", `"destination"`)
+	})
+}
+
+func TestModelIsMadeOfAFileInAnAllowedDirectory(t *testing.T) {
+	storyWith(t, &client{}, func(t *testing.T, c *client) {
+		c.allow(map[string]string{"good.gguf": "GGUF and more", "broken.gguf": "GGUF broken", "text.txt": "hello"})
+		a, b := twoHosts(c)
+		c = c.as(admin)
+		if got := hostsOf(c.succeeds("create-model", `{"model":"mine","file":"good.gguf"}`)); got != "gpu-1 gpu-2" || !a.Has("mine") || !b.Has("mine") {
+			t.Errorf("made on %s", got)
+		}
+		if made := a.Created(); len(made) != 1 || len(made[0].Files) != 1 || made[0].From != "" {
+			t.Errorf("the host was asked for %+v", made)
+		}
+		for file, words := range map[string][]string{
+			"broken.gguf": {"invalid_argument", "damaged"}, "text.txt": {"invalid_argument", "is no GGUF"},
+			"nothere.gguf": {"invalid_argument", "does not exist"}, ".": {"invalid_argument", "directory"}, "../x.gguf": {"forbidden", "outside"},
+		} {
+			c.fails("create-model", `{"model":"other","file":"`+file+`","host":"gpu-1"}`, words[0], words[1])
+		}
+		c.fails("create-model", `{"model":"other","file":"good.gguf","from":"tiny"}`, "invalid_argument", "exclude each other")
+	})
+	storyWith(t, &client{}, func(t *testing.T, c *client) {
+		twoHosts(c)
+		c.as(admin).fails("create-model", `{"model":"other","file":"good.gguf"}`, "forbidden", "--allow-dir")
+	})
+}
+
+func TestDeletingNeedsConsent(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		a, b := twoHosts(c)
+		c = c.as(admin)
+		c.fails("delete-model", `{"model":"tiny"}`, "invalid_argument", "consent", "confirm: true")
+		c.fails("delete-model", `{"model":"nothere"}`, "model_not_found", "no host has")
+		if !a.Has("tiny") {
+			t.Fatal("it was deleted without consent")
+		}
+		if got := hostsOf(c.succeeds("delete-model", `{"model":"tiny","host":"gpu-2","confirm":true}`)); got != "gpu-2" || !a.Has("tiny") || b.Has("tiny") {
+			t.Errorf("deleted on %s", got)
+		}
+	})
+}
+
+func TestModelIsDescribed(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		twoHosts(c)
+		c.succeeds("load-model", `{"model":"tiny","host":"gpu-2"}`)
+		got := c.succeeds("show-model", `{"model":"tiny"}`).StructuredContent
+		for key, want := range map[string]string{
+			"model": "tiny:latest", "hosts": "[gpu-1 gpu-2]", "context_length": "4096", "license": "none", "quantization": "Q4_K_M",
+			"capabilities": "[completion tools thinking embedding]", "template": "{{ .Prompt }}",
+		} {
+			if fmt.Sprint(got[key]) != want {
+				t.Errorf("%s is %v, want %s", key, got[key], want)
+			}
+		}
+		if text := fmt.Sprint(got["memory"]); !strings.Contains(text, "fits into the GPU of gpu-2") || !strings.Contains(fmt.Sprint(got["loaded"]), "gpu-2") {
+			t.Errorf("got %v", got)
+		}
+		c.fails("show-model", `{"model":"nothere"}`, "model_not_found")
+		c.as(caller.Caller{ID: "x", Models: []string{"other:*"}}).fails("show-model", `{"model":"tiny"}`, "forbidden")
+	})
+}
