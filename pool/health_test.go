@@ -103,6 +103,52 @@ func TestModelThatFailsOnAHostIsEjectedThereAlone(t *testing.T) {
 	})
 }
 
+func TestHostAnswersWhileOneOfItsModelsDoes(t *testing.T) {
+	for name, tc := range map[string]struct {
+		installed []string
+		broken    []string
+		fine      []string
+		want      bool
+	}{
+		"nothing was tried":                    {[]string{"m:latest"}, nil, nil, true},
+		"no model is installed":                {[]string{}, nil, nil, true},
+		"a model that was not tried is left":   {[]string{"m:latest", "n:latest"}, []string{"m:latest"}, nil, true},
+		"a model that does well is left":       {[]string{"m:latest", "n:latest"}, []string{"m:latest"}, []string{"n:latest"}, true},
+		"all models are out":                   {[]string{"m:latest", "n:latest"}, []string{"m:latest", "n:latest"}, nil, false},
+		"the only one is out":                  {[]string{"m:latest"}, []string{"m:latest"}, nil, false},
+		"all that were tried, of unknown many": {nil, []string{"m:latest", "n:latest"}, nil, false},
+		"one of them does well":                {nil, []string{"m:latest"}, []string{"n:latest"}, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, pool.Options{Hosts: named("a"), Slots: 1, Retries: -1})
+			if tc.installed != nil {
+				p.Know("a", pool.Facts{Up: true, Installed: tc.installed})
+			}
+			for _, model := range tc.fine {
+				_ = p.With(t.Context(), route.Need{Model: model}, func(context.Context, *pool.Lease) error { return nil })
+			}
+			for _, model := range tc.broken {
+				for range 5 {
+					_ = p.With(t.Context(), route.Need{Model: model}, func(context.Context, *pool.Lease) error { return failure(backend.Server, "broken") })
+				}
+			}
+			if h := p.Stats().Hosts[0]; h.Answers != tc.want || !h.Well {
+				t.Errorf("%s: answers is %v, well is %v", name, h.Answers, h.Well)
+			}
+			time.Sleep(15 * time.Second)
+			if h := p.Stats().Hosts[0]; !h.Answers {
+				t.Errorf("%s: does not answer though its models may be tried again", name)
+			}
+			if tc.installed != nil {
+				p.Know("a", pool.Facts{})
+				if p.Stats().Hosts[0].Answers {
+					t.Errorf("%s: answers though it is down", name)
+				}
+			}
+		})
+	}
+}
+
 func TestHostThatCannotBeReachedIsEjectedForAllModels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, pool.Options{Hosts: named("a", "b"), Slots: 1, Retries: -1})

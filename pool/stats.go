@@ -73,6 +73,7 @@ func (p *Pool) ended(ctx context.Context, lent bool, err error) {
 type HostStats struct {
 	Name    string
 	Well    bool
+	Answers bool   // it is well, and not all models that it is known to have are ejected or resting
 	Why     string // why it is not well, or still on trial; "" otherwise
 	Version string // "" if not known
 
@@ -123,6 +124,27 @@ func (h *host) ejected(now time.Time) (all []ModelHealth) {
 	}
 	slices.SortFunc(all, func(a, b ModelHealth) int { return strings.Compare(a.Model, b.Model) })
 	return all
+}
+
+// answers reports whether the host may answer a call: it is well, and so is one of its models.
+func (h *host) answers(now time.Time) bool {
+	out := make(map[string]bool)
+	for part := h; part != nil; part = part.cloudPart() {
+		for name, own := range part.models.All() {
+			if name == "" || !part.mayHave(name) {
+				continue
+			}
+			if part.well(now) && own.breaker.Ready(now) && !now.Before(own.rest.until()) {
+				return true
+			}
+			out[name] = true
+		}
+	}
+	untried := len(h.installed) == 0 && len(out) == 0
+	for name := range h.installed {
+		untried = untried || !out[name]
+	}
+	return untried && h.well(now)
 }
 
 func (h *host) modelSlots(now time.Time) (all []ModelSlots) {
@@ -177,7 +199,7 @@ func (p *Pool) hostStats(h *host, now time.Time) HostStats {
 
 func (h *host) stats(now time.Time) HostStats {
 	s := HostStats{
-		Name: h.name, Well: h.well(now), Version: h.version,
+		Name: h.name, Well: h.well(now), Answers: h.answers(now), Version: h.version,
 		Weight: h.weight, Busy: len(h.lent), Slots: h.slots(now), Learned: h.learned, Fewest: h.most, Most: h.most,
 		Breaker: h.breaker.State(now).String(), Until: h.breaker.Until(), Ejected: h.ejected(now), Latency: h.took.mean,
 		Installed: -1, Loaded: slices.Sorted(maps.Keys(h.memory)), Checked: slices.Clone(h.loaded), Cloud: h.cloudStats(now),

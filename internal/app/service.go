@@ -169,7 +169,7 @@ func (s *service) newServer() (*server.Server, error) {
 	}
 	var err error
 	s.engine, err = inference.New(inference.Options{
-		Hosts: s.hosts, Settings: s.settings.Load, Digest: s.hosts.fleet.Digest, Defaults: s.hosts.fleet.Defaults,
+		Hosts: s.hosts, Settings: s.settings.Load, Digest: s.hosts.fleet.Digest, Listed: s.hosts.fleet.Listed, Defaults: s.hosts.fleet.Defaults,
 		Timeout: c.Timeout, Patience: c.Wait, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, NoCloud: c.NoCloud,
 		ContextGuard: c.ContextGuard, RawRunner: c.RunnerOptions == "caller",
 		Cache: kept, CacheMode: c.Cache, Semantic: similar,

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ollama-mcp/internal/backend"
 )
 
 // catalog says which models the hosts have installed, as the pool was told. It is replaced
@@ -95,6 +97,15 @@ func (f *Fleet) Digest(ctx context.Context, model string) string {
 
 // Has reports whether a host has listed a model, given by its canonical name. It asks nobody.
 func (f *Fleet) Has(model string) bool { return f.catalog.Load().digests[model] != "" }
+
+// Listed is a model as a host last listed it; not ok if it has not. model is a canonical name. It
+// asks nobody.
+func (f *Fleet) Listed(host, model string) (m backend.Model, ok bool) {
+	if l := f.catalog.Load().hosts[host]; l != nil {
+		m, ok = l.models[model]
+	}
+	return m, ok
+}
 
 // Defaults tells apart what the hosts of a model do where a request leaves an option open,
 // which changes with the version of Ollama; see backend.Defaults. It asks nobody.

@@ -51,10 +51,11 @@ type member struct {
 
 // list is what a host said when it was asked for its models.
 type list struct {
-	number  uint64            // of the question; a later question has a higher number
-	names   []string          // canonical
-	digests map[string]string // by canonical name
-	cloud   []string          // canonical names of those that Ollama's cloud runs
+	number  uint64                   // of the question; a later question has a higher number
+	names   []string                 // canonical
+	digests map[string]string        // by canonical name
+	models  map[string]backend.Model // as the host lists them, by canonical name
+	cloud   []string                 // canonical names of those that Ollama's cloud runs
 }
 
 // has reports whether the host has a model, or says that it needs none of that name.
@@ -144,9 +145,9 @@ func (m *member) list(ctx context.Context) (*list, error) {
 		return nil, err
 	}
 	l.names = backend.CanonicalNames(models)
-	l.digests = make(map[string]string, len(models))
+	l.digests, l.models = make(map[string]string, len(models)), make(map[string]backend.Model, len(models))
 	for i, name := range l.names {
-		l.digests[name] = models[i].Digest
+		l.digests[name], l.models[name] = models[i].Digest, models[i]
 		if backend.IsListedInCloud(models[i]) {
 			l.cloud = append(l.cloud, name)
 		}

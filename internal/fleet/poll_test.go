@@ -368,6 +368,28 @@ func TestAnotherModelOfTheSameNameHasAnotherDigest(t *testing.T) {
 	})
 }
 
+func TestModelIsListedAsItsOwnHostHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fleet.Options{})
+		w.machine("a").Install(backendtest.Model{Name: "m", Size: 1})
+		w.machine("b").Install(backendtest.Model{Name: "m", Size: 2})
+		w.machine("c")
+		w.set(spec("a"), spec("b"), spec("c"))
+		w.latest("a")
+		synctest.Wait()
+		for host, size := range map[string]int64{"a": 1, "b": 2} {
+			if m, ok := w.Listed(host, "m:latest"); !ok || m.Size != size || m.Digest == "" {
+				t.Errorf("%s: got %+v, %v", host, m, ok)
+			}
+		}
+		for _, nowhere := range [][2]string{{"c", "m:latest"}, {"d", "m:latest"}, {"a", "unheard:of"}} {
+			if m, ok := w.Listed(nowhere[0], nowhere[1]); ok {
+				t.Errorf("%v: got %+v", nowhere, m)
+			}
+		}
+	})
+}
+
 func TestPoolIsToldWhichModelsTheCloudRunsAndWhichWereReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, fleet.Options{})

@@ -41,11 +41,26 @@ func (k *details) known(digest string) Detail {
 	return known.(Detail)
 }
 
-// detail is what a model can do. The host is only asked for a model that is not yet known.
+// remember keeps what a model can do. One without a digest is not kept.
+func (k *details) remember(digest string, d Detail) {
+	if digest != "" {
+		k.byDigest.Store(digest, d)
+	}
+}
+
+// detail is what a model can do on a host, which may have another model of that name than others
+// have. The host is only asked for a model of which its list does not say it, and that is not
+// yet known by the digest in the list.
 func (e *Engine) detail(ctx context.Context, host backend.Backend, model string) (Detail, error) {
 	var digest string
-	if e.opts.Digest != nil {
-		digest = e.opts.Digest(ctx, backend.CanonicalModel(model))
+	if e.opts.Listed != nil {
+		if m, ok := e.opts.Listed(host.Name(), backend.CanonicalModel(model)); ok {
+			digest = m.Digest
+			if d, complete := listed(m); complete {
+				e.details.remember(digest, d)
+				return d, nil
+			}
+		}
 	}
 	return e.details.show(ctx, host, model, digest)
 }
@@ -59,9 +74,7 @@ func (k *details) of(ctx context.Context, host backend.Backend, models []backend
 	for i, m := range models {
 		if listed, ok := listed(m); ok {
 			all[i] = listed
-			if m.Digest != "" {
-				k.byDigest.Store(m.Digest, listed)
-			}
+			k.remember(m.Digest, listed)
 			continue
 		}
 		group.Go(func() error {
@@ -99,8 +112,6 @@ func (k *details) show(ctx context.Context, host backend.Backend, model, digest 
 	if length, ok := info.ModelInfo[fmt.Sprintf("%v.context_length", info.ModelInfo["general.architecture"])].(float64); ok {
 		found.Context = int(length)
 	}
-	if digest != "" {
-		k.byDigest.Store(digest, found)
-	}
+	k.remember(digest, found)
 	return found, nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/inference"
@@ -189,6 +190,7 @@ func TestVectorsOfAModelThatIsNotForEmbeddingSaySo(t *testing.T) {
 		story(t, func(t *testing.T, c *client) {
 			c.shares = true
 			c.opts.Digest = func(context.Context, string) string { return "sha256:" + name }
+			c.opts.Listed = func(string, string) (backend.Model, bool) { return backend.Model{Digest: "sha256:" + name}, true }
 			host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "m", Capabilities: tc.can}))
 			for call := range 2 { // the second from the cache, if that is on
 				a := c.succeeds("embed", `{"model":"m","input":["one","two"]}`)

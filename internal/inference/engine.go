@@ -52,6 +52,9 @@ type Options struct {
 	// no host is known to have the model, whose answers are then not cached. nil makes
 	// models of one name equal.
 	Digest func(ctx context.Context, model string) string
+	// Listed returns a model as a host last listed it; not ok if it has not. It asks nobody. nil
+	// knows of no lists, so that hosts are asked to describe their models.
+	Listed func(host, model string) (m backend.Model, ok bool)
 	// Defaults tells apart what hosts do with options of the model that a request leaves
 	// open, which differs by their versions; nil makes all hosts equal.
 	Defaults func(model string) string
@@ -174,13 +177,13 @@ func (e *Engine) Do(ctx context.Context, req Request) (resp *Response, err error
 var errNotReady = errors.New("no host and no provider can answer")
 
 // Ready returns an error if no host and no provider can answer, as far as is known without
-// asking them: all are down or ejected, or are clouds while requests may not leave. It does
+// asking them: all are down or ejected, or their models are, or they are clouds while requests may not leave. It does
 // no input or output.
 func (e *Engine) Ready() error {
 	hosts := e.opts.Hosts.Hosts()
 	for _, h := range e.opts.Hosts.Stats().Hosts {
 		isUsable := func(b backend.Backend) bool { return b.Name() == h.Name && !(e.opts.NoCloud && backend.IsCloud(b)) }
-		if h.Well && slices.ContainsFunc(hosts, isUsable) {
+		if h.Answers && slices.ContainsFunc(hosts, isUsable) {
 			return nil
 		}
 	}
@@ -190,7 +193,7 @@ func (e *Engine) Ready() error {
 		if e.opts.NoCloud && settings.ladders().IsCloud(name) || !ok {
 			continue
 		}
-		if slices.ContainsFunc(provider.Stats().Hosts, func(h pool.HostStats) bool { return h.Well }) {
+		if slices.ContainsFunc(provider.Stats().Hosts, func(h pool.HostStats) bool { return h.Answers }) {
 			return nil
 		}
 	}

@@ -257,6 +257,13 @@ func TestEngineIsReadyWhileAHostOrAProviderCanAnswer(t *testing.T) {
 			is("with a provider that fails", false)
 			time.Sleep(time.Hour)
 			is("when the provider may be tried again", true)
+			near.Break(nil).Fail(1000, backendtest.Refuse(500, "broken"))
+			for range 30 {
+				c.call(t.Context(), "generate", `{"model":"near/tiny","prompt":"?","cache":"off"}`)
+			}
+			is("with a provider whose only model fails", false)
+			time.Sleep(time.Hour)
+			is("when the model may be tried again", true)
 			delete(settings.Providers, "near")
 			p.Know("gpu-2", pool.Facts{Up: true})
 			is("when a host is back", true)

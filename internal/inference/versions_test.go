@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/inference"
@@ -123,6 +124,64 @@ func TestRungThatDoesNotSupportAnOptionIsPassed(t *testing.T) {
 		a := c.succeeds("generate", `{"model":"pro","prompt":"?","options":{"tempo":3}}`)
 		if len(host.Calls()) != 0 || len(a.served.Passed) != 2 || !strings.Contains(a.served.Passed[0], "options.tempo") {
 			t.Errorf("passed %q", a.served.Passed)
+		}
+	})
+}
+
+func TestOptionThatAnOlderHostDropsIsSaid(t *testing.T) {
+	for version, want := range map[string]string{"0.24.0": "gpu-1 does not support these options, so they were left out: draft_num_predict.", "0.34.0": "", "": ""} {
+		story(t, func(t *testing.T, c *client) {
+			host := c.use(versioned("gpu-1", version))
+			for _, args := range []string{
+				`{"model":"tiny","prompt":"?","options":{"seed":1,"draft_num_predict":8}}`,
+				`{"model":"tiny","messages":[{"role":"user","content":"?"}],"options":{"seed":1,"draft_num_predict":8}}`,
+			} {
+				tool := "generate"
+				if strings.Contains(args, "messages") {
+					tool = "chat"
+				}
+				if a := c.succeeds(tool, args); a.notes != want {
+					t.Errorf("%s, %s: got the notes %q, want %q", version, tool, a.notes, want)
+				}
+			}
+			if got := len(host.Calls()); got != 2 {
+				t.Errorf("%s: %d calls, want 2", version, got)
+			}
+		})
+	}
+}
+
+// Two hosts may have different models under one name.
+func TestWhatAModelCanDoIsKnownForEachHost(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		blind := backendtest.New("gpu-1").Answer("text").Install(backendtest.Model{Name: "m", Context: 4096, Capabilities: []string{"completion"}})
+		sees := backendtest.New("gpu-2").Answer("a cat").Install(backendtest.Model{Name: "m", Context: 4096, Capabilities: []string{"completion", "vision"}})
+		lists := make(map[string][]backend.Model)
+		for _, host := range []*backendtest.Host{blind, sees} {
+			listed, err := host.Open(t).Models(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range listed {
+				listed[i].Digest = host.Name()
+			}
+			lists[host.Name()] = listed
+		}
+		var listed bool
+		c.opts.Digest = func(context.Context, string) string { return "sha256:1" } // that of one of them
+		c.opts.Listed = func(host, model string) (m backend.Model, ok bool) {
+			for _, m := range lists[host] {
+				if listed = backend.CanonicalModel(m.Name) == model; listed {
+					return m, true
+				}
+			}
+			return m, false
+		}
+		c.useAll(pool.Options{}, blind, sees)
+		const ask = `{"model":"m","prompt":"what is it?","images":["iVBORw0KGgo="],"host":`
+		c.fails("generate", ask+`"gpu-1"}`, "invalid_argument", "vision")
+		if a := c.succeeds("generate", ask+`"gpu-2"}`); a.text != "a cat" || !listed {
+			t.Errorf("got %+v", a)
 		}
 	})
 }

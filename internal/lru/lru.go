@@ -51,10 +51,13 @@ func (m *Map[K, V]) Set(key K, value V, limit int) {
 // Len is the number of entries.
 func (m *Map[K, V]) Len() int { return len(m.entries) }
 
-// All goes through the entries, the one used last first. It counts as no use.
+// All goes through the entries, the one used last first. It counts as no use. The body of
+// the loop may use the entry that it is at, but no other, and may set none.
 func (m *Map[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
-		for e := m.order.Front(); e != nil; e = e.Next() {
+		var next *list.Element
+		for e := m.order.Front(); e != nil; e = next {
+			next = e.Next() // a use would move e to the front, and the loop would begin anew
 			if kept := e.Value.(*entry[K, V]); !yield(kept.key, kept.value) {
 				return
 			}

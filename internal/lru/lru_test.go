@@ -54,3 +54,20 @@ func TestMapForgetsTheLeastRecentlyUsedOneByOne(t *testing.T) {
 		})
 	})
 }
+
+func TestLoopEndsThoughItUsesEachEntry(t *testing.T) {
+	var m lru.Map[int, string]
+	for key := range 3 {
+		m.Set(key, "", 3)
+	}
+	var keys []int
+	for key := range m.All() {
+		m.Get(key)
+		if keys = append(keys, key); len(keys) > m.Len() {
+			break
+		}
+	}
+	if want := []int{2, 1, 0}; !slices.Equal(keys, want) {
+		t.Errorf("got %v, want %v", keys, want)
+	}
+}
