@@ -37,6 +37,8 @@ type Entry struct {
 	Took   time.Duration // what it took to get, and what a hit saves
 	TTL    time.Duration // how long to keep it; 0 means Options.TTL, below 0 not at all
 	Stored time.Time     // when it was made, by the wall clock; the cache sets it
+
+	began time.Time // when its fill began; the zero Time if it came from none
 }
 
 // Cache keeps answers, and shares those in flight. P is what a fill reports of its

@@ -117,7 +117,7 @@ func (fill Fill[P]) timed(ctx context.Context, waiters Waiters[P]) (Entry, bool,
 	began := time.Now()
 	e, keep, err := fill(ctx, waiters)
 	now := time.Now()
-	e.Stored = wall(now)
+	e.Stored, e.began = wall(now), began
 	if e.Took == 0 {
 		e.Took = now.Sub(began)
 	}

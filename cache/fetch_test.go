@@ -135,6 +135,43 @@ func TestRefreshAndCallsThatWantTheirOwnAnswerShareNoFill(t *testing.T) {
 	})
 }
 
+// A fill that was under way when a call asked for a new answer may end after it.
+func TestAnswerThatWasBegunBeforeTheOneThatIsKeptDoesNotReplaceIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, key := open(t, small), keyOf(t, "question")
+		fill := func(says string, takes time.Duration) cache.Fill[int] {
+			return func(context.Context, cache.Waiters[int]) (cache.Entry, bool, error) {
+				time.Sleep(takes)
+				return cache.Entry{Value: text(says)}, true, nil
+			}
+		}
+		kept := func(when, want string) {
+			t.Helper()
+			got, source, err := c.Fetch(t.Context(), cache.Lookup{Key: key}, nil, fill("none was kept", 0))
+			if got.Value != text(want) || source != cache.Hit || err != nil {
+				t.Errorf("%s: got %q from %s, %v; want %q", when, got.Value, source, err, want)
+			}
+		}
+		var slow sync.WaitGroup
+		slow.Go(func() {
+			if got, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key}, nil, fill("old", 10*time.Second)); got.Value != text("old") || err != nil {
+				t.Errorf("the call that began first got %q, %v", got.Value, err)
+			}
+		})
+		time.Sleep(time.Second)
+		if _, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Refresh}, nil, fill("new", time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		kept("after the refresh", "new")
+		slow.Wait()
+		kept("after the call that began before it", "new")
+		if _, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Refresh}, nil, fill("newest", time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		kept("after another refresh", "newest")
+	})
+}
+
 func TestVariantsShareWhatIsCachedAndNotWhatIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, key, a := open(t, small), keyOf(t, "question"), new(answers)

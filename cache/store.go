@@ -117,7 +117,8 @@ func (s *store) expired(e Entry) bool { return s.now().Sub(e.Stored) > e.TTL }
 func wall(t time.Time) time.Time { return t.Round(0) }
 
 // set stores an entry, if there is room, and drops the one before it. When it returns,
-// get finds the entry.
+// get finds the entry. But one whose fill began before that of the present entry is older
+// than it, such as one that was under way when a call asked for a new answer.
 func (s *store) set(key Key, e Entry) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -126,6 +127,9 @@ func (s *store) set(key Key, e Entry) {
 	}
 	s.write.Lock()
 	defer s.write.Unlock()
+	if s.isNewer(key, e) {
+		return
+	}
 	s.db.Del(key.hash()) // ristretto makes no room for a replacement
 	if e.TTL == 0 {
 		e.TTL = s.ttl
@@ -140,6 +144,15 @@ func (s *store) set(key Key, e Entry) {
 	default:
 		s.crowdedOut.Add(1)
 	}
+}
+
+// isNewer reports whether the entry under a key is newer than another. write is held.
+func (s *store) isNewer(key Key, than Entry) bool {
+	if _, there := s.db.GetTTL(key.hash()); !there || than.began.IsZero() { // Get would count as a look-up
+		return false
+	}
+	k, ok := s.db.Get(key.hash())
+	return ok && k.key == key && !s.expired(k.entry) && k.entry.began.After(than.began)
 }
 
 // admit reports whether ristretto has admitted an entry. write is held.
