@@ -61,10 +61,10 @@ func (l *limits) request(m incoming, take func(string, int64) error) *overLimit 
 	}
 	return refuse(m.ID, take(m.from.ID, 1), ReasonInFlight,
 		func(n int64) string {
-			return fmt.Sprintf("%d requests are in flight; try again when one has been answered", n)
+			return fmt.Sprintf("the server has as many requests in flight as it takes (%d); try again when one has been answered", n)
 		},
 		func(n int64) string {
-			return fmt.Sprintf("you have %d requests in flight, as many as you may have at the moment; try again when one has been answered", n)
+			return fmt.Sprintf("you have as many requests in flight as you may have at the moment (%d); try again when one has been answered", n)
 		})
 }
 

@@ -33,6 +33,8 @@ func TestErrorOfAWrongArgumentSaysWhatItShouldBe(t *testing.T) {
 		{`{"model":"m","prompt":"hi","format":"xml"}`, `argument "format" must be "json" or an object`},
 		{`{"model":"m","prompt":"hi","format":3}`, `argument "format" must be a text or an object`},
 		{`{"model":"m","prompt":"hi","think":"hard"}`, `argument "think" must be true or false or "low" or "medium" or "high"`},
+		{`{"model":"m","prompt":"hi","temprature":1}`, `unknown argument "temprature"; did you mean "options.temperature"?`},
+		{`{"model":"m","prompt":"hi","num_ctxt":1}`, `unknown argument "num_ctxt"; did you mean "options.num_ctx"?`},
 		{`{"model":"m","prompt":"hi","options":{"temprature":1}}`, `unknown argument "options.temprature"; did you mean "temperature"?`},
 		{`{"model":"m","prompt":"hi","options":{"Temperature":null}}`, `unknown argument "options.Temperature"; did you mean "temperature"?`},
 		{`{"model":"m","prompt":"hi","options":{"tempo":1,"numctx":1}}`, `unknown argument "options.numctx"; did you mean "num_ctx"?`},

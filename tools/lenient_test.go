@@ -52,6 +52,13 @@ func TestArgumentsAreReadAsTheirCallerMeantThem(t *testing.T) {
 		asText(t, chat, "tools"),
 		asText(t, asText(t, chat, "tools"), "messages"),
 	})
+	const roles = `{"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":"b"},{"role":"assistant","content":"c"}]}`
+	same(t, read[chatIn], roles, []string{
+		strings.Replace(roles, "system", "developer", 1),
+		strings.Replace(roles, "system", "Developer", 1),
+		strings.NewReplacer("user", "human", "assistant", "ai").Replace(roles),
+		strings.NewReplacer("user", "Human", "assistant", "model").Replace(roles),
+	})
 	same(t, read[embedIn], `{"model":"m","input":["a","b"],"dimensions":10}`, []string{
 		`{"model":"m","input":["a","b"],"dimensions":"10","output":null,"encoding":null}`,
 		`{"model":"m","input":["a","b"],"dimensions":10.0}`,

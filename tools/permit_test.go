@@ -59,7 +59,7 @@ func TestRateLimitedCallerIsToldWhenToRetry(t *testing.T) {
 		var busy sync.WaitGroup
 		busy.Go(func() { one.succeeds("generate", `{"model":"tiny","prompt":"?"}`) })
 		synctest.Wait()
-		a := one.fails("list-models", `{}`, "rate_limited", "1 calls in flight")
+		a := one.fails("list-models", `{}`, "rate_limited", "1 call in flight")
 		if a.StructuredContent["retryable"] != true || a.StructuredContent["retry_after_seconds"] != 1.0 {
 			t.Errorf("got %v, want one to try again in a second", a.StructuredContent)
 		}
@@ -101,7 +101,7 @@ func TestReadsOfResourcesCountInTheLimitsOfTheirCaller(t *testing.T) {
 		if _, err := one.readIn(request, uri); err != nil {
 			t.Fatal(err)
 		}
-		over("while its answer has not been taken", one, "1 calls in flight")
+		over("while its answer has not been taken", one, "1 call in flight")
 		end()
 		synctest.Wait()
 		if _, err := one.read(uri); err != nil {

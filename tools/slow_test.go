@@ -174,7 +174,7 @@ func TestJobsAreListedToTheirCallerAndFoundByNobodyElse(t *testing.T) {
 		if len(list) != 1 || list[0].(map[string]any)["job"] != id || list[0].(map[string]any)["partial"] != nil {
 			t.Errorf("got %+v, want the job", a)
 		}
-		c.fails("generate", `{"model":"tiny","prompt":"hi"}`, "rate_limited", "1 calls in flight") // the job counts
+		c.fails("generate", `{"model":"tiny","prompt":"hi"}`, "rate_limited", "1 call in flight") // the job counts
 		c.fails("job", `{}`, "invalid_argument", `"id" is missing`)
 		c.fails("job", `{"action":"cancel"}`, "invalid_argument", `"id" is missing`)
 		c.fails("job", `{"id":"x","action":"remove"}`, "invalid_argument", "action")

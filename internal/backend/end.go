@@ -25,6 +25,9 @@ const (
 	EndFiltered
 	// EndFailed: the host could not finish the answer.
 	EndFailed
+	// EndCalls: the model wants tools called. An answer that ends so and has no calls lacks
+	// them.
+	EndCalls
 	// EndNoAnswer: no answer was requested, as by an empty prompt, which loads the model.
 	EndNoAnswer
 )
@@ -35,7 +38,7 @@ var ends = map[string]End{
 	"eos": EndWhole, "eos_token": EndWhole, "end_of_text": EndWhole, "endoftext": EndWhole, "end_id": EndWhole,
 	"end_turn": EndWhole, "end_of_turn": EndWhole, "end": EndWhole, "word": EndWhole,
 	"complete": EndWhole, "completed": EndWhole, "done": EndWhole, "finished": EndWhole, "success": EndWhole,
-	"tool_calls": EndWhole, "tool_call": EndWhole, "tool_use": EndWhole, "function_call": EndWhole, "function_calls": EndWhole,
+	"tool_calls": EndCalls, "tool_call": EndCalls, "tool_use": EndCalls, "function_call": EndCalls, "function_calls": EndCalls,
 
 	"length": EndCut, "max_length": EndCut, "model_length": EndCut, "max_tokens": EndCut, "max_output_tokens": EndCut,
 	"max_completion_tokens": EndCut, "max_new_tokens": EndCut, "limit": EndCut, "token_limit": EndCut, "error_limit": EndCut,

@@ -5,9 +5,10 @@ import "testing"
 func TestReasonsOfAllKindsOfHostsHaveTheirMeaning(t *testing.T) {
 	for end, reasons := range map[End][]EndReason{
 		EndWhole: {
-			"stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn", "END_TURN", "tool_calls", "function_call", "tool-use",
+			"stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn", "END_TURN",
 			"COMPLETE", "completed", " stop ",
 		},
+		EndCalls: {"tool_calls", "function_call", "tool-use", "TOOL_USE"},
 		EndCut: {
 			"length", "max_tokens", "MAX_TOKENS", "model_length", "max_output_tokens", "limit", "token_limit", "ERROR_LIMIT",
 			"model_context_window_exceeded", "maxTokens.limit",

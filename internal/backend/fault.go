@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -11,8 +12,8 @@ import (
 )
 
 // HintUnreachable says what to do about a host that cannot be reached.
-const HintUnreachable = "start Ollama there (ollama serve), or set OLLAMA_HOST to where it runs, in the env of this server's entry, " +
-	"since MCP hosts do not pass on the variables of your shell; `ollama-mcp doctor` tells more"
+const HintUnreachable = "start Ollama there (ollama serve), or set OLLAMA_HOST to where it runs; " +
+	"if an MCP host starts this server, set it in the env of the server's entry, since MCP hosts do not pass on the variables of your shell; `ollama-mcp doctor` tells more"
 
 // Fault says what the caller of a request can do about its failure on a host.
 func (e *Error) Fault() *fault.Error {
@@ -41,7 +42,7 @@ func (e *Error) Fault() *fault.Error {
 	case TooLarge:
 		f.Code, f.Hint = fault.Upstream, "ask for a shorter answer, such as with options.num_predict"
 	case Unauthorized:
-		f.Code, f.Hint = fault.Unauthorized, "set OLLAMA_API_KEY to a key that this host accepts"
+		f.Code, f.Hint = fault.Unauthorized, "set OLLAMA_API_KEY to a key that this host accepts, or run `ollama signin` there if the model is one of Ollama's cloud"
 		if e.Cloud {
 			f.Hint = fmt.Sprintf("run `ollama signin` on %s, or use a model that the host runs itself: Ollama's cloud runs this one", e.Host)
 		}
@@ -87,10 +88,21 @@ func (e *Error) refusal() *fault.Error {
 	f := fault.Invalidf("%v", e)
 	f.RetryAfter = e.RetryAfter
 	f.Hint = "it would fail again: change what the host objects to"
-	if strings.Contains(e.Message, "format") || strings.Contains(e.Message, "schema") {
+	if IsTooLarge(e) {
+		f.Hint = HintTooLarge
+	} else if strings.Contains(e.Message, "format") || strings.Contains(e.Message, "schema") {
 		f.Hint = `Ollama knows a part of JSON schema only: use a simpler one, refer to "#/..." alone, and begin patterns with ^ and end them with $`
 	}
 	return f
+}
+
+// HintTooLarge says what to do about a request that is larger than a server takes.
+const HintTooLarge = "send less text, or fewer or smaller images: the server, or a proxy in front of it, takes no request of this size"
+
+// IsTooLarge reports whether a server has refused a request for its size in bytes.
+func IsTooLarge(err error) bool {
+	refused, ok := errors.AsType[*Error](err)
+	return ok && refused.Class == Request && refused.Status == http.StatusRequestEntityTooLarge
 }
 
 // IsLack reports whether a host has refused a request since its model lacks a capability.

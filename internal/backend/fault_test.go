@@ -18,13 +18,15 @@ func TestFailureOnAHostSaysWhatItsCallerCanDo(t *testing.T) {
 		retryable bool
 		line      string // part of the message and the hint
 	}{
-		{backend.Error{Class: backend.Transport, Message: "connection refused"}, fault.NoHost, true, "gpu-1: unreachable: connection refused; start Ollama there (ollama serve)"},
+		{backend.Error{Class: backend.Transport, Message: "connection refused"}, fault.NoHost, true, "gpu-1: unreachable: connection refused; start Ollama there (ollama serve), or set OLLAMA_HOST to where it runs; if an MCP host starts this server, "},
 		{backend.Error{Class: backend.Overload, Status: 503}, fault.Overloaded, true, "(HTTP 503); try again in 1 s"},
 		{backend.Error{Class: backend.NoRoom}, fault.Upstream, false, "ask for a smaller options.num_ctx"},
 		{backend.Error{Class: backend.ModelMissing}, fault.ModelNotFound, false, "model not found; list-models names"},
 		{backend.Error{Class: backend.TooLong}, fault.ContextTooLong, false, "send less, or raise options.num_ctx"},
 		{backend.Error{Class: backend.TooLarge}, fault.Upstream, false, "gpu-1: answer too large; ask for a shorter answer"},
 		{backend.Error{Class: backend.Unauthorized}, fault.Unauthorized, false, "set OLLAMA_API_KEY"},
+		{backend.Error{Class: backend.Unauthorized, Status: 403}, fault.Unauthorized, false, "or run `ollama signin` there"},
+		{backend.Error{Class: backend.Request, Status: 413, Message: "answered with HTML"}, fault.InvalidArgument, false, "send less text, or fewer or smaller images"},
 		{backend.Error{Class: backend.Server}, fault.Upstream, true, "gpu-1: failed; try again"},
 		{backend.Error{Class: backend.Crashed}, fault.Upstream, true, "gpu-1: the model crashed; try again"},
 		{backend.Error{Class: backend.Request, Message: "what is this?"}, fault.InvalidArgument, false, "what is this?; it would fail again"},

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+
+	"ollama-mcp/internal/fault"
 )
 
 // Vector is a vector in JSON. One that holds null, which encoding/json would read as 0, is
@@ -24,7 +26,7 @@ func (v *Vector) UnmarshalJSON(raw []byte) error {
 // inputs may be to blame, and of class Server where only the host can be.
 func CheckVectors[V ~[]float32](vectors []V, inputs int) error {
 	if len(vectors) != inputs {
-		return &Error{Class: Server, Message: fmt.Sprintf("%d vectors for %d inputs", len(vectors), inputs)}
+		return &Error{Class: Server, Message: fault.Count(len(vectors), "vector") + " for " + fault.Count(inputs, "input")}
 	}
 	for i, v := range vectors {
 		switch {

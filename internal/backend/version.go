@@ -35,6 +35,31 @@ func Defaults(version string) string {
 // newer may have options which they lack.
 var APIVersion = Version{0, 34, 0}
 
+// optionsSince are the versions that the options came with which not all hosts in use have.
+var optionsSince = map[string]Version{"draft_num_predict": {0, 30, 0}}
+
+// NewerOptions are the names of options that came with a later version of Ollama than that of
+// a host, which drops them and says nothing. A version that is not known has all of them.
+func NewerOptions(options map[string]any, version string) (newer []string) {
+	v, ok := ParseVersion(version)
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if since, listed := optionsSince[name]; listed && ok && v.Before(since) {
+			newer = append(newer, name)
+		}
+	}
+	return newer
+}
+
+// MayBeNewer reports whether there are versions in use that lack one of the options.
+func MayBeNewer(options map[string]any) bool {
+	for name := range optionsSince {
+		if _, given := options[name]; given {
+			return true
+		}
+	}
+	return false
+}
+
 // optionNames are the names of Options in JSON.
 var optionNames = func() (names []string) {
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[Options]()) {

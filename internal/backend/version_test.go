@@ -42,3 +42,16 @@ func TestOptionsThatOllamaDoesNotHaveAreUnknown(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestOptionsThatAHostIsTooOldForAreNamed(t *testing.T) {
+	for version, want := range map[string][]string{
+		"0.17.4": {"draft_num_predict"}, "0.24.0": {"draft_num_predict"}, "0.29.9": {"draft_num_predict"}, "0.30.0-rc1": nil, "0.30.0": nil, "0.34.0": nil, "1.0.0": nil, "": nil, "new": nil,
+	} {
+		if got := backend.NewerOptions(map[string]any{"draft_num_predict": 8, "seed": 1}, version); !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", version, got, want)
+		}
+	}
+	if backend.MayBeNewer(map[string]any{"seed": 1}) || !backend.MayBeNewer(map[string]any{"draft_num_predict": 8}) {
+		t.Error("the options that came with a later version are not those that are listed")
+	}
+}

@@ -116,6 +116,14 @@ func TryAgain(after time.Duration) string {
 	return fmt.Sprintf("try again in %d s", roundUp(after))
 }
 
+// Count returns a number and the noun that it counts, such as "1 token" or "3 tokens".
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // roundUp returns whole seconds, so that nobody comes back too early.
 func roundUp(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }
 

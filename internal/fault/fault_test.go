@@ -64,3 +64,11 @@ func TestJSONHasWholeSecondsAndNothingOfTheAnswer(t *testing.T) {
 		}
 	}
 }
+
+func TestCountIsSingularForOneAlone(t *testing.T) {
+	for n, want := range map[int]string{0: "0 tokens", 1: "1 token", 2: "2 tokens", 1000: "1000 tokens"} {
+		if got := fault.Count(n, "token"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -163,6 +163,7 @@ func (c *climb) adapt(ctx context.Context, a *attempt, got *result, err error) b
 		a.params.truncate = true
 		got.truncated = c.tooLong(ctx, a, &c.Common, c.text, err)
 	case errors.Is(err, backend.Request) && a.params.lowerThink(err):
+		got.think = a.params.think
 		got.lowered = fmt.Sprintf("%s does not know think %q for this model, so it was asked with %s.", a.host.Name(), c.Think.String(), mustMarshal(a.params.think))
 	default:
 		return false
@@ -215,6 +216,9 @@ func (c *climb) begin(ctx context.Context, a *attempt, lease *pool.Lease, got *r
 		got.served.Model = a.params.model
 	}
 	a.known = *got
+	if got.think != nil {
+		a.params.think = got.think
+	}
 	if after != nil {
 		a.params.rejected = after.answer.Text
 		a.params.complaint = fmt.Sprintf("That does not fit the JSON schema: %s. Answer again, with JSON that fits and nothing else.", after.why)
@@ -430,12 +434,12 @@ func (c *climb) repair(p *attemptParams, a *backend.Answer) (why string) {
 	switch {
 	case onlyThought && c.Think == nil:
 		p.think = &backend.ThinkValue{Value: false}
-		return fmt.Sprintf("The model spent all its %d tokens on thinking, so it was asked again and told not to think.", a.Tokens)
+		return fmt.Sprintf("The model's first answer was empty: %s, so it was asked again and told not to think.", spentOnThinking(a))
 	case onlyThought && predict > 0:
 		more := max(4*int(predict), leastThought)
 		p.options = maps.Clone(p.options)
 		p.options["num_predict"] = more
-		return fmt.Sprintf("The model spent all its %d tokens on thinking, so it was asked again with num_predict %d.", a.Tokens, more)
+		return fmt.Sprintf("The model's first answer was empty: %s, so it was asked again with num_predict %d.", spentOnThinking(a), more)
 	}
 	return ""
 }

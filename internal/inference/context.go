@@ -28,7 +28,7 @@ func (e *promptTooLong) Error() string {
 	if e.context == 0 {
 		return e.err.Error()
 	}
-	return fmt.Sprintf("%s: %v: the prompt has about %d tokens, and the context %d", e.err.Host, e.err.Class, e.prompt, e.context)
+	return fmt.Sprintf("%s: %v: the prompt has about %s, and the context %d", e.err.Host, e.err.Class, fault.Count(e.prompt, "token"), e.context)
 }
 
 func (e *promptTooLong) Unwrap() error { return e.err }
@@ -52,7 +52,7 @@ func (e *promptTooLong) remedy() string {
 	case e.most == 0:
 		return "send less, or raise options.num_ctx"
 	case e.context >= e.most || e.prompt > e.most:
-		return fmt.Sprintf("send less, since the model takes no more than %d tokens", e.most)
+		return fmt.Sprintf("send less, since the model takes no more than %s", fault.Count(e.most, "token"))
 	case e.context > 0 && e.wanted > e.context: // and did not get it
 		return fmt.Sprintf("send less, since this server has the model run with num_ctx %d for all callers", e.context)
 	}

@@ -504,7 +504,7 @@ func (m *embedding) notes() (notes []string) {
 		notes = append(notes, "Longer than the model's context, so only their beginning was embedded: "+strings.Join(names, ", ")+".")
 	}
 	if length := len(m.vectors[0]); m.Dimensions != 0 && m.Dimensions != length {
-		notes = append(notes, fmt.Sprintf("The model gives vectors of %d dimensions, not %d.", length, m.Dimensions))
+		notes = append(notes, fmt.Sprintf("The model gives vectors of %s, not %d.", fault.Count(length, "dimension"), m.Dimensions))
 	}
 	return notes
 }

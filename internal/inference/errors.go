@@ -59,7 +59,9 @@ func ofProvider(e *fault.Error, rung route.Rung, err error) {
 	case fault.ContextTooLong:
 		e.Hint = "send less, or use another model"
 	case fault.InvalidArgument:
-		e.Hint = "change what " + rung.Provider + " objects to, or use another model"
+		if !backend.IsTooLarge(err) {
+			e.Hint = "change what " + rung.Provider + " objects to, or use another model"
+		}
 	case fault.Upstream:
 		switch {
 		case e.Retryable:
@@ -112,7 +114,7 @@ func (t *task) tooLate(come *backend.Answer, a *attempt) *fault.Error {
 	case come.Text != "":
 		e.Message = fmt.Sprintf("the time limit of %v was reached before the answer was complete", t.limit)
 	case come.Tokens > 0:
-		e.Message = fmt.Sprintf("the model was still thinking, after %d tokens, when the time limit of %v was reached", come.Tokens, t.limit)
+		e.Message = fmt.Sprintf("the model was still thinking, after %s, when the time limit of %v was reached", fault.Count(come.Tokens, "token"), t.limit)
 		e.Hint = "set think to false, or to \"low\" for models that know that, or allow more with timeout_seconds"
 	case t.finishLoading(a):
 		e = t.stillLoading()

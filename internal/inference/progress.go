@@ -7,6 +7,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/route"
 )
 
@@ -95,7 +96,7 @@ func (p Progress) standing() string {
 }
 
 func (p Progress) answering() string {
-	message := fmt.Sprintf("%d tokens", p.Tokens)
+	message := fault.Count(p.Tokens, "token")
 	if s := time.Since(p.Since).Seconds(); s > 0 {
 		message += fmt.Sprintf(", %.0f/s", float64(p.Tokens-1)/s)
 	}

@@ -75,13 +75,14 @@ const doneTimeout backend.EndReason = "timeout"
 type result struct {
 	answer    *backend.Answer // nil if nothing arrived
 	served    Served
-	truncated *promptTooLong // for which the host has cut the prompt; nil if it has not
-	clamped   string         // note that the caller asked for more context than the model can have; "" if not
-	pinned    string         // note about options of the caller that were overridden; "" if none were
-	lowered   string         // note that the model was asked to think less hard; "" if it was not
-	repaired  string         // note about why the model was asked once more; "" if it was not
-	similarTo string         // the question that the answer was given to; "" for this one
-	tried     []string       // hosts that were asked in vain; nil for an answer
+	truncated *promptTooLong      // for which the host has cut the prompt; nil if it has not
+	clamped   string              // note that the caller asked for more context than the model can have; "" if not
+	pinned    string              // note about options of the caller that were overridden; "" if none were
+	think     *backend.ThinkValue // what the host was asked for in the place of the caller's Think; nil for that
+	lowered   string              // note that the model was asked to think less hard; "" if it was not
+	repaired  string              // note about why the model was asked once more; "" if it was not
+	similarTo string              // the question that the answer was given to; "" for this one
+	tried     []string            // hosts that were asked in vain; nil for an answer
 }
 
 // Size implements cache.Value. Lists are short, and counted in the rest.
@@ -205,11 +206,11 @@ func (t *task) notes(r *result) []string {
 	}
 	switch {
 	case r.truncated != nil:
-		add("The prompt (about %d tokens) did not fit the model's context: its oldest part was cut and only %d tokens were read. To have all of it read: %s.",
-			r.truncated.prompt, a.PromptTokens, r.truncated.remedy())
+		add("The prompt (about %s) did not fit the model's context: its oldest part was cut and the model read only %s. To have all of it read: %s.",
+			fault.Count(r.truncated.prompt, "token"), fault.Count(a.PromptTokens, "token"), r.truncated.remedy())
 	case ratio.looksCut(t.text, a.PromptTokens):
-		add("The prompt (about %d tokens) may have been cut: the host says that it read only %d tokens. Send less, or raise options.num_ctx.",
-			ratio.count(t.text), a.PromptTokens)
+		add("The prompt (about %s) may have been cut: the host says that it read only %s. Send less, or raise options.num_ctx.",
+			fault.Count(ratio.count(t.text), "token"), fault.Count(a.PromptTokens, "token"))
 	}
 	if len(a.Dropped) > 0 {
 		add("%s does not support these options, so they were left out: %s.", r.served.Host, strings.Join(a.Dropped, ", "))
@@ -223,11 +224,13 @@ func (t *task) notes(r *result) []string {
 	case end == backend.EndFiltered:
 		add("The answer is incomplete: %s stopped it by a filter (%q). Rephrase the request, or use another model.", r.served.Host, a.DoneReason)
 	case empty && a.Thinking != "":
-		add("The model's answer is empty: it spent all its %d tokens on thinking. Raise options.num_predict, or set think to false.", a.Tokens)
+		add("The model's answer is empty: %s. Raise options.num_predict, or set think to false.", spentOnThinking(a))
 	case end == backend.EndCut:
-		add("The answer was cut after %d tokens. Raise options.num_predict, or options.num_ctx if the context is full.", a.Tokens)
+		add("The answer was cut after %s. Raise options.num_predict, or options.num_ctx if the context is full.", fault.Count(a.Tokens, "token"))
 	case empty:
 		add("The model's answer is empty.")
+	case end == backend.EndCalls && len(a.ToolCalls) == 0:
+		add("The answer may be incomplete: %s says that it ended with a tool call (%q), and sent none.", r.served.Host, a.DoneReason)
 	case end == backend.EndUnknown && a.DoneReason == backend.NoReason:
 		add("The answer may be incomplete: %s did not say why it ended.", r.served.Host)
 	case end == backend.EndUnknown:
@@ -273,10 +276,10 @@ func misfit(a *backend.Answer, err error) *fault.Error {
 	end := a.DoneReason.End()
 	switch cut := end == backend.EndCut; {
 	case cut && isEmpty(a) && a.Thinking != "":
-		e.Message = fmt.Sprintf("the model's answer is empty: it spent all its %d tokens on thinking", a.Tokens)
+		e.Message = "the model's answer is empty: " + spentOnThinking(a)
 		e.Hint = "raise options.num_predict, or set think to false"
 	case cut:
-		e.Message = fmt.Sprintf("the answer does not fit the format, since it was cut after %d tokens", a.Tokens)
+		e.Message = "the answer does not fit the format, since it was cut after " + fault.Count(a.Tokens, "token")
 		e.Hint = "raise options.num_predict, or options.num_ctx if the context is full"
 	case end == backend.EndFiltered:
 		e.Message = fmt.Sprintf("the answer does not fit the format, since the host stopped it by a filter (%q)", a.DoneReason)
@@ -288,6 +291,14 @@ func misfit(a *backend.Answer, err error) *fault.Error {
 		e.Retryable = false // the same call would end the same way
 	}
 	return e
+}
+
+// spentOnThinking says why an answer is empty of which there are thoughts.
+func spentOnThinking(a *backend.Answer) string {
+	if a.Tokens == 1 {
+		return "it spent its only token on thinking"
+	}
+	return fmt.Sprintf("it spent all its %d tokens on thinking", a.Tokens)
 }
 
 // isEmpty reports whether an answer is of no use to anybody: there is no text that a reader

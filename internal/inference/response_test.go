@@ -73,7 +73,7 @@ func TestNotesSayWhatAReaderOfTheAnswerMustKnow(t *testing.T) {
 		"a prompt that the host refused whole": {
 			prompt: 40_000, truncated: &promptTooLong{prompt: 10_000, context: 2048},
 			a:    backend.Answer{Text: "yes", DoneReason: "stop", PromptTokens: 2048},
-			want: []string{"The prompt (about 10000 tokens) did not fit the model's context: its oldest part was cut and only 2048 tokens were read."},
+			want: []string{"The prompt (about 10000 tokens) did not fit the model's context: its oldest part was cut and the model read only 2048 tokens."},
 		},
 		"a prompt that was cut silently": {
 			prompt: 40_000,

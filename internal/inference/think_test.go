@@ -89,3 +89,28 @@ func TestTextInAFormatIsGeneratedWithoutThoughtsOrAsAChatWithThem(t *testing.T) 
 		})
 	}
 }
+
+// A repair asks for what the host has accepted, and not for what it has refused.
+func TestRepairAsksForTheLevelOfThinkingThatTheHostHasAccepted(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").AnswerWith(func(call backendtest.Call) backendtest.Reply {
+			if strings.Contains(call.Prompt, "does not fit") {
+				return backendtest.Reply{Text: `{"answer":42}`}
+			}
+			return backendtest.Reply{Text: `{"answer":"many"}`}
+		}).FailWhen(func(call backendtest.Call) backendtest.Fault {
+			if thinkOf(call) == `"max"` {
+				return backendtest.Refuse(400, `invalid think value: "max" (must be "high", "medium", "low", true, or false)`)
+			}
+			return nil
+		}))
+		a := c.succeeds("chat", `{"model":"tiny","messages":[{"role":"user","content":"how many?"}],"think":"max",`+wantsNumber+`}`)
+		var sent []string
+		for _, call := range host.Calls() {
+			sent = append(sent, thinkOf(call))
+		}
+		if strings.Join(sent, " ") != `"max" "high" "high"` || !strings.Contains(a.notes, `so it was asked with "high"`) {
+			t.Errorf("sent %v, with the notes %q", sent, a.notes)
+		}
+	})
+}

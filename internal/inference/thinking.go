@@ -24,12 +24,12 @@ var errThinking = errors.New("it does nothing but think")
 type thoughtTooLong struct{ tokens int }
 
 func (e *thoughtTooLong) Error() string {
-	return fmt.Sprintf("still thinking after %d tokens, when most of the time was over", e.tokens)
+	return fmt.Sprintf("still thinking after %s, when most of the time was over", fault.Count(e.tokens, "token"))
 }
 
 // note tells the caller that the model was asked again.
 func (e *thoughtTooLong) note() string {
-	return fmt.Sprintf("The model was still thinking after %d tokens, when most of the time was over, so it was asked again and told not to think.", e.tokens)
+	return fmt.Sprintf("The model was still thinking after %s, when most of the time was over, so it was asked again and told not to think.", fault.Count(e.tokens, "token"))
 }
 
 // Fault implements fault.Explainer.

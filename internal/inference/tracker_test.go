@@ -53,9 +53,9 @@ func TestProgressFollowsTheAttemptThatHasComeFarthest(t *testing.T) {
 			"starting",
 			"loading m on gpu-1 (2 s)",
 			"asking gpu-2 too, since gpu-1 is late (1 s)",
-			"1 tokens",
+			"1 token",
 			"3 tokens, 1/s",
-			"1 tokens, 0/s",
+			"1 token, 0/s",
 			"looking for another host",
 		}
 		if !reflect.DeepEqual(said, want) {

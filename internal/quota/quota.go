@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 )
 
 // Exceeded is the error for a call beyond its caller's limits.
@@ -82,7 +83,7 @@ func (q *Quota) end(a *account) {
 // take takes what a call needs if more than spare is left then, where the limit allows any.
 func (a *account) take(spare int) error {
 	if most := a.limits.InFlight; most > 0 && a.inFlight+spare >= most {
-		return &Exceeded{fmt.Sprintf("%d calls in flight", most), time.Second}
+		return &Exceeded{fault.Count(most, "call") + " in flight", time.Second}
 	}
 	return a.takeRate(spare)
 }

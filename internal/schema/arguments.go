@@ -156,6 +156,10 @@ func (s *Schema) unknown(at, names []string, near map[string]bool) (faults []Arg
 		}
 		guess := nearest.Names(name, object.PropertyOrder, 1)
 		if len(guess) == 0 {
+			if inner := nearestInside(object, name); inner != "" {
+				faults = append(faults, fault(path, "unknown argument %q; did you mean %q?", join(location(at), inner)))
+				continue
+			}
 			strange = append(strange, strconv.Quote(path))
 			continue
 		}
@@ -185,6 +189,19 @@ func holding(object *Document, name string) string {
 	for _, property := range object.PropertyOrder {
 		if inner := alternative(object.Properties[property], "object"); inner != nil && inner.Properties[name] != nil {
 			return property
+		}
+	}
+	return ""
+}
+
+// nearestInside returns the path of the property nearest to a name that an object inside the
+// object has; "" if none is near.
+func nearestInside(object *Document, name string) string {
+	for _, property := range object.PropertyOrder {
+		if inner := alternative(object.Properties[property], "object"); inner != nil {
+			if guess := nearest.Names(name, inner.PropertyOrder, 1); len(guess) > 0 {
+				return join(property, guess[0])
+			}
 		}
 	}
 	return ""

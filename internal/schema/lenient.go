@@ -17,7 +17,8 @@ import (
 //   - a list of text parts, as OpenAI's API has them, is their text, where a text is allowed;
 //   - 10.0 is 10, where a whole number is required;
 //   - a value is a list of that one value, where only lists of such are allowed;
-//   - upper and lower case are the same, where a text has to be one of those that are listed.
+//   - upper and lower case are the same, where a text has to be one of those that are listed,
+//     and so are names of roles in other APIs.
 //
 // It changes nothing else, so that a value which it cannot make sense of is refused as the
 // caller wrote it. JSON without a schema of its own, such as a caller's JSON schema, keeps
@@ -90,7 +91,7 @@ func lenientText(doc *Document, raw json.RawMessage) json.RawMessage {
 		return raw
 	}
 	inner := strings.TrimSpace(textOf(raw))
-	if listed, ok := inAnyCase(doc, inner); ok {
+	if listed, ok := listedAs(doc, inner); ok {
 		return mustMarshal(listed)
 	}
 	if lower := strings.ToLower(inner); lower == "true" || lower == "false" { // Python writes True
@@ -105,12 +106,19 @@ func lenientText(doc *Document, raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// inAnyCase returns the listed text of the document that differs from a text in upper and lower
-// case alone.
-func inAnyCase(doc *Document, text string) (listed string, ok bool) {
+// roles are the names that other APIs have for roles of messages: OpenAI's for instructions,
+// LangChain's and Google's.
+var roles = map[string]string{"developer": "system", "human": "user", "ai": "assistant", "model": "assistant"}
+
+// listedAs returns the listed text of the document that differs from a text in upper and lower
+// case alone, or that is another name for the same role.
+func listedAs(doc *Document, text string) (listed string, ok bool) {
 	of := alternative(doc, "string")
 	if of == nil {
 		return "", false
+	}
+	if role := roles[strings.ToLower(text)]; role != "" {
+		text = role
 	}
 	for _, value := range of.Enum {
 		if listed, ok := value.(string); ok && strings.EqualFold(listed, text) {

@@ -78,22 +78,24 @@ func (h *Host) IsCloud() bool { return h.isCloud }
 
 // Generate implements backend.Backend.
 func (h *Host) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
-	if err := h.checkOptions(ctx, req.Options); err != nil {
+	lacking, err := h.checkOptions(ctx, req.Options)
+	if err != nil {
 		return nil, err
 	}
 	sent := *req
 	sent.Stream = new(true)
-	return h.answer(ctx, "/api/generate", &sent, onPiece)
+	return without(lacking)(h.answer(ctx, "/api/generate", &sent, onPiece))
 }
 
 // Chat implements backend.Backend.
 func (h *Host) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
-	if err := h.checkOptions(ctx, req.Options); err != nil {
+	lacking, err := h.checkOptions(ctx, req.Options)
+	if err != nil {
 		return nil, err
 	}
 	sent := *req
 	sent.Stream = new(true)
-	return h.answer(ctx, "/api/chat", &sent, onPiece)
+	return without(lacking)(h.answer(ctx, "/api/chat", &sent, onPiece))
 }
 
 // Embed implements backend.Backend.
@@ -101,7 +103,7 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 	if req.Input == "" { // Ollama would answer with no vector and no error
 		return nil, h.conn.BadRequest("there is no text to embed")
 	}
-	if err := h.checkOptions(ctx, req.Options); err != nil {
+	if _, err := h.checkOptions(ctx, req.Options); err != nil {
 		return nil, err
 	}
 	var got struct {
@@ -124,26 +126,38 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 	return &got.EmbedResponse, nil
 }
 
+// without notes in an answer which options the host does not have.
+func without(lacking []string) func(*backend.Answer, error) (*backend.Answer, error) {
+	return func(a *backend.Answer, err error) (*backend.Answer, error) {
+		if a != nil {
+			a.Dropped = append(a.Dropped, lacking...)
+		}
+		return a, err
+	}
+}
+
 // checkOptions refuses options that the host cannot have: those which this program does not
-// know, unless the host is newer. Ollama drops an option that it does not have, and says
-// nothing.
-func (h *Host) checkOptions(ctx context.Context, options map[string]any) error {
+// know, unless the host is newer. It returns those that came with a later version than the
+// host's. Ollama drops an option that it does not have, and says nothing.
+func (h *Host) checkOptions(ctx context.Context, options map[string]any) (lacking []string, err error) {
 	unknown := backend.UnknownOptions(options)
-	if len(unknown) == 0 {
-		return nil
+	if len(unknown) == 0 && !backend.MayBeNewer(options) {
+		return nil, nil
 	}
 	version, err := h.Version(ctx)
 	v, ok := backend.ParseVersion(version)
 	switch {
+	case len(unknown) == 0:
+		return backend.NewerOptions(options, version), nil
 	case err != nil && !errors.Is(err, backend.Server): // a host that answers and has no version is not newer
-		return err
+		return nil, err
 	case ok && backend.APIVersion.Before(v):
-		return nil
+		return nil, nil
 	}
 	for i, name := range unknown {
 		unknown[i] = "options." + name
 	}
-	return &backend.Error{
+	return nil, &backend.Error{
 		Host: h.Name(), Class: backend.Unsupported,
 		Message: h.conn.OneLine(fmt.Sprintf("Ollama %s does not have %s", cmp.Or(version, "of unknown version"), strings.Join(unknown, ", "))),
 	}

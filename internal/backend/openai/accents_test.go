@@ -104,6 +104,10 @@ func TestAnswerOfManyTokensAndNoTextHasFailed(t *testing.T) {
 	if got, err := answer(strings.NewReader(nothing)); backend.ClassOf(err) != backend.Server {
 		t.Errorf("got %s, %v", outline(got), err)
 	}
+	const uncalled = `data: {"choices":[{"delta":{},"finish_reason":"tool_calls"}],"usage":{"completion_tokens":12}}` + "\n\n" + done
+	if got, err := answer(strings.NewReader(uncalled)); backend.ClassOf(err) != backend.Server {
+		t.Errorf("calls that did not come: got %s, %v", outline(got), err)
+	}
 	const thoughts = `data: {"choices":[{"delta":{"reasoning":"hm"},"finish_reason":"stop"}],"usage":{"completion_tokens":12}}` + "\n\n" + done
 	if got, err := answer(strings.NewReader(thoughts)); err != nil || got.Thinking != "hm" {
 		t.Errorf("thoughts alone: got %s, %v", outline(got), err)
@@ -171,5 +175,18 @@ func TestWhatAServerAddsToACallIsKept(t *testing.T) {
 		`"extra_content":{"google":{"thought_signature":"c2ln"}},"reasoning_content":"hm"}] reason "stop" tokens 0+3`
 	if err != nil || outline(got) != want {
 		t.Errorf("got %s, %v\nwant %s", outline(got), err, want)
+	}
+}
+
+func TestEndByCallsOfWhichThereAreNoneKeepsItsReason(t *testing.T) {
+	for _, reason := range []string{"tool_calls", "tool_use", "function_call"} {
+		got, err := answer(strings.NewReader(event(`{"delta":{"content":"I look."},"finish_reason":"`+reason+`"}`) + done))
+		if err != nil || got.Text != "I look." || string(got.DoneReason) != reason || got.DoneReason.Whole() {
+			t.Errorf("%s: got %s, %v", reason, outline(got), err)
+		}
+		got, err = answer(strings.NewReader(callEvent("0", "x", "a", "{}") + event(`{"delta":{},"finish_reason":"`+reason+`"}`) + done))
+		if err != nil || len(got.ToolCalls) != 1 || got.DoneReason != "stop" {
+			t.Errorf("%s, with a call: got %s, %v", reason, outline(got), err)
+		}
 	}
 }

@@ -120,14 +120,14 @@ func TestVectorsThatAreNotOnePerInputAreAnError(t *testing.T) {
 	req := backend.EmbedRequest{Model: backendtest.Tiny, Input: []any{"a", "b"}}
 	badTexts := []string{"one empty", "one null"} // of which other texts may be embedded
 	for name, data := range map[string]string{
-		"one":          `[{"index":0,"embedding":[1]}]`,
-		"the same":     `[{"index":0,"embedding":[1]},{"index":0,"embedding":[2]}]`,
-		"one too far":  `[{"index":0,"embedding":[1]},{"index":2,"embedding":[2]}]`,
-		"one negative": `[{"index":0,"embedding":[1]},{"index":-1,"embedding":[2]}]`,
-		"one empty":    `[{"index":0,"embedding":[1]},{"index":1,"embedding":[]}]`,
-		"one null":     `[{"index":0,"embedding":[1]},{"index":1,"embedding":[null]}]`,
-		"one longer":   `[{"index":0,"embedding":[1]},{"index":1,"embedding":[1,2]}]`,
-		"base64":       `[{"index":0,"embedding":"AACAPw=="},{"index":1,"embedding":"AACAPw=="}]`,
+		"one":         `[{"index":0,"embedding":[1]}]`,
+		"the same":    `[{"index":0,"embedding":[1]},{"index":1,"embedding":[2]},{"index":1,"embedding":[3]}]`,
+		"one too far": `[{"index":0,"embedding":[1]},{"index":2,"embedding":[2]}]`,
+		"one twice":   `[{"index":1,"embedding":[1]},{"index":1,"embedding":[2]},{"index":0,"embedding":[3]}]`,
+		"one empty":   `[{"index":0,"embedding":[1]},{"index":1,"embedding":[]}]`,
+		"one null":    `[{"index":0,"embedding":[1]},{"index":1,"embedding":[null]}]`,
+		"one longer":  `[{"index":0,"embedding":[1]},{"index":1,"embedding":[1,2]}]`,
+		"base64":      `[{"index":0,"embedding":"AACAPw=="},{"index":1,"embedding":"AACAPw=="}]`,
 	} {
 		fake.Fail(1, backendtest.Respond(200, "application/json", `{"data":`+data+`}`))
 		want := backend.Server

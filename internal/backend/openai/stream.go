@@ -221,11 +221,10 @@ func (r *reading) end() error {
 	got := &r.Answer
 	reason := backend.EndReason(r.finish)
 	end := reason.End()
-	if written := got.Tokens; written > 1 && r.Pieces() == 0 && end == backend.EndWhole && !r.mayBeEmpty { // one is that of the end
+	if written := got.Tokens; written > 1 && r.Pieces() == 0 && (end == backend.EndWhole && !r.mayBeEmpty || end == backend.EndCalls) { // one is that of the end
 		return &backend.Error{Class: backend.Server, Message: fmt.Sprintf("the answer is empty, though %d tokens were written", written)}
 	}
-	switch reason {
-	case "tool_calls", "function_call":
+	if end == backend.EndCalls && len(r.calls) > 0 {
 		reason = "stop" // as Ollama says
 	}
 	got.DoneReason = cmp.Or(reason, backend.NoReason)

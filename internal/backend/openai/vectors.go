@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 )
 
 // embeddings is the answer to an embed request. As in a chunk, what it does not name may be
@@ -47,12 +49,22 @@ func (e *embeddings) inOrder(input any) ([][]float32, error) {
 		return nil, errors.New(c.message)
 	}
 	vectors := make([][]float32, len(e.Data))
-	for _, d := range e.Data {
+	inTurn := e.haveOneIndex()
+	for i, d := range e.Data {
 		at := int(d.Index)
+		if inTurn {
+			at = i
+		}
 		if at >= len(vectors) || vectors[at] != nil {
-			return nil, fmt.Errorf("the vectors are not those of %d inputs", want)
+			return nil, fmt.Errorf("the vectors are not those of %s", fault.Count(want, "input"))
 		}
 		vectors[at] = d.Embedding
 	}
 	return vectors, backend.CheckVectors(vectors, want)
+}
+
+// haveOneIndex reports whether all vectors have the same index, as from servers that send none,
+// or 0 for each. They come in the order of the inputs.
+func (e *embeddings) haveOneIndex() bool {
+	return !slices.ContainsFunc(e.Data, func(d embedding) bool { return d.Index != e.Data[0].Index })
 }

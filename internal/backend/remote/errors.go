@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 )
 
 // transportError explains an error of the transport: the request got no answer.
@@ -43,11 +44,11 @@ func (c *Client) answerError(ctx context.Context, err error, pieces int) error {
 	case err == io.EOF && pieces == 0:
 		e.Message = "the answer is empty"
 	case err == io.EOF:
-		e.Message = fmt.Sprintf("the answer ended after %d pieces without being done", pieces)
+		e.Message = fmt.Sprintf("the answer ended after %s without being done", fault.Count(pieces, "piece"))
 	case pieces == 0:
 		e.Message = "the answer could not be read"
 	default:
-		e.Message = fmt.Sprintf("the answer was cut after %d pieces", pieces)
+		e.Message = "the answer was cut after " + fault.Count(pieces, "piece")
 	}
 	return e
 }
@@ -68,6 +69,9 @@ func (c *Client) refusal(ctx context.Context, resp *http.Response) error {
 	class, message := c.explain(resp.StatusCode, body)
 	e.Class, e.Message = class, c.OneLine(message)
 	e.RetryAfter = cmp.Or(e.RetryAfter, backend.RestTime(class, string(body)))
+	if class == backend.Overload {
+		e.RetryAfter = cmp.Or(e.RetryAfter, limitReset(resp.Header))
+	}
 	if class == backend.TooLong {
 		e.Prompt, e.Context = backend.ContextSizes(string(body))
 	}

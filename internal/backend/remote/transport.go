@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/base64"
 	"math"
@@ -75,14 +76,69 @@ func retryAfter(h http.Header) time.Duration {
 	if err != nil {
 		return 0
 	}
+	return waitUntil(at, h)
+}
+
+// waitUntil is the time from a response to a moment that it names; 0 for one that is over, or
+// that no host means.
+func waitUntil(at time.Time, h http.Header) time.Duration {
 	now, err := http.ParseTime(h.Get("Date")) // the host's clock may be wrong
 	if err != nil {
 		now = time.Now()
 	}
-	if wait = at.Sub(now); wait > longestWait {
-		return 0
+	if wait := at.Sub(now); wait <= longestWait {
+		return max(0, wait)
 	}
-	return max(0, wait)
+	return 0
+}
+
+// limitReset is the time until the rate limits that a host has reached are reset, by headers
+// such as X-RateLimit-Reset-Requests of OpenAI, RateLimit-Reset of the IETF's draft and
+// Anthropic-RateLimit-Tokens-Reset; 0 if none says so. Of several limits those count of which
+// nothing remains, and the last of them to be reset. If no header says what remains, any
+// limit may have been the one, and the first to be reset counts.
+func limitReset(h http.Header) time.Duration {
+	var reached, any time.Duration
+	for name := range h {
+		lower := strings.ToLower(name)
+		if !strings.Contains(lower, "ratelimit") && !strings.Contains(lower, "rate-limit") || !strings.Contains(lower, "reset") {
+			continue
+		}
+		wait := resetOf(strings.TrimSpace(h.Get(name)), h)
+		if wait <= 0 {
+			continue
+		}
+		switch remaining := strings.TrimSpace(h.Get(strings.Replace(lower, "reset", "remaining", 1))); {
+		case remaining == "" && (any == 0 || wait < any):
+			any = wait
+		case remaining != "" && strings.Trim(remaining, "0.") == "":
+			reached = max(reached, wait)
+		}
+	}
+	return cmp.Or(reached, any)
+}
+
+// resetOf reads when a limit is reset: a time such as 6m0s, a number of seconds, or a moment as
+// RFC 3339 has it or in seconds or milliseconds since 1970; 0 for anything else.
+func resetOf(value string, h http.Header) time.Duration {
+	if at, err := time.Parse(time.RFC3339, value); err == nil {
+		return waitUntil(at, h)
+	}
+	if wait, err := time.ParseDuration(value); err == nil && wait <= longestWait {
+		return max(0, wait)
+	}
+	const since1970, inMillis = 1e9, 1e12 // no time to wait has so many seconds
+	n, err := strconv.ParseFloat(value, 64)
+	switch {
+	case err != nil || math.IsNaN(n) || n > 1e15:
+		return 0
+	case n >= inMillis:
+		return waitUntil(time.UnixMilli(int64(n)), h)
+	case n >= since1970:
+		return waitUntil(time.Unix(int64(n), 0), h)
+	}
+	wait, _ := waitOf(value, time.Second)
+	return wait
 }
 
 // longestWait is longer than any host means that asks to be left alone.

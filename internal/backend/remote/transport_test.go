@@ -47,6 +47,46 @@ func TestTimeToWaitIsReadInEachForm(t *testing.T) {
 	}
 }
 
+func TestTimeUntilALimitIsResetIsReadInEachForm(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	in := func(d time.Duration) string { return now.Add(d).Format(time.RFC3339) }
+	since1970 := func(d time.Duration, unit time.Duration) string {
+		return strconv.FormatInt(now.Add(d).UnixNano()/int64(unit), 10)
+	}
+	for name, c := range map[string]struct {
+		headers map[string]string
+		want    time.Duration
+	}{
+		"nothing":                    {nil, 0},
+		"OpenAI":                     {map[string]string{"x-ratelimit-reset-requests": "1m30s"}, 90 * time.Second},
+		"milliseconds":               {map[string]string{"x-ratelimit-reset-tokens": "250ms"}, 250 * time.Millisecond},
+		"the IETF's draft":           {map[string]string{"RateLimit-Reset": "46"}, 46 * time.Second},
+		"another name":               {map[string]string{"X-Rate-Limit-Reset": "46.5"}, 46500 * time.Millisecond},
+		"Anthropic":                  {map[string]string{"anthropic-ratelimit-tokens-reset": in(46 * time.Second)}, 46 * time.Second},
+		"with an offset":             {map[string]string{"anthropic-ratelimit-tokens-reset": now.Add(46 * time.Second).In(time.FixedZone("", 7200)).Format(time.RFC3339)}, 46 * time.Second},
+		"seconds since 1970":         {map[string]string{"x-ratelimit-reset": since1970(46*time.Second, time.Second)}, 46 * time.Second},
+		"milliseconds since 1970":    {map[string]string{"x-ratelimit-reset": since1970(46*time.Second, time.Millisecond)}, 46 * time.Second},
+		"the limit that is reached":  {map[string]string{"x-ratelimit-reset-requests": "1s", "x-ratelimit-remaining-requests": "9", "x-ratelimit-reset-tokens": "46s", "x-ratelimit-remaining-tokens": "0"}, 46 * time.Second},
+		"the last of those":          {map[string]string{"x-ratelimit-reset-requests": "1h", "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-tokens": "46s", "x-ratelimit-remaining-tokens": "0"}, time.Hour},
+		"the first, if none is told": {map[string]string{"x-ratelimit-reset-requests": "24h", "x-ratelimit-reset-tokens": "46s"}, 46 * time.Second},
+		"none is reached":            {map[string]string{"x-ratelimit-reset-requests": "46s", "x-ratelimit-remaining-requests": "3"}, 0},
+		"the past":                   {map[string]string{"x-ratelimit-reset": since1970(-time.Hour, time.Second)}, 0},
+		"the far future":             {map[string]string{"x-ratelimit-reset": in(20 * longestWait)}, 0},
+		"a word":                     {map[string]string{"x-ratelimit-reset": "soon"}, 0},
+		"a negative number":          {map[string]string{"x-ratelimit-reset": "-46", "ratelimit-reset": "-46s"}, 0},
+		"no number":                  {map[string]string{"x-ratelimit-reset": "NaN", "ratelimit-reset": "Inf"}, 0},
+		"another header":             {map[string]string{"x-ratelimit-limit": "46", "x-reset": "46"}, 0},
+	} {
+		h := http.Header{"Date": {now.Format(http.TimeFormat)}}
+		for name, value := range c.headers {
+			h.Set(name, value)
+		}
+		if got := limitReset(h); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 func FuzzTimeToWait(f *testing.F) {
 	for _, value := range []string{"", "7", "1.5", "-1", "1e400", "Inf", "0x1p-2", "Sun, 06 Nov 1994 08:49:37 GMT", "soon", "9223372037"} {
 		f.Add(value)
@@ -58,6 +98,13 @@ func FuzzTimeToWait(f *testing.F) {
 		}
 		if n, err := strconv.Atoi(value); err == nil && n >= 0 && n < int(longestWait/time.Second) && got != time.Duration(n)*time.Second {
 			t.Fatalf("%q: %v", value, got)
+		}
+		reset := limitReset(http.Header{"X-Ratelimit-Reset": {value}})
+		if reset < 0 || reset > longestWait {
+			t.Fatalf("%q: a limit is reset in %v", value, reset)
+		}
+		if n, err := strconv.Atoi(value); err == nil && n >= 0 && n < 1e9 && reset != got {
+			t.Fatalf("%q: %v to wait, and %v until a reset", value, got, reset)
 		}
 		if millis := retryAfter(http.Header{"Retry-After-Ms": {value}}); got > 0 && got < longestWait && millis > 0 &&
 			math.Abs(float64(got)/1000-float64(millis)) > 1 {

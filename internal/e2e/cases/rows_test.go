@@ -316,6 +316,19 @@ func shapeRows() (rows []row) {
 			asked:    map[string]int{"p": 1},
 		},
 		row{
+			name:     "an end by a tool call that did not come is said and not kept",
+			backends: backends{"p": replies(events(delta("I look."), finish("tool_use"), "[DONE]"))},
+			calls:    twice(call{tool: chat, args: asks, text: "I look.", words: []string{"ended with a tool call", "tool_use"}}),
+			asked:    map[string]int{"p": 2},
+		},
+		row{
+			name:     "vectors that all have one index come in the order of the texts",
+			backends: backends{"p": replies(reply{body: `{"object":"list","data":[{"index":0,"embedding":[1,0]},{"index":0,"embedding":[0,1]}],"usage":{"prompt_tokens":2}}`}), "a": replies(refusal(500, "model requires more system memory (476.8 GiB) than is available (21.6 GiB)"))},
+			config:   "models:\n  e: {same_as: [p/m1]}\n",
+			calls:    []call{{tool: embed, args: `{"model":"e","input":["one","two"]}`, words: []string{"[[1,0],[0,1]]"}}},
+			asked:    map[string]int{"p": 1, "a": 1},
+		},
+		row{
 			name:     "a success without text of a provider that wrote tokens is a failure",
 			backends: backends{"p": replies(events(finish("stop"), "[DONE]"))},
 			calls:    []call{askFails("p/m1", "upstream")},
@@ -465,6 +478,12 @@ func failureRows() (rows []row) {
 			sent:     map[string][]string{"a": {`"draft_num_predict":8`}},
 		},
 		row{
+			name:     "an option of newer versions that an older host drops is named",
+			backends: backends{"a": {version: "0.24.0", replies: []reply{text("slow")}}},
+			calls:    []call{{tool: generate, args: `{"model":"m","prompt":"hi","options":{"draft_num_predict":8}}`, text: "slow", words: []string{"left out: draft_num_predict"}}},
+			asked:    map[string]int{"a": 1},
+		},
+		row{
 			name:     "an option that nobody knows goes to a newer host alone",
 			backends: backends{"a": {version: "0.24.0", replies: []reply{text("old")}}, "b": {version: "0.99.0", replies: []reply{text("new")}}},
 			calls: slicesOf(3, call{
@@ -514,6 +533,9 @@ func slicesOf(n int, c call) (all []call) {
 	return all
 }
 
+// tooLargeForNginx is what nginx answers by default to more than a megabyte.
+var tooLargeForNginx = reply{status: 413, body: "<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>\r\n<center><h1>413 Request Entity Too Large</h1></center>\r\n</body>\r\n</html>\r\n"}
+
 // ladders are cases of rungs that refuse.
 var ladders = ladderRows()
 
@@ -550,6 +572,18 @@ func ladderRows() (rows []row) {
 			backends: backends{"p": replies(reply{status: 429, header: "retry-after-ms: 46000", body: `{"error":{"message":"Rate limit reached"}}`})},
 			calls:    []call{{tool: generate, args: `{"model":"p/m1","prompt":"hi","timeout_seconds":5}`, code: "overloaded", words: []string{`"retry_after_seconds":4`}}},
 			asked:    map[string]int{"p": 1},
+		},
+		row{
+			name:     "a wait until a limit is reset is read",
+			backends: backends{"p": replies(reply{status: 429, header: "x-ratelimit-remaining-requests: 9\nx-ratelimit-reset-requests: 1s\nx-ratelimit-remaining-tokens: 0\nx-ratelimit-reset-tokens: 0m46s", body: `{"error":{"message":"Rate limit reached"}}`})},
+			calls:    slicesOf(2, call{tool: generate, args: `{"model":"p/m1","prompt":"hi","timeout_seconds":5}`, code: "overloaded", words: []string{`"retry_after_seconds":4`}}),
+			asked:    map[string]int{"p": 1},
+		},
+		row{
+			name:     "a request that a proxy finds too large can be made smaller",
+			backends: backends{"a": replies(tooLargeForNginx), "p": replies(tooLargeForNginx)},
+			calls:    []call{askFails("m", "invalid_argument", "smaller images", `"retryable":false`), askFails("p/m1", "invalid_argument", "smaller images", `"retryable":false`)},
+			asked:    map[string]int{"a": 1, "p": 1},
 		},
 		row{
 			name:     "a wait in the body is read",
@@ -616,6 +650,16 @@ var callers = []row{
 		backends: backends{"a": replies(text("Paris"))},
 		calls:    []call{{tool: generate, args: `{"model":"m","prompt":"hi","toolCallId":"1","sessionId":"2","action":"sendMessage","chatInput":"hi","stream":false}`, text: "Paris", words: []string{"toolCallId"}}},
 		asked:    map[string]int{"a": 1},
+	}, {
+		name:     "roles have the names of other APIs too",
+		backends: backends{"a": replies(text("Paris"))},
+		calls:    []call{{tool: chat, args: `{"model":"m","messages":[{"role":"developer","content":"be brief"},{"role":"human","content":"hi"}]}`, text: "Paris"}},
+		asked:    map[string]int{"a": 1},
+		sent:     map[string][]string{"a": {`"role":"system"`, `"role":"user"`, "!developer", "!human"}},
+	}, {
+		name:     "an option that is misspelled beside options is named with its place",
+		backends: backends{"a": replies(text("Paris"))},
+		calls:    []call{{tool: generate, args: `{"model":"m","prompt":"hi","temprature":1}`, code: "invalid_argument", words: []string{"options.temperature"}}},
 	}, {
 		name:     "all faults of a call are named at once",
 		backends: backends{"a": replies(text("Paris"))},
