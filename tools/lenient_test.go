@@ -52,6 +52,10 @@ func TestArgumentsAreReadAsTheirCallerMeantThem(t *testing.T) {
 		asText(t, chat, "tools"),
 		asText(t, asText(t, chat, "tools"), "messages"),
 	})
+	same(t, read[chatIn], `{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"ho"}],"tools":[]}`, []string{
+		`{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"ho","refusal":null,"annotations":[],"audio":null,"function_call":null}],"tools":{}}`,
+		`{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"ho","annotations":[ ]}],"tools":"{}"}`,
+	})
 	const roles = `{"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":"b"},{"role":"assistant","content":"c"}]}`
 	same(t, read[chatIn], roles, []string{
 		strings.Replace(roles, "system", "developer", 1),

@@ -183,6 +183,10 @@ func Arguments(raw json.RawMessage) (json.RawMessage, error) {
 	if raw = bytes.TrimSpace(raw); len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
 	}
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) == nil && len(list) == 0 { // as PHP and Lua write an object without members
+		return nil, nil
+	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &object); err != nil {
 		return nil, err

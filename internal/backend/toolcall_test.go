@@ -38,6 +38,7 @@ func TestToolCallGoesThroughDigitByDigit(t *testing.T) {
 		`{"id":"x","type":"function","function":{"name":"a","arguments":"{\"id\": 1234567890123456789}"}}`:                               `{"id":"x","function":{"index":0,"name":"a","arguments":{"id":1234567890123456789}}}`,
 		`{"id":12,"index":3,"function":{"name":"a"}}`:                                                                                    `{"id":"12","function":{"index":0,"name":"a","arguments":{}},"index":3}`,
 		`{"type":"custom","function":{"name":"a","arguments":null}}`:                                                                     `{"function":{"index":0,"name":"a","arguments":{}},"type":"custom"}`,
+		`{"id":"x","function":{"name":"a","arguments":[]}}`:                                                                              `{"id":"x","function":{"index":0,"name":"a","arguments":{}}}`,
 		`{"id":null,"function":{"name":"a","arguments":"\"{}\""}}`:                                                                       `{"function":{"index":0,"name":"a","arguments":{}}}`,
 	} {
 		var call ToolCall

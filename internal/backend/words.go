@@ -32,7 +32,14 @@ var kindsOfWords = []struct {
 		`insufficient[ _](balance|credits?|funds)`, `(insufficient|not enough|out of|requires more|no (more|remaining)) (account |available |remaining )?(credits?|balance|funds)\b`,
 		`(all available|all your|used up your) credits?\b`, `\b(credits?|balance|funds|prepayment)\b.{0,20} (too low|exhausted|insufficient|depleted|used up|spent|negative)\b`,
 		`(reached|exceeded|over) (your|its|the) (monthly |current |hard )?(spending|billing|usage cost) limit`,
+		`\b(account|organization|workspace)\b.{0,80}\b(suspended|deactivated)\b`, `余额不足|欠费`,
 		`billing[ _](hard[ _]limit|not[ _]active)`, `payment required`, `\b(account|billing|subscription)( \w+){0,3} (not active|inactive|overdue|in arrears)`,
+	)},
+	// The key is missing, or is not one that the server accepts.
+	{Unauthorized, anyOf(
+		`\bapi[ _-]?key\b.{0,30}\b(not valid|invalid|incorrect|missing|expired|revoked|required|disabled)\b`,
+		`\b(invalid|incorrect|missing|expired|wrong|malformed|unknown)( \w+)? (api[ _-]?key|api token|auth\w* (token|header)|access token|bearer token|credentials)\b`,
+		`\bapi_key_invalid\b`, `\bunauthenticated\b`, `\bauthentication (failed|required)\b`,
 	)},
 	// The process that ran the model has died while it worked, perhaps for want of memory.
 	{Crashed, anyOf(`error was encountered while running the model`, `model runner has unexpectedly stopped`, `mlx runner exited unexpectedly`)},
@@ -49,15 +56,23 @@ var kindsOfWords = []struct {
 		`\b(prompt|inputs?|messages?|conversation|text|document|query|context)\b( \(?\w+ tokens\)?)? (is|are|was|were)? ?(too long|too large|longer than)`,
 		`(input|prompt)( \w+)? (too long|longer than)`, `request( body)? too large for `, `entire prompt removed by truncation`,
 		`input tokens? exceeded`, `too many (input|prompt) tokens`, `expected maxlength`,
+		`context_?window_?exceeded`, `max_kv_size`, `range of input length`, `(prompt|inputs?|messages?) exceeds? (the )?(max|maximum|limit|context)\b`,
+		`(上下文|输入|提示|请求).{0,20}(超过|超出|过长|太长)`,
 		`reduce (the length|your (prompt|message))`,
 	)},
 	{TooLong, anyOf(`(context ?(length|size|window|limit)?|available context|token count|input length|prompt length|num_ctx|n_ctx)\b.{0,80}(exceed|overflow|not enough|too small|greater than|larger than)`)},
 	{TooLong, anyOf(`(exceed\w*|overflow\w*|greater than|larger than|longer than|more than|beyond|does not fit( in(to)?)?)\b.{0,60}\b(context|n_ctx|num_ctx|maximum (number of )?(input )?tokens|maximum (allowed |input )?length|maximum number of tokens|tokens? limit)\b`)},
 	{TooLong, anyOf("(inputs?`?|prompt|messages|total number of tokens in the prompt|input tokens).{0,60}(must (be|have) (<=|less|at most|fewer|no more)|cannot exceed|limit is|over the limit).{0,60}")},
+	// The server has too much to do, or we have asked it too often.
+	{Overload, anyOf(
+		`\b(server|model|engine|service|system|provider|deployment)s? (is|are|was) (currently |temporarily )?(overloaded|too busy|busy|at( full| max\w*)? capacity|rate[ -]limited)\b`,
+		`\bserver (busy|overloaded)\b`, `\btoo many( \w+)? requests\b`, `\bthrottl(ed|ing)`, `\brate[ _-]?limit\w* (was )?(reached|exceeded|hit)\b`, `\b(over|out of|insufficient|exceeded) capacity\b`,
+		`请求过于频繁|访问量过大|速率限制`,
+	)},
 	// The model's file cannot be read, or needs another version of the server.
 	{Request, anyOf(
 		`invalid format`, `invalid json schema`, `vocabulary required for format`, `failed to (parse|compile) grammar`, `grammar (compilation|compile|error)`,
-		`failed to create new sequence`, `(template|jinja)( \w+)? error`, `image: unknown format`, `(decode|decoding|invalid|unsupported|unrecognized)( \w+)? (image|audio)\b`,
+		`no endpoints found that (can )?(support|handle)`, `failed to create new sequence`, `(template|jinja)( \w+)? error`, `image: unknown format`, `(decode|decoding|invalid|unsupported|unrecognized)( \w+)? (image|audio)\b`,
 	)},
 	{Unloadable, anyOf(
 		`error loading model`, `(failed|unable|cannot|could not|not able) to load( the)? model`, `model failed to load`, `llama-server startup failed`,
@@ -72,7 +87,8 @@ var kindsOfWords = []struct {
 	)},
 	// The server does not have the model, or not any more.
 	{ModelMissing, anyOf(
-		`\bmodels?\b.{0,200}\b(not found|(does not|doesn't|not) exist)`, `not found the model`, `(unknown|no such|invalid) model( id)?:`, `(unknown|no such) model\b`, `not a valid model\b`,
+		`no (endpoints found|allowed providers are available) for`, `unable to access model`, `模型不存在`,
+		`\b(models?|deployment)\b.{0,200}\b(not found|(does not|doesn't|not) exist)`, `not found the model`, `(unknown|no such|invalid) model( id)?:`, `(unknown|no such) model\b`, `not a valid model\b`,
 		`\bmodel[ :]+(\S+ )?((is|was|has been|have been) )?(now )?(no longer (available|supported|served)|deprecated|retired|decommissioned|discontinued|removed|sunset|shut ?down)\b`,
 		`\bmodel_(not_found|decommissioned|deprecated|retired)\b`,
 	)},

@@ -6,6 +6,8 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+
+	"ollama-mcp/internal/nearest"
 )
 
 // Lenient returns, of arguments that are valid JSON, those that their caller meant, where these are written in a way
@@ -13,7 +15,8 @@ import (
 //
 //   - null, or a blank text where no text is allowed, is an argument that was left out;
 //   - a text in which JSON stands is that JSON, wherever the text itself is not allowed;
-//   - an empty list is an empty object, where only an object is allowed;
+//   - an empty list is an empty object, where only an object is allowed, and the other way round;
+//   - a member of an object in a list that is null or an empty list is left out if it is not known;
 //   - a list of text parts, as OpenAI's API has them, is their text, where a text is allowed;
 //   - 10.0 is 10, where a whole number is required;
 //   - a value is a list of that one value, where only lists of such are allowed;
@@ -66,6 +69,9 @@ func lenientValue(doc *Document, raw json.RawMessage) json.RawMessage {
 	case '{':
 		if of := alternative(doc, "object"); of != nil && len(of.Properties) > 0 {
 			return lenientObject(of, raw)
+		}
+		if alternative(doc, "object") == nil && alternative(doc, "array") != nil && string(compact(raw)) == "{}" {
+			return json.RawMessage("[]")
 		}
 	case '[':
 		of := alternative(doc, "array")
@@ -154,13 +160,30 @@ func lenientList(doc *Document, raw json.RawMessage) json.RawMessage {
 	}
 	changed := false
 	for i, item := range items {
-		items[i] = lenient(doc.Items, item)
+		items[i] = lenient(doc.Items, withoutEmpty(doc.Items, item))
 		changed = changed || !bytes.Equal(items[i], item)
 	}
 	if !changed {
 		return raw
 	}
 	return slices.Concat([]byte("["), bytes.Join(asBytes(items), []byte(",")), []byte("]"))
+}
+
+// withoutEmpty leaves out of an object in a list what is null or an empty list and the schema does
+// not know: OpenAI's SDKs give messages all members that they might have. Misspelled names stay.
+func withoutEmpty(doc *Document, raw json.RawMessage) json.RawMessage {
+	of := alternative(doc, "object")
+	if of == nil || of.AdditionalProperties == nil || raw[0] != '{' {
+		return raw
+	}
+	all := membersOf(raw)
+	kept := slices.DeleteFunc(slices.Clone(all), func(m member) bool {
+		return of.Properties[m.name] == nil && (m.value[0] == 'n' || string(compact(m.value)) == "[]") && len(nearest.Names(m.name, of.PropertyOrder, 1)) == 0
+	})
+	if len(kept) == len(all) {
+		return raw
+	}
+	return object(kept)
 }
 
 // textOfParts returns the text of a list like [{"type":"text","text":"…"}], and any other

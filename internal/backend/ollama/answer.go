@@ -15,7 +15,7 @@ import (
 
 // chunk is one line of an answer, of /api/generate or of /api/chat.
 type chunk struct {
-	Error string `json:"error"`
+	Error said `json:"error"`
 
 	Response  string             `json:"response"`
 	Thinking  string             `json:"thinking"`
@@ -30,6 +30,34 @@ type chunk struct {
 	DoneReason backend.EndReason `json:"done_reason"`
 	RemoteHost string            `json:"remote_host"`
 	api.Metrics
+}
+
+// said is an error of a host: a text, or JSON as other servers have it, which is kept as it
+// came and has the text in it.
+type said string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *said) UnmarshalJSON(raw []byte) error {
+	var text string
+	switch {
+	case json.Unmarshal(raw, &text) == nil: // null is none
+	default:
+		text = string(raw)
+	}
+	*s = said(text)
+	return nil
+}
+
+// err is the failure that a host names in an answer with status 200; nil for none.
+func (s said) err() *backend.Error {
+	if s == "" {
+		return nil
+	}
+	class := classify(http.StatusInternalServerError, string(s))
+	e := &backend.Error{Class: class, Message: backend.Plain(string(s))}
+	e.Prompt, e.Context = backend.ContextSizes(string(s))
+	e.RetryAfter = backend.RestTime(class, string(s))
+	return e
 }
 
 // answer sends a request and assembles the streamed answer.
@@ -81,11 +109,7 @@ func readAny(a *remote.Assembly, lines *remote.Lines) error {
 
 // addTo adds a chunk, which is so many bytes long in JSON, to the answer.
 func (c *chunk) addTo(a *remote.Assembly, length int) error {
-	if c.Error != "" {
-		class := classify(http.StatusInternalServerError, c.Error)
-		e := &backend.Error{Class: class, Message: backend.Plain(c.Error)}
-		e.Prompt, e.Context = backend.ContextSizes(c.Error)
-		e.RetryAfter = backend.RestTime(class, c.Error)
+	if e := c.Error.err(); e != nil {
 		return e
 	}
 	a.Answer.Remote = cmp.Or(a.Answer.Remote, c.RemoteHost)

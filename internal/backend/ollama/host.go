@@ -109,9 +109,14 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 	var got struct {
 		backend.EmbedResponse
 		Embeddings []backend.Vector `json:"embeddings"`
+		Error      said             `json:"error"`
 	}
 	if err := h.conn.Answer(ctx, "/api/embed", req, &got); err != nil {
 		return nil, err
+	}
+	if e := got.Error.err(); e != nil {
+		e.Message = h.conn.OneLine(e.Message)
+		return nil, h.conn.Named(e)
 	}
 	want, ok := inputs(req.Input)
 	if !ok {

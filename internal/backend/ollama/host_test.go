@@ -357,6 +357,7 @@ func TestSizesOfARefusedPromptAreThoseThatTheHostTold(t *testing.T) {
 		"refused":        backendtest.Refuse(400, engine),
 		"while embedded": backendtest.Refuse(400, "tokenize error: "+engine),
 		"in an answer":   backendtest.ErrorLine(engine),
+		"as an object":   backendtest.Respond(200, "application/x-ndjson", engine),
 	} {
 		host := backendtest.New("a")
 		h := host.Open(t)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -79,10 +81,46 @@ type usage struct {
 // decode decodes JSON, and leaves out members of another type than is expected.
 func decode(raw []byte, into any) error {
 	err := json.Unmarshal(raw, into)
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok { // nothing has been decoded
+		err = json.Unmarshal(valid(raw), into)
+	}
 	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return nil // encoding/json goes on behind such a member
 	}
 	return err
+}
+
+// noNumbers are what Python writes for numbers that JSON does not have.
+var noNumbers = []string{"NaN", "-Infinity", "Infinity"}
+
+// valid is the JSON that some servers mean which write none: NaN and the like are null, and
+// control characters in texts are escaped.
+func valid(raw []byte) []byte {
+	fixed := make([]byte, 0, len(raw)+16)
+	inText := false
+	for i := 0; i < len(raw); i++ {
+		b := raw[i]
+		switch {
+		case inText && b < ' ':
+			fixed = fmt.Appendf(fixed, `\u%04x`, b)
+			continue
+		case inText && b == '\\' && i+1 < len(raw):
+			fixed = append(fixed, b)
+			i++
+			b = raw[i]
+		case b == '"':
+			inText = !inText
+		case !inText:
+			at := slices.IndexFunc(noNumbers, func(word string) bool { return bytes.HasPrefix(raw[i:], []byte(word)) })
+			if at >= 0 {
+				fixed = append(fixed, "null"...)
+				i += len(noNumbers[at]) - 1
+				continue
+			}
+		}
+		fixed = append(fixed, b)
+	}
+	return fixed
 }
 
 // oneOrMore is a list, or a single element in its place.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -181,7 +182,9 @@ func (c *apiError) class(status int) backend.Class {
 	switch {
 	case c.code == "context_length_exceeded", c.kind == "exceed_context_size_error":
 		return backend.TooLong
-	case c.code == "model_not_found":
+	case slices.Contains([]string{"modelnotfound", "modelnotavailable", "deploymentnotfound"}, word(c.code)):
+		return backend.ModelMissing
+	case status == http.StatusNotFound && strings.HasPrefix(strings.ToLower(c.message), "model"): // Anthropic sends its name and nothing else
 		return backend.ModelMissing
 	case c.code == "insufficient_quota", c.kind == "insufficient_quota", status == http.StatusPaymentRequired:
 		return backend.NoCredit // OpenAI sends it with 429
@@ -190,9 +193,11 @@ func (c *apiError) class(status int) backend.Class {
 	}
 	const overloaded = 529 // of Anthropic
 	switch status {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable, overloaded:
+	case http.StatusServiceUnavailable: // KoboldCpp sends it with all errors
+		return cmp.Or(backend.Recognize(c.message), backend.Overload)
+	case http.StatusTooManyRequests, overloaded:
 		return backend.Overload
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
 		return backend.Unauthorized
 	case http.StatusMethodNotAllowed, http.StatusRequestTimeout, 499: // 499: the server gave up by itself
 		return backend.Server

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"bytes"
+	"strings"
 
 	"ollama-mcp/internal/backend/remote"
 )
@@ -110,7 +111,13 @@ func cutField(line []byte) (field string, value []byte, ok bool) {
 
 func beginsJSON(line []byte) bool { return len(line) > 0 && (line[0] == '{' || line[0] == '[') }
 
-func isDone(data []byte) bool { return string(bytes.TrimSpace(data)) == doneMark }
+func isDone(data []byte) bool { return strings.EqualFold(string(bytes.TrimSpace(data)), doneMark) }
+
+// mayBeError reports whether data that is no JSON may be an error, and does not just keep the
+// connection alive.
+func mayBeError(data []byte) bool {
+	return bytes.Contains(bytes.ToLower(data), []byte("error")) || bytes.Contains(bytes.ToLower(data), []byte("exception"))
+}
 
 // add adds a line to the data.
 func (e *events) add(line []byte) error {

@@ -85,12 +85,15 @@ func (r *reading) event(name string, data []byte) error {
 		switch {
 		case len(data) == 0:
 			return nil
-		case bytes.HasPrefix(data, []byte(doneMark)):
+		case isDone(data[:min(len(data), len(doneMark))]):
 			r.done = true
 			return nil
 		case isError && !beginsJSON(data):
 			return streamError(data)
 		case !beginsJSON(data):
+			if mayBeError(data) {
+				r.said = string(data)
+			}
 			return nil
 		}
 		value := firstValue(data)
@@ -117,7 +120,7 @@ func firstValue(data []byte) []byte {
 func (r *reading) value(data []byte, isError bool) error {
 	if data[0] == '[' && !isError {
 		var all []json.RawMessage
-		if err := json.Unmarshal(data, &all); err != nil {
+		if err := decode(data, &all); err != nil {
 			return err
 		}
 		for _, one := range all {
