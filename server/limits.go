@@ -115,12 +115,25 @@ func (r *request) hold(size int) *overLimit {
 func explainResources(handle mcpserver.ResourceHandlerFunc) mcpserver.ResourceHandlerFunc {
 	return func(ctx context.Context, read mcp.ReadResourceRequest) ([]mcp.ResourceContents, error) {
 		contents, err := handle(ctx, read)
-		if explained, ok := errors.AsType[fault.Explainer](err); ok {
-			if r, ok := mcpserver.ClientSessionFromContext(ctx).(*request); ok {
-				r.failure = explained.Fault()
-			}
-		}
+		keepFailure(ctx, err)
 		return contents, err
+	}
+}
+
+// explainPrompts does for prompts what explainResources does for resources.
+func explainPrompts(handle mcpserver.PromptHandlerFunc) mcpserver.PromptHandlerFunc {
+	return func(ctx context.Context, get mcp.GetPromptRequest) (*mcp.GetPromptResult, error) {
+		prompt, err := handle(ctx, get)
+		keepFailure(ctx, err)
+		return prompt, err
+	}
+}
+
+func keepFailure(ctx context.Context, err error) {
+	if explained, ok := errors.AsType[fault.Explainer](err); ok {
+		if r, ok := mcpserver.ClientSessionFromContext(ctx).(*request); ok {
+			r.failure = explained.Fault()
+		}
 	}
 }
 

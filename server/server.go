@@ -31,6 +31,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/netserve"
 )
 
@@ -44,6 +45,7 @@ type Options struct {
 	Resources         []mcpserver.ServerResource
 	ResourceTemplates []mcpserver.ServerResourceTemplate
 	Prompts           []mcpserver.ServerPrompt
+	Completions       Completions // of arguments of prompts and resources; nil for none
 
 	// MayCall reports whether a caller may call a tool, by its name; the tools that it may not
 	// call are not listed for it. Nil means that it may call those that its key allows.
@@ -70,6 +72,12 @@ type Options struct {
 	MaxAnswers  int64         // bytes of all large answers that clients have not taken yet; 0 means 256 MiB
 	MaxInFlight int           // requests in flight, over all connections and transports; 0 means 1000
 	Drain       time.Duration // how long requests may go on when the server stops; 0 means 10 s
+}
+
+// Completions complete arguments of prompts and of resources.
+type Completions interface {
+	mcpserver.PromptCompletionProvider
+	mcpserver.ResourceCompletionProvider
 }
 
 // Server offers tools and resources to clients. Use New to make one; it may serve
@@ -120,10 +128,15 @@ func New(opts Options) (*Server, error) {
 		mcpserver.WithToolHandlerMiddleware(checkCapabilities),
 		mcpserver.WithToolHandlerMiddleware(passArguments),
 		mcpserver.WithResourceHandlerMiddleware(explainResources),
+		mcpserver.WithPromptHandlerMiddleware(explainPrompts),
 	}
 	s := &Server{opts: opts, limits: newLimits(opts), mirrored: make(map[string]*mcp.Tool)}
 	if opts.Tasks.Jobs != nil {
 		with = append(with, mcpserver.WithToolHandlerMiddleware(s.asTask)) // the innermost
+	}
+	if opts.Completions != nil {
+		with = append(with, mcpserver.WithCompletions(),
+			mcpserver.WithPromptCompletionProvider(opts.Completions), mcpserver.WithResourceCompletionProvider(opts.Completions))
 	}
 	with = append(with, opts.Extra...)
 	s.mcp = mcpserver.NewMCPServer(opts.Name, opts.Version, with...)
@@ -249,7 +262,7 @@ func (s *Server) finishAnswer(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPC
 		case a.Error.Code == mcp.INVALID_PARAMS && r.Method == "tools/call":
 			s.explainUnknownTool(&a.Error, r)
 		case r.failure != nil:
-			return rpcError(r.ID, codeOverloaded, r.failure.Error(), r.failure)
+			return rpcError(r.ID, codeOf(r.failure), r.failure.Error(), r.failure)
 		case r.Method == "resources/read" && strings.Contains(a.Error.Message, mcpserver.ErrResourceNotFound.Error()):
 			explainUnknownResource(&a.Error, r.Line)
 		}
@@ -257,6 +270,14 @@ func (s *Server) finishAnswer(r *request, answer mcp.JSONRPCMessage) mcp.JSONRPC
 	}
 	// To mcp-go it was not a request: it had a result too, say.
 	return malformed(r.incoming)
+}
+
+// codeOf is the error code of JSON-RPC for an error that explains itself.
+func codeOf(e *fault.Error) int {
+	if e.Code == fault.InvalidArgument {
+		return mcp.INVALID_PARAMS
+	}
+	return codeOverloaded
 }
 
 // explainUnknownTool lists the tools that the caller may use.

@@ -63,6 +63,7 @@ type client struct {
 	opts       inference.Options // what use leaves as it is
 	engine     *inference.Engine
 	manager    *manage.Manager
+	deps       tools.Deps // of the tools
 	tools      map[string]mcpserver.ToolHandlerFunc
 	resources  []mcpserver.ServerResourceTemplate
 }
@@ -99,7 +100,7 @@ func (c *client) useHosts(hosts inference.Hosts) {
 	c.t.Cleanup(registry.Close)
 	c.manager = manage.New(manage.Options{Hosts: hosts.Hosts})
 	deps := tools.Deps{Offer: everything, Engine: engine, Manage: c.manager, Files: c.files, Jobs: registry, Documents: new(tools.Documents), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
-	c.resources = tools.Resources(deps)
+	c.deps, c.resources = deps, tools.Resources(deps)
 	c.tools = map[string]mcpserver.ToolHandlerFunc{}
 	for _, tool := range tools.All(deps) {
 		c.tools[tool.Tool.Name] = tool.Handler

@@ -23,7 +23,7 @@ const (
 var packages = map[string][]string{
 	".":                            {"internal/app"},
 	"server":                       {"internal/caller", "internal/fault", "internal/jobs", "internal/jsonrpc", "internal/lru", "internal/netserve", "internal/share"},
-	"tools":                        {"cache", "internal/batch", "internal/manage", "internal/files", "pool", "internal/inference", "internal/jobs", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest"},
+	"tools":                        {"cache", "internal/batch", "internal/manage", "internal/prompts", "internal/files", "pool", "internal/inference", "internal/jobs", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest"},
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru"},
 	"internal/batch":               {"internal/inference", "internal/files", "internal/durable", "internal/fault", "internal/nearest"},
 	"internal/observe":             {"internal/inference"},
@@ -49,6 +49,7 @@ var packages = map[string][]string{
 	"internal/retry":               {},
 	"internal/files":               {"internal/fault"},
 	"internal/fleet":               {"internal/backend"},
+	"internal/prompts":             {"internal/fault"},
 	"internal/manage":              {"internal/backend", "internal/fault"},
 	"internal/quota":               {"internal/caller", "internal/fault"},
 	"internal/fault":               {},

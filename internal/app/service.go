@@ -196,6 +196,7 @@ func (s *service) newServer() (*server.Server, error) {
 		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Log: s.log}),
 		Refresh: s.hosts.refresh, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
+	resources, templates := tools.Reads(deps)
 	withTasks := offer
 	withTasks.Without = slices.Concat(offer.Without, tools.ReplacedByTasks)
 	return server.New(server.Options{
@@ -204,7 +205,8 @@ func (s *service) newServer() (*server.Server, error) {
 			Jobs: s.jobs, Tools: tools.Slow(offer), Wait: tools.TaskWait,
 			Replaced: tools.ReplacedByTasks, Instructions: tools.Instructions(withTasks),
 		},
-		Tools: tools.All(deps), ResourceTemplates: tools.Resources(deps),
+		Tools: tools.All(deps), Resources: resources, ResourceTemplates: templates,
+		Prompts: tools.Prompts(deps), Completions: tools.Completions{Deps: deps},
 		Log: s.log, OnRefused: s.refused, MaxMessage: int64(s.config.MaxMessage) << 20, Drain: s.config.DrainTimeout,
 	})
 }
