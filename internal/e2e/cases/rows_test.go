@@ -40,6 +40,16 @@ var leaving = []row{
 		backends: backends{"a": {tags: remoteTags, show: remoteShow, replies: []reply{text("out")}}},
 		calls:    []call{{tool: generate, args: `{"model":"m","prompt":"secret","local_only":true}`, code: "forbidden"}},
 	}, {
+		name:     "an alias, a later rung, a chat and vectors reach a model of Ollama's cloud no more than its name does",
+		backends: backends{"a": {tags: remoteTags, show: remoteShow, replies: []reply{text("out")}}},
+		config:   "models:\n  pro: {try: [m]}\n  max: {try: [missing, m]}\n",
+		calls: []call{
+			{tool: generate, args: `{"model":"pro","prompt":"secret","local_only":true}`, code: "forbidden"},
+			{tool: generate, args: `{"model":"max","prompt":"secret","local_only":true}`, code: "model_not_found", words: []string{"local_only"}},
+			{tool: chat, args: `{"model":"m",` + hello + `,"local_only":true}`, code: "forbidden"},
+			{tool: embed, args: `{"model":"m","input":"secret","local_only":true}`, code: "forbidden"},
+		},
+	}, {
 		name:     "the name of a cloud model needs no listing",
 		backends: backends{"a": {replies: []reply{text("out")}}},
 		flags:    []string{"--no-cloud"},
