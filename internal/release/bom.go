@@ -27,7 +27,11 @@ type module struct {
 var allowed = []string{"MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "ISC", "BSD-3-Clause AND MIT", "Apache-2.0 AND MIT"}
 
 // linked are the modules in a program, and the standard library, with their licences.
-func linked(info *debug.BuildInfo) (all []module, err error) {
+func (r *release) linked(info *debug.BuildInfo) (all []module, err error) {
+	dirs, err := r.moduleDirs()
+	if err != nil {
+		return nil, err
+	}
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		return nil, err
@@ -42,9 +46,9 @@ func linked(info *debug.BuildInfo) (all []module, err error) {
 			dep = dep.Replace
 		}
 		m := module{path: dep.Path, version: dep.Version}
-		dir, err := moduleDir(m.path, m.version)
-		if err != nil {
-			return nil, err
+		dir := dirs[m.path+"@"+m.version]
+		if dir == "" {
+			return nil, fmt.Errorf("%s@%s is not in the module cache", m.path, m.version)
 		}
 		if m.licence, m.text, err = licenceIn(dir); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.path, err)
@@ -57,21 +61,24 @@ func linked(info *debug.BuildInfo) (all []module, err error) {
 	return all, nil
 }
 
-// dirs are the directories that moduleDir has found: to ask go takes a while.
-var dirs = make(map[string]string)
-
-// moduleDir is the directory of a module in the module cache.
-func moduleDir(path, version string) (string, error) {
-	if dir := dirs[path+"@"+version]; dir != "" {
-		return dir, nil
+// moduleDirs are the directories of the modules of the repository, by path and version, as far
+// as they are in the module cache. What is linked has been built from there.
+func (r *release) moduleDirs() (map[string]string, error) {
+	if r.dirs != nil {
+		return r.dirs, nil
 	}
-	out, err := exec.CommandContext(context.Background(), "go", "mod", "download", "-json", path+"@"+version).Output()
-	var got struct{ Dir, Error string }
-	if bad := json.Unmarshal(out, &got); bad != nil || got.Dir == "" {
-		return "", fmt.Errorf("%s@%s cannot be found: %s (%v)", path, version, got.Error, err)
+	cmd := exec.CommandContext(context.Background(), "go", "list", "-m", "-f", "{{.Path}}@{{.Version}}\t{{.Dir}}", "all")
+	cmd.Dir = r.root
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list -m all: %w", err)
 	}
-	dirs[path+"@"+version] = got.Dir
-	return got.Dir, nil
+	r.dirs = make(map[string]string)
+	for line := range strings.Lines(string(out)) {
+		module, dir, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		r.dirs[module] = dir
+	}
+	return r.dirs, nil
 }
 
 // licenceIn reads the licence of what is in a directory.
@@ -132,14 +139,14 @@ func licencesOf(text string) (names []string) {
 }
 
 // everLinked are the modules of all programs: some are linked on one system only.
-func everLinked(programs []program) ([]module, error) {
+func (r *release) everLinked(programs []program) ([]module, error) {
 	var all []module
 	for _, p := range programs {
 		info, err := buildinfo.ReadFile(p.file)
 		if err != nil {
 			return nil, err
 		}
-		some, err := linked(info)
+		some, err := r.linked(info)
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +158,7 @@ func everLinked(programs []program) ([]module, error) {
 
 // thirdParty is the text of all licences of what is linked.
 func (r *release) thirdParty(programs []program) ([]byte, error) {
-	all, err := everLinked(programs)
+	all, err := r.everLinked(programs)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +178,7 @@ func (r *release) boms(programs []program) error {
 		if err != nil {
 			return err
 		}
-		modules, err := linked(info)
+		modules, err := r.linked(info)
 		if err != nil {
 			return err
 		}

@@ -295,11 +295,13 @@ func (r *release) checkBundle(ctx context.Context, packed, dir string) error {
 }
 
 // checkServerJSON holds server.json to the schema in the registry's own source.
-func (r *release) checkServerJSON(context.Context, string) error {
-	dir, err := moduleDir(registryModule, registryVersion)
-	if err != nil {
-		return err
+func (r *release) checkServerJSON(ctx context.Context, _ string) error {
+	out, err := exec.CommandContext(ctx, "go", "mod", "download", "-json", registryModule+"@"+registryVersion).Output()
+	var module struct{ Dir string }
+	if bad := json.Unmarshal(out, &module); bad != nil || module.Dir == "" {
+		return fmt.Errorf("%s cannot be had: %w: %s", registryModule, err, out)
 	}
+	dir := module.Dir
 	raw, err := os.ReadFile(filepath.Join(dir, "internal/validators/schemas/2025-12-11.json"))
 	if err != nil {
 		return err

@@ -30,6 +30,8 @@ type release struct {
 	root    string    // of the repository
 	out     string    // directory that everything goes to
 	work    string    // directory for what is not released
+
+	dirs map[string]string // see moduleDirs; nil until they are known
 }
 
 func main() {
