@@ -2,8 +2,11 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"sync"
 
 	"ollama-mcp/internal/caller"
 )
@@ -22,8 +25,71 @@ func (h *HTTP) authenticated(serve func(*exchange)) http.HandlerFunc {
 			x.deny(err)
 			return
 		}
+		if x.from.Valid == nil {
+			serve(x)
+			return
+		}
+		defer x.endIfRevoked()()
+		if x.from.IsRevoked() { // since it was authenticated, but before it could be ended
+			x.denyRevoked()
+			return
+		}
 		serve(x)
 	}
+}
+
+// revocable are requests, with their streams, that end when their caller's credentials are revoked.
+type revocable struct {
+	// mu guards what follows; nothing blocks under it.
+	mu  sync.Mutex
+	all map[*exchange]context.CancelCauseFunc
+}
+
+// endIfRevoked lets the request end early, which its context tells. It must be called after the
+// caller is known and before the request is served, and its result when it has been.
+func (x *exchange) endIfRevoked() (served func()) {
+	ctx, cancel := context.WithCancelCause(x.req.Context())
+	x.req = x.req.WithContext(ctx)
+	o := &x.revocable
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.all == nil {
+		o.all = make(map[*exchange]context.CancelCauseFunc)
+	}
+	o.all[x] = cancel
+	return func() {
+		o.mu.Lock()
+		delete(o.all, x)
+		o.mu.Unlock()
+		cancel(nil)
+	}
+}
+
+// EndRevoked ends the requests and streams of callers whose credentials are no longer good.
+func (h *HTTP) EndRevoked() {
+	h.revocable.mu.Lock()
+	defer h.revocable.mu.Unlock()
+	for x, cancel := range h.revocable.all {
+		if x.from.IsRevoked() {
+			cancel(caller.ErrRevoked)
+		}
+	}
+}
+
+// denyRevoked answers a request whose caller's credentials have been revoked since it came.
+func (x *exchange) denyRevoked() {
+	x.deny(&caller.Denied{Code: "invalid_token", Message: textRevoked})
+}
+
+const textRevoked = "the key or token of this request is no longer valid"
+
+// leaving is the cause with which the work for an HTTP request ends when its context does.
+func (x *exchange) leaving() error {
+	why := context.Cause(x.req.Context())
+	if errors.Is(why, caller.ErrRevoked) {
+		return why
+	}
+	return fmt.Errorf("%w: %w", ErrClientGone, why)
 }
 
 // forAdministrators serves a page that shows what all callers do: to processes of this machine,

@@ -31,7 +31,8 @@ type HTTPOptions struct {
 
 	// Authenticate returns the caller of a request, from its header alone. Its error is a
 	// *caller.Denied if the request must be refused, and any other error if that cannot be
-	// found out at the moment. It is called concurrently. If it is nil, callers need no
+	// found out at the moment. It is called concurrently. EndRevoked has to be called after
+	// callers that it returned have become invalid. If it is nil, callers need no
 	// credentials.
 	Authenticate func(*http.Request) (caller.Caller, error)
 
@@ -99,9 +100,10 @@ type HTTP struct {
 	proxyWarning sync.Once
 	routes       map[string]methods // by path, without a slash at its end
 
-	gate     // for requests and streams
-	sessions sessions
-	streams  streams
+	gate      // for requests and streams
+	sessions  sessions
+	streams   streams
+	revocable revocable // requests of callers whose credentials may be revoked
 
 	// life is the context of all requests to /mcp. Its cause says why they had to end.
 	life context.Context

@@ -11,6 +11,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/share"
 )
@@ -141,6 +142,7 @@ func keepFailure(ctx context.Context, err error) {
 // the client bodyTimeout for each bodyPiece, so that a body that comes too slowly, or of which
 // the last byte is withheld, ends soon, and a large one may take as long as it needs.
 type message struct {
+	ctx    context.Context // of the request
 	in     io.Reader
 	memory *share.Part
 	extend func(deadline time.Time)
@@ -152,6 +154,9 @@ const bodyPiece = 512 << 10
 
 func (m *message) Read(p []byte) (int, error) {
 	n, err := m.in.Read(p)
+	if why := context.Cause(m.ctx); errors.Is(why, caller.ErrRevoked) {
+		return 0, why
+	}
 	if full := m.memory.Take(int64(n)); full != nil {
 		return 0, full
 	}

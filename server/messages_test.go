@@ -249,6 +249,7 @@ func FuzzServeStdio(f *testing.F) {
 	f.Add([]byte(`{"id":1,"method":""` + "\n" + `{"id":1,"method":""` + "\n"))
 	f.Add([]byte(`{"id":1,"method":"ping","x":"` + strings.Repeat("long", 200) + `","id":2}`))
 	f.Add([]byte(`{"ID":1,"id":2,"Method":"x","method":"ping","result":null}` + "\n" + `{"id":1e400,"method":"ping"}`))
+	f.Add([]byte(`{"id":0,"Method":"","result":null}`))
 	const limit = 512
 	f.Fuzz(func(t *testing.T, in []byte) {
 		for _, word := range []string{"sleep", "cancelled", `\`} {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/jsonrpc"
 	"ollama-mcp/internal/netserve"
 	"ollama-mcp/internal/share"
@@ -180,7 +181,7 @@ func (x *exchange) begin(client *session, m incoming) (r *request, out *events, 
 	}
 	gone := func(err error) { r.cancel(fmt.Errorf("%w: %w", ErrClientGone, err)) }
 	out.start(gone)
-	unwatch := context.AfterFunc(x.req.Context(), func() { gone(context.Cause(x.req.Context())) })
+	unwatch := context.AfterFunc(x.req.Context(), func() { r.cancel(x.leaving()) })
 	return r, out, func() {
 		unwatch()
 		r.cancel(nil)
@@ -228,6 +229,9 @@ func (x *exchange) receive() (m incoming, ok bool) {
 	case overMessages(nil, err) != nil:
 		x.refuseOver(incoming{}, overMessages(nil, err))
 		return m, false
+	case errors.Is(err, caller.ErrRevoked):
+		x.denyRevoked()
+		return m, false
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		x.refuse(incoming{}, ReasonIncomplete, http.StatusRequestTimeout, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive in time", retry("timeout", true)))
 		return m, false
@@ -255,7 +259,7 @@ func (x *exchange) readBody(limit int64, memory *share.Part) ([]byte, error) {
 	if n := x.req.ContentLength; n > 0 {
 		body.Grow(int(min(n, 64<<10)) + bytes.MinRead)
 	}
-	in := message{in: http.MaxBytesReader(x.w, x.req.Body, limit), memory: memory, extend: func(deadline time.Time) { _ = flow.SetReadDeadline(deadline) }}
+	in := message{ctx: x.req.Context(), in: http.MaxBytesReader(x.w, x.req.Body, limit), memory: memory, extend: func(deadline time.Time) { _ = flow.SetReadDeadline(deadline) }}
 	_, err := io.Copy(&body, &in)
 	if err == nil {
 		_ = flow.SetReadDeadline(time.Time{}) // or net/http would take the end of the wait for a client that left

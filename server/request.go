@@ -72,7 +72,7 @@ type request struct {
 
 	buffer   *[]byte      // to write the answer in; nil for a new one
 	sending  *share.Part  // of the memory for answers, given back when the request ends
-	withheld Reason       // why there is no memory for the answer; "" if there is
+	withheld Reason       // why the client does not get the answer that there is; "" if it does
 	failure  *fault.Error // why a resource could not be read, if its handler explains it
 
 	log          *slog.Logger

@@ -190,6 +190,10 @@ func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails
 	if !ok {
 		answer = s.finishAnswer(r, s.mcp.HandleMessage(s.mcp.WithContext(ctx, r), r.brief))
 	}
+	if errors.Is(context.Cause(r.ctx), caller.ErrRevoked) {
+		r.withheld = ReasonUnauthorized
+		answer = rpcError(r.ID, mcp.INVALID_REQUEST, textRevoked, retry("unauthorized", false))
+	}
 	if e, ok := answer.(mcp.JSONRPCError); ok {
 		failed = e.Error
 	}

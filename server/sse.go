@@ -83,7 +83,7 @@ func (x *exchange) openStream() {
 		return
 	}
 	defer x.streams.remove(c)
-	unwatch := context.AfterFunc(x.req.Context(), func() { c.hangUp(context.Cause(x.req.Context())) })
+	unwatch := context.AfterFunc(x.req.Context(), func() { c.hangUp(context.Cause(x.req.Context())) }) // also if its caller is revoked
 	defer unwatch()
 
 	// Relative, since a proxy may serve us below a path that only the client knows.

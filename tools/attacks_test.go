@@ -163,3 +163,45 @@ func TestNoToolIsCalledUnderAnotherSpellingOfItsName(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatTwoScopesAllowDoesNotCombineInAnyTool(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Install(
+			backendtest.Model{Name: "own:1b", Capabilities: []string{"completion", "embedding"}},
+			backendtest.Model{Name: "other:1b", Capabilities: []string{"completion", "embedding"}}))
+		all := everyTool(t, c)
+		with := 0
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			own := caller.Grant{Tools: []string{name}, Models: []string{"own:1b"}}
+			other := caller.Grant{Tools: []string{"something-else"}, Models: []string{"other:1b"}, Admin: true}
+			who := c.as(caller.Caller{
+				ID: "ci", Tools: []string{name, "something-else"}, Models: []string{"own:1b", "other:1b"}, Admin: true, Grants: []caller.Grant{own, other},
+			})
+			args, takesModel := filled(t, all[name], "other:1b")
+			if takesModel {
+				with++
+				who.fails(name, args, "forbidden")
+			}
+		}
+		if with == 0 || len(host.Calls()) > 0 {
+			t.Errorf("%d tools take a model; the host was sent %v", with, host.Calls())
+		}
+	})
+}
+
+// The heads of these images say that they have four billion pixels.
+func TestNoToolPassesOnAnImageWithMorePixelsThanAHostCanDecode(t *testing.T) {
+	const gif = "R0lGODlh/////wAAAA==" // GIF89a, 65535 × 65535
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1"))
+		for name, args := range map[string]string{
+			"generate": `{"model":"tiny","prompt":"?","images":["` + gif + `"]}`,
+			"chat":     `{"model":"tiny","messages":[{"role":"user","content":"?","images":["data:image/gif;base64,` + gif + `"]}]}`,
+		} {
+			c.fails(name, args, "invalid_argument", "65535 × 65535 pixels")
+		}
+		if calls := host.Calls(); len(calls) > 0 {
+			t.Errorf("the host was sent %v", calls)
+		}
+	})
+}

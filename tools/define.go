@@ -104,6 +104,7 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 		panic(fmt.Sprintf("tools: %s: %v", a.name, err)) // our own type is at fault: every test sees it
 	}
 	handle := func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		ctx = caller.NewContext(ctx, caller.FromContext(ctx).For(a.name))
 		c := &call{Call: d.Engine.Begin(inference.CallInfo{
 			Trace: traceOf(req), RequestID: req.Header.Get("X-Request-Id"), Tool: a.name, Caller: caller.FromContext(ctx),
 			Began: caller.Arrival(ctx),

@@ -8,8 +8,8 @@ import (
 	"ollama-mcp/internal/fault"
 )
 
-// admit begins a call of a tool if its caller may call it, and now. end must be
-// called when the call is over.
+// admit begins a call of a tool if its caller, who is narrowed to what may be done with the
+// tool, may call it, and now. end must be called when the call is over.
 func (d Deps) admit(ctx context.Context, a about) (end func(), err error) {
 	who := caller.FromContext(ctx)
 	switch {

@@ -243,7 +243,7 @@ func MayCall(who caller.Caller, name string) bool {
 		return slices.ContainsFunc(table, func(t tool) bool { return t.slow && who.MayCall(t.name) })
 	}
 	isForAdmins := slices.ContainsFunc(table, func(t tool) bool { return t.admin && t.name == kebab(name) })
-	return who.MayCall(name) && (who.Admin || !isForAdmins)
+	return who.MayCall(name) && (who.For(name).Admin || !isForAdmins)
 }
 
 // Names are the names of all tools, in the order of the table.

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -21,14 +23,16 @@ type callers struct {
 
 func newCallers(c config.Config) (*callers, error) {
 	who := &callers{needed: c.Keys != nil || c.OAuthIssuer != "" || c.TLSClientCA != ""}
-	if c.Keys != nil {
-		who.Keys = new(auth.Keys)
-		who.setKeys(c.KeyFiles)
-	}
 	if c.OAuthIssuer != "" {
 		var err error
 		who.OAuth, err = auth.NewOAuth(auth.OAuthOptions{Issuer: c.OAuthIssuer, Audience: c.OAuthAudience, Resource: c.OAuthResource, Scopes: grants(c)})
 		if err != nil {
+			return nil, err
+		}
+	}
+	if c.Keys != nil {
+		who.Keys = new(auth.Keys)
+		if err := who.setKeys(c.KeyFiles); err != nil {
 			return nil, err
 		}
 	}
@@ -57,31 +61,37 @@ func (who *callers) configure(o *server.HTTPOptions) {
 	}
 }
 
-// setKeys puts keys in force, and revokes all others.
-func (who *callers) setKeys(files map[string][]config.Key) {
+// setKeys puts keys in force, and revokes all others. It leaves out keys whose names could be
+// those of callers with tokens, and returns an error that names the first of them.
+func (who *callers) setKeys(files map[string][]config.Key) (err error) {
 	if who.Keys == nil {
-		return // whether callers need a key is decided at the start
+		return nil // whether callers need a key is decided at the start
 	}
 	var all []auth.Key
 	for _, file := range slices.Sorted(maps.Keys(files)) {
 		for _, k := range files[file] {
+			if who.OAuth != nil && who.OAuth.IsCaller(k.Caller.ID) {
+				err = cmp.Or(err, fmt.Errorf("%s: the key %q has the name of a subject of oauth-issuer: give it another name", file, k.Caller.ID))
+				continue
+			}
 			all = append(all, auth.Key(k))
 		}
 	}
 	who.Keys.Set(all)
 	who.keyFiles = files
 	who.noteNames()
+	return err
 }
 
 // reloadKeys puts the keys of a configuration in force that has changed. If the
 // configuration was refused, the keys of files that could not be read stay as they were.
-func (who *callers) reloadKeys(c config.Config, refused bool) {
+func (who *callers) reloadKeys(c config.Config, refused bool) error {
 	files := make(map[string][]config.Key)
 	if refused {
 		maps.Copy(files, who.keyFiles)
 	}
 	maps.Copy(files, c.KeyFiles)
-	who.setKeys(files)
+	return who.setKeys(files)
 }
 
 // reloadScopes takes over what OAuth tokens allow.

@@ -41,7 +41,7 @@ func examine(ctx context.Context, args []string, std Stdio) int {
 	o.Findings = slices.Concat(addressFindings(c), serverFindings(c, args), listenFindings(c))
 	for _, spec := range specs(c) {
 		spec, _ = spec.Fixed()
-		host, err := open(spec, netip.Addr{})
+		host, err := opener{}.open(spec, netip.Addr{})
 		if err != nil {
 			return complain(std, fmt.Errorf("host %s: %w", spec.Name, err))
 		}
@@ -57,7 +57,7 @@ func examine(ctx context.Context, args []string, std Stdio) int {
 			o.Findings = append(o.Findings, doctor.Fine("provider "+name, "not used and not asked, because of --no-cloud"))
 			continue
 		}
-		host, err := openProvider(name, c.Providers[name])
+		host, err := openProvider(name, c.Providers[name], nil)
 		if err != nil {
 			o.Findings = append(o.Findings, doctor.Failed("provider "+name, err.Error(), "mend its entry in "+c.File))
 			continue

@@ -105,7 +105,7 @@ func (a attached) probe(ctx context.Context, c config.Config) error {
 	defer cancel()
 	for _, spec := range specs(c) {
 		spec, _ = spec.Fixed()
-		host, err := open(spec, netip.Addr{})
+		host, err := opener{}.open(spec, netip.Addr{})
 		if err != nil {
 			return err
 		}

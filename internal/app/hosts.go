@@ -30,7 +30,7 @@ type hosts struct {
 // MCP hosts start a server and never use it.
 const idleAfter = 5 * time.Minute
 
-func newHosts(c config.Config, log *slog.Logger) (*hosts, error) {
+func newHosts(c config.Config, answers *remote.Memory, log *slog.Logger) (*hosts, error) {
 	policy, err := route.ByName(c.Route)
 	if err != nil {
 		return nil, err
@@ -46,9 +46,9 @@ func newHosts(c config.Config, log *slog.Logger) (*hosts, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := fleet.Options{Pool: informed{p}, Open: open, Log: log}
+	o := fleet.Options{Pool: informed{p}, Open: opener{answers}.open, Log: log}
 	if c.NoCloud {
-		o.Open = openSealed
+		o.Open = opener{answers}.openSealed
 	}
 	if len(c.Listen) == 0 {
 		o.IdleAfter = idleAfter
@@ -124,18 +124,20 @@ func pinned(c config.Config) map[string]map[string]any {
 // as many as its slots may become.
 const maxConns = 64
 
-// answerMemory bounds the answers that are arriving from all hosts and providers.
-var answerMemory = remote.NewMemory(0, 0)
+// opener makes hosts.
+type opener struct {
+	answers *remote.Memory // bounds those that are arriving; nil for a bound of each host's own
+}
 
 // open makes a host. If dial is valid, connections go to that address instead of the
 // addresses of the name in the URL.
-func open(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
-	o := ollama.Options{Name: s.Name, URL: s.URL, APIKey: s.APIKey, CAFile: s.CAFile, Conns: maxConns, Memory: answerMemory}
+func (o opener) open(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
+	opts := ollama.Options{Name: s.Name, URL: s.URL, APIKey: s.APIKey, CAFile: s.CAFile, Conns: maxConns, Memory: o.answers}
 	if s.Slots > 0 {
-		o.Conns = s.Slots + pool.CloudSlots
+		opts.Conns = s.Slots + pool.CloudSlots
 	}
 	if dial.IsValid() {
-		o.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		opts.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			_, port, err := net.SplitHostPort(address)
 			if err != nil {
 				return nil, err
@@ -143,12 +145,12 @@ func open(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
 			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(dial.String(), port))
 		}
 	}
-	return ollama.New(o)
+	return ollama.New(opts)
 }
 
 // openSealed makes a host that is asked nothing at all if it is Ollama's cloud.
-func openSealed(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
-	host, err := open(s, dial)
+func (o opener) openSealed(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
+	host, err := o.open(s, dial)
 	if err == nil && backend.IsCloud(host) {
 		return sealed{host}, nil
 	}

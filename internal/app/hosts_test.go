@@ -30,7 +30,7 @@ func TestHostBehindANameIsReachedByItsAddressAndCalledByTheName(t *testing.T) {
 	defer srv.Close()
 	address := netip.MustParseAddrPort(srv.Listener.Addr().String())
 	name := fmt.Sprintf("gpus.example.com:%d", address.Port())
-	host, err := open(fleet.Spec{Name: "gpus@127.0.0.1", URL: "http://" + name}, address.Addr())
+	host, err := opener{}.open(fleet.Spec{Name: "gpus@127.0.0.1", URL: "http://" + name}, address.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func watchedHosts(t *testing.T, args ...string) *hosts {
 	if err := config.Parse(config.Flags(&c), &c, args, func(string) string { return "" }); err != nil {
 		t.Fatal(err)
 	}
-	h, err := newHosts(c, slog.New(slog.DiscardHandler))
+	h, err := newHosts(c, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestNoRequestIsSentToOllamasCloudAsAHostWhereThatIsForbidden(t *testing.T) 
 			if err := config.Parse(config.Flags(&c), &c, args, func(string) string { return "" }); err != nil {
 				t.Fatal(err)
 			}
-			h, err := newHosts(c, slog.New(slog.DiscardHandler)) // which are not watched, and so asked nothing
+			h, err := newHosts(c, nil, slog.New(slog.DiscardHandler)) // which are not watched, and so asked nothing
 			if err != nil {
 				t.Fatal(err)
 			}

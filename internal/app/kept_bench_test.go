@@ -69,7 +69,7 @@ func keeping(b *testing.B) *service {
 	if err != nil {
 		b.Fatal(err)
 	}
-	stop := tuneMemory(int64(c.CacheSize) << 20) // as the program does
+	stop := tuneMemory(s.memory) // as the program does
 	b.Cleanup(func() {
 		stop()
 		debug.SetGCPercent(100)

@@ -1,21 +1,113 @@
 package app
 
 import (
+	"io/fs"
+	"math"
 	"os"
+	"path"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"ollama-mcp/cache"
+	"ollama-mcp/internal/config"
 )
+
+// memory is how the memory of the process is divided, in bytes. The parts are bounds, and an
+// eighth is left to the program itself.
+type memory struct {
+	total int64
+	// isLimit says that the process must stay within total, since its operator or its container
+	// says so. Otherwise total only decides how large the parts are.
+	isLimit bool
+
+	cache     int64 // answers that are cached
+	questions int64 // questions that the semantic cache compares with
+	documents int64 // embeddings and other results that wait to be read
+	batches   int64 // answers of batches that may be resumed
+	jobs      int64 // arguments and results of jobs
+	arriving  int64 // answers that are arriving from hosts
+	answer    int64 // one of them
+	unread    int64 // answers that clients have not read yet
+	messages  int64 // messages that are being read or handled
+	message   int64 // one of them
+}
+
+// usualMemory is what is divided if nobody says how much there is, and at most unless --memory
+// says so: a large container is not there to be filled.
+const usualMemory = 2 << 30
+
+// divide divides the memory that there is. container is the limit of the process's container,
+// in bytes; 0 for none. Options that are set win over what would follow from the whole.
+func divide(c config.Config, container int64) memory {
+	m := memory{total: int64(c.Memory), isLimit: c.Memory > 0 || container > 0}
+	if m.total == 0 {
+		m.total = usualMemory
+		if container > 0 {
+			m.total = min(m.total, container/10*9)
+		}
+	}
+	eighth := m.total / 8
+	m.cache, m.documents, m.jobs, m.arriving, m.unread, m.messages = eighth, eighth, eighth, eighth, eighth, 2*eighth
+	m.questions, m.batches = min(64<<20, eighth/4), min(64<<20, eighth/4)
+	m.answer = min(64<<20, m.arriving/4)
+	m.message = min(int64(c.MaxMessage)<<20, m.messages/4)
+	if c.IsSet("cache-size") {
+		m.cache = int64(c.CacheSize) << 20
+	}
+	if c.IsSet("max-message") {
+		m.message = int64(c.MaxMessage) << 20
+		m.messages = max(m.messages, 2*m.message) // a caller alone may have half
+	}
+	return m
+}
+
+// containerLimit is the memory limit of the process's container, or of the control group that
+// it is in, in bytes; 0 for none. root is the root of the file system.
+func containerLimit(root fs.FS) (limit int64) {
+	groups, err := fs.ReadFile(root, "proc/self/cgroup")
+	if err != nil {
+		return 0 // not Linux
+	}
+	for line := range strings.Lines(string(groups)) {
+		part := strings.SplitN(strings.TrimSpace(line), ":", 3) // number, controllers, path
+		if len(part) != 3 {
+			continue
+		}
+		dir, file := "sys/fs/cgroup", "memory.max" // version 2
+		if part[1] != "" {
+			dir, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+			if !slices.Contains(strings.Split(part[1], ","), "memory") {
+				continue
+			}
+		}
+		// The limits of all groups above hold too. In a container the path may be one of the
+		// host, of which there is only the top here.
+		for group := path.Clean("/" + part[2]); ; group = path.Dir(group) {
+			text, err := fs.ReadFile(root, path.Join(dir, group, file))
+			n, bad := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+			if err == nil && bad == nil && n > 0 && n < math.MaxInt64/2 && (limit == 0 || n < limit) { // version 1 has a huge number for none
+				limit = n
+			}
+			if group == "/" {
+				break
+			}
+		}
+	}
+	return limit
+}
 
 // tuneMemory has garbage collected less often than Go would, as long as the process stays
 // within a limit: a call leaves little behind, and finding that out costs as much as some
-// calls. The limit is that of a program with a cache of this size, in bytes, or half as much
-// again as what is in use, if that is more: embeddings that wait to be read, or large
-// messages. The variables GOGC and GOMEMLIMIT override both. stop ends the tuning.
-func tuneMemory(cacheSize int64) (stop func()) {
+// calls. The limit is that of a program with a cache of this size, or half as much again as
+// what is in use, if that is more: documents that wait to be read, or large messages. It is
+// never more than the whole, if that is a limit. The variables GOGC and GOMEMLIMIT override
+// both. stop ends the tuning.
+func tuneMemory(m memory) (stop func()) {
 	const percent = 400 // of what is in use; with 100 a call took a tenth more processor time
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(percent)
@@ -23,7 +115,10 @@ func tuneMemory(cacheSize int64) (stop func()) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}
 	}
-	t := &memoryTuner{least: cache.MemoryLimit(cacheSize)}
+	t := &memoryTuner{least: cache.MemoryLimit(m.cache), most: math.MaxInt64}
+	if m.isLimit {
+		t.least, t.most = min(t.least, m.total), m.total
+	}
 	debug.SetMemoryLimit(t.least)
 	t.rearm()
 	return func() { t.stopped.Store(true) }
@@ -32,6 +127,7 @@ func tuneMemory(cacheSize int64) (stop func()) {
 // memoryTuner sets the memory limit after each garbage collection.
 type memoryTuner struct {
 	least   int64 // bytes
+	most    int64 // bytes
 	stopped atomic.Bool
 }
 
@@ -48,7 +144,7 @@ func (t *memoryTuner) tune() {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
 	inUse := int64(sample[0].Value.Uint64())
-	limit := max(t.least, inUse+inUse/2)
+	limit := min(max(t.least, inUse+inUse/2), t.most)
 	// Setting the limit stops the program for a moment, so small changes are left alone.
 	if old := debug.SetMemoryLimit(-1); limit == t.least && old != limit || limit > old || limit < old-old/8 {
 		debug.SetMemoryLimit(limit)

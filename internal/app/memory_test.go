@@ -5,9 +5,11 @@ import (
 	"runtime"
 	"runtime/debug"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"ollama-mcp/cache"
+	"ollama-mcp/internal/config"
 )
 
 // A limit below what is in use would have garbage collected all the time.
@@ -15,7 +17,7 @@ func TestMemoryLimitIsNeverBelowWhatIsInUse(t *testing.T) {
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
 	const cacheSize, other = 1 << 20, 64 << 20
-	stop := tuneMemory(cacheSize)
+	stop := tuneMemory(memory{total: 2 << 30, cache: cacheSize})
 	defer func() {
 		stop()
 		debug.SetGCPercent(100)
@@ -40,4 +42,80 @@ func awaitLimit(t *testing.T, right func(limit int64) bool) {
 			t.Fatalf("the limit is %d", debug.SetMemoryLimit(-1))
 		}
 	}
+}
+
+func TestMemoryIsDividedByTheWhole(t *testing.T) {
+	const mib = 1 << 20
+	for name, tt := range map[string]struct {
+		args      []string
+		container int64
+		want      memory
+	}{
+		"by default":             {nil, 0, usual},
+		"in a small container":   {nil, 640 * mib, memory{total: 576 * mib, isLimit: true, cache: 72 * mib, questions: 18 * mib, batches: 18 * mib, documents: 72 * mib, jobs: 72 * mib, arriving: 72 * mib, answer: 18 * mib, unread: 72 * mib, messages: 144 * mib, message: 32 * mib}},
+		"in a large container":   {nil, 64 << 30, limited(usual)},
+		"with --memory":          {[]string{"--memory=128MiB"}, 0, memory{total: 128 * mib, isLimit: true, cache: 16 * mib, questions: 4 * mib, batches: 4 * mib, documents: 16 * mib, jobs: 16 * mib, arriving: 16 * mib, answer: 4 * mib, unread: 16 * mib, messages: 32 * mib, message: 8 * mib}},
+		"above the container's":  {[]string{"--memory=2GiB"}, 256 * mib, limited(usual)},
+		"with options beside it": {[]string{"--memory=256MiB", "--cache-size=100", "--max-message=32"}, 0, memory{total: 256 * mib, isLimit: true, cache: 100 * mib, questions: 8 * mib, batches: 8 * mib, documents: 32 * mib, jobs: 32 * mib, arriving: 32 * mib, answer: 8 * mib, unread: 32 * mib, messages: 64 * mib, message: 32 * mib}},
+		"with options alone":     {[]string{"--cache-size=256", "--max-message=512"}, 0, func() memory { m := usual; m.message, m.messages = 512*mib, 1024*mib; return m }()},
+	} {
+		var c config.Config
+		if err := config.Parse(config.Flags(&c), &c, tt.args, func(string) string { return "" }); err != nil {
+			t.Fatal(err)
+		}
+		got := divide(c, tt.container)
+		if got != tt.want {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", name, got, tt.want)
+		}
+		if sum := got.cache + got.documents + got.jobs + got.arriving + got.unread + got.messages; tt.args == nil && sum > got.total/8*7 {
+			t.Errorf("%s: the parts are %d of %d", name, sum, got.total)
+		}
+	}
+}
+
+// usual is what there is where nobody says anything: the bounds that the parts have by themselves.
+var usual = memory{
+	total: 2 << 30, cache: 256 << 20, questions: 64 << 20, batches: 64 << 20, documents: 256 << 20, jobs: 256 << 20,
+	arriving: 256 << 20, answer: 64 << 20, unread: 256 << 20, messages: 512 << 20, message: 32 << 20,
+}
+
+func limited(m memory) memory { m.isLimit = true; return m }
+
+func TestLimitOfTheContainerIsFound(t *testing.T) {
+	const none = "9223372036854771712\n" // as version 1 has it
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	for name, tt := range map[string]struct {
+		root fstest.MapFS
+		want int64
+	}{
+		"no Linux":                       {fstest.MapFS{}, 0},
+		"version 2, in a container":      {fstest.MapFS{"proc/self/cgroup": file("0::/\n"), "sys/fs/cgroup/memory.max": file("536870912\n")}, 512 << 20},
+		"version 2 without a limit":      {fstest.MapFS{"proc/self/cgroup": file("0::/\n"), "sys/fs/cgroup/memory.max": file("max\n")}, 0},
+		"version 2, at the top":          {fstest.MapFS{"proc/self/cgroup": file("0::/\n")}, 0},
+		"version 2, the smallest counts": {fstest.MapFS{"proc/self/cgroup": file("0::/a.slice/b.service\n"), "sys/fs/cgroup/a.slice/b.service/memory.max": file("max\n"), "sys/fs/cgroup/a.slice/memory.max": file("1000\n"), "sys/fs/cgroup/memory.max": file("2000\n")}, 1000},
+		"version 2, path of the host":    {fstest.MapFS{"proc/self/cgroup": file("0::/../../docker/abc\n"), "sys/fs/cgroup/memory.max": file("2000\n")}, 2000},
+		"version 1, in a container":      {fstest.MapFS{"proc/self/cgroup": file("5:cpu,cpuacct:/\n4:memory:/docker/abc\n1:name=systemd:/x\n"), "sys/fs/cgroup/memory/memory.limit_in_bytes": file("1000\n")}, 1000},
+		"version 1 without a limit":      {fstest.MapFS{"proc/self/cgroup": file("4:hugetlb,memory:/\n"), "sys/fs/cgroup/memory/memory.limit_in_bytes": file(none)}, 0},
+		"both":                           {fstest.MapFS{"proc/self/cgroup": file("4:memory:/a\n0::/a\n"), "sys/fs/cgroup/memory/a/memory.limit_in_bytes": file("3000\n"), "sys/fs/cgroup/a/memory.max": file("max\n")}, 3000},
+		"what makes no sense":            {fstest.MapFS{"proc/self/cgroup": file("x\n\n0::\n"), "sys/fs/cgroup/memory.max": file("-1\n")}, 0},
+	} {
+		if got := containerLimit(tt.root); got != tt.want {
+			t.Errorf("%s: got %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+func TestMemoryLimitIsNeverMoreThanTheWhole(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	const total = 96 << 20
+	stop := tuneMemory(memory{total: total, isLimit: true, cache: 12 << 20})
+	defer func() {
+		stop()
+		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(math.MaxInt64)
+	}()
+	inUse := make([]byte, 80<<20)
+	awaitLimit(t, func(limit int64) bool { return limit == total })
+	runtime.KeepAlive(inUse)
 }

@@ -7,6 +7,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/openai"
+	"ollama-mcp/internal/backend/remote"
 	"ollama-mcp/internal/budget"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/inference"
@@ -16,10 +17,11 @@ import (
 // providers are the configured services beside the hosts. Each has a pool of its own, with
 // the same bounds, retries and circuit breaker that hosts have.
 type providers struct {
-	queue  int
-	log    *slog.Logger
-	ledger *budget.Ledger // counts the calls of today; nil until a provider has a limit
-	all    map[string]provider
+	queue   int
+	answers *remote.Memory // bounds those that are arriving
+	log     *slog.Logger
+	ledger  *budget.Ledger // counts the calls of today; nil until a provider has a limit
+	all     map[string]provider
 }
 
 type provider struct {
@@ -50,13 +52,14 @@ func (p *providers) set(c config.Config) (map[string]inference.Lender, error) {
 	return lenders, nil
 }
 
-// openProvider makes the host that a provider is.
-func openProvider(name string, c config.Provider) (*openai.Host, error) {
-	return openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: maxConns, Memory: answerMemory})
+// openProvider makes the host that a provider is. If answers is nil, the answers that are
+// arriving from it have a bound of their own.
+func openProvider(name string, c config.Provider, answers *remote.Memory) (*openai.Host, error) {
+	return openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: maxConns, Memory: answers})
 }
 
 func (p *providers) open(name string, c config.Provider) (provider, error) {
-	host, err := openProvider(name, c)
+	host, err := openProvider(name, c, p.answers)
 	if err != nil {
 		return provider{}, fmt.Errorf("provider %s: %w", name, err)
 	}

@@ -56,15 +56,22 @@ func (s *service) reload() reload.Files {
 	return c.Files
 }
 
-// reloadCallers applies who may call, and returns the parts that have changed.
+// reloadCallers applies who may call, ends what callers do who may not any more, and returns the
+// parts that have changed.
 func (s *service) reloadCallers(c config.Config, refused bool) (changed []string) {
-	s.callers.reloadKeys(c, refused)
+	if err := s.callers.reloadKeys(c, refused); err != nil {
+		s.log.Error("part of the config not applied", "part", "keys", "error", err)
+	}
 	changed = s.note(nil, "keys", s.callers.keyFiles)
 	if err := s.callers.reloadScopes(c); err != nil {
 		s.log.Error("part of the config not applied", "part", "oauth-scopes", "error", err)
 	} else if c.ScopesRead {
 		changed = s.note(changed, "oauth-scopes", c.Scopes)
 	}
+	if s.http != nil {
+		s.http.EndRevoked()
+	}
+	s.jobs.CancelRevoked()
 	return changed
 }
 

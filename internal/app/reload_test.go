@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
@@ -10,9 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/jobs"
 )
 
 // reloaded is a server whose files change, without any traffic.
@@ -51,6 +55,15 @@ func (r *reloaded) file(name string) string { return filepath.Join(r.dir, name) 
 func (r *reloaded) write(name, text string) {
 	r.t.Helper()
 	write(r.t, r.file(name), text)
+}
+
+// reread is the configuration that is in the files now.
+func (r *reloaded) reread() (c config.Config) {
+	r.t.Helper()
+	if err := config.Parse(config.Flags(&c), &c, r.args, func(string) string { return "" }); err != nil {
+		r.t.Fatal(err)
+	}
+	return c
 }
 
 // admits reports whether a caller with a key is let in.
@@ -115,6 +128,69 @@ func TestRevokedKeyOpensNothingWhateverElseIsWrong(t *testing.T) {
 	}
 }
 
+// What a key has begun ends with it: also if another key has its name from now on.
+func TestWorkOfARevokedKeyEndsWhateverElseIsWrong(t *testing.T) {
+	named := func(name, key string) string {
+		return fmt.Sprintf("- {name: %s, sha256: %x}\n", name, sha256.Sum256([]byte(key)))
+	}
+	r := withFiles(t, "token-file: keys.yaml\n", named("ann", "a1")+named("bob", "b1"))
+	t.Cleanup(r.jobs.Close)
+	// open opens a stream and keeps a job, and returns what tells that they have ended.
+	open := func(key string) (stream <-chan struct{}, job *jobs.Job) {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/sse", nil)
+		req.Host = "localhost"
+		req.Header.Set("Authorization", "Bearer "+key)
+		who, err := r.callers.Authenticate(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			r.http.ServeHTTP(&firstWrite{ResponseRecorder: httptest.NewRecorder(), began: began}, req)
+		}()
+		<-began
+		job = r.jobs.Start(caller.NewContext(t.Context(), who), jobs.Spec{}, func(ctx context.Context) func() jobs.Outcome {
+			<-ctx.Done()
+			return func() jobs.Outcome { return jobs.Outcome{Failed: true} }
+		})
+		if err := job.Keep(jobs.Owner{Account: who.ID}); err != nil {
+			t.Fatal(err)
+		}
+		return ended, job
+	}
+	hers, her := open("a1")
+	his, him := open("b1")
+	r.write("config.yaml", "slots: -1\ntoken-file: keys.yaml\n")
+	r.write("keys.yaml", named("ann", "a2")+named("bob", "b1"))
+	r.reload()
+	<-hers
+	<-her.Ended()
+	select {
+	case <-his:
+		t.Error("the stream of a key that is still good has ended")
+	case <-him.Ended():
+		t.Error("the job of a key that is still good has ended")
+	default:
+	}
+	r.write("keys.yaml", "[]")
+	r.reload()
+	<-his
+	<-him.Ended()
+}
+
+// firstWrite is a response that tells when its first part is written.
+type firstWrite struct {
+	*httptest.ResponseRecorder
+	once  sync.Once
+	began chan struct{}
+}
+
+func (w *firstWrite) Write(p []byte) (int, error) {
+	w.once.Do(func() { close(w.began) })
+	return len(p), nil
+}
+
 func TestKeyRevokedInTheConfigurationFileOpensNothingWhateverElseIsWrong(t *testing.T) {
 	for name, tt := range map[string]struct{ rest, keys string }{
 		"an option has a bad value":       {"slots: -1\nkeys:" + keyList("other"), ""},
@@ -154,6 +230,25 @@ func TestScopeThatIsNarrowedAllowsNoMoreWhateverElseIsWrong(t *testing.T) {
 	r.reload()
 	if got := fmt.Sprint(r.callers.OAuth.Metadata("/.well-known/oauth-protected-resource", "x")); strings.Contains(got, "[a]") || !strings.Contains(got, "[b]") {
 		t.Errorf("the scopes are still those of before: %s", got)
+	}
+}
+
+// A key with the name of a subject would share jobs, embeddings and sessions with it.
+func TestNoKeyHasTheNameOfASubject(t *testing.T) {
+	const oauth = "oauth-issuer: https://login.example.com/realm/\noauth-audience: https://mcp.example.com/mcp\ntoken-file: keys.yaml\n"
+	named := func(name, key string) string {
+		return fmt.Sprintf("- {name: %q, sha256: %x}\n", name, sha256.Sum256([]byte(key)))
+	}
+	fine := named("alice", "1") + named("alice@login.example.com", "2") + named("alice@example.com", "3") + named("login.example.com/realm", "4")
+	r := withFiles(t, oauth, fine)
+	r.write("keys.yaml", fine+named("alice@login.example.com/realm", "5"))
+	r.reload()
+	const want = "has the name of a subject of oauth-issuer"
+	if r.admits("5") || !r.admits("1") || !r.admits("2") || !r.admits("3") || !r.admits("4") || !strings.Contains(r.log.String(), want) {
+		t.Errorf("it is admitted: %v, or another is not; the log:\n%s", r.admits("5"), r.log)
+	}
+	if _, err := newService(r.reread(), r.args, os.Stderr); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("at the start: %v", err)
 	}
 }
 

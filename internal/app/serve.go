@@ -37,7 +37,7 @@ func serve(ctx context.Context, explicit bool, args []string, std Stdio) int {
 		log.flush()
 		return complain(std, err)
 	}
-	defer tuneMemory(int64(c.CacheSize) << 20)()
+	defer tuneMemory(s.memory)()
 	life, stop := context.WithCancel(context.Background())
 	defer stop()
 	if err = s.start(life); err != nil {

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"ollama-mcp/cache"
+	"ollama-mcp/internal/backend/remote"
 	"ollama-mcp/internal/batch"
 	"ollama-mcp/internal/calllog"
 	"ollama-mcp/internal/config"
@@ -35,6 +37,7 @@ type service struct {
 	// applied is what each part of the configuration that can change is at present.
 	applied map[string]any
 
+	memory    memory
 	hosts     *hosts
 	providers providers
 	callers   *callers
@@ -65,10 +68,12 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 		s.log.Warn(warning)
 	}
 	var err error
-	if s.hosts, err = newHosts(c, s.log); err != nil {
+	s.memory = divide(c, containerLimit(os.DirFS("/")))
+	arriving := remote.NewMemory(s.memory.arriving, s.memory.answer)
+	if s.hosts, err = newHosts(c, arriving, s.log); err != nil {
 		return nil, err
 	}
-	s.providers = providers{queue: c.Queue, log: s.log}
+	s.providers = providers{queue: c.Queue, answers: arriving, log: s.log}
 	if err = s.takeModels(c); err != nil {
 		return nil, err
 	}
@@ -159,12 +164,12 @@ func (s *service) newServer() (*server.Server, error) {
 	c := s.config
 	var kept cache.Options
 	if c.Cache != "off" {
-		kept = cache.Options{Size: int64(c.CacheSize) << 20, TTL: c.CacheTTL}
+		kept = cache.Options{Size: s.memory.cache, TTL: c.CacheTTL}
 	}
 	var similar *inference.SemanticOptions
 	if c.Cache != "off" && c.SemanticCache != "off" {
 		similar = &inference.SemanticOptions{
-			Model: c.SemanticModel, Threshold: c.SemanticAlike, Shadow: c.SemanticCache == "shadow", TTL: c.CacheTTL,
+			Model: c.SemanticModel, Threshold: c.SemanticAlike, Shadow: c.SemanticCache == "shadow", TTL: c.CacheTTL, Bytes: s.memory.questions,
 		}
 	}
 	var err error
@@ -190,10 +195,10 @@ func (s *service) newServer() (*server.Server, error) {
 	if err := offer.Check(); err != nil {
 		return nil, fmt.Errorf("tools to offer: %w", err)
 	}
-	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, Dir: s.stateDir("jobs"), Log: s.log})
+	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, TotalBytes: s.memory.jobs, BytesPerOwner: s.memory.jobs / 4, Dir: s.stateDir("jobs"), Log: s.log})
 	deps := tools.Deps{
-		Engine: s.engine, Manage: s.newManager(), Files: allowed, Documents: new(tools.Documents), Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
-		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Log: s.log}),
+		Engine: s.engine, Manage: s.newManager(), Files: allowed, Documents: &tools.Documents{Max: int(s.memory.documents)}, Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
+		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Bytes: s.memory.batches, Log: s.log}),
 		Refresh: s.hosts.refresh, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
 	resources, templates := tools.Reads(deps)
@@ -207,7 +212,7 @@ func (s *service) newServer() (*server.Server, error) {
 		},
 		Tools: tools.All(deps), Resources: resources, ResourceTemplates: templates,
 		Prompts: tools.Prompts(deps), Completions: tools.Completions{Deps: deps},
-		Log: s.log, OnRefused: s.refused, MaxMessage: int64(s.config.MaxMessage) << 20, Drain: s.config.DrainTimeout,
+		Log: s.log, OnRefused: s.refused, MaxMessage: s.memory.message, MaxHeld: s.memory.messages, MaxAnswers: s.memory.unread, Drain: s.config.DrainTimeout,
 	})
 }
 

@@ -70,7 +70,7 @@ func TestTokenMayWhatItsScopesAllow(t *testing.T) {
 		"mcp:none":   {Tools: []string{}, Models: []string{}},
 		"mcp:admin":  {Admin: true},
 	}
-	all := []string{"chat llama3.2:1b", "embed nomic-embed-text:latest", "pull-model phi4:latest"}
+	all := []string{"chat llama3.2:1b", "embed nomic-embed-text:latest", "pull-model phi4:latest", "xchat nomic-embed-text:latest", "xembed llama3.2:1b"}
 	for _, c := range []struct {
 		scopes  map[string]auth.Grant
 		changed map[string]any
@@ -78,8 +78,8 @@ func TestTokenMayWhatItsScopesAllow(t *testing.T) {
 		admin   bool
 		want    string
 	}{
-		{nil, nil, "c e p", false, "ok"},
-		{nil, map[string]any{"scope": "anything"}, "c e p", false, "ok"},
+		{nil, nil, "c e p x x", false, "ok"},
+		{nil, map[string]any{"scope": "anything"}, "c e p x x", false, "ok"},
 		{grants, map[string]any{"scope": "mcp:chat"}, "c", false, "ok"},
 		{grants, map[string]any{"scope": "openid mcp:chat  mcp:embed"}, "c e", false, "ok"},
 		{grants, map[string]any{"scp": "mcp:chat"}, "c", false, "ok"},
@@ -87,7 +87,7 @@ func TestTokenMayWhatItsScopesAllow(t *testing.T) {
 		{grants, map[string]any{"scope": "openid", "scp": []string{"mcp:embed"}}, "e", false, "ok"},
 		{grants, map[string]any{"scope": "mcp:none"}, "", false, "ok"},
 		{grants, map[string]any{"scope": "mcp:none mcp:models"}, "", false, "ok"},
-		{grants, map[string]any{"scope": "mcp:chat mcp:admin"}, "c e p", true, "ok"},
+		{grants, map[string]any{"scope": "mcp:chat mcp:admin"}, "c e p x x", true, "ok"},
 		{grants, nil, "", false, "insufficient_scope"},
 		{grants, map[string]any{"scope": "openid"}, "", false, "insufficient_scope"},
 		{grants, map[string]any{"scope": "MCP:CHAT mcp:cha"}, "", false, "insufficient_scope"},
@@ -105,12 +105,32 @@ func TestTokenMayWhatItsScopesAllow(t *testing.T) {
 		}
 		var may []string
 		for _, call := range all {
-			if tool, model, _ := strings.Cut(call, " "); got.MayCall(tool) && got.MayUse(model) {
-				may = append(may, tool[:1])
+			if tool, model, _ := strings.Cut(strings.TrimPrefix(call, "x"), " "); got.MayCall(tool) && got.For(tool).MayUse(model) {
+				may = append(may, call[:1])
 			}
 		}
 		if strings.Join(may, " ") != c.may {
 			t.Errorf("%v: may %q, want %q", c.changed, may, c.may)
+		}
+	}
+}
+
+func TestCallerIsValidUntilNothingIsAllowedAnyMore(t *testing.T) {
+	signs := newSigner(t, "ES256", "1")
+	a := taking(t, newIssuer(signs), map[string]auth.Grant{"chat": {Tools: []string{"chat"}}})
+	got, err := a.Authenticate(with(t.Context(), signs.sign(t, good(map[string]any{"scope": "openid chat"}))))
+	if err != nil || got.IsRevoked() {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	for _, change := range []struct {
+		scopes  map[string]auth.Grant
+		revoked bool
+	}{{map[string]auth.Grant{"chat": {}}, false}, {map[string]auth.Grant{"embed": {}}, true}, {nil, false}} {
+		if err := a.OAuth.SetScopes(change.scopes); err != nil {
+			t.Fatal(err)
+		}
+		if got.IsRevoked() != change.revoked {
+			t.Errorf("with %v the caller is revoked: %v", change.scopes, got.IsRevoked())
 		}
 	}
 }

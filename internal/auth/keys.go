@@ -48,7 +48,8 @@ func (k *Keys) Set(keys []Key) {
 	k.all.Store(&keys)
 }
 
-// find looks up a secret. It compares with every key, so that the time it takes depends only
+// find looks up a secret. The caller is valid until there is no key any more with that secret
+// and that name. It compares with every key, so that the time it takes depends only
 // on the number of keys.
 func (k *Keys) find(secret string) (caller.Caller, bool) {
 	keys := k.all.Load()
@@ -64,5 +65,9 @@ func (k *Keys) find(secret string) (caller.Caller, bool) {
 	if found < 0 {
 		return caller.Caller{}, false
 	}
-	return (*keys)[found].Caller, true
+	c := (*keys)[found].Caller
+	c.Valid = func() bool {
+		return slices.ContainsFunc(*k.all.Load(), func(now Key) bool { return now.SHA256 == sum && now.Caller.ID == c.ID })
+	}
+	return c, true
 }

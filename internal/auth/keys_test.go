@@ -91,6 +91,33 @@ func TestKeysAreExchangedWhileInUse(t *testing.T) {
 	}
 }
 
+func TestCallerIsValidAsLongAsItsSecretHasItsName(t *testing.T) {
+	secret, hash := auth.NewKey()
+	_, another := auth.NewKey()
+	ci := key(t, caller.Caller{ID: "ci"}, hash)
+	var k auth.Keys
+	k.Set([]auth.Key{ci})
+	got, err := (&auth.Authenticator{Keys: &k}).Authenticate(with(t.Context(), secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]struct {
+		keys    []auth.Key
+		revoked bool
+	}{
+		"nothing has changed": {[]auth.Key{ci}, false},
+		"it may do less":      {[]auth.Key{key(t, caller.Caller{ID: "ci", Models: []string{}}, hash)}, false},
+		"it is gone":          {nil, true},
+		"it has a new secret": {[]auth.Key{key(t, caller.Caller{ID: "ci"}, another)}, true},
+		"it has a new name":   {[]auth.Key{key(t, caller.Caller{ID: "cd"}, hash)}, true},
+	} {
+		k.Set(change.keys)
+		if got.IsRevoked() != change.revoked {
+			t.Errorf("%s: the caller is revoked: %v", name, got.IsRevoked())
+		}
+	}
+}
+
 func BenchmarkKeys(b *testing.B) {
 	for _, n := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

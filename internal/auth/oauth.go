@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"ollama-mcp/internal/caller"
@@ -68,7 +69,7 @@ func NewOAuth(opts OAuthOptions) (*OAuth, error) {
 	return o, nil
 }
 
-// SetScopes sets what tokens are allowed to do by their scopes: everything that any of their scopes
+// SetScopes sets what tokens are allowed to do by their scopes: everything that any one of their scopes
 // permits, and nothing if they have none of the scopes given. With nil, a token of the right issuer
 // and audience may use all tools and models, but is not an administrator. If the name of a scope is
 // invalid, SetScopes returns an error that names it and changes nothing.
@@ -83,9 +84,19 @@ func (o *OAuth) SetScopes(grants map[string]Grant) error {
 	return nil
 }
 
+// IsCaller reports whether a name has the form of the IDs that tokens give their callers. No key
+// may have such a name, or it would share everything that its caller has with a subject of the
+// issuer.
+func (o *OAuth) IsCaller(name string) bool {
+	subject, ok := strings.CutSuffix(name, "@"+o.issuer.name())
+	return ok && subject != ""
+}
+
 // authenticate returns the caller who presents a token. The caller's ID is the subject of the token
 // followed by the issuer, so that it cannot be confused with the name of a key or with a subject of
 // another issuer.
+// The caller is valid until none of its scopes permits anything: an expired token does not end the
+// work that it has begun.
 func (o *OAuth) authenticate(ctx context.Context, token string) (caller.Caller, error) {
 	payload, err := o.issuer.verify(ctx, token)
 	if err != nil {
@@ -95,10 +106,12 @@ func (o *OAuth) authenticate(ctx context.Context, token string) (caller.Caller, 
 	if err != nil {
 		return caller.Caller{}, err
 	}
-	c, err := o.scopes.Load().grant(slices.Concat(claims.Scope, claims.Scp))
+	names := slices.Concat(claims.Scope, claims.Scp)
+	c, err := o.scopes.Load().grant(names)
 	if err != nil {
 		return caller.Caller{}, err
 	}
+	c.Valid = func() bool { _, err := o.scopes.Load().grant(names); return err == nil }
 	c.ID = claims.Subject + "@" + o.issuer.name()
 	c.Tenant = c.ID
 	return c, nil

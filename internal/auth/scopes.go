@@ -8,33 +8,26 @@ import (
 	"ollama-mcp/internal/caller"
 )
 
-// Grant holds the permissions of a scope. The fields mean the same as in caller.Caller.
-type Grant struct {
-	Tools, Models []string // nil for all
-	Admin         bool
-}
+// Grant holds the permissions of a scope.
+type Grant = caller.Grant
 
 // scopes has the permissions of each scope; nil if scopes do not matter.
 type scopes map[string]Grant
 
-// grant returns a caller, without an ID, who has the permissions of all the named scopes together.
-// The union is taken of tools and of models separately.
+// grant returns a caller, without an ID, who has the permissions of all the named scopes.
 func (s scopes) grant(names []string) (caller.Caller, error) {
 	if s == nil {
 		return caller.Caller{}, nil
 	}
 	c := caller.Caller{Tools: []string{}, Models: []string{}} // nothing, while nil would mean everything
-	known := false
 	for _, name := range names {
-		g, ok := s[name]
-		if !ok {
-			continue
+		if g, ok := s[name]; ok {
+			c.Grants = append(c.Grants, g)
+			c.Tools, c.Models = caller.Union(c.Tools, g.Tools), caller.Union(c.Models, g.Models)
+			c.Admin = c.Admin || g.Admin
 		}
-		known = true
-		c.Tools, c.Models = union(c.Tools, g.Tools), union(c.Models, g.Models)
-		c.Admin = c.Admin || g.Admin
 	}
-	if !known {
+	if c.Grants == nil {
 		return caller.Caller{}, &caller.Denied{
 			Code: "insufficient_scope", Message: "the token has no scope that allows anything here",
 			Scope: strings.Join(s.names(), " "),
@@ -45,15 +38,6 @@ func (s scopes) grant(names []string) (caller.Caller, error) {
 
 // names returns the names of all scopes, sorted.
 func (s scopes) names() []string { return slices.Sorted(maps.Keys(s)) }
-
-// union returns the union of two lists, in which nil means everything. Unlike with slices.Concat, the
-// union of two empty lists is not nil.
-func union(a, b []string) []string {
-	if a == nil || b == nil {
-		return nil
-	}
-	return append(slices.Clip(a), b...)
-}
 
 // isScope reports whether s is a scope-token of RFC 6749, section 3.3.
 func isScope(s string) bool {

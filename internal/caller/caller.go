@@ -6,6 +6,7 @@ package caller
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -31,11 +32,57 @@ type Caller struct {
 	// the server allows at all; nil for all of them.
 	Dirs, WriteDirs []string
 
+	// Grants are what each of several permissions allows, such as the scopes of a token; nil if
+	// there is one permission. Tools, Models and Admin then hold what they allow together, but a
+	// call must be allowed by one of them as a whole: see For.
+	Grants []Grant
+
 	LocalOnly bool // requests are never sent to a cloud provider
 	ExactOnly bool // no cached answers to similar prompts
 	Admin     bool // may use administrative tools
 
 	Limits Limits
+
+	// Valid reports whether the credentials that the caller came with are still good; nil means
+	// that they are for as long as the program runs. It may be called concurrently.
+	Valid func() bool
+}
+
+// IsRevoked reports whether the credentials that the caller came with are no longer good.
+func (c Caller) IsRevoked() bool { return c.Valid != nil && !c.Valid() }
+
+// ErrRevoked is the cause with which work ends whose caller's credentials are no longer good.
+var ErrRevoked = fmt.Errorf("the key or token is no longer valid: %w", context.Canceled)
+
+// Grant is a permission to call tools with models. The fields mean the same as in Caller.
+type Grant struct {
+	Tools, Models []string // nil for all
+	Admin         bool
+}
+
+// For returns the caller as it may act in a call of a tool: with the models and rights of those
+// of its Grants that allow the tool. Otherwise a token that may use one tool with one model and
+// another tool with another model could use either tool with either model.
+func (c Caller) For(tool string) Caller {
+	if c.Grants == nil {
+		return c
+	}
+	c.Models, c.Admin = []string{}, false
+	for _, g := range c.Grants {
+		if g.Tools == nil || Matches(g.Tools, tool) {
+			c.Models, c.Admin = Union(c.Models, g.Models), c.Admin || g.Admin
+		}
+	}
+	return c
+}
+
+// Union returns what either of two lists allows, of which nil stands for everything. It is nil
+// for no other reason, as slices.Concat would be of two empty lists.
+func Union(a, b []string) []string {
+	if a == nil || b == nil {
+		return nil
+	}
+	return append(slices.Clip(a), b...)
 }
 
 // Limits bound what a caller may use. Zero fields set no limit.

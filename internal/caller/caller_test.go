@@ -1,6 +1,7 @@
 package caller_test
 
 import (
+	"strings"
 	"testing"
 
 	"ollama-mcp/internal/caller"
@@ -27,6 +28,42 @@ func TestCallerMayUseWhatItsPatternsName(t *testing.T) {
 		if got := (caller.Caller{Tools: c.patterns}).MayCall(c.name); got != c.may {
 			t.Errorf("%q and tool %q: got %v, want %v", c.patterns, c.name, got, c.may)
 		}
+	}
+}
+
+func TestGrantsDoNotCombine(t *testing.T) {
+	who := caller.Caller{
+		Tools: nil, Models: nil, Admin: true, // what the grants allow together
+		Grants: []caller.Grant{
+			{Tools: []string{"generate"}, Models: []string{"small:*"}},
+			{Tools: []string{"embed", "list_*"}, Models: []string{"large:*"}},
+			{Tools: []string{"embed"}, Models: []string{"tiny:1b"}, Admin: true},
+			{Tools: []string{"status"}},
+		},
+	}
+	for _, c := range []struct {
+		tool, models string // that may be used with it
+		admin        bool
+	}{
+		{"generate", "small:1b", false},
+		{"embed", "large:1b tiny:1b", true},
+		{"list-models", "large:1b", false},
+		{"status", "small:1b large:1b tiny:1b", false},
+		{"clear-cache", "", false},
+	} {
+		got := who.For(c.tool)
+		var models []string
+		for _, model := range []string{"small:1b", "large:1b", "tiny:1b"} {
+			if got.MayUse(model) {
+				models = append(models, model)
+			}
+		}
+		if strings.Join(models, " ") != c.models || got.Admin != c.admin {
+			t.Errorf("%s with %v as administrator %v, want %q and %v", c.tool, models, got.Admin, c.models, c.admin)
+		}
+	}
+	if got := (caller.Caller{Models: []string{"small:1b"}, Admin: true}).For("embed"); !got.Admin || !got.MayUse("small:1b") || got.MayUse("large:1b") {
+		t.Errorf("a caller without grants becomes %+v", got)
 	}
 }
 

@@ -38,6 +38,7 @@ type Config struct {
 	DrainTimeout    time.Duration
 	Cache           string // "auto", "all", "deterministic" or "off"
 	CacheSize       int    // MiB
+	Memory          Size   // bytes; 0 if it is not given
 	CacheTTL        time.Duration
 	SemanticCache   string  // "off", "shadow" or "on"
 	SemanticModel   string  // embedding model
@@ -110,6 +111,7 @@ type Config struct {
 
 	addresses []string          // of --host
 	options   map[string]string // values of the options as text, for comparison
+	set       map[string]bool   // whether the options were given
 }
 
 // declare is the one place where options are declared. The name of an option is its flag, its
@@ -140,7 +142,8 @@ func declare(fs *FlagSet, c *Config) {
 	oneOf(fs, &c.Cache, "cache", "`answers` to cache",
 		"auto: all but those of calls that ask for random answers: with a temperature above 0, top_p, top_k, min_p or mirostat, and no seed",
 		"all: those too", "deterministic: only those of calls with temperature 0 or a seed", "off: none")
-	fs.IntVar(&c.CacheSize, "cache-size", 256, "memory for cached answers, in `MiB`")
+	fs.Var(&c.Memory, "memory", "`size` of the memory that the server may use, such as 512MiB or 2GiB, from which all bounds of memory follow that are not set; by default nine tenths of the limit of its container, but 2GiB at most")
+	fs.IntVar(&c.CacheSize, "cache-size", 256, "memory for cached answers, in `MiB`; by default an eighth of what --memory says")
 	fs.DurationVar(&c.CacheTTL, "cache-ttl", 10*time.Minute, "how long an answer stays cached")
 	oneOf(fs, &c.SemanticCache, "semantic-cache", "`use` of cached answers to paraphrases of a prompt",
 		"off: never", "shadow: only count how often one could be used", "on: reuse an answer if both prompts mean the same")
@@ -156,7 +159,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.BoolVar(&c.AllowManage, "allow-manage", false, "offer administrators the tools that pull, copy, delete and create models")
 	fs.StringSliceVar(&c.AllowRegistries, "allow-registry", nil, "`registry` that pull-model may use besides Ollama's own, such as hf.co, or http://localhost:5000 for plain HTTP; repeatable")
 	oneOf(fs, &c.ToolNames, "tool-names", "`spelling` of the names of tools; both are accepted in calls", "kebab: list-models", "snake: list_models, for hosts that refuse hyphens")
-	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`")
+	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`; less by default where --memory is less than 512MiB")
 	fs.StringSliceVar(&c.AllowDir, "allow-dir", nil, "`directory` whose files tools may read for callers, with all below it; repeatable; by default no file is read")
 	fs.StringSliceVar(&c.AllowWrite, "allow-write", nil, "`directory` in which tools may write answers to files, with all below it; repeatable; by default no file is written")
 	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; repeatable")
@@ -208,6 +211,9 @@ func (c *Config) check(fs *FlagSet) error {
 		{"job-ttl", c.JobTTL <= 0, "must be more than 0"},
 		{"drain-timeout", c.DrainTimeout <= 0, "must be more than 0"},
 		{"cache-size", c.CacheSize < 1 || c.CacheSize > 1<<20, "must be 1 to 1048576"},
+		{"memory", c.Memory != 0 && c.Memory < 64<<20, "must be at least 64MiB"},
+		{"cache-size", c.Memory != 0 && c.set["cache-size"] && int64(c.CacheSize)<<20 > int64(c.Memory)/2, "must be at most half of memory"},
+		{"max-message", c.Memory != 0 && c.set["max-message"] && int64(c.MaxMessage)<<20 > int64(c.Memory)/8, "must be at most an eighth of memory"},
 		{"cache-ttl", c.CacheTTL <= 0, "must be more than 0"},
 		{"semantic-model", c.SemanticModel == "", "must name a model"},
 		{"semantic-threshold", !(c.SemanticAlike > 0.5 && c.SemanticAlike <= 1), "must be more than 0.5, and at most 1"},

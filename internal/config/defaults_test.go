@@ -94,6 +94,11 @@ var behaviour = []struct {
 	// Each of these tests runs in both modes.
 	{"cache", "auto", inBothModes, inBothModes},
 	{
+		"memory", "",
+		[]named{{"internal/e2e", "TestStormLeavesNoCallUnansweredWhileARungLives", ""}},
+		[]named{{"internal/app", "TestMemoryIsDividedByTheWhole", "--memory="}},
+	},
+	{
 		"cache-size", "256",
 		[]named{{"internal/e2e", "TestStormLeavesNoCallUnansweredWhileARungLives", ""}},
 		[]named{{"cache", "TestMemoryStaysWithinTheSize", "Size:"}},

@@ -17,6 +17,8 @@ import (
 
 const digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" // of "test"
 
+const badName = " must be at most 255 bytes of characters that can be printed, without blanks around them"
+
 // The example is the one that is printed on the page of options.
 func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 	example, err := os.ReadFile("example.yaml")
@@ -154,6 +156,12 @@ func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 
 		{"keys: [{sha256: " + digest + "}]", "config.yaml:1: item 1: has no name"},
 		{"keys: [{name: a}]", "config.yaml:1: item 1: has no sha256"},
+		{`keys: [{name: "a\u202eb", sha256: ` + digest + "}]", "config.yaml:1: item 1: the name \"a\\u202eb\"" + badName},
+		{`keys: [{name: "a\nlevel=INFO", sha256: ` + digest + "}]", "config.yaml:1: item 1: the name \"a\\nlevel=INFO\"" + badName},
+		{`keys: [{name: "a\u200b", sha256: ` + digest + "}]", "config.yaml:1: item 1: the name \"a\\u200b\"" + badName},
+		{`keys: [{name: "a\u00a0b", sha256: ` + digest + "}]", "config.yaml:1: item 1: the name \"a\\u00a0b\"" + badName},
+		{`keys: [{name: "a ", sha256: ` + digest + "}]", "config.yaml:1: item 1: the name \"a \"" + badName},
+		{"keys: [{name: " + strings.Repeat("a", 256) + ", sha256: " + digest + "}]", "config.yaml:1: item 1: the name \"" + strings.Repeat("a", 60) + "\"" + badName},
 		{"keys:\n- {name: a, sha256: " + digest + "}\n- {name: b, sha256: " + digest + "}", "config.yaml:3: item 2: another key has that name or sha256 already"},
 		{"keys: [{tools: }]", "config.yaml:1: tools: has no value; give it one or leave it out"},
 		{"keys: [{calls_per_second: .inf}]", "config.yaml:1: calls_per_second: must be a number above 0"},

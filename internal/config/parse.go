@@ -40,13 +40,13 @@ func parse(fs *FlagSet, c *Config, args []string, r *reader) error {
 	if err := r.read(); err != nil {
 		return err
 	}
-	if err := c.check(fs); err != nil {
-		return err
-	}
-	c.options = make(map[string]string)
-	fs.VisitAll(func(f *pflag.Flag) { c.options[f.Name] = f.Value.String() })
-	return nil
+	c.options, c.set = make(map[string]string), make(map[string]bool)
+	fs.VisitAll(func(f *pflag.Flag) { c.options[f.Name], c.set[f.Name] = f.Value.String(), f.Changed })
+	return c.check(fs)
 }
+
+// IsSet reports whether an option was given, be it with the value that it has by default.
+func (c *Config) IsSet(option string) bool { return c.set[option] }
 
 // Variable is the environment variable of an option.
 func Variable(option string) string {

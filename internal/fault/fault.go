@@ -10,7 +10,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"os"
 	"strings"
 	"time"
 )
@@ -69,11 +71,19 @@ func Invalidf(format string, args ...any) *Error {
 	return &Error{Code: InvalidArgument, Message: fmt.Sprintf(format, args...)}
 }
 
-// Of explains any error, nil excepted. The outermost Explainer in its chain
+// Of explains any error, nil excepted, without the names of files that the system puts into
+// errors: callers know the files of this server by other names, or not at all. The outermost Explainer in its chain
 // decides, and what was written in front of that one's text stays in front of
 // the message. An ended context is Timeout or Cancelled; every other error is
 // Internal. The result belongs to the caller, who may change it.
 func Of(err error) *Error {
+	e := of(err)
+	e.Message, e.Hint = withoutFiles(err, e.Message), withoutFiles(err, e.Hint)
+	return e
+}
+
+// of is Of with the names of files.
+func of(err error) *Error {
 	if known, ok := errors.AsType[Explainer](err); ok {
 		e := known.Fault()
 		if prefix, found := strings.CutSuffix(err.Error(), known.Error()); found {
@@ -91,6 +101,27 @@ func Of(err error) *Error {
 		return &Error{Code: Cancelled, Message: "the call was cancelled"}
 	}
 	return &Error{Code: Internal, Message: err.Error()}
+}
+
+// withoutFiles removes from a text what an error says of files beside what is wrong with them.
+func withoutFiles(err error, text string) string {
+	switch e := err.(type) {
+	case *fs.PathError:
+		text = strings.ReplaceAll(text, e.Error(), e.Err.Error())
+	case *os.LinkError:
+		text = strings.ReplaceAll(text, e.Error(), e.Err.Error())
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			text = withoutFiles(inner, text)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			text = withoutFiles(inner, text)
+		}
+	}
+	return text
 }
 
 // Fault returns a copy of e.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"testing"
 	"time"
 
@@ -41,6 +43,32 @@ func TestErrorIsExplainedByTheOutermostThatCan(t *testing.T) {
 			t.Errorf("%s: got %s %q, want %s %q", name, got.Code, got, tc.code, tc.line)
 		}
 	}
+}
+
+func TestErrorNamesNoFileOfTheServer(t *testing.T) {
+	path := &fs.PathError{Op: "open", Path: "/srv/secret/keys.yaml", Err: fs.ErrPermission}
+	link := &os.LinkError{Op: "rename", Old: "/srv/secret/a", New: "/srv/secret/b", Err: errors.New("no space left on device")}
+	for want, err := range map[string]error{
+		"permission denied":                           path,
+		"cannot be counted: permission denied":        fmt.Errorf("cannot be counted: %w", path),
+		"permission denied\nno space left on device":  errors.Join(path, link),
+		"a: no space left on device, b":               fmt.Errorf("a: %w, b", link),
+		"m: the queue is full (7 waiting)":            fmt.Errorf("m: %w", full{path}),
+		"kept: permission denied (permission denied)": fmt.Errorf("kept: %w (%w)", path, path),
+		"gpu-1: permission denied":                    fmt.Errorf("gpu-1: %w", explained{path}),
+	} {
+		if got := fault.Of(err); got.Message != want {
+			t.Errorf("got %q, want %q", got.Message, want)
+		}
+	}
+}
+
+// explained is an error that explains itself with the text of its cause.
+type explained struct{ error }
+
+func (e explained) Unwrap() error { return e.error }
+func (e explained) Fault() *fault.Error {
+	return &fault.Error{Code: fault.Upstream, Message: e.Error()}
 }
 
 func TestExplanationMayBeChangedWithoutChangingTheError(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/pixels"
 )
 
 // This file is about prompts and the context of models.
@@ -165,4 +166,49 @@ func loadedContext(ctx context.Context, host backend.Backend, model string) int 
 		}
 	}
 	return 0
+}
+
+// Bounds of images, in pixels. A host makes at least four bytes of each pixel, and an image of
+// some kilobytes can have more pixels than the host has memory for.
+const (
+	maxPixels    = 64_000_000    // of one image
+	maxAllPixels = 4 * maxPixels // of all images of a request
+)
+
+// checkImages refuses images that have too many pixels. Only the head of each is read. An image
+// of a form that is not known here, or whose head is broken, is left to the host, which decodes
+// the same forms and refuses it.
+func checkImages(r *Request) error {
+	left := int64(maxAllPixels)
+	check := func(at string, images []backend.ImageData) error {
+		for i, data := range images {
+			width, height, ok := pixels.Dimensions(data)
+			if !ok {
+				continue
+			}
+			size := int64(width) * int64(height)
+			if left -= size; size > maxPixels {
+				return tooManyPixels("argument \"%s[%d]\" is an image of %d × %d pixels, more than %d million", at, i, width, height, maxPixels/1_000_000)
+			}
+			if left < 0 {
+				return tooManyPixels("the images up to argument \"%s[%d]\" have more than %d million pixels together", at, i, maxAllPixels/1_000_000)
+			}
+		}
+		return nil
+	}
+	if err := check("images", r.Images); err != nil {
+		return err
+	}
+	for i, m := range r.Messages {
+		if err := check(fmt.Sprintf("messages[%d].images", i), m.Images); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func tooManyPixels(format string, args ...any) *fault.Error {
+	e := fault.Invalidf(format, args...)
+	e.Hint = "scale it down: models see images in much less detail"
+	return e
 }

@@ -213,6 +213,9 @@ func (e *Engine) newTask(req Request, call *Call) (*task, error) {
 	if req.Kind == Chat && len(req.Messages) == 0 {
 		return nil, fault.Invalidf(`argument "messages" must not be empty`)
 	}
+	if err := checkImages(&req); err != nil {
+		return nil, err
+	}
 	if len(req.Format) > 0 {
 		format, err := schema.CompileFormat(req.Format)
 		if err != nil {

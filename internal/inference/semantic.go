@@ -24,6 +24,7 @@ type SemanticOptions struct {
 	Threshold float64       // least similarity; 0 means semantic.DefaultThreshold
 	Shadow    bool          // only count what would be answered
 	TTL       time.Duration // how long a question is remembered; 0 means for ever
+	Bytes     int64         // of the questions that are remembered; 0 means 64 MiB
 }
 
 // SemanticStats are the counters of the semantic cache.
@@ -49,7 +50,7 @@ func newSemanticCache(o SemanticOptions) (*semanticCache, error) {
 	if o.Model == "" {
 		return nil, errors.New("Semantic.Model: must be set")
 	}
-	index, err := semantic.New[cache.Key](semantic.Options{TTL: o.TTL})
+	index, err := semantic.New[cache.Key](semantic.Options{TTL: o.TTL, Bytes: o.Bytes})
 	return &semanticCache{opts: o, index: index}, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 )
 
@@ -32,6 +33,7 @@ func (s State) Ended() bool { return s == Done || s == Failed || s == Cancelled 
 type Job struct {
 	Spec
 	registry *Registry
+	caller   caller.Caller // whose work it is
 	created  time.Time
 	cancel   context.CancelCauseFunc
 	detach   func() bool // from the request; reports whether the request was still there
@@ -64,7 +66,7 @@ func FromContext(ctx context.Context) *Job {
 // Its own context has the values of ctx. The function that the work returns makes its outcome;
 // it is called, once, only if the job was kept.
 func (r *Registry) Start(ctx context.Context, spec Spec, work func(context.Context) func() Outcome) *Job {
-	j := &Job{Spec: spec, registry: r, created: time.Now(), done: make(chan struct{})}
+	j := &Job{Spec: spec, registry: r, caller: caller.FromContext(ctx), created: time.Now(), done: make(chan struct{})}
 	var own context.Context
 	own, j.cancel = context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), contextKey{}, j))
 	j.detach = context.AfterFunc(ctx, func() { j.cancel(context.Cause(ctx)) })

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/lru"
 )
@@ -221,6 +222,23 @@ func (r *Registry) elsewhere(who Owner) (jobs []*Job) {
 		}
 	}
 	return jobs
+}
+
+// CancelRevoked cancels the jobs of callers whose credentials are no longer good. What has ended
+// can be asked for until it expires, by whoever has the name of its caller then.
+func (r *Registry) CancelRevoked() {
+	r.mu.Lock()
+	var revoked []*Job
+	for _, j := range r.kept {
+		if !j.over && j.caller.IsRevoked() {
+			j.cancelling = true
+			revoked = append(revoked, j)
+		}
+	}
+	r.mu.Unlock()
+	for _, j := range revoked {
+		j.cancel(caller.ErrRevoked)
+	}
 }
 
 // TTL is how long a job can be asked for after it has ended.

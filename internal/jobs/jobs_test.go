@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/jobs"
 )
@@ -71,6 +72,31 @@ func fails(t *testing.T, r *jobs.Registry, who jobs.Owner, id string, code fault
 	if e := fault.Of(err); e.Code != code || !strings.Contains(e.Error(), words) {
 		t.Errorf("%s: got %s %q, want %s with %q", id, e.Code, e.Error(), code, words)
 	}
+}
+
+func TestJobsOfRevokedCallersAreCancelled(t *testing.T) {
+	story(t, jobs.Options{}, func(t *testing.T, r *jobs.Registry) {
+		revoked := false
+		of := func(name string, valid func() bool) *jobs.Job {
+			ctx := caller.NewContext(t.Context(), caller.Caller{ID: name, Valid: valid})
+			j := r.Start(ctx, jobs.Spec{Tool: "generate"}, lasting(time.Minute, `"done"`))
+			if err := j.Keep(jobs.Owner{Account: name, Private: true}); err != nil {
+				t.Fatal(err)
+			}
+			return j
+		}
+		hers, his := of("alice", func() bool { return !revoked }), of("bob", func() bool { return true })
+		r.CancelRevoked()
+		synctest.Wait()
+		expect(t, hers, jobs.Running, "")
+		revoked = true
+		r.CancelRevoked()
+		synctest.Wait()
+		expect(t, hers, jobs.Cancelled, `"`+caller.ErrRevoked.Error()+`"`)
+		expect(t, his, jobs.Running, "")
+		time.Sleep(2 * time.Minute)
+		expect(t, his, jobs.Done, `"done"`)
+	})
 }
 
 func TestWorkThatIsNotKeptEndsWithItsRequest(t *testing.T) {

@@ -213,6 +213,9 @@ func (e *Envelope) Message(line []byte) Message {
 	case len(m.Line) == 0:
 		m.Kind = KindNothing
 	case e.Doubtful:
+		if e.IsReply && !hasMethod {
+			m.ID = nil // it may be a reply, whose id is that of a request of ours
+		}
 	case e.IsObject && hasID && hasMethod:
 		m.Kind = KindRequest
 	case e.IsObject && !e.HasID() && hasMethod && (e.IsDeep || json.Valid(m.Line)):

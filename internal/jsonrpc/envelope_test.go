@@ -121,6 +121,10 @@ func TestMessagesThatTwoReadersTakeDifferentlyAreMalformed(t *testing.T) {
 		if m.Doubtful != doubtful || (m.Kind == KindMalformed) != doubtful {
 			t.Errorf("%s: doubtful %t, kind %d", line, m.Doubtful, m.Kind)
 		}
+		// Refused under the id of a reply, it would end a request of the client with that id.
+		if mayBeReply := strings.Contains(line, `"result"`); mayBeReply != (m.ID == nil && strings.Contains(line, `"id"`)) {
+			t.Errorf("%s: the id is %s", line, m.ID)
+		}
 	}
 }
 

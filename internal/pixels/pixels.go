@@ -1,0 +1,23 @@
+// Package pixels tells how large an image is, without decoding it.
+//
+// It reads the head of an image alone, in the forms that Ollama decodes, and some more. What is
+// too large is up to the user of the package.
+package pixels
+
+import (
+	"bytes"
+	"image"
+	_ "image/gif"  // reads its dimensions
+	_ "image/jpeg" // likewise
+	_ "image/png"  // likewise
+
+	_ "golang.org/x/image/bmp"  // likewise
+	_ "golang.org/x/image/webp" // likewise
+)
+
+// Dimensions returns the width and height of an image. ok is false if its form is not known, or
+// its head is broken: then whoever decodes the image will find it broken too.
+func Dimensions(file []byte) (width, height int, ok bool) {
+	head, _, err := image.DecodeConfig(bytes.NewReader(file))
+	return head.Width, head.Height, err == nil
+}
