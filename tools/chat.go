@@ -16,6 +16,7 @@ type chatIn struct {
 	Tools    functions `json:"tools,omitempty" jsonschema:"functions for the model: {type: function, function: {name, description, parameters}}"`
 	fileArgs
 	outputArgs
+	logprobArgs
 	textArgs
 }
 
@@ -52,7 +53,13 @@ func chat(d Deps, a about) mcpserver.ServerTool {
 			req.Messages[last].Content = text + req.Messages[last].Content
 			req.Messages[last].Images = append(req.Messages[last].Images, more...)
 		}
+		in.ask(&req)
 		resp, err := d.Engine.Do(ctx, req)
-		return answerTo(to, resp, err)
+		r, err := answerTo(to, resp, err)
+		if err != nil {
+			return nil, err
+		}
+		d.addLogprobs(ctx, r, resp)
+		return r, nil
 	})
 }

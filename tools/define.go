@@ -49,6 +49,7 @@ type result struct {
 	notes    []string          // what the reader of the answer must know
 	ignored  []string          // arguments that were left out, which only a curious reader wants to know
 	served   *inference.Served // nil for a tool that uses no model
+	logprobs *logprobsOut      // nil unless the caller asked for them
 	thinking string            // what the model thought, when the caller asked for it
 
 	whole *mcp.CallToolResult // that another call has made, instead of all of the above; nil for none

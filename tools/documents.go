@@ -69,6 +69,10 @@ var (
 		uri: "ollama://embeddings/", name: "embeddings", text: "Vectors that were too large for the result of embed",
 		mime: "application/json", remedy: "call embed again",
 	}
+	logprobsKind = documentKind{
+		uri: "ollama://logprobs/", name: "logprobs", text: "Logprobs of the tokens of an answer",
+		mime: "application/json", remedy: "call the tool again",
+	}
 	resultsKind = documentKind{
 		uri: "ollama://maps/", suffix: "/{page}", name: "map results", text: "All results of map, in pages of JSON lines",
 		mime: "application/jsonl", remedy: "call map again: what is done costs nothing",

@@ -18,6 +18,7 @@ type generateIn struct {
 	Images []string  `json:"images,omitempty" jsonschema:"base64"`
 	fileArgs
 	outputArgs
+	logprobArgs
 	textArgs
 }
 
@@ -37,7 +38,13 @@ func generate(d Deps, a about) mcpserver.ServerTool {
 		}
 		req := in.request(ctx, c, inference.Generate, in.Model)
 		req.Prompt, req.System, req.Suffix, req.Raw, req.Images = text+in.Prompt, in.System, in.Suffix, in.Raw, append(images, more...)
+		in.ask(&req)
 		resp, err := d.Engine.Do(ctx, req)
-		return answerTo(to, resp, err)
+		r, err := answerTo(to, resp, err)
+		if err != nil {
+			return nil, err
+		}
+		d.addLogprobs(ctx, r, resp)
+		return r, nil
 	})
 }

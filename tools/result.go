@@ -58,6 +58,9 @@ func (d Deps) meta(r *result) *mcp.Meta {
 	if served := d.served(r.served); served != nil {
 		fields["ollama-mcp/served"] = served
 	}
+	if r.logprobs != nil {
+		fields["ollama-mcp/logprobs"] = r.logprobs
+	}
 	if r.thinking != "" {
 		fields["ollama-mcp/thinking"] = r.thinking
 	}

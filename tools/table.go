@@ -69,6 +69,10 @@ var table = []tool{
 		text:   "Turn texts into vectors that can be compared for meaning.",
 		output: reflect.TypeFor[embedOut](),
 	}},
+	{choose, about{
+		name: "choose", title: "Choose a label", hints: looks, slow: true,
+		text: "Classify a text: have a local model choose one of your labels, with the probability of each and a confidence.",
+	}},
 	{mapTool, about{
 		name: "map", title: "Ask a local model about many inputs", hints: usesModel, slow: true,
 		text: "Put one prompt to a local model for each of many texts, objects, lines or files: classify, extract, translate or summarise in bulk. The same call again asks only for what is missing.",

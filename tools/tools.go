@@ -95,7 +95,7 @@ func Describe(o Offer) (all []Description) {
 
 // Resources are what results point to when they are too large for a result.
 func Resources(d Deps) []mcpserver.ServerResourceTemplate {
-	return []mcpserver.ServerResourceTemplate{resource(d, vectorsKind), resource(d, resultsKind)}
+	return []mcpserver.ServerResourceTemplate{resource(d, vectorsKind), resource(d, resultsKind), resource(d, logprobsKind)}
 }
 
 // Instructions tell a client's model, once, how to use the tools that are offered.

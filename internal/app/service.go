@@ -112,7 +112,7 @@ func (s *service) takeModels(c config.Config) error {
 		if m.Try != nil {
 			aliases[name] = m.Try
 		}
-		settings.Models[name] = inference.ForModel{KeepAlive: m.KeepAlive, HedgeAfter: m.HedgeAfter, Semantic: m.Semantic, Try: m.Try, SameAs: m.SameAs}
+		settings.Models[name] = inference.ForModel{KeepAlive: m.KeepAlive, HedgeAfter: m.HedgeAfter, Semantic: m.Semantic, Try: m.Try, SameAs: m.SameAs, UnlessConfident: m.UnlessConfident}
 	}
 	for name, p := range c.Providers {
 		clouds[name] = !p.Local

@@ -55,7 +55,13 @@ type ChatRequest struct {
 	Options   map[string]any  `json:"options"`
 	Think     *ThinkValue     `json:"think,omitempty"`
 	Truncate  *bool           `json:"truncate,omitempty"`
+
+	Logprobs    bool `json:"logprobs,omitempty"`     // with the answer; see Answer
+	TopLogprobs int  `json:"top_logprobs,omitempty"` // alternatives for each token, MostLogprobs at most
 }
+
+// MostLogprobs is how many alternatives a host tells for a token.
+const MostLogprobs = 20
 
 // Message is one message of a conversation.
 type Message struct {
@@ -80,6 +86,8 @@ type (
 	Model           = api.ListModelResponse
 	RunningModel    = api.ProcessModelResponse
 	ModelInfo       = api.ShowResponse
+	Logprob         = api.Logprob      // the logarithm of a token's probability, and those of alternatives
+	TokenLogprob    = api.TokenLogprob // the same for an alternative
 )
 
 // Piece is a part of an answer that has just arrived. Either of Text and Thinking may be
@@ -100,6 +108,10 @@ type Answer struct {
 	Thinking   string
 	ToolCalls  []ToolCall
 	DoneReason EndReason // never empty for an answer that has ended
+
+	// Logprobs are those of the tokens, thoughts included, if they were requested and the host
+	// tells them; nil for none.
+	Logprobs []Logprob
 
 	// Remote is the cloud that the host says it has passed the request on to; "" if it has
 	// answered itself.

@@ -35,6 +35,9 @@ type Model struct {
 	KeepAlive *time.Duration
 	// HedgeAfter replaces the option hedge-after; nil if it does not, and 0 for never.
 	HedgeAfter *time.Duration
+	// UnlessConfident is below which confidence of a choice the next model of Try is asked; 0
+	// asks none.
+	UnlessConfident float64
 	// Semantic replaces the option semantic-threshold; nil if it does not, and 0 for no reuse
 	// at all.
 	Semantic *float64
@@ -109,20 +112,24 @@ func (r *reader) model(key, n *yaml.Node) error {
 	m := Model{Runner: make(map[string]any)}
 	var try, same ladder
 	err := fields{
-		"num_ctx":     wholeIn(m.Runner, "num_ctx", 1),
-		"num_batch":   wholeIn(m.Runner, "num_batch", 1),
-		"num_gpu":     wholeIn(m.Runner, "num_gpu", -1), // leaves it to Ollama
-		"main_gpu":    wholeIn(m.Runner, "main_gpu", 0),
-		"num_thread":  wholeIn(m.Runner, "num_thread", 0),
-		"use_mmap":    truthIn(m.Runner, "use_mmap"),
-		"keep_alive":  keepAlive(&m.KeepAlive),
-		"hedge_after": duration(&m.HedgeAfter),
-		"semantic":    similarity(&m.Semantic),
-		"try":         try.read,
-		"same_as":     same.read,
+		"num_ctx":          wholeIn(m.Runner, "num_ctx", 1),
+		"num_batch":        wholeIn(m.Runner, "num_batch", 1),
+		"num_gpu":          wholeIn(m.Runner, "num_gpu", -1), // leaves it to Ollama
+		"main_gpu":         wholeIn(m.Runner, "main_gpu", 0),
+		"num_thread":       wholeIn(m.Runner, "num_thread", 0),
+		"use_mmap":         truthIn(m.Runner, "use_mmap"),
+		"keep_alive":       keepAlive(&m.KeepAlive),
+		"hedge_after":      duration(&m.HedgeAfter),
+		"semantic":         similarity(&m.Semantic),
+		"try":              try.read,
+		"unless_confident": confidence(&m.UnlessConfident),
+		"same_as":          same.read,
 	}.read(n)
 	if err != nil {
 		return err
+	}
+	if try.names == nil && m.UnlessConfident > 0 {
+		return errors.New("unless_confident needs try: the models to ask in turn")
 	}
 	if try.names != nil {
 		r.ladders[name] = try

@@ -52,6 +52,7 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 			}, KeepAlive: &halfAnHour, HedgeAfter: new(5 * time.Second), Semantic: new(0.97)},
 			"nomic-embed-text:latest": {Runner: map[string]any{}, Semantic: new(0.93), SameAs: []string{"openai/nomic-embed"}},
 			"chat-pro:latest":         {Runner: map[string]any{}, Try: []string{"qwen3:32b", "qwen3:8b", "openai/gpt-4o-mini"}},
+			"triage:latest":           {Runner: map[string]any{}, Try: []string{"qwen3:1.7b", "qwen3:32b"}, UnlessConfident: 0.8},
 		}},
 		{c.Fallback, []string{"qwen3:8b"}},
 		{c.Providers, map[string]config.Provider{
@@ -130,6 +131,8 @@ func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 		{"host: 1", "config.yaml:1: host: a number is not an address; a port of this machine is written as :1"},
 		{"hosts: [{url: 'https://'}]", "config.yaml:1: item 1: the address names no host"},
 		{"queue: 3\nallowed-origin: [https://a.example, foo]", "config.yaml:2: allowed-origin: must be of the form https://example.com, without a path or *"},
+		{"models: {a: {unless_confident: 0.8}}", "config.yaml:1: a: unless_confident needs try: the models to ask in turn"},
+		{"models: {a: {try: [b], unless_confident: 80}}", "config.yaml:1: unless_confident: must be more than 0 and less than 1"},
 		{"models:\n a: {hedge_after: 1s, try: [b]}", "config.yaml:2: a:latest: has options, but is an alias that does not try the model of that name"},
 		{"models: {a: {keep_alive: long}}", "config.yaml:1: keep_alive: must be a duration such as 30m, or a number of seconds; 0 = unload at once, -1 = keep for ever"},
 		{"models:\n a: {num_ctx: 1}\n a:latest: {num_ctx: 2}", "config.yaml:3: a:latest: is given twice: both names are of the model a:latest"},

@@ -66,6 +66,17 @@ func similarity(p **float64) value {
 	})
 }
 
+func confidence(p *float64) value {
+	return scalar(func(s string) error {
+		n, err := strconv.ParseFloat(s, 64)
+		if err != nil || !(n > 0 && n < 1) {
+			return errors.New("must be more than 0 and less than 1")
+		}
+		*p = n
+		return nil
+	})
+}
+
 func truth(p *bool) value {
 	return scalar(func(s string) (err error) {
 		if *p, err = strconv.ParseBool(s); err != nil {

@@ -274,6 +274,7 @@ func (c *climb) exchange(ctx context.Context, a *attempt, onPiece func(backend.P
 		return a.host.Chat(ctx, &backend.ChatRequest{
 			Model: p.model, Messages: messages, Tools: c.Tools, Format: c.Format,
 			Options: p.options, KeepAlive: p.keepAlive, Truncate: &p.truncate, Think: p.think,
+			Logprobs: c.Logprobs, TopLogprobs: c.TopLogprobs,
 		}, onPiece)
 	}
 	prompt, think := c.Prompt, p.think
@@ -292,6 +293,7 @@ func (c *climb) exchange(ctx context.Context, a *attempt, onPiece func(backend.P
 	return a.host.Generate(ctx, &backend.GenerateRequest{
 		Model: p.model, Prompt: prompt, System: c.System, Suffix: c.Suffix, Raw: c.Raw, Images: c.Images, Format: c.Format,
 		Options: p.options, KeepAlive: p.keepAlive, Truncate: &p.truncate, Think: think,
+		Logprobs: c.Logprobs, TopLogprobs: c.TopLogprobs,
 	}, onPiece)
 }
 
@@ -308,6 +310,7 @@ func (c *climb) asChat(p *attemptParams) *backend.ChatRequest {
 	return &backend.ChatRequest{
 		Model: p.model, Messages: messages, Format: c.Format,
 		Options: p.options, KeepAlive: p.keepAlive, Truncate: &p.truncate, Think: p.think,
+		Logprobs: c.Logprobs, TopLogprobs: c.TopLogprobs,
 	}
 }
 

@@ -38,6 +38,9 @@ type failedRung struct {
 // tried unless all calls that wait for the answer have left or run out of time. Its error is
 // a *fault.Error. What it returns is never nil.
 func (c *climb) run(ctx context.Context) (*result, error) {
+	if c.only != nil {
+		return c.runOnly(ctx)
+	}
 	rungs, err := c.rungs()
 	if err != nil {
 		return new(result), err
@@ -62,6 +65,20 @@ func (c *climb) run(ctx context.Context) (*result, error) {
 		return c.unanswered(ctx)
 	}
 	return c.runAgain(ctx)
+}
+
+// runOnly tries the one rung that the request is for.
+func (c *climb) runOnly(ctx context.Context) (got *result, err error) {
+	rung := c.only.rung
+	if got, err = new(result), c.exclude(rung); err == nil {
+		got, err = c.tryRung(ctx, rung, c.only.others, nil)
+	}
+	if err != nil {
+		c.failed = append(c.failed, failedRung{rung, got, err, time.Now()})
+		return c.unanswered(ctx)
+	}
+	got.served.Rung = 1
+	return got, nil
 }
 
 // runAgain tries those rungs once more that may answer by now, or in the time that is left:

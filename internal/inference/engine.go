@@ -166,6 +166,9 @@ func (e *Engine) Do(ctx context.Context, req Request) (resp *Response, err error
 	if resp, err = t.respond(got); err != nil {
 		return nil, t.filterError(err)
 	}
+	if t.only != nil { // the caller sees none of its text
+		return resp, nil
+	}
 	if err := t.filter(ctx, resp); err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func verdict(policy cache.Policy, entry cache.Entry, source cache.Source) CacheV
 func (t *task) fill(ctx context.Context, policy cache.Policy, waiters cache.Waiters[*tracker]) (e cache.Entry, keep bool, remember func(cache.Key, *result), err error) {
 	tr := new(tracker)
 	waiters.Report(tr)
-	if policy == cache.Auto {
+	if policy == cache.Auto && !t.Logprobs { // the tokens of another answer are not wanted
 		var found *result
 		if found, remember = t.similar(ctx); found != nil {
 			return cache.Entry{Value: found}, false, nil, nil
@@ -146,8 +146,11 @@ func (t *task) keyWith(digest string, identity any) (cache.Key, error) {
 			Fallback  []string `json:",omitempty"`
 			LocalOnly bool
 			Host      string
+			Logprobs  int  `json:",omitempty"` // alternatives for each token, and the token itself
+			Rung      bool `json:",omitempty"` // no other rung may answer
 		}{
 			identity, t.Options, t.Format, t.Think, t.mayTruncate(&t.Common), t.Fallback, t.LocalOnly || t.Caller.LocalOnly, t.Host,
+			t.logprobs(), t.only != nil,
 		})
 }
 

@@ -74,13 +74,33 @@ type Request struct {
 	// MinSimilarity is the least similarity, from 0 to 1, at which a cached answer to a
 	// paraphrase may be reused. It can only raise what is configured; 1 reuses none.
 	MinSimilarity float64
+	// Logprobs asks for the probabilities of the tokens, and TopLogprobs for those of so many
+	// alternatives to each, backend.MostLogprobs at most.
+	Logprobs    bool
+	TopLogprobs int
 	// Batched says that the request is one of many, whose answers need no note that they were
 	// cached.
 	Batched bool
+
+	only *rungOnly // nil for the whole ladder
+}
+
+// rungOnly has one rung of a ladder answer, which the caller may use because of the ladder.
+type rungOnly struct {
+	rung   route.Rung
+	others int // rungs behind it
 }
 
 // wantsThoughts reports whether the thoughts of the model are to be returned.
 func (r *Request) wantsThoughts() bool { return r.Think != nil && r.Think.Bool() }
+
+// logprobs is how many tokens are to be told of at each place in the answer; 0 for none.
+func (r *Request) logprobs() int {
+	if !r.Logprobs {
+		return 0
+	}
+	return 1 + r.TopLogprobs
+}
 
 // deterministic reports whether the same request gets the same answer.
 func (r *Request) deterministic() bool {
@@ -196,8 +216,10 @@ func (e *Engine) newTask(req Request, call *Call) (*task, error) {
 	if t.limit > 0 {
 		t.deadline = call.Began.Add(t.limit)
 	}
-	if err := e.permit(call, req.Common); err != nil {
-		return nil, err
+	if req.only == nil { // which was permitted as a part of its ladder
+		if err := e.permit(call, req.Common); err != nil {
+			return nil, err
+		}
 	}
 	if call.observer != nil {
 		call.asks(Asked{Messages: max(1, len(req.Messages)), PromptTokens: e.tokens.of(req.Model).count(t.text), Request: &t.Request})

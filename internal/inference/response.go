@@ -22,9 +22,12 @@ type Response struct {
 	// Data is the JSON object that the request's Format asked for, or {"tool_calls": […]}
 	// if the model wants functions called; nil for any other answer.
 	Data       map[string]any
-	CallsTools bool     // Data holds tool calls
-	Notes      []string // sentences that a reader of the answer must know
-	Served     Served
+	CallsTools bool // Data holds tool calls
+	// Logprobs are those of the tokens, thoughts included; nil unless the request asked for them
+	// and the host tells them.
+	Logprobs []backend.Logprob
+	Notes    []string // sentences that a reader of the answer must know
+	Served   Served
 }
 
 // Served says what served a call. Times are in milliseconds.
@@ -86,9 +89,13 @@ type result struct {
 }
 
 // Size implements cache.Value. Lists are short, and counted in the rest.
-func (r *result) Size() int {
+func (r *result) Size() (n int) {
 	const rest = 1 << 10
-	return rest + len(r.answer.Text) + len(r.answer.Thinking) + len(r.similarTo)
+	const perToken = 64
+	for _, l := range r.answer.Logprobs {
+		n += perToken * (1 + len(l.TopLogprobs))
+	}
+	return n + rest + len(r.answer.Text) + len(r.answer.Thinking) + len(r.similarTo)
 }
 
 // clone is a result that a call may change, except for its lists.
@@ -109,6 +116,13 @@ func (r *result) cacheable() bool {
 func (r *result) clean() {
 	a := r.answer
 	a.Text, a.Thinking = strings.Clone(moderation.Clean(a.Text)), strings.Clone(moderation.Clean(a.Thinking))
+	for i := range a.Logprobs {
+		l := &a.Logprobs[i]
+		l.Token, l.Bytes = moderation.Clean(l.Token), nil // which say the same
+		for j := range l.TopLogprobs {
+			l.TopLogprobs[j].Token, l.TopLogprobs[j].Bytes = moderation.Clean(l.TopLogprobs[j].Token), nil
+		}
+	}
 }
 
 // shared is a result for one of the calls that get it. It says so if the answer was made
@@ -143,6 +157,15 @@ func (t *task) respond(r *result) (*Response, error) {
 	resp := &Response{Text: r.answer.Text, Served: r.served, Notes: t.notes(r)}
 	if t.wantsThoughts() {
 		resp.Thinking = r.answer.Thinking
+	}
+	switch {
+	case !t.Logprobs:
+	case t.settings.Filter != nil && t.only == nil:
+		resp.Notes = append(resp.Notes, "There are no logprobs, since answers of this server are filtered.")
+	case len(r.answer.Logprobs) == 0:
+		resp.Notes = append(resp.Notes, fmt.Sprintf("%s tells no logprobs.", r.served.Host))
+	default:
+		resp.Logprobs = r.answer.Logprobs
 	}
 	switch {
 	case len(r.answer.ToolCalls) > 0:
@@ -212,11 +235,12 @@ func (t *task) notes(r *result) []string {
 		add("The prompt (about %s) may have been cut: the host says that it read only %s. Send less, or raise options.num_ctx.",
 			fault.Count(ratio.count(t.text), "token"), fault.Count(a.PromptTokens, "token"))
 	}
-	if len(a.Dropped) > 0 {
+	if len(a.Dropped) > 0 && t.only == nil {
 		add("%s does not support these options, so they were left out: %s.", r.served.Host, strings.Join(a.Dropped, ", "))
 	}
 	empty, end := isEmpty(a), a.DoneReason.End()
 	switch {
+	case t.only != nil: // of whose text nothing is used but a letter
 	case a.DoneReason == doneTimeout:
 		add("The answer was cut by the time limit of %v. Allow more with timeout_seconds.", t.limit)
 	case end == backend.EndNoAnswer:

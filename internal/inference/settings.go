@@ -27,7 +27,10 @@ type ForModel struct {
 	SameAs     []string       // provider/model names whose vectors are those of this model
 	KeepAlive  *time.Duration // how long it stays in memory; below 0 is for ever, and nil leaves it to the host
 	HedgeAfter *time.Duration // instead of Options.HedgeAfter
-	Semantic   *float64       // least similarity at which requests to it share an answer; 0: none do
+	// UnlessConfident is the confidence, from 0 to 1, below which a choice of a rung is left to
+	// the next; 0 leaves none.
+	UnlessConfident float64
+	Semantic        *float64 // least similarity at which requests to it share an answer; 0: none do
 }
 
 func (s *Settings) ladders() *route.Ladders {

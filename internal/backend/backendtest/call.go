@@ -133,3 +133,8 @@ func (c *Call) keepAlive() time.Duration {
 	}
 	return min(c.keep.Duration, always)
 }
+
+// wantsLogprobs reports whether the call asks for the probabilities of tokens.
+func (c *Call) wantsLogprobs() bool {
+	return c.Generate != nil && c.Generate.Logprobs || c.Chat != nil && c.Chat.Logprobs
+}

@@ -54,6 +54,7 @@ func (p promise) check(t *testing.T, open Opener) {
 
 var promises = []promise{
 	{"generated pieces add up to the answer", generatedPiecesAddUp},
+	{"logprobs are told if they are wanted", logprobsAreTold},
 	{"chat keeps text, thoughts and tool calls apart", chatKeepsPartsApart},
 	{"vectors come one per input and in order", vectorsInOrder},
 	{"models are told", modelsAreTold},

@@ -77,6 +77,7 @@ type Reply struct {
 	Text       string             // sent word by word, one token each
 	Thinking   string             // sent before the text, likewise
 	ToolCalls  []backend.ToolCall // sent after the text, in one piece
+	Logprobs   []backend.Logprob  // of the tokens, sent with the first of them if they were requested
 	DoneReason string             // empty: "stop", or "length" if num_predict cut the text
 }
 

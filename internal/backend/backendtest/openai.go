@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/ollama/ollama/api"
+
+	"ollama-mcp/internal/backend"
 )
 
 // openAIPath is the prefix of the OpenAI API's paths.
@@ -29,6 +31,8 @@ func (c *Call) readOpenAI() error {
 		Input         any
 		Dimensions    int
 		MaxTokens     *float64 `json:"max_tokens"`
+		Logprobs      any      // a truth, or the number of alternatives in /completions
+		TopLogprobs   int      `json:"top_logprobs"`
 		StreamOptions struct {
 			IncludeUsage bool `json:"include_usage"`
 		} `json:"stream_options"`
@@ -42,7 +46,7 @@ func (c *Call) readOpenAI() error {
 	}
 	switch strings.TrimPrefix(c.Path, openAIPath) {
 	case "chat/completions":
-		c.Chat = &api.ChatRequest{Model: req.Model}
+		c.Chat = &api.ChatRequest{Model: req.Model, Logprobs: req.Logprobs == true, TopLogprobs: req.TopLogprobs}
 		for _, m := range req.Messages {
 			c.Prompt, _ = m.Content.(string)
 			c.text += c.Prompt
@@ -76,11 +80,11 @@ func (o *output) event(p piece) {
 	}
 	if p.done == "" {
 		for _, delta := range o.deltas(p) {
-			o.choice(delta, nil)
+			o.choice(delta, nil, p.logprobs)
 		}
 		return
 	}
-	o.choice(map[string]any{}, p.done)
+	o.choice(map[string]any{}, p.done, nil)
 	if o.call.wantsUsage {
 		in, out := p.metrics.PromptEvalCount, p.metrics.EvalCount
 		o.data(map[string]any{"choices": []any{}, "usage": map[string]int{"prompt_tokens": in, "completion_tokens": out, "total_tokens": in + out}})
@@ -107,8 +111,11 @@ func (o *output) deltas(p piece) []map[string]any {
 	return all
 }
 
-func (o *output) choice(delta map[string]any, finish any) {
-	choice := map[string]any{"index": 0, "delta": delta, "finish_reason": finish}
+func (o *output) choice(delta map[string]any, finish any, logprobs []backend.Logprob) {
+	choice := map[string]any{"index": 0, "delta": delta, "finish_reason": finish, "logprobs": nil}
+	if logprobs != nil {
+		choice["logprobs"] = map[string]any{"content": logprobs, "refusal": nil}
+	}
 	if o.call.Generate != nil {
 		choice = map[string]any{"index": 0, "text": delta["content"], "finish_reason": finish}
 	}

@@ -95,6 +95,7 @@ type piece struct {
 	text     string
 	thinking string
 	calls    []backend.ToolCall
+	logprobs []backend.Logprob
 	done     string // the reason, if it is the last
 	metrics  api.Metrics
 }
@@ -104,8 +105,12 @@ func (o *output) pieces(r Reply) (pieces []piece, cut bool) {
 	for _, word := range tokens(r.Thinking) {
 		pieces = append(pieces, piece{thinking: word})
 	}
-	for _, word := range tokens(r.Text) {
-		pieces = append(pieces, piece{text: word})
+	for i, word := range tokens(r.Text) {
+		p := piece{text: word}
+		if i == 0 && o.call.wantsLogprobs() {
+			p.logprobs = r.Logprobs
+		}
+		pieces = append(pieces, p)
 	}
 	if most, ok := o.call.Options["num_predict"].(float64); ok && most >= 0 && len(pieces) > int(most) {
 		return pieces[:int(most)], true
@@ -134,14 +139,14 @@ func (o *output) send(p piece) {
 		enc.Encode(chatLine{
 			ChatResponse: api.ChatResponse{
 				Model: o.call.Model, CreatedAt: time.Now(), RemoteHost: o.model.Remote,
-				Done: p.done != "", DoneReason: p.done, Metrics: p.metrics,
+				Done: p.done != "", DoneReason: p.done, Metrics: p.metrics, Logprobs: p.logprobs,
 			},
 			Message: backend.Message{Role: "assistant", Content: p.text, Thinking: p.thinking, ToolCalls: p.calls},
 		})
 	} else {
 		enc.Encode(api.GenerateResponse{
 			Model: o.call.Model, CreatedAt: time.Now(), RemoteHost: o.model.Remote,
-			Response: p.text, Thinking: p.thinking,
+			Response: p.text, Thinking: p.thinking, Logprobs: p.logprobs,
 			Done: p.done != "", DoneReason: p.done, Metrics: p.metrics,
 		})
 	}

@@ -29,6 +29,7 @@ type chunk struct {
 	Done       bool              `json:"done"`
 	DoneReason backend.EndReason `json:"done_reason"`
 	RemoteHost string            `json:"remote_host"`
+	Logprobs   []backend.Logprob `json:"logprobs"`
 	api.Metrics
 }
 
@@ -114,7 +115,8 @@ func (c *chunk) addTo(a *remote.Assembly, length int) error {
 	}
 	a.Answer.Remote = cmp.Or(a.Answer.Remote, c.RemoteHost)
 	calls := append(c.ToolCalls, c.Message.ToolCalls...)
-	if len(calls) > 0 {
+	a.Answer.Logprobs = append(a.Answer.Logprobs, c.Logprobs...)
+	if len(calls) > 0 || len(c.Logprobs) > 0 {
 		if err := a.Hold(length); err != nil {
 			return err
 		}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"ollama-mcp/internal/backend"
 )
 
 // chunk is an event of an answer, or a whole one, of /chat/completions or of /completions.
@@ -28,6 +30,22 @@ type choice struct {
 	Text         textOrParts
 	Delta        *delta // nil if there is none
 	Message      *delta // of an answer that is not streamed
+	Logprobs     logprobs
+}
+
+// logprobs are those of the tokens in a part of an answer. What has another form is left out,
+// like that of the older API.
+type logprobs []backend.Logprob
+
+func (l *logprobs) UnmarshalJSON(raw []byte) error {
+	var of struct {
+		Content []backend.Logprob `json:"content"`
+	}
+	if err := json.Unmarshal(raw, &of); err != nil {
+		return nil // the text of the answer is there all the same
+	}
+	*l = of.Content
+	return nil
 }
 
 // delta is a part of an answer, or the whole of one.

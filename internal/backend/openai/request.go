@@ -47,6 +47,12 @@ func (h *Host) Chat(ctx context.Context, req *backend.ChatRequest, onPiece func(
 	}
 	var dropped []string
 	sent.format(req.Format)
+	if req.Logprobs {
+		sent["logprobs"] = true
+		if req.TopLogprobs > 0 {
+			sent["top_logprobs"] = req.TopLogprobs
+		}
+	}
 	dropped = sent.think(dropped, req.Think)
 	dropped = sent.options(dropped, h.maxTokens, req.Options)
 	q := newQuestion("/chat/completions", sent, dropped)
@@ -73,7 +79,7 @@ func (h *Host) Generate(ctx context.Context, req *backend.GenerateRequest, onPie
 		return h.complete(ctx, req, onPiece)
 	}
 	chat := backend.ChatRequest{
-		Model: req.Model, Format: req.Format, Think: req.Think, Options: req.Options,
+		Model: req.Model, Format: req.Format, Think: req.Think, Options: req.Options, Logprobs: req.Logprobs, TopLogprobs: req.TopLogprobs,
 		Messages: []backend.Message{{Role: "user", Content: req.Prompt, Images: req.Images}},
 	}
 	if req.System != "" {
@@ -103,6 +109,7 @@ func (h *Host) complete(ctx context.Context, req *backend.GenerateRequest, onPie
 	dropped = drop(dropped, "context", len(req.Context) > 0)
 	dropped = drop(dropped, "format", len(req.Format) > 0)
 	dropped = drop(dropped, "think", req.Think != nil)
+	dropped = drop(dropped, "logprobs", req.Logprobs) // which have another form there
 	dropped = sent.options(dropped, "max_tokens", req.Options)
 	return h.ask(ctx, newQuestion("/completions", sent, dropped), onPiece)
 }

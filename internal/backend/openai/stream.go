@@ -197,6 +197,12 @@ func (r *reading) choice(c *choice, length int) error {
 	if thoughts != "" && r.thoughts == "" {
 		r.thoughts = name
 	}
+	if len(c.Logprobs) > 0 {
+		if err := r.Hold(length); err != nil {
+			return err
+		}
+		r.Answer.Logprobs = append(r.Answer.Logprobs, c.Logprobs...)
+	}
 	if err := r.Add(c.Text.text+m.Content.text+m.Refusal.text, thoughts); err != nil {
 		return err
 	}
