@@ -25,8 +25,9 @@ type Engine interface {
 	Begin(inference.CallInfo) *inference.Call
 	Do(context.Context, inference.Request) (*inference.Response, error)
 	// Keyer returns a function that names requests which are like one but for their prompts:
-	// equal ones of a tenant have the same name. It fails if Do would refuse all of them.
-	Keyer(ctx context.Context, like inference.Request) (key func(inference.Request) (string, error), err error)
+	// equal ones of a tenant have the same name. digests, with blanks between them, are those of
+	// the model. It fails if Do would refuse all of them.
+	Keyer(ctx context.Context, like inference.Request) (key func(inference.Request) (string, error), digests string, err error)
 	// Slots is how many requests for a model are worked on at once.
 	Slots(model string) int
 }
@@ -53,6 +54,7 @@ type Spec struct {
 type Batch struct {
 	Spec
 	key     func(inference.Request) (string, error)
+	digests string   // of the model
 	keys    []string // of the questions, by input
 	first   []int    // the first input with the same question, by input
 	journal *journal
@@ -81,7 +83,7 @@ func New(ctx context.Context, s Spec) (*Batch, error) {
 	}
 	b := &Batch{Spec: s, keys: make([]string, n), first: make([]int, n), failed: make(map[int]*fault.Error)}
 	var err error
-	if b.key, err = s.Engine.Keyer(ctx, s.Request); err != nil {
+	if b.key, b.digests, err = s.Engine.Keyer(ctx, s.Request); err != nil {
 		return nil, fault.Of(err)
 	}
 	byKey := make(map[string]int, n)
@@ -184,7 +186,7 @@ func (b *Batch) Item(i int) Item {
 		item.Err = err
 		return item
 	}
-	if !b.journal.has(b.keys[i]) {
+	if !b.journal.has(b.keys[i], b.digests) {
 		item.Err = b.unasked()
 		return item
 	}
@@ -224,7 +226,7 @@ func (b *Batch) Summary() Summary {
 		switch {
 		case b.failed[first] != nil:
 			s.Failed++
-		case b.journal.has(b.keys[i]):
+		case b.journal.has(b.keys[i], b.digests):
 			s.Answered++
 		default:
 			s.Unasked++

@@ -26,6 +26,7 @@ type engine struct {
 
 	mu       sync.Mutex // guards what follows
 	slots    int        // 0 means 1
+	digests  string     // of the model
 	prompts  []string   // that were asked
 	inFlight int
 	most     int // in flight at once
@@ -33,10 +34,10 @@ type engine struct {
 
 func (e *engine) Begin(inference.CallInfo) *inference.Call { return new(inference.Call) }
 
-func (e *engine) Keyer(context.Context, inference.Request) (func(inference.Request) (string, error), error) {
+func (e *engine) Keyer(context.Context, inference.Request) (key func(inference.Request) (string, error), digests string, err error) {
 	return func(r inference.Request) (string, error) {
 		return fmt.Sprintf("%x", fmt.Sprint(r.Model, r.System, r.Prompt, len(r.Images))), nil
-	}, nil
+	}, e.digests, nil
 }
 
 func (e *engine) Slots(string) int {

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unique"
 
 	"ollama-mcp/internal/durable"
 	"ollama-mcp/internal/fault"
@@ -29,6 +30,7 @@ type Row struct {
 	Notes     []string        `json:"notes,omitempty"`
 	TokensIn  int             `json:"tokens_in,omitempty"`
 	TokensOut int             `json:"tokens_out,omitempty"`
+	Digests   string          `json:"digests,omitempty"` // of the model, one of which has answered; "" if not known
 }
 
 // JournalOptions configure Journals. Zero fields take the defaults given with them.
@@ -89,6 +91,18 @@ type place struct {
 	row []byte // nil if it is in the file
 	at  int64
 	n   int
+
+	digests string // of the model that has answered
+}
+
+// isOf reports whether a row may be of the model that hosts have by these digests. Hosts may
+// differ, and of some it may not be known at the moment what they have.
+func (p place) isOf(digests string) bool {
+	if p.digests == digests || p.digests == "" || digests == "" {
+		return true
+	}
+	now := strings.Fields(digests)
+	return slices.ContainsFunc(strings.Fields(p.digests), func(one string) bool { return slices.Contains(now, one) })
 }
 
 // open returns the journal of a batch, which must be closed. It fails if another process has it,
@@ -203,19 +217,20 @@ func (j *journal) load() error {
 			return err
 		}
 		var l line
-		if json.Unmarshal(raw, &l) == nil && l.Key != "" && json.Unmarshal(l.Row, new(Row)) == nil {
-			j.rows[l.Key] = place{at: j.size, n: len(raw)}
+		var row Row
+		if json.Unmarshal(raw, &l) == nil && l.Key != "" && json.Unmarshal(l.Row, &row) == nil {
+			j.rows[l.Key] = place{at: j.size, n: len(raw), digests: unique.Make(row.Digests).Value()}
 		}
 		j.size += int64(len(raw))
 	}
 }
 
-// has reports whether there is a row for a key.
-func (j *journal) has(key string) bool {
+// has reports whether there is a row for a key, of the model that hosts have by these digests.
+func (j *journal) has(key, digests string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	_, ok := j.rows[key]
-	return ok
+	p, ok := j.rows[key]
+	return ok && p.isOf(digests)
 }
 
 // get returns the row of a key that the journal has.
@@ -243,7 +258,7 @@ func (j *journal) get(key string) (row Row, err error) {
 // put keeps a row. It fails if there is no room for it, with a *fault.Error.
 func (j *journal) put(key string, row Row) error {
 	raw := append(mustMarshal(line{key, mustMarshal(row)}), '\n')
-	if j.write(key, raw) {
+	if j.write(key, raw, row.Digests) {
 		return nil
 	}
 	j.set.mu.Lock()
@@ -256,13 +271,13 @@ func (j *journal) put(key string, row Row) error {
 	replaced := int64(len(j.rows[key].row))
 	j.set.bytes -= replaced
 	j.memory += int64(len(raw)) - replaced
-	j.rows[key] = place{row: raw}
+	j.rows[key] = place{row: raw, digests: row.Digests}
 	return nil
 }
 
 // write writes a line to the file, and reports whether it has. A line that was cut is written
 // over by the next, so that only whole lines are followed by others.
-func (j *journal) write(key string, raw []byte) bool {
+func (j *journal) write(key string, raw []byte, digests string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.file == nil {
@@ -272,7 +287,7 @@ func (j *journal) write(key string, raw []byte) bool {
 		j.unsaved(err)
 		return false
 	}
-	j.rows[key] = place{at: j.size, n: len(raw)}
+	j.rows[key] = place{at: j.size, n: len(raw), digests: digests}
 	j.size += int64(len(raw))
 	return true
 }

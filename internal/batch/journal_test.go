@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,6 +78,30 @@ func TestBatchGoesOnAfterACrash(t *testing.T) {
 		}
 		if _, sum = does(t, t.Context(), spec(e, onDisk(left), numbers(50))); len(e.asked()) != 0 || sum.Reused != 50 {
 			t.Errorf("a third time: %+v", sum)
+		}
+	})
+}
+
+func TestAnswersOfAModelThatWasPulledAnewAreAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tc := range []struct {
+			before, now string
+			reused      int
+		}{
+			{"a", "a", 3}, {"a", "b", 0}, {"a b", "b", 3}, {"b", "a b", 3}, // one of two hosts is away
+			{"", "b", 3}, {"a", "", 3}, // it is not known yet what the hosts have
+			{"a b", "c d", 0},
+		} {
+			dir := t.TempDir()
+			for name, journals := range map[string]func() *batch.Journals{"disk": func() *batch.Journals { return onDisk(dir) }, "memory": sync.OnceValue(memory)} {
+				e := &engine{digests: tc.before}
+				does(t, t.Context(), spec(e, journals(), numbers(3)))
+				e.digests = tc.now
+				got, sum := does(t, t.Context(), spec(e, journals(), numbers(3)))
+				if sum.Reused != tc.reused || sum.Answered != 3 || got[2] != "re: say n2" {
+					t.Errorf("%s, %q and then %q: %+v", name, tc.before, tc.now, sum)
+				}
+			}
 		}
 	})
 }

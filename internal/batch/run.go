@@ -53,7 +53,7 @@ func (b *Batch) Run(ctx context.Context) {
 	r := &run{Batch: b, ctx: ctx, done: make(chan outcome)}
 	for i, first := range b.first {
 		switch {
-		case b.journal.has(b.keys[i]):
+		case b.journal.has(b.keys[i], b.digests):
 			b.reused++
 		case i == first:
 			r.pending = append(r.pending, i)
@@ -182,6 +182,7 @@ func (b *Batch) ask(ctx context.Context, i int) (row Row, err error) {
 // again, or not any more.
 func (r *run) take(o outcome) bool {
 	if o.err == nil {
+		o.row.Digests = r.digests
 		o.err = r.journal.put(r.keys[o.input], o.row)
 		if o.err != nil {
 			r.stop(fault.Of(o.err))

@@ -228,3 +228,39 @@ type Status struct {
 func (e *Engine) Status(who caller.Caller) Status {
 	return Status{Hosts: e.opts.Hosts.Stats(), Cache: e.answers.Stats(), Semantic: e.semantic.stats(), Ladders: e.ladders.status(who)}
 }
+
+// learnedSlots is how many slots a host has for a model at first, if their number is learned.
+const learnedSlots = 2
+
+// Slots is how many requests for a model its hosts work on at once: for an alias or a model of a
+// provider, those of its first rung. It is 0 if none is well.
+func (e *Engine) Slots(model string) (n int) {
+	settings := e.opts.Settings()
+	rungs, err := settings.ladders().Of(settings.spell(model))
+	if err != nil {
+		return 0
+	}
+	hosts, ok := settings.lender(e.opts.Hosts, rungs[0]).(interface{ Stats() pool.Stats })
+	if !ok {
+		return 0
+	}
+	for _, h := range hosts.Stats().Hosts {
+		if h.Well {
+			n += slotsOf(h, rungs[0].Model)
+		}
+	}
+	return n
+}
+
+// slotsOf is how many requests for a model a host works on at once.
+func slotsOf(h pool.HostStats, model string) int {
+	if !h.Learned {
+		return h.Slots
+	}
+	for _, m := range h.Models {
+		if m.Model == model {
+			return m.Slots
+		}
+	}
+	return learnedSlots
+}

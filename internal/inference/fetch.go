@@ -154,6 +154,26 @@ func (t *task) keyWith(digest string, identity any) (cache.Key, error) {
 		})
 }
 
+// Keyer returns a function that names requests which differ from one by their prompts: requests
+// of one tenant that would get the same answer have the same name, and all others have another.
+// digests are those that hosts have the model by at the moment, "" if none is known to have it: a
+// model that is pulled anew has others. Keyer fails if Do would refuse all of them without asking
+// a host, with its error.
+func (e *Engine) Keyer(ctx context.Context, like Request) (key func(Request) (string, error), digests string, err error) {
+	if _, err := e.newTask(like, new(Call)); err != nil {
+		return nil, "", err
+	}
+	settings := e.opts.Settings()
+	if rungs, err := settings.ladders().Of(settings.spell(like.Model)); err == nil && e.opts.Digest != nil && rungs[0].Provider == "" {
+		digests = e.opts.Digest(ctx, rungs[0].Model)
+	}
+	return func(req Request) (string, error) {
+		t := &task{Engine: e, Request: req, settings: settings, scope: req.Kind.String()}
+		key, err := t.keyWith("", t.identity())
+		return key.String(), err
+	}, digests, nil
+}
+
 // digest tells apart what has gone by the name of a model, or of an alias, for which its
 // first rung counts: no other answer is cached. It fails for a model that no host is known
 // to have.
