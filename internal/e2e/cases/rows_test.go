@@ -213,6 +213,7 @@ func shapeRows() (rows []row) {
 		"an event on two lines":    "data: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"Paris\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
 		"content in parts":         "data: " + `{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"Pa"},{"type":"text","text":"ris"}]},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n",
 		"an id that is a number":   "data: " + `{"id":7,"created":"now","choices":[{"index":0,"delta":{"content":"Paris"},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n",
+		"numbers of Python":        "data: " + `{"choices":[{"index":0,"logprobs":{"x":[NaN,-Infinity]},"delta":{"content":"Paris"},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n",
 		"an error that is none":    "data: " + `{"error":"","choices":[{"index":0,"delta":{"content":"Paris"},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n",
 		"usage in fractions":       "data: " + delta("Paris") + "\n\ndata: " + `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":12.0,"completion_tokens":2.0}}` + "\n\ndata: [DONE]\n\n",
 	} {
@@ -413,6 +414,8 @@ func failureRows() (rows []row) {
 		"`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 9000 `inputs` tokens and 20 `max_new_tokens`",
 		"Input is too long for requested model.",
 		"Please reduce the length of the messages or completion.",
+		"litellm.ContextWindowExceededError: litellm.BadRequestError: boom",
+		"输入长度超过模型最大上下文长度",
 		"Trying to keep the first 9000 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens.",
 	} {
 		rows = append(rows, row{
@@ -424,6 +427,12 @@ func failureRows() (rows []row) {
 		})
 	}
 	return append(rows,
+		row{
+			name:     "an error in an answer may be an object",
+			backends: backends{"a": replies(lines(`{"response":"half","done":false}`, `{"error":{"code":500,"message":"the GPU is on fire"}}`))},
+			calls:    []call{askFails("m", "upstream", "the GPU is on fire", "half")},
+			asked:    map[string]int{"a": 4},
+		},
 		row{
 			name:     "a broken tool call is tried at most once more and is the model's fault",
 			backends: backends{"a": replies(refusal(500, `error parsing tool call: raw='{"x":' err=unexpected end of JSON input`)), "b": replies(refusal(500, `error parsing tool call: raw='{"x":' err=unexpected end of JSON input`))},
@@ -559,6 +568,9 @@ func ladderRows() (rows []row) {
 		"a caller whose quota is used up":  {status: 429, body: `{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","code":"insufficient_quota"}}`},
 		"a key that it does not know":      {status: 401, body: `{"error":{"message":"Incorrect API key provided"}}`},
 		"a model that it does not have":    {status: 404, body: `{"error":{"message":"The model m1 does not exist"}}`},
+		"a key, with another status":       {status: 400, body: `[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}]`},
+		"a deployment that is not there":   {status: 404, body: `{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}`},
+		"an account that is suspended":     {status: 429, body: `{"error":{"message":"Your account org-1 is suspended, please check your plan and billing details","type":"exceeded_current_quota_error"}}`},
 		"a request that breaks its policy": {status: 403, body: `{"error":{"message":"Your request was flagged"}}`},
 	} {
 		rows = append(rows, row{
@@ -666,6 +678,12 @@ var callers = []row{
 		calls:    []call{{tool: chat, args: `{"model":"m","messages":[{"role":"developer","content":"be brief"},{"role":"human","content":"hi"}]}`, text: "Paris"}},
 		asked:    map[string]int{"a": 1},
 		sent:     map[string][]string{"a": {`"role":"system"`, `"role":"user"`, "!developer", "!human"}},
+	}, {
+		name:     "messages may have the members that an SDK gives them, and {} is no tools",
+		backends: backends{"a": replies(text("Paris"))},
+		calls: []call{{tool: chat, text: "Paris", args: `{"model":"m","tools":{},"messages":[{"role":"user","content":"hi"},
+			{"role":"assistant","content":"ho","refusal":null,"annotations":[],"audio":null,"function_call":null},{"role":"user","content":"and?"}]}`}},
+		asked: map[string]int{"a": 1},
 	}, {
 		name:     "an option that is misspelled beside options is named with its place",
 		backends: backends{"a": replies(text("Paris"))},
