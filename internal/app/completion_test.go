@@ -50,7 +50,7 @@ func TestBashCompletesCommandsToolsAndOptions(t *testing.T) {
 	script, _, _ := program(t, "", nil, "completion", "bash")
 	for line, want := range map[string]string{
 		"ollama-mcp doc":                 "doctor",
-		"ollama-mcp call list":           "list-models",
+		"ollama-mcp call list-m":         "list-models",
 		"ollama-mcp install wind":        "windsurf",
 		"ollama-mcp token rev":           "revoke",
 		"ollama-mcp --metrics":           "--metrics-address",
