@@ -105,9 +105,10 @@ eval-semantic: ## tell how well questions that mean the same are told from other
 recordings: ## record what every tested version of Ollama answers, as test data
 	@cd $(E2E) && ./ollama.sh all >/dev/null && go run ./record $(CURDIR)/internal/backend/ollama/testdata/replays
 
-docs: ## write docs/options.md and docs/metrics.md anew from the program
+docs: ## write docs/options.md, docs/metrics.md and docs/tools.md anew from the program
 	go test ./internal/config -update
 	go test ./internal/metrics -update
+	go test ./tools -run TestPageOfToolsIsCurrent -update
 
 release: ## make all files of a release from this commit, into dist/release; VERSION=v0.1.0
 	@cd $(RELEASE) && go run . -version "$(VERSION)"

@@ -24,13 +24,13 @@ import (
 )
 
 // modelArgs are the arguments of every tool that uses a model. Those that callers seldom need
-// are not described, and so not listed: each would cost every host some tokens on each request.
+// are not listed: each would cost every host some tokens on each request.
 type modelArgs struct {
 	Options        options    `json:"options,omitzero" jsonschema:"Ollama's: temperature, top_p, top_k, seed, stop, num_predict, num_ctx …"`
-	KeepAlive      *keepAlive `json:"keep_alive,omitempty"`      // how long the model stays in memory
-	Truncate       *bool      `json:"truncate,omitempty"`        // cut input that exceeds the context, with a note; or refuse it
-	TimeoutSeconds period     `json:"timeout_seconds,omitempty"` // after which there is the answer so far
-	Priority       priority   `json:"priority,omitempty"`        // batch lets interactive calls go first
+	KeepAlive      *keepAlive `json:"keep_alive,omitempty" jsonschema:"unlisted: how long the model stays in memory, such as 5m; 0 = not, -1 = for ever"`
+	Truncate       *bool      `json:"truncate,omitempty" jsonschema:"unlisted: true: cut input that exceeds the context, with a note; false: refuse it"`
+	TimeoutSeconds period     `json:"timeout_seconds,omitempty" jsonschema:"unlisted: return what there is after this time"`
+	Priority       priority   `json:"priority,omitempty" jsonschema:"unlisted: batch lets interactive calls go first"`
 	Host           string     `json:"host,omitempty" jsonschema:"only this host"`
 	Cache          policy     `json:"cache,omitempty" jsonschema:"of answers"`
 	LocalOnly      bool       `json:"local_only,omitempty" jsonschema:"use no cloud"`
@@ -40,8 +40,8 @@ type modelArgs struct {
 type textArgs struct {
 	Format        format              `json:"format,omitzero" jsonschema:"JSON schema of the answer, or \"json\""`
 	Think         *backend.ThinkValue `json:"think,omitempty" jsonschema:"true, false, low, medium, high or max"`
-	Fallback      fallbacks           `json:"fallback_models,omitempty"` // to try in order if the model cannot answer
-	MinSimilarity similarity          `json:"min_similarity,omitempty"`
+	Fallback      fallbacks           `json:"fallback_models,omitempty" jsonschema:"unlisted: models to try in order if this one cannot answer"`
+	MinSimilarity similarity          `json:"min_similarity,omitempty" jsonschema:"unlisted: lowest similarity at which the cached answer to a paraphrase may be reused; 1 = exact match only"`
 	modelArgs
 }
 

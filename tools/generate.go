@@ -14,7 +14,7 @@ type generateIn struct {
 	Prompt string    `json:"prompt" jsonschema:"text to answer or continue"`
 	System string    `json:"system,omitempty" jsonschema:"instructions for the model"`
 	Suffix string    `json:"suffix,omitempty" jsonschema:"text after the gap"`
-	Raw    bool      `json:"raw,omitempty"`
+	Raw    bool      `json:"raw,omitempty" jsonschema:"unlisted: send the prompt as it is, without the model's template"`
 	Images []string  `json:"images,omitempty" jsonschema:"base64"`
 	fileArgs
 	outputArgs

@@ -106,7 +106,7 @@ func TestResourcesHaveThePermissionsAndLimitsOfTheirTools(t *testing.T) {
 
 func TestNamesAreCompleted(t *testing.T) {
 	storyWith(t, &client{}, func(t *testing.T, c *client) {
-		host := backendtest.New("gpu-1").Remove("tiny")
+		host := backendtest.New("gpu-1").Remove("tiny").TokenTime(time.Minute)
 		for _, name := range []string{"qwen3:8b", "Qwen3:32b", "coder-qwen", "llama3.2"} {
 			host.Install(backendtest.Model{Name: name})
 		}

@@ -1,11 +1,17 @@
 package schema
 
+import "strings"
+
+// Unlisted is what the description of an argument begins with that clients are not shown, though
+// they may use it: the documentation of tools has the rest.
+const Unlisted = "unlisted: "
+
 // Brief returns the document as it is shown to clients, whose models pay for every byte of it
 // on each request. It allows whatever the document allows, and more:
 //
 //   - of several kinds of value it shows the last, whose words the description must then add;
-//   - arguments and members of an object are shown only if they are described; others are for
-//     callers who know them, and for the description of the object to name;
+//   - arguments and members of an object are shown only if they are described, and not as
+//     Unlisted; others are for callers who know them;
 //   - limits, such as the length of a list, and the refusal of unknown arguments are left to the
 //     check of a call, whose errors help more than those of a client's own check.
 func (s *Schema) Brief() *Document { return mainPoints(s.doc) }
@@ -31,7 +37,7 @@ func mainPoints(doc *Document) *Document {
 	}
 	for _, name := range doc.PropertyOrder {
 		p := doc.Properties[name]
-		if p.Description == "" {
+		if p.Description == "" || strings.HasPrefix(p.Description, Unlisted) {
 			continue
 		}
 		if shown.Properties == nil {
