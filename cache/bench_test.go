@@ -19,7 +19,7 @@ func BenchmarkHitOf8KB(b *testing.B) {
 	c.Set(key, cache.Entry{Value: text(answer8K)})
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, source, _ := c.Fetch(b.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, nil); source != cache.Hit {
+		if _, source, _ := c.Fetch(b.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, 0, nil, nil); source != cache.Hit {
 			b.Fatal(source)
 		}
 	}
@@ -52,7 +52,7 @@ func BenchmarkMiss(b *testing.B) {
 			for i := range keys {
 				keys[i] = keyOf(b, i)
 			}
-			fill := func(context.Context, cache.Waiters[int]) (cache.Entry, bool, error) {
+			fill := func(context.Context, func() time.Time) (cache.Entry, bool, error) {
 				return cache.Entry{Value: text(answer8K)}, true, nil
 			}
 			b.ReportAllocs()
@@ -63,7 +63,7 @@ func BenchmarkMiss(b *testing.B) {
 					c.Clear()
 					b.StartTimer()
 				}
-				if _, source, _ := c.Fetch(b.Context(), cache.Lookup{Key: keys[i%len(keys)], Policy: policy}, nil, fill); source != cache.Miss {
+				if _, source, _ := c.Fetch(b.Context(), cache.Lookup{Key: keys[i%len(keys)], Policy: policy}, 0, nil, fill); source != cache.Miss {
 					b.Fatal(source)
 				}
 			}
@@ -74,7 +74,7 @@ func BenchmarkMiss(b *testing.B) {
 // BenchmarkThousandCallers has 1,000 callers ask the same at once, of whom one fills.
 func BenchmarkThousandCallers(b *testing.B) {
 	c := open(b, cache.Options{Size: 64 << 20, TTL: time.Hour})
-	fill := func(context.Context, cache.Waiters[int]) (cache.Entry, bool, error) {
+	fill := func(context.Context, func() time.Time) (cache.Entry, bool, error) {
 		return cache.Entry{Value: text(answer8K)}, true, nil
 	}
 	rounds := 0
@@ -83,7 +83,7 @@ func BenchmarkThousandCallers(b *testing.B) {
 		rounds++
 		var callers sync.WaitGroup
 		for range 1000 {
-			callers.Go(func() { _, _, _ = c.Fetch(b.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, fill) })
+			callers.Go(func() { _, _, _ = c.Fetch(b.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, 0, nil, fill) })
 		}
 		callers.Wait()
 	}

@@ -41,8 +41,8 @@ type Entry struct {
 	began time.Time // when its fill began; the zero Time if it came from none
 }
 
-// Cache keeps answers, and shares those in flight. P is what a fill reports of its
-// progress. Use New to make one. Its methods are safe for concurrent use.
+// Cache keeps answers, and shares those in flight. P is the type through which
+// fills report progress. Use New to make one. Its methods are safe for concurrent use.
 type Cache[P any] struct {
 	kept    store
 	flights Flights[request, P, found]
@@ -74,6 +74,10 @@ type Stats struct {
 
 const smallest = 64 << 10
 
+// spareFills is how many goroutines are kept for later fills: as many as are usually in flight
+// on a busy server.
+const spareFills = 64
+
 // New makes a cache and starts the goroutines that maintain it, which end with Close.
 // With Options that keep nothing it starts none, and only shares fills in flight.
 func New[P any](o Options) (*Cache[P], error) {
@@ -90,6 +94,7 @@ func New[P any](o Options) (*Cache[P], error) {
 	if err := c.kept.open(o); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
+	c.flights.keep(spareFills)
 	return c, nil
 }
 

@@ -24,12 +24,11 @@ func ExampleCache_Fetch() {
 		panic(err)
 	}
 
-	fill := func(_ context.Context, waiters cache.Waiters[string]) (e cache.Entry, keep bool, err error) {
-		waiters.Report("asking the model")
+	fill := func(_ context.Context, _ func() time.Time) (e cache.Entry, keep bool, err error) {
 		return cache.Entry{Value: answer("Scattering.")}, true, nil
 	}
 	for range 2 {
-		e, source, err := c.Fetch(context.Background(), cache.Lookup{Key: key}, nil, fill)
+		e, source, err := c.Fetch(context.Background(), cache.Lookup{Key: key}, "asking the model", nil, fill)
 		fmt.Println(e.Value, source, err)
 	}
 	// Output:

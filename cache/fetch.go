@@ -26,9 +26,8 @@ const (
 )
 
 // Fill makes an answer, and says whether it may be kept: whole answers may, errors
-// never. It may report progress at any time while it runs. Flights.Do describes its
-// context.
-type Fill[P any] func(ctx context.Context, waiters Waiters[P]) (e Entry, keep bool, err error)
+// never. Flights.Do describes its context and its deadline.
+type Fill func(ctx context.Context, deadline func() time.Time) (e Entry, keep bool, err error)
 
 // Lookup is one look-up of an answer.
 type Lookup struct {
@@ -59,11 +58,11 @@ type found struct {
 }
 
 // Fetch returns the cached answer for a key, or that of a fill: the call's own, or one
-// in flight for the same key, whichever was first. Flights.Do says how fills are
-// shared, ended and reported on. With an error, the entry is the one that the fill
-// returned with it. Under the policy Off fill runs alone, on this goroutine and with
-// the call's own context.
-func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, onProgress func(P), fill Fill[P]) (Entry, Source, error) {
+// in flight for the same key, whichever was first. Flights.Do says how fills are shared
+// and ended, and how calls follow their progress. With an error, the entry is the one that
+// the fill returned with it. Under the policy Off fill runs alone, on this goroutine and
+// with the call's own context.
+func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, progress P, onJoin func(P), fill Fill) (Entry, Source, error) {
 	finished := c.flights.finished.Load()
 	if l.Policy != Refresh && l.Policy != Off {
 		if e, ok := c.kept.get(l.Key); ok {
@@ -77,21 +76,24 @@ func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, onProgress func(P), fill
 		defer cancel()
 	}
 	if l.Policy == Off {
-		e, _, err := fill.timed(ctx, alone[P]{ctx, onProgress})
+		e, _, err := fill.timed(ctx, func() time.Time {
+			deadline, _ := ctx.Deadline()
+			return deadline
+		})
 		return e, Miss, err
 	}
 	var alone uint64
 	if l.Alone || l.Policy == Refresh { // a new answer is not one that was begun before the call
 		alone = c.loners.Add(1)
 	}
-	got, joined, err := c.flights.Do(ctx, request{l.Key, alone, l.Variant}, onProgress, func(ctx context.Context, waiters Waiters[P]) (found, error) {
+	got, joined, err := c.flights.Do(ctx, request{l.Key, alone, l.Variant}, progress, onJoin, func(ctx context.Context, deadline func() time.Time) (found, error) {
 		if l.Policy != Refresh && c.flights.finished.Load() != finished {
 			// A fill that ended since the look-up above may have cached this answer.
 			if e, ok := c.kept.get(l.Key); ok {
 				return found{e, true}, nil
 			}
 		}
-		e, keep, err := fill.timed(ctx, waiters)
+		e, keep, err := fill.timed(ctx, deadline)
 		if keep && err == nil {
 			c.kept.set(l.Key, e)
 		}
@@ -113,30 +115,13 @@ func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, onProgress func(P), fill
 }
 
 // timed runs the fill, and notes when it ended and how long it took.
-func (fill Fill[P]) timed(ctx context.Context, waiters Waiters[P]) (Entry, bool, error) {
+func (fill Fill) timed(ctx context.Context, deadline func() time.Time) (Entry, bool, error) {
 	began := time.Now()
-	e, keep, err := fill(ctx, waiters)
+	e, keep, err := fill(ctx, deadline)
 	now := time.Now()
 	e.Stored, e.began = wall(now), began
 	if e.Took == 0 {
 		e.Took = now.Sub(began)
 	}
 	return e, keep, err
-}
-
-// alone is the one call that waits for a fill which is not shared.
-type alone[P any] struct {
-	ctx        context.Context
-	onProgress func(P) // nil for none
-}
-
-func (a alone[P]) Report(p P) {
-	if a.onProgress != nil {
-		a.onProgress(p)
-	}
-}
-
-func (a alone[P]) Deadline() time.Time {
-	deadline, _ := a.ctx.Deadline()
-	return deadline
 }

@@ -17,7 +17,7 @@ import (
 // answers is a fill that takes a second and gives each time another answer.
 type answers struct{ filled atomic.Int32 }
 
-func (a *answers) fill(context.Context, cache.Waiters[int]) (cache.Entry, bool, error) {
+func (a *answers) fill(context.Context, func() time.Time) (cache.Entry, bool, error) {
 	time.Sleep(time.Second)
 	return cache.Entry{Value: text(fmt.Sprint("answer ", a.filled.Add(1)))}, true, nil
 }
@@ -39,7 +39,7 @@ func TestPolicySaysWhereAnAnswerMayComeFrom(t *testing.T) {
 			{cache.Refresh, "answer 4", cache.Miss},
 			{cache.Auto, "answer 4", cache.Hit},
 		} {
-			got, source, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: step.policy}, nil, a.fill)
+			got, source, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: step.policy}, 0, nil, a.fill)
 			if got.Value != text(step.want) || source != step.source || err != nil {
 				t.Fatalf("step %d, %q: got %q from %s, error %v; want %q from %s", i, step.policy, got.Value, source, err, step.want, step.source)
 			}
@@ -59,7 +59,7 @@ func TestHitTellsHowOldItIs(t *testing.T) {
 		c, key, a := open(t, small), keyOf(t, "question"), new(answers)
 		for _, want := range []time.Duration{0, time.Minute} {
 			time.Sleep(want)
-			got, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, a.fill)
+			got, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, 0, nil, a.fill)
 			if age := time.Since(got.Stored); age != want || err != nil {
 				t.Errorf("got an age of %v, error %v; want %v", age, err, want)
 			}
@@ -79,14 +79,14 @@ func TestOnlyWhatAFillAllowsIsKept(t *testing.T) {
 		{true, broken, cache.Miss},
 	} {
 		c, key := open(t, small), keyOf(t, "question")
-		fill := func(context.Context, cache.Waiters[int]) (cache.Entry, bool, error) {
+		fill := func(context.Context, func() time.Time) (cache.Entry, bool, error) {
 			return cache.Entry{Value: text("answer")}, step.keep, step.err
 		}
-		got, source, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, fill)
+		got, source, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, 0, nil, fill)
 		if got.Value != text("answer") || source != cache.Miss || !errors.Is(err, step.err) {
 			t.Errorf("%+v: got %q from %s, error %v", step, got.Value, source, err)
 		}
-		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, fill); source != step.want {
+		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, 0, nil, fill); source != step.want {
 			t.Errorf("%+v: the next call got a %s, want a %s", step, source, step.want)
 		}
 	}
@@ -110,7 +110,7 @@ func TestRefreshAndCallsThatWantTheirOwnAnswerShareNoFill(t *testing.T) {
 		} {
 			l.Key = key
 			callers.Go(func() {
-				_, source, _ := c.Fetch(t.Context(), l, nil, a.fill)
+				_, source, _ := c.Fetch(t.Context(), l, 0, nil, a.fill)
 				sources.Store(i, source)
 			})
 			synctest.Wait()
@@ -129,7 +129,7 @@ func TestRefreshAndCallsThatWantTheirOwnAnswerShareNoFill(t *testing.T) {
 		if got := c.Stats(); got.Misses != 5 || got.Coalesced != 2 || got.Saved != 2*time.Second {
 			t.Errorf("got %+v, want 5 misses, and 2 coalesced that saved 2s", got)
 		}
-		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Alone: true}, nil, a.fill); source != cache.Hit {
+		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Alone: true}, 0, nil, a.fill); source != cache.Hit {
 			t.Errorf("a call that is alone, later: got a %v, want a hit", source)
 		}
 	})
@@ -139,33 +139,33 @@ func TestRefreshAndCallsThatWantTheirOwnAnswerShareNoFill(t *testing.T) {
 func TestAnswerThatWasBegunBeforeTheOneThatIsKeptDoesNotReplaceIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, key := open(t, small), keyOf(t, "question")
-		fill := func(says string, takes time.Duration) cache.Fill[int] {
-			return func(context.Context, cache.Waiters[int]) (cache.Entry, bool, error) {
+		fill := func(says string, takes time.Duration) cache.Fill {
+			return func(context.Context, func() time.Time) (cache.Entry, bool, error) {
 				time.Sleep(takes)
 				return cache.Entry{Value: text(says)}, true, nil
 			}
 		}
 		kept := func(when, want string) {
 			t.Helper()
-			got, source, err := c.Fetch(t.Context(), cache.Lookup{Key: key}, nil, fill("none was kept", 0))
+			got, source, err := c.Fetch(t.Context(), cache.Lookup{Key: key}, 0, nil, fill("none was kept", 0))
 			if got.Value != text(want) || source != cache.Hit || err != nil {
 				t.Errorf("%s: got %q from %s, %v; want %q", when, got.Value, source, err, want)
 			}
 		}
 		var slow sync.WaitGroup
 		slow.Go(func() {
-			if got, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key}, nil, fill("old", 10*time.Second)); got.Value != text("old") || err != nil {
+			if got, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key}, 0, nil, fill("old", 10*time.Second)); got.Value != text("old") || err != nil {
 				t.Errorf("the call that began first got %q, %v", got.Value, err)
 			}
 		})
 		time.Sleep(time.Second)
-		if _, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Refresh}, nil, fill("new", time.Second)); err != nil {
+		if _, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Refresh}, 0, nil, fill("new", time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		kept("after the refresh", "new")
 		slow.Wait()
 		kept("after the call that began before it", "new")
-		if _, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Refresh}, nil, fill("newest", time.Second)); err != nil {
+		if _, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Refresh}, 0, nil, fill("newest", time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		kept("after another refresh", "newest")
@@ -179,7 +179,7 @@ func TestVariantsShareWhatIsCachedAndNotWhatIsInFlight(t *testing.T) {
 		var callers sync.WaitGroup
 		for i, variant := range []any{nil, "batch", nil, "batch"} {
 			callers.Go(func() {
-				_, sources[i], _ = c.Fetch(t.Context(), cache.Lookup{Key: key, Variant: variant}, nil, a.fill)
+				_, sources[i], _ = c.Fetch(t.Context(), cache.Lookup{Key: key, Variant: variant}, 0, nil, a.fill)
 			})
 			synctest.Wait()
 		}
@@ -187,7 +187,7 @@ func TestVariantsShareWhatIsCachedAndNotWhatIsInFlight(t *testing.T) {
 		if want := []cache.Source{cache.Miss, cache.Miss, cache.Coalesced, cache.Coalesced}; !slices.Equal(sources, want) {
 			t.Errorf("in flight: got %v, want %v", sources, want)
 		}
-		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Variant: "another"}, nil, a.fill); source != cache.Hit {
+		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Variant: "another"}, 0, nil, a.fill); source != cache.Hit {
 			t.Errorf("later: got a %s, want a hit", source)
 		}
 	})
@@ -198,9 +198,9 @@ func TestDeadlineOfALookupEndsItsWaitUnderEachPolicy(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, deadline := open(t, small), time.Now().Add(time.Second)
 			var seen time.Time
-			_, _, err := c.Fetch(t.Context(), cache.Lookup{Key: keyOf(t, "question"), Policy: policy, Deadline: deadline}, nil,
-				func(ctx context.Context, waiters cache.Waiters[int]) (cache.Entry, bool, error) {
-					seen = waiters.Deadline()
+			_, _, err := c.Fetch(t.Context(), cache.Lookup{Key: keyOf(t, "question"), Policy: policy, Deadline: deadline}, 0, nil,
+				func(ctx context.Context, deadline func() time.Time) (cache.Entry, bool, error) {
+					seen = deadline()
 					<-ctx.Done()
 					return cache.Entry{}, false, context.Cause(ctx)
 				})
@@ -221,7 +221,7 @@ func TestThousandCallersFillOnce(t *testing.T) {
 		var callers sync.WaitGroup
 		for range 1000 {
 			callers.Go(func() {
-				got, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, func(context.Context, cache.Waiters[int]) (cache.Entry, bool, error) {
+				got, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, 0, nil, func(context.Context, func() time.Time) (cache.Entry, bool, error) {
 					fills.Add(1)
 					return cache.Entry{Value: text("answer")}, true, nil
 				})
@@ -245,37 +245,31 @@ func TestCacheThatKeepsNothingStillSharesFills(t *testing.T) {
 		c, key, a := open(t, cache.Options{}), keyOf(t, "question"), new(answers)
 		var callers sync.WaitGroup
 		for range 10 {
-			callers.Go(func() { _, _, _ = c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, a.fill) })
+			callers.Go(func() { _, _, _ = c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, 0, nil, a.fill) })
 		}
 		callers.Wait()
 		if n := a.filled.Load(); n != 1 {
 			t.Errorf("%d fills for 10 callers at once", n)
 		}
-		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, nil, a.fill); source != cache.Miss {
+		if _, source, _ := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, 0, nil, a.fill); source != cache.Miss {
 			t.Errorf("later: got a %s, want nothing kept", source)
 		}
 	})
 }
 
-func TestOffRunsWithTheCallersContextAndProgress(t *testing.T) {
+func TestOffRunsWithTheCallersContext(t *testing.T) {
 	type session struct{}
 	c := open(t, small)
 	ctx := context.WithValue(t.Context(), session{}, "mine")
-	var told []int
-	for _, onProgress := range []func(int){func(n int) { told = append(told, n) }, nil} {
-		_, _, err := c.Fetch(ctx, cache.Lookup{Key: keyOf(t, "question"), Policy: cache.Off}, onProgress, func(ctx context.Context, waiters cache.Waiters[int]) (cache.Entry, bool, error) {
-			if ctx.Value(session{}) != "mine" {
-				t.Error("the context is another")
-			}
-			waiters.Report(7)
-			return cache.Entry{}, true, nil
-		})
-		if err != nil {
-			t.Fatal(err)
+	joined := func(int) { t.Error("the call has joined a fill") }
+	_, _, err := c.Fetch(ctx, cache.Lookup{Key: keyOf(t, "question"), Policy: cache.Off}, 0, joined, func(ctx context.Context, _ func() time.Time) (cache.Entry, bool, error) {
+		if ctx.Value(session{}) != "mine" {
+			t.Error("the context is another")
 		}
-	}
-	if len(told) != 1 || told[0] != 7 {
-		t.Errorf("told %v, want 7", told)
+		return cache.Entry{}, true, nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -284,7 +278,7 @@ func TestCloseEndsAFetchAndItsFill(t *testing.T) {
 		c := open(t, small)
 		end := make(chan error, 1)
 		go func() {
-			_, _, err := c.Fetch(t.Context(), cache.Lookup{Key: keyOf(t, "question"), Policy: cache.Auto}, nil, func(ctx context.Context, _ cache.Waiters[int]) (cache.Entry, bool, error) {
+			_, _, err := c.Fetch(t.Context(), cache.Lookup{Key: keyOf(t, "question"), Policy: cache.Auto}, 0, nil, func(ctx context.Context, _ func() time.Time) (cache.Entry, bool, error) {
 				<-ctx.Done()
 				return cache.Entry{Value: text("partial")}, true, nil
 			})

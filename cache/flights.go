@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"ollama-mcp/internal/workers"
 )
 
 // ErrClosed is the error of calls that wait, or arrive, while the program shuts down.
@@ -24,42 +26,27 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("panic while an answer was made: %v", e.Value)
 }
 
-// Waiters are the calls that wait for a fill, as the fill sees them. P is the type of
-// its progress reports.
-type Waiters[P any] interface {
-	// Report passes progress on to every waiting call. It never blocks on them.
-	Report(p P)
-	// Deadline returns the latest deadline of the calls that wait now, or the zero
-	// Time if one of them has none. It moves when a call joins or leaves, so a fill
-	// asks again whenever it decides something by it.
-	Deadline() time.Time
-}
-
 // Flights let identical calls share one fill while it is in flight. K identifies a
-// request, P is what a fill reports of its progress, and V its result. The zero value
-// is ready for use.
+// request, P is the type through which a fill reports progress, and V its result. The zero
+// value is ready for use.
 type Flights[K comparable, P, V any] struct {
-	fills sync.WaitGroup
+	fills workers.Group
+	stop  chan struct{} // closed by Close, to end spare goroutines; nil if none are kept
 	// finished counts the flights that have ended.
 	finished atomic.Uint64
 
 	// mu guards the fields below and all flights. It is never held while a function
 	// of a caller runs.
 	mu       sync.Mutex
-	inFlight map[K]*flight[K, P, V]
+	inFlight map[K]*flight[P, V]
 	closed   bool
 }
 
-// flight is one fill and the calls that wait for it. It implements Waiters.
-type flight[K comparable, P, V any] struct {
-	flights *Flights[K, P, V]
-	cancel  context.CancelCauseFunc // ends the fill
-
-	deadlines []time.Time // one for each waiting call; the zero Time for a call without
-
-	latest  P
-	reports int           // number of reports so far
-	news    chan struct{} // closed by the next report
+// flight is one fill and the calls that wait for it.
+type flight[P, V any] struct {
+	progress  P
+	cancel    context.CancelCauseFunc // ends the fill
+	deadlines []time.Time             // one for each waiting call; the zero Time for a call without
 
 	finished bool
 	done     chan struct{} // closed once finished; value and err do not change then
@@ -72,28 +59,42 @@ type flight[K comparable, P, V any] struct {
 // its end: a value, an error, or *PanicError. The key is free again then, and the next
 // call starts a new fill.
 //
+// A fill reports progress through a value that the call which starts it passes to Do. A call
+// that joins a flight gets the value of that flight: onJoin (nil if it is not interested) is
+// called with it, on the call's own goroutine, before the call waits.
+//
 // A fill belongs to no single call, so its context carries neither a deadline nor
 // values: those of the first caller would bind the others to its time, its session and
-// its trace. A fill captures what it needs to know, and learns from Waiters.Deadline
-// how much time it has. Its context ends when the last waiting call leaves, with that
-// call's cause: context.DeadlineExceeded if its time was over, context.Canceled if it
-// was cancelled.
+// its trace. A fill captures what it needs to know. The function deadline returns the latest
+// deadline of the calls that wait at the moment, or the zero Time if one of them has none. It
+// changes when a call joins or leaves, so a fill calls the function for each decision. The
+// context is cancelled when the last waiting call leaves, with that call's cause:
+// context.DeadlineExceeded if its time was over, context.Canceled if it was cancelled.
 //
-// A call leaves when its own ctx ends, with that context's error. Its onProgress (nil
-// for none) runs on the call's goroutine with the latest report, including one made
-// before the call joined; a slow one misses reports and delays nobody.
-func (f *Flights[K, P, V]) Do(ctx context.Context, key K, onProgress func(P), fill func(context.Context, Waiters[P]) (V, error)) (v V, shared bool, err error) {
+// A call leaves when its own ctx ends, with that context's error.
+func (f *Flights[K, P, V]) Do(ctx context.Context, key K, progress P, onJoin func(P), fill func(ctx context.Context, deadline func() time.Time) (V, error)) (v V, shared bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return v, false, err
 	}
 	deadline, _ := ctx.Deadline()
-	fl, shared, err := f.join(key, deadline, fill)
+	fl, shared, err := f.join(key, deadline, progress, fill)
 	if err != nil {
 		return v, false, err
 	}
 	defer func() { f.leave(key, fl, deadline, context.Cause(ctx)) }()
-	v, err = fl.wait(ctx, onProgress)
-	return v, shared, err
+	if shared && onJoin != nil {
+		onJoin(fl.progress)
+	}
+	select {
+	case <-fl.done:
+	case <-ctx.Done():
+	}
+	select {
+	case <-fl.done: // an answer beats a deadline that passed with it
+		return fl.value, shared, fl.err
+	default:
+		return v, shared, ctx.Err()
+	}
 }
 
 // Len is the number of fills in flight.
@@ -107,6 +108,9 @@ func (f *Flights[K, P, V]) Len() int {
 // fills and returns when they have returned. A fill must not call it.
 func (f *Flights[K, P, V]) Close() {
 	f.mu.Lock()
+	if !f.closed && f.stop != nil {
+		close(f.stop)
+	}
 	f.closed = true
 	var none V
 	for key, fl := range f.inFlight {
@@ -116,9 +120,16 @@ func (f *Flights[K, P, V]) Close() {
 	f.fills.Wait()
 }
 
+// keep has up to spare goroutines wait for further fills. It must be called before Do, and
+// then Close must be called at the end.
+func (f *Flights[K, P, V]) keep(spare int) {
+	f.stop = make(chan struct{})
+	f.fills.Keep(spare, f.stop)
+}
+
 // join adds a call with a deadline to the flight for a key, and starts the flight if
 // there is none.
-func (f *Flights[K, P, V]) join(key K, deadline time.Time, fill func(context.Context, Waiters[P]) (V, error)) (fl *flight[K, P, V], shared bool, err error) {
+func (f *Flights[K, P, V]) join(key K, deadline time.Time, progress P, fill func(context.Context, func() time.Time) (V, error)) (fl *flight[P, V], shared bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -129,12 +140,9 @@ func (f *Flights[K, P, V]) join(key K, deadline time.Time, fill func(context.Con
 		return fl, true, nil
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	fl = &flight[K, P, V]{
-		flights: f, cancel: cancel, deadlines: []time.Time{deadline},
-		news: make(chan struct{}), done: make(chan struct{}),
-	}
+	fl = &flight[P, V]{progress: progress, cancel: cancel, deadlines: []time.Time{deadline}, done: make(chan struct{})}
 	if f.inFlight == nil {
-		f.inFlight = make(map[K]*flight[K, P, V])
+		f.inFlight = make(map[K]*flight[P, V])
 	}
 	f.inFlight[key] = fl
 	f.fills.Go(func() { f.run(ctx, key, fl, fill) })
@@ -142,7 +150,7 @@ func (f *Flights[K, P, V]) join(key K, deadline time.Time, fill func(context.Con
 }
 
 // run runs a fill to its end, whichever that is.
-func (f *Flights[K, P, V]) run(ctx context.Context, key K, fl *flight[K, P, V], fill func(context.Context, Waiters[P]) (V, error)) {
+func (f *Flights[K, P, V]) run(ctx context.Context, key K, fl *flight[P, V], fill func(context.Context, func() time.Time) (V, error)) {
 	var v V
 	err := errors.New("the fill ended its goroutine") // runtime.Goexit cannot be recovered
 	defer func() {
@@ -153,11 +161,11 @@ func (f *Flights[K, P, V]) run(ctx context.Context, key K, fl *flight[K, P, V], 
 		defer f.mu.Unlock()
 		f.finish(key, fl, v, err)
 	}()
-	v, err = fill(ctx, fl)
+	v, err = fill(ctx, func() time.Time { return f.deadline(fl) })
 }
 
 // finish ends a flight with a result, unless it already has one. mu is held.
-func (f *Flights[K, P, V]) finish(key K, fl *flight[K, P, V], v V, err error) {
+func (f *Flights[K, P, V]) finish(key K, fl *flight[P, V], v V, err error) {
 	f.retire(key, fl, nil)
 	if fl.finished {
 		return
@@ -169,7 +177,7 @@ func (f *Flights[K, P, V]) finish(key K, fl *flight[K, P, V], v V, err error) {
 
 // leave removes a call with a deadline from a flight. When it was the last, the fill is
 // cancelled with the call's cause, and a call that comes now starts a new flight.
-func (f *Flights[K, P, V]) leave(key K, fl *flight[K, P, V], deadline time.Time, cause error) {
+func (f *Flights[K, P, V]) leave(key K, fl *flight[P, V], deadline time.Time, cause error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	i := slices.IndexFunc(fl.deadlines, deadline.Equal)
@@ -180,27 +188,17 @@ func (f *Flights[K, P, V]) leave(key K, fl *flight[K, P, V], deadline time.Time,
 }
 
 // retire cancels a flight's context and lets no more calls join. mu is held.
-func (f *Flights[K, P, V]) retire(key K, fl *flight[K, P, V], cause error) {
+func (f *Flights[K, P, V]) retire(key K, fl *flight[P, V], cause error) {
 	fl.cancel(cause)
 	if f.inFlight[key] == fl {
 		delete(f.inFlight, key)
 	}
 }
 
-// Report implements Waiters.
-func (fl *flight[K, P, V]) Report(p P) {
-	fl.flights.mu.Lock()
-	defer fl.flights.mu.Unlock()
-	fl.latest = p
-	fl.reports++
-	close(fl.news)
-	fl.news = make(chan struct{})
-}
-
-// Deadline implements Waiters.
-func (fl *flight[K, P, V]) Deadline() (latest time.Time) {
-	fl.flights.mu.Lock()
-	defer fl.flights.mu.Unlock()
+// deadline returns the latest deadline of the calls that wait for a flight.
+func (f *Flights[K, P, V]) deadline(fl *flight[P, V]) (latest time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, deadline := range fl.deadlines {
 		if deadline.IsZero() {
 			return deadline
@@ -210,29 +208,4 @@ func (fl *flight[K, P, V]) Deadline() (latest time.Time) {
 		}
 	}
 	return latest
-}
-
-// wait returns the result of a flight, or the error of ctx if that ends first.
-func (fl *flight[K, P, V]) wait(ctx context.Context, onProgress func(P)) (v V, err error) {
-	seen := 0
-	for {
-		fl.flights.mu.Lock()
-		finished, latest, reports, news := fl.finished, fl.latest, fl.reports, fl.news
-		fl.flights.mu.Unlock()
-		switch {
-		case finished: // checked first: an answer beats a deadline that passed with it
-			return fl.value, fl.err
-		case ctx.Err() != nil:
-			return v, ctx.Err()
-		case reports > seen && onProgress != nil:
-			onProgress(latest)
-		}
-		seen = reports
-
-		select {
-		case <-fl.done:
-		case <-news:
-		case <-ctx.Done():
-		}
-	}
 }

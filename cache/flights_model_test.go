@@ -14,8 +14,8 @@ import (
 	"ollama-mcp/cache"
 )
 
-// TestFlightsDoAsTheirModel has callers come and leave and fills report, end, fail
-// and panic in any order, and holds after each step who has got what.
+// TestFlightsDoAsTheirModel has callers come and leave and fills end, fail and
+// panic in any order, and holds after each step who has got what.
 func TestFlightsDoAsTheirModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		var failed any
@@ -38,11 +38,10 @@ func TestFlightsDoAsTheirModel(t *testing.T) {
 
 func (m *model) run(r *rapid.T) {
 	r.Repeat(map[string]func(*rapid.T){
-		"come":   m.come,
-		"leave":  m.leave,
-		"report": m.report,
-		"end":    m.end,
-		"":       m.check,
+		"come":  m.come,
+		"leave": m.leave,
+		"end":   m.end,
+		"":      m.check,
 	})
 	m.flights.Close()
 	for _, fl := range m.inFlight {
@@ -57,24 +56,25 @@ type model struct {
 	flights  flights
 	inFlight map[string]*modelFlight
 	fills    int        // begun so far
+	calls    int        // made so far
 	ended    []*waiting // whose Do must have returned
 	cancels  []context.CancelFunc
 }
 
 type modelFlight struct {
 	key     string
-	order   chan func(report func(int)) (value string, err error, over bool) // what the fill does next
+	begun   int                                   // the number of the fill, from 1, which is its progress too
+	end     chan func() (value string, err error) // how the fill ends
 	ctx     context.Context
-	waiters cache.Waiters[int] // as the fill sees them
+	asked   func() time.Time // the deadline, as the fill sees it
 	waiting []*waiting
-	latest  int // reported; 0 for nothing yet
 }
 
 // waiting is a caller, and what should come of it.
 type waiting struct {
 	*caller
 	deadline time.Time // zero for none
-	told     []int     // what it should have heard
+	follows  int       // the progress that it should follow
 	want     outcome
 }
 
@@ -84,37 +84,34 @@ func (m *model) come(r *rapid.T) {
 	key := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(r, "key")
 	fl, joins := m.inFlight[key]
 	if !joins {
-		fl = &modelFlight{key: key, order: make(chan func(func(int)) (string, error, bool))}
-		m.inFlight[key] = fl
 		m.fills++
+		fl = &modelFlight{key: key, begun: m.fills, end: make(chan func() (string, error))}
+		m.inFlight[key] = fl
 	}
-	begun := m.fills
-	ctx, w := context.Background(), &waiting{want: outcome{shared: joins}}
+	m.calls++
+	ctx, w := context.Background(), &waiting{want: outcome{shared: joins}, follows: fl.begun}
 	if hours := rapid.IntRange(0, 3).Draw(r, "hours"); hours > 0 { // never reached: the test's clock stands still
 		w.deadline = time.Now().Add(time.Duration(hours) * time.Hour)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, w.deadline)
 		m.cancels = append(m.cancels, cancel)
 	}
-	w.caller = call(&m.flights, ctx, key, func(ctx context.Context, waiters cache.Waiters[int]) (string, error) {
+	progress := fl.begun
+	if joins {
+		progress = -m.calls // its own, which nothing follows
+	}
+	w.caller = callWith(&m.flights, ctx, key, progress, func(ctx context.Context, deadline func() time.Time) (string, error) {
 		if joins {
-			return "", fmt.Errorf("fill number %d was begun for %s while one was in flight", begun+1, key)
+			return "", fmt.Errorf("a fill was begun for %s while one was in flight", key)
 		}
-		fl.ctx, fl.waiters = ctx, waiters
-		for {
-			select {
-			case <-ctx.Done():
-				return "", ctx.Err()
-			case do := <-fl.order:
-				if v, err, over := do(waiters.Report); over {
-					return v, err
-				}
-			}
+		fl.ctx, fl.asked = ctx, deadline
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case end := <-fl.end:
+			return end()
 		}
 	})
-	if fl.latest > 0 {
-		w.told = append(w.told, fl.latest)
-	}
 	fl.waiting = append(fl.waiting, w)
 }
 
@@ -135,31 +132,17 @@ func (m *model) leave(r *rapid.T) {
 	}
 }
 
-func (m *model) report(r *rapid.T) {
-	fl := m.any(r)
-	fl.latest++
-	latest := fl.latest
-	fl.order <- func(report func(int)) (string, error, bool) {
-		report(latest)
-		return "", nil, false
-	}
-	synctest.Wait()
-	for _, w := range fl.waiting {
-		w.told = append(w.told, latest)
-	}
-}
-
 func (m *model) end(r *rapid.T) {
 	fl := m.any(r)
 	how := rapid.SampledFrom([]string{"answer", "fail", "panic"}).Draw(r, "how")
-	fl.order <- func(func(int)) (string, error, bool) {
+	fl.end <- func() (string, error) {
 		switch how {
 		case "fail":
-			return "", errBroken, true
+			return "", errBroken
 		case "panic":
 			panic(errBroken)
 		}
-		return fl.key + "!", nil, true
+		return fl.key + "!", nil
 	}
 	synctest.Wait()
 	switch how {
@@ -210,18 +193,18 @@ func (m *model) check(r *rapid.T) {
 		default:
 			r.Fatalf("a caller is stranded; want %+v", w.want)
 		}
-		if !slices.Equal(w.heard(), w.told) {
-			r.Fatalf("told %v, want %v", w.heard(), w.told)
+		if w.caller.follows != w.follows {
+			r.Fatalf("follows %d, want %d", w.caller.follows, w.follows)
 		}
 	}
 	m.ended = nil
 	for _, fl := range m.inFlight {
-		if got, want := fl.waiters.Deadline(), fl.deadline(); !got.Equal(want) {
+		if got, want := fl.asked(), fl.deadline(); !got.Equal(want) {
 			r.Fatalf("the deadline for %s is %v, want %v", fl.key, got, want)
 		}
 		for _, w := range fl.waiting {
-			if len(w.end) > 0 || !slices.Equal(w.heard(), w.told) {
-				r.Fatalf("waiting for %s: told %v, want %v; returned: %v", fl.key, w.heard(), w.told, len(w.end) > 0)
+			if len(w.end) > 0 || w.caller.follows != w.follows {
+				r.Fatalf("waiting for %s: follows %d, want %d; returned: %v", fl.key, w.caller.follows, w.follows, len(w.end) > 0)
 			}
 		}
 	}

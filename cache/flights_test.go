@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -29,29 +27,21 @@ type caller struct {
 	leave context.CancelFunc
 	end   chan outcome // has the outcome as soon as Do has returned
 
-	mu   sync.Mutex // guards told
-	told []int      // progress
+	follows int // the progress of the flight that the call has joined, or its own
 }
 
-func (c *caller) hear(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.told = append(c.told, n)
+// call has somebody call Do with progress 0 and returns when all is quiet.
+func call(f *flights, ctx context.Context, key string, fill func(context.Context, func() time.Time) (string, error)) *caller {
+	return callWith(f, ctx, key, 0, fill)
 }
 
-func (c *caller) heard() []int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.told)
-}
-
-// call has somebody call Do and returns when all is quiet.
-func call(f *flights, ctx context.Context, key string, fill func(context.Context, cache.Waiters[int]) (string, error)) *caller {
+// callWith has somebody call Do with a progress, and returns when all is quiet.
+func callWith(f *flights, ctx context.Context, key string, progress int, fill func(context.Context, func() time.Time) (string, error)) *caller {
 	ctx, leave := context.WithCancel(ctx)
-	c := &caller{leave: leave, end: make(chan outcome, 1)}
+	c := &caller{leave: leave, end: make(chan outcome, 1), follows: progress}
 	go func() {
 		defer leave()
-		v, shared, err := f.Do(ctx, key, c.hear, fill)
+		v, shared, err := f.Do(ctx, key, progress, func(p int) { c.follows = p }, fill)
 		c.end <- outcome{v, shared, err}
 	}()
 	synctest.Wait()
@@ -59,8 +49,8 @@ func call(f *flights, ctx context.Context, key string, fill func(context.Context
 }
 
 // after is a fill that takes a while, and gives up when its context ends.
-func after(d time.Duration, value string, err error) func(context.Context, cache.Waiters[int]) (string, error) {
-	return func(ctx context.Context, _ cache.Waiters[int]) (string, error) {
+func after(d time.Duration, value string, err error) func(context.Context, func() time.Time) (string, error) {
+	return func(ctx context.Context, _ func() time.Time) (string, error) {
 		select {
 		case <-time.After(d):
 			return value, err
@@ -70,7 +60,7 @@ func after(d time.Duration, value string, err error) func(context.Context, cache
 	}
 }
 
-func never(context.Context, cache.Waiters[int]) (string, error) {
+func never(context.Context, func() time.Time) (string, error) {
 	panic("a fill was begun although one was in flight")
 }
 
@@ -122,7 +112,7 @@ func TestFillEndsAtOnceWhenTheLastWaiterLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
 		var ended error
-		fill := func(ctx context.Context, _ cache.Waiters[int]) (string, error) {
+		fill := func(ctx context.Context, _ func() time.Time) (string, error) {
 			<-ctx.Done()
 			ended = ctx.Err()
 			time.Sleep(time.Second) // it takes a while to wind down
@@ -184,7 +174,7 @@ func TestFillIsCancelledForTheReasonOfItsLastWaiter(t *testing.T) {
 					t.Cleanup(cancel)
 					return ctx
 				}
-				call(&f, until(2*time.Second), "a", func(ctx context.Context, _ cache.Waiters[int]) (string, error) {
+				call(&f, until(2*time.Second), "a", func(ctx context.Context, _ func() time.Time) (string, error) {
 					<-ctx.Done()
 					cause <- context.Cause(ctx)
 					return "", ctx.Err()
@@ -205,7 +195,7 @@ func TestFillKnowsNothingOfItsFirstCaller(t *testing.T) {
 	var f flights
 	ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), session{}, "mine"), time.Hour)
 	defer cancel()
-	_, _, err := f.Do(ctx, "a", nil, func(ctx context.Context, _ cache.Waiters[int]) (string, error) {
+	_, _, err := f.Do(ctx, "a", 0, nil, func(ctx context.Context, _ func() time.Time) (string, error) {
 		if _, ok := ctx.Deadline(); ok || ctx.Value(session{}) != nil {
 			t.Error("the fill's context carries a deadline or values")
 		}
@@ -216,59 +206,21 @@ func TestFillKnowsNothingOfItsFirstCaller(t *testing.T) {
 	}
 }
 
-func TestProgressReachesAllWaiters(t *testing.T) {
+func TestCallThatJoinsAFillFollowsItsProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
-		fill := func(_ context.Context, waiters cache.Waiters[int]) (string, error) {
-			for i := range 3 {
-				time.Sleep(time.Second)
-				waiters.Report(i)
-			}
-			time.Sleep(time.Second)
-			return "answer", nil
+		first := callWith(&f, t.Context(), "a", 1, after(time.Second, "answer", nil))
+		joined := callWith(&f, t.Context(), "a", 2, never)
+		other := callWith(&f, t.Context(), "b", 3, after(time.Second, "answer", nil))
+		if first.follows != 1 || joined.follows != 1 || other.follows != 3 {
+			t.Errorf("progress followed: %d by the first call, %d by one that joined it, %d by another; want 1, 1, 3", first.follows, joined.follows, other.follows)
 		}
-		first := call(&f, t.Context(), "a", fill)
-		time.Sleep(2500 * time.Millisecond)
-		late := call(&f, t.Context(), "a", never)
-		if !slices.Equal(late.heard(), []int{1}) {
-			t.Errorf("who came late was told %v at first, want the latest, 1", late.heard())
+		time.Sleep(time.Minute)
+		next := callWith(&f, t.Context(), "a", 4, after(time.Second, "answer", nil))
+		if next.follows != 4 {
+			t.Errorf("after the fill: got %d, want the progress of the new fill, 4", next.follows)
 		}
-		<-first.end
-		<-late.end
-		if !slices.Equal(first.heard(), []int{0, 1, 2}) || !slices.Equal(late.heard(), []int{1, 2}) {
-			t.Errorf("told %v and %v, want 0 1 2 and 1 2", first.heard(), late.heard())
-		}
-	})
-}
-
-func TestSlowWaiterDelaysNobodyAndHearsTheLatest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var f flights
-		began := time.Now()
-		fill := func(_ context.Context, waiters cache.Waiters[int]) (string, error) {
-			for i := range 100 {
-				waiters.Report(i)
-				time.Sleep(time.Second)
-			}
-			return "answer", nil
-		}
-		var told []int
-		slow := func(n int) {
-			told = append(told, n)
-			time.Sleep(30*time.Second + 1)
-		}
-		end := make(chan error, 1)
-		go func() {
-			_, _, err := f.Do(t.Context(), "a", slow, fill)
-			end <- err
-		}()
-		synctest.Wait()
-		if got := <-call(&f, t.Context(), "a", never).end; got.value != "answer" || time.Since(began) != 100*time.Second {
-			t.Errorf("after %v: got %+v, want the answer after 100s", time.Since(began), got)
-		}
-		if err := <-end; err != nil || !slices.Equal(told, []int{0, 30, 60, 90}) {
-			t.Errorf("the slow one was told %v, error %v", told, err)
-		}
+		time.Sleep(time.Minute)
 	})
 }
 
@@ -291,7 +243,7 @@ func TestFailedFillFailsAllAndIsForgotten(t *testing.T) {
 func TestPanicInAFillReachesAllWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
-		first := call(&f, t.Context(), "a", func(context.Context, cache.Waiters[int]) (string, error) {
+		first := call(&f, t.Context(), "a", func(context.Context, func() time.Time) (string, error) {
 			time.Sleep(time.Second)
 			panic("index out of range")
 		})
@@ -312,7 +264,7 @@ func TestPanicInAFillReachesAllWaiters(t *testing.T) {
 func TestFillThatEndsItsGoroutineStrandsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
-		c := call(&f, t.Context(), "a", func(context.Context, cache.Waiters[int]) (string, error) {
+		c := call(&f, t.Context(), "a", func(context.Context, func() time.Time) (string, error) {
 			runtime.Goexit()
 			return "", nil
 		})
@@ -325,18 +277,12 @@ func TestFillThatEndsItsGoroutineStrandsNobody(t *testing.T) {
 func TestPanicInAWaiterIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
+		other := call(&f, t.Context(), "a", after(time.Second, "answer", nil))
 		clumsy := make(chan any, 1)
 		go func() {
 			defer func() { clumsy <- recover() }()
-			_, _, _ = f.Do(t.Context(), "a", func(int) { panic("no such window") }, func(_ context.Context, waiters cache.Waiters[int]) (string, error) {
-				time.Sleep(time.Second)
-				waiters.Report(1)
-				time.Sleep(time.Second)
-				return "answer", nil
-			})
+			_, _, _ = f.Do(t.Context(), "a", 0, func(int) { panic("no such window") }, never)
 		}()
-		synctest.Wait()
-		other := call(&f, t.Context(), "a", never)
 		if got := <-clumsy; got != "no such window" {
 			t.Errorf("who panicked: got %v", got)
 		}
@@ -350,7 +296,7 @@ func TestCloseEndsAllFills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
 		var ended atomic.Int32
-		fill := func(ctx context.Context, _ cache.Waiters[int]) (string, error) {
+		fill := func(ctx context.Context, _ func() time.Time) (string, error) {
 			<-ctx.Done()
 			time.Sleep(time.Second) // it takes a while to wind down
 			ended.Add(1)

@@ -12,6 +12,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 
 	"ollama-mcp/internal/netserve"
+	"ollama-mcp/internal/workers"
 )
 
 // conn is a connection that carries messages both ways, and the requests in flight on it.
@@ -26,9 +27,7 @@ type conn struct {
 	gate     // counts messages being handled, requests, and answers being written
 	inflight // the requests to be answered
 
-	workers sync.WaitGroup
-	jobs    chan func()   // for a worker that has nothing to do
-	spare   chan struct{} // holds one for each worker that waits for a job
+	workers workers.Group // handle requests
 
 	// mu guards what follows; nothing blocks under it.
 	mu   sync.Mutex
@@ -44,14 +43,11 @@ type conn struct {
 }
 
 // newConn makes a connection with the values of ctx but not its end, on which the caller acts.
-// Up to idle workers are kept for the next requests.
+// Up to spare goroutines are kept for the next requests.
 func newConn(ctx context.Context, s *Server, out io.Writer, spare int) *conn {
-	c := &conn{
-		server: s, session: newSession(),
-		out: out, turn: make(chan struct{}, 1),
-		jobs: make(chan func()), spare: make(chan struct{}, spare),
-	}
+	c := &conn{server: s, session: newSession(), out: out, turn: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	c.workers.Keep(spare, c.ctx.Done())
 	c.separate = func() { netserve.UntilRead(c.ctx, out) }
 	return c
 }
@@ -68,43 +64,18 @@ func (c *conn) spawn(f func()) {
 	defer c.mu.Unlock()
 	c.busy++
 	c.join()
-	job := func() {
+	c.workers.Go(func() {
 		defer c.leave()
 		defer c.freed()
 		f()
-	}
-	select {
-	case c.jobs <- job:
-	default:
-		c.workers.Go(func() { c.work(job) })
-	}
+	})
 }
 
-// Handling a message needs more stack than a goroutine starts with. Reusing a worker whose
-// stack has grown saves a twentieth of the work and costs five kilobytes while idle. There may
-// be thousands of streams, but only one client of stdio.
+// There may be thousands of streams, but only one client of stdio.
 const (
-	idleWorkersStdio  = 64
-	idleWorkersStream = 2
+	spareWorkersStdio  = 64
+	spareWorkersStream = 2
 )
-
-// work runs one job after another, and returns when enough workers are idle.
-func (c *conn) work(job func()) {
-	for {
-		job()
-		select {
-		case c.spare <- struct{}{}:
-		default:
-			return // enough of them wait
-		}
-		select {
-		case job = <-c.jobs:
-			<-c.spare
-		case <-c.ctx.Done():
-			return
-		}
-	}
-}
 
 func (c *conn) freed() {
 	c.mu.Lock()

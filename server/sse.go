@@ -74,7 +74,7 @@ func (x *exchange) openStream() {
 	out := newEvents(x.w, false)
 	defer out.end()
 	legacy := mcpserver.WithSupportedProtocolVersions(x.life, legacyRevisions())
-	c := stream{newConn(legacy, x.server, eventWriter{out}, idleWorkersStream), x.from}
+	c := stream{newConn(legacy, x.server, eventWriter{out}, spareWorkersStream), x.from}
 	c.session.Initialize() // a client that opens its stream again does not say initialize again
 	c.separate = func() { out.put(padding) }
 	out.start(c.hangUp)

@@ -37,7 +37,7 @@ const cancelGrace = 2 * time.Second
 // cancelled, which is an error. A Read that can be woken is: by a deadline, or by
 // closing in.
 func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer) error {
-	c := newConn(ctx, s, out, idleWorkersStdio)
+	c := newConn(ctx, s, out, spareWorkersStdio)
 	stopWatch := netserve.WatchHangup(out, func() { c.hangUp(errors.New("its end of our output is closed")) })
 	defer stopWatch()
 

@@ -17,7 +17,7 @@ func TestWorkersHaveEndedWhenStdioReturns(t *testing.T) {
 		t.Fatal(err)
 	}
 	var requests strings.Builder
-	for i := range idleWorkersStdio {
+	for i := range spareWorkersStdio {
 		fmt.Fprintf(&requests, `{"jsonrpc":"2.0","id":%d,"method":"tools/list"}`+"\n", i)
 	}
 	stacks := make([]byte, 1<<20)
@@ -26,7 +26,7 @@ func TestWorkersHaveEndedWhenStdioReturns(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := stacks[:runtime.Stack(stacks, true)]
-		if n := bytes.Count(all, []byte("(*conn).work")); n > 0 {
+		if n := bytes.Count(all, []byte("(*Group).run(")); n > 0 {
 			t.Fatalf("%d workers are left", n)
 		}
 	}

@@ -140,6 +140,10 @@ func (s *service) takeFilter(c config.Config) error {
 	return nil
 }
 
+// spareWorkers is how many goroutines are kept for later jobs: as many as usually run at once on a
+// busy server.
+const spareWorkers = 64
+
 // filter checks answers before they leave; nil if the configuration has no rules for it.
 func filter(c config.Config) (*moderation.Filter, error) {
 	if len(c.Filter) == 0 && c.Guard.Model == "" {
@@ -195,7 +199,7 @@ func (s *service) newServer() (*server.Server, error) {
 	if err := offer.Check(); err != nil {
 		return nil, fmt.Errorf("tools to offer: %w", err)
 	}
-	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, TotalBytes: s.memory.jobs, BytesPerOwner: s.memory.jobs / 4, Dir: s.stateDir("jobs"), Log: s.log})
+	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, TotalBytes: s.memory.jobs, BytesPerOwner: s.memory.jobs / 4, Dir: s.stateDir("jobs"), Spare: spareWorkers, Log: s.log})
 	deps := tools.Deps{
 		Engine: s.engine, Manage: s.newManager(), Files: allowed, Documents: &tools.Documents{Max: int(s.memory.documents)}, Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
 		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Bytes: s.memory.batches, Log: s.log}),

@@ -35,9 +35,11 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 	}
 	c.call.watch(&need, c.tracker)
 	queued := need.OnWait
-	need.OnWait = func(standing func() route.Standing) {
-		queued(standing)
-		patience.expect(standing().Expect)
+	if others > 0 {
+		need.OnWait = func(standing func() route.Standing) {
+			queued(standing)
+			patience.expect(standing().Expect)
+		}
 	}
 	err := c.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		patience.granted()

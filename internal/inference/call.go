@@ -251,9 +251,9 @@ func (c *Call) event(ev Event) {
 func (c *Call) watch(need *route.Need, tr *tracker) {
 	model := need.Model
 	need.OnWait = func(standing func() route.Standing) {
-		tr.queued(standing)
-		s := standing()
-		c.event(Event{Kind: Queued, Model: model, Place: s.Place, Wait: s.Expect})
+		now := standing() // which goes through the queue
+		tr.queued(now, standing)
+		c.event(Event{Kind: Queued, Model: model, Place: now.Place, Wait: now.Expect})
 	}
 	need.OnRetry = func(r route.Retry) {
 		tr.retrying(r)

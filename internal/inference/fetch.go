@@ -30,16 +30,18 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 	lookup := cache.Lookup{Deadline: t.deadline, Alone: t.asksForChance(), Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly, strings.Join(t.fallback(), "\n")}}
 	lookup.Policy, lookup.Key = t.cachePolicy(ctx)
 	var remember func(cache.Key, *result)
-	fill := func(ctx context.Context, waiters cache.Waiters[*tracker]) (e cache.Entry, keep bool, err error) {
-		e, keep, remember, err = t.fill(ctx, lookup.Policy, waiters)
-		return e, keep, err
-	}
-	look := func(tr *tracker) {
+	tr := new(tracker)
+	follow := func(tr *tracker) {
 		t.tracker = tr
 		t.call.follow(tr)
 		t.call.shows(func() string { return t.partialText(tr) })
 	}
-	entry, source, err := t.answers.Fetch(ctx, lookup, look, fill)
+	follow(tr)
+	fill := func(ctx context.Context, deadline func() time.Time) (e cache.Entry, keep bool, err error) {
+		e, keep, remember, err = t.fill(ctx, lookup.Policy, tr, deadline)
+		return e, keep, err
+	}
+	entry, source, err := t.answers.Fetch(ctx, lookup, tr, follow, fill)
 	t.call.cacheSaid(verdict(lookup.Policy, entry, source))
 	if err != nil {
 		return t.missed(ctx, entry, source, err)
@@ -71,16 +73,14 @@ func verdict(policy cache.Policy, entry cache.Entry, source cache.Source) CacheV
 
 // fill answers the request itself, or finds the answer to a similar one. remember notes
 // the request as one that may be paraphrased; it is nil if there is nothing to note.
-func (t *task) fill(ctx context.Context, policy cache.Policy, waiters cache.Waiters[*tracker]) (e cache.Entry, keep bool, remember func(cache.Key, *result), err error) {
-	tr := new(tracker)
-	waiters.Report(tr)
+func (t *task) fill(ctx context.Context, policy cache.Policy, tr *tracker, deadline func() time.Time) (e cache.Entry, keep bool, remember func(cache.Key, *result), err error) {
 	if policy == cache.Auto && !t.Logprobs { // the tokens of another answer are not wanted
 		var found *result
 		if found, remember = t.similar(ctx); found != nil {
 			return cache.Entry{Value: found}, false, nil, nil
 		}
 	}
-	c := &climb{task: t, tracker: tr, deadline: waiters.Deadline}
+	c := &climb{task: t, tracker: tr, deadline: deadline}
 	got, err := c.run(ctx)
 	if err != nil {
 		return cache.Entry{Value: got}, false, nil, err
@@ -211,9 +211,6 @@ func (t *task) missed(ctx context.Context, entry cache.Entry, source cache.Sourc
 			t.notServed(*shared, source)
 		}
 		return nil, explain(t.Model, err)
-	}
-	if t.tracker == nil {
-		t.tracker = new(tracker)
 	}
 	got, a := t.tracker.partial()
 	t.separateThoughts(got.answer)

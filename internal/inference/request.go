@@ -202,8 +202,7 @@ type task struct {
 	limit    time.Duration // that the request may take; 0 for no limit
 	deadline time.Time     // when limit is over; the zero Time for never
 
-	// tracker is the state of the answer that the request waits for; nil before there is
-	// one.
+	// tracker is the state of the answer that the request waits for; nil before it waits.
 	tracker *tracker
 }
 

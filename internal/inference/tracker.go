@@ -31,15 +31,14 @@ func (tr *tracker) climbs(rung int, passed []string) {
 	tr.rung, tr.passed, tr.attempts = rung+1, passed, nil
 }
 
-// queued notes that the request waits for a slot.
-func (tr *tracker) queued(standing func() route.Standing) {
-	expect := standing().Expect
+// queued notes that the request waits for a slot, and how the wait stands now and later.
+func (tr *tracker) queued(now route.Standing, standing func() route.Standing) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.phase, tr.standing = Progress{State: Waiting}, standing
 	tr.waits, tr.due = true, time.Time{}
-	if expect > 0 {
-		tr.due = time.Now().Add(expect)
+	if now.Expect > 0 {
+		tr.due = time.Now().Add(now.Expect)
 	}
 }
 

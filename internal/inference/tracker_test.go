@@ -73,9 +73,10 @@ func TestProgressFollowsARequestFromTheQueueToItsAnswer(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		}
-		tr.queued(func() route.Standing {
+		standing := func() route.Standing {
 			return route.Standing{Place: place, Of: 7, Expect: time.Duration(place) * 4 * time.Second}
-		})
+		}
+		tr.queued(standing(), standing)
 		says("queued, 3rd of 7, about 12 s")
 		place = 1
 		says("queued, 1st of 7, about 4 s")

@@ -70,10 +70,10 @@ func (r *Registry) Start(ctx context.Context, spec Spec, work func(context.Conte
 	var own context.Context
 	own, j.cancel = context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), contextKey{}, j))
 	j.detach = context.AfterFunc(ctx, func() { j.cancel(context.Cause(ctx)) })
-	go func() {
+	r.workers.Go(func() {
 		defer j.cancel(nil)
 		j.end(work(own))
-	}()
+	})
 	return j
 }
 

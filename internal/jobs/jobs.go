@@ -21,6 +21,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/lru"
+	"ollama-mcp/internal/workers"
 )
 
 // Options configure a Registry. Zero fields take the defaults given with them.
@@ -35,6 +36,10 @@ type Options struct {
 	// Dir is a directory that keeps jobs over a restart; "" keeps none. Processes may share it.
 	// Trouble with it is logged, and jobs are then kept in memory alone.
 	Dir string
+
+	// Spare is how many goroutines are kept for later work until Close; 0 means none. They make it
+	// cheaper to start work; see package workers.
+	Spare int
 
 	Log *slog.Logger // nil discards
 }
@@ -94,6 +99,9 @@ type Registry struct {
 	work sync.WaitGroup
 	disk *disk // nil if jobs are not kept over a restart
 
+	workers workers.Group
+	stop    chan struct{} // closed by Close, to end spare goroutines
+
 	// mu guards what follows and the jobs' fields; nothing blocks under it.
 	mu     sync.Mutex
 	kept   map[string]*Job
@@ -118,7 +126,8 @@ func New(o Options) *Registry {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Registry{opts: o, run: strings.ToLower(rand.Text()[:runLength]), kept: make(map[string]*Job)}
+	r := &Registry{opts: o, run: strings.ToLower(rand.Text()[:runLength]), kept: make(map[string]*Job), stop: make(chan struct{})}
+	r.workers.Keep(o.Spare, r.stop)
 	if o.Dir != "" {
 		var err error
 		if r.disk, err = openDisk(o.Dir, r.run, o.TTL, o.Total); err != nil {
@@ -136,6 +145,9 @@ func (r *Registry) unsaved(err error) {
 // Close cancels all jobs, and returns when their work has ended. No more can be kept then.
 func (r *Registry) Close() {
 	r.mu.Lock()
+	if !r.closed {
+		close(r.stop)
+	}
 	r.closed = true
 	jobs := slices.Collect(maps.Values(r.kept))
 	r.mu.Unlock()

@@ -366,3 +366,17 @@ func TestWorkAsksItsOwnerAndGoesOnWhenAllIsAnswered(t *testing.T) {
 		}
 	})
 }
+
+func TestSpareGoroutinesEndWithTheRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
+		r := jobs.New(jobs.Options{Spare: 2})
+		for range 3 {
+			j := r.Start(t.Context(), jobs.Spec{}, lasting(time.Second, `1`))
+			<-j.Ended()
+			synctest.Wait()
+		}
+		r.Close()
+		j := r.Start(t.Context(), jobs.Spec{}, lasting(time.Second, `1`))
+		<-j.Ended()
+	})
+}
