@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ollama-mcp/internal/backend/backendtest"
@@ -279,6 +280,7 @@ func TestMapGoesOnAsAJobWithProgressAndIsCancelled(t *testing.T) {
 		id := a.StructuredContent["job"].(string)
 		c.succeeds("job", `{"id":"`+id+`","action":"cancel"}`)
 		c.fails("job", `{"id":"`+id+`"}`, "cancelled", "5 of 20 inputs were answered", "the same call again asks only for the others")
+		synctest.Wait() // until the host has noticed that the request in flight was cancelled
 		asked := len(host.Calls())
 		m := c.maps(args + `,"wait_seconds":500}`)
 		if n := len(host.Calls()) - asked; n != 15 || m.Reused != 5 || m.Answered != 20 {

@@ -196,6 +196,9 @@ func (r *run) take(o outcome) bool {
 		}
 		return true
 	}
+	if deadline, ok := r.ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-r.ctx.Done() // a request has the same deadline, and may notice it a moment earlier
+	}
 	if r.ctx.Err() != nil {
 		r.stop(why(r.ctx))
 		return false
