@@ -17,6 +17,7 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[texts]():        anyOf(nonEmpty(), &schema.Document{Type: "array", Items: nonEmpty(), MinItems: new(1)}),
 	reflect.TypeFor[paths]():        {Type: "array", Items: nonEmpty(), MaxItems: new(100)},
 	reflect.TypeFor[inputs]():       {Type: "array", Items: anyOf(&schema.Document{Type: "object"}, &schema.Document{Type: "number"}, &schema.Document{Type: "string"}), MinItems: new(1), MaxItems: new(batch.MaxInputs)},
+	reflect.TypeFor[documents]():    {Type: "array", Items: &schema.Document{Type: "string"}, MaxItems: new(5000)},
 	reflect.TypeFor[labels]():       {Type: "array", Items: &schema.Document{Type: "string"}, MaxItems: new(1000)},
 	reflect.TypeFor[alternatives](): {Type: "integer", Minimum: new(0.0), Maximum: new(float64(backend.MostLogprobs))},
 	reflect.TypeFor[fallbacks]():    {Type: "array", Items: &schema.Document{Type: "string"}, MaxItems: new(mostFallbacks)},

@@ -73,9 +73,13 @@ var table = []tool{
 		name: "choose", title: "Choose a label", hints: looks, slow: true,
 		text: "Classify a text: have a local model choose one of your labels, with the probability of each and a confidence.",
 	}},
+	{rank, about{
+		name: "rank", title: "Rank texts", hints: looks, slow: true,
+		text: "Order texts or files by how similar in meaning they are to a query.",
+	}},
 	{mapTool, about{
 		name: "map", title: "Ask a local model about many inputs", hints: usesModel, slow: true,
-		text: "Put one prompt to a local model for each of many texts, objects, lines or files: classify, extract, translate or summarise in bulk. The same call again asks only for what is missing.",
+		text: "Put one prompt to a local model for each of many texts, objects, lines or files: classify, extract, translate or summarise in bulk.",
 	}},
 	{job, about{
 		name: jobTool, title: "Get the result of a job", hints: hints{readOnly: true}, unlimited: true,
