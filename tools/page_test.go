@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/schema"
@@ -35,6 +36,7 @@ var exampleCalls = map[string]string{
 	"create-model": `{"model":"brief","from":"llama3.2","system":"Be brief.","parameters":{"temperature":0}}`,
 	"status":       `{}`,
 	"clear-cache":  `{"model":"llama3.2"}`,
+	"choose":       `{"model":"llama3.2","text":"The printer is on fire.","labels":["urgent","can wait"]}`,
 }
 
 // counts are numbers in an answer.
@@ -46,7 +48,13 @@ var handles = regexp.MustCompile(`[a-z0-9]{6}-[a-z0-9]{26}|ollama://maps/[a-z0-9
 func TestPageOfToolsIsCurrent(t *testing.T) {
 	storyWith(t, &client{resultMeta: "off"}, func(t *testing.T, c *client) {
 		c.who = caller.Caller{Admin: true}
-		c.use(backendtest.New("gpu-1").Remove("tiny").Answer("Rayleigh scattering wins.").TokenTime(time.Second).Install(
+		answer := func(c backendtest.Call) backendtest.Reply {
+			if strings.Contains(string(c.Body), "can wait") { // the labels of choose
+				return backendtest.Reply{Text: "A", Logprobs: []backend.Logprob{token("A", 0.75, map[string]float64{"B": 0.2})}}
+			}
+			return backendtest.Reply{Text: "Rayleigh scattering wins."}
+		}
+		c.use(backendtest.New("gpu-1").Remove("tiny").AnswerWith(answer).TokenTime(time.Second).Install(
 			backendtest.Model{Name: "llama3.2", Capabilities: []string{"completion", "tools"}},
 			backendtest.Model{Name: "nomic-embed-text", Dimensions: 4, Capabilities: []string{"embedding"}}))
 		var page bytes.Buffer
