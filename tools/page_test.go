@@ -36,6 +36,7 @@ var exampleCalls = map[string]string{
 	"create-model": `{"model":"brief","from":"llama3.2","system":"Be brief.","parameters":{"temperature":0}}`,
 	"status":       `{}`,
 	"clear-cache":  `{"model":"llama3.2"}`,
+	"rank":         `{"model":"nomic-embed-text","query":"weather","documents":["It rains.","Prices rise."]}`,
 	"choose":       `{"model":"llama3.2","text":"The printer is on fire.","labels":["urgent","can wait"]}`,
 }
 
