@@ -55,6 +55,8 @@ func Run(ctx context.Context, args []string, std Stdio) (status int) {
 		return bench(ctx, args, std)
 	case "install":
 		return installServer(args, std)
+	case "usage":
+		return showUsage(args, std)
 	case "calls":
 		return sumUpCalls(args, std)
 	case "token":

@@ -16,9 +16,9 @@ import (
 // callers knows who may call over HTTP, and what each of them may do.
 type callers struct {
 	auth.Authenticator
-	needed   bool                            // callers have to prove who they are
-	keyFiles map[string][]config.Key         // the keys in force, by the file that lists them
-	names    atomic.Pointer[map[string]bool] // of the keys in force; nil for none
+	needed   bool                                  // callers have to prove who they are
+	keyFiles map[string][]config.Key               // the keys in force, by the file that lists them
+	inForce  atomic.Pointer[map[string]config.Key] // the same by name; nil for none
 }
 
 func newCallers(c config.Config) (*callers, error) {
@@ -79,7 +79,7 @@ func (who *callers) setKeys(files map[string][]config.Key) (err error) {
 	}
 	who.Keys.Set(all)
 	who.keyFiles = files
-	who.noteNames()
+	who.noteKeys()
 	return err
 }
 

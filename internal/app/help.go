@@ -81,6 +81,16 @@ var commands = []command{
 		server: true,
 	},
 	{
+		name: "usage", line: "show tokens, calls and time by day, key and model, as --state-dir has them",
+		examples: []string{
+			"ollama-mcp usage --state-dir /var/lib/ollama-mcp",
+			"ollama-mcp usage --state-dir /var/lib/ollama-mcp --days 1 --json",
+		},
+		text:   "Servers write their counts every ten seconds.\n",
+		flags:  func() *config.FlagSet { fs := config.NoFlags(); new(usageOptions).flags(fs); return fs },
+		server: true,
+	},
+	{
 		name: "calls", args: "FILE …", line: "sum up call logs: percentiles per model and host, the slowest and the failed calls",
 		examples: []string{
 			"ollama-mcp calls calls.jsonl",

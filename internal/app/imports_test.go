@@ -31,6 +31,7 @@ var packages = map[string][]string{
 	"internal/calllog":             {"internal/inference", "internal/backend", "internal/durable", "internal/table"},
 	"internal/table":               {},
 	"internal/jobs":                {"internal/caller", "internal/durable", "internal/fault", "internal/lru", "internal/workers"},
+	"internal/usage":               {"internal/inference", "internal/backend", "internal/caller", "internal/durable", "internal/fault"},
 	"internal/metrics":             {"internal/inference", "internal/backend", "pool", "cache", "internal/route", "internal/semantic"},
 	"internal/lru":                 {},
 	"internal/durable":             {},

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"syscall"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/metrics"
 	"ollama-mcp/internal/observe"
@@ -31,13 +30,14 @@ func (s *service) newMetrics() *metrics.Metrics {
 		Version: version(), Transport: transport,
 		Status:    func() inference.Status { return s.engine.Status(caller.Caller{Admin: true}) },
 		Dropped:   s.droppedLines(),
+		Keys:      s.keyStates,
 		Providers: s.providerStats, HasModel: s.hasModel, HasCaller: s.callers.has,
 	})
 }
 
 // observers are told of all calls.
 func (s *service) observers() inference.Observer {
-	all := observe.All{observe.Log{Logger: s.log, FailuresOnly: len(s.config.Listen) == 0}}
+	all := observe.All{observe.Log{Logger: s.log, FailuresOnly: len(s.config.Listen) == 0}, s.usage}
 	if s.metrics != nil {
 		all = append(all, s.metrics)
 	}
@@ -99,19 +99,35 @@ func (s *service) serveMetrics(life context.Context) error {
 	return nil
 }
 
-// has reports whether a caller is one of those that the keys name.
-func (who *callers) has(id string) bool {
-	names := who.names.Load()
-	return names != nil && (*names)[id]
+// keyStates are the keys in force that have a budget or expire.
+func (s *service) keyStates() (all []metrics.Key) {
+	keys := s.callers.inForce.Load()
+	if keys == nil {
+		return nil
+	}
+	for _, k := range *keys {
+		spent := s.usage.Spent(k.Caller.ID)
+		all = append(all, metrics.Key{
+			Caller: k.Caller.ID, Expires: k.Expires,
+			Calls: spent.Calls, CallsPerDay: k.Caller.Limits.CallsPerDay, Tokens: spent.Tokens, TokensPerDay: k.Caller.Limits.TokensPerDay,
+		})
+	}
+	return all
 }
 
-// noteNames remembers which keys there are.
-func (who *callers) noteNames() {
-	names := make(map[string]bool)
-	for _, keys := range slices.Collect(maps.Values(who.keyFiles)) {
-		for _, k := range keys {
-			names[k.Caller.ID] = true
+// has reports whether a caller is one of those that the keys name.
+func (who *callers) has(id string) bool {
+	keys := who.inForce.Load()
+	return keys != nil && (*keys)[id].Caller.ID == id
+}
+
+// noteKeys remembers which keys there are, for those who ask while they change.
+func (who *callers) noteKeys() {
+	keys := make(map[string]config.Key)
+	for _, all := range who.keyFiles {
+		for _, k := range all {
+			keys[k.Caller.ID] = k
 		}
 	}
-	who.names.Store(&names)
+	who.inForce.Store(&keys)
 }

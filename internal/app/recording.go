@@ -2,10 +2,13 @@ package app
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"ollama-mcp/internal/calllog"
+	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/usage"
 )
 
 // recording is the work of observers that write to disks. It goes on until all calls are over.
@@ -41,6 +44,16 @@ func (s *service) startRecording() {
 	if s.callLog != nil {
 		s.recording.work.Go(func() { s.callLog.Run(life) })
 	}
+	s.recording.work.Go(func() { s.usage.Run(life) })
+}
+
+// newUsage makes the counts of what callers use.
+func (s *service) newUsage() *usage.Usage {
+	isBudget := func(k config.Key) bool { return k.Caller.Limits.CallsPerDay > 0 || k.Caller.Limits.TokensPerDay > 0 }
+	if s.config.StateDir == "" && slices.ContainsFunc(s.config.Keys, isBudget) {
+		s.log.Warn("daily budgets of keys are counted anew at each start; see --state-dir")
+	}
+	return usage.New(usage.Options{Dir: s.stateDir("usage"), HasModel: s.hasModel, Log: s.log})
 }
 
 // newCallLog makes the log of calls, if one is wanted.

@@ -24,6 +24,7 @@ import (
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/reload"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/usage"
 	"ollama-mcp/server"
 	"ollama-mcp/tools"
 )
@@ -49,7 +50,8 @@ type service struct {
 	metrics     *metrics.Metrics // nil if nobody can read them
 	metricsHTTP *server.HTTP     // of an address for metrics alone; nil for none
 	callLog     *calllog.Log     // nil for none
-	recording   recording        // of what observers keep
+	usage       *usage.Usage
+	recording   recording // of what observers keep
 
 	settings atomic.Pointer[inference.Settings] // replaced as a whole when one changes
 
@@ -84,6 +86,7 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 		return nil, err
 	}
 	s.callLog = s.newCallLog()
+	s.usage = s.newUsage()
 	s.metrics = s.newMetrics()
 	if s.server, err = s.newServer(); err != nil {
 		return nil, err
@@ -182,7 +185,7 @@ func (s *service) newServer() (*server.Server, error) {
 		Timeout: c.Timeout, Patience: c.Wait, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, NoCloud: c.NoCloud,
 		ContextGuard: c.ContextGuard, RawRunner: c.RunnerOptions == "caller",
 		Cache: kept, CacheMode: c.Cache, Semantic: similar,
-		Observer: s.observers(), Texts: c.LogContent, Log: s.log,
+		Admit: s.usage.Admit, Observer: s.observers(), Texts: c.LogContent, Log: s.log,
 	})
 	if err != nil {
 		return nil, err

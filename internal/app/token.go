@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"ollama-mcp/internal/auth"
 	"ollama-mcp/internal/config"
@@ -77,7 +79,7 @@ func listTokens(file string, std Stdio) int {
 		return fail(std, fmt.Errorf("%s:%w", file, err))
 	}
 	table := tabwriter.NewWriter(std.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tADMIN\tTOOLS\tMODELS\tCALLS/S\tIN FLIGHT")
+	fmt.Fprintln(table, "NAME\tADMIN\tTOOLS\tMODELS\tCALLS/S\tIN FLIGHT\tCALLS/DAY\tTOKENS/DAY\tEXPIRES")
 	for _, k := range keys {
 		c := k.Caller
 		admin := map[bool]string{true: "yes", false: "no"}[c.Admin]
@@ -85,10 +87,15 @@ func listTokens(file string, std Stdio) int {
 			if n == 0 {
 				return "no limit"
 			}
-			return fmt.Sprint(n)
+			return strconv.FormatFloat(n, 'f', -1, 64)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, admin, cmp.Or(strings.Join(c.Tools, ","), "all"), cmp.Or(strings.Join(c.Models, ","), "all"),
-			limit(c.Limits.PerSecond), limit(float64(c.Limits.InFlight)))
+		expires := "never"
+		if !k.Expires.IsZero() {
+			expires = k.Expires.UTC().Format(time.RFC3339)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, admin, cmp.Or(strings.Join(c.Tools, ","), "all"), cmp.Or(strings.Join(c.Models, ","), "all"),
+			limit(c.Limits.PerSecond), limit(float64(c.Limits.InFlight)),
+			limit(float64(c.Limits.CallsPerDay)), limit(float64(c.Limits.TokensPerDay)), expires)
 	}
 	if err := table.Flush(); err != nil {
 		return fail(std, err)

@@ -42,8 +42,8 @@ func (a *Authenticator) Authenticate(r *http.Request) (caller.Caller, error) {
 		return caller.Caller{}, &caller.Denied{Message: "credentials are needed, and none came with the request"}
 	}
 	if a.Keys != nil {
-		if c, ok := a.Keys.find(token); ok {
-			return c, nil
+		if key, known := a.Keys.find(token); known {
+			return key.admit()
 		}
 	}
 	if a.OAuth == nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"ollama-mcp/internal/caller"
 )
@@ -24,6 +25,8 @@ type Key struct {
 	// SHA256 is the hash of the secret. A secret has 256 random bits and cannot be guessed, so
 	// neither a salt nor a slow hash is needed.
 	SHA256 [sha256.Size]byte
+	// Expires is when the key is refused from; the zero Time for never.
+	Expires time.Time
 }
 
 // NewKey creates the secret of a new key, which the caller keeps, and its SHA-256 in hex, which the
@@ -49,12 +52,12 @@ func (k *Keys) Set(keys []Key) {
 }
 
 // find looks up a secret. The caller is valid until there is no key any more with that secret
-// and that name. It compares with every key, so that the time it takes depends only
+// and that name, or it expires. It compares with every key, so that the time it takes depends only
 // on the number of keys.
-func (k *Keys) find(secret string) (caller.Caller, bool) {
+func (k *Keys) find(secret string) (key Key, known bool) {
 	keys := k.all.Load()
 	if keys == nil {
-		return caller.Caller{}, false
+		return Key{}, false
 	}
 	sum := sha256.Sum256([]byte(secret))
 	found := -1
@@ -63,11 +66,22 @@ func (k *Keys) find(secret string) (caller.Caller, bool) {
 		found = subtle.ConstantTimeSelect(same, i, found)
 	}
 	if found < 0 {
-		return caller.Caller{}, false
+		return Key{}, false
 	}
-	c := (*keys)[found].Caller
-	c.Valid = func() bool {
-		return slices.ContainsFunc(*k.all.Load(), func(now Key) bool { return now.SHA256 == sum && now.Caller.ID == c.ID })
+	key = (*keys)[found]
+	id := key.Caller.ID
+	key.Caller.Valid = func() bool {
+		return slices.ContainsFunc(*k.all.Load(), func(now Key) bool { return now.SHA256 == sum && now.Caller.ID == id && !now.hasExpired() })
 	}
-	return c, true
+	return key, true
+}
+
+func (k Key) hasExpired() bool { return !k.Expires.IsZero() && !time.Now().Before(k.Expires) }
+
+// admit returns the caller of a key, unless the key has expired.
+func (k Key) admit() (caller.Caller, error) {
+	if k.hasExpired() {
+		return caller.Caller{}, invalidToken("the key has expired; ask the operator of this server for a new one")
+	}
+	return k.Caller, nil
 }

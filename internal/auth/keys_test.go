@@ -2,10 +2,15 @@ package auth_test
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"net/http/httptest"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"ollama-mcp/internal/auth"
 	"ollama-mcp/internal/caller"
@@ -141,3 +146,27 @@ func BenchmarkKeys(b *testing.B) {
 		})
 	}
 }
+
+func TestKeyIsRefusedFromTheMomentItExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		secret, hash := auth.NewKey()
+		k := key(t, caller.Caller{ID: "ci"}, hash)
+		k.Expires = time.Now().Add(time.Hour)
+		keys := new(auth.Keys)
+		keys.Set([]auth.Key{k})
+		a := auth.Authenticator{Keys: keys}
+		r := httptest.NewRequest("POST", "/mcp", nil)
+		r.Header.Set("Authorization", "Bearer "+secret)
+		time.Sleep(time.Hour - 1)
+		if c, err := a.Authenticate(r); err != nil || c.ID != "ci" {
+			t.Errorf("before: %+v, %v", c, err)
+		}
+		time.Sleep(1)
+		denied, ok := errors.AsType[*caller.Denied](second(a.Authenticate(r)))
+		if !ok || denied.Code != "invalid_token" || !strings.Contains(denied.Message, "expired") {
+			t.Errorf("after: %+v", denied)
+		}
+	})
+}
+
+func second(_ caller.Caller, err error) error { return err }

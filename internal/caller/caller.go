@@ -91,6 +91,8 @@ type Limits struct {
 	Burst     int     // calls that may begin at once after a pause; 0 means PerSecond, rounded up
 	InFlight  int     // calls at once
 	Body      int64   // bytes of a message
+
+	CallsPerDay, TokensPerDay int // that models are asked for in a day, in UTC
 }
 
 // MayCall reports whether the caller may call a tool, whose name may be written with - or _.

@@ -65,6 +65,8 @@ type Provider struct {
 type Key struct {
 	Caller caller.Caller // ID is the name of the key; Tenant is empty
 	SHA256 [32]byte
+	// Expires is when the key is refused from; the zero Time for never.
+	Expires time.Time
 }
 
 // Grant is what a scope of an OAuth token allows. The fields mean what they mean in
@@ -188,6 +190,9 @@ func (r *reader) key(n *yaml.Node) error {
 		"calls_per_second": decimal(&limits.PerSecond),
 		"burst":            whole(&limits.Burst, 1),
 		"in_flight":        whole(&limits.InFlight, 1),
+		"calls_per_day":    whole(&limits.CallsPerDay, 1),
+		"tokens_per_day":   whole(&limits.TokensPerDay, 1),
+		"expires":          expiry(&k.Expires),
 		"max_body":         whole(&mebibytes, 1),
 	}.read(n)
 	if err != nil {

@@ -62,8 +62,8 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 			ID: "ci", LocalOnly: true, ExactOnly: true,
 			Tools: []string{"generate", "chat", "embed"}, Models: []string{"qwen3:*", "chat-pro:latest"},
 			Dirs: []string{"/srv/reports"}, WriteDirs: []string{},
-			Limits: caller.Limits{PerSecond: 2, Burst: 10, InFlight: 4, Body: 8 << 20},
-		}}}},
+			Limits: caller.Limits{PerSecond: 2, Burst: 10, InFlight: 4, Body: 8 << 20, CallsPerDay: 500, TokensPerDay: 200000},
+		}, Expires: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)}}},
 		{c.Scopes, map[string]config.Grant{
 			"mcp.chat":  {Tools: []string{"generate", "chat"}, Models: []string{"qwen3:*"}},
 			"mcp.admin": {Admin: true},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -170,6 +171,9 @@ func (r *reader) addKey(k Key) error {
 		if other.Caller.ID == k.Caller.ID || other.SHA256 == k.SHA256 {
 			return errors.New("another key has that name or sha256 already")
 		}
+	}
+	if !k.Expires.IsZero() && !time.Now().Before(k.Expires) {
+		r.c.Warnings = append(r.c.Warnings, fmt.Sprintf("the key %s expired at %s", k.Caller.ID, k.Expires.UTC().Format(time.RFC3339)))
 	}
 	r.c.Keys = append(r.c.Keys, k)
 	return nil

@@ -137,6 +137,20 @@ func duration(p **time.Duration) value {
 	})
 }
 
+// expiry is a time, or a date at whose end in UTC something expires.
+func expiry(p *time.Time) value {
+	return scalar(func(s string) (err error) {
+		if *p, err = time.Parse(time.DateOnly, s); err == nil {
+			*p = p.AddDate(0, 0, 1)
+			return nil
+		}
+		if *p, err = time.Parse(time.RFC3339, s); err != nil {
+			return errors.New("must be a date such as 2027-01-31, or a time such as 2027-01-31T18:00:00Z")
+		}
+		return nil
+	})
+}
+
 // sum is a SHA-256 sum. Its error does not quote the value, which may be the secret itself.
 func sum(p *[32]byte) value {
 	return scalar(func(s string) error {

@@ -70,8 +70,9 @@ type Record struct {
 	// that asks no model, or whose arguments did not come so far as to name one.
 	Served Served
 	Cache  CacheVerdict
-	Code   fault.Code // "" for success
-	Err    string     // one line without words of prompts and answers; "" for success
+	Saved  time.Duration // that a cached or shared answer would have taken; 0 for others
+	Code   fault.Code    // "" for success
+	Err    string        // one line without words of prompts and answers; "" for success
 }
 
 // Asked is what a call asks a model for, and what comes of it.
@@ -85,6 +86,18 @@ type Asked struct {
 	Texts    []string  // to embed
 	Response *Response // nil for a call that failed or that embeds
 	Partial  string    // what there was of an answer when the call failed
+}
+
+// Origin says where the answer came from, in one word: local, cloud, cache, which stands for
+// shared answers too, or none.
+func (r *Record) Origin() string {
+	switch s := r.Served.Source; {
+	case r.Code != "" && r.Served.TokensOut == 0:
+		return "none"
+	case s == Local || s == Cloud:
+		return string(s)
+	}
+	return "cache"
 }
 
 // CacheVerdict says what the cache did for a call.
@@ -123,6 +136,7 @@ type Call struct {
 	partial  func() string
 	servedBy Served
 	cache    CacheVerdict
+	saved    time.Duration
 	asked    Asked
 }
 
@@ -144,7 +158,7 @@ func (c *Call) End(err error) {
 		Trace: c.Trace, RequestID: c.RequestID, Tool: c.Tool, Caller: c.Caller.ID, Began: c.Began, Took: time.Since(c.Began),
 	}
 	c.mu.Lock()
-	r.Served, r.Cache, r.Asked = c.servedBy, c.cache, c.asked
+	r.Served, r.Cache, r.Saved, r.Asked = c.servedBy, c.cache, c.saved, c.asked
 	c.mu.Unlock()
 	if !c.texts {
 		r.Asked = Asked{Messages: r.Asked.Messages, PromptTokens: r.Asked.PromptTokens}
@@ -230,11 +244,11 @@ func (c *Call) served(by Served) {
 	c.servedBy = by
 }
 
-// cacheSaid notes what the cache did for the call.
-func (c *Call) cacheSaid(v CacheVerdict) {
+// cacheSaid notes what the cache did for the call, and the time that it has saved.
+func (c *Call) cacheSaid(v CacheVerdict, saved time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cache = v
+	c.cache, c.saved = v, saved
 }
 
 // event tells the observer, if there is one, what happens to the call.

@@ -95,7 +95,7 @@ func (e *Engine) Embed(ctx context.Context, req EmbedRequest) (got *Embeddings, 
 	err = m.run(ctx)
 	m.served.Total, m.served.Load = time.Since(m.began).Milliseconds(), new(m.load.Milliseconds())
 	call.served(m.served)
-	call.cacheSaid(m.verdict())
+	call.cacheSaid(m.verdict(), 0)
 	if err != nil {
 		return nil, m.explain(ctx, err)
 	}

@@ -88,6 +88,9 @@ type Options struct {
 	// Semantic configures answers to paraphrased questions; nil turns them off.
 	Semantic *SemanticOptions
 
+	// Admit returns an error for a request whose caller may ask no model now; nil admits all.
+	Admit func(caller.Caller) error
+
 	Observer Observer     // is told of calls; nil means nobody is
 	Texts    bool         // the observer is also told the texts of prompts and answers
 	Log      *slog.Logger // nil discards

@@ -42,7 +42,11 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 		return e, keep, err
 	}
 	entry, source, err := t.answers.Fetch(ctx, lookup, tr, follow, fill)
-	t.call.cacheSaid(verdict(lookup.Policy, entry, source))
+	saved := time.Duration(0)
+	if err == nil && source != cache.Miss {
+		saved = entry.Took
+	}
+	t.call.cacheSaid(verdict(lookup.Policy, entry, source), saved)
 	if err != nil {
 		return t.missed(ctx, entry, source, err)
 	}

@@ -247,8 +247,8 @@ func (e *Engine) newTask(req Request, call *Call) (*task, error) {
 	return t, nil
 }
 
-// permit refuses what is no model's name, a model that the caller may not use, and a host
-// that does not exist.
+// permit refuses what is no model's name, a model that the caller may not use, a host that
+// does not exist, and a caller who may ask no model now.
 func (e *Engine) permit(call *Call, c Common) error {
 	if err := checkName("model", c.Model); err != nil {
 		return err
@@ -257,7 +257,10 @@ func (e *Engine) permit(call *Call, c Common) error {
 	if _, err := e.hosts(c.Host); err != nil {
 		return err
 	}
-	return mayUse(c.Caller, c.Model)
+	if err := mayUse(c.Caller, c.Model); err != nil || e.opts.Admit == nil {
+		return err
+	}
+	return e.opts.Admit(c.Caller)
 }
 
 func mayUse(who caller.Caller, model string) error {

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -35,10 +36,20 @@ type Options struct {
 	Providers func() map[string]pool.Stats
 	// Dropped is how many calls are missing in the call log, by reason.
 	Dropped func() (bufferFull, disk uint64)
+	// Keys are the keys of callers.
+	Keys func() []Key
 	// HasModel reports whether a model or an alias exists, by its canonical name, and HasCaller
 	// whether a caller is configured. What they do not know is counted as "other".
 	HasModel  func(name string) bool
 	HasCaller func(id string) bool
+}
+
+// Key is the key of a caller: what it has used today, what it may use in a day, and when it
+// expires. Zero means no limit.
+type Key struct {
+	Caller                                   string
+	Calls, CallsPerDay, Tokens, TokensPerDay int
+	Expires                                  time.Time
 }
 
 // Metrics are the numbers. Use New to make them. They implement inference.Observer.
@@ -140,7 +151,7 @@ func (m *Metrics) countAnswer(r *inference.Record, c called) {
 
 // countUsage counts a call for its caller.
 func (m *Metrics) countUsage(r *inference.Record, c called) {
-	who, source := m.caller(r.Caller), sourceOf(r)
+	who, source := m.caller(r.Caller), r.Origin()
 	m.add(usageCalls, 1, who, c.served, source)
 	m.add(usageSeconds, r.Took.Seconds(), who, c.served, source)
 	if r.Served.TokensIn > 0 {
@@ -149,17 +160,6 @@ func (m *Metrics) countUsage(r *inference.Record, c called) {
 	if r.Served.TokensOut > 0 {
 		m.add(usageTokens, float64(r.Served.TokensOut), who, c.served, source, "out")
 	}
-}
-
-// sourceOf says where the answer to a call came from, in one word.
-func sourceOf(r *inference.Record) string {
-	switch s := r.Served.Source; {
-	case r.Code != "" && r.Served.TokensOut == 0:
-		return "none"
-	case s == inference.Local || s == inference.Cloud:
-		return string(s)
-	}
-	return "cache"
 }
 
 // Refused counts what was refused before it reached a tool. reason is one of few words.

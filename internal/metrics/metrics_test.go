@@ -53,6 +53,9 @@ func status() inference.Status {
 func newMetrics() *metrics.Metrics {
 	return metrics.New(metrics.Options{
 		Version: "v1", Transport: "tcp", Status: status,
+		Keys: func() []metrics.Key {
+			return []metrics.Key{{Caller: "ci", Calls: 3, CallsPerDay: 10, Tokens: 40, TokensPerDay: 500, Expires: time.Unix(1800000000, 0)}, {Caller: "unlimited"}}
+		},
 		Dropped: func() (bufferFull, disk uint64) { return 7, 1 },
 		Providers: func() map[string]pool.Stats {
 			return map[string]pool.Stats{"openai": {Hosts: []pool.HostStats{{Well: true, Busy: 1, Slots: 8, Breaker: "closed"}}, Totals: pool.Totals{Served: 4}}}
@@ -188,6 +191,9 @@ func TestStateIsThatOfTheStatus(t *testing.T) {
 		`ollama_mcp_provider_requests_total{outcome="served",provider="openai"} 4`,
 		`ollama_mcp_provider_slots{provider="openai",state="free"} 7`,
 		`ollama_mcp_call_log_dropped_total{reason="buffer_full"} 7`,
+		`ollama_mcp_key_budget_used{caller="ci",unit="tokens"} 40`,
+		`ollama_mcp_key_budget_limit{caller="ci",unit="calls"} 10`,
+		`ollama_mcp_key_expires_timestamp_seconds{caller="ci"} 1.8e+09`,
 	)
 	if strings.Contains(page, `host_models{host="gpu-2",state="installed"}`) {
 		t.Error("a host that has listed nothing yet is said to have models")

@@ -79,6 +79,9 @@ const (
 	usageCalls
 	usageTokens
 	usageSeconds
+	budgetUsed
+	budgetLimit
+	keyExpires
 
 	callLogDropped
 
@@ -212,6 +215,10 @@ var families = [familyCount]family{
 	usageCalls:   {"ollama_mcp_usage_calls_total", counter, []string{"caller", "model", "source"}, nil, "Calls that a model was asked for, by caller and by where the answer came from: local, cloud, cache, or none for a failed call."},
 	usageTokens:  {"ollama_mcp_usage_tokens_total", counter, []string{"caller", "model", "source", "direction"}, nil, "Tokens by caller, source and direction (in or out). Those of source cache were saved."},
 	usageSeconds: {"ollama_mcp_usage_seconds_total", counter, []string{"caller", "model", "source"}, nil, "Time of these calls."},
+
+	budgetUsed:  {"ollama_mcp_key_budget_used", gauge, []string{"caller", "unit"}, nil, "Calls and tokens that a key with a daily budget has used today, in UTC."},
+	budgetLimit: {"ollama_mcp_key_budget_limit", gauge, []string{"caller", "unit"}, nil, "Calls and tokens that a key may use in a day; absent without a limit."},
+	keyExpires:  {"ollama_mcp_key_expires_timestamp_seconds", gauge, []string{"caller"}, nil, "When a key expires, in Unix time; absent for a key that does not."},
 
 	callLogDropped: {"ollama_mcp_call_log_dropped_total", counter, []string{"reason"}, nil, "Calls without a line in the call log, by reason: buffer_full (they came too fast) or disk (the file could not be written)."},
 

@@ -16,7 +16,7 @@ var ofState = []id{
 	hostUp, hostSlots, hostLatency, hostModels, modelSlots, breakerState, modelsEjected, retriesLeft, hedges,
 	cacheLookups, cacheEntries, cacheBytes, cacheRemoved, cacheSaved, semanticLookups, ladderState,
 	providerUp, providerSlots, providerWaiting, providerRequests, providerBreaker,
-	callLogDropped, buildInfo,
+	budgetUsed, budgetLimit, keyExpires, callLogDropped, buildInfo,
 }
 
 var breakerStates = []string{"closed", "half-open", "open"}
@@ -57,6 +57,11 @@ func (s *state) read() collection {
 		s.ofCaches(c, status)
 		for _, l := range status.Ladders {
 			c.add(ladderState, 1, s.models.of(canonical(l.Model), false), string(l.State))
+		}
+	}
+	if s.opts.Keys != nil {
+		for _, k := range s.opts.Keys() {
+			ofKey(c, s.caller(k.Caller), k)
 		}
 	}
 	if s.opts.Dropped != nil {
@@ -160,6 +165,23 @@ func (s *state) ofCaches(c collection, status inference.Status) {
 	c.add(semanticLookups, float64(status.Semantic.Shadow), "shadow")
 	for why, n := range status.Semantic.Refused {
 		c.add(semanticLookups, float64(n), strings.ReplaceAll(string(why), " ", "_"))
+	}
+}
+
+func ofKey(c collection, who string, k Key) {
+	if who == other { // whose numbers would be those of several
+		return
+	}
+	if k.CallsPerDay > 0 {
+		c.add(budgetUsed, float64(k.Calls), who, "calls")
+		c.add(budgetLimit, float64(k.CallsPerDay), who, "calls")
+	}
+	if k.TokensPerDay > 0 {
+		c.add(budgetUsed, float64(k.Tokens), who, "tokens")
+		c.add(budgetLimit, float64(k.TokensPerDay), who, "tokens")
+	}
+	if !k.Expires.IsZero() {
+		c.add(keyExpires, float64(k.Expires.Unix()), who)
 	}
 }
 

@@ -1,0 +1,315 @@
+// Package usage counts what callers use, by caller, model and day in UTC, and enforces the
+// daily budgets of callers.
+//
+// It promises that no call waits for a disk, that counts outlast the program if there is a
+// directory for them, and that several programs may share that directory. A program that is
+// killed loses the counts of its last ten seconds. Memory and files are bounded whatever
+// names callers send. Daily budgets of providers are left to package budget.
+package usage
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/inference"
+)
+
+// Options describe where usage is counted. All fields may be zero.
+type Options struct {
+	Dir      string                 // for the counts; "" keeps them in memory
+	HasModel func(name string) bool // whether a model exists, by its canonical name; nil knows all
+	Log      *slog.Logger           // nil discards
+}
+
+// Usage is what callers have used. Use New to make one. It implements inference.Observer.
+type Usage struct {
+	opts Options
+
+	mu      sync.Mutex // guards what follows; no file is touched under it
+	pending map[string]*day
+	stored  map[string]*day // of today, as it was last read; what other programs have added is in it
+
+	flushing sync.Mutex // held while files are written
+	down     bool       // the last time failed
+}
+
+// key is what counts are kept by.
+type key struct{ Caller, Model, Source string }
+
+// Counts are what was used.
+type Counts struct {
+	Calls     int     `json:"calls"`
+	Failed    int     `json:"failed,omitempty"`
+	TokensIn  int     `json:"tokens_in"`
+	TokensOut int     `json:"tokens_out"`
+	Seconds   float64 `json:"seconds"`
+	Saved     float64 `json:"saved_seconds,omitempty"` // that cached and shared answers would have taken
+}
+
+// Add adds other counts.
+func (c *Counts) Add(other Counts) {
+	c.Calls += other.Calls
+	c.Failed += other.Failed
+	c.TokensIn += other.TokensIn
+	c.TokensOut += other.TokensOut
+	c.Seconds += other.Seconds
+	c.Saved += other.Saved
+}
+
+// Spent is what counts against the budget of a caller.
+type Spent struct {
+	Calls  int `json:"calls"`
+	Tokens int `json:"tokens"` // that models have read and generated; cached answers cost none
+}
+
+// day is what was used on a day.
+type day struct {
+	rows  map[key]Counts
+	spent map[string]Spent // by caller
+}
+
+func newDay() *day { return &day{rows: make(map[key]Counts), spent: make(map[string]Spent)} }
+
+// LocalCaller stands for the user who started the program, on stdio.
+const LocalCaller = "local"
+
+const (
+	other      = "other" // stands for names that have no counts of their own
+	maxRows    = 5000    // of a day
+	maxName    = 128     // bytes of a name
+	maxPending = 35      // days in memory
+	flushEvery = 10 * time.Second
+)
+
+// New makes a count of usage. It starts nothing. What cannot be read in the directory is set
+// aside, and said.
+func New(o Options) *Usage {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	u := &Usage{opts: o, pending: make(map[string]*day), stored: make(map[string]*day)}
+	if o.Dir != "" {
+		u.Flush() // for budgets that other programs, or this one, have spent today
+	}
+	return u
+}
+
+// Event implements inference.Observer: a call is counted when it is over.
+func (u *Usage) Event(inference.Event) {}
+
+// Done implements inference.Observer. Calls that asked no model are not counted.
+func (u *Usage) Done(r inference.Record) {
+	s := &r.Served
+	if s.Requested == "" {
+		return
+	}
+	counts := Counts{Calls: 1, TokensIn: s.TokensIn, TokensOut: s.TokensOut, Seconds: r.Took.Seconds(), Saved: r.Saved.Seconds()}
+	if r.Code != "" {
+		counts.Failed = 1
+	}
+	k := key{callerOf(r.Caller), u.modelOf(&r), r.Origin()}
+	spent := 0
+	if k.Source != "cache" {
+		spent = s.TokensIn + s.TokensOut
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	d := u.today()
+	if _, known := d.rows[k]; !known && len(d.rows) >= maxRows {
+		k.Caller, k.Model = other, other
+	}
+	c := d.rows[k]
+	c.Add(counts)
+	d.rows[k] = c
+	if spent > 0 {
+		d.spend(callerOf(r.Caller), Spent{Tokens: spent})
+	}
+}
+
+// spend counts against the budget of a caller.
+func (d *day) spend(who string, more Spent) {
+	if _, known := d.spent[who]; !known && len(d.spent) >= maxRows {
+		who = other
+	}
+	s := d.spent[who]
+	d.spent[who] = Spent{s.Calls + more.Calls, s.Tokens + more.Tokens}
+}
+
+func callerOf(id string) string { return shortened(cmp.Or(id, LocalCaller)) }
+
+func shortened(name string) string { return name[:min(len(name), maxName)] }
+
+// modelOf is the model that a call is counted for: the one that answered, or else the one that
+// was asked for, if it exists.
+func (u *Usage) modelOf(r *inference.Record) string {
+	s := &r.Served
+	name := cmp.Or(s.Model, s.Requested)
+	if s.Host == "" || len(name) <= len(s.Host) || name[:len(s.Host)+1] != s.Host+"/" { // or it is a provider's
+		name = backend.CanonicalModel(name)
+	}
+	if r.Code != "" && u.opts.HasModel != nil && !u.opts.HasModel(name) {
+		return other
+	}
+	return shortened(name)
+}
+
+// today are the counts of today that are in no file. The mutex is held.
+func (u *Usage) today() *day {
+	name := today()
+	if u.pending[name] == nil {
+		u.pending[name] = newDay()
+		for len(u.pending) > maxPending { // without a directory, or with one that cannot be written
+			delete(u.pending, slices.Min(slices.Collect(maps.Keys(u.pending))))
+		}
+	}
+	return u.pending[name]
+}
+
+func today() string { return time.Now().UTC().Format(time.DateOnly) }
+
+// Exhausted is the error for a call whose caller has used up the budget of the day.
+type Exhausted struct {
+	Budget string        // in words: "500 calls"
+	Left   time.Duration // of the day
+}
+
+func (e *Exhausted) Error() string { return "your daily budget of " + e.Budget + " is used up" }
+
+// Fault implements fault.Explainer. The day may last long, so nobody should wait for its end.
+func (e *Exhausted) Fault() *fault.Error {
+	return &fault.Error{
+		Code: fault.RateLimited, Message: e.Error(), RetryAfter: e.Left,
+		Hint: fmt.Sprintf("the next day begins at 00:00 UTC, in %s; or ask the operator of this server for more", e.Left.Round(time.Minute)),
+	}
+}
+
+// Admit counts a call against the daily budget of its caller. It returns *Exhausted if that is
+// used up.
+func (u *Usage) Admit(who caller.Caller) error {
+	l := who.Limits
+	if l.CallsPerDay <= 0 && l.TokensPerDay <= 0 {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now().UTC()
+	left := now.Truncate(24 * time.Hour).Add(24 * time.Hour).Sub(now)
+	switch s := u.spent(who.ID); {
+	case l.CallsPerDay > 0 && s.Calls >= l.CallsPerDay:
+		return &Exhausted{fmt.Sprintf("%d calls", l.CallsPerDay), left}
+	case l.TokensPerDay > 0 && s.Tokens >= l.TokensPerDay:
+		return &Exhausted{fmt.Sprintf("%d tokens", l.TokensPerDay), left}
+	}
+	u.today().spend(callerOf(who.ID), Spent{Calls: 1})
+	return nil
+}
+
+// Spent is what counts today against the budget of a caller.
+func (u *Usage) Spent(who string) Spent {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.spent(who)
+}
+
+// spent is Spent while the mutex is held.
+func (u *Usage) spent(who string) (all Spent) {
+	for _, d := range []*day{u.pending[today()], u.stored[today()]} {
+		if d != nil {
+			s := d.spent[callerOf(who)]
+			all = Spent{all.Calls + s.Calls, all.Tokens + s.Tokens}
+		}
+	}
+	return all
+}
+
+// Run writes the counts to files, until ctx ends, and then once more.
+func (u *Usage) Run(ctx context.Context) {
+	if u.opts.Dir == "" {
+		return
+	}
+	ticker := time.NewTicker(flushEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			u.Flush()
+		case <-ctx.Done():
+			u.Flush()
+			return
+		}
+	}
+}
+
+// Row is what a caller has used of a model on a day. Source is where the answers came from:
+// local, cloud, cache, or none for calls that failed.
+type Row struct {
+	Day    string `json:"day"` // as 2006-01-02
+	Caller string `json:"caller"`
+	Model  string `json:"model"`
+	Source string `json:"source"`
+	Counts
+}
+
+// Rows returns what was used on the last days, today included, by one caller, or by all if
+// all is set: the latest day first, and of a day the row with the most tokens.
+func (u *Usage) Rows(days int, who string, all bool) ([]Row, error) {
+	since := time.Now().UTC().AddDate(0, 0, 1-days).Format(time.DateOnly)
+	sum, err := u.readSince(since)
+	u.mu.Lock()
+	for name, d := range u.pending {
+		if name >= since {
+			sum.add(name, d)
+		}
+	}
+	u.mu.Unlock()
+	return sum.rows(callerOf(who), all), err
+}
+
+// history are days by their names.
+type history map[string]*day
+
+func (h history) add(name string, d *day) {
+	if h[name] == nil {
+		h[name] = newDay()
+	}
+	h[name].merge(d)
+}
+
+func (d *day) merge(more *day) {
+	for k, c := range more.rows {
+		sum := d.rows[k]
+		sum.Add(c)
+		d.rows[k] = sum
+	}
+	for who, s := range more.spent {
+		sum := d.spent[who]
+		d.spent[who] = Spent{sum.Calls + s.Calls, sum.Tokens + s.Tokens}
+	}
+}
+
+func (h history) rows(who string, all bool) []Row {
+	rows := []Row{}
+	for name, d := range h {
+		for k, c := range d.rows {
+			if all || k.Caller == who {
+				rows = append(rows, Row{name, k.Caller, k.Model, k.Source, c})
+			}
+		}
+	}
+	slices.SortFunc(rows, func(a, b Row) int {
+		return cmp.Or(
+			cmp.Compare(b.Day, a.Day), cmp.Compare(b.TokensIn+b.TokensOut, a.TokensIn+a.TokensOut), cmp.Compare(b.Calls, a.Calls),
+			cmp.Compare(a.Caller, b.Caller), cmp.Compare(a.Model, b.Model), cmp.Compare(a.Source, b.Source),
+		)
+	})
+	return rows
+}
