@@ -47,8 +47,14 @@ func filled(t *testing.T, s schemaOf, model string) (args string, takesModel boo
 	t.Helper()
 	values := map[string]any{
 		"prompt": "?", "messages": []any{map[string]any{"role": "user", "content": "?"}}, "input": "?", "id": "guess",
+		"labels": []string{"x", "y"}, "query": "?",
 	}
 	out := make(map[string]any)
+	for _, name := range []string{"inputs", "documents"} { // one of several arguments that are needed
+		if _, ok := s.Properties[name]; ok {
+			out[name] = []string{"x"}
+		}
+	}
 	for _, name := range s.Required {
 		if value, ok := values[name]; ok {
 			out[name] = value

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/moderation"
@@ -117,23 +115,20 @@ func checkLabels(labels []string) error {
 	return nil
 }
 
-// chooseBy has one rung choose.
+// chooseBy has one rung choose. The second question follows the first, so that a call holds one
+// slot at a time, as other calls do.
 func (e *Engine) chooseBy(ctx context.Context, req ChooseRequest, rung route.Rung, others int) (*Choice, error) {
 	var answers [2]*Response
-	both, ctx := errgroup.WithContext(ctx)
 	for i := range answers {
-		both.Go(func() (err error) {
-			one := Request{
-				Common: req.Common, Kind: Chat, Messages: req.messages(i == 1), Think: &backend.ThinkValue{Value: false}, MinSimilarity: 1,
-				Logprobs: true, TopLogprobs: backend.MostLogprobs, Batched: true, only: &rungOnly{rung, others},
-			}
-			one.Model, one.Options = rung.String(), chooseOptions(req.Options)
-			answers[i], err = e.Do(ctx, one)
-			return err
-		})
-	}
-	if err := both.Wait(); err != nil {
-		return nil, err
+		one := Request{
+			Common: req.Common, Kind: Chat, Messages: req.messages(i == 1), Think: &backend.ThinkValue{Value: false}, MinSimilarity: 1,
+			Logprobs: true, TopLogprobs: backend.MostLogprobs, Batched: true, only: &rungOnly{rung, others},
+		}
+		one.Model, one.Options = rung.String(), chooseOptions(req.Options)
+		var err error
+		if answers[i], err = e.Do(ctx, one); err != nil {
+			return nil, err
+		}
 	}
 	return req.read(answers)
 }
