@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 // useUp asks a host with eight clients until each has been refused, and prints how many calls
 // were made.
 func useUp(file string) (status int) {
+	budget.WaitForLocks(10 * time.Minute)
 	l, err := budget.Open(file, slog.New(slog.DiscardHandler))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
