@@ -34,6 +34,7 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[offset]():       {Type: "integer", Minimum: new(0.0), Maximum: new(float64(batch.MaxInputs))},
 	reflect.TypeFor[similarity]():   {Type: "number", Minimum: new(0.0), Maximum: new(1.0)},
 	reflect.TypeFor[priority]():     {Type: "string", Enum: []any{"interactive", "batch"}},
+	reflect.TypeFor[usageDays]():    {Type: "integer", Minimum: new(1.0), Maximum: new(400.0)},
 	// Newer hosts may list others than these.
 	reflect.TypeFor[capability](): {Type: "string", Examples: []any{"completion", "embedding", "thinking", "tools", "vision", "audio"}},
 	reflect.TypeFor[backend.ThinkValue](): anyOf(&schema.Document{Type: "boolean"},

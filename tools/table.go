@@ -135,6 +135,11 @@ var table = []tool{
 		text:   "Show the state of hosts, queue and cache: slots, models in memory, failures, retries, cache hits.",
 		output: reflect.TypeFor[statusOut](),
 	}},
+	{showUsage, about{
+		name: "usage", title: "Usage of models", hints: looks,
+		text:   "Show what you have used: calls, tokens and time by model and day, and what is left of a daily budget. Administrators see all callers.",
+		output: reflect.TypeFor[usageOut](),
+	}},
 	{clearCache, about{
 		name: "clear-cache", title: "Clear cache", hints: hints{idempotent: true, destructive: true}, admin: true,
 		text:   "Remove all cached answers, or those of one model. For administrators.",

@@ -22,6 +22,7 @@ import (
 	"ollama-mcp/internal/manage"
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/schema"
+	"ollama-mcp/internal/usage"
 )
 
 // Deps is what the tools need from the rest of the program.
@@ -52,6 +53,9 @@ type Deps struct {
 	// Quota counts calls and reads of resources in the limits of their callers.
 	Quota *quota.Quota
 
+	// Usage is what callers have used; nil counts nothing.
+	Usage *usage.Usage
+
 	// Offer says which tools are offered, and under which names.
 	Offer Offer
 
@@ -64,6 +68,9 @@ type Deps struct {
 func All(d Deps) (all []mcpserver.ServerTool) {
 	d.spelling, d.Wait = d.Offer.spelling(), cmp.Or(d.Wait, defaultWait)
 	d.hasJobs = d.Offer.offers(jobTool)
+	if d.Usage == nil {
+		d.Usage = usage.New(usage.Options{})
+	}
 	if d.Jobs == nil {
 		d.Jobs = jobs.New(jobs.Options{})
 	}

@@ -37,9 +37,9 @@ func TestOnlyTheToolsThatAreWantedAreOffered(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"--tools=generate,list_*":                 "generate job list-models list-running",
-		"--tools=* --no-tools=clear-cache,status": "chat choose embed generate job list-models list-running load-model map rank show-model unload-model",
+		"--tools=* --no-tools=clear-cache,status": "chat choose embed generate job list-models list-running load-model map rank show-model unload-model usage",
 		"--tools=chat --no-tools=job":             "chat",
-		"--read-only":                             "chat choose embed generate job list-models list-running map rank show-model status",
+		"--read-only":                             "chat choose embed generate job list-models list-running map rank show-model status usage",
 		"--tools=clear_cache":                     "clear-cache",
 		"--allow-manage --tools=pull-model,delete-model,copy-model,create-model": "copy-model create-model delete-model job pull-model",
 		"--allow-manage --read-only --tools=show-model,pull-*":                   "show-model",

@@ -206,7 +206,7 @@ func (s *service) newServer() (*server.Server, error) {
 	deps := tools.Deps{
 		Engine: s.engine, Manage: s.newManager(), Files: allowed, Documents: &tools.Documents{Max: int(s.memory.documents)}, Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
 		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Bytes: s.memory.batches, Log: s.log}),
-		Refresh: s.hosts.refresh, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
+		Refresh: s.hosts.refresh, Usage: s.usage, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
 	resources, templates := tools.Reads(deps)
 	withTasks := offer

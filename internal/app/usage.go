@@ -38,7 +38,7 @@ func showUsage(args []string, std Stdio) int {
 	case o.days < 1:
 		return complain(std, errors.New("--days: must be at least 1"))
 	case c.StateDir == "":
-		return complain(std, errors.New("usage is kept by servers with --state-dir: give the same directory"))
+		return complain(std, errors.New("usage is kept by servers with --state-dir: give the same directory, or ask a running server by `ollama-mcp call usage --url …`"))
 	}
 	counted, err := usage.Open(filepath.Join(c.StateDir, "usage"))
 	if err != nil {

@@ -20,7 +20,7 @@ const (
 )
 
 // toolNames are those of all tools, as they are listed.
-var toolNames = []string{"chat", "choose", "clear-cache", "embed", "generate", "job", "list-models", "list-running", "load-model", "map", "rank", "show-model", "status", "unload-model"}
+var toolNames = []string{"chat", "choose", "clear-cache", "embed", "generate", "job", "list-models", "list-running", "load-model", "map", "rank", "show-model", "status", "unload-model", "usage"}
 
 // client is a client written by others, connected to the program.
 type client interface {
