@@ -26,7 +26,7 @@ import (
 // modelArgs are the arguments of every tool that uses a model. Those that callers seldom need
 // are not listed: each would cost every host some tokens on each request.
 type modelArgs struct {
-	Options        options    `json:"options,omitzero" jsonschema:"Ollama's: temperature, top_p, top_k, seed, stop, num_predict, num_ctx …"`
+	Options        options    `json:"options,omitzero" jsonschema:"Ollama's: temperature, seed, stop, num_predict, num_ctx …"`
 	KeepAlive      *keepAlive `json:"keep_alive,omitempty" jsonschema:"unlisted: how long the model stays in memory, such as 5m; 0 = not, -1 = for ever"`
 	Truncate       *bool      `json:"truncate,omitempty" jsonschema:"unlisted: true: cut input that exceeds the context, with a note; false: refuse it"`
 	TimeoutSeconds period     `json:"timeout_seconds,omitempty" jsonschema:"unlisted: return what there is after this time"`

@@ -13,7 +13,7 @@ import (
 )
 
 type chooseIn struct {
-	Model        modelName `json:"model" jsonschema:"model to use, by a name from list-models"`
+	Model        modelName `json:"model" jsonschema:"name from list-models"`
 	Text         string    `json:"text" jsonschema:"text to label"`
 	Labels       labels    `json:"labels" jsonschema:"2 to 20 labels to choose from"`
 	Instructions string    `json:"instructions,omitempty" jsonschema:"what the labels mean"`

@@ -24,7 +24,7 @@ import (
 // fileArgs are the arguments of tools that read files in place of their caller, who saves the
 // tokens.
 type fileArgs struct {
-	Files paths `json:"files,omitempty" jsonschema:"paths or globs like src/**/*.go, read for the model"`
+	Files paths `json:"files,omitempty" jsonschema:"paths or globs (src/**/*.go) to read"`
 }
 
 // outputArgs are the arguments of tools that write their answer to a file.

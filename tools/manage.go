@@ -102,7 +102,7 @@ func unloadModel(d Deps, a about) mcpserver.ServerTool {
 }
 
 type pullIn struct {
-	Model modelName `json:"model" jsonschema:"such as qwen3:8b, of https://ollama.com/search"`
+	Model modelName `json:"model" jsonschema:"such as qwen3:8b"`
 	Host  string    `json:"host,omitempty" jsonschema:"default: all that have it, else all"`
 }
 

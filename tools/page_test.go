@@ -22,6 +22,7 @@ import (
 var exampleCalls = map[string]string{
 	"generate":     `{"model":"llama3.2","prompt":"Why is the sky blue? In three words."}`,
 	"chat":         `{"model":"llama3.2","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Why is the sky blue?"}]}`,
+	"usage":        `{"days":1}`,
 	"embed":        `{"model":"nomic-embed-text","input":["sky"],"dimensions":4}`,
 	"map":          `{"model":"llama3.2","prompt":"Translate into English: {{input}}","inputs":["Himmel","Wolke"]}`,
 	"job":          `{"id":"JOB"}`,

@@ -132,8 +132,8 @@ func (f failure) MarshalJSON() ([]byte, error) {
 
 // logprobArgs are the arguments of tools that tell how probable the tokens of an answer are.
 type logprobArgs struct {
-	Logprobs    bool         `json:"logprobs,omitempty" jsonschema:"tell how sure the model is of its words; each token in a resource"`
-	TopLogprobs alternatives `json:"top_logprobs,omitempty" jsonschema:"alternatives for each token"`
+	Logprobs    bool         `json:"logprobs,omitempty" jsonschema:"tell how sure the model is of each token"`
+	TopLogprobs alternatives `json:"top_logprobs,omitempty" jsonschema:"unlisted: alternatives for each token"`
 }
 
 type alternatives int // to a token; backend.MostLogprobs at most

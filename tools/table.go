@@ -102,7 +102,7 @@ var table = []tool{
 	}},
 	{loadModel, about{
 		name: "load-model", title: "Load model", hints: changes, slow: true,
-		text:   "Load a model into memory, so that the next call need not wait for it.",
+		text:   "Load a model into memory before it is needed.",
 		output: reflect.TypeFor[managedOut](),
 	}},
 	{unloadModel, about{
@@ -137,7 +137,7 @@ var table = []tool{
 	}},
 	{showUsage, about{
 		name: "usage", title: "Usage of models", hints: looks,
-		text:   "Show what you have used: calls, tokens and time by model and day, and what is left of a daily budget. Administrators see all callers.",
+		text:   "Show what you have used: calls, tokens and time by model and day, and the daily budget.",
 		output: reflect.TypeFor[usageOut](),
 	}},
 	{clearCache, about{

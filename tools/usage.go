@@ -12,7 +12,7 @@ import (
 )
 
 type usageIn struct {
-	Days *usageDays `json:"days,omitempty" jsonschema:"days to show; 1 = today; default 7"`
+	Days *usageDays `json:"days,omitempty" jsonschema:"1 = today; default 7"`
 }
 
 type usageDays int
