@@ -131,8 +131,16 @@ func inTLSBubble(t *testing.T, opts server.Options, f func(*testing.T, *remote))
 	synctest.Test(t, func(t *testing.T) {
 		r := serveTLS(t, opts, server.HTTPOptions{TLS: ca.files(t)}, ca.trusting(), false)
 		f(t, r)
-		r.end()
+		r.endTLS()
 	})
+}
+
+// endTLS is end for TLS. Both ends of a connection may say goodbye at once, while neither reads:
+// they give up after five seconds.
+func (r *remote) endTLS() {
+	r.t.Helper()
+	r.end()
+	time.Sleep(10 * time.Second)
 }
 
 func TestBothVersionsOfHTTPAreSpokenOverTLS(t *testing.T) {
@@ -155,7 +163,7 @@ func TestBothVersionsOfHTTPAreSpokenOverTLS(t *testing.T) {
 				t.Errorf("HTTP/%d: the stream brought %s", s.resp.ProtoMajor, m.line)
 			}
 			s.close()
-			r.end()
+			r.endTLS()
 		})
 	}
 }

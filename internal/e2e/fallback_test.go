@@ -52,7 +52,7 @@ func TestCallOnAHostThatIsFrozenIsAnsweredByAnother(t *testing.T) {
 			"b": ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}}),
 		}
 		s := connect(t, hosts["a"], append(env,
-			"OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-says", shared, hosts["a"], hosts["b"]), "OLLAMA_MCP_HEDGE_AFTER=500ms")...)
+			"OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-says", shared, hosts["a"], hosts["b"]), "OLLAMA_MCP_HEDGE_AFTER=500ms", fullMeta)...)
 		for name := range hosts { // so that the model is in memory
 			s.succeeds("generate", fmt.Sprintf(`{"model":"tiny-says","prompt":%q,"host":%q}`, fresh(), name))
 		}

@@ -122,7 +122,7 @@ func TestEveryClientCanUseTheTools(t *testing.T) {
 			wantError(t, c.start("embed", `{"model":"none","input":"one"}`).result(), "model_not_found", "none")
 			p := c.start("no-such-tool", `{}`)
 			<-p.done
-			if p.err == nil || !strings.Contains(p.err.Error(), "there are: chat, clear-cache, embed") {
+			if p.err == nil || !strings.Contains(p.err.Error(), "there are: chat, choose, clear-cache, embed") {
 				t.Errorf("an unknown tool: got %+v, %v", p.answer, p.err)
 			}
 		})

@@ -244,7 +244,7 @@ func TestThoughtsAreKeptApartFromTheAnswer(t *testing.T) {
 func TestModelThatOnlyThinksIsGivenMoreAndThenSaidToHave(t *testing.T) {
 	s := connect(t, shared)
 	a := s.succeeds("generate", `{"model":"tiny-thinks-forever","prompt":"hi","think":true,"options":{"num_predict":20}}`)
-	if a.text() != "" || !strings.HasPrefix(a.rest(), "Note: The model spent all its 20 tokens on thinking, so it was asked again") ||
+	if a.text() != "" || !strings.HasPrefix(a.rest(), "Note: The model's first answer was empty: it spent all its 20 tokens on thinking, so it was asked again") ||
 		!strings.Contains(a.rest(), "The model's answer is empty: it spent all its 1024 tokens on thinking.") {
 		t.Errorf("got %+v, want nothing but a note", a)
 	}
