@@ -279,7 +279,7 @@ func TestCertificatesThatChangeAreTakenAndBrokenOnesAreNot(t *testing.T) {
 			t.Errorf("the files were looked at again at once: serial number %d", got)
 		}
 		expect("a second later", 5)
-		r.end()
+		r.endTLS()
 	})
 }
 
@@ -319,7 +319,7 @@ func TestCertificatesOfClientsAreAskedForAndChecked(t *testing.T) {
 			if err == nil {
 				resp.Body.Close()
 			}
-			r.end()
+			r.endTLS()
 		})
 	}
 }
@@ -337,7 +337,7 @@ func TestOldTLSAndPlainHTTPAreRefused(t *testing.T) {
 		}
 		r.url = "http://localhost"
 		r.send("GET", "/readyz", "", header()).wantStatus("plain HTTP", 400)
-		r.end()
+		r.endTLS()
 	})
 }
 
