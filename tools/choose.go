@@ -17,7 +17,7 @@ type chooseIn struct {
 	Text         string    `json:"text" jsonschema:"text to label"`
 	Labels       labels    `json:"labels" jsonschema:"2 to 20 labels to choose from"`
 	Instructions string    `json:"instructions,omitempty" jsonschema:"what the labels mean"`
-	Fallback     fallbacks `json:"fallback_models,omitempty"`
+	Fallback     fallbacks `json:"fallback_models,omitempty" jsonschema:"unlisted: models to try in order if this one cannot answer"`
 	modelArgs
 }
 

@@ -5,7 +5,7 @@
 // them.
 //
 // A call of this program needs more stack than a goroutine starts with. It passes three
-// goroutines, and growing their stacks takes a tenth of its processor time. The stack of a
+// goroutines, and growing their stacks takes a twelfth of its processor time. The stack of a
 // goroutine that is reused has grown already.
 package workers
 
