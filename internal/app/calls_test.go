@@ -53,13 +53,13 @@ func TestCallLogHasOneLineForEachCall(t *testing.T) {
 			t.Fatalf("%q: %v", line, err)
 		}
 		if l.Tool == "chat" { // which may end with the server, since nobody waits for the job
-			l.Error.Code = ""
+			l.Response.Source, l.Error.Code = "", ""
 		}
 		got = append(got, l.Tool+" "+l.Response.Source+l.Error.Code)
 	}
 	slices.Sort(got)
 	want := []string{
-		"chat local", "generate invalid_argument", "generate invalid_argument", "generate local", "generate localmodel_not_found", "generate localupstream", "list-models ",
+		"chat ", "generate invalid_argument", "generate invalid_argument", "generate local", "generate localmodel_not_found", "generate localupstream", "list-models ",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q, in\n%s", got, want, text)
