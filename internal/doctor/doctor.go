@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/terminal"
 )
 
@@ -122,7 +123,7 @@ func request[T any](ctx context.Context, timeout time.Duration, send func(contex
 
 // models examines which models are installed, and notes them.
 func (e *examination) models(ctx context.Context, models []backend.Model) {
-	e.ok("%s installed", count(len(models), "model"))
+	e.ok("%s installed", fault.Count(len(models), "model"))
 	all := make([][]string, len(models)) // capabilities; nil if unknown
 	for i, m := range models {
 		all[i] = e.capabilities(ctx, m)

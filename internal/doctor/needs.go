@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 )
 
 // Need is a setting that names models.
@@ -57,7 +58,7 @@ func (s *stock) provider(ctx context.Context, p backend.Backend, timeout time.Du
 		names[m.Name] = struct{}{}
 	}
 	s.providers[p.Name()] = names
-	return Fine(subject, "reachable, its key is accepted, "+count(len(models), "model"))
+	return Fine(subject, "reachable, its key is accepted, "+fault.Count(len(models), "model"))
 }
 
 // lacks says why a model cannot be used; "" if it can, or if that is not known.

@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
-	"unicode"
 
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/terminal"
 )
 
@@ -90,35 +89,17 @@ func (r report) writeJSON(w io.Writer) error {
 func (r report) write(w io.Writer, style terminal.Style) {
 	paint := map[Level]func(string) string{Fail: style.Red, Warn: style.Yellow, OK: style.Green}
 	for _, f := range r.Findings {
-		fmt.Fprintf(w, "%s  %s: %s\n", paint[f.Level](fmt.Sprintf("%-4s", f.Level)), printable(f.Subject), printable(f.Text))
+		fmt.Fprintf(w, "%s  %s: %s\n", paint[f.Level](fmt.Sprintf("%-4s", f.Level)), terminal.Printable(f.Subject), terminal.Printable(f.Text))
 		if f.Next != "" {
-			fmt.Fprintf(w, "      -> %s\n", printable(f.Next))
+			fmt.Fprintf(w, "      -> %s\n", terminal.Printable(f.Next))
 		}
 	}
 	switch r.Verdict {
 	case Fail:
-		fmt.Fprintf(w, "\n%s\n", style.Red("This does not work yet: "+count(r.Problems, "problem")+"."))
+		fmt.Fprintf(w, "\n%s\n", style.Red("This does not work yet: "+fault.Count(r.Problems, "problem")+"."))
 	case Warn:
-		fmt.Fprintf(w, "\n%s\n", style.Yellow("This works, but could be better: "+count(r.Warnings, "warning")+"."))
+		fmt.Fprintf(w, "\n%s\n", style.Yellow("This works, but could be better: "+fault.Count(r.Warnings, "warning")+"."))
 	default:
 		fmt.Fprintf(w, "\n%s\n", style.Green("All is well."))
 	}
-}
-
-// printable removes control characters, since texts from a host or a file must not control
-// the terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, text)
-}
-
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -125,7 +125,7 @@ func Measure(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	r := &run{
-		Options: o, nonce: rand.Uint32(), line: terminal{w: o.Progress},
+		Options: o, nonce: rand.Uint32(), line: liveLine{w: o.Progress},
 		turns: len(o.Callers) * len(o.Contestants) * o.Rounds,
 	}
 	defer r.line.erase()

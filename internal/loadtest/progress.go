@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// terminal shows one line that is written over and over. It is for one goroutine
-// at a time.
-type terminal struct {
+// liveLine is a line on a terminal that is written over and over. It is for one goroutine at a
+// time.
+type liveLine struct {
 	w     io.Writer // nil shows nothing
 	shown int       // columns that the line takes at present
 }
 
-func (t *terminal) show(line string) {
+func (t *liveLine) show(line string) {
 	const columns = 79 // a line that wraps cannot be written over
 	if t.w == nil {
 		return
@@ -28,7 +28,7 @@ func (t *terminal) show(line string) {
 }
 
 // erase removes the line.
-func (t *terminal) erase() {
+func (t *liveLine) erase() {
 	if t.shown > 0 {
 		t.show("")
 		fmt.Fprint(t.w, "\r")

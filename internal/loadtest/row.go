@@ -19,7 +19,7 @@ type run struct {
 	Options
 	nonce uint32
 	made  atomic.Uint64 // requests, over all rows
-	line  terminal
+	line  liveLine
 	turns int // in the whole run
 	begun int // turns that have begun, or were left out
 }

@@ -1,10 +1,10 @@
 package loadtest
 
 import (
-	"strings"
 	"sync"
 	"time"
-	"unicode"
+
+	"ollama-mcp/internal/terminal"
 )
 
 // tally is what makes up a row.
@@ -43,7 +43,7 @@ func (t *tally) failed(err error) {
 	defer t.mu.Unlock()
 	t.failures++
 	if t.errors[code] == nil {
-		t.errors[code] = &Failure{Example: printable(err.Error())}
+		t.errors[code] = &Failure{Example: terminal.Printable(err.Error())}
 	}
 	t.errors[code].Count++
 }
@@ -70,14 +70,4 @@ func (t *tally) row() Row {
 		row.Opened = &t.opened
 	}
 	return row
-}
-
-// printable is a text without what a host could do to a terminal with it.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return -1
-	}, text)
 }

@@ -127,6 +127,22 @@ func ask(ctx context.Context, hosts []Host, model string) []holder {
 	return all
 }
 
+// split tells the hosts that have a model from those that have not, and has the outcome on those
+// that did not say.
+func split(all []holder) (with, without []Host, silent []Outcome) {
+	for _, h := range all {
+		switch {
+		case h.err != nil:
+			silent = append(silent, Outcome{Host: h.Name(), Err: h.err})
+		case h.model != nil:
+			with = append(with, h.Host)
+		default:
+			without = append(without, h.Host)
+		}
+	}
+	return with, without, silent
+}
+
 // each works on all hosts at the same time.
 func each(hosts []Host, work func(i int, host Host)) {
 	var all sync.WaitGroup
@@ -143,14 +159,7 @@ func (m *Manager) holders(ctx context.Context, model, host string) (with []Host,
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, h := range ask(ctx, hosts, backend.CanonicalModel(model)) {
-		switch {
-		case h.err != nil:
-			silent = append(silent, Outcome{Host: h.Name(), Err: h.err})
-		case h.model != nil:
-			with = append(with, h.Host)
-		}
-	}
+	with, _, silent = split(ask(ctx, hosts, backend.CanonicalModel(model)))
 	switch {
 	case len(with) == 0 && len(silent) == len(hosts):
 		return nil, nil, silent[0].Err

@@ -117,18 +117,9 @@ func (m *Manager) Pull(ctx context.Context, model, host string, progress *Progre
 	}
 	var silent []Outcome
 	if host == "" && len(hosts) > 1 {
-		var with, without []Host
-		for _, h := range ask(ctx, hosts, backend.CanonicalModel(model)) {
-			switch {
-			case h.err != nil:
-				silent = append(silent, Outcome{Host: h.Name(), Err: h.err})
-			case h.model != nil:
-				with = append(with, h.Host)
-			default:
-				without = append(without, h.Host)
-			}
-		}
-		if hosts = with; len(with) == 0 {
+		var without []Host
+		hosts, without, silent = split(ask(ctx, hosts, backend.CanonicalModel(model)))
+		if len(hosts) == 0 {
 			hosts = without
 		}
 	}

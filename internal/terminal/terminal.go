@@ -1,10 +1,12 @@
-// Package terminal says whether a file of this process is shown to a person, and colours
-// text for one.
+// Package terminal says whether a file of this process is shown to a person, colours text for
+// one, and makes texts of others safe to show.
 package terminal
 
 import (
 	"os"
 	"runtime"
+	"strings"
+	"unicode"
 )
 
 // Is reports whether a file is a terminal.
@@ -40,4 +42,15 @@ func (s Style) with(code, text string) string {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// Printable removes all that is not printed, such as control characters and line ends: a text of
+// a host or a file must not control the terminal.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, text)
 }

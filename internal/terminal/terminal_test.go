@@ -59,3 +59,9 @@ func TestTerminalGetsColoursUnlessTheUserWantsNone(t *testing.T) {
 		}
 	}
 }
+
+func TestTextsOfOthersCannotControlATerminal(t *testing.T) {
+	if got := terminal.Printable("a\x1b[2J b\r\n\u202ec\u200b 漢"); got != "a[2J bc 漢" {
+		t.Errorf("got %q", got)
+	}
+}

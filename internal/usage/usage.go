@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,6 +71,8 @@ type Spent struct {
 	Calls  int `json:"calls"`
 	Tokens int `json:"tokens"` // that models have read and generated; cached answers cost none
 }
+
+func (s Spent) plus(more Spent) Spent { return Spent{s.Calls + more.Calls, s.Tokens + more.Tokens} }
 
 // day is what was used on a day.
 type day struct {
@@ -140,8 +143,7 @@ func (d *day) spend(who string, more Spent) {
 	if _, known := d.spent[who]; !known && len(d.spent) >= maxRows {
 		who = other
 	}
-	s := d.spent[who]
-	d.spent[who] = Spent{s.Calls + more.Calls, s.Tokens + more.Tokens}
+	d.spent[who] = d.spent[who].plus(more)
 }
 
 func callerOf(id string) string { return shortened(cmp.Or(id, LocalCaller)) }
@@ -153,7 +155,7 @@ func shortened(name string) string { return name[:min(len(name), maxName)] }
 func (u *Usage) modelOf(r *inference.Record) string {
 	s := &r.Served
 	name := cmp.Or(s.Model, s.Requested)
-	if s.Host == "" || len(name) <= len(s.Host) || name[:len(s.Host)+1] != s.Host+"/" { // or it is a provider's
+	if s.Host == "" || !strings.HasPrefix(name, s.Host+"/") { // or it is a provider's
 		name = backend.CanonicalModel(name)
 	}
 	if r.Code != "" && u.opts.HasModel != nil && !u.opts.HasModel(name) {
@@ -224,8 +226,7 @@ func (u *Usage) Spent(who string) Spent {
 func (u *Usage) spent(who string) (all Spent) {
 	for _, d := range []*day{u.pending[today()], u.stored[today()]} {
 		if d != nil {
-			s := d.spent[callerOf(who)]
-			all = Spent{all.Calls + s.Calls, all.Tokens + s.Tokens}
+			all = all.plus(d.spent[callerOf(who)])
 		}
 	}
 	return all
@@ -291,8 +292,7 @@ func (d *day) merge(more *day) {
 		d.rows[k] = sum
 	}
 	for who, s := range more.spent {
-		sum := d.spent[who]
-		d.spent[who] = Spent{sum.Calls + s.Calls, sum.Tokens + s.Tokens}
+		d.spent[who] = d.spent[who].plus(s)
 	}
 }
 
