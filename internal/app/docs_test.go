@@ -73,6 +73,13 @@ func TestDocumentationLinksToFilesThatExist(t *testing.T) {
 	}
 }
 
+func TestReadmeNamesTheCommandThatCIRuns(t *testing.T) {
+	_, command, ok := strings.Cut(read(t, ".ci/run"), "\nexec ")
+	if command = strings.TrimSpace(command); !ok || command == "" || !strings.Contains(read(t, "README.md"), "\n"+command+" ") {
+		t.Errorf("README.md does not name the command %q", command)
+	}
+}
+
 func TestReadmeHasATableOfAllTools(t *testing.T) {
 	var names []string
 	for _, tool := range tools.All(tools.Deps{Offer: tools.Offer{Manage: true}}) {
