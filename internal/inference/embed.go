@@ -8,7 +8,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
@@ -35,6 +39,10 @@ type Embeddings struct {
 // them one by one, and one bad text fails them all.
 const embedBatch = 32
 
+// embedParallel is how many batches of a call hosts work on at once, as far as they have slots
+// free: each waits for one like any other request.
+const embedParallel = 8
+
 // embedding is one EmbedRequest on its way through the engine.
 type embedding struct {
 	*Engine
@@ -45,20 +53,21 @@ type embedding struct {
 	began    time.Time
 	limit    time.Duration // 0 for no limit
 
-	rung      route.Rung
-	others    int            // rungs behind it
-	failed    []failedRung   // before it
-	vectors   [][]float32    // one per input; nil while there is none
-	options   map[string]any // sent with the requests to the host at hand
-	unlisted  bool           // the host lists the model, and not for embedding
-	pinned    string         // note about options of the caller that were overridden; "" if none were
-	truncated map[int]bool   // inputs of which only the beginning was embedded
-	bad       *badTexts      // inputs that the rung at hand cannot embed; nil for none
-	probes    int            // requests that were sent to find them
-	keys      []cache.Key    // under which the vectors are cached; nil if they are not
-	cached    int            // vectors that were found in the cache
-	load      time.Duration  // spent by hosts to load the model
-	waited    bool           // for a slot
+	rung   route.Rung
+	others int          // rungs behind it
+	failed []failedRung // before it
+	keys   []cache.Key  // under which the vectors are cached; nil if they are not
+
+	mu        sync.Mutex    // guards what follows while batches are under way
+	vectors   [][]float32   // one per input; nil while there is none
+	unlisted  bool          // the host lists the model, and not for embedding
+	pinned    string        // note about options of the caller that were overridden; "" if none were
+	truncated map[int]bool  // inputs of which only the beginning was embedded
+	bad       *badTexts     // inputs that the rung at hand cannot embed; nil for none
+	probes    int           // requests that were sent to find them
+	cached    int           // vectors that were found in the cache
+	load      time.Duration // spent by hosts to load the model
+	waited    bool          // for a slot
 	served    Served
 }
 
@@ -182,48 +191,99 @@ func (m *embedding) embedAll(ctx context.Context) error {
 	if m.checkLengths() != nil {
 		m.dropVectors()
 	}
-	for batch := range slices.Chunk(m.missing(), embedBatch) {
-		bytes := 0
-		for _, i := range batch {
-			bytes += len(m.Input[i])
-		}
-		need, asked := m.need(&m.Common, m.rung, bytes, nil), time.Now() // the deadline is that of ctx
-		need.MaxPause = m.maxPause(m.others)
-		m.call.watch(&need, m.tracker)
-		queued := need.OnWait
-		need.OnWait = func(standing func() route.Standing) {
-			queued(standing)
-			m.waited = true
-		}
-		err := m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
-			m.granted(lease, time.Since(asked))
-			if err := m.embed(ctx, lease.Host, batch); err != nil {
-				return err
-			}
-			m.checkListing(ctx, lease.Host)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if err := m.checkLengths(); err != nil {
-			hadCached := m.cached > 0
-			m.dropVectors()
-			if hadCached { // and they may be the wrong ones
-				return m.embedAll(ctx)
-			}
-			return err
-		}
-		m.keep(batch)
-		if m.bad != nil && errors.Is(m.bad, backend.Request) && m.done() == 0 { // it is not the texts
-			return m.bad.err
+	cached := m.cached
+	err := m.embedBatches(ctx, slices.Collect(slices.Chunk(m.missing(), embedBatch)))
+	if _, differ := errors.AsType[lengthsError](err); differ {
+		m.dropVectors()
+		if cached > 0 { // and they may be the wrong ones
+			return m.embedAll(ctx)
 		}
 	}
-	if m.bad != nil {
+	if err == nil && m.bad != nil {
 		return m.bad
 	}
+	return err
+}
+
+// embedBatches embeds batches of inputs. The first goes alone: it has a host load the model,
+// and shows what is wrong with the request as a whole. The others are spread over all free
+// slots, and go one by one if the queue has no room for more.
+func (m *embedding) embedBatches(ctx context.Context, batches [][]int) error {
+	if len(batches) == 0 {
+		return nil
+	}
+	if err := m.embedBatch(ctx, batches[0]); err != nil {
+		return err
+	}
+	if m.bad != nil && errors.Is(m.bad, backend.Request) && m.done() == 0 { // it is not the texts
+		return m.bad.err
+	}
+	var group errgroup.Group
+	group.SetLimit(embedParallel)
+	var failed atomic.Bool
+	for _, batch := range batches[1:] {
+		group.Go(func() error {
+			if failed.Load() {
+				return nil
+			}
+			err := m.embedBatch(ctx, batch)
+			if err != nil {
+				failed.Store(true)
+			}
+			return err
+		})
+	}
+	err := group.Wait()
+	if _, full := errors.AsType[*pool.FullError](err); full {
+		for batch := range slices.Chunk(m.missing(), embedBatch) {
+			if err = m.embedBatch(ctx, batch); err != nil {
+				return err
+			}
+		}
+	}
+	return err
+}
+
+// embedBatch embeds one batch on a host of its own choice.
+func (m *embedding) embedBatch(ctx context.Context, batch []int) error {
+	bytes := 0
+	for _, i := range batch {
+		bytes += len(m.Input[i])
+	}
+	need, asked := m.need(&m.Common, m.rung, bytes, nil), time.Now() // the deadline is that of ctx
+	need.MaxPause = m.maxPause(m.others)
+	m.call.watch(&need, m.tracker)
+	queued := need.OnWait
+	need.OnWait = func(standing func() route.Standing) {
+		queued(standing)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.waited = true
+	}
+	err := m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
+		m.granted(lease, time.Since(asked))
+		if err := m.embed(ctx, lease, batch); err != nil {
+			return err
+		}
+		m.checkListing(ctx, lease.Host)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.checkLengths(); err != nil {
+		return lengthsError{err}
+	}
+	m.keep(batch)
 	return nil
 }
+
+// lengthsError says that the vectors of several batches differ in length.
+type lengthsError struct{ error }
+
+func (e lengthsError) Unwrap() error { return e.error }
 
 // checkLengths compares the vectors of several batches, cached ones included.
 func (m *embedding) checkLengths() error {
@@ -240,12 +300,17 @@ func (m *embedding) dropVectors() {
 // checkListing notes whether a host says that the model is for something else. Ollama makes
 // vectors with any model, and those of most are of little use.
 func (m *embedding) checkListing(ctx context.Context, host backend.Backend) {
-	if m.rung.Provider != "" || m.unlisted {
+	m.mu.Lock()
+	known := m.unlisted
+	m.mu.Unlock()
+	if m.rung.Provider != "" || known {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if about, err := m.detail(ctx, host, m.rung.Model); err == nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		m.unlisted = about.isNotFor("embedding")
 	}
 }
@@ -293,7 +358,8 @@ func (m *embedding) done() (n int) {
 
 // granted takes in what a lease says about a batch that has waited for it so long.
 func (m *embedding) granted(lease *pool.Lease, waited time.Duration) {
-	m.options = leasedOptions(m.Options, lease)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.served.Host = lease.Host.Name()
 	if lease.Cloud {
 		m.served.Source = Cloud
@@ -317,34 +383,28 @@ const mostProbes = 4 * embedBatch
 // together, it halves the batch until the bad ones are found, and notes them. Like a
 // prompt, a text that is too long is only cut when the host is asked to, so that the caller
 // can be told.
-func (m *embedding) embed(ctx context.Context, host backend.Backend, batch []int) error {
-	batch = slices.DeleteFunc(slices.Clone(batch), func(i int) bool {
-		return m.vectors[i] != nil || m.bad != nil && slices.Contains(m.bad.inputs, i)
-	})
+func (m *embedding) embed(ctx context.Context, lease *pool.Lease, batch []int) error {
+	batch = m.open(batch)
 	if len(batch) == 0 {
 		return nil
 	}
-	err := m.send(ctx, host, batch, false)
+	err := m.send(ctx, lease, batch, false)
 	tooLong := errors.Is(err, backend.TooLong)
 	ofTexts := tooLong || errors.Is(err, backend.BadOutput) || errors.Is(err, backend.Request) && !backend.IsLack(err)
 	switch {
 	case !ofTexts:
 		return err
-	case len(batch) > 1 && m.probes < mostProbes:
-		m.probes += 2
+	case len(batch) > 1 && m.mayProbe():
 		half := len(batch) / 2
-		if err := m.embed(ctx, host, batch[:half]); err != nil {
+		if err := m.embed(ctx, lease, batch[:half]); err != nil {
 			return err
 		}
-		return m.embed(ctx, host, batch[half:])
+		return m.embed(ctx, lease, batch[half:])
 	case tooLong && m.mayTruncate(&m.Common) && len(batch) == 1:
-		if m.truncated == nil {
-			m.truncated = make(map[int]bool)
-		}
-		m.truncated[batch[0]] = true
-		return m.send(ctx, host, batch, true)
-	case tooLong && m.bad == nil:
-		a := &attempt{host: host, rung: m.rung, params: attemptParams{options: m.options}}
+		m.cut(batch[0])
+		return m.send(ctx, lease, batch, true)
+	case tooLong:
+		a := &attempt{host: lease.Host, rung: m.rung, params: attemptParams{options: leasedOptions(m.Options, lease)}}
 		long := m.tooLong(ctx, a, &m.Common, len(m.Input[batch[0]]), err)
 		long.ofEmbed = true
 		err = long
@@ -356,6 +416,36 @@ func (m *embedding) embed(ctx context.Context, host backend.Backend, batch []int
 	return nil
 }
 
+// open are those of a batch's inputs that have no vector and are not known to be bad.
+func (m *embedding) open(batch []int) []int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(batch), func(i int) bool {
+		return m.vectors[i] != nil || m.bad != nil && slices.Contains(m.bad.inputs, i)
+	})
+}
+
+// mayProbe reports whether a batch may be halved once more, and counts the two requests.
+func (m *embedding) mayProbe() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.probes >= mostProbes {
+		return false
+	}
+	m.probes += 2
+	return true
+}
+
+// cut notes that only the beginning of an input is embedded.
+func (m *embedding) cut(input int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.truncated == nil {
+		m.truncated = make(map[int]bool)
+	}
+	m.truncated[input] = true
+}
+
 // badTexts are the inputs that a host cannot embed.
 type badTexts struct {
 	inputs []int
@@ -365,8 +455,13 @@ type badTexts struct {
 
 // isBad notes inputs that cannot be embedded, and those that are equal to one of them.
 func (m *embedding) isBad(batch []int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.bad == nil {
-		m.bad = &badTexts{err: err, kept: m.keys != nil}
+		m.bad = &badTexts{kept: m.keys != nil}
+	}
+	if first := slices.Min(batch); m.bad.err == nil || first < slices.Min(m.bad.inputs) {
+		m.bad.err = err
 	}
 	for _, i := range batch {
 		for j, text := range m.Input {
@@ -408,19 +503,21 @@ func (e *badTexts) Fault() *fault.Error {
 	return f
 }
 
-func (m *embedding) send(ctx context.Context, host backend.Backend, batch []int, truncate bool) error {
+func (m *embedding) send(ctx context.Context, lease *pool.Lease, batch []int, truncate bool) error {
 	texts := make([]string, len(batch))
 	for at, i := range batch {
 		texts[at] = m.Input[i]
 	}
-	req := &backend.EmbedRequest{Model: m.rung.Model, Input: texts, Truncate: &truncate, Dimensions: m.Dimensions, Options: m.options}
+	req := &backend.EmbedRequest{Model: m.rung.Model, Input: texts, Truncate: &truncate, Dimensions: m.Dimensions, Options: leasedOptions(m.Options, lease)}
 	if m.rung.Provider == "" {
 		req.Model, req.KeepAlive = m.Model, m.settings.keepAlive(m.Model, m.KeepAlive)
 	}
-	got, err := host.Embed(ctx, req)
+	got, err := lease.Host.Embed(ctx, req)
 	if err != nil {
 		return err
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for at, i := range batch {
 		m.vectors[i] = got.Embeddings[at]
 	}

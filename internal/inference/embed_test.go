@@ -3,6 +3,7 @@ package inference_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -170,8 +171,8 @@ func TestProviderEmbedsWhatTheOwnHostHasNot(t *testing.T) {
 		if slices.ContainsFunc(a.vectors, func(v []float32) bool { return len(v) != 8 }) || len(a.vectors) != 70 {
 			t.Errorf("got %v", a)
 		}
-		if calls := cloud.Calls(); len(calls) != 2 || calls[0].Prompt != "text 32" {
-			t.Errorf("the cloud got %d requests, want those of the second and third batch", len(calls))
+		if calls := cloud.Calls(); len(calls) != 1 || calls[0].Prompt != "text 32" {
+			t.Errorf("the cloud got %d requests, want the one of the second batch", len(calls))
 		}
 	})
 }
@@ -233,6 +234,59 @@ func TestEmbedPassesAHostThatAsksToBeLeftAloneAndWaitsForItInTheEnd(t *testing.T
 			a = c.fails("embed", embedWords+`,"timeout_seconds":4}`, "overloaded", "words", "lan/words")
 			if took := time.Since(began); took > 2*time.Second || a.err.RetryAfter == 0 {
 				t.Errorf("%s s: refused after %v: %v", wait, took, a)
+			}
+		})
+	}
+}
+
+// slowly answers as the host would, after a second of work.
+func slowly(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+	time.Sleep(time.Second)
+	next(w, r)
+}
+
+func TestBatchesOfAnEmbedCallAreSpreadOverFreeSlots(t *testing.T) {
+	const batches = 9
+	input := `{"model":"words","input":[` + texts(32*batches) + `]}`
+	for name, tc := range map[string]struct {
+		hosts int
+		pool  pool.Options
+		took  time.Duration // the first batch alone, then the others in rounds
+	}{
+		"one slot":         {1, pool.Options{Slots: 1}, 9 * time.Second},
+		"two hosts":        {2, pool.Options{Slots: 1}, 5 * time.Second},
+		"four hosts":       {4, pool.Options{Slots: 1}, 3 * time.Second},
+		"four slots":       {1, pool.Options{Slots: 4}, 3 * time.Second},
+		"no room to queue": {2, pool.Options{Slots: 1, Queue: 1}, 9 * time.Second},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			var hosts []*backendtest.Host
+			for i := range tc.hosts {
+				host := backendtest.New(fmt.Sprintf("gpu-%d", i)).Install(backendtest.Model{Name: "words", Dimensions: 8})
+				host.FailWhen(func(backendtest.Call) backendtest.Fault { return slowly })
+				hosts = append(hosts, host)
+			}
+			c.useAll(tc.pool, hosts...)
+			began := time.Now()
+			a := c.succeeds("embed", input)
+			if took := time.Since(began).Truncate(time.Second); took > tc.took {
+				t.Errorf("%s: took %v, want at most %v", name, took, tc.took)
+			}
+			asked := 0
+			for _, host := range hosts {
+				calls := host.Calls()
+				if asked += len(calls); len(calls) == 0 {
+					t.Errorf("%s: %s was given nothing", name, host.Name())
+				}
+			}
+			if asked != batches || a.served.TokensIn == 0 {
+				t.Errorf("%s: the hosts were asked %d times, want %d; %+v", name, asked, batches, a.served)
+			}
+			for i := 0; i < len(a.vectors); i += 50 { // in the order of the texts
+				one := c.succeeds("embed", fmt.Sprintf(`{"model":"words","input":["text %d"],"cache":"refresh"}`, i))
+				if !slices.Equal(a.vectors[i], one.vectors[0]) {
+					t.Errorf("%s: text %d has the vector of another", name, i)
+				}
 			}
 		})
 	}
