@@ -52,7 +52,7 @@ func BenchmarkMiss(b *testing.B) {
 			for i := range keys {
 				keys[i] = keyOf(b, i)
 			}
-			fill := func(context.Context, func() time.Time) (cache.Entry, bool, error) {
+			fill := func(context.Context, cache.Waiters) (cache.Entry, bool, error) {
 				return cache.Entry{Value: text(answer8K)}, true, nil
 			}
 			b.ReportAllocs()
@@ -74,7 +74,7 @@ func BenchmarkMiss(b *testing.B) {
 // BenchmarkThousandCallers has 1,000 callers ask the same at once, of whom one fills.
 func BenchmarkThousandCallers(b *testing.B) {
 	c := open(b, cache.Options{Size: 64 << 20, TTL: time.Hour})
-	fill := func(context.Context, func() time.Time) (cache.Entry, bool, error) {
+	fill := func(context.Context, cache.Waiters) (cache.Entry, bool, error) {
 		return cache.Entry{Value: text(answer8K)}, true, nil
 	}
 	rounds := 0

@@ -24,7 +24,7 @@ func ExampleCache_Fetch() {
 		panic(err)
 	}
 
-	fill := func(_ context.Context, _ func() time.Time) (e cache.Entry, keep bool, err error) {
+	fill := func(_ context.Context, _ cache.Waiters) (e cache.Entry, keep bool, err error) {
 		return cache.Entry{Value: answer("Scattering.")}, true, nil
 	}
 	for range 2 {

@@ -26,8 +26,8 @@ const (
 )
 
 // Fill makes an answer, and says whether it may be kept: whole answers may, errors
-// never. Flights.Do describes its context and its deadline.
-type Fill func(ctx context.Context, deadline func() time.Time) (e Entry, keep bool, err error)
+// never. Flights.Do describes its context.
+type Fill func(context.Context, Waiters) (e Entry, keep bool, err error)
 
 // Lookup is one look-up of an answer.
 type Lookup struct {
@@ -47,7 +47,7 @@ type Lookup struct {
 // request tells fills in flight apart.
 type request struct {
 	key     Key
-	alone   uint64 // tells the calls apart that share a fill with nobody; 0 for all others
+	loner   uint64 // tells the calls apart that share a fill with nobody; 0 for all others
 	variant any
 }
 
@@ -76,24 +76,22 @@ func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, progress P, onJoin func(
 		defer cancel()
 	}
 	if l.Policy == Off {
-		e, _, err := fill.timed(ctx, func() time.Time {
-			deadline, _ := ctx.Deadline()
-			return deadline
-		})
+		deadline, _ := ctx.Deadline()
+		e, _, err := fill.timed(ctx, alone(deadline))
 		return e, Miss, err
 	}
-	var alone uint64
+	var loner uint64
 	if l.Alone || l.Policy == Refresh { // a new answer is not one that was begun before the call
-		alone = c.loners.Add(1)
+		loner = c.loners.Add(1)
 	}
-	got, joined, err := c.flights.Do(ctx, request{l.Key, alone, l.Variant}, progress, onJoin, func(ctx context.Context, deadline func() time.Time) (found, error) {
+	got, joined, err := c.flights.Do(ctx, request{l.Key, loner, l.Variant}, progress, onJoin, func(ctx context.Context, all Waiters) (found, error) {
 		if l.Policy != Refresh && c.flights.finished.Load() != finished {
 			// A fill that ended since the look-up above may have cached this answer.
 			if e, ok := c.kept.get(l.Key); ok {
 				return found{e, true}, nil
 			}
 		}
-		e, keep, err := fill.timed(ctx, deadline)
+		e, keep, err := fill.timed(ctx, all)
 		if keep && err == nil {
 			c.kept.set(l.Key, e)
 		}
@@ -115,9 +113,9 @@ func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, progress P, onJoin func(
 }
 
 // timed runs the fill, and notes when it ended and how long it took.
-func (fill Fill) timed(ctx context.Context, deadline func() time.Time) (Entry, bool, error) {
+func (fill Fill) timed(ctx context.Context, all Waiters) (Entry, bool, error) {
 	began := time.Now()
-	e, keep, err := fill(ctx, deadline)
+	e, keep, err := fill(ctx, all)
 	now := time.Now()
 	e.Stored, e.began = wall(now), began
 	if e.Took == 0 {

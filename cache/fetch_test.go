@@ -17,7 +17,7 @@ import (
 // answers is a fill that takes a second and gives each time another answer.
 type answers struct{ filled atomic.Int32 }
 
-func (a *answers) fill(context.Context, func() time.Time) (cache.Entry, bool, error) {
+func (a *answers) fill(context.Context, cache.Waiters) (cache.Entry, bool, error) {
 	time.Sleep(time.Second)
 	return cache.Entry{Value: text(fmt.Sprint("answer ", a.filled.Add(1)))}, true, nil
 }
@@ -79,7 +79,7 @@ func TestOnlyWhatAFillAllowsIsKept(t *testing.T) {
 		{true, broken, cache.Miss},
 	} {
 		c, key := open(t, small), keyOf(t, "question")
-		fill := func(context.Context, func() time.Time) (cache.Entry, bool, error) {
+		fill := func(context.Context, cache.Waiters) (cache.Entry, bool, error) {
 			return cache.Entry{Value: text("answer")}, step.keep, step.err
 		}
 		got, source, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, 0, nil, fill)
@@ -140,7 +140,7 @@ func TestAnswerThatWasBegunBeforeTheOneThatIsKeptDoesNotReplaceIt(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		c, key := open(t, small), keyOf(t, "question")
 		fill := func(says string, takes time.Duration) cache.Fill {
-			return func(context.Context, func() time.Time) (cache.Entry, bool, error) {
+			return func(context.Context, cache.Waiters) (cache.Entry, bool, error) {
 				time.Sleep(takes)
 				return cache.Entry{Value: text(says)}, true, nil
 			}
@@ -199,8 +199,8 @@ func TestDeadlineOfALookupEndsItsWaitUnderEachPolicy(t *testing.T) {
 			c, deadline := open(t, small), time.Now().Add(time.Second)
 			var seen time.Time
 			_, _, err := c.Fetch(t.Context(), cache.Lookup{Key: keyOf(t, "question"), Policy: policy, Deadline: deadline}, 0, nil,
-				func(ctx context.Context, deadline func() time.Time) (cache.Entry, bool, error) {
-					seen = deadline()
+				func(ctx context.Context, all cache.Waiters) (cache.Entry, bool, error) {
+					seen = all.Deadline()
 					<-ctx.Done()
 					return cache.Entry{}, false, context.Cause(ctx)
 				})
@@ -221,7 +221,7 @@ func TestThousandCallersFillOnce(t *testing.T) {
 		var callers sync.WaitGroup
 		for range 1000 {
 			callers.Go(func() {
-				got, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, 0, nil, func(context.Context, func() time.Time) (cache.Entry, bool, error) {
+				got, _, err := c.Fetch(t.Context(), cache.Lookup{Key: key, Policy: cache.Auto}, 0, nil, func(context.Context, cache.Waiters) (cache.Entry, bool, error) {
 					fills.Add(1)
 					return cache.Entry{Value: text("answer")}, true, nil
 				})
@@ -262,7 +262,7 @@ func TestOffRunsWithTheCallersContext(t *testing.T) {
 	c := open(t, small)
 	ctx := context.WithValue(t.Context(), session{}, "mine")
 	joined := func(int) { t.Error("the call has joined a fill") }
-	_, _, err := c.Fetch(ctx, cache.Lookup{Key: keyOf(t, "question"), Policy: cache.Off}, 0, joined, func(ctx context.Context, _ func() time.Time) (cache.Entry, bool, error) {
+	_, _, err := c.Fetch(ctx, cache.Lookup{Key: keyOf(t, "question"), Policy: cache.Off}, 0, joined, func(ctx context.Context, _ cache.Waiters) (cache.Entry, bool, error) {
 		if ctx.Value(session{}) != "mine" {
 			t.Error("the context is another")
 		}
@@ -278,7 +278,7 @@ func TestCloseEndsAFetchAndItsFill(t *testing.T) {
 		c := open(t, small)
 		end := make(chan error, 1)
 		go func() {
-			_, _, err := c.Fetch(t.Context(), cache.Lookup{Key: keyOf(t, "question"), Policy: cache.Auto}, 0, nil, func(ctx context.Context, _ func() time.Time) (cache.Entry, bool, error) {
+			_, _, err := c.Fetch(t.Context(), cache.Lookup{Key: keyOf(t, "question"), Policy: cache.Auto}, 0, nil, func(ctx context.Context, _ cache.Waiters) (cache.Entry, bool, error) {
 				<-ctx.Done()
 				return cache.Entry{Value: text("partial")}, true, nil
 			})

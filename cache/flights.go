@@ -38,7 +38,7 @@ type Flights[K comparable, P, V any] struct {
 	// mu guards the fields below and all flights. It is never held while a function
 	// of a caller runs.
 	mu       sync.Mutex
-	inFlight map[K]*flight[P, V]
+	inFlight map[K][]*flight[P, V] // that calls may join; more than one if some have limited their joins
 	closed   bool
 }
 
@@ -47,6 +47,8 @@ type flight[P, V any] struct {
 	progress  P
 	cancel    context.CancelCauseFunc // ends the fill
 	deadlines []time.Time             // one for each waiting call; the zero Time for a call without
+	began     time.Time
+	longest   time.Duration // that a call may still have if it is to join; 0 for any time
 
 	finished bool
 	done     chan struct{} // closed once finished; value and err do not change then
@@ -65,14 +67,12 @@ type flight[P, V any] struct {
 //
 // A fill belongs to no single call, so its context carries neither a deadline nor
 // values: those of the first caller would bind the others to its time, its session and
-// its trace. A fill captures what it needs to know. The function deadline returns the latest
-// deadline of the calls that wait at the moment, or the zero Time if one of them has none. It
-// changes when a call joins or leaves, so a fill calls the function for each decision. The
+// its trace. A fill captures what it needs to know, and asks Waiters for the rest. The
 // context is cancelled when the last waiting call leaves, with that call's cause:
 // context.DeadlineExceeded if its time was over, context.Canceled if it was cancelled.
 //
 // A call leaves when its own ctx ends, with that context's error.
-func (f *Flights[K, P, V]) Do(ctx context.Context, key K, progress P, onJoin func(P), fill func(ctx context.Context, deadline func() time.Time) (V, error)) (v V, shared bool, err error) {
+func (f *Flights[K, P, V]) Do(ctx context.Context, key K, progress P, onJoin func(P), fill func(context.Context, Waiters) (V, error)) (v V, shared bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return v, false, err
 	}
@@ -101,7 +101,11 @@ func (f *Flights[K, P, V]) Do(ctx context.Context, key K, progress P, onJoin fun
 func (f *Flights[K, P, V]) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.inFlight)
+	n := 0
+	for _, flights := range f.inFlight {
+		n += len(flights)
+	}
+	return n
 }
 
 // Close gives ErrClosed to all calls that wait and all that come later, cancels all
@@ -113,8 +117,10 @@ func (f *Flights[K, P, V]) Close() {
 	}
 	f.closed = true
 	var none V
-	for key, fl := range f.inFlight {
-		f.finish(key, fl, none, ErrClosed)
+	for key, flights := range f.inFlight {
+		for _, fl := range slices.Clone(flights) {
+			f.finish(key, fl, none, ErrClosed)
+		}
 	}
 	f.mu.Unlock()
 	f.fills.Wait()
@@ -127,30 +133,32 @@ func (f *Flights[K, P, V]) keep(spare int) {
 	f.fills.Keep(spare, f.stop)
 }
 
-// join adds a call with a deadline to the flight for a key, and starts the flight if
-// there is none.
-func (f *Flights[K, P, V]) join(key K, deadline time.Time, progress P, fill func(context.Context, func() time.Time) (V, error)) (fl *flight[P, V], shared bool, err error) {
+// join adds a call with a deadline to a flight for a key, and starts one if there is none
+// that it may join.
+func (f *Flights[K, P, V]) join(key K, deadline time.Time, progress P, fill func(context.Context, Waiters) (V, error)) (fl *flight[P, V], shared bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return nil, false, ErrClosed
 	}
-	if fl, ok := f.inFlight[key]; ok {
-		fl.deadlines = append(fl.deadlines, deadline)
-		return fl, true, nil
+	for _, fl := range f.inFlight[key] {
+		if fl.admits(deadline) {
+			fl.deadlines = append(fl.deadlines, deadline)
+			return fl, true, nil
+		}
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	fl = &flight[P, V]{progress: progress, cancel: cancel, deadlines: []time.Time{deadline}, done: make(chan struct{})}
+	fl = &flight[P, V]{progress: progress, cancel: cancel, deadlines: []time.Time{deadline}, began: time.Now(), done: make(chan struct{})}
 	if f.inFlight == nil {
-		f.inFlight = make(map[K]*flight[P, V])
+		f.inFlight = make(map[K][]*flight[P, V])
 	}
-	f.inFlight[key] = fl
+	f.inFlight[key] = append(f.inFlight[key], fl)
 	f.fills.Go(func() { f.run(ctx, key, fl, fill) })
 	return fl, false, nil
 }
 
 // run runs a fill to its end, whichever that is.
-func (f *Flights[K, P, V]) run(ctx context.Context, key K, fl *flight[P, V], fill func(context.Context, func() time.Time) (V, error)) {
+func (f *Flights[K, P, V]) run(ctx context.Context, key K, fl *flight[P, V], fill func(context.Context, Waiters) (V, error)) {
 	var v V
 	err := errors.New("the fill ended its goroutine") // runtime.Goexit cannot be recovered
 	defer func() {
@@ -161,7 +169,7 @@ func (f *Flights[K, P, V]) run(ctx context.Context, key K, fl *flight[P, V], fil
 		defer f.mu.Unlock()
 		f.finish(key, fl, v, err)
 	}()
-	v, err = fill(ctx, func() time.Time { return f.deadline(fl) })
+	v, err = fill(ctx, waiters[K, P, V]{f, fl})
 }
 
 // finish ends a flight with a result, unless it already has one. mu is held.
@@ -190,15 +198,22 @@ func (f *Flights[K, P, V]) leave(key K, fl *flight[P, V], deadline time.Time, ca
 // retire cancels a flight's context and lets no more calls join. mu is held.
 func (f *Flights[K, P, V]) retire(key K, fl *flight[P, V], cause error) {
 	fl.cancel(cause)
-	if f.inFlight[key] == fl {
+	flights := f.inFlight[key]
+	if i := slices.Index(flights, fl); i >= 0 {
+		f.inFlight[key] = slices.Delete(flights, i, i+1)
+	}
+	if len(f.inFlight[key]) == 0 {
 		delete(f.inFlight, key)
 	}
 }
 
-// deadline returns the latest deadline of the calls that wait for a flight.
-func (f *Flights[K, P, V]) deadline(fl *flight[P, V]) (latest time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+// admits reports whether a call with a deadline may join.
+func (fl *flight[P, V]) admits(deadline time.Time) bool {
+	return fl.longest == 0 || !deadline.IsZero() && time.Until(deadline) <= fl.longest
+}
+
+// deadline returns the latest deadline of the calls that wait.
+func (fl *flight[P, V]) deadline() (latest time.Time) {
 	for _, deadline := range fl.deadlines {
 		if deadline.IsZero() {
 			return deadline
@@ -209,3 +224,42 @@ func (f *Flights[K, P, V]) deadline(fl *flight[P, V]) (latest time.Time) {
 	}
 	return latest
 }
+
+// Waiters are the calls that wait for a fill. Its methods are safe for concurrent use.
+type Waiters interface {
+	// Deadline returns the latest deadline of the calls that wait at the moment, or the zero
+	// Time if one of them has none. It changes when a call joins or leaves, so a fill asks
+	// for it before each decision.
+	Deadline() time.Time
+	// LimitJoins is called by a fill that has decided something because its time is short.
+	// From then on only calls join that have no more time left than the fill was given,
+	// since a call with more time might have had another answer.
+	LimitJoins()
+}
+
+// waiters implements Waiters for a flight.
+type waiters[K comparable, P, V any] struct {
+	*Flights[K, P, V]
+	fl *flight[P, V]
+}
+
+func (w waiters[K, P, V]) Deadline() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fl.deadline()
+}
+
+func (w waiters[K, P, V]) LimitJoins() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	deadline := w.fl.deadline()
+	if given := deadline.Sub(w.fl.began); !deadline.IsZero() && (w.fl.longest == 0 || given < w.fl.longest) {
+		w.fl.longest = max(given, 1)
+	}
+}
+
+// alone implements Waiters for a call that shares its fill with no other: its deadline.
+type alone time.Time
+
+func (a alone) Deadline() time.Time { return time.Time(a) }
+func (alone) LimitJoins()           {}

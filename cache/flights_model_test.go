@@ -20,7 +20,7 @@ func TestFlightsDoAsTheirModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		var failed any
 		synctest.Test(t, func(*testing.T) {
-			m := &model{inFlight: make(map[string]*modelFlight)}
+			m := new(model)
 			defer func() {
 				failed = recover() // rapid ends a check by a panic, and wants it on its own goroutine
 				m.flights.Close()
@@ -40,6 +40,7 @@ func (m *model) run(r *rapid.T) {
 	r.Repeat(map[string]func(*rapid.T){
 		"come":  m.come,
 		"leave": m.leave,
+		"limit": m.limit,
 		"end":   m.end,
 		"":      m.check,
 	})
@@ -47,17 +48,17 @@ func (m *model) run(r *rapid.T) {
 	for _, fl := range m.inFlight {
 		m.settle(fl, "", cache.ErrClosed)
 	}
-	clear(m.inFlight)
+	m.inFlight = nil
 	synctest.Wait()
 	m.check(r)
 }
 
 type model struct {
 	flights  flights
-	inFlight map[string]*modelFlight
-	fills    int        // begun so far
-	calls    int        // made so far
-	ended    []*waiting // whose Do must have returned
+	inFlight []*modelFlight // in the order in which they began
+	fills    int            // begun so far
+	calls    int            // made so far
+	ended    []*waiting     // whose Do must have returned
 	cancels  []context.CancelFunc
 }
 
@@ -66,7 +67,8 @@ type modelFlight struct {
 	begun   int                                   // the number of the fill, from 1, which is its progress too
 	end     chan func() (value string, err error) // how the fill ends
 	ctx     context.Context
-	asked   func() time.Time // the deadline, as the fill sees it
+	all     cache.Waiters
+	longest time.Duration // that a call may have which joins; 0 for any
 	waiting []*waiting
 }
 
@@ -82,16 +84,21 @@ var errBroken = errors.New("broken")
 
 func (m *model) come(r *rapid.T) {
 	key := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(r, "key")
-	fl, joins := m.inFlight[key]
+	limit := time.Duration(rapid.IntRange(0, 3).Draw(r, "hours")) * time.Hour // never reached: the test's clock stands still
+	i := slices.IndexFunc(m.inFlight, func(fl *modelFlight) bool {
+		return fl.key == key && (fl.longest == 0 || 0 < limit && limit <= fl.longest)
+	})
+	joins := i >= 0
 	if !joins {
 		m.fills++
-		fl = &modelFlight{key: key, begun: m.fills, end: make(chan func() (string, error))}
-		m.inFlight[key] = fl
+		i = len(m.inFlight)
+		m.inFlight = append(m.inFlight, &modelFlight{key: key, begun: m.fills, end: make(chan func() (string, error))})
 	}
+	fl := m.inFlight[i]
 	m.calls++
 	ctx, w := context.Background(), &waiting{want: outcome{shared: joins}, follows: fl.begun}
-	if hours := rapid.IntRange(0, 3).Draw(r, "hours"); hours > 0 { // never reached: the test's clock stands still
-		w.deadline = time.Now().Add(time.Duration(hours) * time.Hour)
+	if limit > 0 {
+		w.deadline = time.Now().Add(limit)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, w.deadline)
 		m.cancels = append(m.cancels, cancel)
@@ -100,11 +107,11 @@ func (m *model) come(r *rapid.T) {
 	if joins {
 		progress = -m.calls // its own, which nothing follows
 	}
-	w.caller = callWith(&m.flights, ctx, key, progress, func(ctx context.Context, deadline func() time.Time) (string, error) {
+	w.caller = callWith(&m.flights, ctx, key, progress, func(ctx context.Context, all cache.Waiters) (string, error) {
 		if joins {
-			return "", fmt.Errorf("a fill was begun for %s while one was in flight", key)
+			return "", fmt.Errorf("a fill was begun for %s while one was in flight that the call may join", key)
 		}
-		fl.ctx, fl.asked = ctx, deadline
+		fl.ctx, fl.all = ctx, all
 		select {
 		case <-ctx.Done():
 			return "", ctx.Err()
@@ -124,7 +131,7 @@ func (m *model) leave(r *rapid.T) {
 	w.want.err = context.Canceled
 	m.ended = append(m.ended, w)
 	if len(fl.waiting) == 0 {
-		delete(m.inFlight, fl.key)
+		m.retire(fl)
 	}
 	synctest.Wait()
 	if over := fl.ctx.Err() != nil; over != (len(fl.waiting) == 0) {
@@ -153,7 +160,22 @@ func (m *model) end(r *rapid.T) {
 	case "panic":
 		m.settle(fl, "", new(cache.PanicError))
 	}
-	delete(m.inFlight, fl.key)
+	m.retire(fl)
+}
+
+func (m *model) retire(fl *modelFlight) {
+	m.inFlight = slices.DeleteFunc(m.inFlight, func(other *modelFlight) bool { return other == fl })
+}
+
+// limit has a fill limit who joins it.
+func (m *model) limit(r *rapid.T) {
+	fl := m.any(r)
+	fl.all.LimitJoins()
+	if deadline := fl.deadline(); !deadline.IsZero() {
+		if given := time.Until(deadline); fl.longest == 0 || given < fl.longest {
+			fl.longest = given
+		}
+	}
 }
 
 // settle says what all who wait should get.
@@ -167,15 +189,10 @@ func (m *model) settle(fl *modelFlight, value string, err error) {
 
 // any draws a flight, or gives up this step where there is none.
 func (m *model) any(r *rapid.T) *modelFlight {
-	var keys []string
-	for key := range m.inFlight {
-		keys = append(keys, key)
-	}
-	if len(keys) == 0 {
+	if len(m.inFlight) == 0 {
 		r.Skip("nothing in flight")
 	}
-	slices.Sort(keys)
-	return m.inFlight[rapid.SampledFrom(keys).Draw(r, "flight")]
+	return rapid.SampledFrom(m.inFlight).Draw(r, "flight")
 }
 
 func (m *model) check(r *rapid.T) {
@@ -199,7 +216,7 @@ func (m *model) check(r *rapid.T) {
 	}
 	m.ended = nil
 	for _, fl := range m.inFlight {
-		if got, want := fl.asked(), fl.deadline(); !got.Equal(want) {
+		if got, want := fl.all.Deadline(), fl.deadline(); !got.Equal(want) {
 			r.Fatalf("the deadline for %s is %v, want %v", fl.key, got, want)
 		}
 		for _, w := range fl.waiting {

@@ -31,12 +31,12 @@ type caller struct {
 }
 
 // call has somebody call Do with progress 0 and returns when all is quiet.
-func call(f *flights, ctx context.Context, key string, fill func(context.Context, func() time.Time) (string, error)) *caller {
+func call(f *flights, ctx context.Context, key string, fill func(context.Context, cache.Waiters) (string, error)) *caller {
 	return callWith(f, ctx, key, 0, fill)
 }
 
 // callWith has somebody call Do with a progress, and returns when all is quiet.
-func callWith(f *flights, ctx context.Context, key string, progress int, fill func(context.Context, func() time.Time) (string, error)) *caller {
+func callWith(f *flights, ctx context.Context, key string, progress int, fill func(context.Context, cache.Waiters) (string, error)) *caller {
 	ctx, leave := context.WithCancel(ctx)
 	c := &caller{leave: leave, end: make(chan outcome, 1), follows: progress}
 	go func() {
@@ -49,8 +49,8 @@ func callWith(f *flights, ctx context.Context, key string, progress int, fill fu
 }
 
 // after is a fill that takes a while, and gives up when its context ends.
-func after(d time.Duration, value string, err error) func(context.Context, func() time.Time) (string, error) {
-	return func(ctx context.Context, _ func() time.Time) (string, error) {
+func after(d time.Duration, value string, err error) func(context.Context, cache.Waiters) (string, error) {
+	return func(ctx context.Context, _ cache.Waiters) (string, error) {
 		select {
 		case <-time.After(d):
 			return value, err
@@ -60,7 +60,7 @@ func after(d time.Duration, value string, err error) func(context.Context, func(
 	}
 }
 
-func never(context.Context, func() time.Time) (string, error) {
+func never(context.Context, cache.Waiters) (string, error) {
 	panic("a fill was begun although one was in flight")
 }
 
@@ -112,7 +112,7 @@ func TestFillEndsAtOnceWhenTheLastWaiterLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
 		var ended error
-		fill := func(ctx context.Context, _ func() time.Time) (string, error) {
+		fill := func(ctx context.Context, _ cache.Waiters) (string, error) {
 			<-ctx.Done()
 			ended = ctx.Err()
 			time.Sleep(time.Second) // it takes a while to wind down
@@ -174,7 +174,7 @@ func TestFillIsCancelledForTheReasonOfItsLastWaiter(t *testing.T) {
 					t.Cleanup(cancel)
 					return ctx
 				}
-				call(&f, until(2*time.Second), "a", func(ctx context.Context, _ func() time.Time) (string, error) {
+				call(&f, until(2*time.Second), "a", func(ctx context.Context, _ cache.Waiters) (string, error) {
 					<-ctx.Done()
 					cause <- context.Cause(ctx)
 					return "", ctx.Err()
@@ -195,7 +195,7 @@ func TestFillKnowsNothingOfItsFirstCaller(t *testing.T) {
 	var f flights
 	ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), session{}, "mine"), time.Hour)
 	defer cancel()
-	_, _, err := f.Do(ctx, "a", 0, nil, func(ctx context.Context, _ func() time.Time) (string, error) {
+	_, _, err := f.Do(ctx, "a", 0, nil, func(ctx context.Context, _ cache.Waiters) (string, error) {
 		if _, ok := ctx.Deadline(); ok || ctx.Value(session{}) != nil {
 			t.Error("the fill's context carries a deadline or values")
 		}
@@ -243,7 +243,7 @@ func TestFailedFillFailsAllAndIsForgotten(t *testing.T) {
 func TestPanicInAFillReachesAllWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
-		first := call(&f, t.Context(), "a", func(context.Context, func() time.Time) (string, error) {
+		first := call(&f, t.Context(), "a", func(context.Context, cache.Waiters) (string, error) {
 			time.Sleep(time.Second)
 			panic("index out of range")
 		})
@@ -264,7 +264,7 @@ func TestPanicInAFillReachesAllWaiters(t *testing.T) {
 func TestFillThatEndsItsGoroutineStrandsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
-		c := call(&f, t.Context(), "a", func(context.Context, func() time.Time) (string, error) {
+		c := call(&f, t.Context(), "a", func(context.Context, cache.Waiters) (string, error) {
 			runtime.Goexit()
 			return "", nil
 		})
@@ -296,7 +296,7 @@ func TestCloseEndsAllFills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
 		var ended atomic.Int32
-		fill := func(ctx context.Context, _ func() time.Time) (string, error) {
+		fill := func(ctx context.Context, _ cache.Waiters) (string, error) {
 			<-ctx.Done()
 			time.Sleep(time.Second) // it takes a while to wind down
 			ended.Add(1)

@@ -37,7 +37,7 @@ func TestFullCacheKnowsWhatIsAskedAgainSoonAndWhatIsPopular(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := open(t, cache.Options{Size: 4 << 20, TTL: time.Hour})
 		ask := func(question int) bool {
-			_, source, err := c.Fetch(t.Context(), cache.Lookup{Key: keyOf(t, question), Policy: cache.Auto}, 0, nil, func(context.Context, func() time.Time) (cache.Entry, bool, error) {
+			_, source, err := c.Fetch(t.Context(), cache.Lookup{Key: keyOf(t, question), Policy: cache.Auto}, 0, nil, func(context.Context, cache.Waiters) (cache.Entry, bool, error) {
 				time.Sleep(time.Second)
 				return cache.Entry{Value: text(strings.Repeat("x", 8<<10))}, true, nil
 			})

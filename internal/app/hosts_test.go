@@ -10,12 +10,15 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/fleet"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
@@ -168,5 +171,37 @@ func TestNoRequestIsSentToOllamasCloudAsAHostWhereThatIsForbidden(t *testing.T) 
 			}
 			h.fleet.Close()
 		}
+	}
+}
+
+// What the status tool, the metrics and the dashboard show is what is known already: a host
+// that hangs must not delay them.
+func TestStatsDoNoInputOrOutput(t *testing.T) {
+	var requests atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
+	defer srv.Close()
+	var c config.Config
+	if err := config.Parse(config.Flags(&c), &c, []string{"--host=" + srv.URL}, func(string) string { return "" }); err != nil {
+		t.Fatal(err)
+	}
+	h, err := newHosts(c, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.fleet.Close()
+	engine, err := inference.New(inference.Options{Hosts: h})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	for range 2 {
+		if s := engine.Status(caller.Caller{}).Hosts; len(s.Hosts) != 1 || s.Hosts[0].Installed != -1 {
+			t.Errorf("got %+v, want a host of which nothing is known", s)
+		}
+		_ = engine.Ready() // whatever it says, it says so by itself
+	}
+	srv.Close() // ends when all requests have
+	if n := requests.Load(); n != 0 {
+		t.Errorf("the host got %d requests", n)
 	}
 }

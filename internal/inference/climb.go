@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/moderation"
@@ -18,11 +19,11 @@ import (
 // climb is the way of one request down its ladder of models, until one answers.
 type climb struct {
 	*task
-	tracker  *tracker
-	deadline func() time.Time // of all calls that wait for the answer; the zero Time for none
-	ladder   *ladder          // what is known of the ladder's rungs; nil for a single rung
-	failed   []failedRung     // one for each rung that was passed
-	again    bool             // all rungs have failed, and some are tried once more
+	tracker *tracker
+	waiting cache.Waiters // for the answer
+	ladder  *ladder       // what is known of the ladder's rungs; nil for a single rung
+	failed  []failedRung  // one for each rung that was passed
+	again   bool          // all rungs have failed, and some are tried once more
 }
 
 // failedRung is a rung that did not answer.
@@ -59,6 +60,9 @@ func (c *climb) run(ctx context.Context) (*result, error) {
 		c.failed = append(c.failed, failedRung{rung, got, err, time.Now()})
 		if c.isOver(ctx) {
 			return c.unanswered(ctx)
+		}
+		if isForWantOfTime(err) {
+			c.waiting.LimitJoins()
 		}
 	}
 	if len(rungs) == 1 {
@@ -106,6 +110,15 @@ func (c *climb) runAgain(ctx context.Context) (*result, error) {
 		c.failed[i] = failedRung{rungs[0], got, err, time.Now()}
 	}
 	return c.unanswered(ctx)
+}
+
+// deadline is the latest of the calls that wait for the answer; the zero Time for none.
+func (c *climb) deadline() time.Time { return c.waiting.Deadline() }
+
+// isForWantOfTime reports whether a rung was passed that might answer callers with more time.
+func isForWantOfTime(err error) bool {
+	code := fault.Of(err).Code
+	return code == fault.Timeout || code == fault.QueueTimeout
 }
 
 // isOver reports whether all calls that wait for the answer have left or run out of time. The

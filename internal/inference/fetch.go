@@ -37,8 +37,8 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 		t.call.shows(func() string { return t.partialText(tr) })
 	}
 	follow(tr)
-	fill := func(ctx context.Context, deadline func() time.Time) (e cache.Entry, keep bool, err error) {
-		e, keep, remember, err = t.fill(ctx, lookup.Policy, tr, deadline)
+	fill := func(ctx context.Context, waiting cache.Waiters) (e cache.Entry, keep bool, err error) {
+		e, keep, remember, err = t.fill(ctx, lookup.Policy, tr, waiting)
 		return e, keep, err
 	}
 	entry, source, err := t.answers.Fetch(ctx, lookup, tr, follow, fill)
@@ -77,14 +77,14 @@ func verdict(policy cache.Policy, entry cache.Entry, source cache.Source) CacheV
 
 // fill answers the request itself, or finds the answer to a similar one. remember notes
 // the request as one that may be paraphrased; it is nil if there is nothing to note.
-func (t *task) fill(ctx context.Context, policy cache.Policy, tr *tracker, deadline func() time.Time) (e cache.Entry, keep bool, remember func(cache.Key, *result), err error) {
+func (t *task) fill(ctx context.Context, policy cache.Policy, tr *tracker, waiting cache.Waiters) (e cache.Entry, keep bool, remember func(cache.Key, *result), err error) {
 	if policy == cache.Auto && !t.Logprobs { // the tokens of another answer are not wanted
 		var found *result
 		if found, remember = t.similar(ctx); found != nil {
 			return cache.Entry{Value: found}, false, nil, nil
 		}
 	}
-	c := &climb{task: t, tracker: tr, deadline: deadline}
+	c := &climb{task: t, tracker: tr, waiting: waiting}
 	got, err := c.run(ctx)
 	if err != nil {
 		return cache.Entry{Value: got}, false, nil, err
