@@ -27,6 +27,8 @@ type client interface {
 	protocol() string // negotiated revision; "" if the client does not tell
 	tools() []string
 	start(tool, args string) *pending
+	// use calls a method other than those of tools, by its name in the TypeScript SDK.
+	use(method, params string) (map[string]any, error)
 }
 
 // A place is where a client finds the program: the path of its file, or its address.
@@ -241,6 +243,40 @@ func TestEveryClientCanCancelAndOllamaStops(t *testing.T) {
 			eventually(t, "Ollama has stopped", func() bool { return ended(shared, "/api/generate") == before+1 })
 			if a := c.start("generate", `{`+hi+`}`).result(); a.text() != tinymodels.Says.Answer {
 				t.Errorf("the call after it: got %+v", a)
+			}
+		})
+	}
+}
+
+func TestEveryClientReadsResourcesCompletesNamesAndGetsPrompts(t *testing.T) {
+	t.Parallel()
+	for _, w := range ways(t) {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			c := w.connect(t)
+			for _, tc := range []struct{ method, params, want string }{
+				{"listResources", `{}`, `"uri":"ollama://models"`},
+				{"listResourceTemplates", `{}`, `"uriTemplate":"ollama://models/{+name}"`},
+				{"readResource", `{"uri":"ollama://models"}`, `\"name\":\"tiny-says:latest\"`},
+				{"readResource", `{"uri":"ollama://models/tiny-says"}`, `\"model\":\"tiny-says:latest\"`},
+				{"readResource", `{"uri":"ollama://status"}`, `\"name\":\"` + sharedHost()},
+				{"listPrompts", `{}`, `"name":"summarize-files"`},
+				{"getPrompt", `{"name":"delegate","arguments":{"task":"Name three rivers.","model":"tiny-says"}}`, `Name three rivers.`},
+				{"complete", `{"ref":{"type":"ref/prompt","name":"delegate"},"argument":{"name":"model","value":"tiny-sa"}}`, `"values":["tiny-says"]`},
+				{"complete", `{"ref":{"type":"ref/resource","uri":"ollama://models/{+name}"},"argument":{"name":"name","value":"tiny-w"}}`, `"values":["tiny-words"]`},
+			} {
+				got, err := c.use(tc.method, tc.params)
+				if raw, _ := json.Marshal(got); err != nil || !strings.Contains(string(raw), tc.want) {
+					t.Errorf("%s %s: got %.600s, %v, want %s", tc.method, tc.params, raw, err, tc.want)
+				}
+			}
+			for method, params := range map[string]string{
+				"readResource": `{"uri":"ollama://models/nowhere"}`,
+				"getPrompt":    `{"name":"delegate","arguments":{}}`,
+			} {
+				if got, err := c.use(method, params); err == nil {
+					t.Errorf("%s %s: got %v, want an error", method, params, got)
+				}
 			}
 		})
 	}

@@ -197,6 +197,41 @@ func (s *session) tools() (names []string) {
 	return names
 }
 
+func (s *session) use(method, params string) (got map[string]any, err error) {
+	s.t.Helper()
+	switch method {
+	case "listResources":
+		return used(s, params, s.ListResources)
+	case "listResourceTemplates":
+		return used(s, params, s.ListResourceTemplates)
+	case "readResource":
+		return used(s, params, s.ReadResource)
+	case "listPrompts":
+		return used(s, params, s.ListPrompts)
+	case "getPrompt":
+		return used(s, params, s.GetPrompt)
+	case "complete":
+		return used(s, params, s.Complete)
+	}
+	s.t.Fatalf("the Go SDK has no method %s", method)
+	return nil, nil
+}
+
+// used calls a method of the SDK with parameters in JSON, and returns the result as it would
+// decode from JSON.
+func used[P, R any](s *session, params string, method func(context.Context, *P) (*R, error)) (got map[string]any, err error) {
+	p := new(P)
+	if err := json.Unmarshal([]byte(params), p); err != nil {
+		s.t.Fatal(err)
+	}
+	res, err := method(s.ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	convert(s.t, res, &got)
+	return got, nil
+}
+
 // pending is a call in flight.
 type pending struct {
 	t        *testing.T

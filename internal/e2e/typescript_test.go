@@ -31,6 +31,7 @@ type event struct {
 	Tools    []string
 	Progress *mcp.ProgressNotificationParams
 	Result   *answer
+	Answer   map[string]any
 	Error    *sdkError
 	Trouble  string
 }
@@ -46,13 +47,20 @@ func (e *sdkError) Error() string { return fmt.Sprintf("%s (%v)", e.Message, e.C
 // drive starts a client of a TypeScript SDK, and waits until it is connected.
 func drive(t *testing.T, program string, args ...string) *driven {
 	t.Helper()
+	return driveIn(t, nil, program, args...)
+}
+
+// driveIn is drive with more variables in the environment of the client, and of the program
+// that it starts.
+func driveIn(t *testing.T, env []string, program string, args ...string) *driven {
+	t.Helper()
 	clients.Install(t)
 	ctx := deadline(t)
 	cmd, err := clients.Command(ctx, program, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Env = command(ctx, shared.URL()).Env
+	cmd.Env = append(command(ctx, shared.URL()).Env, env...)
 	in, out, stderr := startPiped(t, cmd)
 	ready := make(chan event, 1)
 	d := &driven{t: t, in: in, events: map[int]chan event{0: ready}}
@@ -155,6 +163,16 @@ func (d *driven) tools() []string {
 	d.t.Helper()
 	_, events := d.order(map[string]any{"list": true})
 	return (<-events).Tools
+}
+
+func (d *driven) use(method, params string) (map[string]any, error) {
+	d.t.Helper()
+	_, events := d.order(map[string]any{"use": method, "with": json.RawMessage(params)})
+	e := <-events
+	if e.Error != nil {
+		return nil, e.Error
+	}
+	return e.Answer, nil
 }
 
 func (d *driven) start(tool, args string) *pending {

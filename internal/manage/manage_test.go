@@ -124,6 +124,27 @@ func TestFailedPullSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// Ollama calls a pull a success also if it cannot read what it has.
+func TestPullThatLeavesADamagedModelFailsAndRemovesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := backendtest.New("gpu-1").Pulls(backendtest.PullStep{Damages: true})
+		m := managing(t, manage.Options{}, host)
+		_, err := m.Pull(t.Context(), "new", "", new(manage.Progress))
+		if err == nil || host.Has("new") {
+			t.Fatalf("got %v, and the host has the model: %v", err, host.Has("new"))
+		}
+		if e := fault.Of(err); e.Code != fault.Upstream || !e.Retryable || !strings.Contains(e.Message, "damaged") || !strings.Contains(e.Hint, "pull it again") {
+			t.Errorf("got %v [%s]", err, e.Code)
+		}
+		if _, err := m.Pull(t.Context(), "new", "", new(manage.Progress)); err == nil {
+			t.Error("the second is as damaged, and was a success")
+		}
+		if _, err := managing(t, manage.Options{}, host.Pulls()).Pull(t.Context(), "new", "", new(manage.Progress)); err != nil || !host.Has("new") {
+			t.Errorf("once nothing is damaged: %v", err)
+		}
+	})
+}
+
 func TestModelsArePulledFromAllowedRegistriesOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := backendtest.New("gpu-1")

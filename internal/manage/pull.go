@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
 )
 
 // silence is how long a host may say nothing while it works, before the work is given up. It
@@ -124,8 +125,31 @@ func (m *Manager) Pull(ctx context.Context, model, host string, progress *Progre
 		}
 	}
 	return settle(append(m.work(ctx, hosts, func(h Host) (string, error) {
-		return m.pull(ctx, h, model, insecure, progress)
+		note, err := m.pull(ctx, h, model, insecure, progress)
+		if err == nil {
+			err = checkPulled(ctx, h, model)
+		}
+		return note, err
 	}), silent...))
+}
+
+// checkPulled returns an error if a host does not list a model that it says it has pulled, and
+// removes what there is of it. Ollama compares a part with its digest only when it has
+// downloaded it, so a damaged one of an earlier pull, such as the description of the model,
+// goes unseen, and would stay for ever.
+func checkPulled(ctx context.Context, h Host, model string) error {
+	is := ask(ctx, []Host{h}, backend.CanonicalModel(model))[0]
+	if is.err != nil || is.model != nil {
+		return nil // a host that does not say has pulled it all the same
+	}
+	e := &fault.Error{
+		Code: fault.Upstream, Message: fmt.Sprintf("%s has pulled %q but cannot read it, since a part from an earlier pull is damaged", h.Name(), model),
+		Hint: "delete the model on that host with `ollama rm`, and pull it again",
+	}
+	if h.Delete(ctx, model) == nil {
+		e.Hint, e.Retryable = "what there was of it has been removed, so pull it again", true
+	}
+	return e
 }
 
 // pull waits for the pull of a model to a host, which it begins unless it is under way.

@@ -20,6 +20,9 @@ type PullStep struct {
 	After time.Duration
 	Step  backend.Step
 	Error string // in place of a step; "" for none
+	// Damages says that the host cannot read what it has pulled in the end. Like Ollama, it
+	// calls that a success.
+	Damages bool
 }
 
 // Pulls makes the host answer pulls with these steps. Unless one of them is an error, "success"
@@ -83,7 +86,9 @@ func (h *Host) pull(w http.ResponseWriter, r *http.Request) {
 	})
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := json.NewEncoder(w)
+	damaged := false
 	for _, s := range steps {
+		damaged = damaged || s.Damages
 		if sleep(r.Context(), s.After) != nil {
 			return
 		}
@@ -94,7 +99,7 @@ func (h *Host) pull(w http.ResponseWriter, r *http.Request) {
 		out.Encode(s.Step)
 		w.(http.Flusher).Flush()
 	}
-	h.Install(Model{Name: req.Model})
+	h.Install(Model{Name: req.Model, Damaged: damaged})
 	out.Encode(backend.Step{Status: "success"})
 }
 

@@ -33,6 +33,8 @@ type Model struct {
 	Remote string
 	// RemoteUnlisted and RemoteUndescribed leave it out of the list and of the description.
 	RemoteUnlisted, RemoteUndescribed bool
+
+	Damaged bool // cannot be read, and so is not listed
 }
 
 func (m Model) withDefaults() Model {
@@ -156,6 +158,9 @@ func (h *Host) tags() api.ListResponse {
 	defer h.mu.Unlock()
 	list := api.ListResponse{Models: []api.ListModelResponse{}}
 	for _, m := range h.models {
+		if m.Damaged {
+			continue
+		}
 		list.Models = append(list.Models, api.ListModelResponse{
 			Name: m.Name, Model: m.Name, Size: m.Size, Digest: m.digest(), Details: m.details(),
 		})

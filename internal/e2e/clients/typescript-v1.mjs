@@ -4,7 +4,8 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { drive } from './drive.mjs';
+import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import { drive, user } from './drive.mjs';
 
 const transports = {
 	stdio: program => new StdioClientTransport({ command: program, env: process.env, stderr: 'inherit' }),
@@ -13,5 +14,6 @@ const transports = {
 };
 
 const [transport, target] = process.argv.slice(2);
-const client = new Client({ name: 'e2e', version: '1' });
+const client = new Client({ name: 'e2e', version: '1' }, { capabilities: { elicitation: {} } });
+client.setRequestHandler(ElicitRequestSchema, user);
 await drive(client, transports[transport](target), (params, options) => client.callTool(params, undefined, options));

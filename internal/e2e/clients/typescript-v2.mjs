@@ -2,7 +2,7 @@
 // legacy, or auto for the latest protocol that the server knows. See drive.mjs.
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { drive } from './drive.mjs';
+import { drive, user } from './drive.mjs';
 
 const transports = {
 	stdio: program => new StdioClientTransport({ command: program, env: process.env, stderr: 'inherit' }),
@@ -11,5 +11,6 @@ const transports = {
 };
 
 const [transport, target, mode] = process.argv.slice(2);
-const client = new Client({ name: 'e2e', version: '1' }, { versionNegotiation: { mode } });
+const client = new Client({ name: 'e2e', version: '1' }, { versionNegotiation: { mode }, capabilities: { elicitation: {} } });
+client.setRequestHandler('elicitation/create', user);
 await drive(client, transports[transport](target), (params, options) => client.callTool(params, options));

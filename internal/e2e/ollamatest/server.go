@@ -94,6 +94,9 @@ func (s *Server) begin(ctx context.Context, models []tinymodels.Model) error {
 // URL is the server's address, such as "http://127.0.0.1:40123".
 func (s *Server) URL() string { return "http://" + s.addr }
 
+// Models is the folder with the server's models: manifests, and blobs by their digest.
+func (s *Server) Models() string { return filepath.Join(s.home, "models") }
+
 // Client is Ollama's own client for this server.
 func (s *Server) Client() *api.Client { return s.client }
 

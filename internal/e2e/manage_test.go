@@ -1,0 +1,140 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ollama/ollama/api"
+
+	"ollama-mcp/internal/e2e/ollamatest"
+	"ollama-mcp/internal/e2e/tinymodels"
+)
+
+// registry serves the models of an Ollama as Ollama's own registry does: a manifest by name and
+// tag, and blobs by digest, in ranges, from an address of another name.
+type registry struct {
+	*httptest.Server
+	models string // folder of the Ollama that has them
+
+	spoiled atomic.Bool // blobs have other bytes than their digest says
+}
+
+func newRegistry(t *testing.T, of *ollamatest.Server) *registry {
+	r := &registry{models: of.Models()}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v2/library/{model}/manifests/{tag}", func(w http.ResponseWriter, req *http.Request) {
+		http.ServeFile(w, req, filepath.Join(r.models, "manifests", "registry.ollama.ai", "library", req.PathValue("model"), req.PathValue("tag")))
+	})
+	mux.HandleFunc("GET /v2/library/{model}/blobs/{digest}", func(w http.ResponseWriter, req *http.Request) {
+		elsewhere := strings.Replace(r.URL, "127.0.0.1", "localhost", 1) + "/blobs/" + req.PathValue("digest")
+		http.Redirect(w, req, elsewhere, http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("GET /blobs/{digest}", r.blob)
+	r.Server = httptest.NewServer(mux)
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *registry) blob(w http.ResponseWriter, req *http.Request) {
+	digest := req.PathValue("digest")
+	path := filepath.Join(r.models, "blobs", strings.Replace(digest, ":", "-", 1))
+	if !r.spoiled.Load() {
+		http.ServeFile(w, req, path)
+		return
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		http.NotFound(w, req)
+		return
+	}
+	http.ServeContent(w, req, "", info.ModTime(), strings.NewReader(strings.Repeat("x", int(info.Size()))))
+}
+
+// name is the name of a model in this registry, for a host that pulls it.
+func (r *registry) name(model string) string {
+	return strings.TrimPrefix(r.URL, "http://") + "/library/" + model + ":latest"
+}
+
+func TestModelIsPulledFromARegistryCopiedMadeAndDeleted(t *testing.T) {
+	t.Parallel()
+	from := newRegistry(t, shared)
+	own := ollamatest.Start(t, ollamatest.Options{})
+	s := connect(t, own, "OLLAMA_MCP_ALLOW_MANAGE=true", "OLLAMA_MCP_ALLOW_REGISTRY="+from.URL)
+
+	name := from.name("tiny-says")
+	from.spoiled.Store(true)
+	s.fails("pull-model", fmt.Sprintf(`{"model":%q}`, name), "upstream", "other bytes")
+	if got := s.listModels(`{}`); len(got) != 0 {
+		t.Errorf("after a pull with wrong bytes there are %+v", got)
+	}
+	from.spoiled.Store(false)
+	// Ollama keeps the small parts that it took for good, and says that all is well.
+	s.fails("pull-model", fmt.Sprintf(`{"model":%q}`, name), "upstream", "earlier pull is damaged", "pull it again")
+	if a := s.succeeds("pull-model", fmt.Sprintf(`{"model":%q}`, name)); !strings.Contains(a.text(), `"done":true`) {
+		t.Errorf("got %+v", a)
+	}
+	// The fleet knows at once what each change has made.
+	if got := s.succeeds("generate", fmt.Sprintf(`{"model":%q,"prompt":"hi"}`, name)); got.text() != tinymodels.Says.Answer {
+		t.Errorf("the model that was pulled says %q", got.text())
+	}
+	s.fails("pull-model", fmt.Sprintf(`{"model":%q}`, from.name("none")), "model_not_found", "no such model or tag")
+	s.fails("pull-model", `{"model":"registry.example/library/tiny-says"}`, "forbidden", "--allow-registry")
+	s.fails("pull-model", `{"model":"no such/../name"}`, "invalid_argument")
+
+	s.succeeds("copy-model", fmt.Sprintf(`{"source":%q,"destination":"mine"}`, name))
+	s.fails("copy-model", fmt.Sprintf(`{"source":%q,"destination":"mine"}`, name), "invalid_argument", "overwrite")
+	s.succeeds("create-model", `{"model":"polite","from":"mine","system":"Be polite.","parameters":{"num_predict":2}}`)
+	if got := s.succeeds("generate", `{"model":"polite","prompt":"hi"}`); !strings.HasPrefix(tinymodels.Says.Answer, got.text()) || got.text() == tinymodels.Says.Answer {
+		t.Errorf("the model with a limit of two tokens says %q", got.text())
+	}
+	s.fails("create-model", `{"model":"other","from":"nowhere"}`, "model_not_found", "nowhere")
+
+	from.Close()
+	s.fails("pull-model", fmt.Sprintf(`{"model":%q}`, from.name("tiny-json")), "upstream", "cannot reach the registry")
+
+	s.fails("delete-model", `{"model":"mine"}`, "invalid_argument", "confirm: true")
+	s.succeeds("delete-model", `{"model":"mine","confirm":true}`)
+	s.fails("generate", `{"model":"mine","prompt":"hi"}`, "model_not_found")
+	deleteAfterTheUserIsAsked(t, own)
+}
+
+// deleteAfterTheUserIsAsked has clients delete a model whose users agree, or do not.
+func deleteAfterTheUserIsAsked(t *testing.T, own *ollamatest.Server) {
+	has := func(model string) bool {
+		list, err := own.Client().List(deadline(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(list.Models, func(m api.ListModelResponse) bool { return m.Name == model+":latest" })
+	}
+	url := serve(t, command(deadline(t), own.URL(), "--listen", "127.0.0.1:0", "--allow-manage")).url()
+	for i, program := range [][]string{
+		{"typescript-v1.mjs", "stdio", program},
+		{"typescript-v1.mjs", "http", url},
+		{"typescript-v2.mjs", "stdio", program, "auto"},
+		{"typescript-v2.mjs", "http", url, "auto"},
+	} {
+		model := fmt.Sprint("doomed-", i)
+		env := []string{"OLLAMA_HOST=" + own.URL(), "OLLAMA_MCP_ALLOW_MANAGE=true"}
+		agrees := driveIn(t, append(env, "AGREES=yes"), program[0], program[1:]...)
+		declines := driveIn(t, append(env, "AGREES=no"), program[0], program[1:]...)
+		if a := agrees.start("copy-model", fmt.Sprintf(`{"source":"polite","destination":%q}`, model)).result(); a.IsError {
+			t.Fatalf("%v: %+v", program, a)
+		}
+		args := fmt.Sprintf(`{"model":%q}`, model)
+		wantError(t, declines.start("delete-model", args).result(), "cancelled", "the user has not agreed")
+		if !has(model) {
+			t.Errorf("%v: it was deleted although the user declined", program)
+		}
+		if a := agrees.start("delete-model", args).result(); a.IsError || has(model) {
+			t.Errorf("%v: with the user's consent got %+v", program, a)
+		}
+	}
+}
