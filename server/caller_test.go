@@ -22,6 +22,7 @@ func whoami() mcpserver.ServerTool {
 		c := caller.FromContext(ctx)
 		r.Header.Del("X-Request-Id")
 		r.Header.Del("Traceparent")
+		r.Header.Del("Tracestate")
 		return fmt.Sprintf("id=%s tenant=%s admin=%v header=%v", c.ID, c.Tenant, c.Admin, r.Header)
 	})
 }

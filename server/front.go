@@ -1,8 +1,8 @@
 package server
 
 import (
-	"crypto/rand"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -137,7 +137,8 @@ func hostName(hostport string) string {
 // programs can be matched.
 const (
 	headerRequestID = "X-Request-Id"
-	headerTrace     = "Traceparent" // W3C Trace Context
+	headerTrace     = "Traceparent" // W3C Trace Context, as is the next
+	headerState     = "Tracestate"
 )
 
 // setRequestID gives a request an id of ours, unless it has one that is safe to log, and tells
@@ -145,7 +146,7 @@ const (
 func setRequestID(w http.ResponseWriter, req *http.Request) {
 	id := req.Header.Get(headerRequestID)
 	if !isPlainID(id) {
-		id = rand.Text()[:16]
+		id = fmt.Sprintf("%016x", rand.Uint64()) // which can be the end of a trace-id
 	}
 	req.Header.Set(headerRequestID, id)
 	w.Header().Set(headerRequestID, id)
@@ -161,5 +162,5 @@ func isPlainID(id string) bool {
 // loggedHeaders are the headers of a request that tools see, for their log lines. Tools get no
 // others.
 func loggedHeaders(header http.Header) http.Header {
-	return http.Header{headerRequestID: header[headerRequestID], headerTrace: header[headerTrace]}
+	return http.Header{headerRequestID: header[headerRequestID], headerTrace: header[headerTrace], headerState: header[headerState]}
 }

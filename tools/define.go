@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"reflect"
 	"runtime/debug"
 	"strings"
@@ -107,8 +108,9 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 	}
 	handle := func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		ctx = caller.NewContext(ctx, caller.FromContext(ctx).For(a.name))
+		parent, link := tracesOf(req)
 		c := &call{Call: d.Engine.Begin(inference.CallInfo{
-			Trace: traceOf(req), RequestID: req.Header.Get("X-Request-Id"), Tool: a.name, Caller: caller.FromContext(ctx),
+			Trace: traceOf(parent, req.Header), Parent: parent, Link: link, RequestID: req.Header.Get("X-Request-Id"), Tool: a.name, Caller: caller.FromContext(ctx),
 			Began: caller.Arrival(ctx),
 		})}
 		admitted, err := d.admit(ctx, a)
@@ -255,32 +257,35 @@ func mustMarshal(v any) json.RawMessage {
 	return raw
 }
 
+// tracesOf are the span that has made a call, and another that has to do with it. The metadata
+// of a call says more than its HTTP request, whose span may be that of a proxy.
+func tracesOf(req mcp.CallToolRequest) (parent, link inference.TraceContext) {
+	link = inference.TraceContext{Parent: req.Header.Get("Traceparent"), State: strings.Join(req.Header.Values("Tracestate"), ",")}
+	if req.Params.Meta != nil {
+		parent.Parent, _ = req.Params.Meta.AdditionalFields["traceparent"].(string)
+		parent.State, _ = req.Params.Meta.AdditionalFields["tracestate"].(string)
+	}
+	switch {
+	case parent.TraceID() != "":
+	case link.TraceID() != "":
+		return link, inference.TraceContext{}
+	default:
+		parent = inference.TraceContext{}
+	}
+	if link.TraceID() == "" {
+		link = inference.TraceContext{}
+	}
+	return parent, link
+}
+
 // traceOf names a call in results and logs: by the trace that its caller says it is part
 // of, or by the id that its request has over HTTP, or by a new number.
-func traceOf(req mcp.CallToolRequest) string {
-	parent := req.Header.Get("Traceparent")
-	if parent == "" && req.Params.Meta != nil {
-		parent, _ = req.Params.Meta.AdditionalFields["traceparent"].(string)
-	}
-	if id := traceID(parent); id != "" {
+func traceOf(parent inference.TraceContext, header http.Header) string {
+	if id := parent.TraceID(); id != "" {
 		return id
 	}
-	if id := req.Header.Get("X-Request-Id"); id != "" { // which the server has looked at
+	if id := header.Get("X-Request-Id"); id != "" { // which the server has looked at
 		return id
 	}
 	return fmt.Sprintf("%016x", rand.Uint64())
-}
-
-// traceID is the trace-id of a traceparent as W3C Trace Context (section 3.2.2) has it,
-// of this version or one to come; "" of anything else.
-func traceID(parent string) string {
-	const length = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-	if len(parent) < length || parent[2] != '-' || parent[35] != '-' {
-		return ""
-	}
-	id := parent[3:35]
-	if strings.Trim(id, "0123456789abcdef") != "" || strings.Trim(id, "0") == "" {
-		return ""
-	}
-	return id
 }

@@ -156,7 +156,7 @@ func (r *run) limit() int {
 func (b *Batch) ask(ctx context.Context, i int) (row Row, err error) {
 	info := inference.CallInfo{Tool: b.Request.Kind.String(), Caller: b.Request.Caller}
 	if whole := b.Request.Call; whole != nil {
-		info.Trace, info.RequestID = whole.Trace, whole.RequestID
+		info.PartOf, info.Trace, info.RequestID = whole.ID, whole.Trace, whole.RequestID
 	}
 	call := b.Engine.Begin(info)
 	defer func() { call.End(err) }()

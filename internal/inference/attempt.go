@@ -33,7 +33,7 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 	if !c.again {
 		need.MaxPause = c.maxPause(others)
 	}
-	c.call.watch(&need, c.tracker)
+	c.call.watch(&need, c.leg(rung), c.tracker)
 	queued := need.OnWait
 	if others > 0 {
 		need.OnWait = func(standing func() route.Standing) {
@@ -46,6 +46,7 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 		got := blank
 		got.granted(lease, time.Since(began))
 		err := c.attempt(ctx, rung, others, lease, &got, nil, patience.answered)
+		c.call.attempted(c.leg(rung), lease, got.answer, err)
 		all.add(&got, err)
 		return err
 	})
@@ -64,6 +65,9 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 	all.best.served.Total = time.Since(began).Milliseconds()
 	return all.best, err
 }
+
+// leg is what the climb asks of the pool for a rung.
+func (c *climb) leg(rung route.Rung) leg { return leg{fill: c.tracker.fill, rung: rung} }
 
 // mistake is why a model is asked once more: its answer does not fit the format.
 type mistake struct {
@@ -102,7 +106,9 @@ func (c *climb) fit(ctx context.Context, rung route.Rung, need route.Need, first
 		second.granted(lease, time.Duration(first.served.Queue)*time.Millisecond+time.Since(began))
 		second.served.Retries += first.served.Retries
 		second.repaired = fmt.Sprintf("The first answer did not fit the format (%s), so the model was told and asked again.", m.why)
-		return c.attempt(ctx, rung, 0, lease, &second, m, func() {})
+		err := c.attempt(ctx, rung, 0, lease, &second, m, func() {})
+		c.call.attempted(c.leg(rung), lease, second.answer, err)
+		return err
 	})
 	if err != nil {
 		return first
@@ -121,6 +127,7 @@ func (c *climb) attempt(
 	if err := c.begin(ctx, a, lease, got, after); err != nil {
 		return err
 	}
+	ctx = c.propagate(ctx, c.call, c.leg(rung), lease)
 	defer func() {
 		if err != nil {
 			a.failed(ctx.Err() != nil, err)
@@ -253,7 +260,7 @@ func (c *climb) send(ctx context.Context, a *attempt, onFirst func()) (*backend.
 		if n == 1 {
 			onFirst()
 		}
-		c.call.event(Event{Kind: Token, Model: a.rung.Model, Host: a.host.Name(), Tokens: n})
+		c.call.event(Event{Kind: Token, Fill: c.tracker.fill, Model: a.rung.Model, Host: a.host.Name(), Tokens: n})
 	})
 	if overlong := thoughts.end(sendCtx); overlong != nil && err != nil && ctx.Err() == nil {
 		err = overlong

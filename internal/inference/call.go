@@ -2,13 +2,17 @@ package inference
 
 import (
 	"cmp"
+	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
 )
 
 // Observer is told of calls. Its methods may be called from many goroutines at once, with
@@ -23,32 +27,58 @@ type Observer interface {
 // EventKind says what has happened.
 type EventKind string
 
-// The kinds of events.
+// The kinds of events, in the order in which a call may have them. A call may have several
+// fills, one after another; a fill several rungs, and a rung several attempts, of which a
+// hedge runs beside another.
 const (
-	Queued     EventKind = "queued"      // no slot is free; see Place and Wait
-	Granted    EventKind = "granted"     // a host has a slot; see Attempt, and Wait for how long that took
-	FirstToken EventKind = "first_token" // the host has begun its answer; see Wait for how long that took
-	Token      EventKind = "token"       // a piece of the answer has arrived; see Tokens
-	Retried    EventKind = "retried"     // an attempt failed with Err, and the next begins in Wait
+	Began     EventKind = "began"      // a call has begun; see Info
+	LookedUp  EventKind = "looked_up"  // the cache was asked; see Cache, and Wait for how long that took. Fill is the one that the call joins if it is CacheCoalesced
+	FillBegan EventKind = "fill_began" // an answer is made for the call, and for those that join it
+	Compared  EventKind = "compared"   // cached requests were searched for one that means the same; see Cache and Wait
+	RungBegan EventKind = "rung_began" // see Rung and Model
+
+	Queued       EventKind = "queued"        // no slot is free; see Place and Wait
+	Granted      EventKind = "granted"       // a host has a slot, and an attempt begins; see Attempt, and Wait for how long that took
+	FirstToken   EventKind = "first_token"   // the host has begun its answer; see Wait for how long that took
+	Token        EventKind = "token"         // a piece of the answer has arrived; see Tokens
+	AttemptEnded EventKind = "attempt_ended" // see Err, and what there is of an answer: Tokens, TokensIn, Load and DoneReason
+	Retried      EventKind = "retried"       // an attempt failed with Err, and the next begins in Wait
+
+	RungEnded EventKind = "rung_ended" // the rung has answered, or was passed because of Err. One that was skipped has not begun
+	FillEnded EventKind = "fill_ended" // see Err; Cache is CacheSemantic for a paraphrase of the request that was cached
+
 	// LadderChanged is not about a call: the ladder of Model is in another state; see To
 	// and Reason.
 	LadderChanged EventKind = "ladder_changed"
 )
 
 // Event is one thing that happened. Fields that its kind does not use are zero. What
-// happens to a request that several calls wait for is told of the first of them alone.
+// happens in a fill that several calls wait for is told of the first of them alone, and goes
+// on when that one is over while others wait.
 type Event struct {
 	Kind  EventKind
+	Call  uint64 // CallInfo.ID; 0 for none
+	Fill  uint64 // names the fill; 0 for none
+	Batch int    // of texts to embed, several of which a fill may have hosts embed at once; 0 for none
 	Trace string // of the call
 	Tool  string
 	Model string // as the host or the provider calls it
+	Info  *CallInfo
 
-	Host    string
-	Place   int           // in the queue; 1 is next
-	Wait    time.Duration // what has been or will be waited; 0 if not known
-	Attempt int           // from 1
-	Tokens  int           // that have arrived so far
-	Err     error
+	Cache    CacheVerdict
+	Rung     int    // of the ladder, from 1
+	Provider string // whose model the rung is; "" for our own hosts
+	Host     string
+	Place    int           // in the queue; 1 is next
+	Wait     time.Duration // what has been or will be waited; 0 if not known
+	Attempt  int           // from 1
+	Hedge    bool          // the attempt runs beside another that is late
+	Tokens   int           // that have arrived so far
+	Err      error
+
+	TokensIn   int           // 0 if not known
+	Load       time.Duration // of the model; 0 if it was loaded, or that is not known
+	DoneReason string
 
 	From, To route.State
 	Reason   string
@@ -56,6 +86,7 @@ type Event struct {
 
 // Record is what there is to know of one call when it is over.
 type Record struct {
+	Call      uint64 // CallInfo.ID
 	Trace     string // names the call in results and logs
 	RequestID string // of its HTTP request; "" on stdio
 	Tool      string
@@ -116,11 +147,33 @@ const (
 
 // CallInfo describes a call when it begins.
 type CallInfo struct {
+	ID        uint64 // tells the calls of this process apart; set by Engine.Begin
+	PartOf    uint64 // ID of the call that this one is a part of; 0 for none
 	Trace     string
+	Parent    TraceContext // the span that has made the call
+	Link      TraceContext // another span that the call has to do with, as that of its HTTP request
 	RequestID string
 	Tool      string
 	Caller    caller.Caller
 	Began     time.Time // when its time limit begins to run; the zero Time for now
+}
+
+// TraceContext names a span in the words of W3C Trace Context. The zero value names none.
+type TraceContext struct{ Parent, State string } // the headers traceparent and tracestate
+
+// TraceID is the trace-id of the span as W3C Trace Context (section 3.2.2) has it, of this
+// version or one to come; "" if there is none.
+func (t TraceContext) TraceID() string {
+	parent := t.Parent
+	const length = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	if len(parent) < length || parent[2] != '-' || parent[35] != '-' {
+		return ""
+	}
+	id := parent[3:35]
+	if strings.Trim(id, "0123456789abcdef") != "" || strings.Trim(id, "0") == "" {
+		return ""
+	}
+	return id
 }
 
 // Call is one call while it is under way.
@@ -146,7 +199,10 @@ func (e *Engine) Begin(info CallInfo) *Call {
 	if info.Began.IsZero() {
 		info.Began = time.Now()
 	}
-	return &Call{CallInfo: info, observer: e.opts.Observer, texts: e.opts.Texts}
+	info.ID = e.calls.Add(1)
+	c := &Call{CallInfo: info, observer: e.opts.Observer, texts: e.opts.Texts}
+	c.event(Event{Kind: Began, Info: &c.CallInfo})
+	return c
 }
 
 // End reports that the call is over, and how. Only the first End of a call counts.
@@ -155,7 +211,7 @@ func (c *Call) End(err error) {
 		return
 	}
 	r := Record{
-		Trace: c.Trace, RequestID: c.RequestID, Tool: c.Tool, Caller: c.Caller.ID, Began: c.Began, Took: time.Since(c.Began),
+		Call: c.ID, Trace: c.Trace, RequestID: c.RequestID, Tool: c.Tool, Caller: c.Caller.ID, Began: c.Began, Took: time.Since(c.Began),
 	}
 	c.mu.Lock()
 	r.Served, r.Cache, r.Saved, r.Asked = c.servedBy, c.cache, c.saved, c.asked
@@ -253,33 +309,75 @@ func (c *Call) cacheSaid(v CacheVerdict, saved time.Duration) {
 
 // event tells the observer, if there is one, what happens to the call.
 func (c *Call) event(ev Event) {
-	if c.observer == nil || c.ended.Load() {
+	if c.observer == nil {
 		return
 	}
-	ev.Trace, ev.Tool = c.Trace, c.Tool
+	ev.Call, ev.Trace, ev.Tool = c.ID, c.Trace, c.Tool
 	c.observer.Event(ev)
+}
+
+// leg is a request of a fill to the pool.
+type leg struct {
+	fill  uint64
+	batch int // of texts to embed; 0 for none
+	rung  route.Rung
+}
+
+// event is an event of the leg.
+func (l leg) event(kind EventKind) Event {
+	return Event{Kind: kind, Fill: l.fill, Batch: l.batch, Model: l.rung.Model, Provider: l.rung.Provider}
 }
 
 // watch has the tracker, and the observer if there is one, told how a request of the call
 // fares in the pool.
-func (c *Call) watch(need *route.Need, tr *tracker) {
-	model := need.Model
+func (c *Call) watch(need *route.Need, at leg, tr *tracker) {
 	need.OnWait = func(standing func() route.Standing) {
 		now := standing() // which goes through the queue
 		tr.queued(now, standing)
-		c.event(Event{Kind: Queued, Model: model, Place: now.Place, Wait: now.Expect})
+		ev := at.event(Queued)
+		ev.Place, ev.Wait = now.Place, now.Expect
+		c.event(ev)
 	}
 	need.OnRetry = func(r route.Retry) {
 		tr.retrying(r)
-		c.event(Event{Kind: Retried, Model: model, Host: r.Host, Attempt: r.Attempt, Err: r.Err, Wait: r.In})
+		ev := at.event(Retried)
+		ev.Host, ev.Attempt, ev.Err, ev.Wait = r.Host, r.Attempt, r.Err, r.In
+		c.event(ev)
 	}
 	if c.observer == nil {
 		return
 	}
 	need.OnGrant = func(g route.Grant) {
-		c.event(Event{Kind: Granted, Model: model, Host: g.Host, Attempt: g.Attempt, Wait: g.Waited})
+		ev := at.event(Granted)
+		ev.Host, ev.Attempt, ev.Hedge, ev.Wait = g.Host, g.Attempt, g.Hedge, g.Waited
+		c.event(ev)
 	}
 	need.OnFirst = func(f route.First) {
-		c.event(Event{Kind: FirstToken, Model: model, Host: f.Host, Attempt: f.Attempt, Wait: f.After})
+		ev := at.event(FirstToken)
+		ev.Host, ev.Attempt, ev.Hedge, ev.Wait = f.Host, f.Attempt, f.Hedge, f.After
+		c.event(ev)
 	}
+}
+
+// propagate is the context in which the host of a lease is asked on behalf of a call.
+func (e *Engine) propagate(ctx context.Context, c *Call, at leg, lease *pool.Lease) context.Context {
+	if e.opts.Propagate == nil {
+		return ctx
+	}
+	ev := at.event(Granted)
+	ev.Call, ev.Host, ev.Attempt, ev.Hedge = c.ID, lease.Host.Name(), lease.Attempt, lease.Hedge
+	return e.opts.Propagate(ctx, ev)
+}
+
+// attempted tells the observer that an attempt has ended, and what there is of its answer.
+func (c *Call) attempted(at leg, lease *pool.Lease, a *backend.Answer, err error) {
+	if c.observer == nil {
+		return
+	}
+	ev := at.event(AttemptEnded)
+	ev.Host, ev.Attempt, ev.Hedge, ev.Err = lease.Host.Name(), lease.Attempt, lease.Hedge, err
+	if a != nil {
+		ev.TokensIn, ev.Tokens, ev.Load, ev.DoneReason = a.PromptTokens, a.Tokens, a.Load, string(a.DoneReason)
+	}
+	c.event(ev)
 }

@@ -24,6 +24,7 @@ type climb struct {
 	ladder  *ladder       // what is known of the ladder's rungs; nil for a single rung
 	failed  []failedRung  // one for each rung that was passed
 	again   bool          // all rungs have failed, and some are tried once more
+	rung    int           // that is tried, from 1
 }
 
 // failedRung is a rung that did not answer.
@@ -48,10 +49,13 @@ func (c *climb) run(ctx context.Context) (*result, error) {
 	}
 	c.ladder = c.ladders.of(c.Model, rungs)
 	for i, rung := range rungs {
+		c.rung = i + 1
 		got, err := new(result), c.skip(i, rung)
 		if err == nil {
 			c.tracker.climbs(i, passed(c.failed))
 			got, err = c.try(ctx, rungs[i:], nil)
+		} else {
+			c.rungEvent(RungEnded, rung, err)
 		}
 		if err == nil {
 			got.served.Rung, got.served.Passed = i+1, passed(c.failed)
@@ -74,9 +78,12 @@ func (c *climb) run(ctx context.Context) (*result, error) {
 // runOnly tries the one rung that the request is for.
 func (c *climb) runOnly(ctx context.Context) (got *result, err error) {
 	rung := c.only.rung
+	c.rung = 1
 	if got, err = new(result), c.exclude(rung); err == nil {
+		c.rungEvent(RungBegan, rung, nil)
 		got, err = c.tryRung(ctx, rung, c.only.others, nil)
 	}
+	c.rungEvent(RungEnded, rung, err)
 	if err != nil {
 		c.failed = append(c.failed, failedRung{rung, got, err, time.Now()})
 		return c.unanswered(ctx)
@@ -101,6 +108,7 @@ func (c *climb) runAgain(ctx context.Context) (*result, error) {
 			rungs[n] = c.failed[i].rung
 		}
 		done[rungs[0]] = true
+		c.rung = i + 1
 		c.tracker.climbs(i, passed(c.failed[:i]))
 		got, err := c.try(ctx, rungs, c.failed[i].got.tried)
 		if err == nil {
@@ -166,8 +174,10 @@ func (c *climb) skip(i int, rung route.Rung) error {
 
 // try tries the first of the rungs that are left, avoiding the hosts of it that were tried
 // before, and learns from how it did.
-func (c *climb) try(ctx context.Context, left []route.Rung, tried []string) (*result, error) {
-	got, err := c.tryRung(ctx, left[0], len(left)-1, tried)
+func (c *climb) try(ctx context.Context, left []route.Rung, tried []string) (got *result, err error) {
+	c.rungEvent(RungBegan, left[0], nil)
+	defer func() { c.rungEvent(RungEnded, left[0], err) }()
+	got, err = c.tryRung(ctx, left[0], len(left)-1, tried)
 	if err == nil && c.ladder != nil && isEmpty(got.answer) && got.answer.DoneReason.End() != backend.EndNoAnswer {
 		err = errEmpty
 	}
@@ -178,6 +188,11 @@ func (c *climb) try(ctx context.Context, left []route.Rung, tried []string) (*re
 		c.ladder.took(left[0], time.Duration(got.served.Total)*time.Millisecond)
 	}
 	return got, err
+}
+
+// rungEvent tells the observer of the rung that is tried.
+func (c *climb) rungEvent(kind EventKind, rung route.Rung, err error) {
+	c.call.event(Event{Kind: kind, Fill: c.tracker.fill, Rung: c.rung, Model: rung.Model, Provider: rung.Provider, Err: err})
 }
 
 // worthRetrying are the failed rungs, by their index, that may answer by now or in the time

@@ -53,10 +53,11 @@ type embedding struct {
 	began    time.Time
 	limit    time.Duration // 0 for no limit
 
-	rung   route.Rung
-	others int          // rungs behind it
-	failed []failedRung // before it
-	keys   []cache.Key  // under which the vectors are cached; nil if they are not
+	rung    route.Rung
+	others  int          // rungs behind it
+	failed  []failedRung // before it
+	keys    []cache.Key  // under which the vectors are cached; nil if they are not
+	batches atomic.Int64 // that have begun
 
 	mu        sync.Mutex    // guards what follows while batches are under way
 	vectors   [][]float32   // one per input; nil while there is none
@@ -114,7 +115,16 @@ func (e *Engine) Embed(ctx context.Context, req EmbedRequest) (got *Embeddings, 
 // run embeds what is not cached, by each rung in turn until one has embedded all. A rung that
 // asks to be left alone is passed, and waited for if no other has done it.
 func (m *embedding) run(ctx context.Context) (err error) {
+	began := time.Now()
 	m.recall(ctx)
+	if m.keys != nil {
+		m.call.event(Event{Kind: LookedUp, Model: m.Model, Cache: m.verdict(), Wait: time.Since(began)})
+	}
+	if m.cached < len(m.Input) || m.checkLengths() != nil {
+		m.tracker.fill = m.fills.Add(1)
+		m.call.event(Event{Kind: FillBegan, Fill: m.tracker.fill, Model: m.Model})
+		defer func() { m.call.event(Event{Kind: FillEnded, Fill: m.tracker.fill, Cache: m.verdict(), Err: err}) }()
+	}
 	defer m.copyEqual()
 	rungs := m.rungs()
 	for i, rung := range rungs {
@@ -148,7 +158,18 @@ func (m *embedding) try(ctx context.Context, i int, rung route.Rung, others int)
 		m.served.Source = Cloud
 	}
 	m.served.Passed = passed(m.failed[:min(i, len(m.failed))])
-	return m.embedAll(ctx)
+	m.rungEvent(RungBegan, i, nil)
+	err := m.embedAll(ctx)
+	m.rungEvent(RungEnded, i, err)
+	return err
+}
+
+// rungEvent tells the observer of the rung with that index.
+func (m *embedding) rungEvent(kind EventKind, i int, err error) {
+	if m.tracker.fill == 0 { // all is cached
+		return
+	}
+	m.call.event(Event{Kind: kind, Fill: m.tracker.fill, Rung: i + 1, Model: m.rung.Model, Provider: m.rung.Provider, Err: err})
 }
 
 func (m *embedding) failure(rung route.Rung, err error) failedRung {
@@ -252,7 +273,8 @@ func (m *embedding) embedBatch(ctx context.Context, batch []int) error {
 	}
 	need, asked := m.need(&m.Common, m.rung, bytes, nil), time.Now() // the deadline is that of ctx
 	need.MaxPause = m.maxPause(m.others)
-	m.call.watch(&need, m.tracker)
+	at := leg{fill: m.tracker.fill, batch: int(m.batches.Add(1)), rung: m.rung}
+	m.call.watch(&need, at, m.tracker)
 	queued := need.OnWait
 	need.OnWait = func(standing func() route.Standing) {
 		queued(standing)
@@ -262,7 +284,9 @@ func (m *embedding) embedBatch(ctx context.Context, batch []int) error {
 	}
 	err := m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		m.granted(lease, time.Since(asked))
-		if err := m.embed(ctx, lease, batch); err != nil {
+		var got backend.Answer
+		err := m.embed(m.propagate(ctx, m.call, at, lease), lease, batch, &got)
+		if m.call.attempted(at, lease, &got, err); err != nil {
 			return err
 		}
 		m.checkListing(ctx, lease.Host)
@@ -383,12 +407,12 @@ const mostProbes = 4 * embedBatch
 // together, it halves the batch until the bad ones are found, and notes them. Like a
 // prompt, a text that is too long is only cut when the host is asked to, so that the caller
 // can be told.
-func (m *embedding) embed(ctx context.Context, lease *pool.Lease, batch []int) error {
+func (m *embedding) embed(ctx context.Context, lease *pool.Lease, batch []int, got *backend.Answer) error {
 	batch = m.open(batch)
 	if len(batch) == 0 {
 		return nil
 	}
-	err := m.send(ctx, lease, batch, false)
+	err := m.send(ctx, lease, batch, false, got)
 	tooLong := errors.Is(err, backend.TooLong)
 	ofTexts := tooLong || errors.Is(err, backend.BadOutput) || errors.Is(err, backend.Request) && !backend.IsLack(err)
 	switch {
@@ -396,13 +420,13 @@ func (m *embedding) embed(ctx context.Context, lease *pool.Lease, batch []int) e
 		return err
 	case len(batch) > 1 && m.mayProbe():
 		half := len(batch) / 2
-		if err := m.embed(ctx, lease, batch[:half]); err != nil {
+		if err := m.embed(ctx, lease, batch[:half], got); err != nil {
 			return err
 		}
-		return m.embed(ctx, lease, batch[half:])
+		return m.embed(ctx, lease, batch[half:], got)
 	case tooLong && m.mayTruncate(&m.Common) && len(batch) == 1:
 		m.cut(batch[0])
-		return m.send(ctx, lease, batch, true)
+		return m.send(ctx, lease, batch, true, got)
 	case tooLong:
 		a := &attempt{host: lease.Host, rung: m.rung, params: attemptParams{options: leasedOptions(m.Options, lease)}}
 		long := m.tooLong(ctx, a, &m.Common, len(m.Input[batch[0]]), err)
@@ -503,7 +527,7 @@ func (e *badTexts) Fault() *fault.Error {
 	return f
 }
 
-func (m *embedding) send(ctx context.Context, lease *pool.Lease, batch []int, truncate bool) error {
+func (m *embedding) send(ctx context.Context, lease *pool.Lease, batch []int, truncate bool, total *backend.Answer) error {
 	texts := make([]string, len(batch))
 	for at, i := range batch {
 		texts[at] = m.Input[i]
@@ -523,6 +547,8 @@ func (m *embedding) send(ctx context.Context, lease *pool.Lease, batch []int, tr
 	}
 	m.served.TokensIn += got.PromptEvalCount
 	m.load += got.LoadDuration
+	total.PromptTokens += got.PromptEvalCount
+	total.Load += got.LoadDuration
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ollama-mcp/cache"
@@ -91,6 +92,10 @@ type Options struct {
 	// Admit returns an error for a request whose caller may ask no model now; nil admits all.
 	Admit func(caller.Caller) error
 
+	// Propagate returns the context in which a host is asked, for an attempt that is described by
+	// an event: a copy of ctx with what names the attempt's span. nil returns ctx.
+	Propagate func(ctx context.Context, attempt Event) context.Context
+
 	Observer Observer     // is told of calls; nil means nobody is
 	Texts    bool         // the observer is also told the texts of prompts and answers
 	Log      *slog.Logger // nil discards
@@ -102,6 +107,8 @@ type Engine struct {
 	opts     Options
 	answers  *cache.Cache[*tracker]
 	semantic *semanticCache // nil if it is off
+
+	calls, fills atomic.Uint64 // that have begun, which names them
 
 	details details
 	loads   loads

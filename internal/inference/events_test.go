@@ -43,10 +43,29 @@ func (j *journal) Event(e inference.Event) {
 		j.note(e.Trace, "token %d", e.Tokens)
 	case inference.Retried:
 		j.note(e.Trace, "%s failed: %s", e.Host, fault.Of(e.Err).Code)
+	case inference.LookedUp, inference.Compared:
+		j.note(e.Trace, "%s: %s", e.Kind, e.Cache)
+	case inference.RungBegan:
+		j.note(e.Trace, "rung %d: %s", e.Rung, e.Model)
+	case inference.AttemptEnded, inference.RungEnded, inference.FillEnded:
+		why := "well"
+		if e.Err != nil {
+			why = string(fault.Of(e.Err).Code)
+		}
+		j.note(e.Trace, "%s %s", e.Kind, why)
 	default:
 		j.note(e.Trace, "%s", e.Kind)
 	}
 }
+
+// isBoundary reports whether a line tells of where a part of a call begins or ends.
+func isBoundary(line string) bool {
+	kind, _, _ := strings.Cut(line, " ")
+	return slices.Contains([]string{"began", "looked_up:", "fill_began", "rung", "attempt_ended", "rung_ended", "fill_ended"}, kind)
+}
+
+// story is what was told of a call, without where its parts begin and end.
+func (j *journal) story(trace string) []string { return slices.DeleteFunc(j.of(trace), isBoundary) }
 
 func (j *journal) Done(r inference.Record) { j.note(r.Trace, "done %s", r.Code) }
 
@@ -86,7 +105,7 @@ func TestEventsOfACallComeInTheOrderOfItsWay(t *testing.T) {
 				"third":  {"queued for tiny:latest at 1, about 2s", "granted tiny:latest on gpu-1, attempt 1, after 2s"},
 				"fourth": {"queued for tiny:latest at 2, about 4s", "granted tiny:latest on gpu-1, attempt 1, after 4s"},
 			} {
-				if got := told.of(trace); !slices.Equal(got, append(want, answer...)) {
+				if got := told.story(trace); !slices.Equal(got, append(want, answer...)) {
 					t.Errorf("%s: %s:\n got %q\nwant %q", mode, trace, got, append(want, answer...))
 				}
 			}
@@ -101,7 +120,7 @@ func TestFailedAttemptIsAnEventBeforeTheNext(t *testing.T) {
 		c.use(backendtest.New("gpu-1").Answer("one").Fail(2, backendtest.Busy))
 		c.traced(t.Context(), "a", "?", 0)
 		var got []string
-		for _, line := range told.of("a") { // the pauses between attempts are random
+		for _, line := range told.story("a") { // the pauses between attempts are random
 			got = append(got, strings.Split(line, ", after")[0])
 		}
 		want := []string{
@@ -115,8 +134,8 @@ func TestFailedAttemptIsAnEventBeforeTheNext(t *testing.T) {
 	})
 }
 
-// The request goes on for another caller, of which there are no events.
-func TestNothingIsToldOfACallThatIsOver(t *testing.T) {
+// The fill is that of the first call, which others may wait for longer.
+func TestEventsOfAFillGoOnForThoseWhoStillWait(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		told := new(journal)
 		c.opts.Observer = told
@@ -126,12 +145,43 @@ func TestNothingIsToldOfACallThatIsOver(t *testing.T) {
 		synctest.Wait()
 		all.Go(func() { c.traced(t.Context(), "joins", "?", 0) })
 		all.Wait()
-		want := []string{"granted tiny:latest on gpu-1, attempt 1, after 0s", "first token on gpu-1 after 1s", "token 1", "token 2", "done"}
+		want := []string{
+			"began", "looked_up: miss", "fill_began", "rung 1: tiny:latest", "granted tiny:latest on gpu-1, attempt 1, after 0s",
+			"first token on gpu-1 after 1s", "token 1", "token 2", "done", "token 3", "token 4",
+			"attempt_ended well", "rung_ended well", "fill_ended well",
+		}
 		if got := told.of("first"); !slices.Equal(got, want) {
 			t.Errorf("of the first call:\n got %q\nwant %q", got, want)
 		}
-		if got := told.of("joins"); !slices.Equal(got, []string{"done"}) {
+		if got := told.of("joins"); !slices.Equal(got, []string{"began", "looked_up: coalesced", "done"}) {
 			t.Errorf("of the one that joined: %q", got)
+		}
+	})
+}
+
+func TestEachPartOfACallHasABeginningAndAnEnd(t *testing.T) {
+	cacheStory(t, func(t *testing.T, c *client) {
+		told := new(journal)
+		c.opts.Observer = told
+		host, _ := c.ladder()
+		failing(host, backendtest.Busy, "big")
+		ask := func(trace, model string) []string {
+			call := c.engine.Begin(inference.CallInfo{Trace: trace, Tool: "generate"})
+			_, err := c.engine.Do(t.Context(), inference.Request{Common: inference.Common{Model: model, Call: call}, Prompt: "?"})
+			call.End(err)
+			return slices.DeleteFunc(told.of(trace), func(line string) bool { return !isBoundary(line) })
+		}
+		got := slices.Compact(ask("made", "pro"))
+		want := []string{
+			"began", "looked_up: miss", "fill_began", "rung 1: big:latest", "attempt_ended overloaded", "rung_ended overloaded",
+			"rung 2: small:latest", "attempt_ended well", "rung_ended well", "fill_ended well",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("\n got %q\nwant %q", got, want)
+		}
+		ask("kept", "small")
+		if got := ask("cached", "small"); !slices.Equal(got, []string{"began", "looked_up: hit"}) {
+			t.Errorf("cached: %q", got)
 		}
 	})
 }
@@ -153,7 +203,7 @@ func TestEmbedRequestHasEventsToo(t *testing.T) {
 		}
 		all.Wait()
 		want := []string{"queued for tiny:latest at 1, about 0s", "granted tiny:latest on gpu-1, attempt 1, after 1s", "done"}
-		if got := told.of("second"); !slices.Equal(got, want) {
+		if got := told.story("second"); !slices.Equal(got, want) {
 			t.Errorf("\n got %q\nwant %q", got, want)
 		}
 	})

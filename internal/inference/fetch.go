@@ -28,9 +28,10 @@ type variant struct {
 // flight, or its own. It is clean.
 func (t *task) fetch(ctx context.Context) (*result, error) {
 	lookup := cache.Lookup{Deadline: t.deadline, Alone: t.asksForChance(), Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly, strings.Join(t.fallback(), "\n")}}
+	began := time.Now()
 	lookup.Policy, lookup.Key = t.cachePolicy(ctx)
 	var remember func(cache.Key, *result)
-	tr := new(tracker)
+	tr := &tracker{fill: t.fills.Add(1)}
 	follow := func(tr *tracker) {
 		t.tracker = tr
 		t.call.follow(tr)
@@ -38,10 +39,22 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 	}
 	follow(tr)
 	fill := func(ctx context.Context, waiting cache.Waiters) (e cache.Entry, keep bool, err error) {
+		t.lookedUp(began, verdict(lookup.Policy, e, cache.Miss), 0)
+		t.call.event(Event{Kind: FillBegan, Fill: tr.fill, Model: t.Model})
+		defer func() {
+			t.call.event(Event{Kind: FillEnded, Fill: tr.fill, Cache: verdict(lookup.Policy, e, cache.Miss), Err: err})
+		}()
 		e, keep, remember, err = t.fill(ctx, lookup.Policy, tr, waiting)
 		return e, keep, err
 	}
-	entry, source, err := t.answers.Fetch(ctx, lookup, tr, follow, fill)
+	join := func(other *tracker) {
+		follow(other)
+		t.lookedUp(began, CacheCoalesced, other.fill)
+	}
+	entry, source, err := t.answers.Fetch(ctx, lookup, tr, join, fill)
+	if source == cache.Hit {
+		t.lookedUp(began, CacheHit, 0)
+	}
 	saved := time.Duration(0)
 	if err == nil && source != cache.Miss {
 		saved = entry.Took
@@ -55,6 +68,13 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 		remember(lookup.Key, shared)
 	}
 	return shared.shared(source, entry, time.Since(t.began)), nil
+}
+
+// lookedUp tells the observer what the cache has said, if it was asked.
+func (t *task) lookedUp(began time.Time, said CacheVerdict, joined uint64) {
+	if said != CacheOff && t.call.observer != nil {
+		t.call.event(Event{Kind: LookedUp, Model: t.Model, Cache: said, Fill: joined, Wait: time.Since(began)})
+	}
 }
 
 // verdict says what the cache did for a request.
@@ -79,8 +99,8 @@ func verdict(policy cache.Policy, entry cache.Entry, source cache.Source) CacheV
 // the request as one that may be paraphrased; it is nil if there is nothing to note.
 func (t *task) fill(ctx context.Context, policy cache.Policy, tr *tracker, waiting cache.Waiters) (e cache.Entry, keep bool, remember func(cache.Key, *result), err error) {
 	if policy == cache.Auto && !t.Logprobs { // the tokens of another answer are not wanted
-		var found *result
-		if found, remember = t.similar(ctx); found != nil {
+		found, note := t.compare(ctx, tr.fill)
+		if remember = note; found != nil {
 			return cache.Entry{Value: found}, false, nil, nil
 		}
 	}
@@ -95,6 +115,20 @@ func (t *task) fill(ctx context.Context, policy cache.Policy, tr *tracker, waiti
 		remember = nil
 	}
 	return cache.Entry{Value: got, Took: time.Since(t.began)}, keep, remember, nil
+}
+
+// compare looks for the answer to a similar request, and tells the observer of it.
+func (t *task) compare(ctx context.Context, fill uint64) (found *result, remember func(cache.Key, *result)) {
+	began := time.Now()
+	found, remember = t.similar(ctx)
+	if t.semantic != nil {
+		said := CacheMiss
+		if found != nil {
+			said = CacheSemantic
+		}
+		t.call.event(Event{Kind: Compared, Fill: fill, Model: t.Model, Cache: said, Wait: time.Since(began)})
+	}
+	return found, remember
 }
 
 // isOfUse reports whether an answer is worth keeping: there is something in it to read, and

@@ -13,6 +13,8 @@ import (
 // tracker is how far an answer has come. All calls that wait for it look at it. The zero
 // tracker is that of an answer that nothing has been done for.
 type tracker struct {
+	fill uint64 // whose answer it is; 0 if nobody is told of it
+
 	mu       sync.Mutex // guards what follows; nothing else is called under it
 	rung     int        // that is tried, from 1; 0 before the first
 	passed   []string   // the rungs before, and why they did not answer
