@@ -87,3 +87,50 @@ func TestAgentInGoFindsAModelAndIsAnswered(t *testing.T) {
 		t.Errorf("without Ollama: status %d\n%s%s", status, stdout, stderr)
 	}
 }
+
+func TestAgentMapsOverAFolderWithProgressAndGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
+	agent := filepath.Join(t.TempDir(), "map-folder")
+	if err := build(t.Context(), agent, "..", "..", "examples", "map-folder"); err != nil {
+		t.Fatal(err)
+	}
+	folder, state := t.TempDir(), t.TempDir()
+	write := func(i int) {
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("note-%03d.txt", i)), []byte(fresh()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		write(i)
+	}
+	ctx := deadline(t)
+	run := func(model string) (stdout, stderr string, status int) {
+		cmd := exec.CommandContext(ctx, agent, "-server", program, "-state-dir", state, "-model", model, "-files", "*.txt", folder, "Sum up: {{input}}")
+		cmd.Env = command(ctx, shared.URL(), "").Env
+		return output(t, cmd)
+	}
+	for _, reused := range []int{0, 20} {
+		stdout, stderr, status := run("tiny-says")
+		if want := fmt.Sprintf("answered, %d of them before, 0 failed, 0 not asked", reused); status != 0 || !strings.Contains(stderr, want) {
+			t.Fatalf("status %d, want %q\n%s%s", status, want, stdout, stderr)
+		}
+		if reused == 0 && !strings.Contains(stderr, "of 20") {
+			t.Errorf("no progress is shown:\n%s", stderr)
+		}
+		lines := strings.Split(strings.TrimSpace(stdout), "\n")
+		for i, line := range lines {
+			if want := fmt.Sprintf("note-%03d.txt: %s", i, tinymodels.Says.Answer); line != want {
+				t.Errorf("line %d is %q, want %q", i, line, want)
+			}
+		}
+		if want := 20 + reused; len(lines) != want {
+			t.Errorf("%d lines, want %d", len(lines), want)
+		}
+		for i := 20; i < 40; i++ {
+			write(i)
+		}
+	}
+	if stdout, stderr, status := run("nowhere"); status != 1 || !strings.Contains(stderr, `"nowhere" is not installed`) {
+		t.Errorf("an unknown model: status %d\n%s%s", status, stdout, stderr)
+	}
+}
