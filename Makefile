@@ -16,7 +16,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 
 # The steps of `make test`, of which two run at once: the longest comes first, and mostly
 # waits. That docs/options.md is current is one of the tests of internal/config.
-STEPS := e2e format vet staticcheck race release-test workflows cross
+STEPS := e2e format spelling vet staticcheck race release-test workflows cross
 
 # The end-to-end tests, and each example with needs of its own, are modules of
 # their own, so that the product's go.mod lists what the product needs.
@@ -32,6 +32,7 @@ GOFUMPT     := $(TOOLS)/mvdan.cc/gofumpt@v0.12.0/gofumpt
 STATICCHECK := $(TOOLS)/honnef.co/go/tools/cmd/staticcheck@v0.8.2/staticcheck
 GOTESTSUM   := $(TOOLS)/gotest.tools/gotestsum@v1.13.0/gotestsum
 ACTIONLINT  := $(TOOLS)/github.com/rhysd/actionlint/cmd/actionlint@v1.7.12/actionlint
+MISSPELL    := $(TOOLS)/github.com/golangci/misspell/cmd/misspell@v0.8.0/misspell
 
 # in-modules runs a command in each of the modules given.
 in-modules = for module in $(1); do echo "$@ in $$module"; (cd $$module && $(2)); done
@@ -64,7 +65,7 @@ help: ## list what there is to make
 unit: ## run the quick tests: seconds, and nothing but Go
 	go test ./...
 
-test: needs $(GOFUMPT) $(STATICCHECK) $(GOTESTSUM) $(ACTIONLINT) ## run all that CI runs; each line says which step it is of
+test: needs $(GOFUMPT) $(STATICCHECK) $(GOTESTSUM) $(ACTIONLINT) $(MISSPELL) ## run all that CI runs; each line says which step it is of
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	$(MAKE) --no-print-directory -j2 $(STEPS:%=step-%) 2>&1 | tee "$$log" || { echo "make test: failed"; exit 1; }; \
 	echo; awk '/: passed after / { print } / DONE / { sub(/.* DONE /, ""); ran += $$1; if ($$4 ~ /^skipped/) skipped += $$3 } \
@@ -89,7 +90,7 @@ fuzz: ## run each fuzz target for ten minutes; FUZZTIME=30s FOLDER=server
 	done; \
 	((!$${#failed[@]})) || { echo "failed: $${failed[*]}"; exit 1; }
 
-lint: format vet staticcheck workflows ## check formatting, vet, staticcheck and the workflows
+lint: format spelling vet staticcheck workflows ## check formatting, spelling, vet, staticcheck and the workflows
 
 demo: build ## show the server at work with a real Ollama
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./demo -bin $(CURDIR)/$(BINARY)
@@ -133,6 +134,12 @@ needs: ## see that the compilers, npm and nginx are there, and install them if r
 format: $(GOFUMPT)
 	@unformatted=$$($(GOFUMPT) -l $(GO_FILES)); \
 	[[ -z $$unformatted ]] || { echo "$$unformatted"; echo "not formatted: see make fmt"; exit 1; }
+
+# The documents are in British English, except for names. In code there are many of those, so
+# there only words are found that are wrong everywhere.
+spelling: $(MISSPELL)
+	@$(MISSPELL) -error -locale UK -i summarize,recognize,initialize,unauthorized,color,artifact,organization,humanize $$(git ls-files '*.md')
+	@$(MISSPELL) -error -i modle,programmier $$(git ls-files '*.go' '*.mjs' '*.ts' '*.sh' '*.yaml' '*.html' '*.js' '*.css' | grep -v testdata)
 
 vet:
 	@$(call in-modules,$(MODULES),go vet ./...)
