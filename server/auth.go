@@ -3,12 +3,16 @@ package server
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/netserve"
 )
 
 // authenticated authenticates a request before it is served. Requests that came before the
@@ -25,6 +29,7 @@ func (h *HTTP) authenticated(serve func(*exchange)) http.HandlerFunc {
 			x.deny(err)
 			return
 		}
+		x.from.Valid = h.validWhileTrusted(x.from.Valid, req.TLS)
 		if x.from.Valid == nil {
 			serve(x)
 			return
@@ -65,8 +70,13 @@ func (x *exchange) endIfRevoked() (served func()) {
 	}
 }
 
-// EndRevoked ends the requests and streams of callers whose credentials are no longer good.
+// EndRevoked ends the requests and streams of callers whose credentials are no longer good, and the
+// connections of clients whose certificates are of an authority that was removed from its file.
 func (h *HTTP) EndRevoked() {
+	if h.certificates != nil {
+		h.certificates.Reload()
+	}
+	defer h.certified.end(h.certificates)
 	h.revocable.mu.Lock()
 	defer h.revocable.mu.Unlock()
 	for x, cancel := range h.revocable.all {
@@ -76,12 +86,65 @@ func (h *HTTP) EndRevoked() {
 	}
 }
 
+// validWhileTrusted returns the Valid of a caller who came over a connection with a client
+// certificate: the authority that signed it must be trusted too.
+func (h *HTTP) validWhileTrusted(valid func() bool, client *tls.ConnectionState) func() bool {
+	if h.opts.TLS.ClientCAFile == "" || client == nil {
+		return valid
+	}
+	return func() bool { return (valid == nil || valid()) && h.certificates.Trusts(client) }
+}
+
+// certified are the open connections with client certificates.
+type certified struct {
+	// mu guards what follows; nothing blocks under it.
+	mu  sync.Mutex
+	all map[*tls.Conn]bool
+}
+
+// note is an http.Server.ConnState. It takes connections that have agreed on TLS, of which the state
+// can be read without waiting.
+func (c *certified) note(conn net.Conn, state http.ConnState) {
+	client, ok := conn.(*tls.Conn)
+	if !ok || state == http.StateNew {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all == nil {
+		c.all = make(map[*tls.Conn]bool)
+	}
+	if c.all[client] = true; state == http.StateClosed {
+		delete(c.all, client)
+	}
+}
+
+// end ends the connections whose certificates are no longer trusted.
+func (c *certified) end(by *netserve.Certificates) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.all {
+		if state := conn.ConnectionState(); !by.Trusts(&state) {
+			_ = conn.NetConn().Close() // without a goodbye, for which it would have to wait
+		}
+	}
+}
+
+// endWhenExpired calls end when the caller's credentials expire, unless stop is called before.
+func (x *exchange) endWhenExpired(end func()) (stop func()) {
+	if x.from.Expires.IsZero() {
+		return func() {}
+	}
+	timer := time.AfterFunc(time.Until(x.from.Expires), end)
+	return func() { timer.Stop() }
+}
+
 // denyRevoked answers a request whose caller's credentials have been revoked since it came.
 func (x *exchange) denyRevoked() {
 	x.deny(&caller.Denied{Code: "invalid_token", Message: textRevoked})
 }
 
-const textRevoked = "the key or token of this request is no longer valid"
+const textRevoked = "the key, token or certificate of this request is no longer valid"
 
 // leaving is the cause with which the work for an HTTP request ends when its context does.
 func (x *exchange) leaving() error {

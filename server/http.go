@@ -104,6 +104,7 @@ type HTTP struct {
 	sessions  sessions
 	streams   streams
 	revocable revocable // requests of callers whose credentials may be revoked
+	certified certified
 
 	// life is the context of all requests to /mcp. Its cause says why they had to end.
 	life context.Context

@@ -111,6 +111,9 @@ func (h *HTTP) httpServer() *http.Server {
 		BaseContext: withListener,
 	}
 	if h.certificates != nil {
+		if h.opts.TLS.ClientCAFile != "" {
+			srv.ConnState = h.certified.note
+		}
 		srv.TLSConfig = &tls.Config{GetConfigForClient: h.certificates.ForClient, MinVersion: tls.VersionTLS12}
 	}
 	return srv

@@ -85,6 +85,7 @@ func (x *exchange) openStream() {
 	defer x.streams.remove(c)
 	unwatch := context.AfterFunc(x.req.Context(), func() { c.hangUp(context.Cause(x.req.Context())) }) // also if its caller is revoked
 	defer unwatch()
+	defer x.endWhenExpired(func() { c.hangUp(caller.ErrRevoked) })()
 
 	// Relative, since a proxy may serve us below a path that only the client knows.
 	endpoint := "message?sessionId=" + c.session.sessionID

@@ -6,6 +6,7 @@ import (
 
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/reload"
+	"ollama-mcp/server"
 )
 
 // part is a part of the configuration that can change while the program runs. Each part is
@@ -68,8 +69,13 @@ func (s *service) reloadCallers(c config.Config, refused bool) (changed []string
 	} else if c.ScopesRead {
 		changed = s.note(changed, "oauth-scopes", c.Scopes)
 	}
-	if s.http != nil {
-		s.http.EndRevoked()
+	if s.config.TLSClientCA != "" {
+		changed = s.note(changed, "tls-client-ca", c.Files[s.config.TLSClientCA])
+	}
+	for _, served := range []*server.HTTP{s.http, s.metricsHTTP} {
+		if served != nil {
+			served.EndRevoked()
+		}
 	}
 	s.jobs.CancelRevoked()
 	return changed
@@ -77,7 +83,7 @@ func (s *service) reloadCallers(c config.Config, refused bool) (changed []string
 
 // noteAll remembers what all parts are at the start.
 func (s *service) noteAll(c config.Config) {
-	s.applied["keys"], s.applied["oauth-scopes"] = s.callers.keyFiles, c.Scopes
+	s.applied["keys"], s.applied["oauth-scopes"], s.applied["tls-client-ca"] = s.callers.keyFiles, c.Scopes, c.Files[c.TLSClientCA]
 	for _, p := range s.parts() {
 		s.applied[p.name] = p.of(c)
 	}

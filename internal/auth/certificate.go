@@ -3,13 +3,14 @@ package auth
 import (
 	"crypto/x509"
 	"net/http"
+	"time"
 
 	"ollama-mcp/internal/caller"
 )
 
 // Certificate returns the caller named by the client certificate of a request, who may use all
-// tools and models. It returns false unless the TLS server has verified the certificate, and
-// the certificate has a name.
+// tools and models. It returns false unless the TLS server has verified the certificate, the
+// certificate has a name, and it has not expired since, as it may on a connection that is kept.
 //
 // The ID, which is also the Tenant, begins with the kind of name, as in CN=ci or
 // URI:spiffe://example.org/ci, so that it cannot be mistaken for the name of a key.
@@ -17,8 +18,9 @@ func Certificate(r *http.Request) (caller.Caller, bool) {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(r.TLS.VerifiedChains[0]) == 0 {
 		return caller.Caller{}, false
 	}
-	name := nameOf(r.TLS.VerifiedChains[0][0])
-	return caller.Caller{ID: name, Tenant: name}, name != ""
+	shown := r.TLS.VerifiedChains[0][0]
+	name := nameOf(shown)
+	return caller.Caller{ID: name, Tenant: name, Expires: shown.NotAfter}, name != "" && !time.Now().After(shown.NotAfter)
 }
 
 // nameOf returns the common name of a certificate or, if it has none, the first of its other names.

@@ -116,6 +116,21 @@ func TestVerifiedCertificateNamesItsCaller(t *testing.T) {
 	}
 }
 
+// A connection may be kept for longer than the certificate lasts with which it began.
+func TestCertificateIsRefusedWhenItHasExpiredOnItsConnection(t *testing.T) {
+	ca := newAuthority(t)
+	shown := ca.client(t, func(c *x509.Certificate) { c.Subject.CommonName = "ci" }).Leaf
+	r := httptest.NewRequest("POST", "/mcp", nil)
+	r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{shown, ca.cert}}}
+	if got, ok := auth.Certificate(r); !ok || !got.Expires.Equal(shown.NotAfter) {
+		t.Errorf("before: got %+v, %v", got, ok)
+	}
+	shown.NotAfter = time.Now().Add(-time.Second)
+	if got, ok := auth.Certificate(r); ok {
+		t.Errorf("after: got %+v", got)
+	}
+}
+
 func TestCertificateDoesNotReplaceAKeyUnlessSaidSo(t *testing.T) {
 	ca := newAuthority(t)
 	shown := ca.client(t, func(c *x509.Certificate) { c.Subject.CommonName = "ci" })

@@ -115,6 +115,15 @@ func TestTokenMayWhatItsScopesAllow(t *testing.T) {
 	}
 }
 
+func TestCallerExpiresWithItsToken(t *testing.T) {
+	signs := newSigner(t, "ES256", "1")
+	expires := time.Now().Add(time.Hour).Truncate(time.Second)
+	got, err := taking(t, newIssuer(signs), nil).Authenticate(with(t.Context(), signs.sign(t, good(map[string]any{"exp": expires.Unix()}))))
+	if err != nil || !got.Expires.Equal(expires.Add(time.Minute)) {
+		t.Errorf("got %v, %v, want %v and a minute in which the token is still taken", got.Expires, err, expires)
+	}
+}
+
 func TestCallerIsValidUntilNothingIsAllowedAnyMore(t *testing.T) {
 	signs := newSigner(t, "ES256", "1")
 	a := taking(t, newIssuer(signs), map[string]auth.Grant{"chat": {Tools: []string{"chat"}}})

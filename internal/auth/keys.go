@@ -69,6 +69,7 @@ func (k *Keys) find(secret string) (key Key, known bool) {
 		return Key{}, false
 	}
 	key = (*keys)[found]
+	key.Caller.Expires = key.Expires
 	id := key.Caller.ID
 	key.Caller.Valid = func() bool {
 		return slices.ContainsFunc(*k.all.Load(), func(now Key) bool { return now.SHA256 == sum && now.Caller.ID == id && !now.hasExpired() })

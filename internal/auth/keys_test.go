@@ -158,7 +158,7 @@ func TestKeyIsRefusedFromTheMomentItExpires(t *testing.T) {
 		r := httptest.NewRequest("POST", "/mcp", nil)
 		r.Header.Set("Authorization", "Bearer "+secret)
 		time.Sleep(time.Hour - 1)
-		if c, err := a.Authenticate(r); err != nil || c.ID != "ci" {
+		if c, err := a.Authenticate(r); err != nil || c.ID != "ci" || !c.Expires.Equal(k.Expires) {
 			t.Errorf("before: %+v, %v", c, err)
 		}
 		time.Sleep(time.Nanosecond)

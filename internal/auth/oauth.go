@@ -96,7 +96,7 @@ func (o *OAuth) IsCaller(name string) bool {
 // followed by the issuer, so that it cannot be confused with the name of a key or with a subject of
 // another issuer.
 // The caller is valid until none of its scopes permits anything: an expired token does not end the
-// work that it has begun.
+// work that it has begun, but its streams.
 func (o *OAuth) authenticate(ctx context.Context, token string) (caller.Caller, error) {
 	payload, err := o.issuer.verify(ctx, token)
 	if err != nil {
@@ -112,6 +112,7 @@ func (o *OAuth) authenticate(ctx context.Context, token string) (caller.Caller, 
 		return caller.Caller{}, err
 	}
 	c.Valid = func() bool { _, err := o.scopes.Load().grant(names); return err == nil }
+	c.Expires = claims.Expiry.Time().Add(leeway)
 	c.ID = claims.Subject + "@" + o.issuer.name()
 	c.Tenant = c.ID
 	return c, nil

@@ -46,13 +46,18 @@ type Caller struct {
 	// Valid reports whether the credentials that the caller came with are still good; nil means
 	// that they are for as long as the program runs. It may be called concurrently.
 	Valid func() bool
+
+	// Expires is when the credentials that the caller came with expire; the zero Time for never.
+	// Streams end then, since their client has to open them again with new ones. Calls that have
+	// begun go on: their own time limit bounds them.
+	Expires time.Time
 }
 
 // IsRevoked reports whether the credentials that the caller came with are no longer good.
 func (c Caller) IsRevoked() bool { return c.Valid != nil && !c.Valid() }
 
 // ErrRevoked is the cause with which work ends whose caller's credentials are no longer good.
-var ErrRevoked = fmt.Errorf("the key or token is no longer valid: %w", context.Canceled)
+var ErrRevoked = fmt.Errorf("the key, token or certificate is no longer valid: %w", context.Canceled)
 
 // Grant is a permission to call tools with models. The fields mean the same as in Caller.
 type Grant struct {

@@ -251,9 +251,10 @@ providers: {p: {kind: openai, url: "http://localhost:8000/v1", local: true}}`, n
 
 func TestNamesOfFilesInTheFileAreRelativeToIt(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir+"/config.yaml", "{tls-cert: c.pem, tls-key: /k.pem, token-file: tokens.yaml, hosts: [{url: a, ca_file: a.pem}], providers: {p: {kind: openai, url: http://a, key_file: key}}}")
+	write(t, dir+"/config.yaml", "{tls-cert: c.pem, tls-key: /k.pem, tls-client-ca: ca.pem, token-file: tokens.yaml, hosts: [{url: a, ca_file: a.pem}], providers: {p: {kind: openai, url: http://a, key_file: key}}}")
 	write(t, dir+"/tokens.yaml", "[{name: a, sha256: "+digest+"}]")
 	write(t, dir+"/key", "secret\n")
+	write(t, dir+"/ca.pem", "authorities")
 	c, err := parse([]string{"--config=" + dir + "/config.yaml"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -263,6 +264,7 @@ func TestNamesOfFilesInTheFileAreRelativeToIt(t *testing.T) {
 	}
 	want := map[string][32]byte{
 		dir + "/config.yaml": sum(t, dir+"/config.yaml"), dir + "/tokens.yaml": sum(t, dir+"/tokens.yaml"), dir + "/key": sha256.Sum256([]byte("secret\n")),
+		dir + "/ca.pem": sum(t, dir+"/ca.pem"),
 	}
 	if !reflect.DeepEqual(c.Files, want) {
 		t.Errorf("files: got %x\nwant %x", c.Files, want)

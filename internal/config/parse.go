@@ -22,7 +22,7 @@ func Parse(fs *FlagSet, c *Config, args []string, getenv func(string) string) er
 func Reload(last Config, args []string, getenv func(string) string) (Config, error) {
 	var c Config
 	fs := Flags(&c)
-	err := parse(fs, &c, args, &reader{c: &c, fs: fs, getenv: getenv, lastTokenFile: last.TokenFile})
+	err := parse(fs, &c, args, &reader{c: &c, fs: fs, getenv: getenv, lastTokenFile: last.TokenFile, lastClientCA: last.TLSClientCA})
 	return c, err
 }
 

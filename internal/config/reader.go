@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,6 +24,8 @@ type reader struct {
 	// lastTokenFile is read if the configuration file is refused before it names one; ""
 	// for none.
 	lastTokenFile string
+	// lastClientCA is likewise watched.
+	lastClientCA string
 
 	hosts    []Host            // of the file
 	ladders  map[string]ladder // of the aliases, by canonical name
@@ -44,6 +47,9 @@ func (r *reader) read() error {
 	}
 	if bad := r.readTokenFile(); err == nil {
 		err = bad
+	}
+	if authorities := cmp.Or(r.c.TLSClientCA, r.lastClientCA); authorities != "" {
+		_, _ = r.contents(authorities) // so that it is watched; the server reports what is wrong with it
 	}
 	if r.c.SessionKeyFile != "" {
 		r.warnIfReadable(r.c.SessionKeyFile)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -95,23 +96,49 @@ func NewCertificates(opts TLSOptions, log *slog.Logger) (*Certificates, error) {
 func (c *Certificates) ForClient(*tls.ClientHelloInfo) (*tls.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.looked) < checkInterval {
-		return c.config, nil
+	if time.Since(c.looked) >= checkInterval {
+		c.reload()
 	}
+	return c.config, nil
+}
+
+// reload loads the files if they have changed. mu is held.
+func (c *Certificates) reload() {
 	c.looked = time.Now()
 	now := look(c.opts)
 	if now == c.seen {
-		return c.config, nil
+		return
 	}
 	c.seen = now
 	config, err := c.opts.load()
 	if err != nil {
 		c.log.Error("new certificates cannot be loaded; the old ones stay in use", "error", err)
-		return c.config, nil
+		return
 	}
 	c.log.Info("certificates reloaded")
 	c.config = config
-	return config, nil
+}
+
+// Reload checks the files for changes, however soon after the last check.
+func (c *Certificates) Reload() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reload()
+}
+
+// Trusts reports whether the certificate of a client, which was verified when it connected, is still
+// one of an authority in the files. It is true if clients need no certificates.
+func (c *Certificates) Trusts(client *tls.ConnectionState) bool {
+	if c.opts.ClientCAFile == "" || client == nil {
+		return true
+	}
+	c.mu.Lock()
+	authorities := c.config.ClientCAs
+	c.mu.Unlock()
+	return slices.ContainsFunc(client.VerifiedChains, func(chain []*x509.Certificate) bool {
+		_, err := chain[len(chain)-1].Verify(x509.VerifyOptions{Roots: authorities, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+		return err == nil
+	})
 }
 
 // look returns the stamps of the files; that of a missing file is zero.
