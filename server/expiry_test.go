@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ollama-mcp/internal/auth"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/server"
 )
@@ -101,8 +100,11 @@ func TestConnectionEndsWhenTheAuthorityOfItsCertificateIsRemoved(t *testing.T) {
 				var ended collector
 				p := newPipes()
 				connections := &counted{Listener: p}
-				a := &auth.Authenticator{Certificates: true}
-				h := newHTTP(t, with(ended.waiting()), server.HTTPOptions{TLS: both, Authenticate: a.Authenticate})
+				byCertificate := func(req *http.Request) (caller.Caller, error) {
+					name := req.TLS.VerifiedChains[0][0].Subject.CommonName
+					return caller.Caller{ID: name, Tenant: name}, nil
+				}
+				h := newHTTP(t, with(ended.waiting()), server.HTTPOptions{TLS: both, Authenticate: byCertificate})
 				served := make(chan error, 1)
 				go func() { served <- h.Serve(t.Context(), connections) }()
 				client := func(ca *authority) *remote {

@@ -30,7 +30,9 @@ type hosts struct {
 // MCP hosts start a server and never use it.
 const idleAfter = 5 * time.Minute
 
-func newHosts(c config.Config, answers *remote.Memory, log *slog.Logger) (*hosts, error) {
+// newHosts opens the hosts. queue is how many bytes of requests may wait for one; 0 means what the
+// pool has by default.
+func newHosts(c config.Config, queue int64, answers *remote.Memory, log *slog.Logger) (*hosts, error) {
 	policy, err := route.ByName(c.Route)
 	if err != nil {
 		return nil, err
@@ -40,7 +42,7 @@ func newHosts(c config.Config, answers *remote.Memory, log *slog.Logger) (*hosts
 		share = c.Queue
 	}
 	p, err := pool.New(pool.Options{
-		Queue: c.Queue, PerCaller: share, MaxInFlight: c.MaxInFlight, MaxPassedOver: c.MaxPassedOver,
+		Queue: c.Queue, QueueBytes: queue, PerCaller: share, MaxInFlight: c.MaxInFlight, MaxPassedOver: c.MaxPassedOver,
 		Policy: policy, Runner: pinned(c), Log: log,
 	})
 	if err != nil {

@@ -35,6 +35,7 @@ type memory struct {
 	unread    int64 // answers that clients have not read yet
 	messages  int64 // messages that are being read or handled
 	message   int64 // one of them
+	queue     int64 // requests that wait for a host, whose messages are counted in messages or jobs too
 }
 
 // usualMemory is what is divided if nobody says how much there is, and at most unless --memory
@@ -52,7 +53,7 @@ func divide(c config.Config, container int64) memory {
 		}
 	}
 	eighth := m.total / 8
-	m.cache, m.documents, m.jobs, m.arriving, m.unread, m.messages = eighth, eighth, eighth, eighth, eighth, 2*eighth
+	m.cache, m.documents, m.jobs, m.arriving, m.unread, m.queue, m.messages = eighth, eighth, eighth, eighth, eighth, eighth, 2*eighth
 	m.questions, m.batches = min(64<<20, eighth/4), min(64<<20, eighth/4)
 	m.answer = min(64<<20, m.arriving/4)
 	m.message = min(int64(c.MaxMessage)<<20, m.messages/4)

@@ -52,11 +52,11 @@ func TestMemoryIsDividedByTheWhole(t *testing.T) {
 		want      memory
 	}{
 		"by default":             {nil, 0, usual},
-		"in a small container":   {nil, 640 * mib, memory{total: 576 * mib, isLimit: true, cache: 72 * mib, questions: 18 * mib, batches: 18 * mib, documents: 72 * mib, jobs: 72 * mib, arriving: 72 * mib, answer: 18 * mib, unread: 72 * mib, messages: 144 * mib, message: 32 * mib}},
+		"in a small container":   {nil, 640 * mib, memory{total: 576 * mib, isLimit: true, cache: 72 * mib, questions: 18 * mib, batches: 18 * mib, documents: 72 * mib, jobs: 72 * mib, arriving: 72 * mib, answer: 18 * mib, unread: 72 * mib, queue: 72 * mib, messages: 144 * mib, message: 32 * mib}},
 		"in a large container":   {nil, 64 << 30, limited(usual)},
-		"with --memory":          {[]string{"--memory=128MiB"}, 0, memory{total: 128 * mib, isLimit: true, cache: 16 * mib, questions: 4 * mib, batches: 4 * mib, documents: 16 * mib, jobs: 16 * mib, arriving: 16 * mib, answer: 4 * mib, unread: 16 * mib, messages: 32 * mib, message: 8 * mib}},
+		"with --memory":          {[]string{"--memory=128MiB"}, 0, memory{total: 128 * mib, isLimit: true, cache: 16 * mib, questions: 4 * mib, batches: 4 * mib, documents: 16 * mib, jobs: 16 * mib, arriving: 16 * mib, answer: 4 * mib, unread: 16 * mib, queue: 16 * mib, messages: 32 * mib, message: 8 * mib}},
 		"above the container's":  {[]string{"--memory=2GiB"}, 256 * mib, limited(usual)},
-		"with options beside it": {[]string{"--memory=256MiB", "--cache-size=100", "--max-message=32"}, 0, memory{total: 256 * mib, isLimit: true, cache: 100 * mib, questions: 8 * mib, batches: 8 * mib, documents: 32 * mib, jobs: 32 * mib, arriving: 32 * mib, answer: 8 * mib, unread: 32 * mib, messages: 64 * mib, message: 32 * mib}},
+		"with options beside it": {[]string{"--memory=256MiB", "--cache-size=100", "--max-message=32"}, 0, memory{total: 256 * mib, isLimit: true, cache: 100 * mib, questions: 8 * mib, batches: 8 * mib, documents: 32 * mib, jobs: 32 * mib, arriving: 32 * mib, answer: 8 * mib, unread: 32 * mib, queue: 32 * mib, messages: 64 * mib, message: 32 * mib}},
 		"with options alone":     {[]string{"--cache-size=256", "--max-message=512"}, 0, func() memory { m := usual; m.message, m.messages = 512*mib, 1024*mib; return m }()},
 	} {
 		var c config.Config
@@ -76,7 +76,7 @@ func TestMemoryIsDividedByTheWhole(t *testing.T) {
 // usual is what there is where nobody says anything: the bounds that the parts have by themselves.
 var usual = memory{
 	total: 2 << 30, cache: 256 << 20, questions: 64 << 20, batches: 64 << 20, documents: 256 << 20, jobs: 256 << 20,
-	arriving: 256 << 20, answer: 64 << 20, unread: 256 << 20, messages: 512 << 20, message: 32 << 20,
+	arriving: 256 << 20, answer: 64 << 20, unread: 256 << 20, queue: 256 << 20, messages: 512 << 20, message: 32 << 20,
 }
 
 func limited(m memory) memory { m.isLimit = true; return m }

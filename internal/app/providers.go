@@ -17,11 +17,12 @@ import (
 // providers are the configured services beside the hosts. Each has a pool of its own, with
 // the same bounds, retries and circuit breaker that hosts have.
 type providers struct {
-	queue   int
-	answers *remote.Memory // bounds those that are arriving
-	log     *slog.Logger
-	ledger  *budget.Ledger // counts the calls of today; nil until a provider has a limit
-	all     map[string]provider
+	queue      int
+	queueBytes int64
+	answers    *remote.Memory // bounds those that are arriving
+	log        *slog.Logger
+	ledger     *budget.Ledger // counts the calls of today; nil until a provider has a limit
+	all        map[string]provider
 }
 
 type provider struct {
@@ -72,7 +73,7 @@ func (p *providers) open(name string, c config.Provider) (provider, error) {
 		}
 		asked = p.ledger.Guard(host, budget.Limits{Calls: c.MaxCalls, Tokens: c.MaxTokens})
 	}
-	own, err := pool.New(pool.Options{Hosts: []backend.Backend{asked}, Queue: p.queue, PerCaller: p.queue, InMemory: true, Log: p.log})
+	own, err := pool.New(pool.Options{Hosts: []backend.Backend{asked}, Queue: p.queue, QueueBytes: p.queueBytes, PerCaller: p.queue, InMemory: true, Log: p.log})
 	return provider{c, own, host.Close}, err
 }
 

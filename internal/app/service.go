@@ -72,10 +72,10 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	var err error
 	s.memory = divide(c, containerLimit(os.DirFS("/")))
 	arriving := remote.NewMemory(s.memory.arriving, s.memory.answer)
-	if s.hosts, err = newHosts(c, arriving, s.log); err != nil {
+	if s.hosts, err = newHosts(c, s.memory.queue, arriving, s.log); err != nil {
 		return nil, err
 	}
-	s.providers = providers{queue: c.Queue, answers: arriving, log: s.log}
+	s.providers = providers{queue: c.Queue, queueBytes: s.memory.queue, answers: arriving, log: s.log}
 	if err = s.takeModels(c); err != nil {
 		return nil, err
 	}
