@@ -107,14 +107,18 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 		return nil, err
 	}
 	var got struct {
-		backend.EmbedResponse
-		Embeddings []backend.Vector `json:"embeddings"`
-		Error      said             `json:"error"`
+		Error           said
+		Model           remote.Label
+		Embeddings      []backend.Vector
+		TotalDuration   remote.Number `json:"total_duration"` // ns
+		LoadDuration    remote.Number `json:"load_duration"`  // ns
+		PromptEvalCount remote.Number `json:"prompt_eval_count"`
 	}
 	if err := h.conn.Answer(ctx, "/api/embed", req, &got); err != nil {
 		return nil, err
 	}
-	if e := got.Error.err(); e != nil {
+	if got.Error != "" {
+		e := got.Error.failure()
 		e.Message = h.conn.OneLine(e.Message)
 		return nil, h.conn.Named(e)
 	}
@@ -125,10 +129,14 @@ func (h *Host) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.E
 	if err := backend.CheckVectors(got.Embeddings, want); err != nil {
 		return nil, h.conn.Named(err)
 	}
-	for _, v := range got.Embeddings {
-		got.EmbedResponse.Embeddings = append(got.EmbedResponse.Embeddings, v)
+	vectors := make([][]float32, len(got.Embeddings))
+	for i, v := range got.Embeddings {
+		vectors[i] = v
 	}
-	return &got.EmbedResponse, nil
+	return &backend.EmbedResponse{
+		Model: string(got.Model), Embeddings: vectors, PromptEvalCount: int(got.PromptEvalCount),
+		TotalDuration: time.Duration(got.TotalDuration), LoadDuration: time.Duration(got.LoadDuration),
+	}, nil
 }
 
 // without notes in an answer which options the host does not have.
@@ -170,50 +178,59 @@ func (h *Host) checkOptions(ctx context.Context, options map[string]any) (lackin
 
 // Models implements backend.Backend.
 func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
-	var got api.ListResponse
-	if err := h.conn.Info(ctx, http.MethodGet, "/api/tags", nil, &got); err != nil {
+	models, err := list[backend.Model](ctx, h, "/api/tags")
+	for i := range models {
+		m := &models[i]
+		m.Name, m.Model = cmp.Or(m.Name, m.Model), cmp.Or(m.Model, m.Name)
+	}
+	return models, err
+}
+
+// Running implements backend.Backend.
+func (h *Host) Running(ctx context.Context) ([]backend.RunningModel, error) {
+	return list[backend.RunningModel](ctx, h, "/api/ps")
+}
+
+// list returns the models that a host lists. What is in its list beside their names may have any
+// form: proxies and other servers with Ollama's API write what they have.
+func list[M any](ctx context.Context, h *Host, path string) ([]M, error) {
+	var got struct{ Models []remote.Lenient[M] }
+	if err := h.conn.Info(ctx, http.MethodGet, path, nil, &got); err != nil {
 		return nil, err
 	}
 	if got.Models == nil { // no models would be an empty list
 		return nil, h.conn.InvalidAnswer("no list of models in the answer")
 	}
-	return got.Models, nil
-}
-
-// Running implements backend.Backend.
-func (h *Host) Running(ctx context.Context) ([]backend.RunningModel, error) {
-	var got api.ProcessResponse
-	if err := h.conn.Info(ctx, http.MethodGet, "/api/ps", nil, &got); err != nil {
-		return nil, err
+	models := make([]M, len(got.Models))
+	for i, m := range got.Models {
+		models[i] = m.Value
 	}
-	if got.Models == nil {
-		return nil, h.conn.InvalidAnswer("no list of models in the answer")
-	}
-	return got.Models, nil
+	return models, nil
 }
 
 // Show implements backend.Backend.
 func (h *Host) Show(ctx context.Context, model string) (*backend.ModelInfo, error) {
-	var got backend.ModelInfo
-	if err := h.conn.Info(ctx, http.MethodPost, "/api/show", &api.ShowRequest{Model: model}, &got); err != nil {
+	var lenient remote.Lenient[backend.ModelInfo]
+	if err := h.conn.Info(ctx, http.MethodPost, "/api/show", &api.ShowRequest{Model: model}, &lenient); err != nil {
 		return nil, err
 	}
-	if got.ModelInfo == nil && got.Capabilities == nil && got.Template == "" && !backend.IsDescribedInCloud(&got) {
+	got := &lenient.Value
+	if got.ModelInfo == nil && got.Capabilities == nil && got.Template == "" && !backend.IsDescribedInCloud(got) {
 		return nil, h.conn.InvalidAnswer("no description of the model in the answer")
 	}
-	return &got, nil
+	return got, nil
 }
 
 // Version implements backend.Backend.
 func (h *Host) Version(ctx context.Context) (string, error) {
-	var got struct{ Version string }
+	var got struct{ Version remote.Label }
 	if err := h.conn.Info(ctx, http.MethodGet, "/api/version", nil, &got); err != nil {
 		return "", err
 	}
 	if got.Version == "" {
 		return "", h.conn.InvalidAnswer("no version in the answer")
 	}
-	return got.Version, nil
+	return string(got.Version), nil
 }
 
 // inputs is the number of texts in an embed request, if its type is known.

@@ -2,11 +2,9 @@ package ollama
 
 import (
 	"bytes"
-	"math"
-	"strings"
-	"time"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"ollama-mcp/internal/backend/remote"
 )
 
 // parse reads a line in the form that Ollama's server writes, without the reflection of
@@ -18,43 +16,43 @@ func (c *chunk) parse(line []byte) bool {
 	ok := s.object(func(key []byte) bool {
 		switch string(key) {
 		case "response":
-			return s.string(&c.Response)
+			return s.string((*string)(&c.Response))
 		case "thinking":
-			return s.string(&c.Thinking)
+			return s.string((*string)(&c.Thinking))
 		case "message":
 			return s.object(func(key []byte) bool {
 				switch string(key) {
 				case "content":
-					return s.string(&c.Message.Content)
+					return s.string((*string)(&c.Message.Content))
 				case "thinking":
-					return s.string(&c.Message.Thinking)
+					return s.string((*string)(&c.Message.Thinking))
 				case "role":
 					return s.string(nil)
 				}
 				return false
 			})
 		case "remote_host":
-			return s.string(&c.RemoteHost)
+			return s.string((*string)(&c.RemoteHost))
 		case "model", "created_at", "remote_model":
 			return s.string(nil)
 		case "done":
-			return s.bool(&c.Done)
+			return s.bool((*bool)(&c.Done))
 		case "done_reason":
 			return s.string((*string)(&c.DoneReason))
 		case "context":
 			return s.numbers()
 		case "total_duration":
-			return s.duration(&c.TotalDuration)
+			return s.number(nil)
 		case "load_duration":
-			return s.duration(&c.LoadDuration)
+			return s.number(&c.LoadDuration)
 		case "prompt_eval_count":
-			return s.count(&c.PromptEvalCount)
+			return s.number(&c.PromptEvalCount)
 		case "prompt_eval_duration":
-			return s.duration(&c.PromptEvalDuration)
+			return s.number(&c.PromptEvalDuration)
 		case "eval_count":
-			return s.count(&c.EvalCount)
+			return s.number(&c.EvalCount)
 		case "eval_duration":
-			return s.duration(&c.EvalDuration)
+			return s.number(&c.EvalDuration)
 		}
 		return false
 	})
@@ -140,10 +138,8 @@ func (s *scanner) string(to *string) bool {
 	switch {
 	case raw == nil:
 		return false
-	case !plain && !utf8.Valid(raw):
-		return false
 	case !plain && bytes.IndexByte(raw, '\\') >= 0:
-		decoded, ok := unescape(raw)
+		decoded, ok := remote.Unescape(raw)
 		if !ok {
 			return false
 		}
@@ -153,75 +149,6 @@ func (s *scanner) string(to *string) bool {
 		*to = string(raw)
 	}
 	return true
-}
-
-// unescape replaces the escapes in a JSON string.
-func unescape(raw []byte) (text []byte, ok bool) {
-	text = make([]byte, 0, len(raw))
-	for {
-		i := bytes.IndexByte(raw, '\\')
-		if i < 0 {
-			return append(text, raw...), true
-		}
-		text = append(text, raw[:i]...)
-		raw = raw[i+1:]
-		if len(raw) == 0 {
-			return nil, false
-		}
-		const escapes, meanings = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
-		if at := strings.IndexByte(escapes, raw[0]); at >= 0 {
-			text = append(text, meanings[at])
-			raw = raw[1:]
-			continue
-		}
-		r, length := unicodeEscape(raw)
-		if length == 0 {
-			return nil, false
-		}
-		text = utf8.AppendRune(text, r)
-		raw = raw[length:]
-	}
-}
-
-// unicodeEscape decodes uXXXX, or the two escapes of a surrogate pair, at the beginning
-// of raw, whose backslash has been passed. The length is 0 if there is no valid one.
-func unicodeEscape(raw []byte) (r rune, length int) {
-	r, ok := hexRune(raw)
-	if !ok {
-		return 0, 0
-	}
-	if !utf16.IsSurrogate(r) {
-		return r, 5
-	}
-	if len(raw) < 6 || raw[5] != '\\' {
-		return 0, 0
-	}
-	low, ok := hexRune(raw[6:])
-	if r = utf16.DecodeRune(r, low); !ok || r == utf8.RuneError {
-		return 0, 0
-	}
-	return r, 11
-}
-
-// hexRune decodes uXXXX at the beginning of raw.
-func hexRune(raw []byte) (r rune, ok bool) {
-	if len(raw) < 5 || raw[0] != 'u' {
-		return 0, false
-	}
-	for _, b := range raw[1:5] {
-		switch {
-		case b >= '0' && b <= '9':
-			b -= '0'
-		case b >= 'a' && b <= 'f':
-			b -= 'a' - 10
-		case b >= 'A' && b <= 'F':
-			b -= 'A' - 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(b)
-	}
-	return r, true
 }
 
 func (s *scanner) bool(to *bool) bool {
@@ -238,32 +165,20 @@ func (s *scanner) bool(to *bool) bool {
 	return true
 }
 
-// number reads an integer from 0 that has at most 18 digits.
-func (s *scanner) number(to *int64) bool {
+// number reads an integer from 0 that has at most 15 digits into to, or checks it if to is nil.
+func (s *scanner) number(to *remote.Number) bool {
 	first := s.peek()
-	n, digits := int64(0), 0
+	n, digits := remote.Number(0), 0
 	for ; s.at < len(s.text) && s.text[s.at] >= '0' && s.text[s.at] <= '9'; s.at++ {
-		n = 10*n + int64(s.text[s.at]-'0')
-		if digits++; digits > 18 {
+		n = 10*n + remote.Number(s.text[s.at]-'0')
+		if digits++; digits > 15 {
 			return false
 		}
 	}
-	*to = n
+	if to != nil {
+		*to = n
+	}
 	return digits == 1 || digits > 1 && first != '0'
-}
-
-func (s *scanner) count(to *int) bool {
-	var n int64
-	ok := s.number(&n) && n <= math.MaxInt
-	*to = int(n)
-	return ok
-}
-
-func (s *scanner) duration(to *time.Duration) bool {
-	var n int64
-	ok := s.number(&n)
-	*to = time.Duration(n)
-	return ok
 }
 
 // numbers passes a list of numbers.
@@ -275,8 +190,7 @@ func (s *scanner) numbers() bool {
 		return true
 	}
 	for {
-		var n int64
-		if !s.number(&n) {
+		if !s.number(nil) {
 			return false
 		}
 		if !s.byte(',') {

@@ -196,3 +196,20 @@ func TestEndByCallsOfWhichThereAreNoneKeepsItsReason(t *testing.T) {
 		}
 	}
 }
+
+func TestCharactersInTwoPiecesAreWhole(t *testing.T) {
+	for name, c := range map[string]struct{ body, want string }{
+		"surrogates":           {delta1(`"content":"a\ud83d"`) + delta1(`"content":"\ude00b"`) + event(stop), `"a😀b" thinking "" calls null reason "stop" tokens 0+2`},
+		"surrogates in parts":  {delta1(`"content":[{"type":"text","text":"a\ud83d"}]`) + delta1(`"content":[{"type":"text","text":"\ude00b"}]`) + event(stop), `"a😀b" thinking "" calls null reason "stop" tokens 0+2`},
+		"surrogates, thoughts": {delta1(`"reasoning":"a\ud83d"`) + delta1(`"reasoning":"\ude00b"`) + delta1(`"content":"x"`) + event(stop), `"x" thinking "a😀b" calls null reason "stop" tokens 0+3`},
+		"bytes":                {delta1("\"content\":\"a\xf0\x9f\"") + delta1("\"content\":\"\x98\x80b\"") + event(stop), `"a😀b" thinking "" calls null reason "stop" tokens 0+2`},
+		"half of one":          {delta1(`"content":"a\ud83d"`) + event(stop), `"a�" thinking "" calls null reason "stop" tokens 0+1`},
+		"bytes of arguments":   {callEvent("0", "c", "f", `{\"x\":\"`+"\xf0\x9f") + callEvent("0", "c", "", "\x98\x80"+`\"}`) + event(stop), `"" thinking "" calls [{"id":"c","function":{"index":0,"name":"f","arguments":{"x":"😀"}}}] reason "stop" tokens 0+2`},
+		"escapes of arguments": {callEvent("0", "c", "f", `{\"x\":\"\ud83d`) + callEvent("0", "c", "", `\ude00\"}`) + event(stop), `"" thinking "" calls [{"id":"c","function":{"index":0,"name":"f","arguments":{"x":"😀"}}}] reason "stop" tokens 0+2`},
+	} {
+		got, err := answer(&stepReader{c.body, 5})
+		if err != nil || outline(got) != c.want {
+			t.Errorf("%s: got %s, %v, want %s", name, outline(got), err, c.want)
+		}
+	}
+}

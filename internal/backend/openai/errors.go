@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/remote"
 )
 
 // apiError is the error in a server's response.
@@ -38,7 +39,7 @@ func explain(status int, body []byte) (class backend.Class, said string) {
 // of others have one.
 func streamError(data []byte) error {
 	c, ok := parse(data)
-	if !ok && !beginsJSON(data) {
+	if !ok && !remote.BeginsJSON(data) {
 		c.message = string(data)
 	}
 	status, err := strconv.Atoi(c.code)
@@ -68,12 +69,6 @@ var statuses = map[string]int{
 // word is a name without regard to case and punctuation.
 func word(s string) string {
 	return strings.NewReplacer("_", "", "-", "", " ", "", ".", "").Replace(strings.ToLower(s))
-}
-
-// isErrorName reports whether an event of that name is an error.
-func isErrorName(name string) bool {
-	name = word(name)
-	return strings.HasSuffix(name, "error") || strings.HasSuffix(name, "exception")
 }
 
 // parse reads an error in any of the known forms: {"error": {"message": …}} of OpenAI and
@@ -125,7 +120,7 @@ func (c *apiError) readObject(v map[string]any, isError bool) {
 		}
 	}
 	kind := cmp.Or(scalar(v["type"]), scalar(v["error_type"]))
-	c.certain = c.certain || isErrorName(kind) || isErrorName(scalar(v["object"]))
+	c.certain = c.certain || remote.IsErrorName(kind) || remote.IsErrorName(scalar(v["object"]))
 	c.kind = cmp.Or(c.kind, kind, scalar(v["status"]))
 	for _, name := range []string{"code", "status_code", "statusCode", "error_code", "err_code", "status"} {
 		code := scalar(v[name])

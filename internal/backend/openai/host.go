@@ -145,23 +145,23 @@ func (h *Host) Models(ctx context.Context) ([]backend.Model, error) {
 // modelList is a list of models. As in a chunk, what it does not name may be there in any
 // form.
 type modelList struct {
-	Object label
+	Object remote.Label
 	Data   []listedModel
 }
 
 type listedModel struct {
-	ID      label
-	Created number // Unix time
+	ID      remote.Label
+	Created remote.Number // Unix time
 }
 
 // UnmarshalJSON takes the list without the object around it as well, as Together sends it.
 func (l *modelList) UnmarshalJSON(raw []byte) error {
 	if raw[0] == '[' {
 		l.Object = "list"
-		return decode(raw, &l.Data)
+		return remote.Decode(raw, &l.Data)
 	}
 	type plain modelList
-	return decode(raw, (*plain)(l))
+	return remote.Decode(raw, (*plain)(l))
 }
 
 // Running implements backend.Backend. The API does not tell, so it is always none.

@@ -24,11 +24,11 @@ type reading struct {
 	mayBeEmpty bool // the request names texts that end the answer, and that it does not hold
 
 	begun  bool
-	index  number // of the choice that is read, which is the first to begin
-	finish string // why the model stopped; empty until the server says so, and again once more comes
-	whole  bool   // the answer came in one piece, as one that is not streamed does
-	done   bool   // the end mark has been read
-	said   string // a message that may be an error; empty for none
+	index  remote.Number // of the choice that is read, which is the first to begin
+	finish string        // why the model stopped; empty until the server says so, and again once more comes
+	whole  bool          // the answer came in one piece, as one that is not streamed does
+	done   bool          // the end mark has been read
+	said   string        // a message that may be an error; empty for none
 
 	calls    []*call
 	thoughts string // the member that thoughts came in; empty for none
@@ -38,25 +38,27 @@ type reading struct {
 // finish_reason or after an answer that is not streamed. Any other answer was cut off.
 func (r *reading) read(a *remote.Assembly, lines *remote.Lines) error {
 	r.Assembly = a
-	in := events{lines: lines, hold: a.Hold}
+	in := remote.NewEvents(lines, a.Hold)
 	var limit *time.Timer
 	for !r.done {
-		name, data, err := in.next()
+		name, data, err := in.Next()
 		switch {
-		case err == io.EOF && r.Pieces() == 0 && in.odd:
+		case err == io.EOF && r.Pieces() == 0 && in.Odd():
 			return &backend.Error{Class: backend.Server, Message: "the answer is not in the format of OpenAI's API"}
 		case err != nil && r.finish == "" && !(err == io.EOF && r.whole):
 			return r.unfinished(err)
 		case err != nil:
 			return r.end()
 		}
+		before := r.Pieces()
 		if err := r.event(name, data); err != nil {
 			return err
 		}
-		if limit != nil {
+		if limit != nil && r.Pieces() > before { // what only keeps the connection alive gets no more time
 			limit.Stop()
+			limit = nil
 		}
-		if r.finish != "" {
+		if limit == nil && r.finish != "" {
 			limit = time.AfterFunc(countTimeout, func() { lines.Close() })
 			defer limit.Stop()
 		}
@@ -79,48 +81,36 @@ func (r *reading) unfinished(err error) error {
 // event takes in the data of an event, which is a JSON value; several where nothing
 // separates events; or the end mark. Anything else keeps the connection alive.
 func (r *reading) event(name string, data []byte) error {
-	isError := isErrorName(name)
-	for !r.done {
-		data = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(data), []byte(byteOrderMark)))
+	isError := remote.IsErrorName(name)
+	return remote.EachValue(data, func(part []byte, isJSON bool) error {
 		switch {
-		case len(data) == 0:
+		case r.done:
 			return nil
-		case isDone(data[:min(len(data), len(doneMark))]):
+		case remote.IsDone(part):
 			r.done = true
 			return nil
-		case isError && !beginsJSON(data):
-			return streamError(data)
-		case !beginsJSON(data):
-			if mayBeError(data) {
-				r.said = string(data)
-			}
-			return nil
+		case isJSON:
+			return r.value(part, isError)
+		case isError:
+			return streamError(part)
+		case mayBeError(part):
+			r.said = string(part)
 		}
-		value := firstValue(data)
-		if err := r.value(value, isError); err != nil {
-			return err
-		}
-		data = data[len(value):]
-	}
-	return nil
+		return nil
+	})
 }
 
-// firstValue is the first of several JSON values, of which the first is an object or a list.
-func firstValue(data []byte) []byte {
-	var n nesting
-	for i := range data {
-		if (data[i] == '}' || data[i] == ']') && n.isWhole(data[:i+1]) {
-			return data[:i+1]
-		}
-	}
-	return data
+// mayBeError reports whether data that is no JSON may be an error, and does not just keep the
+// connection alive.
+func mayBeError(data []byte) bool {
+	return bytes.Contains(bytes.ToLower(data), []byte("error")) || bytes.Contains(bytes.ToLower(data), []byte("exception"))
 }
 
 // value takes in a JSON value, which is a chunk of the answer, an error, or a list of them.
 func (r *reading) value(data []byte, isError bool) error {
 	if data[0] == '[' && !isError {
 		var all []json.RawMessage
-		if err := decode(data, &all); err != nil {
+		if err := remote.Decode(data, &all); err != nil {
 			return err
 		}
 		for _, one := range all {
@@ -133,7 +123,7 @@ func (r *reading) value(data []byte, isError bool) error {
 		return nil
 	}
 	var c chunk
-	if err := decode(data, &c); err != nil {
+	if err := remote.Decode(data, &c); err != nil {
 		return err
 	}
 	if isError || !isNothing(c.Error) || len(c.Choices) == 0 {

@@ -5,19 +5,20 @@ import (
 	"strings"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/remote"
 )
 
 // fragment is a part of a tool call.
 type fragment struct {
-	Index    *number          `json:"index"`
-	ID       label            `json:"id"`
+	Index    *remote.Number   `json:"index"`
+	ID       remote.Label     `json:"id"`
 	Function fragmentFunction `json:"function"`
 	rest     backend.Members  // all other members
 }
 
 type fragmentFunction struct {
-	Name      label     `json:"name"`
-	Arguments arguments `json:"arguments"`
+	Name      remote.Label `json:"name"`
+	Arguments arguments    `json:"arguments"`
 	rest      backend.Members
 }
 
@@ -25,7 +26,7 @@ type fragmentFunction struct {
 func (f *fragment) UnmarshalJSON(raw []byte) error {
 	type plain fragment
 	*f = fragment{}
-	if err := decode(raw, (*plain)(f)); err != nil {
+	if err := remote.Decode(raw, (*plain)(f)); err != nil {
 		return err
 	}
 	f.rest = others(raw, "index", "id", "function", "type")
@@ -36,7 +37,7 @@ func (f *fragment) UnmarshalJSON(raw []byte) error {
 func (f *fragmentFunction) UnmarshalJSON(raw []byte) error {
 	type plain fragmentFunction
 	*f = fragmentFunction{}
-	if err := decode(raw, (*plain)(f)); err != nil {
+	if err := remote.Decode(raw, (*plain)(f)); err != nil {
 		return err
 	}
 	f.rest = others(raw, "name", "arguments", "index")
@@ -71,7 +72,7 @@ func (a *arguments) UnmarshalJSON(raw []byte) error {
 	*a = nil
 	switch raw[0] {
 	case '"':
-		var text string
+		var text remote.Text
 		if err := json.Unmarshal(raw, &text); err != nil {
 			return err
 		}
@@ -84,22 +85,22 @@ func (a *arguments) UnmarshalJSON(raw []byte) error {
 
 // call is a tool call that is arriving in fragments.
 type call struct {
-	index          number
+	index          remote.Number
 	id, name       string
 	arguments      []byte // JSON, as far as it has arrived
-	json           nesting
+	json           remote.Nesting
 	rest, function backend.Members
 }
 
 // isWhole reports whether the arguments are complete.
-func (c *call) isWhole() bool { return c.json.isWhole(c.arguments) }
+func (c *call) isWhole() bool { return c.json.IsWhole(c.arguments) }
 
 // addTo adds the fragment to the call that it belongs to, or begins a new one. It is the
 // i-th of several in one event.
 func (f *fragment) addTo(calls []*call, i, several int) []*call {
 	at := f.find(calls, i, several)
 	if at < 0 {
-		index := number(len(calls))
+		index := remote.Number(len(calls))
 		if f.Index != nil {
 			index = *f.Index
 		}
@@ -178,7 +179,7 @@ func merged(into, more backend.Members) backend.Members {
 func (c *call) complete() (backend.ToolCall, error) {
 	complete := backend.ToolCall{ID: c.id, Rest: c.rest}
 	complete.Function = backend.ToolCallFunction{Index: int(c.index), Name: c.name, Rest: c.function}
-	given, err := backend.Arguments(c.arguments)
+	given, err := backend.Arguments([]byte(remote.Valid(string(c.arguments))))
 	if err != nil {
 		return complete, &backend.Error{Class: backend.BadOutput, Message: "the arguments of the tool call " + c.name + " are not a JSON object"}
 	}

@@ -7,27 +7,28 @@ import (
 	"slices"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/backend/remote"
 	"ollama-mcp/internal/fault"
 )
 
 // embeddings is the answer to an embed request. As in a chunk, what it does not name may be
 // there in any form.
 type embeddings struct {
-	Model label
+	Model remote.Label
 	Data  []embedding
 	Usage usage
 	raw   json.RawMessage // nil if there are vectors
 }
 
 type embedding struct {
-	Index     number
+	Index     remote.Number
 	Embedding backend.Vector
 }
 
 // UnmarshalJSON keeps an answer without vectors, which may be an error.
 func (e *embeddings) UnmarshalJSON(raw []byte) error {
 	type plain embeddings
-	if err := decode(raw, (*plain)(e)); err != nil {
+	if err := remote.Decode(raw, (*plain)(e)); err != nil {
 		return err
 	}
 	if len(e.Data) == 0 {

@@ -17,6 +17,7 @@ type Assembly struct {
 	onPiece func(backend.Piece)
 	text    strings.Builder
 	think   strings.Builder
+	joined  struct{ text, think joiner }
 	pieces  int
 	account account
 }
@@ -26,13 +27,18 @@ func Assemble(onPiece func(backend.Piece)) *Assembly {
 	return &Assembly{onPiece: onPiece, began: time.Now()}
 }
 
-// Add adds the content of one piece: text, thinking, tool calls, or several of them. It
+// Add adds the content of one piece: text, thinking, tool calls, or several of them. A
+// character of which a piece has the beginning alone is added with the piece that ends it. It
 // fails with class backend.TooLarge if there is no memory for it.
-func (a *Assembly) Add(text, thinking string, calls ...backend.ToolCall) error {
+func (a *Assembly) Add(text, thinking Text, calls ...backend.ToolCall) error {
 	if text == "" && thinking == "" && len(calls) == 0 {
 		return nil
 	}
 	a.Arrived()
+	return a.add(a.joined.text.join(string(text)), a.joined.think.join(string(thinking)), calls...)
+}
+
+func (a *Assembly) add(text, thinking string, calls ...backend.ToolCall) error {
 	a.Answer.ToolCalls = append(a.Answer.ToolCalls, calls...)
 	if err := a.write(&a.text, text); err != nil {
 		return err
@@ -84,6 +90,7 @@ func (a *Assembly) Pieces() int { return a.pieces }
 // Result is the answer so far; nil if nothing came and it is not complete. It is a copy: an
 // answer that is cached must not keep the Assembly in memory, and with it the request.
 func (a *Assembly) Result(complete bool) *backend.Answer {
+	_ = a.add(a.joined.text.end(), a.joined.think.end()) // a few bytes at most
 	got := new(a.Answer)
 	got.Text, got.Thinking = clip(&a.text), clip(&a.think)
 	got.Total = time.Since(a.began)

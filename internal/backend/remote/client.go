@@ -8,6 +8,7 @@
 package remote
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -160,8 +161,17 @@ func (c *Client) value(ctx context.Context, via *http.Transport, method, path st
 	taken := c.memory.account(ctx)
 	defer taken.release()
 	return c.exchange(ctx, via, method, path, "application/json", in, func(body io.ReadCloser) (pieces int, err error) {
-		return 0, json.NewDecoder(held{body, taken.hold}).Decode(out)
+		return 0, json.NewDecoder(withoutMark(held{body, taken.hold})).Decode(out)
 	})
+}
+
+// withoutMark is a body without the byte order mark that it may begin with.
+func withoutMark(body io.Reader) io.Reader {
+	buffered := bufio.NewReader(body)
+	if begin, _ := buffered.Peek(len(byteOrderMark)); string(begin) == byteOrderMark { // an error comes with the next read
+		_, _ = buffered.Discard(len(byteOrderMark))
+	}
+	return buffered
 }
 
 // exchange sends a request and has read take the body of an answer with status 200 or 201. What

@@ -1,4 +1,4 @@
-package openai
+package remote
 
 import (
 	"fmt"
@@ -7,15 +7,13 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"ollama-mcp/internal/backend/remote"
 )
 
 // eventsOf lists the events of a body, as name and data.
 func eventsOf(body io.Reader) (all []string, err error) {
-	in := events{lines: remote.NewLines(io.NopCloser(body), 1<<20), hold: func(int) error { return nil }}
+	in := NewEvents(NewLines(io.NopCloser(body), 1<<20), func(int) error { return nil })
 	for {
-		name, data, err := in.next()
+		name, data, err := in.Next()
 		if err != nil {
 			return all, err
 		}
@@ -46,7 +44,7 @@ func TestEventsOfAStreamByTheStandardAreThoseThatWereWritten(t *testing.T) {
 					line("event: " + name)
 				default:
 					// Data that is whole already would begin an event of its own.
-					if text := strings.Join(lines, "\n"); new(nesting).isWhole([]byte(text)) {
+					if text := strings.Join(lines, "\n"); new(Nesting).IsWhole([]byte(text)) {
 						continue
 					}
 					value := word.Draw(t, "data")
@@ -118,4 +116,19 @@ func FuzzLineEnds(f *testing.F) {
 			}
 		}
 	})
+}
+
+// stepReader reads so many bytes at a time.
+type stepReader struct {
+	text string
+	step int
+}
+
+func (r *stepReader) Read(p []byte) (int, error) {
+	if r.text == "" {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), r.step)], r.text)
+	r.text = r.text[n:]
+	return n, nil
 }

@@ -1,19 +1,17 @@
-package openai
+package remote
 
 import (
 	"bytes"
 	"strings"
-
-	"ollama-mcp/internal/backend/remote"
 )
 
-// events reads the events of a body. It goes by the standard for event streams
+// Events reads the events of a body. It goes by the standard for event streams
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html), and takes what servers
 // make of it as well: a last event that no blank line ends, events with no blank line
-// between them, and JSON outside of any event, which may be a whole answer, or an error in
-// the place of an event.
-type events struct {
-	lines *remote.Lines
+// between them, and JSON outside of any event, which may be a whole answer, a line of one,
+// or an error in the place of an event.
+type Events struct {
+	lines *Lines
 	hold  func(bytes int) error // takes memory for data
 
 	began bool   // the first line has been read
@@ -22,7 +20,7 @@ type events struct {
 
 	name string // of the event that is being read
 	data []byte // its data, as far as it has been read
-	json nesting
+	json Nesting
 }
 
 const (
@@ -30,10 +28,19 @@ const (
 	doneMark      = "[DONE]" // the data of the event behind the last one
 )
 
-// next returns the name and the data of the next event that has data. The data is valid
+// NewEvents returns the events in the lines of a body that are still to be read. Hold takes
+// memory for the data of an event.
+func NewEvents(lines *Lines, hold func(bytes int) error) *Events {
+	return &Events{lines: lines, hold: hold}
+}
+
+// Odd reports whether a line was left out that belongs to no event stream.
+func (e *Events) Odd() bool { return e.odd }
+
+// Next returns the name and the data of the next event that has data. The data is valid
 // until the next call. After the last event comes the error that the body ended with.
-func (e *events) next() (name string, data []byte, err error) {
-	e.name, e.data, e.json = "", e.data[:0], nesting{}
+func (e *Events) Next() (name string, data []byte, err error) {
+	e.name, e.data, e.json = "", e.data[:0], Nesting{}
 	bare := false // the data is JSON outside of an event, which no blank line ends
 	for {
 		line, err := e.line()
@@ -63,12 +70,12 @@ func (e *events) next() (name string, data []byte, err error) {
 			continue
 		case !isField && len(e.data) == 0:
 			value = bytes.TrimLeft(line, " \t")
-			if bare = beginsJSON(value); !bare {
+			if bare = BeginsJSON(value); !bare {
 				e.odd = e.odd || len(value) > 0
 				continue
 			}
 		case !isField && e.isWhole():
-			if value = bytes.TrimLeft(line, " \t"); beginsJSON(value) {
+			if value = bytes.TrimLeft(line, " \t"); BeginsJSON(value) {
 				e.back = line
 				return e.name, e.data, nil
 			}
@@ -79,14 +86,14 @@ func (e *events) next() (name string, data []byte, err error) {
 		if err := e.add(value); err != nil {
 			return "", nil, err
 		}
-		if isDone(e.data) || bare && e.isWhole() {
+		if IsDone(e.data) || bare && e.isWhole() {
 			return e.name, e.data, nil
 		}
 	}
 }
 
 // line returns the next line, without the byte order mark that the first may have.
-func (e *events) line() ([]byte, error) {
+func (e *Events) line() ([]byte, error) {
 	if line := e.back; line != nil {
 		e.back = nil
 		return line, nil
@@ -109,21 +116,56 @@ func cutField(line []byte) (field string, value []byte, ok bool) {
 	return "", nil, false
 }
 
-func beginsJSON(line []byte) bool { return len(line) > 0 && (line[0] == '{' || line[0] == '[') }
+// BeginsJSON reports whether a line begins with a JSON object or list.
+func BeginsJSON(line []byte) bool { return len(line) > 0 && (line[0] == '{' || line[0] == '[') }
 
-func isDone(data []byte) bool { return strings.EqualFold(string(bytes.TrimSpace(data)), doneMark) }
+// IsDone reports whether data is the mark behind the last event.
+func IsDone(data []byte) bool { return strings.EqualFold(string(bytes.TrimSpace(data)), doneMark) }
 
-// mayBeError reports whether data that is no JSON may be an error, and does not just keep the
-// connection alive.
-func mayBeError(data []byte) bool {
-	return bytes.Contains(bytes.ToLower(data), []byte("error")) || bytes.Contains(bytes.ToLower(data), []byte("exception"))
+// IsErrorName reports whether an event of that name is an error.
+func IsErrorName(name string) bool {
+	name = strings.NewReplacer("_", "", "-", "", " ", "", ".", "").Replace(strings.ToLower(name))
+	return strings.HasSuffix(name, "error") || strings.HasSuffix(name, "exception")
+}
+
+// EachValue calls each with the parts of an event's data: JSON objects and lists, of which
+// several may stand behind each other, and text that is neither, such as the mark of the
+// end, or a word that keeps the connection alive.
+func EachValue(data []byte, each func(part []byte, isJSON bool) error) error {
+	for {
+		data = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(data), []byte(byteOrderMark)))
+		if len(data) == 0 {
+			return nil
+		}
+		part, isJSON := data, BeginsJSON(data)
+		if mark := data[:min(len(data), len(doneMark))]; IsDone(mark) {
+			part = mark
+		} else if isJSON {
+			part = firstValue(data)
+		}
+		if err := each(part, isJSON); err != nil {
+			return err
+		}
+		data = data[len(part):]
+	}
+}
+
+// firstValue is the first of several JSON values, of which the first is an object or a list.
+func firstValue(data []byte) []byte {
+	var n Nesting
+	for i := range data {
+		if (data[i] == '}' || data[i] == ']') && n.IsWhole(data[:i+1]) {
+			return data[:i+1]
+		}
+	}
+	return data
 }
 
 // add adds a line to the data.
-func (e *events) add(line []byte) error {
+func (e *Events) add(line []byte) error {
 	need := len(e.data) + 1 + len(line)
 	if need > e.lines.Max()+1 {
-		return remote.ErrLongLine
+		return ErrLongLine
 	}
 	if need > cap(e.data) {
 		room := max(need, 2*cap(e.data), 512)
@@ -140,20 +182,20 @@ func (e *events) add(line []byte) error {
 }
 
 // isWhole reports whether the data is one JSON object or list, or several.
-func (e *events) isWhole() bool { return e.json.isWhole(e.data) }
+func (e *Events) isWhole() bool { return e.json.IsWhole(e.data) }
 
-// nesting follows a JSON text that grows, to see where a value ends. It does not check the
+// Nesting follows a JSON text that grows, to see where a value ends. It does not check the
 // text.
-type nesting struct {
+type Nesting struct {
 	seen             int // bytes that were looked at
 	depth            int // objects and lists that are open
 	begun            bool
 	inText, afterEsc bool
 }
 
-// isWhole reports whether all objects and lists of a text are closed, and there is one. The
+// IsWhole reports whether all objects and lists of a text are closed, and there is one. The
 // text begins with that of the call before.
-func (n *nesting) isWhole(text []byte) bool {
+func (n *Nesting) IsWhole(text []byte) bool {
 	for _, b := range text[n.seen:] {
 		switch {
 		case n.afterEsc:
