@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/markup"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
@@ -79,7 +80,7 @@ type mistake struct {
 func (c *climb) mistake(got *result) *mistake {
 	a := got.answer
 	end := a.DoneReason.End()
-	cannotDoBetter := end == backend.EndCut || end == backend.EndFiltered || len(a.Text) > mostSearched
+	cannotDoBetter := end == backend.EndCut || end == backend.EndFiltered || len(a.Text) > markup.MostSearched
 	if c.format == nil || got.repaired != "" || len(a.ToolCalls) > 0 || cannotDoBetter {
 		return nil
 	}

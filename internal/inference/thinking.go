@@ -8,6 +8,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/markup"
 )
 
 // This file is about models that think until the time of their request is over. That is seen
@@ -46,6 +47,8 @@ type thinking struct {
 	stop     context.CancelCauseFunc
 	began    time.Time // of the first thought; the zero Time before
 	tokens   int
+	task     *task
+	inText   markup.Follower // of thoughts that the host has left in the text
 }
 
 // watchThinking returns ctx, which also ends when the model thinks for too long, if something
@@ -55,7 +58,7 @@ func (c *climb) watchThinking(ctx context.Context, a *attempt) (context.Context,
 		return ctx, nil
 	}
 	ctx, stop := context.WithCancelCause(ctx)
-	return ctx, &thinking{deadline: c.deadline, stop: stop}
+	return ctx, &thinking{deadline: c.deadline, stop: stop, task: c.task}
 }
 
 // mayStopThinking reports whether something else can be tried while a model thinks. A caller
@@ -64,7 +67,13 @@ func (c *climb) mayStopThinking(a *attempt) bool { return a.params.think == nil 
 
 // add takes in a piece of the answer.
 func (t *thinking) add(piece backend.Piece) {
-	if t == nil || piece.TextSoFar != "" || piece.ThinkingSoFar == "" {
+	if t == nil {
+		return
+	}
+	switch {
+	case piece.TextSoFar == "" && piece.ThinkingSoFar == "":
+		return
+	case piece.TextSoFar != "" && (t.task.Raw || !t.inText.Add(t.task.markup(), piece.Text, piece.TextSoFar)):
 		return
 	}
 	now := time.Now()
