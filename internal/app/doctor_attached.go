@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,6 +77,10 @@ func (a attached) entry(ctx context.Context, subject string, e install.Installed
 		return doctor.Failed(subject, "the server does not start as this host starts it: "+err.Error(), next)
 	}
 	addresses, here := addressesOf(c), addressesOf(a.config)
+	if loopback := slices.IndexFunc(addresses, isLoopback); e.Contained && loopback >= 0 {
+		return doctor.Failed(subject, fmt.Sprintf("starts the server in a container, where %s is the container itself (%s)", addresses[loopback], e.File),
+			"in "+e.File+" add --network host to the arguments of "+e.Via+", or -e OLLAMA_HOST=host.docker.internal:11434 with Docker Desktop")
+	}
 	if slices.Equal(addresses, here) {
 		return doctor.Fine(subject, fmt.Sprintf("starts %s with Ollama at %s (%s)", command, strings.Join(addresses, ", "), e.File))
 	}
@@ -84,6 +89,16 @@ func (a attached) entry(ctx context.Context, subject string, e install.Installed
 		return doctor.Failed(subject, fmt.Sprintf("%s; %v", differs, err), reinstall+", which writes the OLLAMA_HOST of this shell into it")
 	}
 	return doctor.Warned(subject, differs, "if that is not intended, "+reinstall)
+}
+
+// isLoopback reports whether an address, as addressesOf has it, is one of the machine itself.
+func isLoopback(address string) bool {
+	u, err := url.Parse("//" + strings.TrimPrefix(address, "https://"))
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback() || u.Hostname() == "localhost"
 }
 
 // seenBy reads the configuration as a server would that an MCP host starts. rest has the

@@ -61,12 +61,19 @@ func TestDoctorLooksAtWhatMCPHostsWouldStart(t *testing.T) {
 		{"a program that is nowhere", `{"command": "ollama-mcp"}`, failure, "not on the PATH"},
 		{"a mistake in the options", `{"command": "PROGRAM", "args": ["--slots=x"]}`, failure, "does not start as this host starts it: --slots"},
 		{"a variable of the shell", `{"command": "PROGRAM", "args": ["--config", "FILE"]}`, failure, "add the variable that it names to env"},
+		{"a container with a network of its own", `{"command": "DOCKER", "args": ["run", "-i", "ghcr.io/us/ollama-mcp"]}`, failure, "where 127.0.0.1:11434 is the container itself"},
+		{"a container that is told", `{"command": "DOCKER", "args": ["run", "-i", "-e", "OLLAMA_HOST=OTHER", "ghcr.io/us/ollama-mcp"]}`, failure, " is the container itself"},
+		{"a container on this network", `{"command": "DOCKER", "args": ["run", "-i", "--network=host", "-e", "OLLAMA_HOST=ADDRESS", "ghcr.io/us/ollama-mcp"]}`, ok, "ok    Cursor: starts DOCKER with Ollama at "},
+		{"a package", `{"command": "NPX", "args": ["-y", "@us/ollama-mcp", "--slots=x"]}`, failure, "does not start as this host starts it: --slots"},
 		{"switched off", `{"command": "PROGRAM", "disabled": true}`, ok, "warn  Cursor: the server is switched off"},
 	} {
 		home := t.TempDir()
 		file := filepath.Join(home, "config.yaml")
 		write(t, file, "providers:\n  cloud: {kind: openai, url: \"https://127.0.0.1:1/v1\", key_env: CLOUD_KEY}\n")
-		fill := strings.NewReplacer("PROGRAM", program, "ADDRESS", address, "OTHER", strings.Replace(address, "127.0.0.1", "localhost", 1), "FILE", file)
+		fill := strings.NewReplacer("PROGRAM", program, "ADDRESS", address, "OTHER", strings.Replace(address, "127.0.0.1", "localhost", 1), "FILE", file,
+			"DOCKER", filepath.Join(home, "docker"), "NPX", filepath.Join(home, "npx"))
+		write(t, filepath.Join(home, "docker"), "")
+		write(t, filepath.Join(home, "npx"), "")
 		if err := os.Mkdir(filepath.Join(home, ".cursor"), 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package install
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -67,5 +68,34 @@ func TestLookingChangesNothing(t *testing.T) {
 	entries, err := os.ReadDir(p.Home)
 	if err != nil || len(entries) != 1 || !bytes.Equal([]byte(before), []byte(contents(t, file))) {
 		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+func TestEntriesThatStartTheProgramFromItsPackageOrImageAreFound(t *testing.T) {
+	const image = `"ghcr.io/ollama-mcp/ollama-mcp:v1"`
+	for name, c := range map[string]struct{ entry, want string }{
+		"npx":                {`{"command":"npx","args":["-y","@ollama-mcp/ollama-mcp","--queue=9"],"env":{"OLLAMA_HOST":"gpu:1"}}`, "npx [--queue=9] gpu:1"},
+		"npx of a version":   {`{"command":"C:\\node\\npx.cmd","args":["-y","@ollama-mcp/ollama-mcp@1.2.3"]}`, "npx [] "},
+		"another's package":  {`{"command":"npx","args":["-y","ollama-mcp"]}`, ""},
+		"another's, by path": {`{"command":"npx","args":["-y","@someone/ollama"]}`, ""},
+		"docker":             {`{"command":"docker","args":["run","-i","--rm","-e","OLLAMA_HOST=gpu:1",` + image + `,"--queue=9"]}`, "docker [--queue=9] gpu:1 contained"},
+		"its environment":    {`{"command":"docker","args":["run","-i","--env","OLLAMA_HOST",` + image + `],"env":{"OLLAMA_HOST":"gpu:1"}}`, "docker [] gpu:1 contained"},
+		"not passed on":      {`{"command":"docker","args":["run","-i",` + image + `],"env":{"OLLAMA_HOST":"gpu:1"}}`, "docker []  contained"},
+		"on the network":     {`{"command":"/usr/bin/podman","args":["run","-i","--network","host","--env=OLLAMA_HOST=gpu:1",` + image + `]}`, "podman [] gpu:1"},
+		"another image":      {`{"command":"docker","args":["run","-i","ollama/ollama"]}`, ""},
+		"something else":     {`{"command":"sh","args":["-c","@ollama-mcp/ollama-mcp"]}`, ""},
+	} {
+		p := places(t)
+		write(t, filepath.Join(p.Home, ".cursor", "mcp.json"), `{"mcpServers": {"a": `+c.entry+`}}`)
+		var got string
+		for _, f := range Find(p, "ollama-mcp") {
+			got = fmt.Sprintf("%s %v %s", f.Via, f.Entry.Args, f.Entry.Env["OLLAMA_HOST"])
+			if f.Contained {
+				got += " contained"
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: found %q, want %q", name, got, c.want)
+		}
 	}
 }
