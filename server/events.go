@@ -172,8 +172,10 @@ func (e *events) close() {
 	e.silent.Stop()
 }
 
-// beginJSON writes the head of a response with a JSON body of that size.
+// beginJSON writes the head of a response with a JSON body of that size. The client has writeTimeout
+// to read it, whatever deadline there was before.
 func beginJSON(w http.ResponseWriter, status, size int) {
+	extend(http.NewResponseController(w))
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(size))
 	w.WriteHeader(status)

@@ -19,6 +19,27 @@ func (h *HTTP) Routes() map[string][]string {
 	return all
 }
 
+// Load is what clients make a server hold.
+type Load struct {
+	Requests, Messages, Answers int64 // in flight, or their bytes
+	Conns                       int64
+	Streams, Revocable          int
+	Asides                      int64 // goroutines that write refusals
+}
+
+// Load is what clients make the server hold at the moment.
+func (h *HTTP) Load() Load {
+	l := &h.server.limits
+	now := Load{Requests: l.requests.Taken(), Messages: l.messages.Taken(), Answers: l.answers.Taken(), Conns: h.conns.Taken(), Asides: h.server.asides.Load()}
+	h.streams.mu.Lock()
+	now.Streams = len(h.streams.byID)
+	h.streams.mu.Unlock()
+	h.revocable.mu.Lock()
+	now.Revocable = len(h.revocable.all)
+	h.revocable.mu.Unlock()
+	return now
+}
+
 // WithListenerAt is the context of a request that came by a listener at an address.
 func WithListenerAt(ctx context.Context, at net.Addr) context.Context {
 	return context.WithValue(ctx, localListenerKey{}, netserve.IsLocal(at))

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/netserve"
+	"ollama-mcp/internal/share"
 )
 
 // HTTPOptions configure how a server is reached over HTTP. Zero fields take the defaults
@@ -76,6 +78,9 @@ type HTTPOptions struct {
 	OnlyMetrics bool
 
 	MaxStreams int // SSE streams at once; 0 means 10,000
+	// MaxConns are the connections at once, of which a client, by its address, may have as many as
+	// are still free; 0 means 16,384, or three quarters of the files that may be open if that is less.
+	MaxConns int
 }
 
 // TLSOptions name the files of certificates.
@@ -98,6 +103,8 @@ type HTTP struct {
 	proxies      []netip.Prefix // that are trusted
 	unixProxy    bool           // is trusted
 	proxyWarning sync.Once
+	conns        *share.Limit       // by the addresses of clients
+	connsWarned  atomic.Int64       // when the log was last told that there are too many; Unix time in seconds
 	routes       map[string]methods // by path, without a slash at its end
 
 	gate      // for requests and streams
@@ -123,7 +130,10 @@ func NewHTTP(s *Server, opts HTTPOptions) (*HTTP, error) {
 	if len(opts.SessionKey) == 0 {
 		opts.SessionKey = []byte(rand.Text())
 	}
-	h := &HTTP{server: s, opts: opts}
+	if opts.MaxConns == 0 {
+		opts.MaxConns, _ = netserve.MaxConns()
+	}
+	h := &HTTP{server: s, opts: opts, conns: share.New(int64(opts.MaxConns))}
 	if err := h.check(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
@@ -138,6 +148,9 @@ func NewHTTP(s *Server, opts HTTPOptions) (*HTTP, error) {
 func (h *HTTP) check() error {
 	if h.opts.MaxStreams < 0 {
 		return fmt.Errorf("option MaxStreams is %d, less than 0", h.opts.MaxStreams)
+	}
+	if h.opts.MaxConns < 0 {
+		return fmt.Errorf("option MaxConns is %d, less than 0", h.opts.MaxConns)
 	}
 	if err := h.allow(h.opts); err != nil {
 		return err

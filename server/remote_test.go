@@ -20,6 +20,7 @@ import (
 // remote is a server reached over HTTP, and a client of it.
 type remote struct {
 	t      testing.TB
+	server *server.HTTP
 	url    string
 	http   *http.Client
 	http1  *http.Transport
@@ -160,7 +161,7 @@ func serveOn(t testing.TB, l net.Listener, dial func(context.Context, string, st
 	transport := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 1000, DisableCompression: true}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &remote{
-		t: t, url: "http://localhost", stop: stop, served: make(chan error, 1),
+		t: t, server: h, url: "http://localhost", stop: stop, served: make(chan error, 1),
 		http: &http.Client{Transport: transport}, http1: transport,
 	}
 	go func() { r.served <- h.Serve(ctx, l) }()

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,6 +34,7 @@ func (h *HTTP) ListenAndServe(ctx context.Context) error {
 // Listen listens on all addresses of the options, for Serve. It refuses addresses that other
 // machines can connect to unless callers need credentials or the options say Insecure.
 func (h *HTTP) Listen() (listeners []net.Listener, err error) {
+	h.warnOfFewFiles()
 	open := h.opts.Insecure || h.opts.Authenticate != nil || h.opts.TLS.ClientCAFile != ""
 	for _, address := range h.opts.Listen {
 		l, err := netserve.Listen(address, open)
@@ -61,6 +63,39 @@ func (h *HTTP) Listen() (listeners []net.Listener, err error) {
 	return listeners, nil
 }
 
+// fewFiles is the number of files that may be open below which the log says that there are few: a
+// client with many sessions opens hundreds of connections.
+const fewFiles = 4096
+
+// warnOfFewFiles tells the operator that the system lets the process open few files.
+func (h *HTTP) warnOfFewFiles() {
+	if conns, files := netserve.MaxConns(); files > 0 && files < fewFiles {
+		h.server.opts.Log.Warn("few files may be open at once, and so few connections; raise the limit with ulimit -n, or LimitNOFILE of systemd",
+			"files", files, "connections", conns)
+	}
+}
+
+// peer names who has a connection, by its address. A trusted proxy is "", which may have all
+// connections.
+func (h *HTTP) peer(remote net.Addr) string {
+	addr := parseAddr(remote.String())
+	switch {
+	case h.trusts(addr, true):
+		return ""
+	case addr.IsValid():
+		return network(addr)
+	}
+	return cmp.Or(remote.String(), remote.Network())
+}
+
+// refusedConn tells the operator, once a minute, that there are too many connections.
+func (h *HTTP) refusedConn(peer string, over error) {
+	last, now := h.connsWarned.Load(), time.Now().Unix()
+	if now-last >= 60 && h.connsWarned.CompareAndSwap(last, now) {
+		h.server.opts.Log.Warn("connections are refused: there are too many", "peer", peer, "error", over)
+	}
+}
+
 // usesTLS reports whether connections of a listener use TLS.
 func (h *HTTP) usesTLS(l net.Listener) bool {
 	return h.certificates != nil && l.Addr().Network() != "unix"
@@ -81,6 +116,7 @@ func (h *HTTP) Serve(ctx context.Context, listeners ...net.Listener) error {
 	failed := make(chan error, len(listeners))
 	var accepting sync.WaitGroup
 	for _, l := range listeners {
+		l = netserve.BoundedListener{Listener: l, Conns: h.conns, Peer: h.peer, Refused: h.refusedConn}
 		l = netserve.GatheringListener{Listener: l, Buffers: &h.server.buffers}
 		accepting.Go(func() {
 			if h.usesTLS(l) {

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package netserve
+
+// openFiles knows of no limit.
+func openFiles() int { return 0 }
