@@ -31,6 +31,7 @@ var packages = map[string][]string{
 	"internal/observe":             {"internal/inference"},
 	"internal/calllog":             {"internal/inference", "internal/backend", "internal/durable", "internal/table"},
 	"internal/table":               {},
+	"internal/tracing":             {"internal/inference", "internal/backend", "internal/fault", "internal/retry", "pool", "cache", "internal/route"},
 	"internal/jobs":                {"internal/caller", "internal/durable", "internal/fault", "internal/lru", "internal/workers"},
 	"internal/usage":               {"internal/inference", "internal/backend", "internal/caller", "internal/durable", "internal/fault"},
 	"internal/metrics":             {"internal/inference", "internal/backend", "pool", "cache", "internal/route", "internal/semantic"},
@@ -103,6 +104,9 @@ var doors = map[string][]string{
 	"golang.org/x/image":                       {"internal/pixels"},
 	"golang.org/x/time":                        {"internal/quota"},
 	"github.com/prometheus/client_golang":      {"internal/metrics"},
+	"go.opentelemetry.io/otel":                 {"internal/tracing"},
+	"go.opentelemetry.io/proto/otlp":           {"internal/tracing"},
+	"google.golang.org/protobuf":               {"internal/tracing"},
 }
 
 // inTests is what the tests of any package may import besides.

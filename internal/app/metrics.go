@@ -22,17 +22,21 @@ func (s *service) newMetrics() *metrics.Metrics {
 	if len(c.Listen) == 0 && c.MetricsAddress == "" {
 		return nil
 	}
-	transport := "pipe"
-	if len(c.Listen) > 0 {
-		transport = "tcp"
-	}
 	return metrics.New(metrics.Options{
-		Version: version(), Transport: transport,
+		Version: version(), Transport: s.transport(),
 		Status:    func() inference.Status { return s.engine.Status(caller.Caller{Admin: true}) },
 		Dropped:   s.droppedLines(),
 		Keys:      s.keyStates,
 		Providers: s.providerStats, HasModel: s.hasModel, HasCaller: s.callers.has,
 	})
+}
+
+// transport is how calls come, in the words of OpenTelemetry.
+func (s *service) transport() string {
+	if len(s.config.Listen) > 0 {
+		return "tcp"
+	}
+	return "pipe"
 }
 
 // observers are told of all calls.
@@ -44,7 +48,13 @@ func (s *service) observers() inference.Observer {
 	if s.callLog != nil {
 		all = append(all, s.callLog)
 	}
-	return all
+	if s.tracer == nil {
+		return all
+	}
+	if s.config.TraceContent && !s.config.LogContent {
+		return observe.All{observe.WithoutTexts{Observer: all}, s.tracer}
+	}
+	return append(all, s.tracer)
 }
 
 // providerStats are the states of the providers, by name.

@@ -56,7 +56,7 @@ func (p *providers) set(c config.Config) (map[string]inference.Lender, error) {
 // openProvider makes the host that a provider is. If answers is nil, the answers that are
 // arriving from it have a bound of their own.
 func openProvider(name string, c config.Provider, answers *remote.Memory) (*openai.Host, error) {
-	return openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: maxConns, Memory: answers})
+	return openai.New(openai.Options{Name: name, URL: c.URL, Key: c.Key, Conns: maxConns, Memory: answers, Trace: c.Trace})
 }
 
 func (p *providers) open(name string, c config.Provider) (provider, error) {

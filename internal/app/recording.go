@@ -8,10 +8,12 @@ import (
 
 	"ollama-mcp/internal/calllog"
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/tracing"
 	"ollama-mcp/internal/usage"
 )
 
-// recording is the work of observers that write to disks. It goes on until all calls are over.
+// recording is the work of observers that write to disks, or send what they know. It goes on until all calls are over.
 type recording struct {
 	stop context.CancelFunc // nil before it has begun
 	work sync.WaitGroup
@@ -44,6 +46,9 @@ func (s *service) startRecording() {
 	if s.callLog != nil {
 		s.recording.work.Go(func() { s.callLog.Run(life) })
 	}
+	if s.tracer != nil {
+		s.recording.work.Go(func() { s.tracer.Run(life) })
+	}
 	s.recording.work.Go(func() { s.usage.Run(life) })
 }
 
@@ -65,6 +70,19 @@ func (s *service) newCallLog() *calllog.Log {
 	return calllog.New(calllog.Options{
 		File: c.CallLog, MaxSize: int64(c.CallLogSize) << 20, MaxAge: c.CallLogAge, Keep: c.CallLogKeep, Log: s.log,
 	})
+}
+
+// newTracer makes the tracer, if the environment asks for traces.
+func (s *service) newTracer() *tracing.Tracer {
+	return tracing.New(tracing.Options{Version: version(), Transport: s.transport(), Texts: s.config.TraceContent, Log: s.log})
+}
+
+// propagate is what tells hosts of the spans that their requests are part of; nil for nothing.
+func (s *service) propagate() func(context.Context, inference.Event) context.Context {
+	if s.tracer == nil {
+		return nil
+	}
+	return s.tracer.Propagate
 }
 
 // droppedLines returns how many calls have no line in the call log; nil without one.

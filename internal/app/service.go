@@ -24,6 +24,7 @@ import (
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/reload"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/tracing"
 	"ollama-mcp/internal/usage"
 	"ollama-mcp/server"
 	"ollama-mcp/tools"
@@ -50,6 +51,7 @@ type service struct {
 	metrics     *metrics.Metrics // nil if nobody can read them
 	metricsHTTP *server.HTTP     // of an address for metrics alone; nil for none
 	callLog     *calllog.Log     // nil for none
+	tracer      *tracing.Tracer  // nil if no traces are wanted
 	usage       *usage.Usage
 	recording   recording // of what observers keep
 
@@ -87,6 +89,7 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	}
 	s.callLog = s.newCallLog()
 	s.usage = s.newUsage()
+	s.tracer = s.newTracer()
 	s.metrics = s.newMetrics()
 	if s.server, err = s.newServer(); err != nil {
 		return nil, err
@@ -185,7 +188,7 @@ func (s *service) newServer() (*server.Server, error) {
 		Timeout: c.Timeout, Patience: c.Wait, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, NoCloud: c.NoCloud,
 		ContextGuard: c.ContextGuard, RawRunner: c.RunnerOptions == "caller",
 		Cache: kept, CacheMode: c.Cache, Semantic: similar,
-		Admit: s.usage.Admit, Observer: s.observers(), Texts: c.LogContent, Log: s.log,
+		Admit: s.usage.Admit, Propagate: s.propagate(), Observer: s.observers(), Texts: c.LogContent || c.TraceContent, Log: s.log,
 	})
 	if err != nil {
 		return nil, err

@@ -76,6 +76,7 @@ type Config struct {
 	CallLogAge     time.Duration
 	CallLogKeep    int  // rotated files; 0 = all
 	LogContent     bool // prompts and answers may be logged
+	TraceContent   bool // prompts and answers may be sent with traces
 
 	// Host is the URL of the first of Hosts.
 	Host string
@@ -182,6 +183,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.DurationVar(&c.CallLogAge, "call-log-age", 24*time.Hour, "age of the call log at which it is rotated")
 	fs.IntVar(&c.CallLogKeep, "call-log-keep", 7, "rotated call logs to keep; 0 = all")
 	fs.BoolVar(&c.LogContent, "log-content", false, "write prompts and answers to the call log too")
+	fs.BoolVar(&c.TraceContent, "trace-content", false, "send prompts and answers with traces too, if the variables OTEL_... ask for traces")
 	fs.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "lowest `level` that is logged to stderr: debug, info, warn or error")
 }
 

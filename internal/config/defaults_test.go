@@ -209,6 +209,11 @@ var behaviour = []struct {
 		[]named{{"internal/app", "TestCallLogHasPromptsAndAnswersOnlyIfWanted", "--log-content"}},
 	},
 	{
+		"trace-content", "false",
+		[]named{{"internal/app", "TestTracesAreSentIfTheStandardVariablesAskForThem", ""}},
+		[]named{{"internal/app", "TestTracesHavePromptsAndAnswersOnlyIfWanted", "--trace-content"}},
+	},
+	{
 		"insecure", "false",
 		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
 		[]named{{"server", "TestAddressesAreListenedAtOrRefused", "Insecure"}},

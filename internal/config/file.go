@@ -57,6 +57,7 @@ type Provider struct {
 	URL   string
 	Key   string // a secret; "" for none
 	Local bool   // it runs on a machine of the operator's, and is not a cloud
+	Trace bool   // it is told which span a request is part of
 
 	MaxCalls, MaxTokens int // per day; 0 = no limit
 }
@@ -151,6 +152,7 @@ func (r *reader) provider(key, n *yaml.Node) error {
 		"key_env":            r.secretInVariable(&p.Key),
 		"key_file":           r.secretInFile(&p.Key),
 		"local":              truth(&p.Local),
+		"trace":              truth(&p.Trace),
 		"max_calls_per_day":  whole(&p.MaxCalls, 1),
 		"max_tokens_per_day": whole(&p.MaxTokens, 1),
 	}.read(n)

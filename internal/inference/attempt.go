@@ -68,7 +68,9 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 }
 
 // leg is what the climb asks of the pool for a rung.
-func (c *climb) leg(rung route.Rung) leg { return leg{fill: c.tracker.fill, rung: rung} }
+func (c *climb) leg(rung route.Rung) leg {
+	return leg{fill: c.tracker.fill, api: c.Kind.String(), rung: rung}
+}
 
 // mistake is why a model is asked once more: its answer does not fit the format.
 type mistake struct {

@@ -3,7 +3,6 @@ package inference
 import (
 	"cmp"
 	"context"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,6 +58,7 @@ type Event struct {
 	Kind  EventKind
 	Call  uint64 // CallInfo.ID; 0 for none
 	Fill  uint64 // names the fill; 0 for none
+	API   string // of the host that is asked: generate, chat or embed; "" if none is
 	Batch int    // of texts to embed, several of which a fill may have hosts embed at once; 0 for none
 	Trace string // of the call
 	Tool  string
@@ -119,6 +119,9 @@ type Asked struct {
 	Partial  string    // what there was of an answer when the call failed
 }
 
+// WithoutTexts is the same without the texts of prompt and answer.
+func (a Asked) WithoutTexts() Asked { return Asked{Messages: a.Messages, PromptTokens: a.PromptTokens} }
+
 // Origin says where the answer came from, in one word: local, cloud, cache, which stands for
 // shared answers too, or none.
 func (r *Record) Origin() string {
@@ -158,23 +161,8 @@ type CallInfo struct {
 	Began     time.Time // when its time limit begins to run; the zero Time for now
 }
 
-// TraceContext names a span in the words of W3C Trace Context. The zero value names none.
-type TraceContext struct{ Parent, State string } // the headers traceparent and tracestate
-
-// TraceID is the trace-id of the span as W3C Trace Context (section 3.2.2) has it, of this
-// version or one to come; "" if there is none.
-func (t TraceContext) TraceID() string {
-	parent := t.Parent
-	const length = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-	if len(parent) < length || parent[2] != '-' || parent[35] != '-' {
-		return ""
-	}
-	id := parent[3:35]
-	if strings.Trim(id, "0123456789abcdef") != "" || strings.Trim(id, "0") == "" {
-		return ""
-	}
-	return id
-}
+// TraceContext names a span.
+type TraceContext = backend.TraceContext
 
 // Call is one call while it is under way.
 type Call struct {
@@ -217,7 +205,7 @@ func (c *Call) End(err error) {
 	r.Served, r.Cache, r.Saved, r.Asked = c.servedBy, c.cache, c.saved, c.asked
 	c.mu.Unlock()
 	if !c.texts {
-		r.Asked = Asked{Messages: r.Asked.Messages, PromptTokens: r.Asked.PromptTokens}
+		r.Asked = r.Asked.WithoutTexts()
 	}
 	if err != nil {
 		e := fault.Of(err)
@@ -319,13 +307,14 @@ func (c *Call) event(ev Event) {
 // leg is a request of a fill to the pool.
 type leg struct {
 	fill  uint64
+	api   string
 	batch int // of texts to embed; 0 for none
 	rung  route.Rung
 }
 
 // event is an event of the leg.
 func (l leg) event(kind EventKind) Event {
-	return Event{Kind: kind, Fill: l.fill, Batch: l.batch, Model: l.rung.Model, Provider: l.rung.Provider}
+	return Event{Kind: kind, Fill: l.fill, API: l.api, Batch: l.batch, Model: l.rung.Model, Provider: l.rung.Provider}
 }
 
 // watch has the tracker, and the observer if there is one, told how a request of the call

@@ -273,7 +273,7 @@ func (m *embedding) embedBatch(ctx context.Context, batch []int) error {
 	}
 	need, asked := m.need(&m.Common, m.rung, bytes, nil), time.Now() // the deadline is that of ctx
 	need.MaxPause = m.maxPause(m.others)
-	at := leg{fill: m.tracker.fill, batch: int(m.batches.Add(1)), rung: m.rung}
+	at := leg{fill: m.tracker.fill, api: "embed", batch: int(m.batches.Add(1)), rung: m.rung}
 	m.call.watch(&need, at, m.tracker)
 	queued := need.OnWait
 	need.OnWait = func(standing func() route.Standing) {

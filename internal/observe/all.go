@@ -18,3 +18,12 @@ func (a All) Done(r inference.Record) {
 		o.Done(r)
 	}
 }
+
+// WithoutTexts tells an observer of calls, without the texts of their prompts and answers.
+type WithoutTexts struct{ inference.Observer }
+
+// Done implements inference.Observer.
+func (w WithoutTexts) Done(r inference.Record) {
+	r.Asked = r.Asked.WithoutTexts()
+	w.Observer.Done(r)
+}

@@ -59,7 +59,7 @@ func New(o Options) (*Host, error) {
 	c, err := remote.New(remote.Options{
 		Name: o.Name, API: "Ollama", URL: base, Key: o.APIKey, CAFile: o.CAFile,
 		Conns: o.Conns, DialTimeout: o.DialTimeout, MaxLine: o.MaxLine, Memory: o.Memory, DialContext: o.DialContext,
-		Explain: explain,
+		Trace: !isCloud(base), Explain: explain,
 	})
 	if err != nil {
 		return nil, err

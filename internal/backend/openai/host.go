@@ -30,6 +30,8 @@ type Options struct {
 	Key    string // sent to this host only, as a bearer token; empty: none
 	CAFile string // PEM file of authorities trusted in addition to the system's; empty: none
 
+	Trace bool // the server is told which span a request is part of
+
 	Conns int // answers that the server is asked for at a time; further ones wait for a connection; 0: 64
 
 	// Memory bounds the answers that are arriving, together with those of other hosts that
@@ -66,7 +68,7 @@ func New(o Options) (*Host, error) {
 	}
 	c, err := remote.New(remote.Options{
 		Name: o.Name, API: "OpenAI", URL: base, Key: o.Key, CAFile: o.CAFile,
-		Conns: o.Conns, Memory: o.Memory, DialContext: o.DialContext, Explain: explain,
+		Conns: o.Conns, Memory: o.Memory, DialContext: o.DialContext, Trace: o.Trace, Explain: explain,
 	})
 	if err != nil {
 		return nil, err

@@ -36,6 +36,7 @@ type Options struct {
 	Conns       int           // answers that the host is asked for at a time; further ones wait for a connection; 0: 64
 	DialTimeout time.Duration // to connect, and again for a TLS handshake; 0: 5 s
 	MaxLine     int           // bytes of one line of a streamed answer; 0: 16 MiB
+	Trace       bool          // the host is told which span a request is part of
 	Memory      *Memory       // bounds the answers that are arriving; nil: one of its own, with the defaults
 
 	// DialContext makes the connections; nil: the network.
@@ -54,6 +55,7 @@ type Client struct {
 	answers *http.Transport
 	info    *http.Transport
 	work    *http.Transport
+	trace   bool
 	secrets *strings.Replacer
 	maxLine int
 	memory  *Memory
@@ -94,6 +96,7 @@ func New(o Options) (*Client, error) {
 		answers: answers,
 		info:    info,
 		work:    work,
+		trace:   o.Trace,
 		secrets: redactor(o.Key, o.URL.User),
 		maxLine: cmp.Or(o.MaxLine, 16<<20),
 		memory:  o.Memory,
@@ -202,6 +205,12 @@ func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path
 	}
 	if c.auth != "" {
 		req.Header.Set("Authorization", c.auth)
+	}
+	if t := backend.TraceOf(ctx); c.trace && t.Parent != "" {
+		req.Header.Set("Traceparent", t.Parent)
+		if t.State != "" {
+			req.Header.Set("Tracestate", t.State)
+		}
 	}
 	// Not through an http.Client, which adds redirects, which are never followed: they
 	// would take a prompt, and perhaps a key, to a host that nobody configured.

@@ -1,0 +1,415 @@
+// Package tracing makes OpenTelemetry's spans of what the engine tells of calls, and sends them
+// to a receiver over OTLP.
+//
+// It promises that nothing is measured twice and that no call waits for the receiver: spans
+// are sent by a goroutine of their own, and those for which there is no room in its queue are
+// dropped. What is asked for by the standard variables OTEL_… is left to package sdk/trace, as
+// far as it has it. The texts of prompts and answers are in spans if records have them.
+package tracing
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/inference"
+)
+
+// Options describe a tracer.
+type Options struct {
+	Version   string
+	Transport string       // of the calls: "pipe" or "tcp"
+	Texts     bool         // records have the texts of prompts and answers
+	Log       *slog.Logger // is told when spans cannot be sent; nil discards
+}
+
+// Tracer makes spans. It implements inference.Observer.
+type Tracer struct {
+	opts     Options
+	receiver *receiver
+	provider *sdktrace.TracerProvider
+	tracer   trace.Tracer
+
+	mu    sync.Mutex // guards what follows
+	calls map[uint64]span
+	fills map[uint64]*fill
+}
+
+// span is a span, with the context of those below it.
+type span struct {
+	trace.Span
+	ctx context.Context
+}
+
+// fill is what there is of an answer that is being made.
+type fill struct {
+	span
+	rung     span // that is tried; the zero span between two
+	queued   map[int]span
+	attempts map[attempt]span
+}
+
+// attempt names an attempt among those that are under way at the same time.
+type attempt struct {
+	batch int
+	hedge bool
+}
+
+// Propagation is by W3C Trace Context alone: baggage is the business of nobody here.
+var propagator propagation.TraceContext
+
+// New makes a tracer that does what the standard variables of OpenTelemetry ask for, or returns
+// nil if they ask for no traces. If they ask for something that is not there, it says so in the
+// log and returns nil. It starts nothing.
+func New(o Options) *Tracer {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	wanted, problem := isWanted(os.Getenv)
+	if !wanted {
+		if problem != "" {
+			o.Log.Warn("there are no traces: " + problem)
+		}
+		return nil
+	}
+	to, err := newReceiver(os.Getenv, o.Log)
+	if err != nil {
+		o.Log.Warn("there are no traces: " + err.Error())
+		return nil
+	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { o.Log.Warn("OpenTelemetry", "error", err) }))
+	about, err := resource.New(context.Background(), resource.WithTelemetrySDK(),
+		resource.WithAttributes(attribute.String("service.name", "ollama-mcp"), attribute.String("service.version", o.Version)),
+		resource.WithFromEnv())
+	if err != nil { // what could be read of the variables is in it
+		o.Log.Warn("OpenTelemetry", "error", err)
+	}
+	t := &Tracer{
+		opts: o, receiver: to, calls: make(map[uint64]span), fills: make(map[uint64]*fill),
+		provider: sdktrace.NewTracerProvider(sdktrace.WithResource(about), sdktrace.WithIDGenerator(ids{})),
+	}
+	t.tracer = t.provider.Tracer("ollama-mcp", trace.WithInstrumentationVersion(o.Version))
+	return t
+}
+
+// maxQueue bounds the spans with texts that wait to be sent, since each may have as many as
+// maxText bytes three times.
+const maxQueue = 512
+
+// maxEnd bounds the time that Run takes to send what is left.
+const maxEnd = 2 * time.Second
+
+// Run sends spans until ctx ends, and then those that are left.
+func (t *Tracer) Run(ctx context.Context) {
+	var options []sdktrace.BatchSpanProcessorOption
+	if t.opts.Texts {
+		options = append(options, sdktrace.WithMaxQueueSize(maxQueue), sdktrace.WithMaxExportBatchSize(maxQueue/8))
+	}
+	t.provider.RegisterSpanProcessor(sdktrace.NewBatchSpanProcessor(otlptrace.NewUnstarted(t.receiver), options...))
+	<-ctx.Done()
+	end, cancel := context.WithTimeout(context.Background(), maxEnd)
+	defer cancel()
+	stop := context.AfterFunc(end, t.receiver.giveUp)
+	defer stop()
+	_ = t.provider.Shutdown(end) // what could not be sent is in the log
+}
+
+// Event implements inference.Observer.
+func (t *Tracer) Event(e inference.Event) {
+	if e.Call == 0 || e.Kind == inference.Token {
+		return
+	}
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.Kind == inference.Began {
+		t.began(e.Info)
+		return
+	}
+	call := t.calls[e.Call]
+	switch f := t.fills[e.Fill]; {
+	case e.Kind == inference.LookedUp && call.isShown():
+		t.lookedUp(call, f, e, now)
+	case e.Kind == inference.FillBegan && call.isShown():
+		f := &fill{queued: make(map[int]span), attempts: make(map[attempt]span)}
+		f.span = t.start(call.ctx, spanFill, now, attribute.String(attrRequestModel, clean(e.Model)))
+		t.fills[e.Fill] = f
+	case f != nil:
+		t.ofFill(f, e, now)
+	}
+}
+
+// isShown reports whether the span is sent, which the sampler decides.
+func (s span) isShown() bool { return s.Span != nil && s.IsRecording() }
+
+// start starts a span of our own.
+func (t *Tracer) start(parent context.Context, name string, at time.Time, attrs ...attribute.KeyValue) span {
+	ctx, s := t.tracer.Start(parent, name, trace.WithTimestamp(at), trace.WithAttributes(attrs...))
+	return span{s, ctx}
+}
+
+// whole is a span of something that is over.
+func (t *Tracer) whole(parent context.Context, name string, took time.Duration, end time.Time, attrs ...attribute.KeyValue) {
+	t.start(parent, name, end.Add(-took), attrs...).End(trace.WithTimestamp(end))
+}
+
+// began starts the span of a call.
+func (t *Tracer) began(info *inference.CallInfo) {
+	attrs := []attribute.KeyValue{attribute.String(attrTool, info.Tool), attribute.String(attrOperation, "execute_tool")}
+	parent, name, kind := context.Background(), info.Tool, trace.SpanKindInternal
+	if whole, ok := t.calls[info.PartOf]; ok {
+		parent = whole.ctx
+	} else {
+		parent = propagator.Extract(parent, carrier(info.Parent))
+		if !trace.SpanContextFromContext(parent).IsValid() {
+			parent = withTraceID(parent, info.Trace)
+		}
+		name, kind = methodCall+" "+info.Tool, trace.SpanKindServer
+		attrs = append(attrs, attribute.String(attrMethod, methodCall), attribute.String(attrTransport, t.opts.Transport))
+	}
+	options := []trace.SpanStartOption{trace.WithTimestamp(info.Began), trace.WithSpanKind(kind), trace.WithAttributes(attrs...)}
+	if link := trace.SpanContextFromContext(propagator.Extract(context.Background(), carrier(info.Link))); link.IsValid() {
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: link}))
+	}
+	ctx, s := t.tracer.Start(parent, clean(name), options...)
+	if s.IsRecording() {
+		for key, value := range map[string]string{attrCaller: info.Caller.ID, attrRequestID: info.RequestID} {
+			if value != "" {
+				s.SetAttributes(attribute.String(key, clean(value)))
+			}
+		}
+		if want, ok := traceIDOf(info.Trace); !ok || want != s.SpanContext().TraceID() {
+			s.SetAttributes(attribute.String(attrTrace, clean(info.Trace)))
+		}
+	}
+	t.calls[info.ID] = span{s, ctx}
+}
+
+// lookedUp makes the span of a look-up in the cache, and links a call to the fill that it has
+// joined.
+func (t *Tracer) lookedUp(call span, joined *fill, e inference.Event, now time.Time) {
+	t.whole(call.ctx, spanLookUp, e.Wait, now, attribute.String(attrCache, string(e.Cache)))
+	if joined != nil {
+		call.AddLink(trace.Link{SpanContext: joined.SpanContext()})
+	}
+}
+
+// ofFill takes in what happens in a fill.
+func (t *Tracer) ofFill(f *fill, e inference.Event, now time.Time) {
+	switch at := (attempt{e.Batch, e.Hedge}); e.Kind {
+	case inference.Compared:
+		t.whole(f.ctx, spanCompare, e.Wait, now, attribute.String(attrCache, string(e.Cache)))
+	case inference.RungBegan:
+		f.rung = t.start(f.ctx, spanRung, now, rungAttributes(e)...)
+	case inference.Queued:
+		f.queued[e.Batch] = t.start(f.below(), spanQueue, now, attribute.String(attrRequestModel, clean(e.Model)))
+		f.queued[e.Batch].AddEvent(eventQueued, trace.WithTimestamp(now), trace.WithAttributes(
+			attribute.Int(attrPlace, e.Place), attribute.Float64(attrExpected, e.Wait.Seconds())))
+	case inference.Granted:
+		t.granted(f, at, e, now)
+	case inference.FirstToken:
+		if a, ok := f.attempts[at]; ok {
+			a.AddEvent(eventFirst, trace.WithTimestamp(now), trace.WithAttributes(attribute.Float64(attrFirstToken, e.Wait.Seconds())))
+		}
+	case inference.AttemptEnded:
+		if a, ok := f.attempts[at]; ok {
+			delete(f.attempts, at)
+			endAttempt(a, e, now)
+		}
+	case inference.Retried:
+		f.parent().AddEvent(eventRetry, trace.WithTimestamp(now), trace.WithAttributes(
+			attribute.String(attrHost, clean(e.Host)), attribute.Float64(attrWait, e.Wait.Seconds()), attribute.String(attrErrorType, string(fault.Of(e.Err).Code))))
+	case inference.RungEnded:
+		t.endRung(f, e, now)
+	case inference.FillEnded:
+		f.endParts(e.Err, now)
+		if e.Cache != "" {
+			f.SetAttributes(attribute.String(attrCache, string(e.Cache)))
+		}
+		endSpan(f.span, e.Err, now)
+		delete(t.fills, e.Fill)
+	}
+}
+
+func rungAttributes(e inference.Event) []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attribute.Int(attrRung, e.Rung), attribute.String(attrRequestModel, clean(e.Model)), attribute.String(attrProvider, providerOf(e)),
+	}
+}
+
+// providerOf is what the conventions call the maker of an answer.
+func providerOf(e inference.Event) string { return clean(cmp.Or(e.Provider, "ollama")) }
+
+// parent is the span that requests to the pool are part of.
+func (f *fill) parent() span {
+	if f.rung.Span != nil {
+		return f.rung
+	}
+	return f.span
+}
+
+func (f *fill) below() context.Context { return f.parent().ctx }
+
+// granted ends the wait for a slot, and starts the span of the attempt that has it.
+func (t *Tracer) granted(f *fill, at attempt, e inference.Event, now time.Time) {
+	switch waited, ok := f.queued[e.Batch]; {
+	case e.Hedge:
+	case ok:
+		delete(f.queued, e.Batch)
+		waited.SetAttributes(attribute.String(attrHost, clean(e.Host)))
+		waited.End(trace.WithTimestamp(now))
+	default:
+		t.whole(f.below(), spanQueue, e.Wait, now, attribute.String(attrRequestModel, clean(e.Model)), attribute.String(attrHost, clean(e.Host)))
+	}
+	operation := operations[e.API]
+	attrs := []attribute.KeyValue{
+		attribute.String(attrOperation, operation), attribute.String(attrProvider, providerOf(e)), attribute.String(attrRequestModel, clean(e.Model)),
+		attribute.String(attrHost, clean(e.Host)), attribute.Int(attrAttempt, e.Attempt),
+	}
+	if e.Hedge {
+		attrs = append(attrs, attribute.Bool(attrHedge, true))
+	}
+	if e.Batch > 0 {
+		attrs = append(attrs, attribute.Int(attrBatch, e.Batch))
+	}
+	ctx, s := t.tracer.Start(f.below(), clean(operation+" "+e.Model), trace.WithTimestamp(now), trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
+	f.attempts[at] = span{s, ctx}
+}
+
+// endAttempt ends the span of an attempt.
+func endAttempt(a span, e inference.Event, now time.Time) {
+	if e.Load > 0 {
+		began := now
+		if s, ok := a.Span.(sdktrace.ReadOnlySpan); ok {
+			began = s.StartTime()
+		}
+		at := began.Add(e.Load)
+		if at.After(now) { // a host whose clock runs faster
+			at = now
+		}
+		a.AddEvent(eventLoaded, trace.WithTimestamp(at), trace.WithAttributes(attribute.Float64(attrLoad, e.Load.Seconds())))
+	}
+	if e.TokensIn > 0 {
+		a.SetAttributes(attribute.Int(attrInputTokens, e.TokensIn))
+	}
+	if e.Tokens > 0 {
+		a.SetAttributes(attribute.Int(attrOutputTokens, e.Tokens))
+	}
+	if e.DoneReason != "" {
+		a.SetAttributes(attribute.StringSlice(attrFinish, []string{clean(e.DoneReason)}))
+	}
+	if e.Err == nil {
+		a.SetAttributes(attribute.String(attrResponseModel, clean(e.Model)))
+	}
+	endSpan(a, e.Err, now)
+}
+
+// endRung ends the span of a rung, or makes that of one that was skipped.
+func (t *Tracer) endRung(f *fill, e inference.Event, now time.Time) {
+	if f.rung.Span == nil {
+		f.rung = t.start(f.ctx, spanRung, now, append(rungAttributes(e), attribute.Bool(attrSkipped, true))...)
+	}
+	f.endParts(e.Err, now)
+	endSpan(f.rung, e.Err, now)
+	f.rung = span{}
+}
+
+// endParts ends what is under way in a rung that is over.
+func (f *fill) endParts(err error, now time.Time) {
+	for batch, s := range f.queued {
+		endSpan(s, err, now)
+		delete(f.queued, batch)
+	}
+	for at, s := range f.attempts {
+		endSpan(s, err, now)
+		delete(f.attempts, at)
+	}
+}
+
+// endSpan ends a span, with an error if there is one.
+func endSpan(s span, err error, at time.Time) {
+	if err != nil {
+		e := fault.Of(err)
+		s.SetAttributes(attribute.String(attrErrorType, string(e.Code)))
+		s.SetStatus(codes.Error, clean(cmp.Or(e.ForLogs, e.Message)))
+	}
+	s.End(trace.WithTimestamp(at))
+}
+
+// Done implements inference.Observer.
+func (t *Tracer) Done(r inference.Record) {
+	t.mu.Lock()
+	call, ok := t.calls[r.Call]
+	delete(t.calls, r.Call)
+	t.mu.Unlock()
+	if !ok {
+		return
+	}
+	if call.isShown() {
+		call.SetAttributes(recordAttributes(&r)...)
+		if t.opts.Texts {
+			call.SetAttributes(textAttributes(&r.Asked)...)
+		}
+		if r.Code != "" {
+			call.SetAttributes(attribute.String(attrErrorType, "tool_error"), attribute.String(attrCode, string(r.Code)))
+			call.SetStatus(codes.Error, clean(r.Err))
+		}
+	}
+	call.End(trace.WithTimestamp(r.Began.Add(r.Took)))
+}
+
+// recordAttributes are those of a call that asks a model.
+func recordAttributes(r *inference.Record) (attrs []attribute.KeyValue) {
+	s := &r.Served
+	if s.Requested == "" {
+		return nil
+	}
+	attrs = append(attrs, attribute.String(attrRequestModel, clean(s.Requested)))
+	for key, value := range map[string]string{attrResponseModel: s.Model, attrHost: s.Host, attrSource: string(s.Source), attrCache: string(r.Cache)} {
+		if value != "" {
+			attrs = append(attrs, attribute.String(key, clean(value)))
+		}
+	}
+	if s.TokensIn > 0 {
+		attrs = append(attrs, attribute.Int(attrInputTokens, s.TokensIn))
+	}
+	if s.TokensOut > 0 {
+		attrs = append(attrs, attribute.Int(attrOutputTokens, s.TokensOut))
+	}
+	return attrs
+}
+
+// Propagate is inference.Options.Propagate: hosts are told of the span of the attempt, or of that
+// of the call, if no spans are sent of it.
+func (t *Tracer) Propagate(ctx context.Context, e inference.Event) context.Context {
+	t.mu.Lock()
+	at, ok := t.calls[e.Call]
+	if f := t.fills[e.Fill]; f != nil {
+		at, ok = f.attempts[attempt{e.Batch, e.Hedge}]
+	}
+	t.mu.Unlock()
+	if !ok {
+		return ctx
+	}
+	headers := make(propagation.MapCarrier)
+	propagator.Inject(at.ctx, headers)
+	return backend.WithTrace(ctx, backend.TraceContext{Parent: headers["traceparent"], State: headers["tracestate"]})
+}
+
+func carrier(t backend.TraceContext) propagation.MapCarrier {
+	return propagation.MapCarrier{"traceparent": t.Parent, "tracestate": t.State}
+}
