@@ -105,8 +105,8 @@ var doors = map[string][]string{
 	"golang.org/x/time":                        {"internal/quota"},
 	"github.com/prometheus/client_golang":      {"internal/metrics"},
 	"go.opentelemetry.io/otel":                 {"internal/tracing"},
-	"go.opentelemetry.io/proto/otlp":           {"internal/tracing"},
-	"google.golang.org/protobuf":               {"internal/tracing"},
+	"go.opentelemetry.io/proto/otlp":           {"internal/tracing", "internal/app"}, // here in tests
+	"google.golang.org/protobuf":               {"internal/tracing", "internal/app"},
 }
 
 // inTests is what the tests of any package may import besides.

@@ -49,9 +49,15 @@ func serveAt(t *testing.T, args ...string) *served {
 // serveOf is serveAt with a home directory, where the program may keep files.
 func serveOf(t *testing.T, home string, args ...string) *served {
 	t.Helper()
+	return serveWith(t, home, nil, args...)
+}
+
+// serveWith is serveOf with variables in the environment.
+func serveWith(t *testing.T, home string, env []string, args ...string) *served {
+	t.Helper()
 	s := &served{t: t, end: os.Interrupt, log: make(chan string, 1000), scheme: "http", client: &http.Client{Timeout: time.Minute}}
 	s.cmd = exec.Command(os.Args[0], append([]string{"--listen=127.0.0.1:0"}, args...)...)
-	s.cmd.Env = []string{"BE_OLLAMA_MCP=1", "HOME=" + home, "GORACE=atexit_sleep_ms=0"}
+	s.cmd.Env = append(env, "BE_OLLAMA_MCP=1", "HOME="+home, "GORACE=atexit_sleep_ms=0")
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

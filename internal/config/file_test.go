@@ -156,6 +156,7 @@ func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 		{"providers:\n p: {key_env: THE_KEY}", "config.yaml:2: key_env: there is no environment variable THE_KEY, or it is empty"},
 		{"providers:\n p: {key_file: none}", "config.yaml:2: key_file: no such file or directory"},
 		{"providers: {p: {max_calls_per_day: 0}}", "config.yaml:1: max_calls_per_day: must be a whole number, at least 1"},
+		{"providers: {p: {trace: 1}}", "config.yaml:1: trace: must be true or false"},
 
 		{"keys: [{sha256: " + digest + "}]", "config.yaml:1: item 1: has no name"},
 		{"keys: [{name: a}]", "config.yaml:1: item 1: has no sha256"},

@@ -97,6 +97,22 @@ func dialed(fake *backendtest.Host) openai.Options {
 	return openai.Options{URL: "http://api.openai.com/v1", DialContext: fake.Dial}
 }
 
+func TestProviderIsToldOfTracesOnlyIfItsOptionsSaySo(t *testing.T) {
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	ctx := backend.WithTrace(t.Context(), backend.TraceContext{Parent: parent, State: "vendor=1"})
+	for _, may := range []bool{false, true} {
+		host := backendtest.New("a").Answer("one")
+		h := open(t, openai.Options{URL: host.Listen(t) + "/v1", Trace: may})
+		if _, err := h.Chat(ctx, &backend.ChatRequest{Model: "tiny", Messages: []backend.Message{{Role: "user", Content: "?"}}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		sent := host.Calls()[0].Header
+		if got := sent.Get("Traceparent") == parent && sent.Get("Tracestate") == "vendor=1"; got != may || !may && (sent.Get("Traceparent") != "" || sent.Get("Tracestate") != "") {
+			t.Errorf("may %v: it is sent %v", may, sent)
+		}
+	}
+}
+
 func TestOnlyOpenAIGetsTheNewNameOfTheLimit(t *testing.T) {
 	fake := backendtest.New("a")
 	t.Cleanup(fake.Close)
