@@ -156,7 +156,6 @@ func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 		{"providers:\n p: {key_env: THE_KEY}", "config.yaml:2: key_env: there is no environment variable THE_KEY, or it is empty"},
 		{"providers:\n p: {key_file: none}", "config.yaml:2: key_file: no such file or directory"},
 		{"providers: {p: {max_calls_per_day: 0}}", "config.yaml:1: max_calls_per_day: must be a whole number, at least 1"},
-		{"providers: {p: {trace: 1}}", "config.yaml:1: trace: must be true or false"},
 
 		{"keys: [{sha256: " + digest + "}]", "config.yaml:1: item 1: has no name"},
 		{"keys: [{name: a}]", "config.yaml:1: item 1: has no sha256"},
@@ -237,10 +236,13 @@ models:
   small: {try: a}
   large: {num_ctx: 1, try: [large, small, b, someone/c:latest, hf.co/someone/d, p/e]}
 fallback: [large, f, p/e:free]
-providers: {p: {kind: openai, url: "http://localhost:8000/v1", local: true}}`, nil, nil)
+providers: {p: {kind: openai, url: "http://localhost:8000/v1", local: true, trace: true}}`, nil, nil)
 	want := []string{"large:latest", "small:latest", "b:latest", "someone/c:latest", "hf.co/someone/d:latest", "p/e"}
 	if err != nil || !slices.Equal(c.Models["large:latest"].Try, want) {
 		t.Errorf("large: got %q, %v", c.Models["large:latest"].Try, err)
+	}
+	if p := c.Providers["p"]; !p.Local || !p.Trace {
+		t.Errorf("provider: got %+v", p)
 	}
 	if got := c.Models["small:latest"].Try; !slices.Equal(got, []string{"a:latest"}) {
 		t.Errorf("small: got %q", got)
