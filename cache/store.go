@@ -127,10 +127,12 @@ func (s *store) set(key Key, e Entry) {
 	}
 	s.write.Lock()
 	defer s.write.Unlock()
-	if s.isNewer(key, e) {
-		return
+	if _, there := s.db.GetTTL(key.hash()); there { // Get would count as a look-up
+		if s.isNewer(key, e) {
+			return
+		}
+		s.db.Del(key.hash()) // ristretto makes no room for a replacement
 	}
-	s.db.Del(key.hash()) // ristretto makes no room for a replacement
 	if e.TTL == 0 {
 		e.TTL = s.ttl
 	}
@@ -146,9 +148,10 @@ func (s *store) set(key Key, e Entry) {
 	}
 }
 
-// isNewer reports whether the entry under a key is newer than another. write is held.
+// isNewer reports whether the entry under a key, if it is there, is newer than another. write is
+// held.
 func (s *store) isNewer(key Key, than Entry) bool {
-	if _, there := s.db.GetTTL(key.hash()); !there || than.began.IsZero() { // Get would count as a look-up
+	if than.began.IsZero() {
 		return false
 	}
 	k, ok := s.db.Get(key.hash())

@@ -41,7 +41,8 @@ const heardEvery = time.Second
 // each piece of each answer.
 func (s *silence) hear(now time.Time) {
 	if last := s.heard.Load(); last == nil || now.Sub(*last) >= heardEvery {
-		s.heard.Store(&now)
+		stored := now // on the heap, where now need not be for each piece
+		s.heard.Store(&stored)
 	}
 }
 

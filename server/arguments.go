@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -15,7 +16,8 @@ import (
 
 // The arguments of a tool may be as large as a message, with texts and images in them, and
 // mcp-go copies or decodes each message ten times. So mcp-go gets a call without its arguments
-// (split), and a middleware adds them again before the tool is called (passArguments).
+// and its progress token (split), and a middleware adds them again before the tool is called
+// (passArguments).
 
 // split takes from a message what mcp-go must not get or would change. It may be called more
 // than once.
@@ -30,6 +32,7 @@ func (m *incoming) split() {
 	}
 	m.Doubtful = m.Doubtful || doubtful(m.brief)
 	m.token = jsonrpc.ValidUTF8(lookUp(m.brief, "params", "_meta", "progressToken"))
+	m.takeMeta()
 }
 
 // takeArguments replaces the arguments of a tool call by null. If they are not JSON, or have a
@@ -44,6 +47,25 @@ func (m *incoming) takeArguments() {
 	m.arguments = m.Line[from:to]
 	m.brief = slices.Concat(m.Line[:from], []byte("null"), m.Line[to:])
 }
+
+// takeMeta replaces the _meta of a tool call by null if there is nothing in it but the progress
+// token, which is what most clients send: mcp-go decodes it three times.
+func (m *incoming) takeMeta() {
+	if m.arguments == nil || m.Doubtful || !json.Valid(m.token) || string(m.token) == "null" {
+		return
+	}
+	begin, end := jsonrpc.Member(m.brief, "params")
+	from, to := jsonrpc.Member(m.brief[begin:end], "_meta")
+	from, to = begin+from, begin+to
+	before, after, _ := bytes.Cut(m.brief[from:to], m.token)
+	if blanks.Replace(string(before)) == `{"progressToken":` && blanks.Replace(string(after)) == "}" {
+		m.token = bytes.Clone(m.token) // which is overwritten now; the line is not, since arguments were taken
+		m.brief = slices.Replace(m.brief, from, to, []byte("null")...)
+	}
+}
+
+// blanks removes what may stand between the parts of JSON.
+var blanks = strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "")
 
 // respell writes the name of the tool of a call as it is listed, in place. Clients write names
 // with - and with _, whichever their framework allows.
@@ -69,7 +91,11 @@ func passArguments(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerFunc {
 		if r, ok := mcpserver.ClientSessionFromContext(ctx).(*request); ok {
 			r.reached = true
 			call.Header = r.header
-			if meta := call.Params.Meta; meta != nil && meta.ProgressToken != nil && r.token != nil {
+			switch meta := call.Params.Meta; {
+			case r.token == nil:
+			case meta == nil: // it was taken out
+				call.Params.Meta = &mcp.Meta{ProgressToken: r.token}
+			case meta.ProgressToken != nil:
 				meta.ProgressToken = r.token // mcp-go rounds numbers of more than 53 bits
 			}
 			if r.arguments != nil {

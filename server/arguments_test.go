@@ -29,6 +29,40 @@ func TestCallIsHandedOverWithoutItsArguments(t *testing.T) {
 	}
 }
 
+func TestCallIsHandedOverWithoutAMetaThatIsOnlyItsProgressToken(t *testing.T) {
+	const before, after = `{"params":{"arguments":{},"_meta":`, `,"name":"a"}}`
+	for _, tt := range []struct {
+		meta, token string
+		taken       bool
+	}{
+		{`{"progressToken":7}`, `7`, true},
+		{`{"progressToken":9007199254740993}`, `9007199254740993`, true},
+		{"{\n \"progressToken\" :\t\"a, \\\"b\" }", `"a, \"b"`, true},
+		{`{"progressToken":"progressToken"}`, `"progressToken"`, false}, // need not be
+		{`{"progressToken":7,"traceparent":"x"}`, `7`, false},
+		{`{"traceparent":"x","progressToken":7}`, `7`, false},
+		{`{"ProgressToken":7}`, `7`, false}, // refused, as doubtful
+		{`{"progressToken":7,"progressToken":8}`, `8`, false},
+		{`{"progressToken":null}`, `null`, false},
+		{`{"progressToken":tru}`, `tru`, false}, // no JSON, which mcp-go explains
+		{`{"progressToken":7 8}`, `7 8`, false},
+		{`{}`, ``, false},
+		{`null`, ``, false},
+	} {
+		line := before + tt.meta + after
+		m := incoming{Message: jsonrpc.Message{Method: "tools/call", Line: []byte(line)}}
+		m.split()
+		want := tt.meta
+		if tt.taken {
+			want = "null"
+		}
+		want = `{"params":{"arguments":null,"_meta":` + want + after
+		if string(m.brief) != want || string(m.token) != tt.token || string(m.Line) != line {
+			t.Errorf("%s: got %s, token %s, line %s", tt.meta, m.brief, m.token, m.Line)
+		}
+	}
+}
+
 func TestOnlyCallsOfToolsAreSplit(t *testing.T) {
 	m := incoming{Message: jsonrpc.Message{Method: "prompts/get", Line: []byte(`{"params":{"arguments":{}}}`)}}
 	m.split()
@@ -45,6 +79,8 @@ func FuzzSplit(f *testing.F) {
 	f.Add([]byte(`{"params":{"arguments":null},"params":null}`))
 	f.Add([]byte(`{"params":{"arguments":1,,"":{"}`))
 	f.Add([]byte(`{"params":{"arguments":"` + strings.Repeat(`\\`, 100) + `\""}}`))
+	f.Add([]byte(`{"params":{"_meta":{"progressToken":1e5},"arguments":[]}}`))
+	f.Add([]byte(`{"params":{"arguments":{},"_meta":{ "progressToken" : "a\u0041" } }}`))
 	f.Add([]byte(`}{`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		m := incoming{Message: jsonrpc.Message{Method: "tools/call", Line: line}}
@@ -56,6 +92,12 @@ func FuzzSplit(f *testing.F) {
 		}
 		if m.arguments != nil {
 			got.Params.Arguments, got.Params.RawArguments = m.values, m.arguments
+		}
+		if got.Params.Meta == nil && string(m.token) != "null" && len(m.token) > 0 {
+			got.Params.Meta = new(mcp.Meta)
+			if err := json.Unmarshal([]byte(`{"progressToken":`+string(m.token)+`}`), got.Params.Meta); err != nil {
+				t.Fatalf("the token %q: %v", m.token, err)
+			}
 		}
 		want.Params.RawArguments, got.Params.RawArguments = nil, nil // of which blanks may differ
 		if wrong == nil && !reflect.DeepEqual(got.Params, want.Params) {

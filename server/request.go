@@ -43,7 +43,7 @@ type incoming struct {
 
 	// What follows is set by split.
 
-	brief     []byte          // the message, with null for the arguments of a tool
+	brief     []byte          // the message, with null for what split has taken out
 	arguments json.RawMessage // of a tool; nil where brief has them, or there are none
 	values    any             // the arguments, as encoding/json reads them
 	token     json.RawMessage // by which the client knows reports of progress; nil if it wants none

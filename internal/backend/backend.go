@@ -160,9 +160,31 @@ func RegistryOf(name string) string {
 // "registry.ollama.ai/library/x"; Ollama compares names without regard to case. A string
 // that is no valid name is returned unchanged.
 func CanonicalModel(name string) string {
+	if isCanonical(name) {
+		return name // as are all names but those that come from a caller or a file
+	}
 	n := model.ParseName(name)
 	if !n.IsValid() {
 		return name
 	}
 	return strings.ToLower(n.DisplayShortest())
+}
+
+// isCanonical reports whether a name has the canonical form of a model from Ollama's own
+// library, such as "qwen3:8b". It may say no of names that have.
+func isCanonical(name string) bool {
+	model, tag, _ := strings.Cut(name, ":")
+	return isPlainPart(model) && isPlainPart(tag)
+}
+
+func isPlainPart(part string) bool {
+	if part == "" || len(part) > 80 || part[0] == '-' || part[0] == '.' {
+		return false
+	}
+	for _, c := range []byte(part) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return true
 }

@@ -63,6 +63,9 @@ var ends = map[string]End{
 // in the table, such as "network_error" or "image_safety", one of its words may be; but a
 // word alone never makes an answer whole.
 func (r EndReason) End() End {
+	if end, known := ends[string(r)]; known {
+		return end // it is spelled as in the table, as most are
+	}
 	words := strings.FieldsFunc(strings.ToLower(string(r)), func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < '0' || c > '9')
 	})

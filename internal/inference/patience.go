@@ -63,11 +63,11 @@ type patience struct {
 // limitStart returns ctx, which also ends when the patience with a rung does that has
 // others behind it.
 func (c *climb) limitStart(ctx context.Context, others int) (context.Context, *patience) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	p := &patience{cancel: cancel, began: time.Now(), share: func() time.Duration { return 0 }}
 	if others == 0 {
-		return ctx, p
+		return ctx, &patience{cancel: func(error) {}, share: func() time.Duration { return 0 }}
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	p := &patience{cancel: cancel, began: time.Now()}
 	p.share = func() time.Duration {
 		deadline := c.deadline()
 		if soon := c.call.Began.Add(c.opts.Patience); c.opts.Patience > 0 && c.Timeout == 0 && (deadline.IsZero() || soon.Before(deadline)) {

@@ -117,13 +117,17 @@ func (e *Envelope) keep(b byte) {
 
 func (e *Envelope) beginValue() {
 	e.member = "other"
-	name, _ := Text(e.token)
-	e.Doubtful = doubtful(name, topMembers, &e.seen) || e.Doubtful
-	switch name {
-	case "id", "method":
-		e.member = name
-	case "result", "error":
-		e.IsReply = true
+	e.Doubtful = doubtful(e.token, topMembers, &e.seen) || e.Doubtful
+	for _, name := range topMembers {
+		if !is(e.token, name) {
+			continue
+		}
+		switch name {
+		case "id", "method":
+			e.member = name
+		case "result", "error":
+			e.IsReply = true
+		}
 	}
 	e.token = e.token[:0]
 }
@@ -171,15 +175,50 @@ func (e *Envelope) MethodName() (name string, ok bool) {
 
 // Text is what a JSON string stands for.
 func Text(token []byte) (s string, ok bool) {
-	n := len(token)
-	if n < 2 || n > MaxToken || token[0] != '"' || token[n-1] != '"' {
+	inner, plain := quoted(token)
+	switch {
+	case plain:
+		return string(inner), true
+	case inner == nil:
 		return "", false
-	}
-	if s = string(token[1 : n-1]); !strings.ContainsRune(s, '\\') {
-		return s, true
 	}
 	err := json.Unmarshal(token, &s)
 	return s, err == nil
+}
+
+// quoted returns what stands between the quotes of a JSON string, and whether that is what the
+// string stands for, since nothing in it is escaped. It returns nil for anything else, and for
+// a string that is too long.
+func quoted(token []byte) (inner []byte, plain bool) {
+	n := len(token)
+	if n < 2 || n > MaxToken || token[0] != '"' || token[n-1] != '"' {
+		return nil, false
+	}
+	inner = token[1 : n-1]
+	return inner, bytes.IndexByte(inner, '\\') < 0
+}
+
+// is reports whether a JSON string stands for a text. It allocates nothing for most strings.
+func is(token []byte, text string) bool {
+	inner, plain := quoted(token)
+	if plain || inner == nil {
+		return inner != nil && string(inner) == text
+	}
+	s, ok := Text(token)
+	return ok && s == text
+}
+
+// isFolded does the same without regard to case.
+func isFolded(token []byte, text string) bool {
+	inner, plain := quoted(token)
+	switch {
+	case inner == nil || len(inner) < len(text) || plain && len(inner) > 3*len(text):
+		return false // as most are, and need not be looked at; a letter folds to one of at most three bytes
+	case plain:
+		return strings.EqualFold(string(inner), text)
+	}
+	s, ok := Text(token)
+	return ok && strings.EqualFold(s, text)
 }
 
 // Message is a message, sorted by what stands at its top level.

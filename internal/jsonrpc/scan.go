@@ -8,7 +8,6 @@ package jsonrpc
 import (
 	"bytes"
 	"iter"
-	"strings"
 )
 
 // StringEnd returns the index behind the string in JSON that begins, with its quote, at
@@ -32,7 +31,7 @@ func StringEnd(text []byte, begin int) int {
 // where there is none, they are equal. It does not check that the object is JSON.
 func Member(object []byte, name string) (from, to int) {
 	for token, at := range members(object) {
-		if isNamed(token, name) {
+		if isFolded(token, name) {
 			from, to = at.from, at.to
 		}
 	}
@@ -46,21 +45,21 @@ func Member(object []byte, name string) (from, to int) {
 func Doubtful(object []byte, names ...string) bool {
 	var seen uint
 	for token := range members(object) {
-		if name, ok := Text(token); ok && doubtful(name, names, &seen) {
+		if doubtful(token, names, &seen) {
 			return true
 		}
 	}
 	return false
 }
 
-// doubtful reports whether a name is that of a member that has been seen, or is one of the
-// names but for its case. It marks in seen which of the names it is.
-func doubtful(name string, names []string, seen *uint) bool {
+// doubtful reports whether a name, in quotes, is that of a member that has been seen, or is one
+// of the names but for its case. It marks in seen which of the names it is.
+func doubtful(token []byte, names []string, seen *uint) bool {
 	for i, known := range names {
-		if strings.EqualFold(name, known) {
+		if isFolded(token, known) {
 			again := *seen&(1<<i) != 0
 			*seen |= 1 << i
-			return again || name != known
+			return again || !is(token, known)
 		}
 	}
 	return false
@@ -129,14 +128,6 @@ func members(object []byte) iter.Seq2[[]byte, span] {
 			comma = end
 		}
 	}
-}
-
-func isNamed(token []byte, name string) bool {
-	if len(token) < len(name)+len(`""`) {
-		return false // as most are, and need not be looked at
-	}
-	key, ok := Text(token)
-	return ok && strings.EqualFold(key, name)
 }
 
 // skipValue returns the index just past the name or value that starts at i: that of the
