@@ -70,6 +70,9 @@ func (r *release) check(ctx context.Context) error {
 		{"mcpb", func(ctx context.Context, dir string) error {
 			return r.checkBundle(ctx, prefix+ours.os+"_"+ours.arch+".mcpb", dir)
 		}},
+		{"windows", func(ctx context.Context, dir string) error {
+			return r.checkWindows(ctx, prefix+"windows_amd64.zip", dir)
+		}},
 		{"server.json", r.checkServerJSON},
 	}
 	var problems []error
