@@ -51,7 +51,7 @@ func dialWords(err error) string {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
-	return err.Error()
+	return strings.TrimRight(err.Error(), ".") // Windows ends its sentences
 }
 
 // roots are the system's certificate authorities and those in a PEM file; nil, which

@@ -1,8 +1,10 @@
 package remote
 
 import (
+	"errors"
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -22,6 +24,15 @@ func TestOnlyForeignHostsAreReachedThroughAProxy(t *testing.T) {
 		}
 		if got := tr.Proxy == nil; got != want {
 			t.Errorf("%s: no proxy is %v, want %v", host, got, want)
+		}
+	}
+}
+
+func TestWordsOfAFailedConnectionAreThoseOfTheSystemWithoutAFullStop(t *testing.T) {
+	for _, said := range []string{"connection refused", "No connection could be made because the target machine actively refused it."} {
+		err := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New(said)}
+		if got, want := dialWords(err), strings.TrimSuffix(said, "."); got != want {
+			t.Errorf("%q: got %q, want %q", said, got, want)
 		}
 	}
 }
