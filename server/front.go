@@ -45,7 +45,7 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	w.Header().Set("Access-Control-Allow-Origin", origins[0])
-	w.Header().Set("Access-Control-Expose-Headers", headerSession+", WWW-Authenticate, Retry-After, "+headerRequestID)
+	w.Header().Set("Access-Control-Expose-Headers", headerSession+", WWW-Authenticate, Retry-After, "+headerRequestID+h.exposed())
 	if req.Method == http.MethodOptions {
 		preflight(w, req)
 		return

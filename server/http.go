@@ -76,6 +76,8 @@ type HTTPOptions struct {
 	Metrics http.Handler
 	// OnlyMetrics leaves out the endpoints of MCP.
 	OnlyMetrics bool
+	// Endpoints are those of other APIs, at paths that nothing else has.
+	Endpoints []Endpoint
 
 	MaxStreams int // SSE streams at once; 0 means 10,000
 	// MaxConns are the connections at once, of which a client, by its address, may have as many as
@@ -106,6 +108,7 @@ type HTTP struct {
 	conns        *share.Limit       // by the addresses of clients
 	connsWarned  atomic.Int64       // when the log was last told that there are too many; Unix time in seconds
 	routes       map[string]methods // by path, without a slash at its end
+	foreign      map[string]fail    // how endpoints of other APIs report errors, by path likewise
 
 	gate      // for requests and streams
 	sessions  sessions
@@ -198,6 +201,7 @@ func (h *HTTP) route() {
 			delete(h.routes, path)
 		}
 	}
+	h.routeEndpoints()
 	if h.opts.Metrics != nil {
 		serve := h.forAdministrators(h.opts.Metrics)
 		h.routes["/metrics"] = methods{http.MethodGet: serve, http.MethodHead: serve}
@@ -217,7 +221,7 @@ func (h *HTTP) serveRoute(w http.ResponseWriter, req *http.Request) {
 		serve(w, req)
 	case methods != nil:
 		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
-		writeError(w, http.StatusMethodNotAllowed, "method_not_allowed", fmt.Sprintf("%s does not take %.20q", path, req.Method))
+		h.failure(path)(w, http.StatusMethodNotAllowed, "method_not_allowed", fmt.Sprintf("%s does not take %.20q", path, req.Method))
 	case h.opts.OnlyMetrics:
 		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; the metrics are at /metrics")
 	default:

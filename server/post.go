@@ -211,32 +211,9 @@ func (x *exchange) receive() (m incoming, ok bool) {
 		x.refuse(incoming{}, ReasonMediaType, http.StatusUnsupportedMediaType, rpcError(nil, mcp.INVALID_REQUEST, "the Content-Type must be application/json", nil))
 		return m, false
 	}
-	limit, whose := x.server.opts.MaxMessage, "this server takes"
-	if own := x.from.Limits.Body; own > 0 && own < limit {
-		limit, whose = own, "you may send"
-	}
 	began := time.Now()
-	memory := x.server.limits.messages.Part(x.from.ID)
-	body, err := x.readBody(limit, memory)
-	if err != nil {
-		memory.Give()
-	}
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		x.refuse(incoming{}, ReasonTooLarge, http.StatusRequestEntityTooLarge, tooLong(nil, limit, whose))
-		return m, false
-	case overMessages(nil, err) != nil:
-		x.refuseOver(incoming{}, overMessages(nil, err))
-		return m, false
-	case errors.Is(err, caller.ErrRevoked):
-		x.denyRevoked()
-		return m, false
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		x.refuse(incoming{}, ReasonIncomplete, http.StatusRequestTimeout, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive in time", retry("timeout", true)))
-		return m, false
-	case err != nil:
-		x.refuse(incoming{}, ReasonIncomplete, http.StatusBadRequest, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive whole", nil))
+	body, memory, ok := x.receiveBody()
+	if !ok {
 		return m, false
 	}
 	var e jsonrpc.Envelope
@@ -245,6 +222,39 @@ func (x *exchange) receive() (m incoming, ok bool) {
 	m.from, m.header, m.held = x.from, loggedHeaders(x.req.Header), memory
 	m.began, m.transport, m.remote = began, x.transport, x.remote()
 	return m, true
+}
+
+// receiveBody reads the body of a request, and refuses one that it cannot read. The caller
+// releases the memory that the body holds.
+func (x *exchange) receiveBody() (body []byte, memory *share.Part, ok bool) {
+	limit, whose := x.server.opts.MaxMessage, "this server takes"
+	if own := x.from.Limits.Body; own > 0 && own < limit {
+		limit, whose = own, "you may send"
+	}
+	memory = x.server.limits.messages.Part(x.from.ID)
+	body, err := x.readBody(limit, memory)
+	if err != nil {
+		memory.Give()
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		x.refuse(incoming{}, ReasonTooLarge, http.StatusRequestEntityTooLarge, tooLong(nil, limit, whose))
+		return nil, nil, false
+	case overMessages(nil, err) != nil:
+		x.refuseOver(incoming{}, overMessages(nil, err))
+		return nil, nil, false
+	case errors.Is(err, caller.ErrRevoked):
+		x.denyRevoked()
+		return nil, nil, false
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.refuse(incoming{}, ReasonIncomplete, http.StatusRequestTimeout, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive in time", retry("timeout", true)))
+		return nil, nil, false
+	case err != nil:
+		x.refuse(incoming{}, ReasonIncomplete, http.StatusBadRequest, rpcError(nil, mcp.INVALID_REQUEST, "the message did not arrive whole", nil))
+		return nil, nil, false
+	}
+	return body, memory, true
 }
 
 // readBody allocates for what has arrived, whatever Content-Length says, reserves memory for

@@ -15,7 +15,7 @@ import (
 // or prompt was reached.
 type Refusal struct {
 	Reason    Reason
-	Transport string // "stdio", "http" for /mcp and what is no endpoint, or "sse"
+	Transport string // "stdio", "sse", or "http" for all else
 	Remote    string // address of the client, as host:port where the port is known; "" over stdio
 	Caller    string // ID of the caller; "" over stdio and as long as nobody is authenticated
 	RequestID string // X-Request-Id of the HTTP request; "" over stdio
@@ -181,13 +181,16 @@ type exchange struct {
 	req       *http.Request
 	from      caller.Caller // once that is known
 	transport string
+	foreign   bool // the endpoint is one of another API
 }
 
 func (h *HTTP) newExchange(w http.ResponseWriter, req *http.Request) *exchange {
 	x := &exchange{HTTP: h, w: w, req: req, transport: overHTTP}
-	if path := withoutSlash(req.URL.Path); path == "/sse" || path == "/message" {
+	path := withoutSlash(req.URL.Path)
+	if path == "/sse" || path == "/message" {
 		x.transport = overSSE
 	}
+	_, x.foreign = h.foreign[path]
 	return x
 }
 
@@ -206,8 +209,13 @@ func (x *exchange) remote() string {
 	return x.req.RemoteAddr
 }
 
-// refuse answers a message with an error of JSON-RPC.
+// refuse answers a message with an error of JSON-RPC, or in the form of the API whose endpoint it
+// was sent to.
 func (x *exchange) refuse(m incoming, reason Reason, status int, e mcp.JSONRPCError) {
+	if x.foreign {
+		x.refuseRequest(reason, status, e.Error.Message)
+		return
+	}
 	body := encode(e)
 	beginJSON(x.w, status, len(body))
 	_, _ = x.w.Write(body) // if it cannot, nobody is left to be told
@@ -234,7 +242,7 @@ func (x *exchange) refuseRequest(reason Reason, status int, text string) {
 
 // refuseAs is refuseRequest with another code in the answer.
 func (x *exchange) refuseAs(code string, reason Reason, status int, text string) {
-	writeError(x.w, status, code, text)
+	x.failure(withoutSlash(x.req.URL.Path))(x.w, status, code, text)
 	x.server.refused(x.req.Context(), Refusal{
 		Reason: reason, Transport: x.transport, Remote: x.remote(), Caller: x.from.ID,
 		RequestID: x.req.Header.Get(headerRequestID), Status: status, Message: text,

@@ -278,6 +278,12 @@ func tracesOf(req mcp.CallToolRequest) (parent, link inference.TraceContext) {
 	return parent, link
 }
 
+// TraceOf names a request that is no call of a tool, by the span that has made it.
+func TraceOf(header http.Header) (trace string, parent inference.TraceContext) {
+	parent, _ = tracesOf(mcp.CallToolRequest{Header: header})
+	return traceOf(parent, header), parent
+}
+
 // traceOf names a call in results and logs: by the trace that its caller says it is part
 // of, or by the id that its request has over HTTP, or by a new number.
 func traceOf(parent inference.TraceContext, header http.Header) string {

@@ -16,6 +16,7 @@ import (
 	"ollama-mcp/internal/calllog"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/files"
+	"ollama-mcp/internal/gateway"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/manage"
@@ -46,7 +47,8 @@ type service struct {
 	engine    *inference.Engine
 	jobs      *jobs.Registry
 	server    *server.Server
-	http      *server.HTTP // nil on stdio
+	http      *server.HTTP     // nil on stdio
+	gateway   *gateway.Gateway // nil if it is not wanted
 
 	metrics     *metrics.Metrics // nil if nobody can read them
 	metricsHTTP *server.HTTP     // of an address for metrics alone; nil for none
@@ -211,6 +213,11 @@ func (s *service) newServer() (*server.Server, error) {
 		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Bytes: s.memory.batches, Log: s.log}),
 		Refresh: s.hosts.refresh, Usage: s.usage, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
+	if c.Gateway {
+		s.gateway = gateway.New(gateway.Options{
+			Engine: s.engine, Manage: deps.Manage, Admit: deps.Admit, Trace: tools.TraceOf, Log: s.log, Quiet: c.ResultMeta == "off",
+		})
+	}
 	resources, templates := tools.Reads(deps)
 	withTasks := offer
 	withTasks.Without = slices.Concat(offer.Without, tools.ReplacedByTasks)
@@ -240,6 +247,11 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
 		TLS:   server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
 		Ready: s.engine.Ready, Metrics: s.metrics.Handler(),
+	}
+	if s.gateway != nil {
+		for _, e := range s.gateway.Endpoints() {
+			o.Endpoints = append(o.Endpoints, server.Endpoint{Method: e.Method, Path: e.Path, Serve: e.Serve, Fail: e.Fail, Expose: gateway.Headers()})
+		}
 	}
 	s.callers.configure(&o)
 	var err error

@@ -57,6 +57,7 @@ type Config struct {
 	LogLevel        slog.Level
 
 	Listen         []string // addresses to serve HTTP at; none to serve stdio
+	Gateway        bool     // the APIs of Ollama and OpenAI are served at Listen too
 	AllowedHosts   []string
 	AllowedOrigins []string
 	TrustedProxies []string // addresses, networks, or "unix"
@@ -164,6 +165,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.StringSliceVar(&c.AllowDir, "allow-dir", nil, "`directory` whose files tools may read for callers, with all below it; repeatable; by default no file is read")
 	fs.StringSliceVar(&c.AllowWrite, "allow-write", nil, "`directory` in which tools may write answers to files, with all below it; repeatable; by default no file is written")
 	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; repeatable")
+	fs.BoolVar(&c.Gateway, "gateway", false, "serve the APIs of Ollama (/api) and of OpenAI (/v1) at the addresses of --listen too, so that other programs share queue, cache, keys and limits")
 	fs.StringSliceVar(&c.AllowedHosts, "allowed-host", nil, "host `name` that HTTP clients may use for the server, besides localhost and its addresses")
 	fs.StringSliceVar(&c.AllowedOrigins, "allowed-origin", nil, "web `site`, such as https://example.com, whose pages may call the server over HTTP")
 	fs.StringSliceVar(&c.TrustedProxies, "trust-proxy", nil, "`address` or network, such as 10.0.0.0/8, of a proxy whose X-Forwarded-For header is trusted, or unix for a proxy that connects through a Unix socket; repeatable")
@@ -227,6 +229,7 @@ func (c *Config) check(fs *FlagSet) error {
 		{"allow-registry", slices.ContainsFunc(c.AllowRegistries, isNoRegistry), "must be of the form hf.co or http://localhost:5000, without a path"},
 		{"allowed-origin", slices.ContainsFunc(c.AllowedOrigins, isNoOrigin), "must be of the form https://example.com, without a path or *"},
 		{"trust-proxy", slices.ContainsFunc(c.TrustedProxies, isNoProxy), "must be an address, a network such as 10.0.0.0/8, or unix"},
+		{"gateway", c.Gateway && len(c.Listen) == 0, "needs listen"},
 		{"tls-cert", c.TLSCert != "" && c.TLSKey == "", "needs tls-key"},
 		{"tls-key", c.TLSKey != "" && c.TLSCert == "", "needs tls-cert"},
 		{"tls-client-ca", c.TLSClientCA != "" && c.TLSCert == "", "needs tls-cert"},

@@ -174,6 +174,11 @@ var behaviour = []struct {
 		[]named{{"tools", "TestAnswerIsWrittenToAFileAndTheResultIsAReceipt", "allow("}},
 	},
 	{
+		"gateway", "false",
+		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
+		[]named{{"internal/app", "TestOtherAPIsAreServedOnlyIfWanted", "--gateway"}},
+	},
+	{
 		"allowed-host", "[]",
 		[]named{{"internal/e2e", "TestEveryClientCanUseTheTools", ""}},
 		[]named{{"internal/e2e", "TestNginxLeavesItToTheServerWhoMayCall", "--allowed-host"}},

@@ -127,6 +127,10 @@ func (c *climb) attempt(
 	ctx context.Context, rung route.Rung, others int, lease *pool.Lease, got *result, after *mistake, onFirst func(),
 ) (err error) {
 	a := &attempt{host: lease.Host, rung: rung, others: others, params: c.params(rung, lease)}
+	if c.hedgeAfter(rung) > 0 {
+		ctx, a.stop = context.WithCancelCause(ctx)
+		defer a.stop(nil)
+	}
 	if err := c.begin(ctx, a, lease, got, after); err != nil {
 		return err
 	}
@@ -143,6 +147,9 @@ func (c *climb) attempt(
 	for {
 		sent := time.Now()
 		answer, err := c.send(ctx, a, onFirst)
+		if err != nil && errors.Is(context.Cause(ctx), errOvertaken) {
+			return errOvertaken
+		}
 		if err != nil {
 			if !c.adapt(ctx, a, got, err) {
 				return c.fail(ctx, a, got, answer, err)

@@ -162,18 +162,27 @@ func (e *Engine) Close() {
 // identical one that is in flight. Otherwise a cached answer to a paraphrase may serve,
 // and else the models of its ladder are tried in turn, each on a host that the pool
 // lends. The answer is cached if it may be, and filtered.
-func (e *Engine) Do(ctx context.Context, req Request) (resp *Response, err error) {
+func (e *Engine) Do(ctx context.Context, req Request) (_ *Response, err error) {
 	call, end := e.callOf(&req.Common, req.Kind.String())
 	defer func() { end(err) }()
 	t, err := e.newTask(req, call)
 	if err != nil {
 		return nil, err
 	}
+	if t.Stream != nil {
+		return t.streamed(ctx)
+	}
+	return t.do(ctx)
+}
+
+// do answers a request that has been checked.
+func (t *task) do(ctx context.Context) (*Response, error) {
 	got, err := t.fetch(ctx)
 	if err != nil {
 		return nil, t.filterError(err)
 	}
-	if resp, err = t.respond(got); err != nil {
+	resp, err := t.respond(got)
+	if err != nil {
 		return nil, t.filterError(err)
 	}
 	if t.only != nil { // the caller sees none of its text
@@ -182,7 +191,7 @@ func (e *Engine) Do(ctx context.Context, req Request) (resp *Response, err error
 	if err := t.filter(ctx, resp); err != nil {
 		return nil, err
 	}
-	call.answered(resp)
+	t.call.answered(resp)
 	return resp, nil
 }
 

@@ -36,6 +36,7 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 		t.tracker = tr
 		t.call.follow(tr)
 		t.call.shows(func() string { return t.partialText(tr) })
+		t.stream.follow(tr)
 	}
 	follow(tr)
 	fill := func(ctx context.Context, waiting cache.Waiters) (e cache.Entry, keep bool, err error) {
@@ -257,7 +258,7 @@ func (t *task) missed(ctx context.Context, entry cache.Entry, source cache.Sourc
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return nil, t.withPartial(cancelled(ctx), got)
 	}
-	if t.format == nil && got.answer.Text != "" { // some text is better than none
+	if (t.format == nil || t.Unfit) && got.answer.Text != "" { // some text is better than none
 		got.answer.DoneReason = doneTimeout
 		return got, nil
 	}

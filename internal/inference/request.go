@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
@@ -81,6 +84,20 @@ type Request struct {
 	// Batched says that the request is one of many, whose answers need no note that they were
 	// cached.
 	Batched bool
+	// Stream, if it is not nil, is given the answer in pieces: as they come where nothing has to
+	// be checked in the whole answer, and else at its end. All have been given when Do returns,
+	// also of a cached answer. It is called by one goroutine at a time, holds up neither the host
+	// nor other callers, and ends the request with an error. Once it has been given text, a
+	// failure ends the request, unless Restart is set.
+	Stream func(Piece) error
+	// Restart lets another attempt replace what Stream was given; see Piece.Again.
+	Restart bool
+	// Thoughts has the thoughts of the model returned even if Think leaves it to the model
+	// whether it thinks.
+	Thoughts bool
+	// Unfit has an answer returned, with a note, that does not fit Format even though the model
+	// was asked again. Otherwise that is an error.
+	Unfit bool
 
 	only *rungOnly // nil for the whole ladder
 }
@@ -92,7 +109,12 @@ type rungOnly struct {
 }
 
 // wantsThoughts reports whether the thoughts of the model are to be returned.
-func (r *Request) wantsThoughts() bool { return r.Think != nil && r.Think.Bool() }
+func (r *Request) wantsThoughts() bool {
+	if r.Think == nil {
+		return r.Thoughts
+	}
+	return r.Think.Bool()
+}
 
 // logprobs is how many tokens are to be told of at each place in the answer; 0 for none.
 func (r *Request) logprobs() int {
@@ -204,6 +226,7 @@ type task struct {
 
 	// tracker is the state of the answer that the request waits for; nil before it waits.
 	tracker *tracker
+	stream  *stream // nil if the answer is wanted whole
 }
 
 // newTask checks a request. Its error is a *fault.Error.
@@ -280,3 +303,26 @@ func (e *Engine) mayTruncate(c *Common) bool {
 	}
 	return e.opts.ContextGuard == "warn" || e.opts.ContextGuard == "off"
 }
+
+// longestName is longer than any model's name: the longest that Ollama has, with host,
+// namespace, model and tag, takes 593 bytes.
+const longestName = 600
+
+// checkName refuses what cannot be a model's name. argument is what it came in.
+func checkName(argument, name string) error {
+	switch {
+	case len(name) > longestName:
+		return fault.Invalidf("argument %q has %d bytes, and no model has a name of more than %d: take one from list-models", argument, len(name), longestName)
+	case strings.TrimSpace(name) != name:
+		return fault.Invalidf("argument %q begins or ends with a blank: take a name from list-models as it is", argument)
+	case strings.ContainsFunc(name, isUnseen):
+		return fault.Invalidf("argument %q holds a character that nobody can see: take a name from list-models as it is", argument)
+	}
+	return nil
+}
+
+func isUnseen(r rune) bool { return !unicode.IsGraphic(r) }
+
+// pullable are names that Ollama may know, with nothing in them that means something else
+// in a shell or in a path.
+var pullable = regexp.MustCompile(`^\w[\w.-]*(:\d+)?(/\w[\w.-]*)*(:\w[\w.-]*)?$`)

@@ -28,6 +28,29 @@ type Response struct {
 	Logprobs []backend.Logprob
 	Notes    []string // sentences that a reader of the answer must know
 	Served   Served
+	Metrics  Metrics
+}
+
+// ToolCalls are the calls that the model wants to have made; nil for none.
+func (r *Response) ToolCalls() (calls []backend.ToolCall) {
+	if !r.CallsTools {
+		return nil
+	}
+	if calls, ok := r.Data["tool_calls"].([]backend.ToolCall); ok {
+		return calls
+	}
+	if err := json.Unmarshal(mustMarshal(r.Data["tool_calls"]), &calls); err != nil { // a filter has changed them
+		return nil
+	}
+	return calls
+}
+
+// Metrics are what a host tells of its work on an answer. Those of a cached answer are of the
+// time when it was made, but for Load and Total.
+type Metrics struct {
+	PromptTokens, Tokens   int           // 0 if not known
+	Load, PromptEval, Eval time.Duration // 0 if not known
+	Total                  time.Duration // of the call
 }
 
 // Served says what served a call. Times are in milliseconds.
@@ -154,7 +177,11 @@ func (t *task) respond(r *result) (*Response, error) {
 	r.served.Trace = t.call.Trace
 	r.count()
 	t.call.served(r.served)
-	resp := &Response{Text: r.answer.Text, Served: r.served, Notes: t.notes(r)}
+	a := r.answer
+	resp := &Response{
+		Text: a.Text, Served: r.served, Notes: t.notes(r),
+		Metrics: Metrics{PromptTokens: a.PromptTokens, Tokens: a.Tokens, Load: a.Load, PromptEval: a.PromptEval, Eval: a.Eval, Total: time.Since(t.began)},
+	}
 	if t.wantsThoughts() {
 		resp.Thinking = r.answer.Thinking
 	}
@@ -175,6 +202,10 @@ func (t *task) respond(r *result) (*Response, error) {
 		return resp, nil
 	}
 	value, err := t.format.parse(r.answer.Text)
+	if err != nil && t.Unfit {
+		resp.Notes = append(resp.Notes, fmt.Sprintf("The answer does not fit the format: %v.", err))
+		return resp, nil
+	}
 	if err != nil {
 		e := misfit(r.answer, err)
 		if e.Retryable && t.deterministic() { // the model would answer the same again

@@ -1,6 +1,7 @@
 package inference
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -24,13 +25,73 @@ type tracker struct {
 	due      time.Time  // when the wait should be over; the zero Time if not known
 	failure  error      // of the last attempt that failed; nil if none has
 	attempts []*attempt // under way, two at most
+
+	watchers []chan<- struct{} // are told of changes, by whoever streams the answer
+	chosen   *attempt          // the one that is streamed, beside which there is no other; nil for none
+}
+
+// watch has a channel told of changes, of which one may stand for several, until unwatch is called.
+func (tr *tracker) watch(changed chan<- struct{}) (unwatch func()) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.watchers = append(tr.watchers, changed)
+	tr.choose()
+	tr.notify()
+	return func() {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		tr.watchers = slices.DeleteFunc(tr.watchers, func(other chan<- struct{}) bool { return other == changed })
+	}
+}
+
+// notify tells the watchers of a change. The mutex is held.
+func (tr *tracker) notify() {
+	for _, changed := range tr.watchers {
+		select {
+		case changed <- struct{}{}:
+		default: // it has not seen the last one yet
+		}
+	}
+}
+
+// choose settles on the attempt that is streamed, once there is something to stream, and ends the
+// other one: what has been sent cannot be replaced by an answer that ends earlier. The mutex is
+// held.
+func (tr *tracker) choose() {
+	if len(tr.watchers) == 0 || tr.chosen != nil || len(tr.attempts) == 0 {
+		return
+	}
+	first := tr.foremost()
+	if first.pieces == 0 {
+		return
+	}
+	tr.chosen = first
+	for _, other := range tr.attempts {
+		if other != first && other.stop != nil {
+			other.stop(errOvertaken)
+		}
+	}
+}
+
+// streamed is the attempt that is streamed, and what has arrived of its answer. attempt is nil if
+// there is nothing to stream yet; failure is why the last attempt failed.
+func (tr *tracker) streamed() (v streamed) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	v.failure = tr.failure
+	if a := tr.chosen; a != nil && !a.again {
+		v.attempt, v.text, v.thinking, v.served = a, a.text, a.thinking, a.known.served
+		v.served.Rung, v.served.Passed = tr.rung, tr.passed
+	}
+	return v
 }
 
 // climbs notes that a rung is tried from now on, and forgets what there was of another.
 func (tr *tracker) climbs(rung int, passed []string) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	tr.rung, tr.passed, tr.attempts = rung+1, passed, nil
+	tr.rung, tr.passed, tr.attempts, tr.chosen = rung+1, passed, nil, nil
+	tr.notify()
 }
 
 // queued notes that the request waits for a slot, and how the wait stands now and later.
@@ -66,7 +127,8 @@ type attempt struct {
 	others  int // rungs behind it
 	params  attemptParams
 	began   time.Time
-	known   result // all that is known of its result but the answer
+	known   result                  // all that is known of its result but the answer
+	stop    context.CancelCauseFunc // ends it; nil if there will be no other beside it
 
 	// What follows is guarded by the tracker's mutex.
 	phase          Progress
@@ -94,7 +156,7 @@ func (tr *tracker) begins(a *attempt, phase Progress, hedge bool) {
 func (a *attempt) replaces(first *backend.Answer) {
 	tr := a.tracker
 	tr.mu.Lock()
-	tr.attempts = []*attempt{a}
+	tr.attempts, tr.chosen = []*attempt{a}, nil
 	a.text, a.thinking, a.pieces, a.firstPiece = first.Text, first.Thinking, first.Tokens, first.FirstPiece
 	tr.mu.Unlock()
 	a.asksAgain()
@@ -122,6 +184,8 @@ func (a *attempt) add(piece backend.Piece) int {
 		a.phase = Progress{State: Answering, Host: a.phase.Host, Model: a.phase.Model, Since: time.Now()}
 	}
 	a.phase.Tokens, a.phase.Thinking = a.pieces, piece.Text == "" && piece.Thinking != ""
+	a.tracker.choose()
+	a.tracker.notify()
 	return a.pieces
 }
 
@@ -135,6 +199,10 @@ func (a *attempt) failed(over bool, why error) {
 		tr.failure = why
 		tr.attempts = slices.DeleteFunc(tr.attempts, func(other *attempt) bool { return other == a })
 		tr.phase, tr.standing = Progress{State: Rerouting}, nil
+		if tr.chosen == a {
+			tr.chosen = nil
+		}
+		tr.notify()
 	}
 }
 
@@ -170,9 +238,12 @@ func (tr *tracker) blockedBy() error {
 	return &pool.QueueTimeoutError{RetryAfter: max(time.Until(tr.due), time.Second)}
 }
 
-// foremost is the attempt that has come farthest; the first of equals. The mutex is held,
-// and there is an attempt.
+// foremost is the attempt that is streamed, or else has come farthest; the first of equals. The
+// mutex is held, and there is an attempt.
 func (tr *tracker) foremost() *attempt {
+	if tr.chosen != nil {
+		return tr.chosen
+	}
 	return slices.MaxFunc(tr.attempts, func(x, y *attempt) int { return x.pieces - y.pieces })
 }
 

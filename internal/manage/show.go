@@ -153,3 +153,30 @@ func LicenceName(text string) string {
 	}
 	return ""
 }
+
+// OldestVersion is the oldest version of Ollama that a host has, of those that answer.
+func (m *Manager) OldestVersion(ctx context.Context) (oldest string, err error) {
+	hosts, err := m.managed("")
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	versions, errs := make([]string, len(hosts)), make([]error, len(hosts))
+	each(hosts, func(i int, host Host) { versions[i], errs[i] = host.Version(ctx) })
+	for i, version := range versions {
+		if errs[i] != nil {
+			err = errs[i]
+			continue
+		}
+		v, ok := backend.ParseVersion(version)
+		least, known := backend.ParseVersion(oldest)
+		if oldest == "" || ok && (!known || v.Before(least)) {
+			oldest = version
+		}
+	}
+	if oldest == "" {
+		return "", err
+	}
+	return oldest, nil
+}

@@ -207,6 +207,34 @@ func CutLast(text string) (thoughts, rest string, ok bool) {
 	return strings.TrimSpace(text[:at]), text[at+length:], true
 }
 
+// Begins reports whether what has come of an answer begins with markup, or may turn out to when
+// more has come. Words that may begin any answer do not count.
+func (r Request) Begins(text string) bool {
+	lower := lowerASCII(strings.TrimLeft(text, blanks))
+	begins := func(open string) bool {
+		name, isElement := strings.CutSuffix(open, ">")
+		return (strings.HasPrefix(lower, open) || strings.HasPrefix(open, lower) || isElement && strings.HasPrefix(lower, name+" ")) && !r.Mentions(open)
+	}
+	for _, tags := range [][]thoughtTag{thoughtTags, answerTags} {
+		for _, tag := range tags {
+			if !tag.isPlain && begins(tag.open) {
+				return true
+			}
+		}
+	}
+	return begins(startMark) || begins(channelMark)
+}
+
+// Answers returns where the answer begins in a text whose thoughts, at its beginning, have ended;
+// not ok if they have not, or if that cannot be told before the answer is whole.
+func (r Request) Answers(text string) (at int, ok bool) {
+	got, ok := r.Separate(text, false)
+	if !ok || got.Text == "" || !strings.HasSuffix(text, got.Text) || r.Begins(got.Text) || strings.Contains(text, messageMark) {
+		return 0, false
+	}
+	return len(text) - len(got.Text), true
+}
+
 // Follower follows an answer as it comes, to see whether all of it so far are thoughts.
 type Follower struct {
 	end  string // that the thoughts end with; "" until they have begun

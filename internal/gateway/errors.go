@@ -1,0 +1,154 @@
+package gateway
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"ollama-mcp/internal/fault"
+)
+
+// statuses are those of HTTP for the codes of errors.
+var statuses = map[fault.Code]int{
+	fault.InvalidArgument: http.StatusBadRequest,
+	fault.ContextTooLong:  http.StatusBadRequest,
+	fault.ModelNotFound:   http.StatusNotFound,
+	fault.NotFound:        http.StatusNotFound,
+	fault.Forbidden:       http.StatusForbidden,
+	fault.Refused:         http.StatusForbidden,
+	fault.RateLimited:     http.StatusTooManyRequests,
+	fault.NoHost:          http.StatusServiceUnavailable,
+	fault.Overloaded:      http.StatusServiceUnavailable,
+	fault.QueueTimeout:    http.StatusServiceUnavailable,
+	fault.Timeout:         http.StatusGatewayTimeout,
+	fault.Cancelled:       statusClientClosed,
+	fault.Unauthorized:    http.StatusBadGateway, // of ours, by a host
+	fault.Upstream:        http.StatusBadGateway,
+	fault.Internal:        http.StatusInternalServerError,
+}
+
+// statusClientClosed is what Ollama answers, if to nobody, when the client has left.
+const statusClientClosed = 499
+
+// fail writes an error, at the end of the stream if there is one.
+func (x *exchange) fail(err error) {
+	e := fault.Of(err)
+	text := spelling.Replace(e.Message)
+	if e.Hint != "" {
+		text += "; " + spelling.Replace(e.Hint)
+	}
+	if e.Code == fault.ModelNotFound && x.asked != "" { // whose words programs look for
+		text = fmt.Sprintf("model '%s' not found", x.asked)
+	}
+	if x.stream != nil {
+		x.stream.fail(statuses[e.Code], string(e.Code), text)
+		return
+	}
+	status := cmp.Or(statuses[e.Code], http.StatusInternalServerError)
+	header := x.w.Header()
+	header.Set(headerTrace, x.call.Trace)
+	header.Set(headerCode, string(e.Code))
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		header.Set("Retry-After", strconv.Itoa(int(max(1, math.Ceil(e.RetryAfter.Seconds())))))
+	}
+	x.write(x.w, status, string(e.Code), text)
+}
+
+// spelling puts what our errors advise in the words of these APIs.
+var spelling = strings.NewReplacer(
+	"allow more with timeout_seconds", "allow more with the header "+headerTimeout,
+	"timeout_seconds", headerTimeout, "local_only", headerLocalOnly,
+	"fallback_models", "an alias", "list-models names", "/api/tags lists", "list-models", "/api/tags", "pull-model", "/api/pull", "show-model", "/api/show",
+	"list-running", "/api/ps", "call load-model", "send an empty prompt", "argument \"", "\"",
+)
+
+// failOllama writes an error as Ollama does.
+func failOllama(w http.ResponseWriter, status int, _, text string) {
+	writeJSON(w, status, ollamaError{text})
+}
+
+type ollamaError struct {
+	Error string `json:"error"`
+}
+
+// failOpenAI writes an error as OpenAI does.
+func failOpenAI(w http.ResponseWriter, status int, code, text string) {
+	writeJSON(w, status, openAIError(status, code, text))
+}
+
+type openAIFailure struct {
+	Error struct {
+		Message string  `json:"message"`
+		Type    string  `json:"type"`
+		Param   *string `json:"param"`
+		Code    string  `json:"code"`
+	} `json:"error"`
+}
+
+func openAIError(status int, code, text string) (f openAIFailure) {
+	f.Error.Message, f.Error.Code, f.Error.Type = text, code, "api_error"
+	switch status {
+	case http.StatusBadRequest:
+		f.Error.Type = "invalid_request_error"
+	case http.StatusNotFound:
+		f.Error.Type = "not_found_error"
+	case http.StatusUnauthorized:
+		f.Error.Type = "authentication_error"
+	case http.StatusForbidden:
+		f.Error.Type = "permission_error"
+	case http.StatusTooManyRequests:
+		f.Error.Type = "rate_limit_error"
+	}
+	return f
+}
+
+// writeJSON writes a whole response. If it cannot, nobody is left to be told.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body := mustMarshal(v)
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// answer returns what writes a value as the whole response, unless there is no memory for it.
+func (x *exchange) answer(v any) func() {
+	return func() {
+		body := json.RawMessage(mustMarshal(v))
+		if h, ok := x.w.(interface{ Hold(size int) bool }); ok && !h.Hold(len(body)) {
+			return
+		}
+		writeJSON(x.w, http.StatusOK, body)
+	}
+}
+
+// mustMarshal is for values of ours, which are JSON by construction.
+func mustMarshal(v any) []byte {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
+
+// decode reads the body of a request, with the words of Ollama for what cannot be read. Members
+// that are not known are left out, as Ollama does.
+func decode[T any](body []byte) (in T, err error) {
+	if len(body) == 0 {
+		return in, fault.Invalidf("missing request body")
+	}
+	err = json.Unmarshal(body, &in)
+	var explained fault.Explainer
+	switch {
+	case err == nil:
+		return in, nil
+	case errors.As(err, &explained):
+		return in, explained
+	}
+	return in, fault.Invalidf("%v", err)
+}

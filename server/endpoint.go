@@ -1,0 +1,146 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/share"
+)
+
+// Endpoint is a path of another API that is served beside MCP. Its callers are authenticated,
+// counted and limited as those of MCP are, and its requests end with their client, with the
+// credentials of their caller, and with the server.
+type Endpoint struct {
+	Method, Path string
+	// Serve answers a request, whose caller is in its context. The body has been read, and is
+	// valid until Serve returns. It is nil for a path that answers everybody with an empty 200.
+	Serve func(w http.ResponseWriter, req *http.Request, body []byte)
+	// Fail writes an error in the form of the API. code is one of Reason, or of RFC 6750.
+	Fail func(w http.ResponseWriter, status int, code, text string)
+	// Expose are headers of answers that pages of allowed origins may read.
+	Expose []string
+}
+
+// fail writes an error in the form of an API.
+type fail = func(w http.ResponseWriter, status int, code, text string)
+
+// routeEndpoints adds the endpoints of other APIs to the routes. A path may have methods already.
+func (h *HTTP) routeEndpoints() {
+	h.foreign = make(map[string]fail)
+	for _, e := range h.opts.Endpoints {
+		path := withoutSlash(e.Path)
+		if h.routes[path] == nil {
+			h.routes[path] = methods{}
+		}
+		if e.Serve == nil {
+			h.routes[path][e.Method] = func(http.ResponseWriter, *http.Request) {}
+			continue
+		}
+		h.foreign[path] = e.Fail
+		h.routes[path][e.Method] = h.authenticated(func(x *exchange) { x.serveEndpoint(e) })
+	}
+}
+
+// failure is how errors are reported at a path.
+func (h *HTTP) failure(path string) fail {
+	if foreign := h.foreign[path]; foreign != nil {
+		return foreign
+	}
+	return writeError
+}
+
+// exposed are the headers of endpoints that pages may read, each after a comma.
+func (h *HTTP) exposed() string {
+	var all []string
+	for _, e := range h.opts.Endpoints {
+		all = append(all, e.Expose...)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if len(all) == 0 {
+		return ""
+	}
+	return ", " + strings.Join(all, ", ")
+}
+
+// serveEndpoint has a request served that is not one of MCP.
+func (x *exchange) serveEndpoint(e Endpoint) {
+	program, _, _ := strings.Cut(x.req.UserAgent(), " ")
+	x.from = withClient(x.from, program)
+	m := incoming{from: x.from, header: loggedHeaders(x.req.Header), transport: x.transport, remote: x.remote()}
+	if x.refuseStopping(m) {
+		return
+	}
+	if over := x.server.limits.check(m); over != nil { // before the body is read
+		x.refuseOver(m, over)
+		return
+	}
+	ctx := caller.WithArrival(x.req.Context(), time.Now())
+	body, memory, ok := x.receiveBody()
+	if !ok {
+		return
+	}
+	defer memory.Give()
+	if over := x.server.limits.begin(m); over != nil {
+		x.refuseOver(m, over)
+		return
+	}
+	defer x.server.limits.end(m)
+	ctx, cancel := context.WithCancelCause(caller.NewContext(ctx, x.from))
+	defer cancel(nil)
+	defer context.AfterFunc(x.life, func() { cancel(context.Cause(x.life)) })()
+	w := &reply{exchange: x, m: m, flow: http.NewResponseController(x.w), memory: x.server.limits.answers.Part(x.from.ID)}
+	defer w.memory.Give()
+	noDeadline(w.flow)
+	e.Serve(w, x.req.WithContext(ctx), body)
+}
+
+// reply is the response of an endpoint. Its client has writeTimeout to read each piece.
+type reply struct {
+	*exchange
+	m      incoming
+	flow   *http.ResponseController
+	memory *share.Part
+}
+
+// Header implements http.ResponseWriter.
+func (r *reply) Header() http.Header { return r.w.Header() }
+
+// WriteHeader implements http.ResponseWriter.
+func (r *reply) WriteHeader(status int) {
+	extend(r.flow)
+	r.w.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter. Its error says that nobody will read the rest.
+func (r *reply) Write(text []byte) (n int, err error) {
+	for piece := range slices.Chunk(text, pieceSize) {
+		extend(r.flow)
+		done, err := r.w.Write(piece)
+		if n += done; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// FlushError has the client get what was written.
+func (r *reply) FlushError() error {
+	extend(r.flow)
+	defer noDeadline(r.flow)
+	return r.flow.Flush()
+}
+
+// Hold takes memory for an answer of so many bytes before it is begun, and refuses the request if
+// there is none. The memory is given back when the request ends.
+func (r *reply) Hold(size int) bool {
+	over := (&request{incoming: r.m, sending: r.memory}).hold(size)
+	if over != nil {
+		r.refuseOver(r.m, over)
+	}
+	return over == nil
+}
