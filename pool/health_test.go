@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -258,4 +260,84 @@ func (d dies) Generate(_ context.Context, _ *backend.GenerateRequest, onPiece fu
 	onPiece(backend.Piece{Text: "a"})
 	onPiece(backend.Piece{Text: "b"})
 	return &backend.Answer{Text: "ab", Tokens: 2}, &backend.Error{Host: d.Name(), Class: backend.Crashed, Message: "unexpected EOF"}
+}
+
+func TestChangesOfHostsAndModelsAreToldOnceEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		p := newPool(t, pool.Options{Hosts: named("a", "b"), Slots: 1, Retries: -1, OnChange: func(c pool.Change) {
+			told = append(told, fmt.Sprintf("%s %s %v %q", c.Host, c.Model, c.Well, c.Why))
+		}})
+		fail := func(class backend.Class, model string) {
+			for range 6 {
+				_ = p.With(t.Context(), route.Need{Model: model, Host: "a"}, func(context.Context, *pool.Lease) error { return failure(class, "broken") })
+			}
+		}
+		expect := func(what string, want ...string) {
+			t.Helper()
+			if !slices.Equal(told, want) {
+				t.Errorf("%s: got %q, want %q", what, told, want)
+			}
+			told = nil
+		}
+		fail(backend.Server, "bad:latest")
+		expect("a model fails", `a bad:latest false "failed: broken"`)
+		time.Sleep(15 * time.Second)
+		expect("its rest is over")
+		spread(t, p, "bad:latest", 2)
+		expect("it answers", `a bad:latest true ""`)
+		fail(backend.Transport, "m:latest")
+		if len(told) != 1 || !strings.HasPrefix(told[0], `a  false "ejected for `) || !strings.HasSuffix(told[0], `broken"`) {
+			t.Errorf("a host cannot be reached: got %q", told)
+		}
+		told = nil
+		p.Know("a", pool.Facts{Err: errors.New("refused")})
+		expect("a check finds the same")
+		p.Know("a", pool.Facts{Up: true})
+		p.Know("a", pool.Facts{Up: true})
+		expect("checks find it up, but it has not answered a call")
+		spread(t, p, "m:latest", 4)
+		expect("it answers", `a  true ""`)
+		for range 2 {
+			p.Know("b", pool.Facts{Err: errors.New("refused")})
+		}
+		expect("checks cannot reach a host", `b  false "refused"`)
+		p.Know("b", pool.Facts{Up: true})
+		expect("it is back", `b  true ""`)
+	})
+}
+
+func TestGrantSaysWhyItsHostWasChosen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Hosts: named("a", "b"), Slots: 2})
+		why := func(need route.Need, during func()) (said string) {
+			need.OnGrant = func(g route.Grant) { said = g.Choice.String() }
+			_ = p.With(t.Context(), need, func(_ context.Context, l *pool.Lease) error {
+				during()
+				return nil
+			})
+			return said
+		}
+		nothing := func() {}
+		if got := why(route.Need{Model: "m:latest", Host: "a"}, nothing); got != "only host with a free slot for it; it has to load the model, 0 of 2 slots were in use" {
+			t.Errorf("the only host: %s", got)
+		}
+		p.Know("a", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "m:latest"}}})
+		if got := why(route.Need{Model: "m:latest"}, nothing); !strings.HasPrefix(got, "warmest among 2 hosts with a free slot; it has the model in memory (as 1 of them do), 0 of 2 slots were in use") {
+			t.Errorf("of two: %s", got)
+		}
+		p.Know("b", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "m:latest"}}})
+		waited := ""
+		var all sync.WaitGroup
+		why(route.Need{Model: "m:latest", Host: "b"}, func() {
+			why(route.Need{Model: "m:latest", Host: "b"}, func() {
+				all.Go(func() { waited = why(route.Need{Model: "m:latest", Host: "b"}, nothing) })
+				synctest.Wait()
+			})
+		})
+		all.Wait()
+		if want := "first host with a free slot when the turn of this call came; it has the model in memory, 1 of 2 slots were in use"; waited != want {
+			t.Errorf("after a wait: %s", waited)
+		}
+	})
 }

@@ -64,7 +64,7 @@ func (s *hedge) run(ctx context.Context, cancel context.CancelCauseFunc, use fun
 	}
 	s.err = errPanicked // unless use returns
 	if s.onGrant != nil {
-		s.onGrant(route.Grant{Host: s.lease.measured.Name(), Attempt: s.lease.Attempt, Hedge: true})
+		s.onGrant(route.Grant{Host: s.lease.measured.Name(), Attempt: s.lease.Attempt, Hedge: true, Choice: s.lease.choice})
 	}
 	defer func() {
 		if s.panicked = recover(); s.panicked != nil {
@@ -120,7 +120,7 @@ func (p *Pool) grantHedge(ctx context.Context, first *Lease) *Lease {
 		onFirst: first.onFirst,
 		ticket:  ticket{Key: first.ticket.Key, Class: first.ticket.Class, Caller: first.ticket.Caller, Size: first.ticket.Size},
 	}
-	p.grant(l, h, now)
+	p.grant(l, h, route.Choice{}, now)
 	p.totals.Hedged++
 	return l
 }

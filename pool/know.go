@@ -29,20 +29,25 @@ type Loaded struct {
 
 // Know updates the pool with the results of a check of a host. Hosts that are not in the pool are
 // ignored, since a check may outlast its host.
-func (p *Pool) Know(name string, f Facts) {
+func (p *Pool) Know(name string, f Facts) { p.changed(p.know(name, f)...) }
+
+// know does the work of Know under the lock, and returns what has changed.
+func (p *Pool) know(name string, f Facts) (changes []Change) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.named(name)
 	if h == nil {
-		return
+		return nil
 	}
 	now := time.Now()
+	before := h.trusted(now)
+	defer func() { changes = h.changeOf(before, now) }()
 	if !f.Up {
 		h.markDown(f.Err, now)
 		if h.part != nil {
 			h.part.down, h.part.trouble = true, h.trouble
 		}
-		return
+		return nil
 	}
 	if h.down {
 		h.down, h.trouble = false, nil
@@ -63,6 +68,7 @@ func (p *Pool) Know(name string, f Facts) {
 	}
 	p.refuseUnservable()
 	p.match()
+	return nil
 }
 
 // markDown records that a check could not reach the host, which is used from now on only if there

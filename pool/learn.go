@@ -68,7 +68,8 @@ func (l *Lease) judgeModel(ctx context.Context, err error, now time.Time) breake
 
 // giveBack ends a lease: it records what the attempt showed of the host, and frees the slot.
 func (p *Pool) giveBack(ctx context.Context, l *Lease, err error) {
-	before, after := p.record(ctx, l, err)
+	before, after, change := p.record(ctx, l, err)
+	defer p.changed(change...)
 	switch {
 	case before.host == breaker.Closed && after.host == breaker.Open:
 		p.opts.Log.Warn("host ejected", "host", l.measured.Name(), "error", err)
@@ -76,20 +77,24 @@ func (p *Pool) giveBack(ctx context.Context, l *Lease, err error) {
 		p.opts.Log.Info("host is well again", "host", l.measured.Name())
 	case before.model == breaker.Closed && after.model == breaker.Open:
 		p.opts.Log.Warn("model ejected from host", "host", l.measured.Name(), "model", l.key().model, "error", err)
+		p.changed(Change{Host: l.measured.Name(), Model: l.key().model, Why: wordsOf(err)})
 	case before.model != breaker.Closed && after.model == breaker.Closed:
 		p.opts.Log.Info("model is well again", "host", l.measured.Name(), "model", l.key().model)
+		p.changed(Change{Host: l.measured.Name(), Model: l.key().model, Well: true})
 	}
 }
 
 // states are those of the circuit breakers of a host and of a model there.
 type states struct{ host, model breaker.State }
 
-// record does the work of giveBack under the lock, and returns the states before and after.
-func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after states) {
+// record does the work of giveBack under the lock, and returns the states before and after, and
+// whether the host has changed.
+func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after states, change []Change) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, h := time.Now(), l.host
 	before = l.states(now)
+	trusted := h.trusted(now)
 	l.verdict = l.judge(ctx, err, now)
 	switch {
 	case l.verdict.isFailure():
@@ -113,7 +118,7 @@ func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after s
 	}
 	p.learnLimit(l, errors.Is(err, backend.Overload), now)
 	p.release(l)
-	return before, l.states(now)
+	return before, l.states(now), h.changeOf(trusted, now)
 }
 
 func (l *Lease) states(now time.Time) states {

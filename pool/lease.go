@@ -32,6 +32,7 @@ type Lease struct {
 	// not known.
 	Context int
 
+	choice   route.Choice // why the host was chosen
 	ticket   ticket
 	place    int // expected place in the queue; guarded by the survey
 	deadline deadline

@@ -28,7 +28,7 @@ func (p *Pool) match() {
 				p.refuse(t, &QueueTimeoutError{RetryAfter: p.waitOf(t)}, now)
 				continue
 			}
-			p.grant(t.Value, h, now)
+			p.grant(t.Value, h, route.Choice{}, now)
 		}
 	}
 	p.setAlarm(now)
@@ -117,10 +117,10 @@ func (p *Pool) rematch() {
 	p.match()
 }
 
-// takeBest takes a slot of the free host that suits a call best; nil if there is none.
-func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
+// takeBest takes a slot of the free host that suits a call best, and says why; nil if there is none.
+func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) (*host, route.Choice) {
 	if !p.takeOfAll() {
-		return nil
+		return nil, route.Choice{}
 	}
 	p.scratch, p.free = p.scratch[:0], p.free[:0]
 	for _, h := range p.hosts {
@@ -140,6 +140,15 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 		})
 	}
 	best := p.best(need, k, now)
+	why := route.Choice{Free: len(p.free)}
+	for _, candidate := range p.scratch {
+		if candidate.Warm {
+			why.Warm++
+		}
+	}
+	if len(p.scratch) > 1 && p.scratch[0].Name != best.name { // the policy has sorted them
+		why.Instead = p.scratch[0].Name
+	}
 	for _, h := range p.free {
 		if h != best {
 			h.permits.Release(1)
@@ -148,7 +157,7 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) *host {
 	if best == nil {
 		p.untakeOfAll()
 	}
-	return best
+	return best, why
 }
 
 // best returns the first of the free hosts according to the policy, with doubtful hosts last; nil
@@ -191,9 +200,13 @@ func (p *Pool) named(name string) *host {
 	return nil
 }
 
-// grant lends a host to a call, for which a slot was taken before.
-func (p *Pool) grant(l *Lease, h *host, now time.Time) {
+// grant lends a host to a call, for which a slot was taken before. why says what is known of the
+// other hosts.
+func (p *Pool) grant(l *Lease, h *host, why route.Choice, now time.Time) {
 	model := l.key().model
+	why.Policy, why.IsWarm, why.Busy, why.Slots = p.opts.Policy.Name, h.inMemory || h.memory.holds(l.key()), len(h.lent), h.slots(now)
+	why.Latency = h.latencyFor(model, now)
+	l.choice = why
 	l.own, h.lastModel = h.model(model), model
 	l.own.lent++
 	h.lent = append(h.lent, l)

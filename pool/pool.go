@@ -67,6 +67,10 @@ type Options struct {
 	// 0 means 3, and a negative number means never.
 	Retries int
 
+	// OnChange is told of each host, and of each model on a host, that is sent no more calls, or
+	// calls again. It must not block. nil tells nobody.
+	OnChange func(Change)
+
 	Log *slog.Logger // nil means none
 }
 

@@ -30,7 +30,7 @@ func (p *Pool) standing(l *Lease) route.Standing {
 	k := l.ticket.Key
 	rival := p.rivalsOf(k)
 	place = min(place, max(1, p.waiting(fairqueue.Interactive, rival)+p.waiting(fairqueue.Batch, rival)))
-	return route.Standing{Place: place, Of: p.queue.Len(), Expect: p.wait(place, k), Loading: p.isBeingLoaded(k)}
+	return route.Standing{Place: place, Of: p.queue.Len(), Expect: p.wait(place, k), Loading: p.isBeingLoaded(k), Batch: l.ticket.Class == fairqueue.Batch}
 }
 
 // isBeingLoaded reports whether calls of a group wait for their model to be loaded: a host is

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"ollama-mcp/internal/breaker"
 	"ollama-mcp/internal/fairqueue"
 )
 
@@ -45,6 +46,47 @@ type Totals struct {
 	Hedged      uint64 // attempts on a second host, beside one that was late
 	HedgesWon   uint64 // hedges that answered first
 	InFlight    int    // attempts on all hosts now
+}
+
+// Change is a host, or a model on a host, that fares worse or better than before.
+type Change struct {
+	Host  string
+	Model string // "" for the host as a whole
+	Well  bool   // it is sent calls again
+	Why   string // it is not; "" if it is
+}
+
+// changed tells of changes, without the lock.
+func (p *Pool) changed(all ...Change) {
+	if p.opts.OnChange == nil {
+		return
+	}
+	for _, c := range all {
+		p.opts.OnChange(c)
+	}
+}
+
+// trusted reports whether neither a check nor calls have shown that something is wrong with the
+// host. Time alone does not change that.
+func (h *host) trusted(now time.Time) bool {
+	return !h.down && h.breaker.State(now) == breaker.Closed
+}
+
+// changeOf is the change of a host that was trusted before, or was not; none if it is as it was.
+func (h *host) changeOf(before bool, now time.Time) []Change {
+	if after := h.trusted(now); after == before || h.isCloudPart {
+		return nil
+	} else if after {
+		return []Change{{Host: h.name, Well: true}}
+	}
+	return []Change{{Host: h.name, Why: wordsOf(h.why(now))}}
+}
+
+func wordsOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // ended counts a request that is over. lent says whether it had a slot at some time.

@@ -62,7 +62,7 @@ func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (
 		}
 	}
 	if need.OnGrant != nil {
-		need.OnGrant(route.Grant{Host: l.measured.Name(), Attempt: l.Attempt, Waited: max(0, l.began.Sub(entered))})
+		need.OnGrant(route.Grant{Host: l.measured.Name(), Attempt: l.Attempt, Waited: max(0, l.began.Sub(entered)), Choice: l.choice})
 	}
 	return l, nil
 }
@@ -88,9 +88,9 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	if err := p.whyResting(l, now); err != nil {
 		return err
 	}
-	h := p.takeBest(need, l.ticket.Key, now)
+	h, why := p.takeBest(need, l.ticket.Key, now)
 	if h != nil && p.queue.Len() == 0 {
-		p.grant(l, h, now)
+		p.grant(l, h, why, now)
 		return nil
 	}
 	if h != nil {

@@ -32,7 +32,7 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	w.Header().Add("Vary", "Origin")
 	origins := req.Header.Values("Origin")
-	if len(origins) == 0 && isFromPage(req.Header) {
+	if len(origins) == 0 && isFromPage(req.Header) && !h.isVisit(req) {
 		h.newExchange(w, req).refuseRequest(ReasonOrigin, http.StatusForbidden, "a page of another site has made the browser send this request")
 		return
 	}

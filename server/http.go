@@ -74,8 +74,12 @@ type HTTPOptions struct {
 	// if the options say Insecure and callers need no credentials, to everybody. If it is nil,
 	// there is no such path.
 	Metrics http.Handler
-	// OnlyMetrics leaves out the endpoints of MCP.
-	OnlyMetrics bool
+	// Dashboard is served at / and below /dashboard/; the zero Dashboard is none.
+	Dashboard Dashboard
+	// NextPort has a port that is in use replaced by the next free one, as far as 20 ports above.
+	NextPort bool
+	// NoMCP leaves out the endpoints of MCP.
+	NoMCP bool
 	// Endpoints are those of other APIs, at paths that nothing else has.
 	Endpoints []Endpoint
 
@@ -113,6 +117,7 @@ type HTTP struct {
 	gate      // for requests and streams
 	sessions  sessions
 	streams   streams
+	logins    logins    // of the dashboard
 	revocable revocable // requests of callers whose credentials may be revoked
 	certified certified
 
@@ -196,7 +201,7 @@ func (h *HTTP) route() {
 		"/healthz": {http.MethodGet: alive, http.MethodHead: alive},
 		"/readyz":  {http.MethodGet: ready, http.MethodHead: ready},
 	}
-	if h.opts.OnlyMetrics {
+	if h.opts.NoMCP {
 		for _, path := range []string{"/mcp", "/sse", "/message"} {
 			delete(h.routes, path)
 		}
@@ -206,6 +211,7 @@ func (h *HTTP) route() {
 		serve := h.forAdministrators(h.opts.Metrics)
 		h.routes["/metrics"] = methods{http.MethodGet: serve, http.MethodHead: serve}
 	}
+	h.routeDashboard()
 }
 
 // serveRoute serves a request whose Host and Origin have been checked. Clients parse what they
@@ -222,8 +228,10 @@ func (h *HTTP) serveRoute(w http.ResponseWriter, req *http.Request) {
 	case methods != nil:
 		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
 		h.failure(path)(w, http.StatusMethodNotAllowed, "method_not_allowed", fmt.Sprintf("%s does not take %.20q", path, req.Method))
-	case h.opts.OnlyMetrics:
+	case h.opts.NoMCP && h.opts.Metrics != nil:
 		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; the metrics are at /metrics")
+	case h.opts.NoMCP:
+		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; the dashboard is at /")
 	default:
 		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; MCP is at /mcp, and for older clients at /sse")
 	}

@@ -64,7 +64,7 @@ func TestMetricsAreForThisMachineAndForAdministrators(t *testing.T) {
 }
 
 func TestAddressForMetricsHasNoEndpointOfMCP(t *testing.T) {
-	h := front(t, server.HTTPOptions{Metrics: http.NotFoundHandler(), OnlyMetrics: true})
+	h := front(t, server.HTTPOptions{Metrics: http.NotFoundHandler(), NoMCP: true})
 	for path, want := range map[string]int{"/mcp": 404, "/sse": 404, "/message": 404, "/healthz": 200} {
 		if a := try(h, "GET", path, "localhost", ""); a.Code != want {
 			t.Errorf("%s: got %d, want %d", path, a.Code, want)

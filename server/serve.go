@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"ollama-mcp/internal/netserve"
@@ -37,7 +39,7 @@ func (h *HTTP) Listen() (listeners []net.Listener, err error) {
 	h.warnOfFewFiles()
 	open := h.opts.Insecure || h.opts.Authenticate != nil || h.opts.TLS.ClientCAFile != ""
 	for _, address := range h.opts.Listen {
-		l, err := netserve.Listen(address, open)
+		l, err := h.listen(address, open)
 		if err != nil {
 			for _, l := range listeners {
 				l.Close()
@@ -49,10 +51,11 @@ func (h *HTTP) Listen() (listeners []net.Listener, err error) {
 			return nil, fmt.Errorf("server: listen on %s: %w", address, err)
 		}
 		log := h.server.opts.Log.With("network", l.Addr().Network(), "address", l.Addr().String())
-		if h.opts.OnlyMetrics {
-			log.Info("serving metrics", "tls", h.usesTLS(l))
-		} else {
+		switch {
+		case !h.opts.NoMCP:
 			log.Info("listening", "tls", h.usesTLS(l))
+		case h.opts.Metrics != nil:
+			log.Info("serving metrics", "tls", h.usesTLS(l))
 		}
 		if h.opts.Authenticate != nil && !netserve.IsLocal(l.Addr()) && !h.usesTLS(l) {
 			log.Warn("keys and answers travel unencrypted; " +
@@ -94,6 +97,22 @@ func (h *HTTP) refusedConn(peer string, over error) {
 	if now-last >= 60 && h.connsWarned.CompareAndSwap(last, now) {
 		h.server.opts.Log.Warn("connections are refused: there are too many", "peer", peer, "error", over)
 	}
+}
+
+// portsToTry is how many ports are tried with the option NextPort.
+const portsToTry = 20
+
+func (h *HTTP) listen(address string, open bool) (net.Listener, error) {
+	l, err := netserve.Listen(address, open)
+	host, port, _ := net.SplitHostPort(address)
+	n, notANumber := strconv.Atoi(port)
+	if !h.opts.NextPort || notANumber != nil || n == 0 {
+		return l, err
+	}
+	for next := n + 1; errors.Is(err, syscall.EADDRINUSE) && next < n+portsToTry && next <= 65535; next++ {
+		l, err = netserve.Listen(net.JoinHostPort(host, strconv.Itoa(next)), open)
+	}
+	return l, err
 }
 
 // usesTLS reports whether connections of a listener use TLS.

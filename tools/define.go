@@ -125,6 +125,8 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 		ctx = context.WithValue(ctx, answersKey{}, req.Params.InputResponses)
 		work := func(ctx context.Context) *mcp.CallToolResult {
 			defer admitted()
+			ctx, stop := c.Cancellable(ctx)
+			defer stop()
 			out, err := protect(ctx, d, c, in, run)
 			if err == nil {
 				out.ignored = ignored

@@ -37,6 +37,9 @@ func status(d Deps, a about) mcpserver.ServerTool {
 		for _, l := range s.Ladders {
 			out.Ladders = append(out.Ladders, ladderStatus{l.Model, string(l.State), l.Since.UTC().Format(time.RFC3339), l.Reason})
 		}
+		if who.Admin && d.Dashboard != nil {
+			out.Dashboard = d.Dashboard()
+		}
 		return &result{data: &out}, nil
 	})
 }
@@ -145,6 +148,8 @@ type statusOut struct {
 
 	Cache   cacheStatus    `json:"cache" jsonschema:"the answer cache"`
 	Ladders []ladderStatus `json:"ladders,omitempty" jsonschema:"models with fallbacks whose first model is in trouble"`
+
+	Dashboard string `json:"dashboard,omitempty" jsonschema:"URL of the dashboard"`
 	noted
 }
 

@@ -56,6 +56,9 @@ type Deps struct {
 	// Usage is what callers have used; nil counts nothing.
 	Usage *usage.Usage
 
+	// Dashboard is where administrators find the dashboard; "", and nil, for nowhere.
+	Dashboard func() string
+
 	// Offer says which tools are offered, and under which names.
 	Offer Offer
 

@@ -88,7 +88,7 @@ func bench(ctx context.Context, args []string, std Stdio) int {
 		c.Queue = max(c.Queue, slices.Max(o.Callers)) // a rejected call would not be measured
 	}
 	c.Listen = nil // over HTTP one caller would get only a part of the queue
-	hosts, err := newHosts(c, 0, nil, slog.New(slog.DiscardHandler))
+	hosts, err := newHosts(c, 0, nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return complain(std, err)
 	}

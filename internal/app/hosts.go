@@ -31,8 +31,8 @@ type hosts struct {
 const idleAfter = 5 * time.Minute
 
 // newHosts opens the hosts. queue is how many bytes of requests may wait for one; 0 means what the
-// pool has by default.
-func newHosts(c config.Config, queue int64, answers *remote.Memory, log *slog.Logger) (*hosts, error) {
+// pool has by default. changed is told when a host fares worse or better; nil tells nobody.
+func newHosts(c config.Config, queue int64, answers *remote.Memory, changed func(pool.Change), log *slog.Logger) (*hosts, error) {
 	policy, err := route.ByName(c.Route)
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func newHosts(c config.Config, queue int64, answers *remote.Memory, log *slog.Lo
 	}
 	p, err := pool.New(pool.Options{
 		Queue: c.Queue, QueueBytes: queue, PerCaller: share, MaxInFlight: c.MaxInFlight, MaxPassedOver: c.MaxPassedOver,
-		Policy: policy, Runner: pinned(c), Log: log,
+		Policy: policy, Runner: pinned(c), OnChange: changed, Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -50,7 +50,7 @@ func watchedHosts(t *testing.T, args ...string) *hosts {
 	if err := config.Parse(config.Flags(&c), &c, args, func(string) string { return "" }); err != nil {
 		t.Fatal(err)
 	}
-	h, err := newHosts(c, 0, nil, slog.New(slog.DiscardHandler))
+	h, err := newHosts(c, 0, nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestNoRequestIsSentToOllamasCloudAsAHostWhereThatIsForbidden(t *testing.T) 
 			if err := config.Parse(config.Flags(&c), &c, args, func(string) string { return "" }); err != nil {
 				t.Fatal(err)
 			}
-			h, err := newHosts(c, 0, nil, slog.New(slog.DiscardHandler)) // which are not watched, and so asked nothing
+			h, err := newHosts(c, 0, nil, nil, slog.New(slog.DiscardHandler)) // which are not watched, and so asked nothing
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -184,7 +184,7 @@ func TestStatsDoNoInputOrOutput(t *testing.T) {
 	if err := config.Parse(config.Flags(&c), &c, []string{"--host=" + srv.URL}, func(string) string { return "" }); err != nil {
 		t.Fatal(err)
 	}
-	h, err := newHosts(c, 0, nil, slog.New(slog.DiscardHandler))
+	h, err := newHosts(c, 0, nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

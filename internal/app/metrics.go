@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"strings"
 	"syscall"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/dashboard"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/metrics"
 	"ollama-mcp/internal/observe"
+	"ollama-mcp/internal/usage"
 	"ollama-mcp/pool"
 	"ollama-mcp/server"
 )
@@ -48,6 +53,9 @@ func (s *service) observers() inference.Observer {
 	if s.callLog != nil {
 		all = append(all, s.callLog)
 	}
+	if s.dashboard != nil {
+		all = append(all, s.dashboard)
+	}
 	if s.tracer == nil {
 		return all
 	}
@@ -81,7 +89,7 @@ func (s *service) newMetricsHTTP() (*server.HTTP, error) {
 	o := server.HTTPOptions{
 		Listen: []string{c.MetricsAddress}, AllowedHosts: c.AllowedHosts, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
 		TLS:   server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
-		Ready: s.engine.Ready, Metrics: s.metrics.Handler(), OnlyMetrics: true,
+		Ready: s.engine.Ready, Metrics: s.metrics.Handler(), NoMCP: true,
 	}
 	s.callers.configure(&o)
 	return server.NewHTTP(s.server, o)
@@ -140,4 +148,110 @@ func (who *callers) noteKeys() {
 		}
 	}
 	who.inForce.Store(&keys)
+}
+
+// newDashboard makes the page for administrators, if anybody can look at it.
+func (s *service) newDashboard() *dashboard.Page {
+	c := s.config
+	if c.Dashboard == "off" || c.Dashboard == "" && len(c.Listen) == 0 {
+		return nil
+	}
+	return dashboard.New(dashboard.Options{
+		Version: version(), Local: len(c.Listen) == 0, Content: c.LogContent, Log: s.log,
+		Status:    func() inference.Status { return s.engine.Status(caller.Caller{Admin: true}) },
+		Ready:     func() error { return s.engine.Ready() },
+		Providers: s.providerStats,
+		Keys: func() (all []dashboard.Key) {
+			for _, k := range s.keyStates() {
+				all = append(all, dashboard.Key(k))
+			}
+			return all
+		},
+		Calls:  func(most int) ([]inference.LiveCall, int) { return s.engine.Calls(most) },
+		Cancel: func(number uint64) bool { return s.engine.Cancel(number) },
+		Usage:  func() ([]usage.Row, error) { return s.usage.Rows(1, "", true) },
+	})
+}
+
+// pages is the dashboard as package server serves it.
+func (s *service) pages() server.Dashboard {
+	if s.dashboard == nil {
+		return server.Dashboard{}
+	}
+	return server.Dashboard{
+		Files: dashboard.Files(), Stream: s.dashboard.Stream,
+		Actions: map[string]http.HandlerFunc{dashboard.PathCancel: s.dashboard.Cancel},
+	}
+}
+
+// hostChanged tells those who want to know that a host fares worse or better.
+func (s *service) hostChanged(c pool.Change) {
+	if s.dashboard != nil {
+		s.dashboard.HostChanged(c)
+	}
+}
+
+// newDashboardHTTP makes the server of the address that is for the dashboard alone.
+func (s *service) newDashboardHTTP() (*server.HTTP, error) {
+	c := s.config
+	o := server.HTTPOptions{
+		Listen: []string{c.Dashboard}, AllowedHosts: c.AllowedHosts, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
+		TLS:   server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
+		Ready: s.engine.Ready, Dashboard: s.pages(), NoMCP: true, NextPort: true,
+	}
+	s.callers.configure(&o)
+	return server.NewHTTP(s.server, o)
+}
+
+// serveDashboard serves the address that is for the dashboard alone, until life ends. On stdio
+// one that cannot be had must not keep an MCP host from its tools.
+func (s *service) serveDashboard(life context.Context) error {
+	if s.dashboardHTTP == nil {
+		return nil
+	}
+	listeners, err := s.dashboardHTTP.Listen()
+	if errors.Is(err, syscall.EADDRINUSE) && len(s.config.Listen) == 0 {
+		s.log.Warn("the address of the dashboard and the ports above are in use, perhaps by other servers of yours; this one has no dashboard", "address", s.config.Dashboard)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("dashboard: %w", err)
+	}
+	s.noteDashboard(listeners[0].Addr())
+	s.background.Go(func() {
+		if err := s.dashboardHTTP.Serve(life, listeners...); err != nil {
+			s.log.Error("the dashboard is not served any more", "error", err)
+		}
+	})
+	return nil
+}
+
+// noteDashboard remembers, and says, where the dashboard is.
+func (s *service) noteDashboard(at net.Addr) {
+	if s.dashboard == nil || s.dashboardAt.Load() != nil {
+		return
+	}
+	address := addressOf(at, s.config.TLSCert != "")
+	s.dashboardAt.Store(&address)
+	s.log.Info("dashboard", "url", address)
+}
+
+// dashboardAddress is where administrators find the dashboard; "" for nowhere.
+func (s *service) dashboardAddress() string {
+	if at := s.dashboardAt.Load(); at != nil {
+		return *at
+	}
+	return ""
+}
+
+// addressOf is an address as people enter it in a browser.
+func addressOf(a net.Addr, tls bool) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	scheme := "http"
+	if tls {
+		scheme = "https"
+	}
+	return scheme + "://" + strings.Replace(a.String(), "[::]", "localhost", 1) + "/"
 }

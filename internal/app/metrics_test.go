@@ -82,3 +82,43 @@ func TestMetricsAddressThatIsInUseKeepsNobodyFromTheTools(t *testing.T) {
 		t.Errorf("over HTTP: status %d, %q", status, errs)
 	}
 }
+
+func TestDashboardIsServedBesideHTTPUnlessItIsOff(t *testing.T) {
+	host := "--host=" + backendtest.New("gpu-1").Listen(t)
+	for _, tc := range []struct {
+		args []string
+		want int
+	}{{[]string{host}, 200}, {[]string{host, "--dashboard=off"}, 404}} {
+		s := serveAt(t, tc.args...)
+		for _, path := range []string{"/", "/dashboard/page.js", "/dashboard/session"} {
+			resp, err := s.client.Get("http://" + s.address + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != tc.want {
+				t.Errorf("%v: %s: status %d, want %d", tc.args, path, resp.StatusCode, tc.want)
+			}
+		}
+	}
+}
+
+// An MCP host starts a server for each of its windows, all with the same options.
+func TestDashboardBesideStdioTakesTheNextFreePortAndStatusSaysWhich(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	const status = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"status","arguments":{}}}`
+	out, errs, code := program(t, status, []string{"OLLAMA_HOST=127.0.0.1:9"}, "--dashboard="+taken.Addr().String())
+	if code != 0 || !strings.Contains(out, `"dashboard":"http://127.0.0.1:`) || strings.Contains(out, taken.Addr().String()+"/") {
+		t.Errorf("status %d, %q, %q", code, out, errs)
+	}
+	if out, errs, code := program(t, status, []string{"OLLAMA_HOST=127.0.0.1:9"}); code != 0 || strings.Contains(out, `"dashboard"`) {
+		t.Errorf("without the option: status %d, %q, %q", code, out, errs)
+	}
+	if _, errs, code := program(t, "", nil, "--dashboard=0.0.0.0:0"); code != failure || !strings.Contains(errs, "dashboard: ") || !strings.Contains(errs, "other machines could connect") {
+		t.Errorf("an open address: status %d, %q", code, errs)
+	}
+}

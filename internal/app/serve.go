@@ -46,7 +46,7 @@ func serve(ctx context.Context, explicit bool, args []string, std Stdio) int {
 		return fail(std, err)
 	}
 	if len(c.Listen) > 0 {
-		err = s.http.ListenAndServe(ctx)
+		err = s.serveHTTP(ctx)
 	} else {
 		err = serveStdio(ctx, s.server, std)
 	}
@@ -57,6 +57,15 @@ func serve(ctx context.Context, explicit bool, args []string, std Stdio) int {
 		return fail(std, err)
 	}
 	return ok
+}
+
+func (s *service) serveHTTP(ctx context.Context) error {
+	listeners, err := s.http.Listen()
+	if err != nil {
+		return err
+	}
+	s.noteDashboard(listeners[0].Addr())
+	return s.http.Serve(ctx, listeners...)
 }
 
 func serveStdio(ctx context.Context, srv *server.Server, std Stdio) error {

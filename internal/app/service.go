@@ -15,6 +15,7 @@ import (
 	"ollama-mcp/internal/batch"
 	"ollama-mcp/internal/calllog"
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/dashboard"
 	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/gateway"
 	"ollama-mcp/internal/inference"
@@ -57,6 +58,10 @@ type service struct {
 	usage       *usage.Usage
 	recording   recording // of what observers keep
 
+	dashboard     *dashboard.Page // nil for none
+	dashboardHTTP *server.HTTP    // of an address for it alone; nil for none
+	dashboardAt   atomic.Pointer[string]
+
 	settings atomic.Pointer[inference.Settings] // replaced as a whole when one changes
 
 	life       context.Context // of work that is not part of a request
@@ -76,7 +81,8 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	var err error
 	s.memory = divide(c, containerLimit(os.DirFS("/")))
 	arriving := remote.NewMemory(s.memory.arriving, s.memory.answer)
-	if s.hosts, err = newHosts(c, s.memory.queue, arriving, s.log); err != nil {
+	s.dashboard = s.newDashboard()
+	if s.hosts, err = newHosts(c, s.memory.queue, arriving, s.hostChanged, s.log); err != nil {
 		return nil, err
 	}
 	s.providers = providers{queue: c.Queue, queueBytes: s.memory.queue, answers: arriving, log: s.log}
@@ -103,6 +109,11 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	}
 	if c.MetricsAddress != "" {
 		if s.metricsHTTP, err = s.newMetricsHTTP(); err != nil {
+			return nil, err
+		}
+	}
+	if c.Dashboard != "" && s.dashboard != nil {
+		if s.dashboardHTTP, err = s.newDashboardHTTP(); err != nil {
 			return nil, err
 		}
 	}
@@ -190,7 +201,7 @@ func (s *service) newServer() (*server.Server, error) {
 		Timeout: c.Timeout, Patience: c.Wait, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, NoCloud: c.NoCloud,
 		ContextGuard: c.ContextGuard, RawRunner: c.RunnerOptions == "caller",
 		Cache: kept, CacheMode: c.Cache, Semantic: similar,
-		Admit: s.usage.Admit, Propagate: s.propagate(), Observer: s.observers(), Texts: c.LogContent || c.TraceContent, Log: s.log,
+		Admit: s.usage.Admit, Propagate: s.propagate(), Observer: s.observers(), Live: s.dashboard != nil, Texts: c.LogContent || c.TraceContent, Log: s.log,
 	})
 	if err != nil {
 		return nil, err
@@ -211,7 +222,7 @@ func (s *service) newServer() (*server.Server, error) {
 	deps := tools.Deps{
 		Engine: s.engine, Manage: s.newManager(), Files: allowed, Documents: &tools.Documents{Max: int(s.memory.documents)}, Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
 		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Bytes: s.memory.batches, Log: s.log}),
-		Refresh: s.hosts.refresh, Usage: s.usage, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
+		Refresh: s.hosts.refresh, Usage: s.usage, Dashboard: s.dashboardAddress, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
 	if c.Gateway {
 		s.gateway = gateway.New(gateway.Options{
@@ -246,7 +257,7 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 	o := server.HTTPOptions{
 		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
 		TLS:   server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
-		Ready: s.engine.Ready, Metrics: s.metrics.Handler(),
+		Ready: s.engine.Ready, Metrics: s.metrics.Handler(), Dashboard: s.pages(),
 	}
 	if s.gateway != nil {
 		for _, e := range s.gateway.Endpoints() {
@@ -266,6 +277,9 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 func (s *service) start(life context.Context) error {
 	s.life = life
 	if err := s.serveMetrics(life); err != nil {
+		return err
+	}
+	if err := s.serveDashboard(life); err != nil {
 		return err
 	}
 	s.startRecording()

@@ -72,6 +72,7 @@ type Config struct {
 	OAuthResource  string // URL; "" if OAuthAudience is that URL
 	Insecure       bool
 	MetricsAddress string // to serve metrics at; "" for none but those of Listen
+	Dashboard      string // to serve the dashboard at, beside that of Listen; "off" for none anywhere
 	CallLog        string // file; "" for none
 	CallLogSize    int    // MiB, at which it is rotated
 	CallLogAge     time.Duration
@@ -180,6 +181,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.StringVar(&c.OAuthResource, "oauth-resource", "", "`URL` of this server as clients know it; needed if oauth-audience is not that URL")
 	fs.BoolVar(&c.Insecure, "insecure", false, "accept connections from other machines without authentication")
 	fs.StringVar(&c.MetricsAddress, "metrics-address", "", "`address` to serve /metrics at for Prometheus, beside stdio or --listen, which has /metrics too: host:port, or unix:PATH")
+	fs.StringVar(&c.Dashboard, "dashboard", "", "`address` to serve the dashboard at, beside stdio or --listen, which has it at / too: host:port, where the next free port is taken if that one is in use, or unix:PATH; off for no dashboard")
 	fs.StringVar(&c.CallLog, "call-log", "", "`file` to which a line of JSON is appended for each call: who asked which model, what answered, how long each step took, and why it failed")
 	fs.IntVar(&c.CallLogSize, "call-log-size", 100, "size of the call log at which it is rotated, in `MiB`")
 	fs.DurationVar(&c.CallLogAge, "call-log-age", 24*time.Hour, "age of the call log at which it is rotated")

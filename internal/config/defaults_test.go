@@ -255,7 +255,7 @@ const twice = "withAndWithoutCache"
 var inert = []string{
 	"config", "host", "ca-file", "semantic-model", "output-filter", "listen", "tls-cert", "tls-key", "tls-client-ca",
 	"token-file", "session-key-file", "state-dir", "oauth-issuer", "oauth-audience", "oauth-resource", "metrics-address", "log-level",
-	"call-log",
+	"call-log", "dashboard",
 }
 
 // named is a test, and a text that is in it.

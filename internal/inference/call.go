@@ -3,6 +3,9 @@ package inference
 import (
 	"cmp"
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,6 +76,7 @@ type Event struct {
 	Wait     time.Duration // what has been or will be waited; 0 if not known
 	Attempt  int           // from 1
 	Hedge    bool          // the attempt runs beside another that is late
+	Choice   route.Choice  // why the host was chosen
 	Tokens   int           // that have arrived so far
 	Err      error
 
@@ -170,6 +174,7 @@ type Call struct {
 	parent   *Call    // that this one is a part of, and whose progress it makes; nil for none
 	observer Observer // nil if there is none
 	texts    bool     // the observer is told the texts of prompts and answers
+	live     *live    // that the call is part of; nil if calls cannot be listed
 	ended    atomic.Bool
 
 	mu       sync.Mutex // guards what follows
@@ -179,6 +184,7 @@ type Call struct {
 	cache    CacheVerdict
 	saved    time.Duration
 	asked    Asked
+	stop     context.CancelCauseFunc // ends the work; nil if nobody can
 }
 
 // Begin begins a call that is to be observed. Its End must be called. The engine does
@@ -189,13 +195,121 @@ func (e *Engine) Begin(info CallInfo) *Call {
 	}
 	info.ID = e.calls.Add(1)
 	c := &Call{CallInfo: info, observer: e.opts.Observer, texts: e.opts.Texts}
+	if e.opts.Live {
+		c.live = &e.live
+		c.live.add(c)
+	}
 	c.event(Event{Kind: Began, Info: &c.CallInfo})
 	return c
 }
 
+// live are the calls that are under way.
+type live struct {
+	mu  sync.Mutex // guards all; nothing else is called under it
+	all map[uint64]*Call
+}
+
+func (l *live) add(c *Call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = make(map[uint64]*Call)
+	}
+	l.all[c.ID] = c
+}
+
+func (l *live) remove(c *Call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.all, c.ID)
+}
+
+// LiveCall is a call that is under way, as far as it had come when it was asked for.
+type LiveCall struct {
+	CallInfo
+	Requested   string // model, as the caller named it; "" for a call that has asked none yet
+	Progress    Progress
+	Rung        int      // of the model's ladder, from 1; 0 before the first is tried
+	Passed      []string // the rungs before, and why they did not answer
+	Cancellable bool
+	Partial     string // of the answer, as far as it may be shown; "" without Options.Texts
+}
+
+// Calls are the calls under way, the oldest first, most at most; more is how many others there
+// are. There are none without Options.Live.
+func (e *Engine) Calls(most int) (calls []LiveCall, more int) {
+	e.live.mu.Lock()
+	all := slices.Collect(maps.Values(e.live.all))
+	e.live.mu.Unlock()
+	slices.SortFunc(all, func(a, b *Call) int { return cmp.Compare(a.ID, b.ID) })
+	if len(all) > most {
+		all, more = all[:most], len(all)-most
+	}
+	for _, c := range all {
+		calls = append(calls, c.now())
+	}
+	return calls, more
+}
+
+func (c *Call) now() LiveCall {
+	c.mu.Lock()
+	tracker := c.tracker
+	l := LiveCall{CallInfo: c.CallInfo, Requested: c.servedBy.Requested, Cancellable: c.stop != nil}
+	c.mu.Unlock()
+	if tracker != nil {
+		l.Progress = tracker.progress()
+		l.Rung, l.Passed = tracker.climbed()
+	}
+	if c.texts {
+		l.Partial = c.Partial()
+	}
+	return l
+}
+
+// Cancellable is a context for the work of a call, which Cancel ends; stop frees what it takes.
+// Without Options.Live it is ctx itself.
+func (c *Call) Cancellable(ctx context.Context) (own context.Context, stop func()) {
+	if c.live == nil {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	c.mu.Lock()
+	c.stop = cancel
+	c.mu.Unlock()
+	return ctx, func() { cancel(nil) }
+}
+
+// Cancel ends a call, given by its number, for a reason of an operator's, of which its caller
+// is told. It reports whether there is such a call, and its work can be ended.
+func (e *Engine) Cancel(number uint64) bool {
+	e.live.mu.Lock()
+	c := e.live.all[number]
+	e.live.mu.Unlock()
+	if c == nil {
+		return false
+	}
+	c.mu.Lock()
+	stop := c.stop
+	c.mu.Unlock()
+	if stop == nil {
+		return false
+	}
+	stop(errByOperator)
+	return true
+}
+
+// errByOperator is the cause with which a call ends that an operator has cancelled.
+var errByOperator = errors.New("an administrator of the server has cancelled it")
+
 // End reports that the call is over, and how. Only the first End of a call counts.
 func (c *Call) End(err error) {
-	if !c.ended.CompareAndSwap(false, true) || c.observer == nil {
+	if !c.ended.CompareAndSwap(false, true) {
+		return
+	}
+	if c.live != nil {
+		c.live.remove(c)
+	}
+	if c.observer == nil {
 		return
 	}
 	r := Record{
@@ -339,6 +453,7 @@ func (c *Call) watch(need *route.Need, at leg, tr *tracker) {
 	need.OnGrant = func(g route.Grant) {
 		ev := at.event(Granted)
 		ev.Host, ev.Attempt, ev.Hedge, ev.Wait = g.Host, g.Attempt, g.Hedge, g.Waited
+		ev.Choice = g.Choice
 		c.event(ev)
 	}
 	need.OnFirst = func(f route.First) {

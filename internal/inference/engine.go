@@ -97,6 +97,7 @@ type Options struct {
 	Propagate func(ctx context.Context, attempt Event) context.Context
 
 	Observer Observer     // is told of calls; nil means nobody is
+	Live     bool         // calls under way can be listed and cancelled
 	Texts    bool         // the observer is also told the texts of prompts and answers
 	Log      *slog.Logger // nil discards
 }
@@ -114,6 +115,7 @@ type Engine struct {
 	loads   loads
 	ladders ladders
 	tokens  tokenCounts
+	live    live
 
 	// life is the context of work that outlives the call which began it.
 	life       context.Context

@@ -158,7 +158,11 @@ func (t *task) stillLoading() *fault.Error {
 // cancelled is the error of a call that was ended, by its client or by the server.
 func cancelled(ctx context.Context) *fault.Error {
 	e := fault.Of(context.Canceled)
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errByOperator):
+		e.Message += ": " + cause.Error()
+		e.Hint, e.Retryable = "ask the administrator before you call again", false
+	case !errors.Is(cause, context.Canceled):
 		e.Message += ": " + cause.Error()
 		e.Hint, e.Retryable = "call again when the server is back", true
 	}

@@ -94,6 +94,13 @@ func (tr *tracker) climbs(rung int, passed []string) {
 	tr.notify()
 }
 
+// climbed is the rung that is tried, from 1, and the rungs before.
+func (tr *tracker) climbed() (rung int, passed []string) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.rung, tr.passed
+}
+
 // queued notes that the request waits for a slot, and how the wait stands now and later.
 func (tr *tracker) queued(now route.Standing, standing func() route.Standing) {
 	tr.mu.Lock()

@@ -5,7 +5,10 @@
 // first is left to package pool.
 package route
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Need is what a request asks of the pool.
 type Need struct {
@@ -86,6 +89,7 @@ type Standing struct {
 	// Loading says that the wait is for the model, which a host loads for another
 	// request, and no other that could serve it now has in memory.
 	Loading bool
+	Batch   bool // its priority is Batch
 }
 
 // Grant is a slot that was given to a request.
@@ -94,6 +98,52 @@ type Grant struct {
 	Attempt int           // 1 for the first
 	Hedge   bool          // it is for a second host, beside one that is late
 	Waited  time.Duration // for the slot; 0 if one was free, and for a hedge
+	Choice  Choice
+}
+
+// Choice is what was known of a host when it was chosen for a request, and of the others that
+// could have had it. It holds no pointers to anything that changes, so that it may be kept.
+type Choice struct {
+	Policy string // that ordered the hosts
+	Free   int    // hosts that could have taken the request at once; 0 for a request that had to wait
+	Warm   int    // those of Free with the model in memory
+	IsWarm bool   // the host has the model in memory
+	Busy   int    // calls on the host, without this one
+	Slots  int    // calls that it is given at once
+	// Instead is the host that the policy preferred, and that was passed over because it has
+	// failed or may hang; "" for none.
+	Instead string
+	// Latency is what a call has taken on the host of late; 0 if nothing is known.
+	Latency time.Duration
+}
+
+// String says why the host was chosen, in words for people.
+func (c Choice) String() string {
+	memory := "it has to load the model"
+	if c.IsWarm {
+		memory = "it has the model in memory"
+	}
+	load := fmt.Sprintf("%d of %d slots were in use", c.Busy, c.Slots)
+	switch {
+	case c.Slots == 0: // nobody chose
+		return ""
+	case c.Free == 0:
+		return fmt.Sprintf("first host with a free slot when the turn of this call came; %s, %s", memory, load)
+	case c.Free == 1:
+		return fmt.Sprintf("only host with a free slot for it; %s, %s", memory, load)
+	}
+	why := fmt.Sprintf("%s among %d hosts with a free slot; %s", c.Policy, c.Free, memory)
+	if c.IsWarm {
+		why += fmt.Sprintf(" (as %d of them do)", c.Warm)
+	}
+	why += ", " + load
+	if c.Latency > 0 {
+		why += fmt.Sprintf(", recent calls took %v", c.Latency.Round(time.Millisecond))
+	}
+	if c.Instead != "" {
+		why += fmt.Sprintf("; %s was passed over, since it failed a moment ago or may hang", c.Instead)
+	}
+	return why
 }
 
 // First is the beginning of an answer.

@@ -1,0 +1,286 @@
+package dashboard
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/route"
+)
+
+// Bounds of texts, in bytes.
+const (
+	maxName    = 200
+	maxText    = 400
+	maxContent = 4000 // of a prompt or an answer
+	maxList    = 20
+)
+
+// attempt is the work of one host on a call.
+type attempt struct {
+	host, model         string
+	rung, number        int
+	hedge               bool
+	began, first, ended time.Time // the zero Time for what has not happened
+	waited, pause       time.Duration
+	choice              route.Choice
+	err                 string
+}
+
+// finished is a call that is over, as the page is told of it. Times are in milliseconds, those of
+// attempts since the call began.
+type finished struct {
+	Number     uint64   `json:"n"`
+	Trace      string   `json:"trace"`
+	Tool       string   `json:"tool"`
+	Caller     string   `json:"caller"`
+	Began      int64    `json:"began"`
+	Took       int64    `json:"took"`
+	Requested  string   `json:"requested,omitempty"`
+	Model      string   `json:"model,omitempty"`
+	Host       string   `json:"host,omitempty"`
+	Source     string   `json:"source,omitempty"`
+	Cache      string   `json:"cache,omitempty"`
+	Age        float64  `json:"age,omitempty"`        // of a cached answer, in seconds
+	Similarity float64  `json:"similarity,omitempty"` // of the question it was given to
+	Saved      int64    `json:"saved,omitempty"`
+	Rung       int      `json:"rung,omitempty"`
+	Passed     []string `json:"passed,omitempty"`
+	TokensIn   int      `json:"in,omitempty"`
+	TokensOut  int      `json:"out,omitempty"`
+	Rate       float64  `json:"rate,omitempty"`
+	Queue      int64    `json:"queue,omitempty"`
+	Load       int64    `json:"load,omitempty"`
+	First      int64    `json:"first,omitempty"` // from the slot, the load included
+	Done       string   `json:"done,omitempty"`
+	Code       string   `json:"code,omitempty"`
+	Err        string   `json:"err,omitempty"`
+	Overridden []string `json:"overridden,omitempty"`
+	Filtered   []string `json:"filtered,omitempty"`
+
+	Place    int          `json:"place,omitempty"` // in the queue, when it came
+	Expect   int64        `json:"expect,omitempty"`
+	Attempts []attemptOut `json:"attempts,omitempty"`
+	More     int          `json:"more,omitempty"` // attempts that are not listed
+
+	Prompt string `json:"prompt,omitempty"`
+	Answer string `json:"answer,omitempty"`
+}
+
+type attemptOut struct {
+	Host   string `json:"host"`
+	Model  string `json:"model,omitempty"`
+	Hedge  bool   `json:"hedge,omitempty"`
+	Waited int64  `json:"waited,omitempty"` // for the slot
+	At     int64  `json:"at"`               // when the slot was given
+	First  int64  `json:"first,omitempty"`
+	End    int64  `json:"end,omitempty"` // 0 for the end of the call
+	Pause  int64  `json:"pause,omitempty"`
+	Why    string `json:"why,omitempty"` // this host
+	Err    string `json:"err,omitempty"`
+}
+
+// finished is a call without what has happened to it on the way.
+func (p *Page) finished(r *inference.Record) finished {
+	s := &r.Served
+	f := finished{
+		Number: r.Call, Trace: clip(r.Trace, maxName), Tool: clip(r.Tool, maxName), Caller: callerName(r.Caller),
+		Began: r.Began.UnixMilli(), Took: max(0, r.Took.Milliseconds()),
+		Requested: clip(s.Requested, maxName), Model: clip(s.Model, maxName), Host: clip(s.Host, maxName), Source: string(s.Source),
+		Cache: string(r.Cache), Age: s.Age, Similarity: s.Similarity, Saved: r.Saved.Milliseconds(),
+		Rung: s.Rung, Passed: clipAll(s.Passed), TokensIn: s.TokensIn, TokensOut: s.TokensOut, Rate: s.TokensPerSecond,
+		Queue: s.Queue, First: s.FirstToken, Done: s.DoneReason, Code: string(r.Code), Err: clip(r.Err, maxText),
+		Overridden: clipAll(s.Overridden), Filtered: clipAll(s.Filtered),
+	}
+	if s.Load != nil {
+		f.Load = *s.Load
+	}
+	if p.opts.Content {
+		f.Prompt, f.Answer = contentOf(&r.Asked)
+	}
+	return f
+}
+
+// tell adds what has happened to the call on the way; nil if nothing has.
+func (f *finished) tell(s *story) {
+	if s == nil {
+		return
+	}
+	f.Place, f.Expect, f.More = s.place, s.expect.Milliseconds(), s.more
+	f.Attempts = attemptsOut(s.attempts, time.UnixMilli(f.Began))
+}
+
+func attemptsOut(all []attempt, began time.Time) (out []attemptOut) {
+	since := func(t time.Time) int64 {
+		if t.IsZero() {
+			return 0
+		}
+		return max(1, t.Sub(began).Milliseconds())
+	}
+	for _, a := range all {
+		out = append(out, attemptOut{
+			Host: a.host, Model: a.model, Hedge: a.hedge, Waited: a.waited.Milliseconds(),
+			At: max(0, a.began.Sub(began).Milliseconds()), First: since(a.first), End: since(a.ended), Pause: a.pause.Milliseconds(),
+			Why: clip(whyOf(&a), maxText), Err: a.err,
+		})
+	}
+	return out
+}
+
+// whyOf says why an attempt was made on its host.
+func whyOf(a *attempt) string {
+	why := a.choice.String()
+	if a.hedge {
+		return "asked as well, since the first host was late; " + why
+	}
+	return why
+}
+
+func contentOf(a *inference.Asked) (prompt, answer string) {
+	switch {
+	case a.Request != nil && len(a.Request.Messages) > 0:
+		last := a.Request.Messages[len(a.Request.Messages)-1]
+		prompt = last.Content
+	case a.Request != nil:
+		prompt = a.Request.Prompt
+	default:
+		prompt = strings.Join(a.Texts, "\n")
+	}
+	answer = a.Partial
+	if a.Response != nil {
+		answer = a.Response.Text
+	}
+	return clip(prompt, maxContent), clip(answer, maxContent)
+}
+
+// live is a call under way, as the page is told of it.
+type live struct {
+	Number    uint64   `json:"n"`
+	Trace     string   `json:"trace"`
+	Tool      string   `json:"tool"`
+	Caller    string   `json:"caller"`
+	Began     int64    `json:"began"`
+	Requested string   `json:"requested,omitempty"`
+	Model     string   `json:"model,omitempty"`
+	Host      string   `json:"host,omitempty"`
+	Phase     string   `json:"phase"`
+	Since     int64    `json:"since,omitempty"` // when the phase began
+	Place     int      `json:"place,omitempty"`
+	Of        int      `json:"of,omitempty"`
+	Expect    int64    `json:"expect,omitempty"`
+	Batch     bool     `json:"batch,omitempty"`
+	Tokens    int      `json:"tokens,omitempty"`
+	Rate      float64  `json:"rate,omitempty"`
+	Thinking  bool     `json:"thinking,omitempty"`
+	Parts     string   `json:"parts,omitempty"` // texts that are embedded: "3 of 7"
+	Rung      int      `json:"rung,omitempty"`
+	Passed    []string `json:"passed,omitempty"`
+	Why       string   `json:"why,omitempty"` // this host, or this place
+	Cancel    bool     `json:"cancel,omitempty"`
+	Partial   string   `json:"partial,omitempty"`
+
+	loading bool
+}
+
+// liveOf is a call without the reasons for where it is.
+func liveOf(c *inference.LiveCall, content bool) live {
+	pr := &c.Progress
+	l := live{
+		Number: c.ID, Trace: clip(c.Trace, maxName), Tool: clip(c.Tool, maxName), Caller: callerName(c.Caller.ID), Began: c.Began.UnixMilli(),
+		Requested: clip(c.Requested, maxName), Model: clip(pr.Model, maxName), Host: clip(pr.Host, maxName), Phase: string(pr.State),
+		Place: pr.Standing.Place, Of: pr.Standing.Of, Expect: pr.Standing.Expect.Milliseconds(), Batch: pr.Standing.Batch,
+		Tokens: pr.Tokens, Thinking: pr.Thinking, Rung: c.Rung, Passed: clipAll(c.Passed), Cancel: c.Cancellable, loading: pr.Standing.Loading,
+	}
+	if l.Phase == "" {
+		l.Phase = "starting"
+	}
+	if !pr.Since.IsZero() {
+		l.Since = pr.Since.UnixMilli()
+		if s := time.Since(pr.Since).Seconds(); s > 0 && pr.Tokens > 1 {
+			l.Rate = float64(int(float64(pr.Tokens-1)/s*10)) / 10
+		}
+	}
+	if pr.Of > 0 {
+		l.Parts = fmt.Sprintf("%d of %d", pr.Done, pr.Of)
+	}
+	if content {
+		l.Partial = clip(c.Partial, maxContent)
+	}
+	return l
+}
+
+// explainPlaces says of each waiting call why it has its place.
+func explainPlaces(all []live) {
+	for i := range all {
+		l := &all[i]
+		switch {
+		case l.Phase != string(inference.Waiting):
+			continue
+		case l.loading:
+			l.Why = "a host is loading the model for another call; this one goes on as soon as it is in memory"
+		case l.Place <= 1:
+			l.Why = "next: it gets the first free slot of a host that has its model"
+		default:
+			l.Why = placeWhy(all, l)
+		}
+	}
+}
+
+func placeWhy(all []live, l *live) string {
+	ahead, order := make(map[string]int), []string(nil)
+	interactive := 0
+	for i := range all {
+		other := &all[i]
+		if other.Phase != string(inference.Waiting) || other.Place == 0 || other.Place >= l.Place {
+			continue
+		}
+		if ahead[other.Caller]++; ahead[other.Caller] == 1 {
+			order = append(order, other.Caller)
+		}
+		if !other.Batch {
+			interactive++
+		}
+	}
+	var parts []string
+	for _, who := range order[:min(len(order), 5)] {
+		parts = append(parts, fmt.Sprintf("%d of %s", ahead[who], who))
+	}
+	if len(order) > 5 {
+		parts = append(parts, fmt.Sprintf("%d other callers", len(order)-5))
+	}
+	why := "callers take turns by the time of hosts that they have used"
+	if l.Batch && interactive > 0 {
+		why = "interactive calls go before batch, and " + why
+	}
+	if len(parts) == 0 {
+		return why
+	}
+	return "after " + strings.Join(parts, ", ") + ": " + why
+}
+
+// callerName names a caller. On stdio there is one, without a name.
+func callerName(id string) string { return clip(cmp.Or(id, "local"), maxName) }
+
+// clip bounds a text to so many bytes of UTF-8. What it returns keeps no longer text in memory.
+func clip(text string, most int) string {
+	isLong := len(text) > most
+	text = strings.ToValidUTF8(text[:min(len(text), most+utf8.UTFMax)], "\uFFFD")
+	if !isLong && len(text) <= most {
+		return text
+	}
+	most = min(most, len(text))
+	for most > 0 && most < len(text) && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most] + "…" // a copy
+}
+
+func clipAll(all []string) (out []string) {
+	for _, text := range all[:min(len(all), maxList)] {
+		out = append(out, clip(text, maxText))
+	}
+	return out
+}

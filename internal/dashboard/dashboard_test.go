@@ -1,0 +1,499 @@
+package dashboard_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/dashboard"
+	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// told is what a viewer was sent.
+type told struct {
+	at   time.Time
+	data map[string]any // nil for a comment
+	raw  string
+}
+
+// viewer keeps what the page sends.
+type viewer struct {
+	http.ResponseWriter
+	mu   sync.Mutex // guards what follows
+	told []told
+	code int
+}
+
+func (v *viewer) Header() http.Header  { return http.Header{} }
+func (v *viewer) WriteHeader(code int) { v.code = code }
+func (v *viewer) Flush()               {}
+func (v *viewer) Write(text []byte) (int, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	one := told{at: time.Now(), raw: string(text)}
+	if _, data, ok := strings.Cut(one.raw, "data: "); ok {
+		if err := json.Unmarshal([]byte(data), &one.data); err != nil {
+			return 0, err
+		}
+	}
+	v.told = append(v.told, one)
+	return len(text), nil
+}
+
+func (v *viewer) last(t *testing.T) map[string]any {
+	t.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for i := len(v.told) - 1; i >= 0; i-- {
+		if v.told[i].data != nil {
+			return v.told[i].data
+		}
+	}
+	t.Fatal("nothing was sent")
+	return nil
+}
+
+// look has somebody look at a page until leave is called.
+func look(t *testing.T, p *dashboard.Page, may func() bool) (v *viewer, leave func()) {
+	t.Helper()
+	v = new(viewer)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.Stream(v, httptest.NewRequestWithContext(ctx, "GET", "/dashboard/events", nil), may)
+	}()
+	return v, func() { cancel(); <-done }
+}
+
+func always() bool { return true }
+
+func TestFiveViewersCostOneSnapshotASecondAndNobodyNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var read atomic.Int64
+		p := dashboard.New(dashboard.Options{Status: func() inference.Status { read.Add(1); return inference.Status{} }})
+		time.Sleep(time.Minute)
+		if n := read.Load(); n != 0 {
+			t.Errorf("nobody looks, and the state was read %d times", n)
+		}
+		var leave []func()
+		for range 5 {
+			_, done := look(t, p, always)
+			leave = append(leave, done)
+			time.Sleep(130 * time.Millisecond) // they do not come at once
+		}
+		synctest.Wait()
+		before := read.Load()
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if n := read.Load() - before; n < 18 || n > 20 {
+			t.Errorf("five viewers had the state read %d times in 20 s", n)
+		}
+		for _, done := range leave {
+			done()
+		}
+		before = read.Load()
+		time.Sleep(time.Minute)
+		if n := read.Load() - before; n != 0 {
+			t.Errorf("all have left, and the state was read %d times", n)
+		}
+	})
+}
+
+func TestViewerIsToldAtMostOnceASecondAndOnlyOfChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := dashboard.New(dashboard.Options{})
+		v, leave := look(t, p, always)
+		synctest.Wait()
+		for i := range 500 {
+			p.Done(inference.Record{Call: uint64(i + 1), Tool: "generate"})
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(time.Minute) // nothing happens
+		leave()
+		events, comments := 0, 0
+		for i, one := range v.told {
+			if i > 0 && one.at.Sub(v.told[i-1].at) < time.Second {
+				t.Errorf("events at %v and %v", v.told[i-1].at, one.at)
+			}
+			if one.data != nil {
+				events++
+			} else {
+				comments++
+			}
+		}
+		if events < 5 || events > 8 || comments < 3 || comments > 4 {
+			t.Errorf("%d events and %d comments, want one for each of 5 s with calls, and a comment every 15 s", events, comments)
+		}
+	})
+}
+
+// calls are the calls that a viewer was told of.
+func (v *viewer) calls() (all []map[string]any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, one := range v.told {
+		if one.data["full"] == true {
+			all = nil
+		}
+		list, _ := one.data["calls"].([]any)
+		for _, c := range list {
+			all = append(all, c.(map[string]any))
+		}
+	}
+	return all
+}
+
+func TestEachViewerIsToldOfEachCallOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := dashboard.New(dashboard.Options{})
+		one, leaveOne := look(t, p, always)
+		n := uint64(0)
+		for range 3 {
+			for range 7 {
+				n++
+				p.Done(inference.Record{Call: n})
+			}
+			time.Sleep(1700 * time.Millisecond)
+		}
+		late, leaveLate := look(t, p, always)
+		synctest.Wait()
+		leaveOne()
+		leaveLate()
+		for name, v := range map[string]*viewer{"one": one, "late": late} {
+			calls := v.calls()
+			if len(calls) != 21 {
+				t.Fatalf("%s: told of %d calls, want 21", name, len(calls))
+			}
+			for i, c := range calls {
+				if c["n"] != float64(i+1) {
+					t.Errorf("%s: call %d is %v", name, i+1, c["n"])
+				}
+			}
+		}
+	})
+}
+
+// Whatever callers and hosts are called, and however many calls there are.
+func TestMemoryOfAMillionCallsAndNamesIsBounded(t *testing.T) {
+	long := strings.Repeat("\"<script>\n\x00\xff", 500)
+	p := dashboard.New(dashboard.Options{Content: true})
+	used := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	fill := func(from, to int) {
+		for i := from; i < to; i++ {
+			name := fmt.Sprint(i, long)
+			p.Event(inference.Event{Kind: inference.Began, Call: uint64(i)})
+			p.Event(inference.Event{Kind: inference.Granted, Call: uint64(i), Host: name, Model: name}) // of calls that never end
+			p.Event(inference.Event{Kind: inference.AttemptEnded, Call: uint64(i), Host: name, Err: errors.New(name)})
+			p.Event(inference.Event{Kind: inference.LadderChanged, Model: name, Reason: name})
+			p.HostChanged(pool.Change{Host: name, Model: name, Why: name})
+			p.HostChanged(pool.Change{Host: name})
+			p.Done(inference.Record{
+				Call: uint64(i + 1<<40), Tool: name, Caller: name, Err: name, Trace: name,
+				Served: inference.Served{Requested: name, Model: name, Host: name, Passed: []string{name, name}},
+				Asked:  inference.Asked{Request: &inference.Request{Prompt: name}, Response: &inference.Response{Text: name}},
+			})
+		}
+	}
+	fill(0, 6_000)
+	before := used()
+	fill(6_000, 12_000)
+	if grown := used() - before; grown > 1<<20 {
+		t.Errorf("another 6,000 calls took %d KiB", grown>>10)
+	}
+	if before > 64<<20 {
+		t.Errorf("the page has %d MiB", before>>20)
+	}
+	runtime.KeepAlive(p)
+}
+
+func TestTextsAreValidJSONAndCannotBeTakenForMarkupOrEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const evil = "</script><img src=x onerror=alert(1)>\n\ndata: {\"x\":1}\r\n\r\nevent: end\xff\u2028"
+		p := dashboard.New(dashboard.Options{Status: func() inference.Status {
+			return inference.Status{
+				Hosts:   pool.Stats{Hosts: []pool.HostStats{{Name: evil, Why: evil, Checked: []pool.Loaded{{Model: evil}}}}, Queue: pool.QueueStats{Callers: map[string]int{evil: 1}}},
+				Ladders: []inference.LadderStatus{{Model: evil, Reason: evil}},
+			}
+		}})
+		p.Done(inference.Record{Call: 1, Caller: evil, Tool: evil, Err: evil, Served: inference.Served{Requested: evil}})
+		p.HostChanged(pool.Change{Host: evil})
+		v, leave := look(t, p, always)
+		synctest.Wait()
+		leave()
+		if len(v.told) != 1 {
+			t.Fatalf("%d writes, want 1 event", len(v.told))
+		}
+		raw := v.told[0].raw
+		if strings.Count(raw, "\n\n") != 1 || strings.Count(raw, "\r") != 0 || strings.ContainsAny(raw, "<>") || strings.Contains(raw, "\nevent") {
+			t.Errorf("got %q", raw)
+		}
+		call := v.calls()[0]
+		if want := strings.ToValidUTF8(evil, "\uFFFD"); call["caller"] != want {
+			t.Errorf("the caller is %q, want %q", call["caller"], want)
+		}
+	})
+}
+
+func TestViewerWhoMayNotLookAnyMoreIsSentNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var revoked atomic.Bool
+		p := dashboard.New(dashboard.Options{})
+		v, leave := look(t, p, func() bool { return !revoked.Load() })
+		time.Sleep(500 * time.Millisecond)
+		revoked.Store(true)
+		p.Done(inference.Record{Call: 1, Tool: "secret"})
+		time.Sleep(time.Minute)
+		leave()
+		if n := len(v.told); n != 2 || !strings.HasPrefix(v.told[1].raw, "event: end") {
+			t.Errorf("sent %d times, at last %q", n, v.told[n-1].raw)
+		}
+	})
+}
+
+func TestViewersAreBoundedInNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := dashboard.New(dashboard.Options{})
+		var leave []func()
+		for range dashboard.MaxViewers {
+			_, done := look(t, p, always)
+			leave = append(leave, done)
+		}
+		synctest.Wait()
+		v, done := look(t, p, always)
+		done()
+		if v.code != http.StatusServiceUnavailable {
+			t.Errorf("one more: status %d", v.code)
+		}
+		leave[0]()
+		v, done = look(t, p, always)
+		synctest.Wait()
+		done()
+		if v.code != 0 || len(v.told) != 1 {
+			t.Errorf("after one has left: status %d, %d events", v.code, len(v.told))
+		}
+		for _, done := range leave[1:] {
+			done()
+		}
+	})
+}
+
+// story is an engine whose calls a page shows.
+type story struct {
+	*dashboard.Page
+	engine *inference.Engine
+}
+
+func tell(t *testing.T, texts bool, settings inference.Settings, hosts ...*backendtest.Host) story {
+	t.Helper()
+	var engine *inference.Engine
+	page := dashboard.New(dashboard.Options{
+		Status:  func() inference.Status { return engine.Status(caller.Caller{Admin: true}) },
+		Calls:   func(most int) ([]inference.LiveCall, int) { return engine.Calls(most) },
+		Cancel:  func(n uint64) bool { return engine.Cancel(n) },
+		Content: texts,
+	})
+	p, err := pool.New(pool.Options{Slots: 1, OnChange: page.HostChanged})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range hosts {
+		if _, err := p.Add(h.Open(t), pool.Slots{Given: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	engine, err = inference.New(inference.Options{
+		Hosts: p, Observer: page, Live: true, Texts: texts, Settings: func() *inference.Settings { return &settings },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(engine.Close)
+	return story{page, engine}
+}
+
+// ask makes a call that can be cancelled, as tools do.
+func (s story) ask(ctx context.Context, who, model, prompt string) error {
+	call := s.engine.Begin(inference.CallInfo{Tool: "generate", Caller: caller.Caller{ID: who}})
+	ctx, stop := call.Cancellable(ctx)
+	defer stop()
+	_, err := s.engine.Do(ctx, inference.Request{Common: inference.Common{Model: model, Call: call, Caller: caller.Caller{ID: who}}, Prompt: prompt})
+	call.End(err)
+	return err
+}
+
+func (s story) now(t *testing.T) *viewer {
+	t.Helper()
+	v, leave := look(t, s.Page, always)
+	synctest.Wait()
+	leave()
+	return v
+}
+
+func list(v any, path ...string) []map[string]any {
+	for _, name := range path {
+		v = v.(map[string]any)[name]
+	}
+	var out []map[string]any
+	all, _ := v.([]any)
+	for _, one := range all {
+		out = append(out, one.(map[string]any))
+	}
+	return out
+}
+
+func TestPageSaysWhyACallIsWhereItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := backendtest.New("gpu-1").Answer("one two three").FirstTokenTime(10 * time.Second).TokenTime(time.Second)
+		s := tell(t, false, inference.Settings{}, host)
+		if err := s.ask(t.Context(), "alice", "tiny", "loads it"); err != nil {
+			t.Fatal(err)
+		}
+		for i, who := range []string{"alice", "bob", "bob", "carol"} {
+			go func() { _ = s.ask(t.Context(), who, "tiny", fmt.Sprint("question ", i)) }()
+			synctest.Wait()
+		}
+		calls := list(s.now(t).last(t), "state", "live")
+		if len(calls) != 4 {
+			t.Fatalf("%d calls, want 4: %v", len(calls), calls)
+		}
+		first, last := calls[0], calls[2]
+		if first["host"] != "gpu-1" || !strings.Contains(first["why"].(string), "only host with a free slot for it; it has the model in memory") || first["cancel"] != true {
+			t.Errorf("the first: %v", first)
+		}
+		if last["phase"] != "waiting" || last["place"] != 3.0 || last["why"] != "after 1 of bob, 1 of carol: callers take turns by the time of hosts that they have used" {
+			t.Errorf("the second of bob: %v", last)
+		}
+		queue := s.now(t).last(t)["state"].(map[string]any)["queue"].(map[string]any)
+		if queue["waiting"] != 3.0 || fmt.Sprint(queue["callers"]) != "[map[n:2 name:bob] map[n:1 name:carol]]" {
+			t.Errorf("the queue: %v", queue)
+		}
+		time.Sleep(12500 * time.Millisecond)
+		if c := list(s.now(t).last(t), "state", "live")[0]; c["phase"] != "answering" || c["tokens"] != 2.0 {
+			t.Errorf("later: %v", c)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestPageShowsTheAttemptsOfACallAndWhyTheyFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ladders, err := route.NewLadders(map[string][]string{"pro:latest": {"big:latest", "tiny:latest"}}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ill := backendtest.New("ill").Install(backendtest.Model{Name: "big"}).Down()
+		well := backendtest.New("well").Answer("one two").FirstTokenTime(time.Second).Install(backendtest.Model{Name: "tiny"})
+		s := tell(t, false, inference.Settings{Ladders: ladders}, ill, well)
+		s.Page.HostChanged(pool.Change{Host: "ill", Why: "connection refused"})
+		if err := s.ask(t.Context(), "alice", "pro", "secret"); err != nil {
+			t.Fatal(err)
+		}
+		v := s.now(t)
+		calls := v.calls()
+		if len(calls) != 1 {
+			t.Fatalf("got %v", calls)
+		}
+		c := calls[0]
+		if c["rung"] != 2.0 || len(c["passed"].([]any)) != 1 || c["host"] != "well" || c["prompt"] != nil {
+			t.Errorf("got %v", c)
+		}
+		attempts := list(c["attempts"])
+		if len(attempts) < 2 {
+			t.Fatalf("attempts: %v", attempts)
+		}
+		for i, a := range attempts {
+			failed := a["err"] != nil
+			if isLast := i == len(attempts)-1; failed == isLast || isLast && a["host"] != "well" || a["why"] == nil {
+				t.Errorf("attempt %d: %v", i, a)
+			}
+		}
+		if last := attempts[len(attempts)-1]; last["first"].(float64)-last["at"].(float64) < 1000 {
+			t.Errorf("the first token came at once: %v", last)
+		}
+		if all := list(v.last(t)["changes"]); len(all) != 1 || all[0]["name"] != "ill" || all[0]["why"] != "connection refused" {
+			t.Errorf("changes: %v", all)
+		}
+	})
+}
+
+func TestPromptsAndAnswersAreShownOnlyIfWanted(t *testing.T) {
+	for _, wanted := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			host := backendtest.New("gpu-1").Answer("forty thieves").FirstTokenTime(time.Second).TokenTime(time.Second)
+			s := tell(t, wanted, inference.Settings{}, host)
+			go func() { _ = s.ask(t.Context(), "alice", "tiny", "open sesame") }()
+			time.Sleep(2500 * time.Millisecond)
+			during := s.now(t)
+			time.Sleep(time.Minute)
+			after := s.now(t)
+			text := during.told[0].raw + after.told[0].raw
+			if strings.Contains(text, "sesame") != wanted || strings.Contains(text, "thieves") != wanted || strings.Contains(during.told[0].raw, "forty") != wanted {
+				t.Errorf("wanted %v: %s", wanted, text)
+			}
+		})
+	}
+}
+
+func TestCancelledCallEndsAndItsCallerIsToldWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := backendtest.New("gpu-1").Answer("one two three").FirstTokenTime(time.Hour)
+		s := tell(t, false, inference.Settings{}, host)
+		ended := make(chan error, 1)
+		go func() { ended <- s.ask(t.Context(), "alice", "tiny", "?") }()
+		synctest.Wait()
+		number := list(s.now(t).last(t), "state", "live")[0]["n"].(float64)
+		for body, want := range map[string]int{`{}`: 400, `{"n":"x"}`: 400, `{"n":999}`: 404, fmt.Sprintf(`{"n":%v}`, number): 204} {
+			w := httptest.NewRecorder()
+			s.Cancel(w, httptest.NewRequest("POST", "/dashboard/cancel", strings.NewReader(body)))
+			if w.Code != want {
+				t.Errorf("%s: status %d, want %d", body, w.Code, want)
+			}
+		}
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), "an administrator of the server has cancelled it") {
+			t.Errorf("got %v", err)
+		}
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if v := s.now(t); len(list(v.last(t), "state", "live")) != 0 || v.calls()[0]["code"] != "cancelled" {
+			t.Errorf("got %v", v.last(t))
+		}
+	})
+}
+
+func TestPageIsSmallAndRefersToNothingElsewhere(t *testing.T) {
+	size := 0
+	for path, file := range dashboard.Files() {
+		w := httptest.NewRecorder()
+		file.ServeHTTP(w, httptest.NewRequest("GET", "/"+path, nil))
+		text := w.Body.String()
+		size += len(text)
+		for _, bad := range []string{"https://", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " style=", " onclick="} {
+			if strings.Contains(text, bad) {
+				t.Errorf("%s has %s", path, bad)
+			}
+		}
+	}
+	if size > 100_000 {
+		t.Errorf("the page has %d bytes", size)
+	}
+}
