@@ -54,7 +54,7 @@ SEED     := 0
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test stress soak fuzz lint fmt demo bench eval-semantic recordings docs release release-check clean needs $(STEPS)
+.PHONY: build help unit test stress soak fuzz lint fmt demo bench bench-peers eval-semantic recordings docs release release-check clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -98,6 +98,12 @@ demo: build ## show the server at work with a real Ollama
 bench: build ## measure calls through the server, and a full host; 20 minutes (Linux)
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
 		'cd $(CURDIR) && go run ./internal/overhead -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
+
+bench-peers: build ## measure calls through the server and through two other servers from npm (Linux)
+	@command -v node npm >/dev/null || { echo "not found: node, npm; on Debian: apt-get install npm"; exit 1; }
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	npm install --silent --no-audit --no-fund --prefix "$$dir" ollama-mcp@2.1.0 ollama-intern-mcp@2.10.0; \
+	go run ./internal/overhead -peers "$$dir/node_modules" -rounds 5 -calls 1000 -starts 5 $(BINARY)
 
 eval-semantic: ## tell how well questions that mean the same are told from others
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \

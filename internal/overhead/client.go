@@ -17,7 +17,8 @@ import (
 // A client speaks JSON-RPC, one message a line, for any number of callers at once. It does
 // as little as possible: the processor time that it uses is not there for the server.
 type client struct {
-	calls atomic.Int64 // that were made by call
+	calls   atomic.Int64 // that were made by call
+	lenient atomic.Bool  // lines that are no JSON are skipped
 
 	mu      sync.Mutex // guards all below; a line is written under it so that lines stay whole
 	w       io.Writer
@@ -51,6 +52,9 @@ func (c *client) listen(r io.Reader) {
 		}
 		var m message
 		if err := json.Unmarshal(line, &m); err != nil {
+			if c.lenient.Load() {
+				continue
+			}
 			c.end(fmt.Errorf("the server wrote %.100q: %w", line, err))
 			return
 		}

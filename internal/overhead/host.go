@@ -25,6 +25,7 @@ type host struct {
 	asked  atomic.Int64 // requests for text
 	server *http.Server
 
+	fault   int64         // one in so many requests is answered with 503; 0 for none
 	slots   chan struct{} // has a value for each request that is being served; nil for no bound
 	service time.Duration // of one request; 0: at once
 }
@@ -41,7 +42,8 @@ func newHost(slots int, service time.Duration) (*host, error) {
 		h.slots = make(chan struct{}, slots)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /api/generate", h.generate)
+	mux.HandleFunc("POST /api/generate", h.answer(`"response":`, ""))
+	mux.HandleFunc("POST /api/chat", h.answer(`"message":{"role":"assistant","content":`, "}"))
 	mux.HandleFunc("GET /api/version", text(`{"version":"0.17.4"}`))
 	mux.HandleFunc("GET /api/tags", text(`{"models":[{"name":"`+model+`","model":"`+model+`","digest":"0123456789abcdef"}]}`))
 	mux.HandleFunc("GET /api/ps", text(`{"models":[]}`))
@@ -52,42 +54,48 @@ func newHost(slots int, service time.Duration) (*host, error) {
 
 func (h *host) close() { _ = h.server.Close() }
 
-// generate streams the words, spread over the time of the service, and the end, or gives
-// all in one object when the request says that it wants no stream.
-func (h *host) generate(w http.ResponseWriter, r *http.Request) {
-	h.asked.Add(1)
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return // the client has gone
-	}
-	if h.slots != nil {
-		select {
-		case h.slots <- struct{}{}:
-			defer func() { <-h.slots }()
-		case <-r.Context().Done():
-			return
-		}
-	}
+// answer streams the words, spread over the time of the service, and the end, or gives all in
+// one object when the request says that it wants no stream. open and end stand around a text.
+func (h *host) answer(open, end string) http.HandlerFunc {
 	const (
-		head = `{"model":"` + model + `","created_at":"2026-01-01T00:00:00Z","response":`
+		head = `{"model":"` + model + `","created_at":"2026-01-01T00:00:00Z",`
 		tail = `,"done":true,"done_reason":"stop","total_duration":3000000,"load_duration":1000000,` +
 			`"prompt_eval_count":6,"prompt_eval_duration":1000000,"eval_count":16,"eval_duration":1000000}` + "\n"
 	)
-	begun := time.Now()
-	if bytes.Contains(body, []byte(`"stream":false`)) {
-		time.Sleep(h.service)
-		text(head+`"`+answer+`"`+tail)(w, r)
-		return
-	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
 	words := strings.SplitAfter(answer, " ")
-	for i, word := range words {
-		// Until a point in time: a timer is late, and so would be each piece.
-		time.Sleep(time.Until(begun.Add(h.service * time.Duration(i+1) / time.Duration(len(words)))))
-		_, _ = io.WriteString(w, head+`"`+word+`","done":false}`+"\n")
-		_ = http.NewResponseController(w).Flush()
+	return func(w http.ResponseWriter, r *http.Request) {
+		asked := h.asked.Add(1)
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // the client has gone
+		}
+		if h.fault > 0 && asked%h.fault == 0 {
+			http.Error(w, `{"error":"server busy, please try again"}`, http.StatusServiceUnavailable)
+			return
+		}
+		if h.slots != nil {
+			select {
+			case h.slots <- struct{}{}:
+				defer func() { <-h.slots }()
+			case <-r.Context().Done():
+				return
+			}
+		}
+		begun := time.Now()
+		if bytes.Contains(body, []byte(`"stream":false`)) {
+			time.Sleep(h.service)
+			text(head+open+`"`+answer+`"`+end+tail)(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		for i, word := range words {
+			// Until a point in time: a timer is late, and so would be each piece.
+			time.Sleep(time.Until(begun.Add(h.service * time.Duration(i+1) / time.Duration(len(words)))))
+			_, _ = io.WriteString(w, head+open+`"`+word+`"`+end+`,"done":false}`+"\n")
+			_ = http.NewResponseController(w).Flush()
+		}
+		_, _ = io.WriteString(w, head+open+`""`+end+tail)
 	}
-	_, _ = io.WriteString(w, head+`""`+tail)
 }
 
 // text answers every request with the same JSON.

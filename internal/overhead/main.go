@@ -15,6 +15,9 @@
 // real one: through one connection, with Go's default client, and through our pool,
 // all in this process; a real one also through the control that posts and the server. With
 // 100,000 calls of 50 ms on 16 slots that takes some fifteen minutes.
+//
+// With -peers, other MCP servers for Ollama stand beside it instead, as they come from npm, and
+// a host that answers every tenth request with 503 is asked too.
 package main
 
 import (
@@ -37,9 +40,10 @@ func main() {
 	flag.IntVar(&p.fullCalls, "full-calls", 100_000, "number of `calls` to the host that is full; 0 leaves it out")
 	flag.StringVar(&p.ollama, "ollama", "", "`address` of a real Ollama to measure too")
 	flag.StringVar(&p.model, "model", "", "`model` to use there")
+	flag.StringVar(&p.peers, "peers", "", "`folder` of node_modules with other servers, to be measured instead of the controls")
 	flag.Parse()
 	if p.server = flag.Args(); !p.good() {
-		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME] SERVER [FLAG…]")
+		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER] SERVER [FLAG…]")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
@@ -62,6 +66,8 @@ type plan struct {
 	fullCalls     int    // 0 leaves the full host out
 	ollama, model string // empty where there is no real Ollama to ask
 
+	peers string // node_modules with other servers; empty for none
+
 	progress io.Writer // a terminal; nil for none
 }
 
@@ -77,6 +83,13 @@ func run(ctx context.Context, p plan, w io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(temp) }()
+	if p.peers != "" {
+		entrants, err := peersIn(p.peers, p.server, temp)
+		if err != nil {
+			return err
+		}
+		return compareWithPeers(ctx, entrants, p, w)
+	}
 	binary, err := buildControl(ctx, temp)
 	if err != nil {
 		return err

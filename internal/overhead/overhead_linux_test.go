@@ -1,13 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +21,62 @@ import (
 // controlBinary is the control, built once for all tests.
 var controlBinary string
 
-func TestMain(m *testing.M) { os.Exit(withControl(m.Run)) }
+func TestMain(m *testing.M) {
+	if os.Getenv("OVERHEAD_PEER") != "" {
+		peer(os.Stdin, os.Stdout)
+		return
+	}
+	os.Exit(withControl(m.Run))
+}
+
+// peer is a server that logs to its output, and fails at every second call.
+func peer(in io.Reader, out io.Writer) {
+	fmt.Fprintln(out, `{"jsonrpc":"2.0","method":"notifications/message"}`)
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		var m struct {
+			ID     int
+			Method string
+		}
+		_ = json.Unmarshal(lines.Bytes(), &m)
+		switch result := `{}`; {
+		case m.ID == 0:
+		case m.Method == "tools/call" && m.ID%2 == 0:
+			fmt.Fprintf(out, "this is a log line\n{\"id\":%d,\"result\":{\"isError\":true}}\n", m.ID)
+		case m.Method == "tools/call":
+			result = fmt.Sprintf(`{"content":[{"type":"text","text":%q}]}`, answer)
+			fallthrough
+		default:
+			fmt.Fprintf(out, "{\"id\":%d,\"result\":%s}\n", m.ID, result)
+		}
+	}
+}
+
+func TestServersOfOthersAreComparedAndTheirFailuresCounted(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	entrants := []entrant{{"one", []string{self}, []string{"OVERHEAD_PEER=1"}, "chat"}, {"two", []string{self}, []string{"OVERHEAD_PEER=1"}, "chat"}}
+	var out strings.Builder
+	if err := compareWithPeers(t.Context(), entrants, plan{rounds: 1, calls: 10, starts: 1}, &out); err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	for line := range strings.Lines(out.String()) {
+		if strings.Contains(line, "that failed") {
+			failed++
+			if !slices.Equal(strings.Fields(line)[len(strings.Fields(line))-2:], []string{"50.0", "50.0"}) {
+				t.Errorf("half of the calls failed, and it says %s", line)
+			}
+		}
+	}
+	if failed != len(scenes) {
+		t.Errorf("failures are told for %d scenes of %d:\n%s", failed, len(scenes), &out)
+	}
+	if _, err := peersIn(t.TempDir(), []string{"ours"}, t.TempDir()); err != nil && !errors.Is(err, exec.ErrNotFound) {
+		t.Error(err)
+	}
+}
 
 func withControl(run func() int) (status int) {
 	dir, err := os.MkdirTemp("", "ollama-mcp-overhead-*")

@@ -23,11 +23,11 @@ type process struct {
 	ready  time.Duration // from starting it until it had listed its tools
 }
 
-// start runs a server for the host at url. Its environment is otherwise empty, so that no
-// settings of the user take part.
-func start(ctx context.Context, command []string, url string) (*process, error) {
+// start runs a server for the host at url. Its environment is otherwise empty but for what env
+// adds, so that no settings of the user take part.
+func start(ctx context.Context, command []string, url string, env ...string) (*process, error) {
 	p := &process{cmd: exec.Command(command[0], command[1:]...), heard: make(chan struct{})}
-	p.cmd.Env = []string{"OLLAMA_HOST=" + url}
+	p.cmd.Env = append([]string{"OLLAMA_HOST=" + url}, env...)
 	p.cmd.Stderr = &p.stderr
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
