@@ -50,6 +50,7 @@ type flight[P, V any] struct {
 	began     time.Time
 	longest   time.Duration // that a call may still have if it is to join; 0 for any time
 
+	retired  bool // it is not among those in flight any more
 	finished bool
 	done     chan struct{} // closed once finished; value and err do not change then
 	value    V
@@ -198,12 +199,15 @@ func (f *Flights[K, P, V]) leave(key K, fl *flight[P, V], deadline time.Time, ca
 // retire cancels a flight's context and lets no more calls join. mu is held.
 func (f *Flights[K, P, V]) retire(key K, fl *flight[P, V], cause error) {
 	fl.cancel(cause)
-	flights := f.inFlight[key]
-	if i := slices.Index(flights, fl); i >= 0 {
-		f.inFlight[key] = slices.Delete(flights, i, i+1)
+	if fl.retired {
+		return
 	}
-	if len(f.inFlight[key]) == 0 {
+	fl.retired = true
+	others := slices.DeleteFunc(f.inFlight[key], func(other *flight[P, V]) bool { return other == fl })
+	if len(others) == 0 {
 		delete(f.inFlight, key)
+	} else {
+		f.inFlight[key] = others
 	}
 }
 

@@ -85,13 +85,19 @@ func FuzzSeparate(f *testing.F) {
 }
 
 func TestFollowerTellsThoughtsFromAnAnswerThatComesInPieces(t *testing.T) {
-	for text, want := range map[string]string{ // all of it that are thoughts as far as anybody can tell
+	all := map[string]string{ // all of it that are thoughts as far as anybody can tell
 		"<think>ab</think>cd":         "<think>ab</think",
 		"<think x=\"1\">ab</think>cd": "<think x=\"1\">ab</think",
 		"<think>a":                    "<think>a",
 		"<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>final<|message|>b": "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>fina",
-		"abc": "", "analysis of it": "", "<b>x</b>": "",
-	} {
+		"abc": "", "analysis of it": "", "<b>x</b>": "", " \n<think>a": " \n<think>a",
+	}
+	for _, tag := range thoughtTags {
+		if text := tag.open + "ab" + tag.end; !tag.isPlain {
+			all[text+"cd"] = text[:len(text)-1]
+		}
+	}
+	for text, want := range all {
 		var f Follower
 		last := 0
 		for end := 1; end <= len(text); end++ {

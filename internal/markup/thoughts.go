@@ -53,6 +53,17 @@ var thoughtTags = []thoughtTag{
 	{open: "analysis", end: "assistantfinal", isPlain: true}, // of harmony without its special tokens
 }
 
+// openers are the first bytes of thoughts in tags and channels.
+var openers = func() string {
+	first := channelMark[:1]
+	for _, tag := range thoughtTags {
+		if !tag.isPlain {
+			first += tag.open[:1]
+		}
+	}
+	return first
+}()
+
 // thoughtTag is what stands before and behind thoughts.
 type thoughtTag struct {
 	open, end string
@@ -249,7 +260,12 @@ func (f *Follower) Add(r Request, piece, soFar string) bool {
 	}
 	if f.end == "" {
 		const longest = 256 // bytes of an opening tag
-		lower := lowerASCII(strings.TrimLeft(soFar[:min(len(soFar), longest)], blanks))
+		begin := strings.TrimLeft(soFar[:min(len(soFar), longest)], blanks)
+		if begin != "" && strings.IndexByte(openers, begin[0]) < 0 {
+			f.over = true
+			return false
+		}
+		lower := lowerASCII(begin)
 		if strings.HasPrefix(lower, channelMark+"analysis") && !r.Mentions(channelMark) {
 			f.end = channelMark + "final"
 		} else if tag, _ := opening(lower); tag != nil && !tag.isPlain && !r.Mentions(tag.open) {
