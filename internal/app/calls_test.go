@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ollama-mcp/internal/backend/backendtest"
 )
@@ -110,11 +111,40 @@ func TestErrorsInLogsQuoteNoAnswer(t *testing.T) {
 	}
 }
 
-// A call log on a disk that cannot be written costs nobody an answer.
-func TestCallLogThatCannotBeWrittenKeepsNobodyFromTheTools(t *testing.T) {
-	out, errs, status := program(t, initialized+toolCall(2, "list-models", `{}`), nil, "--call-log=/missing/calls.jsonl", "--log-level=warn")
-	if status != 0 || !strings.Contains(out, `"id":2,"result"`) || strings.Count(errs, "the call log cannot be written") != 1 {
-		t.Errorf("status %d, %q, %q", status, out, errs)
+// A disk that cannot be used costs nobody an answer, and is one line of the log for each thing
+// that is not kept.
+func TestDiskThatCannotBeUsedKeepsNobodyFromTheTools(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	notADir, old := dir+"/file", dir+"/old"
+	if err := os.WriteFile(notADir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(old+"/usage", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for day := -1; day <= 1; day++ { // whichever it is when the program looks
+		name := time.Now().UTC().AddDate(0, 0, day).Format(time.DateOnly) + ".json"
+		if err := os.WriteFile(old+"/usage/"+name, []byte(`{"version":99}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		option, says string
+		lines        int
+	}{
+		{"--call-log=/missing/calls.jsonl", "the call log cannot be written", 1},
+		{"--call-log=/dev/full", "the call log cannot be written", 1},
+		{"--call-log=" + dir, "the call log cannot be written", 1},
+		{"--call-log=" + notADir + "/calls.jsonl", "the call log cannot be written", 1},
+		{"--state-dir=" + notADir, "the state directory cannot be used", 3},
+		{"--state-dir=" + notADir + "/state", "the state directory cannot be used", 3},
+		{"--state-dir=" + old, "broken file of usage set aside", 1},
+	} {
+		out, errs, status := program(t, initialized+toolCall(2, "usage", `{}`), nil, tc.option, "--log-level=warn")
+		if status != 0 || !strings.Contains(out, `"id":2,"result"`) || strings.Contains(out, "isError") || strings.Count(errs, tc.says) != tc.lines {
+			t.Errorf("%s: status %d, %q, %q", tc.option, status, out, errs)
+		}
 	}
 }
 
