@@ -65,9 +65,69 @@ func set(member string, value any) form {
 	}
 }
 
+// inOnePiece asks for an answer that is not streamed.
+func inOnePiece(r request) string {
+	delete(r, "stream_options")
+	r["stream"] = false
+	return ""
+}
+
+// asDeveloper gives instructions the role that they have for newer models of OpenAI.
+func asDeveloper(r request) string {
+	chat := slices.Clone(r["messages"].([]message))
+	for i := range chat {
+		if chat[i].Role == "system" {
+			chat[i].Role = "developer"
+		}
+	}
+	r["messages"] = chat
+	return ""
+}
+
+// intoFirst puts instructions before the text of the user's next message, for models that know
+// no other role than those of a conversation.
+func intoFirst(r request) string {
+	var chat []message
+	var instructions []string
+	for _, m := range r["messages"].([]message) {
+		text, isText := m.Content.(string)
+		parts, _ := m.Content.([]map[string]any)
+		switch {
+		case (m.Role == "system" || m.Role == "developer") && isText:
+			instructions = append(instructions, text)
+			continue
+		case m.Role == "user" && len(instructions) > 0 && isText:
+			m.Content, instructions = strings.Join(append(instructions, text), "\n\n"), nil
+		case m.Role == "user" && len(instructions) > 0:
+			first := map[string]any{"type": "text", "text": strings.Join(instructions, "\n\n")}
+			m.Content, instructions = append([]map[string]any{first}, parts...), nil
+		}
+		chat = append(chat, m)
+	}
+	if len(instructions) > 0 { // behind all that the user has said
+		chat = append(chat, message{Role: "user", Content: strings.Join(instructions, "\n\n")})
+	}
+	r["messages"] = chat
+	return ""
+}
+
+// hasSystem reports whether a chat has instructions.
+func hasSystem(chat []message) bool {
+	return slices.ContainsFunc(chat, func(m message) bool { return m.Role == "system" })
+}
+
 // alternatives are those of the members that a request has.
 func (r request) alternatives() []alternative {
-	all := []alternative{{member: "stream_options", words: []string{"stream_options", "include_usage"}, isPlain: true, forms: []form{without("stream_options", "")}}}
+	all := []alternative{
+		{member: "stream_options", words: []string{"stream_options", "include_usage"}, isPlain: true, forms: []form{without("stream_options", "")}},
+		{member: "stream", words: []string{"'stream'", "`stream`", `"stream"`, "stream=true", "(stream)", "streaming", "to stream"}, isPlain: true, forms: []form{inOnePiece}},
+	}
+	if chat, ok := r["messages"].([]message); ok && hasSystem(chat) {
+		all = append(all, alternative{
+			member: "system", isPlain: true, forms: []form{asDeveloper, intoFirst},
+			words: []string{"'system'", `"system"`, "`system`", "system role", "role system", "system message", "system prompt", "system instruction", "developer instruction", "developer role", "'developer'", "roles must alternate"},
+		})
+	}
 	for limit, other := range map[string]string{"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"} {
 		if _, ok := r[limit]; ok {
 			all = append(all, alternative{member: limit, words: []string{limit, other}, forms: []form{renamed(limit, other), without(other, "num_predict")}})
@@ -93,7 +153,7 @@ func (r request) alternatives() []alternative {
 		}
 		all = append(all, alternative{
 			member: "response_format " + wanted["type"].(string), isPlain: true,
-			words: []string{"response_format", "response format", "json_object", "json_schema", "json mode", "structured output"},
+			words: []string{"response_format", "response format", "json_object", "json_schema", "json schema", "json mode", "structured output", "response_schema", "responseschema", "response_mime", "responsemime", "guided"},
 			forms: []form{set("response_format", other), without("response_format", "format")},
 		})
 	}
@@ -110,9 +170,10 @@ func (q *question) refused(err error) (alternative, bool) {
 	unsupported := contains(said, []string{
 		"unsupported", "not support", "n't support", "unknown", "unrecogni", "unexpected", "not permitted", "not allowed", "only 1 is allowed",
 		"extra input", "extra field", "extra_forbidden", "additional propert", "not available", "unavailable", "not implemented",
-		"only the default", "deprecated", "no longer",
+		"only the default", "deprecated", "no longer", "may only be", "can only be", "cannot both", "incompatible", "not compatible", "mutually exclusive",
+		"cannot be used", "cannot be specified", "can't be used",
 	})
-	for _, a := range q.others {
+	for _, a := range q.inTurn(said) {
 		if !contains(said, a.words) || !unsupported && !a.isPlain || !unsupported && e.Class == backend.Server {
 			continue
 		}
@@ -122,6 +183,16 @@ func (q *question) refused(err error) (alternative, bool) {
 		return a, true
 	}
 	return alternative{}, false
+}
+
+// inTurn are the other forms of a question, in the order in which they are looked for in the
+// words of a refusal: of two members that exclude each other the less usual one is left out.
+func (q *question) inTurn(said string) []alternative {
+	others := slices.Clone(q.others)
+	if contains(said, []string{"both", "either", "only one", "mutually exclusive"}) {
+		slices.Reverse(others)
+	}
+	return others
 }
 
 func contains(text string, words []string) bool {

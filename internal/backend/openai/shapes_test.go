@@ -55,6 +55,22 @@ func TestServerThatRefusesAFormIsAskedInAnotherOnce(t *testing.T) {
 		"thoughts": {400, map[string]string{"reasoning_content": said("property 'messages.1.reasoning_content' is unsupported")}, func(r *chat) {
 			r.Messages = append(r.Messages, backend.Message{Role: "assistant", Content: "a", Thinking: "hm"}, backend.Message{Role: "user", Content: "b"})
 		}, 2, nil, []string{"thinking"}},
+		"a value that alone is taken": {400, map[string]string{"temperature": said("temperature may only be set to 1 when thinking is enabled")}, options(map[string]any{"temperature": 0.2, "seed": 1}), 2, []string{`"seed":1`}, []string{"temperature"}},
+		"two that exclude each other": {400, map[string]string{"top_p": said("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")}, options(map[string]any{"temperature": 0.2, "top_p": 0.9}), 2, []string{`"temperature":0.2`}, []string{"top_p"}},
+		"a schema by its other name":  {400, map[string]string{"json_schema": said("Unable to submit request because responseSchema is not supported")}, func(r *chat) { r.Format = schema }, 2, []string{`{"type":"json_object"}`}, nil},
+		"streams":                     {400, map[string]string{`"stream":true`: `{"error":{"message":"Your organization must be verified to stream this model.","param":"stream","code":"unsupported_value"}}`}, func(*chat) {}, 2, []string{`"stream":false`}, nil},
+		"instructions": {400, map[string]string{`"role":"system"`: said("Unsupported value: 'messages[0].role' does not support 'system' with this model.")}, func(r *chat) {
+			r.Messages = append([]backend.Message{{Role: "system", Content: "be brief"}}, r.Messages...)
+		}, 2, []string{`{"role":"developer","content":"be brief"}`}, nil},
+		"instructions in every role": {400, map[string]string{`"role":"system"`: said("System role not supported"), "developer": said("Developer instruction is not enabled for models/gemma-3")}, func(r *chat) {
+			r.Messages = append([]backend.Message{{Role: "system", Content: "be brief"}, {Role: "system", Content: "be kind"}}, r.Messages...)
+		}, 3, []string{`[{"role":"user","content":"be brief\n\nbe kind\n\nhello"}]`}, nil},
+		"instructions before an image": {400, map[string]string{`"role":"system"`: said("System role not supported"), "developer": said("unexpected role 'developer'")}, func(r *chat) {
+			r.Messages = []backend.Message{{Role: "system", Content: "be brief"}, {Role: "user", Content: "hello", Images: []backend.ImageData{{1}}}, {Role: "assistant", Content: "yes"}, {Role: "user", Content: "hello"}}
+		}, 3, []string{`[{"text":"be brief","type":"text"},{"text":"hello","type":"text"},{"image_url"`}, nil},
+		"instructions behind": {400, map[string]string{`"role":"system"`: said("Conversation roles must alternate user/assistant/user/assistant/..."), "developer": said("unexpected role 'developer'")}, func(r *chat) {
+			r.Messages = append(r.Messages, backend.Message{Role: "assistant", Content: "yes"}, backend.Message{Role: "system", Content: "be brief"})
+		}, 3, []string{`{"role":"user","content":"be brief"}]`}, nil},
 		"several": {400, map[string]string{
 			"stream_options": said("unknown field stream_options"), "temperature": said("temperature is not supported"), "json_object": said("json_object is not supported"),
 		}, func(r *chat) {
