@@ -1,6 +1,9 @@
 package backend
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // EndReason is why an answer ended, in the word of its host, such as "stop" or "length".
 // It is empty while the answer is incomplete.
@@ -54,10 +57,13 @@ var ends = map[string]End{
 	"cancel": EndFailed, "cancelled": EndFailed, "canceled": EndFailed, "interrupted": EndFailed, "timeout": EndFailed,
 	"timed_out": EndFailed, "time_limit": EndFailed, "insufficient": EndFailed, "unavailable": EndFailed, "overloaded": EndFailed,
 	"preempted": EndFailed, "evicted": EndFailed, "crashed": EndFailed, "killed": EndFailed, "disconnected": EndFailed,
-	"malformed": EndFailed, "unexpected": EndFailed, "nan": EndFailed,
+	"malformed": EndFailed, "unexpected": EndFailed, "nan": EndFailed, "memory": EndFailed, "oom": EndFailed, "exhausted": EndFailed,
 
 	"load": EndNoAnswer, "unload": EndNoAnswer,
 }
+
+// camelCase finds where a word begins in a reason such as "ServerError".
+var camelCase = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 
 // End looks the reason up, without regard to case and punctuation. Of a reason that is not
 // in the table, such as "network_error" or "image_safety", one of its words may be; but a
@@ -66,7 +72,8 @@ func (r EndReason) End() End {
 	if end, known := ends[string(r)]; known {
 		return end // it is spelled as in the table, as most are
 	}
-	words := strings.FieldsFunc(strings.ToLower(string(r)), func(c rune) bool {
+	separate := camelCase.ReplaceAllString(string(r), "${1}_$2")
+	words := strings.FieldsFunc(strings.ToLower(separate), func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < '0' || c > '9')
 	})
 	if end, known := ends[strings.Join(words, "_")]; known {

@@ -89,7 +89,8 @@ func TestAnswersThatEndBadlyFailInEveryForm(t *testing.T) {
 		"a call that cannot be read":  {`{"message":{"content":"half","tool_calls":[{"function":{"name":"f","arguments":[1]}}]},"done":true}`, backend.BadOutput, "tool call", ""},
 		"a page of a proxy":           {"<html><body>Please sign in</body></html>", backend.Server, "not in the format of Ollama's API", ""},
 		"nothing but keep-alives":     {": ping\n\n: ping\n\n", backend.Server, "the answer is empty", ""},
-		"an answer in OpenAI's form":  {`{"choices":[{"message":{"content":"hi"}}]}`, backend.Server, "the answer is empty", ""},
+		"an answer in OpenAI's form":  {`{"choices":[{"message":{"content":"hi"}}]}`, backend.Server, "not in the format of Ollama's API", ""},
+		"a list":                      {`[{"response":"hi","done":true}]`, backend.Server, "not in the format of Ollama's API", ""},
 		"an answer that is cut there": {"data: {\"response\":\"half\"}\n\ndata: {\"respo", backend.Server, "without being done", "half"},
 	} {
 		got, err := generated(t, c.body)

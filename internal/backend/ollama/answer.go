@@ -39,6 +39,8 @@ type chunk struct {
 	PromptEvalDuration remote.Number `json:"prompt_eval_duration"`
 	EvalCount          remote.Number `json:"eval_count"`
 	EvalDuration       remote.Number `json:"eval_duration"`
+
+	known bool // there is a member that only answers have
 }
 
 // mark is a boolean by its meaning.
@@ -115,6 +117,7 @@ type reading struct {
 	lines  *remote.Lines
 	events *remote.Events // read the rest of an answer of which a line was unusual; nil before
 	chunk  chunk          // that is being read
+	odd    bool           // JSON has come that is no part of an answer
 	done   bool           // the host has said that the answer is done, and nothing of it has come since
 }
 
@@ -146,7 +149,7 @@ func (r *reading) read() error {
 		case err == nil:
 		case r.done && !hasFailed:
 			return nil
-		case err == io.EOF && r.Pieces() == 0 && r.events != nil && r.events.Odd():
+		case err == io.EOF && r.Pieces() == 0 && (r.odd || r.events != nil && r.events.Odd()):
 			return &backend.Error{Class: backend.Server, Message: "the answer is not in the format of Ollama's API"}
 		default:
 			return err
@@ -177,11 +180,17 @@ func (r *reading) next() error {
 		case remote.IsErrorName(name):
 			return said(part).failure()
 		case !isJSON || part[0] != '{':
+			r.odd = r.odd || isJSON
 			return nil
 		}
 		r.chunk = chunk{}
 		if err := remote.Decode(part, &r.chunk); err != nil {
 			return err
+		}
+		if r.Pieces() == 0 {
+			var has struct{ Response, Message, Done json.RawMessage }
+			_ = json.Unmarshal(part, &has) // it is an object
+			r.chunk.known = len(has.Response)+len(has.Message)+len(has.Done) > 0
 		}
 		return r.take(len(part))
 	})
@@ -190,6 +199,7 @@ func (r *reading) next() error {
 // take adds the chunk, which is so many bytes long in JSON, to the answer.
 func (r *reading) take(length int) error {
 	c, got, before := &r.chunk, &r.Answer, r.Pieces()
+	r.odd = r.odd || !c.known
 	if c.Error != "" {
 		return c.Error.failure()
 	}

@@ -16,10 +16,12 @@ func (c *chunk) parse(line []byte) bool {
 	ok := s.object(func(key []byte) bool {
 		switch string(key) {
 		case "response":
+			c.known = true
 			return s.string((*string)(&c.Response))
 		case "thinking":
 			return s.string((*string)(&c.Thinking))
 		case "message":
+			c.known = true
 			return s.object(func(key []byte) bool {
 				switch string(key) {
 				case "content":
@@ -36,6 +38,7 @@ func (c *chunk) parse(line []byte) bool {
 		case "model", "created_at", "remote_model":
 			return s.string(nil)
 		case "done":
+			c.known = true
 			return s.bool((*bool)(&c.Done))
 		case "done_reason":
 			return s.string((*string)(&c.DoneReason))

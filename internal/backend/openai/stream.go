@@ -23,12 +23,13 @@ type reading struct {
 	*remote.Assembly
 	mayBeEmpty bool // the request names texts that end the answer, and that it does not hold
 
-	begun  bool
-	index  remote.Number // of the choice that is read, which is the first to begin
-	finish string        // why the model stopped; empty until the server says so, and again once more comes
-	whole  bool          // the answer came in one piece, as one that is not streamed does
-	done   bool          // the end mark has been read
-	said   string        // a message that may be an error; empty for none
+	strange bool // JSON has come that is no part of an answer
+	begun   bool
+	index   remote.Number // of the choice that is read, which is the first to begin
+	finish  string        // why the model stopped; empty until the server says so, and again once more comes
+	whole   bool          // the answer came in one piece, as one that is not streamed does
+	done    bool          // the end mark has been read
+	said    string        // a message that may be an error; empty for none
 
 	calls    []*call
 	thoughts string // the member that thoughts came in; empty for none
@@ -43,7 +44,7 @@ func (r *reading) read(a *remote.Assembly, lines *remote.Lines) error {
 	for !r.done {
 		name, data, err := in.Next()
 		switch {
-		case err == io.EOF && r.Pieces() == 0 && in.Odd():
+		case err == io.EOF && r.Pieces() == 0 && r.said == "" && !r.begun && (in.Odd() || r.strange):
 			return &backend.Error{Class: backend.Server, Message: "the answer is not in the format of OpenAI's API"}
 		case err != nil && r.finish == "" && !(err == io.EOF && r.whole):
 			return r.unfinished(err)
@@ -131,6 +132,7 @@ func (r *reading) value(data []byte, isError bool) error {
 			return err
 		}
 	}
+	r.strange = r.strange || len(c.Choices) == 0 && c.Usage == usage{}
 	r.count(c.Usage)
 	for i := range c.Choices {
 		choice := &c.Choices[i]
