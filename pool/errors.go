@@ -176,6 +176,10 @@ func isPersistent(failed []Failure) bool {
 		switch backend.ClassOf(f.Err) {
 		case backend.Unloadable, backend.BadOutput:
 			n++
+		case backend.Server:
+			if backend.IsMisdirected(f.Err) {
+				n++
+			}
 		}
 	}
 	return n > 1

@@ -188,6 +188,22 @@ func TestFailureThatTendsToComeAgainIsTriedOnceMoreAtMost(t *testing.T) {
 	}
 }
 
+func TestHostThatHasNotThePathIsAskedOnceMoreAtMost(t *testing.T) {
+	for status, most := range map[int]int{301: 2, 308: 2, 404: 2, 405: 2, 501: 2, 500: 4, 502: 4, 0: 4} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, pool.Options{Hosts: named("a"), Slots: 1})
+			tries := 0
+			_ = p.With(t.Context(), route.Need{Model: "m:latest"}, func(context.Context, *pool.Lease) error {
+				tries++
+				return &backend.Error{Host: "a", Class: backend.Server, Status: status, Message: "no"}
+			})
+			if tries != most {
+				t.Errorf("status %d: %d tries, want %d", status, tries, most)
+			}
+		})
+	}
+}
+
 // Whatever fails for some models, and however often, a host is well as long as it can be
 // reached, and is given its part of the calls of a model that does not fail.
 func TestHostIsOutOnlyIfItCannotBeReached(t *testing.T) {

@@ -3,7 +3,6 @@ package backend
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -80,9 +79,5 @@ func isNoOllama(err error) bool {
 	if !ok || failed.Class != Server {
 		return false
 	}
-	switch failed.Status {
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		return true
-	}
-	return failed.Status == 0 && failed.Err == nil
+	return failed.Status < 300 && failed.Err == nil || failed.Status >= 400 && IsMisdirected(err)
 }

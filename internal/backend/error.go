@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -94,6 +95,20 @@ func (e *Error) Unwrap() []error {
 		return []error{e.Class}
 	}
 	return []error{e.Class, e.Err}
+}
+
+// IsMisdirected reports whether a server has not the path or the method of a request, or has sent
+// it elsewhere: the address of the host is wrong, or a proxy in front of it is.
+func IsMisdirected(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Class != Server {
+		return false
+	}
+	switch e.Status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
+		return true
+	}
+	return e.Status >= 300 && e.Status < 400
 }
 
 // ClassOf is the class of the first *Error that err wraps, or "" if there is none.

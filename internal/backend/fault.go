@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -61,6 +62,9 @@ func (e *Error) Fault() *fault.Error {
 		f.Code = fault.Cancelled
 	default:
 		f.Code, f.Retryable, f.Hint = fault.Upstream, true, "try again; if it happens again, Ollama's own log says why"
+		if IsMisdirected(e) {
+			f.Hint = "the address that is configured for " + cmp.Or(e.Host, "this host") + " is wrong, or a proxy in front of it is; `ollama-mcp doctor` tells more"
+		}
 	}
 	return f
 }

@@ -28,6 +28,8 @@ func TestFailureOnAHostSaysWhatItsCallerCanDo(t *testing.T) {
 		{backend.Error{Class: backend.Unauthorized, Status: 403}, fault.Unauthorized, false, "or run `ollama signin` there"},
 		{backend.Error{Class: backend.Request, Status: 413, Message: "answered with HTML"}, fault.InvalidArgument, false, "send less text, or fewer or smaller images"},
 		{backend.Error{Class: backend.Server}, fault.Upstream, true, "gpu-1: failed; try again"},
+		{backend.Error{Class: backend.Server, Status: 308}, fault.Upstream, true, "the address that is configured for gpu-1 is wrong"},
+		{backend.Error{Class: backend.Server, Status: 404}, fault.Upstream, true, "the address that is configured for gpu-1 is wrong"},
 		{backend.Error{Class: backend.Crashed}, fault.Upstream, true, "gpu-1: the model crashed; try again"},
 		{backend.Error{Class: backend.Request, Message: "what is this?"}, fault.InvalidArgument, false, "what is this?; it would fail again"},
 		{backend.Error{Class: backend.Request, Message: "bad format"}, fault.InvalidArgument, false, "a part of JSON schema only"},
