@@ -120,13 +120,23 @@ func summarize(failed []Failure) error {
 	case slices.ContainsFunc(faults, func(f Failure) bool { return !hasAnswered(f.Err) }):
 		return &NoHostError{Hosts: byHost}
 	}
-	return faults[len(faults)-1].Err
+	last = faults[len(faults)-1]
+	for _, f := range faults { // the host that asks for the shortest pause says when to come back
+		if !errors.Is(f.Err, backend.Overload) || errors.Is(last.Err, backend.Overload) && retryAfter(f.Err) >= retryAfter(last.Err) {
+			continue
+		}
+		last = f
+	}
+	return last.Err
 }
 
 // hasAnswered reports whether an error came from the host itself, which is reachable then.
 func hasAnswered(err error) bool {
-	class := backend.ClassOf(err)
-	return class == backend.Server || class == backend.Crashed || class == backend.Unloadable || class == backend.BadOutput
+	switch backend.ClassOf(err) {
+	case backend.Server, backend.Crashed, backend.Unloadable, backend.BadOutput, backend.Overload:
+		return true
+	}
+	return false
 }
 
 // whyCannotServe returns one error for hosts that cannot serve a request. The errors of hosts

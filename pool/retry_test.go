@@ -251,3 +251,16 @@ func TestRetriesOnAHostThatFailsAllStayWithinTheirBudget(t *testing.T) {
 		}
 	})
 }
+
+func TestHostsThatAreAllBusyAreReachable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Hosts: named("a", "b", "c"), Slots: 1})
+		waits := map[string]time.Duration{"a": 50 * time.Second, "b": 30 * time.Second, "c": 40 * time.Second}
+		err := p.With(t.Context(), route.Need{Model: "m:latest", MaxPause: time.Second}, func(_ context.Context, l *pool.Lease) error {
+			return &backend.Error{Host: l.Host.Name(), Class: backend.Overload, Status: 503, RetryAfter: waits[l.Host.Name()]}
+		})
+		if said, ok := errors.AsType[*backend.Error](err); !ok || said.Class != backend.Overload || said.RetryAfter != 30*time.Second {
+			t.Errorf("got %v, want the host that is ready soonest", err)
+		}
+	})
+}

@@ -33,13 +33,14 @@ var kindsOfWords = []struct {
 		`(all available|all your|used up your) credits?\b`, `\b(credits?|balance|funds|prepayment)\b.{0,20} (too low|exhausted|insufficient|depleted|used up|spent|negative)\b`,
 		`(reached|exceeded|over) (your|its|the) (monthly |current |hard )?(spending|billing|usage cost) limit`,
 		`\b(account|organization|workspace)\b.{0,80}\b(suspended|deactivated)\b`, `余额不足|欠费`,
+		`requires? an? (active |paid )*(subscription|plan)\b`, `upgrade (your plan )?for (higher|more|access)`,
 		`billing[ _](hard[ _]limit|not[ _]active)`, `payment required`, `\b(account|billing|subscription)( \w+){0,3} (not active|inactive|overdue|in arrears)`,
 	)},
 	// The key is missing, or is not one that the server accepts.
 	{Unauthorized, anyOf(
 		`\bapi[ _-]?key\b.{0,30}\b(not valid|invalid|incorrect|missing|expired|revoked|required|disabled)\b`,
 		`\b(invalid|incorrect|missing|expired|wrong|malformed|unknown)( \w+)? (api[ _-]?key|api token|auth\w* (token|header)|access token|bearer token|credentials)\b`,
-		`\bapi_key_invalid\b`, `\bunauthenticated\b`, `\bauthentication (failed|required)\b`,
+		`(?m:(^|: )unauthorized[.!]?$)`, `\bapi_key_invalid\b`, `\bunauthenticated\b`, `\bauthentication (failed|required)\b`,
 	)},
 	// The process that ran the model has died while it worked, perhaps for want of memory.
 	{Crashed, anyOf(`error was encountered while running the model`, `model runner has unexpectedly stopped`, `mlx runner exited unexpectedly`)},
@@ -47,6 +48,7 @@ var kindsOfWords = []struct {
 	{NoRoom, anyOf(
 		`out[ _-]of[ _-]((device|host|gpu|video|system|shared)[ _-])?memory`, `outof(device|host)?memory`, `(cuda|hip|sycl|ggml)_?malloc\w* failed`,
 		`failed to (allocate|reserve|commit)`, `(unable|cannot|could not|not able) (to )?allocate`, `allocation failed`, `cannot be allocated`,
+		`malloc\b.{0,40}(limit|exceed|fail)`, `load (the )?full model on gpu`,
 		`(not enough|insufficient)( \w+){0,3} (v?ram|memory)`, `requires more( \w+){0,2} memory`, `requires [\d.]+ ?[kmgt]i?b but only`, `kv[ _]cache.{0,40}(does not fit|larger than)`,
 	)},
 	// The prompt does not fit the context: first what is about length in any case, then
@@ -58,7 +60,8 @@ var kindsOfWords = []struct {
 		`input tokens? exceeded`, `too many (input|prompt) tokens`, `expected maxlength`,
 		`context_?window_?exceeded`, `max_kv_size`, `range of input length`, `(prompt|inputs?|messages?) exceeds? (the )?(max|maximum|limit|context)\b`,
 		`(上下文|输入|提示|请求).{0,20}(超过|超出|过长|太长)`,
-		`reduce (the length|your (prompt|message))`,
+		`reduce (the length|your (prompt|message))`, `max_(completion_)?tokens must be at least 1, got -`,
+		`(find|no) (a |free )*(kv|memory)([ _]cache)? slot`,
 	)},
 	{TooLong, anyOf(`(context ?(length|size|window|limit)?|available context|token count|input length|prompt length|num_ctx|n_ctx)\b.{0,80}(exceed|overflow|not enough|too small|greater than|larger than)`)},
 	{TooLong, anyOf(`(exceed\w*|overflow\w*|greater than|larger than|longer than|more than|beyond|does not fit( in(to)?)?)\b.{0,60}\b(context|n_ctx|num_ctx|maximum (number of )?(input )?tokens|maximum (allowed |input )?length|maximum number of tokens|tokens? limit)\b`)},
@@ -67,23 +70,25 @@ var kindsOfWords = []struct {
 	{Overload, anyOf(
 		`\b(server|model|engine|service|system|provider|deployment)s? (is|are|was) (currently |temporarily )?(overloaded|too busy|busy|at( full| max\w*)? capacity|rate[ -]limited)\b`,
 		`\bserver (busy|overloaded)\b`, `\btoo many( \w+)? requests\b`, `\bthrottl(ed|ing)`, `\brate[ _-]?limit\w* (was )?(reached|exceeded|hit)\b`, `\b(over|out of|insufficient|exceeded) capacity\b`,
-		`请求过于频繁|访问量过大|速率限制`,
+		`请求过于频繁|访问量过大|速率限制|并发数过高`, `\bno (free |available )*slots?( are)?( available)?\b`,
 	)},
 	// The model's file cannot be read, or needs another version of the server.
 	{Request, anyOf(
+		`does not support (tools|thinking|insert|vision|generate|chat|completions?|embeddings?)\b`, `invalid options?\b`,
 		`invalid format`, `invalid json schema`, `vocabulary required for format`, `failed to (parse|compile) grammar`, `grammar (compilation|compile|error)`,
 		`no endpoints found that (can )?(support|handle)`, `failed to create new sequence`, `(template|jinja)( \w+)? error`, `image: unknown format`, `(decode|decoding|invalid|unsupported|unrecognized)( \w+)? (image|audio)\b`,
 	)},
 	{Unloadable, anyOf(
 		`error loading model`, `(failed|unable|cannot|could not|not able) to load( the)? model`, `model failed to load`, `llama-server startup failed`,
-		`(unknown|unsupported) (model )?architecture`, `no longer compatible with your version`, `(model|it) requires mlx`, `(invalid|bad) (gguf )?magic`, `unsupported (gguf|quantization|tensor)`,
+		`(unknown|unsupported) (model )?architecture`, `no longer compatible with your version`, `loading shared librar`, `(model|it) requires mlx`, `(invalid|bad) (gguf )?magic`, `unsupported (gguf|quantization|tensor)`,
 	)},
 	// The process is gone, or its connection has ended.
 	{Crashed, anyOf(
 		`(runner|llama-server)( process)? (has terminated|no longer running|exited|has (died|exited|stopped|crashed))`, `mlx runner failed`,
 		`do embedding request`, `error reading embed response`,
 		`(127\.0\.0\.1|localhost|\[::1\]):\d+\S* .*\b(eof|connection (reset|refused)|broken pipe|forcibly closed|closed idle connection)`,
-		`signal: (killed|aborted|segmentation fault|bus error)`, `segmentation fault`, `ggml_assert`,
+		`signal: (killed|aborted|segmentation fault|bus error)`, `segmentation (fault|violation)`, `access violation`, `core dumped`, `\bsig(segv|abrt|kill|bus|ill)\b`, `ggml_assert`,
+		`illegal memory access`, `device-side assert`, `\b(cuda|hip|rocblas|cublas|vulkan|metal|sycl) error\b`, `device ?lost`,
 	)},
 	// The server does not have the model, or not any more.
 	{ModelMissing, anyOf(
@@ -91,6 +96,12 @@ var kindsOfWords = []struct {
 		`\b(models?|deployment)\b.{0,200}\b(not found|(does not|doesn't|not) exist)`, `not found the model`, `(unknown|no such|invalid) model( id)?:`, `(unknown|no such) model\b`, `not a valid model\b`,
 		`\bmodel[ :]+(\S+ )?((is|was|has been|have been) )?(now )?(no longer (available|supported|served)|deprecated|retired|decommissioned|discontinued|removed|sunset|shut ?down)\b`,
 		`\bmodel_(not_found|decommissioned|deprecated|retired)\b`,
+	)},
+	// The server has failed, or what stands before it, whatever the status says.
+	{Server, anyOf(
+		`internal (server )?error`, `bad gateway`, `gateway time-?out`, `temporarily unavailable`, `unexpected server status`, `upstream (connect|request) (error|timeout)`,
+		`no space left on device`, `(input/output|i/o) error`, `read-only file system`, `\bcontext cancell?ed\b`, `\bbeing unloaded\b`,
+		`timed out waiting for (the )?(llama|mlx|model|runner)`,
 	)},
 }
 

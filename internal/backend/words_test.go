@@ -20,6 +20,8 @@ var said = map[backend.Class][]string{
 		"llama runner process has terminated: exit status 2: error loading model: unable to allocate CUDA0 buffer",
 		"ggml_vulkan: Device memory allocation of size 1073741824 failed: ErrorOutOfDeviceMemory",
 		"vk::Device::allocateMemory: VK_ERROR_OUT_OF_DEVICE_MEMORY",
+		"mlx: metal::malloc: Resource limit (499000) exceeded.", "unable to load full model on GPU",
+		"[METAL] Command buffer execution failed: Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)",
 		"hipMalloc failed: out of memory", "failed to allocate compute buffers", "failed to allocate memory for model",
 		"memory layout cannot be allocated with num_gpu = 99",
 		"CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 23.69 GiB total capacity)",
@@ -29,6 +31,8 @@ var said = map[backend.Class][]string{
 	backend.Crashed: {
 		"llama runner process has terminated", "llama runner process has terminated: signal: killed",
 		"llama runner process no longer running: -1 ", "llama-server process no longer running: 134 GGML_ASSERT(n_tokens > 0) failed",
+		"SIGSEGV: segmentation violation", "Exception 0xc0000005: access violation", "aborted (core dumped)", "CUDA error: an illegal memory access was encountered",
+		"rocBLAS error: Could not initialize Tensile host", "vk::Queue::submit: ErrorDeviceLost",
 		"llama-server process has terminated: exit status 1", "mlx runner failed: boom (exit: signal: aborted)",
 		"model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, check ollama server logs for details",
 		"an error was encountered while running the model: unexpected EOF",
@@ -53,6 +57,8 @@ var said = map[backend.Class][]string{
 		// vLLM.
 		"This model's maximum context length is 4096 tokens. However, you requested 5000 tokens (4500 in the messages, 500 in the completion).",
 		"The decoder prompt (length 5000) is longer than the maximum model length of 4096. Make sure that `max_model_len` is no smaller than the number of text tokens.",
+		"max_tokens must be at least 1, got -4904. (parameter=max_tokens, value=-4904)",
+		"failed to decode batch: could not find a kv cache slot",
 		// SGLang.
 		"The input (5000 tokens) is longer than the model's context length (4096 tokens).",
 		"Requested token count exceeds the model's maximum context length of 4096 tokens.",
@@ -85,6 +91,7 @@ var said = map[backend.Class][]string{
 		"the number of input tokens 5000 cannot exceed the total tokens limit 4096 for this model",
 	},
 	backend.Overload: {
+		"no slots available after 10 retries", "No available slots", "too many concurrent requests", "您当前使用该API的并发数过高",
 		"server busy, please try again.  maximum pending requests exceeded", "too many requests", "Too many requests, please wait before trying again.",
 		"Rate limit reached for tokens per minute (TPM): Limit 6000, Used 5000, Requested 2000. Please try again in 10s.",
 		"The server is currently overloaded with other requests. Sorry about that!", "The model is overloaded. Please try again later.", "The system is too busy now",
@@ -92,6 +99,7 @@ var said = map[backend.Class][]string{
 		"我们的服务访问量过大", "请求过于频繁，请稍后再试",
 	},
 	backend.Unauthorized: {
+		"unauthorized", "Unauthorized.",
 		"API key not valid. Please pass a valid API key.", "Invalid API key provided", "Incorrect API key provided: sk-x.", "invalid x-api-key", "Missing bearer token", "API key is required", "api_key_invalid",
 		"Invalid authentication credentials", "The API key has expired", "Authentication failed", "missing Authentication header",
 	},
@@ -108,12 +116,14 @@ var said = map[backend.Class][]string{
 		"unexpected tokens remaining in message header: [\"to=\"]", "HarmonyError: Unexpected token 12606 while expecting start token 200006",
 	},
 	backend.Unloadable: {
+		"llama-server: error while loading shared libraries: libcudart.so.12: cannot open shared object file",
 		"error loading model: unknown model architecture: 'qwen9'", "model failed to load, this may be due to resource limitations or an internal error, check ollama server logs for details",
 		"llama runner process has terminated: error loading model: missing tensor 'token_embd.weight'", "unable to load model: /root/.ollama/models/blobs/sha256-1",
 		"this model requires MLX support, but the MLX runtime is not available",
 		"'llama3.2-vision' is no longer compatible with your version of Ollama and has been replaced by a newer version.",
 	},
 	backend.Request: {
+		"this model does not support tools", `"tiny" does not support chat`, "registry.ollama.ai/library/m:latest does not support generate", "invalid options: num_ctx",
 		"No endpoints found that support tool use. Try disabling \"f\".",
 		`invalid format: "x"; expected "json" or a valid JSON Schema object`, "failed to load model vocabulary required for format",
 		"Failed to create new sequence: failed to process inputs: image: unknown format", "llama-server template error: conversation roles must alternate",
@@ -125,18 +135,24 @@ var said = map[backend.Class][]string{
 		"Invalid model: mistral-x", "Unknown model: x", "no such model x", "Not found the model x or Permission denied", "model: x was retired on 2026-01-01", "model_decommissioned",
 	},
 	backend.NoCredit: {
+		"this model requires a subscription, upgrade for access: https://ollama.com/upgrade", "you have reached your weekly usage limit, upgrade for higher limits: https://ollama.com/upgrade",
 		"Insufficient Balance", "insufficient_balance", "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.",
 		"This request requires more credits, or fewer max_tokens.", "Your team has either used all available credits or reached its monthly spending limit.", "Insufficient credits. Add more using https://x",
 		"Billing hard limit has been reached", "billing_not_active", "Your account is not active, please check your billing details on our website.", "Your credits are exhausted", "You have run out of credits", "402 Payment Required",
 		"insufficient account balance", "Your prepayment credits are depleted.", "Your account balance is negative", "Your account is currently in arrears", "Your account org-1 <ak-1> is suspended, please check your plan and billing details", "余额不足或无可用资源包",
 	},
 	"": {
-		"The `temperature` parameter is deprecated for this model.", "Unsupported parameter: 'max_tokens' is not supported with this model.", "this model does not support tools", "invalid model name",
-		"", "boom", "internal server error", "You exceeded your current quota of input tokens, please check your plan", "max_tokens is too large: 5000. This model supports at most 4096 completion tokens",
+		"The `temperature` parameter is deprecated for this model.", "Unsupported parameter: 'max_tokens' is not supported with this model.", "invalid model name",
+		"", "boom", "You exceeded your current quota of input tokens, please check your plan", "max_tokens is too large: 5000. This model supports at most 4096 completion tokens",
 		"unexpected token in the request", "the key of the map is not valid", "the request is not throttle", "do not exceed the rate", "the account manager is busy", "a capacity of 4 requests",
 		"the load balancer has no healthy upstream", "the template needs a balance parameter",
 		"max_tokens must be less than or equal to 8192", "temperature must be less than 2", "request body too large",
-		`"tiny" does not support chat`, `Post "/completion": context deadline exceeded`, "timed out waiting for llama runner to start - progress 0.42",
+		`Post "/completion": context deadline exceeded`, "slots are available", "the user is unauthorized", "the plan requires a review", "the process was killed by its owner",
+	},
+	backend.Server: {
+		"internal server error", "Internal error, please try again", "upstream error: 502 Bad Gateway", "unexpected server status: llm server loading model", "context canceled",
+		"model is being unloaded", "mkdir /root/.ollama: no space left on device", "timed out waiting for llama runner to start - progress 0.42", "timed out waiting for llama-server to start",
+		"upstream connect error or disconnect/reset before headers", "the service is temporarily unavailable",
 	},
 }
 

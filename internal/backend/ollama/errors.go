@@ -43,7 +43,7 @@ func classify(status int, said string) backend.Class {
 	if class := backend.Recognize(said); class != "" {
 		return class
 	}
-	if status >= 400 && status < 500 && !strings.Contains(said, "unexpected server status") { // of a runner that is going
+	if status >= 400 && status < 500 {
 		return backend.Request
 	}
 	return backend.Server
