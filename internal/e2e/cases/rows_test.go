@@ -234,6 +234,42 @@ func shapeRows() (rows []row) {
 	const asks = `{"model":"p/m1",` + hello + `,"tools":[{"type":"function","function":{"name":"read_file","description":"d","parameters":{"type":"object","properties":{"x":{}}}}}]}`
 	return append(rows,
 		row{
+			name: "a host's lines may come as events, with a byte order mark and counts in quotes",
+			backends: backends{"a": replies(reply{body: "\ufeffdata: " + `{"response":"Pa\ud83d","done":false}` + "\n\n: ping\n\ndata: " + `{"response":"\ude00ris","done":false}` +
+				"\n\ndata: " + `{"done":true,"done_reason":"stop","prompt_eval_count":"3","eval_count":2.0}` + "\n\ndata: [DONE]\n\n"})},
+			calls: twice(ask("m", "Pa😀ris")),
+			asked: map[string]int{"a": 1},
+		},
+		row{
+			name:     "an error behind the mark of a host's end is one",
+			backends: backends{"a": replies(lines(`{"response":"half","done":true,"done_reason":"stop"}`, `{"error":"the GPU is on fire"}`))},
+			calls:    []call{askFails("m", "upstream", "the GPU is on fire", "half")},
+			asked:    map[string]int{"a": 4},
+		},
+		row{
+			name:     "channels that a host does not know are told apart",
+			backends: backends{"a": replies(text("<|channel|>analysis<|message|>They ask.<|end|><|start|>assistant<|channel|>final<|message|>Paris<|return|>"))},
+			calls:    twice(ask("m", "Paris")),
+			asked:    map[string]int{"a": 1},
+		},
+		row{
+			name:     "a closing tag that was opened by the prompt ends thoughts",
+			backends: backends{"p": replies(events(delta("They ask."), delta("\n</think>"), delta("\n\nParis"), finish("stop"), "[DONE]"))},
+			calls:    []call{ask("p/m1", "Paris")},
+			asked:    map[string]int{"p": 1},
+		},
+		row{
+			name: "a provider that streams nothing and knows no instructions is asked in another way, once",
+			backends: backends{"p": {of: map[string]reply{
+				`"stream":true`:   {status: 400, body: `{"error":{"message":"Your organization must be verified to stream this model.","param":"stream","code":"unsupported_value"}}`},
+				`"role":"system"`: {status: 400, body: `{"error":{"message":"System role not supported"}}`},
+				`"developer"`:     {status: 400, body: `{"error":{"message":"Developer instruction is not enabled for this model"}}`},
+			}, replies: []reply{{body: `{"choices":[{"message":{"content":"Paris"},"finish_reason":"stop"}]}`}}}},
+			calls: []call{{tool: generate, args: `{"model":"p/m1","prompt":"hi","system":"be brief"}`, text: "Paris"}, {tool: generate, args: `{"model":"p/m1","prompt":"again","system":"be brief"}`, text: "Paris"}},
+			asked: map[string]int{"p": 5},
+			sent:  map[string][]string{"p": {`"stream":false`, `be brief\n\nagain`}},
+		},
+		row{
 			name:     "a provider's arguments may be an object",
 			backends: backends{"p": replies(call2(`{"index":0,"id":"c1","function":{"name":"read_file","arguments":{"x":1}}}`))},
 			calls:    []call{{tool: chat, args: asks, words: []string{"read_file", `"x":1`}}},
@@ -582,6 +618,18 @@ func ladderRows() (rows []row) {
 		})
 	}
 	return append(rows,
+		row{
+			name:     "hosts that are all busy say when to come back",
+			backends: backends{"a": replies(reply{status: 503, header: "Retry-After: 50", body: `{"error":"server busy"}`}), "b": replies(reply{status: 503, header: "Retry-After: 40", body: `{"error":"server busy"}`})},
+			calls:    []call{{tool: generate, args: `{"model":"m","prompt":"hi","timeout_seconds":5}`, code: "overloaded", words: []string{`"retry_after_seconds":4`, "!OLLAMA_HOST"}}},
+			asked:    map[string]int{"a": 1, "b": 1},
+		},
+		row{
+			name:     "a host behind a wrong address is asked once more at most",
+			backends: backends{"a": replies(reply{status: 308, header: "Location: https://example.com/"}), "b": replies(reply{status: 404, body: "404 page not found"})},
+			calls:    []call{askFails("m", "upstream", "is wrong")},
+			asked:    map[string]int{"a": 1, "b": 1},
+		},
 		row{
 			name:     "a rung that says wait is passed and not asked before its time",
 			backends: backends{"p": replies(reply{status: 429, header: "Retry-After: 60", body: `{"error":{"message":"Rate limit reached"}}`}), "a": replies(text("small answer"), text("small again"))},
