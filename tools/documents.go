@@ -16,6 +16,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/fault"
 )
 
 const (
@@ -157,6 +158,21 @@ func (v *Documents) oldestOfLargest(measure func(*document) int) int {
 	return slices.IndexFunc(v.kept, func(k *document) bool { return of[k.owner] == most })
 }
 
+// notFound is the error of a resource that is not there, or not any more.
+type notFound struct{ uri, remedy string }
+
+func (e notFound) Error() string {
+	return fmt.Sprintf("%v: %s is unknown or has expired; %s", mcpserver.ErrResourceNotFound, e.uri, e.remedy)
+}
+
+// Unwrap makes errors.Is see what the protocol library looks for.
+func (notFound) Unwrap() error { return mcpserver.ErrResourceNotFound }
+
+// Fault implements fault.Explainer, for the log.
+func (e notFound) Fault() *fault.Error {
+	return &fault.Error{Code: fault.NotFound, Message: e.uri + " is unknown or has expired", Hint: e.remedy}
+}
+
 // resource lets clients read documents of a kind.
 func resource(d Deps, kind documentKind) mcpserver.ServerResourceTemplate {
 	return mcpserver.ServerResourceTemplate{
@@ -164,14 +180,21 @@ func resource(d Deps, kind documentKind) mcpserver.ServerResourceTemplate {
 			mcp.WithTemplateDescription(kind.text), mcp.WithTemplateMIMEType(kind.mime)),
 		Handler: func(ctx context.Context, req mcp.ReadResourceRequest) ([]mcp.ResourceContents, error) {
 			who := caller.FromContext(ctx)
-			end, err := d.Quota.Begin(who)
+			var data []byte
+			err := d.observed(ctx, "resources/read", req.Header, func() error {
+				end, err := d.Quota.Begin(who)
+				if err != nil {
+					return err
+				}
+				context.AfterFunc(ctx, end) // the request ends when the client has taken the answer
+				var ok bool
+				if data, ok = d.Documents.read(who.Tenant, req.Params.URI); !ok {
+					return notFound{req.Params.URI, kind.remedy}
+				}
+				return nil
+			})
 			if err != nil {
 				return nil, err
-			}
-			context.AfterFunc(ctx, end) // the request ends when the client has taken the answer
-			data, ok := d.Documents.read(who.Tenant, req.Params.URI)
-			if !ok {
-				return nil, fmt.Errorf("%w: %s is unknown or has expired; %s", mcpserver.ErrResourceNotFound, req.Params.URI, kind.remedy)
 			}
 			return []mcp.ResourceContents{mcp.TextResourceContents{
 				URI: req.Params.URI, MIMEType: kind.mime, Text: string(data),

@@ -19,6 +19,7 @@ import (
 	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
+	"ollama-mcp/tools"
 )
 
 // recorder keeps what an observer is told.
@@ -128,6 +129,22 @@ var observed = map[string]struct {
 	"an answer": {want: `generate of "ci" cache=miss requested=tiny model=tiny host=gpu-1 source=local rung=1 in=1 out=3 first=2100 load=2000 total=2300 took=2300`, calls: func(_ *testing.T, c *client) {
 		c.pro().LoadTime(2 * time.Second)
 		c.do("generate", `{"model":"tiny","prompt":"?"}`)
+	}},
+	"a prompt": {want: `prompts/get of "ci"`, calls: func(t *testing.T, c *client) {
+		c.pro()
+		var req mcp.GetPromptRequest
+		req.Params.Arguments = map[string]string{"task": "say hi"}
+		if _, err := tools.Prompts(c.deps)[0].Handler(c.context(), req); err != nil {
+			t.Error(err)
+		}
+	}},
+	"a prompt without what it needs": {want: `prompts/get of "ci" code=invalid_argument`, calls: func(_ *testing.T, c *client) {
+		c.pro()
+		_, _ = tools.Prompts(c.deps)[0].Handler(c.context(), mcp.GetPromptRequest{})
+	}},
+	"a document that is not there": {want: `resources/read of "ci" code=not_found`, calls: func(_ *testing.T, c *client) {
+		c.pro()
+		_, _, _ = c.readURI("ollama://embeddings/guess")
 	}},
 	"a chat": {want: `chat of "ci" cache=miss requested=tiny model=tiny host=gpu-1 source=local rung=1 in=1 out=3 first=100 total=300 took=300`, calls: func(_ *testing.T, c *client) {
 		c.pro()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -157,12 +158,16 @@ func Prompts(d Deps) (all []mcpserver.ServerPrompt) {
 						Hint: "ask the operator of this server",
 					}
 				}
-				end, err := d.Quota.Begin(who)
-				if err != nil {
-					return nil, err
-				}
-				defer end()
-				text, err := p.Write(req.Params.Arguments, func(tool string) bool { return d.Offer.offers(tool) && MayCall(who, tool) })
+				var text string
+				err := d.observed(ctx, "prompts/get", req.Header, func() error {
+					end, err := d.Quota.Begin(who)
+					if err != nil {
+						return err
+					}
+					defer end()
+					text, err = p.Write(req.Params.Arguments, func(tool string) bool { return d.Offer.offers(tool) && MayCall(who, tool) })
+					return err
+				})
 				if err != nil {
 					return nil, err
 				}
@@ -171,6 +176,17 @@ func Prompts(d Deps) (all []mcpserver.ServerPrompt) {
 		})
 	}
 	return all
+}
+
+// observed has the log and the metrics know of a request that calls no tool, by its method.
+func (d Deps) observed(ctx context.Context, method string, header http.Header, handle func() error) error {
+	c := d.Engine.Begin(inference.CallInfo{
+		Trace: traceOf(inference.TraceContext{}, header), RequestID: header.Get("X-Request-Id"), Tool: method,
+		Caller: caller.FromContext(ctx), Began: caller.Arrival(ctx),
+	})
+	err := handle()
+	c.End(err)
+	return err
 }
 
 // Completions complete the arguments of prompts and resources: names of models, and ids of jobs.

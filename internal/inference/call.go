@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,7 +94,7 @@ type Record struct {
 	Call      uint64 // CallInfo.ID
 	Trace     string // names the call in results and logs
 	RequestID string // of its HTTP request; "" on stdio
-	Tool      string
+	Tool      string // see CallInfo
 	Caller    string // caller.Caller.ID
 	Began     time.Time
 	Took      time.Duration
@@ -160,9 +161,18 @@ type CallInfo struct {
 	Parent    TraceContext // the span that has made the call
 	Link      TraceContext // another span that the call has to do with, as that of its HTTP request
 	RequestID string
-	Tool      string
+	Tool      string // or the method of a request that calls none, such as prompts/get
 	Caller    caller.Caller
 	Began     time.Time // when its time limit begins to run; the zero Time for now
+}
+
+// Method is the method of the protocol by which a tool was called, or another request made, by
+// what CallInfo and Record call the tool. tool is "" if there is none.
+func Method(called string) (method, tool string) {
+	if strings.Contains(called, "/") { // no name of a tool does
+		return called, ""
+	}
+	return "tools/call", called
 }
 
 // TraceContext names a span.

@@ -108,7 +108,8 @@ func (m *Metrics) Done(r inference.Record) {
 		errorType = "tool_error"
 		m.add(callErrors, 1, r.Tool, string(r.Code))
 	}
-	m.observe(operationDuration, r.Took.Seconds(), "tools/call", r.Tool, errorType, m.opts.Transport)
+	method, tool := inference.Method(r.Tool)
+	m.observe(operationDuration, r.Took.Seconds(), method, tool, errorType, m.opts.Transport)
 	if r.Served.Requested == "" {
 		return
 	}

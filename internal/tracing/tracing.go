@@ -12,6 +12,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -178,8 +179,9 @@ func (t *Tracer) began(info *inference.CallInfo) {
 		if !trace.SpanContextFromContext(parent).IsValid() {
 			parent = withTraceID(parent, info.Trace)
 		}
-		name, kind = methodCall+" "+info.Tool, trace.SpanKindServer
-		attrs = append(attrs, attribute.String(attrMethod, methodCall), attribute.String(attrTransport, t.opts.Transport))
+		method, tool := inference.Method(info.Tool)
+		name, kind = strings.TrimSpace(method+" "+tool), trace.SpanKindServer
+		attrs = append(attrs, attribute.String(attrMethod, method), attribute.String(attrTransport, t.opts.Transport))
 	}
 	options := []trace.SpanStartOption{trace.WithTimestamp(info.Began), trace.WithSpanKind(kind), trace.WithAttributes(attrs...)}
 	if link := trace.SpanContextFromContext(propagator.Extract(context.Background(), carrier(info.Link))); link.IsValid() {
