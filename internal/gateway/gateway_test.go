@@ -15,6 +15,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -527,4 +528,40 @@ func TestErrorsHaveTheFormAndTheStatusOfTheirAPI(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCallerWhoFloodsOneFrontLeavesATurnToCallersOfOthers has one caller send many requests by
+// OpenAI's API while another asks the engine as tools do.
+func TestCallerWhoFloodsOneFrontLeavesATurnToCallersOfOthers(t *testing.T) {
+	t.Parallel()
+	story(t, func(t *testing.T, c *client) {
+		c.use(pool.Options{Slots: 1, Queue: 1000}, backendtest.New("gpu-1").Answer("one two").TokenTime(time.Second))
+		ann := func(prompt string) time.Duration {
+			began := time.Now()
+			if _, err := c.engine.Do(t.Context(), inference.Request{Common: inference.Common{Model: "tiny", Caller: caller.Caller{ID: "ann"}}, Prompt: prompt}); err != nil {
+				t.Error(err)
+			}
+			return time.Since(began)
+		}
+		turn := ann("alone") // the time that one answer takes
+		var flood sync.WaitGroup
+		for i := range 50 {
+			flood.Go(func() {
+				w := httptest.NewRecorder()
+				req := httptest.NewRequestWithContext(caller.NewContext(t.Context(), caller.Caller{ID: "bob", Tenant: "bob"}), "POST", "/v1/chat/completions", nil)
+				for _, e := range c.gateway.Endpoints() {
+					if e.Path == req.URL.Path {
+						e.Serve(w, req, fmt.Appendf(nil, `{"model":"tiny","messages":[{"role":"user","content":"%d"}],"stream":true}`, i))
+					}
+				}
+			})
+		}
+		synctest.Wait()
+		for i := range 5 {
+			if took := ann(fmt.Sprint("beside bob ", i)); took > 3*turn { // hers, and at most two of his
+				t.Errorf("ann got her answer after %v, and a turn takes %v", took, turn)
+			}
+		}
+		flood.Wait()
+	})
 }

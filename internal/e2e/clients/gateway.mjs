@@ -74,8 +74,8 @@ const programs = {
 			json: await client.chat.completions.create({ model: 'tiny-json', messages: user('hi'), response_format: { type: 'json_object' }, ...fixed }),
 			completion: await client.completions.create({ model: 'tiny-says', prompt: 'hi', ...fixed }),
 			completionStream: await joined(await client.completions.create({ model: 'tiny-says', prompt: 'hey', stream: true, ...fixed }), p => p.choices[0]?.text),
-			embeddings: await client.embeddings.create({ model: 'tiny-words', input: ['bread', 'butter'] }),
-			floats: await client.embeddings.create({ model: 'tiny-words', input: 'bread', encoding_format: 'float' }),
+			embeddings: await client.embeddings.create({ model: 'tiny-words', input: ['a river', 'a mountain'] }), // nothing that is cached by now, which takes no tokens
+			floats: await client.embeddings.create({ model: 'tiny-words', input: 'a valley', encoding_format: 'float' }),
 			missing: await outcome(() => client.chat.completions.create({ model: 'absent', messages: user('hi') })),
 		};
 	},
