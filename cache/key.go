@@ -85,8 +85,8 @@ func appendCanonical(out, raw []byte) []byte {
 	return out
 }
 
-// appendString appends a string as json.Marshal would write it. Strings of
-// embedded JSON come as whoever wrote them liked to escape them.
+// appendString appends a string as json.Marshal would write it. Strings in embedded JSON may
+// be escaped in any way that JSON allows.
 func appendString(out, literal []byte) []byte {
 	if asMarshalled(literal) {
 		return append(out, literal...)

@@ -45,8 +45,8 @@ type TaskOptions struct {
 	Instructions string
 }
 
-// JobOwner is who may ask for the jobs of the request: the caller who has authenticated, the
-// user of the process on stdio, or else the session, and whoever cannot be told from the client.
+// JobOwner is who may ask for the jobs of the request: the authenticated caller, the user of the
+// process on stdio, or else the session and every client that cannot be told from this one.
 func (r *request) JobOwner() jobs.Owner {
 	switch {
 	case r.transport == overStdio:

@@ -220,15 +220,15 @@ type answersKey struct{}
 
 type createIn struct {
 	Model      modelName      `json:"model" jsonschema:"new name"`
-	From       string         `json:"from,omitempty" jsonschema:"installed model to make it of"`
-	File       string         `json:"file,omitempty" jsonschema:"or GGUF file to make it of"`
+	From       string         `json:"from,omitempty" jsonschema:"installed model to start from"`
+	File       string         `json:"file,omitempty" jsonschema:"GGUF file to start from"`
 	System     string         `json:"system,omitempty" jsonschema:"its instructions"`
 	Template   string         `json:"template,omitempty" jsonschema:"unlisted: template of prompts, in the form of Go"`
 	Parameters map[string]any `json:"parameters,omitempty" jsonschema:"such as temperature, num_ctx, stop"`
 	Messages   []madeMessage  `json:"messages,omitempty" jsonschema:"unlisted: messages that each conversation begins with"`
 	Quantize   string         `json:"quantize,omitempty" jsonschema:"such as q4_K_M"`
 	Overwrite  bool           `json:"overwrite,omitempty" jsonschema:"replace model"`
-	Host       string         `json:"host,omitempty" jsonschema:"default: all that have from, or all"`
+	Host       string         `json:"host,omitempty" jsonschema:"default: all with the model in from, or all"`
 }
 
 // madeMessage is a message that belongs to a model.

@@ -19,7 +19,7 @@ type rankIn struct {
 	Model     modelName `json:"model" jsonschema:"embedding model"`
 	Query     string    `json:"query" jsonschema:"what to look for"`
 	Documents documents `json:"documents,omitempty" jsonschema:"texts"`
-	Files     paths     `json:"files,omitempty" jsonschema:"or text files or globs"`
+	Files     paths     `json:"files,omitempty" jsonschema:"text files or globs to rank"`
 	TopK      count     `json:"top_k,omitempty" jsonschema:"only the best"`
 
 	TimeoutSeconds period   `json:"timeout_seconds,omitempty"`

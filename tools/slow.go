@@ -120,7 +120,7 @@ func ended(job *jobs.Job, wait time.Duration) bool {
 	}
 }
 
-// jobProgress is the progress of a call for those who ask for its job.
+// jobProgress is the progress of a call, as the tool job shows it.
 func (c *call) jobProgress() jobs.Progress {
 	if own := c.own.Load(); own != nil {
 		return (*own)()

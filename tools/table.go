@@ -92,7 +92,7 @@ var table = []tool{
 	}},
 	{showModel, about{
 		name: "show-model", title: "Show model", hints: looks,
-		text:   "Describe one model: capabilities, context length, options, template, license, need of memory.",
+		text:   "Describe one model: capabilities, context length, options, template, license, memory needs.",
 		output: reflect.TypeFor[showOut](),
 	}},
 	{listRunning, about{
@@ -127,7 +127,7 @@ var table = []tool{
 	}},
 	{createModel, about{
 		name: "create-model", title: "Create model", hints: replaces, slow: true, admin: true, manage: true,
-		text:   "Make a model of an installed one or of a GGUF file, with instructions, options or a template of its own.",
+		text:   "Make a model from an installed one or a GGUF file, with instructions, options or a template of its own.",
 		output: reflect.TypeFor[managedOut](),
 	}},
 	{status, about{

@@ -128,7 +128,7 @@ var advice = []struct{ tool, text string }{
 	{"embed", "embed: vectors, for programs that compare texts."},
 	{"map", "map: the same about many texts or files, in one call; name an output_file if the answers are not for you."},
 	{jobTool, "job: a call that takes long is answered with a job; call job with its id to wait for the result."},
-	{"show-model", "show-model: one model's capabilities, context, options and need of memory."},
+	{"show-model", "show-model: one model's capabilities, context, options and memory needs."},
 	{"load-model", "load-model: before many calls, so that the first need not wait."},
 	{"pull-model", "pull-model, create-model, copy-model, delete-model: only if the user wants models installed, made or removed."},
 	{"status", "status: why calls wait or fail."},

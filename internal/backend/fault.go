@@ -129,7 +129,7 @@ var capabilities = []struct{ refused, listed string }{
 	{"embeddings", "embedding"},
 }
 
-// LacksCapability is the error of a model that cannot do what is asked of it.
+// LacksCapability is the error of a model without a capability that the request needs.
 // The capability is named as Ollama lists it.
 func LacksCapability(message, capability string) *fault.Error {
 	return &fault.Error{

@@ -48,7 +48,7 @@ type outcome struct {
 }
 
 // Run asks for all that is missing, and returns when nothing is in flight. It may be called
-// once. What came of it is told by Summary and Item.
+// once. Summary and Item have the results.
 func (b *Batch) Run(ctx context.Context) {
 	r := &run{Batch: b, ctx: ctx, done: make(chan outcome)}
 	for i, first := range b.first {

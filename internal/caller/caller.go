@@ -20,7 +20,7 @@ type Caller struct {
 	// It is "" for the client of stdio.
 	ID string
 	// Tenant is what may share things kept for later: answers in the cache and
-	// handles of results. It is the ID of one who has authenticated, and "" for all
+	// handles of results. It is the ID of an authenticated caller, and "" for all
 	// others.
 	Tenant string
 

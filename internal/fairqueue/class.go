@@ -10,8 +10,8 @@ import (
 //
 // Callers share by start-time fair queueing (Goyal, Vin and Cheng, 1996): each
 // has a clock that advances by the time its calls hold slots, and the caller whose
-// clock is behind goes next. One who comes, or comes back, starts at the clock of
-// the class, so that nobody saves up while idle.
+// clock is behind goes next. A caller that is new, or was idle, starts at the clock
+// of the class, so that being idle earns no credit.
 type class[K comparable, V any] struct {
 	groups  []*group[K, V]
 	byKey   map[K]*group[K, V]

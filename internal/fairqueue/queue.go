@@ -58,7 +58,7 @@ type Ticket[K comparable, V any] struct {
 	Size   int64  // in bytes, see Queue.Size
 	Value  V      // means nothing to the queue
 
-	number int64         // in the order of turns; 0 for one who never waited
+	number int64         // in the order of turns; 0 for a call that never waited
 	line   *line[K, V]   // nil unless it waits
 	at     *list.Element // in the line
 	passed *list.Element // in the class; nil unless its turn went to somebody else
@@ -183,8 +183,8 @@ func (q *Queue[K, V]) Pick(now time.Time, s Slot[K]) *Ticket[K, V] {
 }
 
 // Start gives a call a slot, whether it has waited or not. Its caller is charged
-// the expected time at once, or those who come with many calls would get all the
-// slots before any of them ends.
+// the expected time at once, or a caller with many calls would get all the slots
+// before any of them ends.
 func (q *Queue[K, V]) Start(t *Ticket[K, V], expected time.Duration) {
 	if t.line != nil {
 		q.Remove(t)

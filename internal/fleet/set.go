@@ -153,7 +153,7 @@ func (f *Fleet) retire(m *member, drained <-chan struct{}) {
 	f.tasks[&drain{member: m, drained: drained}] = true
 }
 
-// tell wakes those who wait for a change.
+// tell wakes all goroutines that wait for a change.
 func (f *Fleet) tell() {
 	close(f.changed)
 	f.changed = make(chan struct{})

@@ -90,8 +90,8 @@ func (l *ladder) tryFirst() bool {
 	return l.health.TryFirst(time.Now())
 }
 
-// record takes in what came of trying the first rung. It returns nil if that has not
-// changed the state.
+// record takes in the outcome of an attempt on the first rung. It returns nil if that
+// has not changed the state.
 func (l *ladder) record(ctx context.Context, err error) *Event {
 	outcome, reason := route.Answered, "it answers again"
 	if err != nil {

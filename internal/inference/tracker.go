@@ -26,7 +26,7 @@ type tracker struct {
 	failure  error      // of the last attempt that failed; nil if none has
 	attempts []*attempt // under way, two at most
 
-	watchers []chan<- struct{} // are told of changes, by whoever streams the answer
+	watchers []chan<- struct{} // are told of changes; one for each call that streams the answer
 	chosen   *attempt          // the one that is streamed, beside which there is no other; nil for none
 }
 

@@ -236,8 +236,9 @@ func (r *Registry) elsewhere(who Owner) (jobs []*Job) {
 	return jobs
 }
 
-// CancelRevoked cancels the jobs of callers whose credentials are no longer good. What has ended
-// can be asked for until it expires, by whoever has the name of its caller then.
+// CancelRevoked cancels the jobs of callers whose credentials are no longer valid. Results of
+// jobs that have ended stay until they expire; they belong to the name of the caller, which
+// may have other credentials by then.
 func (r *Registry) CancelRevoked() {
 	r.mu.Lock()
 	var revoked []*Job

@@ -91,7 +91,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Run measures and writes what came of it. When ctx ends, so does the run, without
+// Run measures and writes the report. When ctx ends, so does the run, without
 // an error: what there is by then is written. A run in which no call was answered
 // is an error.
 func Run(ctx context.Context, o Options) error {

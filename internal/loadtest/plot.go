@@ -22,7 +22,7 @@ const (
 const colours = 4
 
 // style looks well on light and on dark pages, and its colours are far apart also
-// for those who see few. It needs nothing that older viewers do not know.
+// for readers who are colour-blind. It uses only what older viewers know.
 const style = `<style>
 svg{font:12px system-ui,sans-serif}
 .title{font-size:15px;font-weight:600}.panel{font-weight:600}

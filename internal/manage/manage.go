@@ -187,7 +187,7 @@ func (m *Manager) work(ctx context.Context, hosts []Host, do func(Host) (note st
 		all[i].Host = host.Name()
 		all[i].Note, all[i].Err = do(host)
 		all[i].Err = explain(all[i].Err)
-		// What failed may have changed something too; and whoever asked may have left.
+		// An action that failed may have changed something too, and its caller may have left.
 		m.opts.Changed(context.WithoutCancel(ctx), host.Name())
 	})
 	return all

@@ -100,7 +100,7 @@ type pull struct {
 	err    error         // set before done is closed
 	cancel context.CancelCauseFunc
 
-	waiting []*Progress // of those who wait; guarded by Manager.mu
+	waiting []*Progress // of the calls that wait; guarded by Manager.mu
 	last    backend.Step
 }
 
@@ -191,7 +191,7 @@ func (m *Manager) leave(p *pull, key string, progress *Progress, cause error) {
 	if len(p.waiting) == 0 {
 		p.cancel(cause)
 		if m.pulls[key] == p {
-			delete(m.pulls, key) // whoever comes next begins anew
+			delete(m.pulls, key) // the next call starts a new pull
 		}
 	}
 }

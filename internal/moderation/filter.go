@@ -14,7 +14,7 @@ import (
 	"slices"
 )
 
-// Rule matches what no answer may say.
+// Rule matches text that must not appear in an answer.
 type Rule struct {
 	Name string // what results and logs call it; never empty
 	// Pattern is a regular expression of package regexp, which takes time

@@ -15,8 +15,8 @@ import (
 	_ "golang.org/x/image/webp" // likewise
 )
 
-// Dimensions returns the width and height of an image. ok is false if its form is not known, or
-// its head is broken: then whoever decodes the image will find it broken too.
+// Dimensions returns the width and height of an image. ok is false if its format is not known or
+// its header is broken, so that a decoder will refuse it too.
 func Dimensions(file []byte) (width, height int, ok bool) {
 	head, _, err := image.DecodeConfig(bytes.NewReader(file))
 	return head.Width, head.Height, err == nil

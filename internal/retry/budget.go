@@ -1,7 +1,7 @@
 // Package retry says whether a failed call may be tried again, and when.
 //
 // It promises that retries stay a small part of all calls, however many fail, and that
-// those who try again do not all do so at once. It has no lock, clock or goroutine.
+// they are spread over time. It has no lock, clock or goroutine.
 // Which failures another try could cure is left to package pool.
 package retry
 

@@ -18,10 +18,10 @@ const (
 	Recovering State = "recovering"
 )
 
-// Outcome is what came of asking the first rung of a ladder.
+// Outcome is the result of an attempt on the first rung of a ladder.
 type Outcome int
 
-// The outcomes of asking a first rung.
+// The outcomes of such an attempt.
 const (
 	Answered Outcome = iota
 	Busy             // it was refused, or would not have been in time
@@ -59,8 +59,8 @@ func (h *Health) State() (state State, since time.Time, reason string) {
 	return h.state, h.since, h.reason
 }
 
-// TryFirst reports whether a call that begins now is to ask the first rung. If it
-// is, Record must be told what came of it, but for calls that were cancelled.
+// TryFirst reports whether a call that begins now is to try the first rung. If so,
+// Record must be told the outcome, unless the call was cancelled.
 func (h *Health) TryFirst(now time.Time) bool {
 	switch h.state {
 	case Degraded:
@@ -75,8 +75,8 @@ func (h *Health) TryFirst(now time.Time) bool {
 	return true
 }
 
-// Record takes in what came of asking the first rung, and why. It reports whether
-// the state has changed.
+// Record takes in the outcome of an attempt on the first rung, and its reason. It
+// reports whether the state has changed.
 func (h *Health) Record(now time.Time, outcome Outcome, reason string) (changed bool) {
 	if outcome == Answered {
 		h.answered, h.missed, h.failed = h.answered+1, 0, 0

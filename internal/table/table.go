@@ -1,6 +1,6 @@
 // Package table prints tables, numbers and spans of time for people to read in a terminal.
 //
-// It promises that nothing in a cell can control the terminal, whoever has written it.
+// It promises that nothing in a cell can control the terminal, wherever the text comes from.
 package table
 
 import (

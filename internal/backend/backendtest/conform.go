@@ -63,7 +63,7 @@ var promises = []promise{
 	{"every failure has its class", failuresHaveClasses},
 	{"every failed list has its class", failedListsHaveClasses},
 	{"an error names the host and no address", errorsNameTheHost},
-	{"an unfinished answer is an error and what came of it", unfinishedAnswerIsAnError},
+	{"an unfinished answer is an error with the part that arrived", unfinishedAnswerIsAnError},
 	{"too few vectors are an error", tooFewVectors},
 
 	{"a context that has ended sends nothing", endedContextSendsNothing},

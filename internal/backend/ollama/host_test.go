@@ -99,9 +99,7 @@ func TestCloseLeavesNoConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	host.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if fake.Wait(ctx, func(s backendtest.Stats) bool { return s.Open == 0 }) != nil {
+	if fake.Wait(t.Context(), func(s backendtest.Stats) bool { return s.Open == 0 }) != nil {
 		t.Errorf("%+v", fake.Stats())
 	}
 }
