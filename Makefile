@@ -177,7 +177,7 @@ cross: ## build for every platform into dist/
 
 # Never from go test's cache: it would not see that the server has changed.
 e2e: build $(GOTESTSUM) ## test the built server with a real Ollama and foreign clients
-	@cd $(E2E) && ./ollama.sh all >/dev/null && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) $(call go-test,-count=1 -timeout 30m ./...)
+	@cd $(E2E) && ./ollama.sh all >/dev/null && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) $(call go-test,-count=1 -parallel 4 -timeout 30m ./...)
 
 $(TOOLS)/%:
 	GOBIN=$(@D) go install $(patsubst %/,%,$(dir $*))

@@ -38,6 +38,7 @@ func serve(ctx context.Context, explicit bool, args []string, std Stdio) int {
 		return complain(std, err)
 	}
 	defer tuneMemory(s.memory)()
+	defer takeLibraryLog(s.log)()
 	life, stop := context.WithCancel(context.Background())
 	defer stop()
 	if err = s.start(life); err != nil {

@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	stdlog "log"
+	"log/slog"
+	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -82,4 +86,27 @@ func (l *logWriter) flush() {
 	case <-written:
 	case <-time.After(time.Second):
 	}
+}
+
+// libraryLog takes what libraries write to Go's standard logger. By themselves they would write to
+// standard error, and wait there for somebody who reads it.
+type libraryLog struct{ log *slog.Logger }
+
+// takeLibraryLog has libraries write to the log until restore is called.
+func takeLibraryLog(log *slog.Logger) (restore func()) {
+	flags := stdlog.Flags()
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(libraryLog{log})
+	return func() {
+		stdlog.SetOutput(os.Stderr)
+		stdlog.SetFlags(flags)
+	}
+}
+
+// Write implements io.Writer for whole lines. It leaves out the beginning of an answer, which
+// net/http reports if a host sends one that belongs to no request.
+func (l libraryLog) Write(line []byte) (int, error) {
+	said, _, _ := strings.Cut(strings.TrimSpace(string(line)), " starting with ")
+	l.log.Debug("a library reports something", "message", said)
+	return len(line), nil
 }

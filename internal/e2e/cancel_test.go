@@ -10,6 +10,7 @@ import (
 )
 
 func TestCancelledCallStopsOllamaAndLeavesNothingOpen(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops, tinymodels.Says}})
 		s := connect(t, ollama, env...)
@@ -35,6 +36,7 @@ func TestCancelledCallStopsOllamaAndLeavesNothingOpen(t *testing.T) {
 }
 
 func TestCallCancelledInTheQueueNeverReachesOllama(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops, tinymodels.Says}})
 		s := connect(t, ollama, append(env, "OLLAMA_MCP_SLOTS=1", fullMeta)...)

@@ -62,6 +62,7 @@ func TestCallPrintsTheAnswerAndItsStatusSaysHowItWent(t *testing.T) {
 }
 
 func TestInterruptedCallStopsOllama(t *testing.T) {
+	t.Parallel()
 	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
 	cmd := talk(t, ollama)
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {

@@ -13,6 +13,7 @@ import (
 // Ollama reports the crash to one of the calls that the model was answering, and leaves
 // the others without an answer until their time is over.
 func TestModelThatCrashesLosesNoneOfItsCalls(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{
 			Models: []tinymodels.Model{tinymodels.Loops}, Env: []string{"OLLAMA_NUM_PARALLEL=4"},

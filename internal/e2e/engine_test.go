@@ -15,6 +15,7 @@ import (
 )
 
 func TestFailureOfTheEngineIsToldForWhatItIsAndNotHeldAgainstTheHost(t *testing.T) {
+	t.Parallel()
 	const noMemory = "cudaMalloc failed: out of memory\nerror loading model: unable to allocate CUDA0 buffer"
 	ollama := ollamatest.Start(t, ollamatest.Options{
 		Release: ollamatest.Newest, Models: []tinymodels.Model{tinymodels.Says, tinymodels.Says.Native(), tinymodels.Words},

@@ -14,6 +14,7 @@ import (
 
 // OLLAMA_MCP_STORM is how long it blows, such as 5m; without it, for one spell.
 func TestStormLeavesNoCallUnansweredWhileARungLives(t *testing.T) {
+	t.Parallel()
 	last, err := time.ParseDuration(os.Getenv("OLLAMA_MCP_STORM"))
 	if err != nil {
 		last = 0
@@ -46,6 +47,7 @@ func TestStormLeavesNoCallUnansweredWhileARungLives(t *testing.T) {
 }
 
 func TestCallOnAHostThatIsFrozenIsAnsweredByAnother(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		hosts := map[string]*ollamatest.Server{
 			"a": ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}}),
@@ -92,6 +94,7 @@ func TestCallOnAHostThatIsFrozenIsAnsweredByAnother(t *testing.T) {
 }
 
 func TestWithNoRungLeftEachErrorNamesTheReasonOfEachInOneLine(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		s := startStorm(t, testLimit, env...)
 		for _, host := range s.hosts {

@@ -15,6 +15,7 @@ import (
 // One client opens as many connections as it can to a server that may have few files open. The
 // others connect, and their calls reach Ollama, each over a new connection.
 func TestFewFilesAreLeftForAllWhoConnect(t *testing.T) {
+	t.Parallel()
 	const files = 64
 	limited := command(deadline(t), shared.URL(), "--listen=127.0.0.1:0", "--cache=off")
 	limited.Args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, files)}, limited.Args...)

@@ -13,6 +13,7 @@ import (
 // A host whose runner hangs looks well: it lists its models, says that they are loaded, and
 // accepts calls. Only the calls that time out there show that it is not.
 func TestHostWhoseModelHangsIsEjected(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		// Failures in a row that eject a host; and so many callers that more of them than
 		// that find themselves on it.

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"os/exec"
 	"regexp"
 	"syscall"
@@ -19,10 +20,11 @@ type listening struct {
 
 var address = regexp.MustCompile(`msg=listening .*address=(\S+)`)
 
-// listen starts the program at an address, with the shared Ollama.
+// listen starts the program at an address, with the shared Ollama. It has no time limit: tests in
+// parallel that use it may have to wait for their turn.
 func listen(t *testing.T, addr string) *listening {
 	t.Helper()
-	return serve(t, command(deadline(t), shared.URL(), "--listen", addr))
+	return serve(t, command(context.Background(), shared.URL(), "--listen", addr))
 }
 
 // serve starts a command that serves HTTP. When the test is over and its clients

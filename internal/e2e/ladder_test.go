@@ -68,6 +68,7 @@ func TestProviderServesWhatAHostDoes(t *testing.T) {
 }
 
 func TestAnswerComesFromTheProviderWhenTheHostDiesInTheMiddleOfIt(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		host := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
 		provider := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})

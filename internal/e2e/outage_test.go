@@ -11,6 +11,7 @@ import (
 )
 
 func TestSessionOutlivesAnOllamaThatIsDown(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says, tinymodels.Words}})
 		s := connect(t, ollama, env...)
@@ -38,6 +39,7 @@ func TestSessionOutlivesAnOllamaThatIsDown(t *testing.T) {
 }
 
 func TestAnswerOfAnOllamaThatDiesIsNotLost(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops, tinymodels.Says}})
 		s := connect(t, ollama, env...)
@@ -59,6 +61,7 @@ func TestAnswerOfAnOllamaThatDiesIsNotLost(t *testing.T) {
 
 // Ollama gives up loading a model when the client that needs it leaves.
 func TestModelIsLoadedThoughTheCallThatNeededItRanOutOfTime(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
 		load := startGate(t, ollama)

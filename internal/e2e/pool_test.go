@@ -112,6 +112,7 @@ func loadedOn(t *testing.T, ollama *ollamatest.Server, model string) {
 // Both hosts have the model in memory whenever the program looks, or it would depend on
 // the machine whether to load it is quicker than to wait for the other.
 func TestHostThatDiesLosesNoCallAndIsAskedAgainWhenItIsBack(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		models := []tinymodels.Model{tinymodels.Loops}
 		one, other := ollamatest.Start(t, ollamatest.Options{Models: models}), ollamatest.Start(t, ollamatest.Options{Models: models})
@@ -145,6 +146,7 @@ func loads(s *ollamatest.Server) int { return strings.Count(s.Log(), `msg="loade
 // Two models for which there is room for one take turns. With so many calls of each in
 // the queue, a change of models is due only when one of them has no more.
 func TestModelsThatDoNotFitTogetherAreNotLoadedForEachCall(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		const each = 32
 		ollama := ollamatest.Start(t, ollamatest.Options{
@@ -226,6 +228,7 @@ func TestPinnedOptionIsNotChangedByACallerUnlessThatIsWanted(t *testing.T) {
 }
 
 func TestColdStartTakesOneSlotAndCallersOfOtherModelsGoOn(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says, tinymodels.JSON}})
 		load := startGate(t, ollama, tinymodels.JSON.Name)
@@ -268,6 +271,7 @@ func write(t *testing.T, file, text string) {
 }
 
 func TestHostsThatAreReplacedWhileTheProgramRunsLoseNoCall(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		const callers = 8
 		file := filepath.Join(t.TempDir(), "config.yaml")
@@ -294,7 +298,7 @@ func TestHostsThatAreReplacedWhileTheProgramRunsLoseNoCall(t *testing.T) {
 			}
 			eventually(t, next+" serves", func() bool { return served.of(next) > 0 })
 			before := served.of(last)
-			eventually(t, next+" goes on serving", func() bool { return served.of(next) > 50 })
+			eventually(t, next+" goes on serving", func() bool { return served.of(next) > 2*callers })
 			// Those that were with it when it was removed have ended there.
 			if more := served.of(last) - before; more > callers {
 				t.Errorf("%s served %d calls after it was replaced", last, more)
@@ -306,6 +310,7 @@ func TestHostsThatAreReplacedWhileTheProgramRunsLoseNoCall(t *testing.T) {
 }
 
 func TestModelIsNotLoadedAnewForLessContextThanItHas(t *testing.T) {
+	t.Parallel()
 	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Says}})
 	s := connect(t, ollama, fullMeta)
 	for _, c := range []struct {

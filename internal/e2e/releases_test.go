@@ -34,6 +34,7 @@ var chosen = []string{
 // The other tests run on one release. The engine that stands in for that of the newest
 // pays no attention to formats, so the tests of these are for the others.
 func TestOldestAndNewestOllamaDoWhatUsersNeed(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(releaseVariable) != "" {
 		t.Fatal("this is one of the tests that it runs")
 	}
@@ -42,6 +43,7 @@ func TestOldestAndNewestOllamaDoWhatUsersNeed(t *testing.T) {
 		ollamatest.Newest: chosen,
 	} {
 		t.Run(string(release), func(t *testing.T) {
+			t.Parallel()
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^("+strings.Join(tests, "|")+")$")
 			cmd.Env = append(os.Environ(), releaseVariable+"="+string(release), "OLLAMA_MCP_BIN="+program)
 			out, err := cmd.CombinedOutput()
@@ -58,6 +60,7 @@ func TestOldestAndNewestOllamaDoWhatUsersNeed(t *testing.T) {
 }
 
 func TestModelWhoseChatTheEngineRendersAnswersCallsAndThinks(t *testing.T) {
+	t.Parallel()
 	s := connect(t, ollamatest.Start(t, ollamatest.Options{
 		Release: ollamatest.Newest,
 		Models:  []tinymodels.Model{tinymodels.Says.Native(), tinymodels.ToolCall.Native(), tinymodels.Thinks.Native()},

@@ -15,6 +15,7 @@ import (
 // lost. The SDKs for TypeScript open it again by themselves; other clients go by the status of
 // the answer, and connect again.
 func TestClientOfAServerThatWasStartedAnewGoesOnOrIsToldToConnectAgain(t *testing.T) {
+	t.Parallel()
 	goLegacy := sdk{"Go SDK as legacy", legacy, func(t *testing.T, at place) client {
 		return join(t, deadline(t), &mcp.StreamableClientTransport{Endpoint: at.target + "/mcp"}, legacy)
 	}}

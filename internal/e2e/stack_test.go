@@ -52,6 +52,7 @@ func TestClientsWithAKeyUseTheServerThroughNginx(t *testing.T) {
 }
 
 func TestNginxLeavesItToTheServerWhoMayCall(t *testing.T) {
+	t.Parallel()
 	upstream, key := startStackServer(t)
 	client := startNginx(t, upstream)
 	// As the health check in compose.yaml does.

@@ -134,6 +134,7 @@ func TestPipedLinesAreAllAnsweredThoughTheInputHasEnded(t *testing.T) {
 }
 
 func TestOllamaStopsWhenTheClientIsGone(t *testing.T) {
+	t.Parallel()
 	for name, leave := range map[string]func(*lines){
 		"both pipes closed, as when it died": func(l *lines) { l.in.Close(); l.out.Close() },
 		"its end of our output closed":       func(l *lines) { l.out.Close() },
@@ -154,6 +155,7 @@ func TestOllamaStopsWhenTheClientIsGone(t *testing.T) {
 }
 
 func TestOllamaStopsWhenTheClientIsKilled(t *testing.T) {
+	t.Parallel()
 	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
 	client := talk(t, ollama)
 	if err := client.Process.Kill(); err != nil {
@@ -186,6 +188,7 @@ func awaitModel(t *testing.T, ollama *ollamatest.Server) {
 }
 
 func TestTerminatedServerLetsItsCallsEnd(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
 		answers := startGate(t, ollama)
@@ -211,6 +214,7 @@ func TestTerminatedServerLetsItsCallsEnd(t *testing.T) {
 }
 
 func TestCallThatOutlastsTheDrainIsAnsweredAsCancelled(t *testing.T) {
+	t.Parallel()
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
 		l := startLines(t, ollama.URL(), env, "--drain-timeout=100ms")
@@ -228,6 +232,7 @@ func TestCallThatOutlastsTheDrainIsAnsweredAsCancelled(t *testing.T) {
 }
 
 func TestSecondSignalEndsTheServerAtOnce(t *testing.T) {
+	t.Parallel()
 	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
 	l := startLines(t, ollama.URL(), nil, "--drain-timeout=10m")
 	l.send(toolCall(1, "generate", `{"model":"tiny-loops","prompt":"hi","timeout_seconds":600}`))

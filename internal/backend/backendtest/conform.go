@@ -81,6 +81,7 @@ var promisesInTime = []promise{
 	{"an answer that is done does not wait for a body that goes on", doneEndsCall},
 	{"a deadline ends the call, whatever the host does", deadlineEndsCall},
 	{"an answer keeps nothing of its call in memory", answerKeepsNothing},
+	{"a hostile host harms no other call", hostileHostEndsNothingElse},
 }
 
 // more are promises that only some APIs can keep.

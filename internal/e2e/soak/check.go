@@ -77,10 +77,13 @@ var (
 	createdLine   = regexp.MustCompile(`(?m)^created by (\S+)`)
 )
 
+// spareWorker is in the stack of a goroutine that waits for the next request. There is a bound for them.
+const spareWorker = "workers.(*Group).run("
+
 func goroutinesIn(dump string) (begun map[string]int, err error) {
 	begun = make(map[string]int)
 	for _, one := range strings.Split(dump, "\n\n") {
-		if !goroutineLine.MatchString(one) {
+		if !goroutineLine.MatchString(one) || strings.Contains(one, spareWorker) {
 			continue
 		}
 		where := "main"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +44,11 @@ func startHosts(ctx context.Context) (hosts []*host, err error) {
 		if h.proxy, err = startProxy(strings.TrimPrefix(s.URL(), "http://")); err != nil {
 			return hosts, err
 		}
+		if i == len(releases)-1 {
+			if err := h.proxy.listenToo(secondAddress); err != nil {
+				return hosts, err
+			}
+		}
 	}
 	return hosts, nil
 }
@@ -80,7 +86,9 @@ type fault struct {
 }
 
 // faults leave everything as it was before.
-var faults = []fault{
+var faults = slices.Concat(faultsOfHosts, faultsOfWorld)
+
+var faultsOfHosts = []fault{
 	{"killed", func(ctx context.Context, _ *soak, h *host, hold time.Duration) error {
 		h.Kill()
 		pause(ctx, hold)

@@ -30,6 +30,7 @@ func (w weather) String() string {
 // same while the host is killed and restarted.
 type proxy struct {
 	listener net.Listener
+	second   net.Listener // at another address, with the same port; nil for none
 	target   string
 	weather  atomic.Int32
 
@@ -43,8 +44,17 @@ func startProxy(target string) (*proxy, error) {
 		return nil, err
 	}
 	p := &proxy{listener: l, target: target, conns: make(map[net.Conn]bool)}
-	go p.serve()
+	go p.serve(l)
 	return p, nil
+}
+
+// listenToo has the proxy be found at another address too.
+func (p *proxy) listenToo(address string) (err error) {
+	_, port, _ := net.SplitHostPort(p.addr())
+	if p.second, err = net.Listen("tcp", net.JoinHostPort(address, port)); err == nil {
+		go p.serve(p.second)
+	}
+	return err
 }
 
 func (p *proxy) addr() string { return p.listener.Addr().String() }
@@ -59,6 +69,9 @@ func (p *proxy) set(w weather) {
 
 func (p *proxy) close() {
 	p.listener.Close()
+	if p.second != nil {
+		p.second.Close()
+	}
 	p.closeAll()
 }
 
@@ -83,9 +96,9 @@ func (p *proxy) keep(conn net.Conn) (let func()) {
 	}
 }
 
-func (p *proxy) serve() {
+func (p *proxy) serve(l net.Listener) {
 	for {
-		conn, err := p.listener.Accept()
+		conn, err := l.Accept()
 		if err != nil {
 			return
 		}

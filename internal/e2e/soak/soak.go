@@ -34,6 +34,7 @@ const (
 type soak struct {
 	bin, dir string
 	seed     uint64
+	world    *world
 	hosts    []*host
 	kinds    []kind
 	http     *server
@@ -58,6 +59,12 @@ func newSoak(ctx context.Context, bin string, seed uint64) (*soak, error) {
 	var err error
 	if s.dir, err = os.MkdirTemp("", "ollama-mcp-soak-"); err != nil {
 		return s, err
+	}
+	if s.world, err = newWorld(s.dir); err != nil {
+		return s, err
+	}
+	if !s.world.names {
+		s.say("no host comes and goes in DNS: this system gives the programs no file of names of their own")
 	}
 	if s.hosts, err = startHosts(ctx); err != nil {
 		return s, err
@@ -117,7 +124,7 @@ func (s *soak) count(c call, how outcome) {
 		s.outcomes[c.kind] = make(map[outcome]int)
 	}
 	s.outcomes[c.kind][how]++
-	if how != ok && how != byCaller && c.right != nil && c.cancel == 0 && len(s.failed) < 50 {
+	if how != ok && how != byCaller && c.right != nil && c.cancel == 0 && c.kind != overBudget && len(s.failed) < 50 {
 		s.failed = append(s.failed, c)
 	}
 }
@@ -143,8 +150,12 @@ func (s *soak) writeConfig(without ...string) error {
 	yaml.WriteString("hosts:\n")
 	for _, h := range s.hosts {
 		if !slices.Contains(without, h.name) {
-			fmt.Fprintf(&yaml, "  - {name: %s, url: \"http://%s\"}\n", h.name, h.proxy.addr())
+			fmt.Fprintf(&yaml, "  - {name: %s, url: %q}\n", h.name, s.hostURL(h))
 		}
+	}
+	yaml.WriteString("providers:\n")
+	for _, name := range []string{provider, metered} {
+		fmt.Fprintf(&yaml, "  %s: {kind: openai, url: \"http://%s/v1\", local: true, max_calls_per_day: %d}\n", name, s.hosts[0].proxy.addr(), budget)
 	}
 	return replace(s.configFile(), yaml.String())
 }
@@ -158,8 +169,8 @@ func replace(file, text string) error {
 
 // command is the program with what all its instances have in common.
 func (s *soak) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(s.bin, append([]string{
-		"--config=" + s.configFile(), "--result-meta=full", "--max-message=1", "--cache-size=16",
+	cmd := s.world.command(s.bin, append([]string{
+		"--config=" + s.configFile(), "--result-meta=full", "--max-message=1", "--cache-size=16", "--state-dir=" + filepath.Join(s.dir, "state"),
 	}, args...)...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir}
 	return cmd
@@ -194,7 +205,7 @@ func (b *buffer) String() string {
 var listening = regexp.MustCompile(`msg=listening .*address=(\S+)`)
 
 func (s *soak) serve() (*server, error) {
-	p := &server{cmd: s.command("--listen=127.0.0.1:0", "--token-file="+s.keyFile()), log: new(buffer)}
+	p := &server{cmd: s.command("--listen=127.0.0.1:0", "--token-file="+s.keyFile(), "--call-log="+filepath.Join(s.dir, "calls.jsonl")), log: new(buffer)}
 	p.cmd.Stderr = p.log
 	var err error
 	if p.group, err = procgroup.Start(p.cmd); err != nil {
@@ -233,6 +244,7 @@ func (s *soak) run(ctx context.Context, duration time.Duration) error {
 	}
 	var stormy []time.Duration
 	all.Go(func() { stormy = s.measure(raging) })
+	all.Go(func() { s.wander(raging) })
 	s.rage(raging, rand.New(rand.NewPCG(s.seed, 0)))
 	all.Wait()
 	if err := ctx.Err(); err != nil {
@@ -496,7 +508,9 @@ func (s *soak) report(quiet, stormy []time.Duration) {
 	for _, name := range slices.Sorted(maps.Keys(s.outcomes)) {
 		fmt.Printf("  %-14s %v\n", name, s.outcomes[name])
 	}
-	fmt.Printf("an honest caller's p99: %v at rest (%d calls), %v in trouble (%d calls)\n", p99(quiet), len(quiet), p99(stormy), len(stormy))
+	atRest, inTrouble := p99(quiet), p99(stormy)
+	fmt.Printf("an honest caller's p99: %v at rest (%d calls), %v in trouble (%d calls), which is %.1f times as much; the goal is twice\n",
+		atRest, len(quiet), inTrouble, len(stormy), inTrouble.Seconds()/max(atRest.Seconds(), 1e-3))
 	fmt.Printf("the latest answer came %v after its limit\n", max(0, time.Duration(s.late.Load())).Round(time.Millisecond))
 }
 
