@@ -74,7 +74,7 @@ var behaviour = []struct {
 	{
 		"timeout", "5m0s",
 		[]named{{"internal/e2e", "TestCancelledCallStopsOllamaAndLeavesNothingOpen", ""}},
-		[]named{{"internal/e2e", "TestTimeLimitHoldsWhateverItsSize", "OLLAMA_MCP_TIMEOUT=1s"}},
+		[]named{{"internal/e2e", "TestTimeLimitHoldsWhateverItsSize", "OLLAMA_MCP_TIMEOUT=100ms"}},
 	},
 	{
 		"wait", "50s",
