@@ -133,8 +133,8 @@ fmt: $(GOFUMPT) ## format all Go files
 clean: ## remove what was built here
 	rm -rf bin dist
 
-needs: ## see that the compilers, npm, nginx and Prometheus are there, and install them if root
-	@missing=(); for tool in gcc g++ npm nginx prometheus; do PATH=$$PATH:/usr/sbin command -v $$tool || missing+=($$tool); done; \
+needs: ## see that the compilers, npm, nginx, Prometheus and Chromium are there, and install them if root
+	@missing=(); for tool in gcc g++ npm nginx prometheus chromium; do PATH=$$PATH:/usr/sbin command -v $$tool || missing+=($$tool); done; \
 	if (($${#missing[@]})) && [[ $$(id -u) == 0 ]]; then \
 		apt-get update && apt-get install -y --no-install-recommends "$${missing[@]}" libc6-dev; \
 	elif (($${#missing[@]})); then \

@@ -72,7 +72,7 @@ func (s *service) reloadCallers(c config.Config, refused bool) (changed []string
 	if s.config.TLSClientCA != "" {
 		changed = s.note(changed, "tls-client-ca", c.Files[s.config.TLSClientCA])
 	}
-	for _, served := range []*server.HTTP{s.http, s.metricsHTTP} {
+	for _, served := range []*server.HTTP{s.http, s.metricsHTTP, s.dashboardHTTP} {
 		if served != nil {
 			served.EndRevoked()
 		}

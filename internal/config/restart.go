@@ -12,14 +12,14 @@ import (
 func Given(fs *FlagSet) (args []string) {
 	known := Flags(new(Config))
 	fs.Visit(func(f *pflag.Flag) {
-		if f.Name == "listen" || f.Name == "metrics-address" || known.Lookup(f.Name) == nil {
+		if f.Name == "listen" || f.Name == "metrics-address" || f.Name == "dashboard" || known.Lookup(f.Name) == nil {
 			return
 		}
 		for _, value := range values(f.Value) {
 			args = append(args, "--"+f.Name+"="+value)
 		}
 	})
-	return append(args, "--listen=", "--metrics-address=")
+	return append(args, "--listen=", "--metrics-address=", "--dashboard=off")
 }
 
 // values returns the texts that set a flag to its present value.

@@ -348,7 +348,7 @@
     const list = (c.attempts || []).filter((a) => !a.hedge);
     if (!only && !list.length) {
       const cached = /^(cache|cache-semantic|coalesced)$/.test(c.source || '');
-      add(c.code ? 'failed' : cached ? 'cached' : c.first ? 'first' : 'answer', 0, total);
+      add(c.code ? (c.place ? 'queue' : 'failed') : cached ? 'cached' : c.first ? 'first' : 'answer', 0, total);
       return out;
     }
     for (const a of only ? [only] : list) {

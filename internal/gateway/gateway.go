@@ -104,14 +104,19 @@ func (g *Gateway) serve(fail func(http.ResponseWriter, int, string, string), too
 		who := caller.FromContext(req.Context()).For(tool)
 		x := &exchange{Gateway: g, w: w, req: req, ctx: caller.NewContext(req.Context(), who), body: body, who: who, write: fail}
 		trace, parent := g.opts.Trace(req.Header)
-		x.call = g.opts.Engine.Begin(inference.CallInfo{
+		info := inference.CallInfo{
 			Trace: trace, Parent: parent, RequestID: req.Header.Get("X-Request-Id"), Tool: tool, Caller: who,
 			Began: caller.Arrival(req.Context()),
-		})
-		finish, err := x.run(tool, do)
-		if tool != "" {
-			x.call.End(err)
 		}
+		x.call = &inference.Call{CallInfo: info} // of which nobody is told
+		if tool != "" {
+			x.call = g.opts.Engine.Begin(info)
+		}
+		var stop func()
+		x.ctx, stop = x.call.Cancellable(x.ctx)
+		defer stop()
+		finish, err := x.run(tool, do)
+		x.call.End(err)
 		if err != nil {
 			x.fail(err)
 			return

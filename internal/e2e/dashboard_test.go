@@ -1,0 +1,319 @@
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ollama-mcp/internal/e2e/clients"
+	"ollama-mcp/internal/e2e/ollamatest"
+	"ollama-mcp/internal/e2e/procgroup"
+	"ollama-mcp/internal/e2e/tinymodels"
+)
+
+// browser is a Chromium that runs what it is told in JavaScript.
+type browser struct {
+	t       *testing.T
+	in      io.Writer
+	answers *bufio.Reader
+}
+
+func startBrowser(t *testing.T) *browser {
+	t.Helper()
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("there is no chromium: see make needs")
+	}
+	cmd, err := clients.Command(deadline(t), "browser.mjs", chromium)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr buffer
+	cmd.Stderr = &stderr
+	group, err := procgroup.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		_, _ = io.Copy(io.Discard, out)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the browser ended with %v: %s", err, stderr.tail())
+		}
+		group.Kill()
+	})
+	b := &browser{t, in, bufio.NewReader(out)}
+	b.run(`
+		page.problems = [];
+		page.on('pageerror', (e) => page.problems.push(e.message));
+		page.on('console', (m) => { if (m.type() === 'error' && !m.text().startsWith('Failed to load resource')) page.problems.push(m.text()); });
+		page.on('request', (r) => { if (new URL(r.url()).hostname !== '127.0.0.1') page.problems.push('asks ' + r.url()); });`)
+	return b
+}
+
+// run runs a program, and returns its result as text.
+func (b *browser) run(program string, args ...any) string {
+	b.t.Helper()
+	line, err := json.Marshal(fmt.Sprintf(program, args...))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(b.in, "%s\n", line); err != nil {
+		b.t.Fatal(err)
+	}
+	text, err := b.answers.ReadBytes('\n')
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var answer struct {
+		Value any
+		Error string
+	}
+	if err := json.Unmarshal(text, &answer); err != nil || answer.Error != "" {
+		b.t.Fatalf("%s: %v %s", program, err, answer.Error)
+	}
+	return fmt.Sprint(answer.Value)
+}
+
+// shows waits until an element has a text.
+func (b *browser) shows(selector, text string) {
+	b.t.Helper()
+	b.run(`
+		const all = page.locator(%q), text = %q, end = Date.now() + 60_000;
+		for (let seen = ''; ; await page.waitForTimeout(50)) {
+			if (await all.count() && await all.first().isVisible()) seen = await all.first().innerText({ timeout: 1000 }).catch(() => '');
+			if (seen.includes(text)) return;
+			if (Date.now() > end) throw new Error(text + ' is not in: ' + seen);
+		}`, selector, text)
+}
+
+// text is what an element shows.
+func (b *browser) text(selector string) string {
+	b.t.Helper()
+	return b.run(`return page.innerText(%q)`, selector)
+}
+
+// logIn enters a key.
+func (b *browser) logIn(key string) {
+	b.t.Helper()
+	b.run(`await page.fill('#key', %q); await page.keyboard.press('Enter')`, key)
+}
+
+// strange is the name of a caller that must not become a part of the page.
+const strange = `<img src=x onerror="document.title='owned'">`
+
+// withKeys starts the program with an administrator, a caller, and one with a strange name.
+func withKeys(t *testing.T, ollama *ollamatest.Server) (server *listening, admin, caller, evil string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "keys.yaml")
+	var keys []string
+	text := ""
+	for _, name := range []string{"root", "laura", strange} {
+		key, line, status := shell(t, nobody, "token", "new", "name")
+		if status != 0 {
+			t.Fatalf("token new: status %d, %s", status, line)
+		}
+		quoted, _ := json.Marshal(name)
+		sum := find(t, line, `sha256: ?"?([0-9a-f]{64})`)
+		text += fmt.Sprintf("- {name: %s, sha256: %q, admin: %v}\n", quoted, sum, name == "root")
+		keys = append(keys, strings.TrimSpace(key))
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server = serve(t, command(deadline(t), ollama.URL(), "--listen", "127.0.0.1:0", "--slots=1", "--token-file", file))
+	return server, keys[0], keys[1], keys[2]
+}
+
+// post calls a tool, and returns the response.
+func (l *listening) post(key, tool, args string) string {
+	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, tool, args)
+	req, err := http.NewRequest("POST", l.url()+"/mcp", bytes.NewReader([]byte(body)))
+	if err != nil {
+		return err.Error()
+	}
+	req.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+func TestDashboardInABrowserShowsWhatStatusSaysAndCancels(t *testing.T) {
+	t.Parallel()
+	ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops, tinymodels.Says}})
+	server, admin, laura, evil := withKeys(t, ollama)
+	b := startBrowser(t)
+
+	// Callers who are refused see nothing.
+	b.run(`await page.goto(%q)`, server.url()+"/")
+	b.shows("#login", "Key of an administrator")
+	for key, message := range map[string]string{"nonsense": "the key is not known", laura: "not that of an administrator"} {
+		b.logIn(key)
+		b.shows("#login-error", message)
+	}
+	if all := b.run(`return page.content()`); strings.Contains(all, hostName(ollama)) || b.run(`return page.isVisible('#page')`) != "false" {
+		t.Errorf("somebody who is refused sees %s", all)
+	}
+	b.logIn(admin)
+	b.shows("#link", "live")
+
+	// Load: an answer, the same from the cache, one that goes on, and two that wait.
+	for range 2 {
+		server.post(laura, "generate", `{"model":"tiny-says","prompt":"hi"}`)
+	}
+	first, waits := make(chan string, 1), make(chan string, 2)
+	go func() { first <- server.post(laura, "generate", `{"model":"tiny-loops","prompt":"one"}`) }()
+	b.shows("#running-rows", "answering")
+	go func() { waits <- server.post(laura, "generate", `{"model":"tiny-says","prompt":"two"}`) }()
+	b.shows("#running-rows", "queued, 1st of 1")
+	go func() { waits <- server.post(evil, "generate", `{"model":"tiny-loops","prompt":"three"}`) }()
+	b.shows("#running-rows", "of 2")
+
+	// Each panel shows what status says.
+	var status struct {
+		Result struct {
+			Data struct {
+				Hosts []struct {
+					Name, Version string
+					Busy, Slots   int
+					Breaker       string
+				}
+				Queue struct {
+					Waiting, Interactive, Batch int
+					Callers                     map[string]int
+				}
+				Cache     struct{ Entries, Hits, Misses int }
+				Calls     struct{ Served int }
+				Dashboard string
+			} `json:"structuredContent"`
+		}
+	}
+	if err := json.Unmarshal([]byte(server.post(admin, "status", `{}`)), &status); err != nil {
+		t.Fatal(err)
+	}
+	s := status.Result.Data
+	if len(s.Hosts) != 1 || s.Queue.Waiting != 2 || len(s.Queue.Callers) != 2 || s.Dashboard != server.url()+"/" {
+		t.Fatalf("status: %+v", s)
+	}
+	h := s.Hosts[0]
+	for selector, wants := range map[string][]string{
+		"#facts":      {fmt.Sprintf("%d of %d slot", h.Busy, h.Slots), fmt.Sprintf("Waiting\n%d", s.Queue.Waiting), fmt.Sprintf("Answered\n%d", s.Calls.Served)},
+		"#host-list":  {h.Name, "healthy", fmt.Sprintf("%d of %d slot in use", h.Busy, h.Slots), "Breaker " + h.Breaker, "Ollama " + h.Version, "tiny-loops:latest"},
+		"#queue":      {fmt.Sprintf("%d calls, %d interactive, %d batch", s.Queue.Waiting, s.Queue.Interactive, s.Queue.Batch), "laura – 1 call", strange + " – 1 call", "1st of 2", "2nd of 2"},
+		"#running":    {"laura", strange, "only host with a free slot"},
+		"#cache":      {fmt.Sprintf("%d of %d look-ups", s.Cache.Hits, s.Cache.Hits+s.Cache.Misses), fmt.Sprintf("%d, ", s.Cache.Entries)},
+		"#usage-rows": {"laura", "tiny-says:latest"},
+		"#ladders":    {"all breakers are closed"},
+		"#calls-rows": {"tiny-says", "cache", hostName(ollama)},
+	} {
+		for _, want := range wants {
+			b.shows(selector, want)
+		}
+	}
+	if got := b.run(`return page.title()`); got != "2 waiting – ollama-mcp" {
+		t.Errorf("the title is %q", got)
+	}
+
+	// The details of a call say where its time went and why, and filters leave calls out.
+	b.run(`await page.locator('#calls-rows tr:last-child button').focus(); await page.keyboard.press('Enter')`)
+	for _, want := range []string{"Why this host: ", "The first rung answered.", "miss: neither this nor a similar request was kept", "Trace"} {
+		b.shows(".detail", want)
+	}
+	b.run(`await page.selectOption('#f-outcome', 'cache')`)
+	b.shows("#calls-n", "1 of 3 calls")
+	b.run(`await page.selectOption('#f-outcome', '')`)
+
+	for name, size := range map[string][2]int{"wide": {1280, 900}, "phone": {390, 844}} {
+		b.run(`await page.setViewportSize({ width: %d, height: %d })`, size[0], size[1])
+		if over := b.run(`return page.evaluate(() => document.documentElement.scrollWidth - innerWidth)`); over != "0" {
+			t.Errorf("%s: the page is %s pixels too wide", name, over)
+		}
+		if dir := os.Getenv("SCREENSHOTS"); dir != "" {
+			b.run(`await page.screenshot({ path: %q })`, filepath.Join(dir, name+".png"))
+		}
+	}
+	b.run(`await page.setViewportSize({ width: 1280, height: 900 })`)
+
+	// Cancelling takes two presses, and stops Ollama.
+	before := ended(ollama, "/api/generate")
+	button := `#running-rows tr:has-text("answering") button`
+	b.run(`await page.click(%q)`, button)
+	b.shows(button, "Cancel it?")
+	b.run(`await page.click(%q)`, button)
+	if got := <-first; !strings.Contains(got, "an administrator of the server has cancelled it") {
+		t.Errorf("the caller was told %.300s", got)
+	}
+	eventually(t, "Ollama has stopped", func() bool { return ended(ollama, "/api/generate") > before })
+	b.shows("#calls-rows", "cancelled")
+	b.shows(`#running-rows tr:has-text("tiny-loops")`, "answering") // it is the turn of the last
+	b.run(`await page.click(%q); await page.click(%q)`, button, button)
+	for range 2 {
+		<-waits
+	}
+	b.shows("#running-none", "No call is under way")
+	if got := b.run(`return page.title()`); got == "owned" || b.run(`return page.locator('img').count()`) != "0" {
+		t.Errorf("the name of a caller became a part of the page, whose title is %s", got)
+	}
+
+	b.run(`await page.click('#logout')`)
+	b.shows("#login", "Log in")
+	if all := b.run(`return page.content()`); strings.Contains(all, hostName(ollama)) {
+		t.Error("after logging out the page has data")
+	}
+	if problems := b.run(`return page.problems.join('; ')`); problems != "" {
+		t.Errorf("the browser complains: %s", problems)
+	}
+}
+
+func TestDashboardGoesOnAfterTheServerWasStartedAnew(t *testing.T) {
+	t.Parallel()
+	server := listen(t, "127.0.0.1:0")
+	b := startBrowser(t)
+	b.run(`await page.goto(%q)`, server.url()+"/")
+	b.shows("#link", "live")
+	server.post("", "generate", `{"model":"tiny-says","prompt":"before the restart"}`)
+	b.shows("#calls-n", "1 call")
+
+	addr := server.addr
+	server.stop()
+	b.shows("#link", "reconnecting")
+	server = listen(t, addr)
+	b.shows("#link", "live")
+	b.shows("#calls-none", "No call has ended since the server started.")
+	answer := make(chan string, 1)
+	go func() { answer <- server.post("", "generate", `{"model":"tiny-loops","prompt":"after the restart"}`) }()
+	b.shows("#running-rows", "answering")
+	b.run(`await page.click('#running-rows button'); await page.click('#running-rows button')`)
+	if got := <-answer; !strings.Contains(got, "cancelled") {
+		t.Errorf("got %.300s", got)
+	}
+	if problems := b.run(`return page.problems.join('; ')`); problems != "" {
+		t.Errorf("the browser complains: %s", problems)
+	}
+}
