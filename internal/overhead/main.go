@@ -11,6 +11,9 @@
 // the numbers themselves depend on the machine. It runs on Linux, which tells the
 // processor time of other processes.
 //
+// Then the server with metrics, traces of one call in a hundred, the call log and the page takes
+// turns with the server as it is; with -observed that is all.
+//
 // Then many callers ask a host that is full, a pretend one and, with -ollama, a
 // real one: through one connection, with Go's default client, and through our pool,
 // all in this process; a real one also through the control that posts and the server. With
@@ -41,9 +44,10 @@ func main() {
 	flag.StringVar(&p.ollama, "ollama", "", "`address` of a real Ollama to measure too")
 	flag.StringVar(&p.model, "model", "", "`model` to use there")
 	flag.StringVar(&p.peers, "peers", "", "`folder` of node_modules with other servers, to be measured instead of the controls")
+	flag.BoolVar(&p.observed, "observed", false, "measure nothing but what metrics, traces, the call log and the page cost")
 	flag.Parse()
 	if p.server = flag.Args(); !p.good() {
-		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER] SERVER [FLAG…]")
+		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed] SERVER [FLAG…]")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
@@ -66,7 +70,8 @@ type plan struct {
 	fullCalls     int    // 0 leaves the full host out
 	ollama, model string // empty where there is no real Ollama to ask
 
-	peers string // node_modules with other servers; empty for none
+	peers    string // node_modules with other servers; empty for none
+	observed bool   // only what it costs to be observed is measured
 
 	progress io.Writer // a terminal; nil for none
 }
@@ -90,12 +95,18 @@ func run(ctx context.Context, p plan, w io.Writer) error {
 		}
 		return compareWithPeers(ctx, entrants, p, w)
 	}
+	if p.observed {
+		return measureObserved(ctx, p, temp, w)
+	}
 	binary, err := buildControl(ctx, temp)
 	if err != nil {
 		return err
 	}
 	commands := [contenders][]string{posts: {binary}, streams: {binary, "streams"}, ours: p.server}
 	if err := compare(ctx, commands, p, w); err != nil {
+		return err
+	}
+	if err := measureObserved(ctx, p, temp, w); err != nil {
 		return err
 	}
 	if p.fullCalls > 0 {
