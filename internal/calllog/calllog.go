@@ -31,13 +31,19 @@ const (
 	maxWaiting = 1024     // calls that wait to be written
 	maxContent = 64 << 20 // bytes of their prompts and answers
 	maxBatch   = 256 << 10
+
+	// gatherTime is how long lines are gathered before they are written, which spares each call the
+	// system calls of a write.
+	gatherTime = 100 * time.Millisecond
 )
 
 // Log is a call log. It implements inference.Observer.
 type Log struct {
 	opts    Options
 	queue   chan inference.Record
-	content atomic.Int64 // bytes of prompts and answers in queue
+	urgent  chan struct{} // has a value if queue has become half full
+	gather  time.Duration // gatherTime, except in tests
+	content atomic.Int64  // bytes of prompts and answers in queue
 	dropped dropped
 	file    file
 	down    bool    // the last write failed
@@ -57,7 +63,7 @@ func New(o Options) *Log {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Log{opts: o, queue: make(chan inference.Record, maxWaiting), file: file{Options: o, open: openFile}}
+	return &Log{opts: o, queue: make(chan inference.Record, maxWaiting), urgent: make(chan struct{}, 1), gather: gatherTime, file: file{Options: o, open: openFile}}
 }
 
 // Event implements inference.Observer: there is a line when a call is over.
@@ -69,6 +75,12 @@ func (l *Log) Done(r inference.Record) {
 	if l.content.Add(size) <= maxContent {
 		select {
 		case l.queue <- r:
+			if len(l.queue) >= maxWaiting/2 {
+				select {
+				case l.urgent <- struct{}{}:
+				default:
+				}
+			}
 			return
 		default:
 		}
@@ -86,10 +98,23 @@ func (l *Log) Dropped() Dropped {
 // that time.
 func (l *Log) Run(ctx context.Context) {
 	defer l.file.close()
+	gathered := time.NewTimer(0)
+	defer gathered.Stop()
 	for {
 		select {
 		case r := <-l.queue:
+			if l.gather > 0 {
+				gathered.Reset(l.gather)
+				select {
+				case <-gathered.C:
+				case <-l.urgent:
+				case <-ctx.Done():
+				}
+			}
 			l.write(r)
+			for len(l.queue) >= maxWaiting/2 { // more than fits into a batch
+				l.write(<-l.queue)
+			}
 		case <-ctx.Done():
 			l.file.retryAt = time.Time{} // it is the last opportunity
 			for {

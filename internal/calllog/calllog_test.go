@@ -68,6 +68,7 @@ func run(t *testing.T, o calllog.Options, opens ...func(string) (calllog.Handle,
 	r := &running{stderr: new(bytes.Buffer)}
 	o.Log = slog.New(slog.NewTextHandler(r.stderr, nil))
 	r.Log = calllog.New(o)
+	r.Gathers(0)
 	for _, open := range opens {
 		r.Opens(open)
 	}
@@ -203,6 +204,48 @@ func TestCallsNeverWaitForADiskThatHangs(t *testing.T) {
 		log.stop()
 		if got := traces(t, name); len(got) != 1026 || got[1] != "1976+0" || got[1025] != "t1024" {
 			t.Errorf("%d lines: %.100q", len(got), got)
+		}
+	})
+}
+
+// A write takes system calls, which a call should not pay for by itself.
+func TestLinesAreGatheredBeforeTheyAreWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		name, writes := filepath.Join(t.TempDir(), "calls.jsonl"), 0
+		log := calllog.New(calllog.Options{File: name})
+		log.Opens(func(name string) (calllog.Handle, error) {
+			file, err := calllog.OpenFile(name)
+			return broken{file, func(lines []byte) (int, error) {
+				writes++
+				return file.Write(lines)
+			}}, err
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var work sync.WaitGroup
+		work.Go(func() { log.Run(ctx) })
+		for n := range 100 {
+			log.Done(numbered(n))
+			synctest.Wait()
+		}
+		if writes != 0 {
+			t.Errorf("%d writes at once", writes)
+		}
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		if got := traces(t, name); writes != 1 || len(got) != 100 {
+			t.Errorf("%d lines in %d writes", len(got), writes)
+		}
+		for n := range 5000 { // in no time
+			log.Done(numbered(n))
+			synctest.Wait()
+		}
+		if d := log.Dropped(); d != (calllog.Dropped{}) {
+			t.Errorf("dropped %+v", d)
+		}
+		cancel()
+		work.Wait()
+		if got := traces(t, name); len(got) != 5100 {
+			t.Errorf("%d lines", len(got))
 		}
 	})
 }

@@ -3,6 +3,7 @@ package calllog
 import (
 	"io"
 	"io/fs"
+	"time"
 )
 
 // Handle is what Log needs of an open file.
@@ -15,6 +16,9 @@ type Handle interface {
 
 // OpenFile opens a file as Log does.
 func OpenFile(name string) (Handle, error) { return openFile(name) }
+
+// Gathers has the log gather lines for some time before it writes them; 0 for no time.
+func (l *Log) Gathers(d time.Duration) { l.gather = d }
 
 // Opens has the log open its file by a function.
 func (l *Log) Opens(open func(name string) (Handle, error)) {

@@ -134,23 +134,25 @@ func (t *Tracer) Event(e inference.Event) {
 	if e.Call == 0 || e.Kind == inference.Token {
 		return
 	}
-	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e.Kind == inference.Began {
+	switch f := t.fills[e.Fill]; e.Kind {
+	case inference.Began:
 		t.began(e.Info)
-		return
-	}
-	call := t.calls[e.Call]
-	switch f := t.fills[e.Fill]; {
-	case e.Kind == inference.LookedUp && call.isShown():
-		t.lookedUp(call, f, e, now)
-	case e.Kind == inference.FillBegan && call.isShown():
-		f := &fill{queued: make(map[int]span), attempts: make(map[attempt]span)}
-		f.span = t.start(call.ctx, spanFill, now, attribute.String(attrRequestModel, clean(e.Model)))
-		t.fills[e.Fill] = f
-	case f != nil:
-		t.ofFill(f, e, now)
+	case inference.LookedUp:
+		if call := t.calls[e.Call]; call.isShown() {
+			t.lookedUp(call, f, e, time.Now())
+		}
+	case inference.FillBegan:
+		if call := t.calls[e.Call]; call.isShown() {
+			f = &fill{queued: make(map[int]span), attempts: make(map[attempt]span)}
+			f.span = t.start(call.ctx, spanFill, time.Now(), attribute.String(attrRequestModel, clean(e.Model)))
+			t.fills[e.Fill] = f
+		}
+	default:
+		if f != nil {
+			t.ofFill(f, e, time.Now())
+		}
 	}
 }
 
@@ -175,7 +177,7 @@ func (t *Tracer) began(info *inference.CallInfo) {
 	if whole, ok := t.calls[info.PartOf]; ok {
 		parent = whole.ctx
 	} else {
-		parent = propagator.Extract(parent, carrier(info.Parent))
+		parent = extract(parent, info.Parent)
 		if !trace.SpanContextFromContext(parent).IsValid() {
 			parent = withTraceID(parent, info.Trace)
 		}
@@ -184,7 +186,7 @@ func (t *Tracer) began(info *inference.CallInfo) {
 		attrs = append(attrs, attribute.String(attrMethod, method), attribute.String(attrTransport, t.opts.Transport))
 	}
 	options := []trace.SpanStartOption{trace.WithTimestamp(info.Began), trace.WithSpanKind(kind), trace.WithAttributes(attrs...)}
-	if link := trace.SpanContextFromContext(propagator.Extract(context.Background(), carrier(info.Link))); link.IsValid() {
+	if link := trace.SpanContextFromContext(extract(context.Background(), info.Link)); link.IsValid() {
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: link}))
 	}
 	ctx, s := t.tracer.Start(parent, clean(name), options...)
@@ -412,6 +414,10 @@ func (t *Tracer) Propagate(ctx context.Context, e inference.Event) context.Conte
 	return backend.WithTrace(ctx, backend.TraceContext{Parent: headers["traceparent"], State: headers["tracestate"]})
 }
 
-func carrier(t backend.TraceContext) propagation.MapCarrier {
-	return propagation.MapCarrier{"traceparent": t.Parent, "tracestate": t.State}
+// extract returns a context whose spans are below a span of another program, if there is one.
+func extract(ctx context.Context, from backend.TraceContext) context.Context {
+	if from.Parent == "" {
+		return ctx
+	}
+	return propagator.Extract(ctx, propagation.MapCarrier{"traceparent": from.Parent, "tracestate": from.State})
 }

@@ -476,3 +476,23 @@ func TestNamesOfAnyKindCanBeSent(t *testing.T) {
 		}
 	})
 }
+
+// A call that is not sampled costs an id and a place in a map.
+func BenchmarkCallThatIsNotSampled(b *testing.B) {
+	b.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	b.Setenv("OTEL_TRACES_SAMPLER", "always_off")
+	tracer := tracing.New(tracing.Options{Transport: "pipe"})
+	b.ReportAllocs()
+	id := uint64(0)
+	for b.Loop() {
+		id++
+		tracer.Event(inference.Event{Kind: inference.Began, Call: id, Info: &inference.CallInfo{ID: id, Trace: "00f067aa0ba902b7", Tool: "generate", Began: time.Now()}})
+		for _, kind := range []inference.EventKind{
+			inference.LookedUp, inference.FillBegan, inference.RungBegan, inference.Granted, inference.FirstToken, inference.AttemptEnded, inference.RungEnded, inference.FillEnded,
+		} {
+			tracer.Event(inference.Event{Kind: kind, Call: id, Fill: id})
+		}
+		_ = tracer.Propagate(b.Context(), inference.Event{Call: id, Fill: id})
+		tracer.Done(inference.Record{Call: id})
+	}
+}
