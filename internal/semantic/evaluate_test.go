@@ -136,6 +136,7 @@ func TestGuardAloneTellsPairsApart(t *testing.T) {
 		{"function.tsv", 107, 0},
 		{"function_heldout.tsv", 30, 0},
 		{"kinds_heldout.tsv", 73, 0},
+		{"closing_heldout.tsv", 26, 0},
 	} {
 		passed, all := make(map[bool]int), make(map[bool]int) // by whether they mean the same
 		for _, p := range testPairs(t, c.file) {
