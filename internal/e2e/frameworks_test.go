@@ -26,12 +26,16 @@ type framework struct {
 	reconnects bool     // it opens a stream of SSE again that was lost
 }
 
+// Some show no progress, since they have no way to ask for it: the AI SDK neither sends a progress
+// token nor shows notifications, and OpenAI Agents keep the client that would get them to
+// themselves. Google's takes a client of the caller's, which can be given a handler.
 var frameworks = []framework{
 	{"langchain", []string{"stdio", "http", "sse"}, true, []string{"stdio", "http", "sse"}, true},
 	{"ai-sdk", []string{"stdio", "http", "sse"}, false, []string{"http"}, false},
 	{"openai-agents", []string{"stdio", "http", "sse"}, false, []string{"stdio", "http", "sse"}, true},
+	{"openai-agents-responses", []string{"stdio", "http"}, false, []string{"stdio", "http"}, true},
 	{"mastra", []string{"stdio", "http"}, true, []string{"stdio", "http"}, false},
-	{"genai", []string{"stdio", "http", "sse"}, false, nil, true},
+	{"genai", []string{"stdio", "http", "sse"}, true, []string{"stdio", "http", "sse"}, true},
 }
 
 // What a framework makes of a result decides what its model learns, so the test reads what
@@ -311,6 +315,8 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case req.URL.Path == "/v1/chat/completions":
 		answer, stream, err = r.openAI(req.Body)
+	case req.URL.Path == "/v1/responses":
+		answer, err = r.responses(req.Body)
 	case strings.HasSuffix(req.URL.Path, ":generateContent"):
 		answer, err = r.google(req.Body)
 	default:
@@ -375,6 +381,42 @@ func (r *recorder) openAI(body io.Reader) (answer any, stream bool, err error) {
 		"choices": []any{map[string]any{"index": 0, part: message, "finish_reason": reason}},
 		"usage":   map[string]any{"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
 	}, req.Stream, nil
+}
+
+// responses answers a request of OpenAI's newer API.
+func (r *recorder) responses(body io.Reader) (answer any, err error) {
+	var req struct {
+		Input []struct{ Type, Role, Content, Output json.RawMessage }
+		Tools []struct{ Name string }
+	}
+	if err := json.NewDecoder(body).Decode(&req); err != nil {
+		return nil, err
+	}
+	last := req.Input[len(req.Input)-1]
+	item := map[string]any{
+		"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+		"content": []any{map[string]any{"type": "output_text", "text": "done", "annotations": []any{}}},
+	}
+	if string(last.Type) == `"function_call_output"` {
+		r.tell(joined(last.Output))
+	} else {
+		var names []string
+		for _, tool := range req.Tools {
+			names = append(names, tool.Name)
+		}
+		name, arguments, err := wanted(joined(last.Content), names)
+		if err != nil {
+			return nil, err
+		}
+		item = map[string]any{"type": "function_call", "id": "fc_1", "call_id": "call_1", "status": "completed", "name": name, "arguments": string(arguments)}
+	}
+	return map[string]any{
+		"id": fmt.Sprint("resp_", r.answers.Add(1)), "object": "response", "created_at": 1, "status": "completed", "model": "recorder", "output": []any{item},
+		"usage": map[string]any{
+			"input_tokens": 1, "output_tokens": 1, "total_tokens": 2,
+			"input_tokens_details": map[string]any{"cached_tokens": 0}, "output_tokens_details": map[string]any{"reasoning_tokens": 0},
+		},
+	}, nil
 }
 
 // google answers a request to generate content.

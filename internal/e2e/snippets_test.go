@@ -61,7 +61,7 @@ func TestCodeForAgentsInTheDocumentsRuns(t *testing.T) {
 	}
 	want := map[string]string{ // part of what comes of it
 		"Go": tinymodels.Says.Answer, "TypeScript": tinymodels.Says.Answer, "AI SDK": tinymodels.Says.Answer,
-		"LangChain": "list-models", "OpenAI Agents": "list_models", "Python": "",
+		"LangChain": "list-models", "OpenAI Agents": "list_models", "Google Gen AI": "list-models", "Python": "",
 	}
 	fill := strings.NewReplacer("llama3.2", "tiny-says")
 	for _, m := range block.FindAllStringSubmatch(string(raw), -1) {

@@ -60,24 +60,8 @@ const frameworks = {
 		};
 	},
 
-	async 'openai-agents'() {
-		const { Agent, MCPServerSSE, MCPServerStdio, MCPServerStreamableHttp, OpenAIChatCompletionsModel, run, setTracingDisabled } =
-			await import('@openai/agents');
-		const { default: OpenAI } = await import('openai');
-		setTracingDisabled(true);
-		const server = byTransport({
-			stdio: () => new MCPServerStdio({ name: 'ollama', command: target, args: [], env }),
-			http: () => new MCPServerStreamableHttp({ name: 'ollama', url: url('/mcp').href }),
-			sse: () => new MCPServerSSE({ name: 'ollama', url: url('/sse').href }),
-		});
-		await server.connect();
-		const model = new OpenAIChatCompletionsModel(new OpenAI({ apiKey: 'none', baseURL: modelAPI + '/v1' }), 'recorder');
-		const agent = new Agent({ name: 'agent', model, mcpServers: [server] });
-		return {
-			run: async (prompt, signal) => (await run(agent, prompt, { signal })).finalOutput,
-			close: () => server.close(),
-		};
-	},
+	'openai-agents': () => openAIAgents('OpenAIChatCompletionsModel'),
+	'openai-agents-responses': () => openAIAgents('OpenAIResponsesModel'),
 
 	async mastra() {
 		const { MCPClient } = await import('@mastra/mcp');
@@ -113,14 +97,40 @@ const frameworks = {
 			sse: () => new SSEClientTransport(url('/sse')),
 		}));
 		const ai = new GoogleGenAI({ apiKey: 'none', httpOptions: { baseUrl: modelAPI } });
+		// The framework passes neither on, but the client is ours.
+		const callTool = client.callTool.bind(client);
+		let signal;
+		client.callTool = (params, schema, options) =>
+			callTool(params, schema, { ...options, signal, onprogress: progress => say({ progress: progress.message }) });
 		return {
-			run: async (prompt, abortSignal) => (await ai.models.generateContent({
-				model: 'recorder', contents: prompt, config: { tools: [mcpToTool(client)], abortSignal },
-			})).text,
+			run: async (prompt, abortSignal) => {
+				signal = abortSignal;
+				const config = { tools: [mcpToTool(client)], abortSignal };
+				return (await ai.models.generateContent({ model: 'recorder', contents: prompt, config })).text;
+			},
 			close: () => client.close(),
 		};
 	},
 };
+
+// openAIAgents makes an agent whose model is asked through one of OpenAI's two APIs.
+async function openAIAgents(api) {
+	const { Agent, MCPServerSSE, MCPServerStdio, MCPServerStreamableHttp, run, setTracingDisabled, ...models } = await import('@openai/agents');
+	const { default: OpenAI } = await import('openai');
+	setTracingDisabled(true);
+	const server = byTransport({
+		stdio: () => new MCPServerStdio({ name: 'ollama', command: target, args: [], env }),
+		http: () => new MCPServerStreamableHttp({ name: 'ollama', url: url('/mcp').href }),
+		sse: () => new MCPServerSSE({ name: 'ollama', url: url('/sse').href }),
+	});
+	await server.connect();
+	const model = new models[api](new OpenAI({ apiKey: 'none', baseURL: modelAPI + '/v1' }), 'recorder');
+	const agent = new Agent({ name: 'agent', model, mcpServers: [server] });
+	return {
+		run: async (prompt, signal) => (await run(agent, prompt, { signal })).finalOutput,
+		close: () => server.close(),
+	};
+}
 
 async function aiModel() {
 	const { createOpenAICompatible } = await import('@ai-sdk/openai-compatible');

@@ -5,6 +5,7 @@ import { text as readAll } from 'node:stream/consumers';
 import { createMCPClient } from '@ai-sdk/mcp';
 import { Experimental_StdioMCPTransport as StdioMCPTransport } from '@ai-sdk/mcp/mcp-stdio';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+import { mcpToTool } from '@google/genai';
 import { createReactAgent } from '@langchain/langgraph/prebuilt';
 import { MultiServerMCPClient } from '@langchain/mcp-adapters';
 import { ChatOpenAI } from '@langchain/openai';
@@ -17,7 +18,8 @@ const [modelAPI, name] = process.argv.slice(2);
 const withoutTools = ({ tools, tool_choice, ...body }) => body; // which the small models of the tests do not take
 const given = {
 	Agent, Client, MCPServerStdio, MultiServerMCPClient, StdioClientTransport, StdioMCPTransport,
-	createMCPClient, createReactAgent, generateText, stepCountIs,
+	createMCPClient, createReactAgent, generateText, mcpToTool, stepCountIs,
+	signal: new AbortController().signal,
 	llm: new ChatOpenAI({ model: name, apiKey: 'none', configuration: { baseURL: modelAPI } }),
 	model: createOpenAICompatible({ name: 'ollama', apiKey: 'none', baseURL: modelAPI, transformRequestBody: withoutTools })(name),
 };
@@ -25,7 +27,7 @@ const report = `
 const connected = typeof server === 'undefined' ? client : server;
 const said = typeof result !== 'undefined' ? result.content[0].text
 	: typeof text !== 'undefined' ? text
-	: (await (connected.getTools ?? connected.listTools).call(connected)).map(tool => tool.name).join(' ');
+	: await (connected.getTools ?? connected.listTools).call(connected).then(all => (all.tools ?? all).map(tool => tool.name).join(' '));
 await connected.close();
 return said;`;
 const code = await readAll(process.stdin);
