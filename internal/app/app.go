@@ -61,6 +61,8 @@ func Run(ctx context.Context, args []string, std Stdio) (status int) {
 		return sumUpCalls(args, std)
 	case "token":
 		return tokens(args, std)
+	case "alerts":
+		return testAlerts(ctx, args, std)
 	case "completion":
 		return complete(args, std)
 	case "manual":

@@ -1,8 +1,15 @@
 package app
 
 import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+
+	"ollama-mcp/internal/durable"
 )
 
 // ownDir is where the program keeps files of its own. It is created if need be.
@@ -27,4 +34,58 @@ func (s *service) stateDir(name string) string {
 		return ""
 	}
 	return dir
+}
+
+// minSessionKey is how long the secret for session ids must be, in bytes.
+const minSessionKey = 32
+
+// sessionKey returns the secret that signs the ids of sessions: what the named file holds, or
+// without a name, a random one that is kept in the user's configuration directory, so that
+// the next server of the same user has it too. Where it cannot be kept, sessions end with the
+// process.
+func (s *service) sessionKey() ([]byte, error) {
+	if file := s.config.SessionKeyFile; file != "" {
+		key, err := readSessionKey(file)
+		if err != nil {
+			return nil, fmt.Errorf("session-key-file: %w", err)
+		}
+		return key, nil
+	}
+	key, err := keptSessionKey()
+	if err != nil {
+		s.log.Warn("the key for session ids cannot be kept, so clients of older protocols lose their session with a restart; set --session-key-file", "error", err)
+		return nil, nil
+	}
+	return key, nil
+}
+
+// readSessionKey reads a key from a file. Blanks around it, such as the end of a line, are no
+// part of it.
+func readSessionKey(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	key := bytes.TrimSpace(text)
+	if len(key) < minSessionKey {
+		return nil, fmt.Errorf("%s has %d bytes, and must have at least %d, such as those of `openssl rand -hex 32`", file, len(key), minSessionKey)
+	}
+	return key, nil
+}
+
+// keptSessionKey reads the key of the user, and makes one if there is none.
+func keptSessionKey() ([]byte, error) {
+	dir, err := ownDir()
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "session.key")
+	key, err := readSessionKey(file)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	if err := durable.Create(file, []byte(rand.Text()+rand.Text()+"\n")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return readSessionKey(file)
 }

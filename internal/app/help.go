@@ -101,6 +101,14 @@ var commands = []command{
 		flags: func() *config.FlagSet { fs := config.NoFlags(); new(callsOptions).flags(fs); return fs },
 	},
 	{
+		name: "alerts", args: "test [NAME]", line: "send a test to the webhooks of the configuration file, or to one of them",
+		examples: []string{
+			"ollama-mcp alerts test --config /etc/ollama-mcp/config.yaml",
+			"ollama-mcp alerts test ops --config config.yaml",
+		},
+		server: true,
+	},
+	{
 		name: "token", args: "new NAME | list FILE | revoke NAME FILE", line: "make, list and revoke the keys of callers over HTTP",
 		examples: []string{
 			"ollama-mcp token new ci --append keys.yaml    print a new key once, and add its hash to the file",

@@ -31,6 +31,7 @@ var packages = map[string][]string{
 	"internal/batch":               {"internal/inference", "internal/files", "internal/durable", "internal/fault", "internal/nearest"},
 	"internal/observe":             {"internal/inference"},
 	"internal/dashboard":           {"internal/inference", "internal/usage", "internal/route", "internal/fault", "pool"},
+	"internal/alert":               {},
 	"internal/calllog":             {"internal/inference", "internal/backend", "internal/durable", "internal/table"},
 	"internal/table":               {},
 	"internal/tracing":             {"internal/inference", "internal/backend", "internal/fault", "internal/retry", "pool", "cache", "internal/route"},

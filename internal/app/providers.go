@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/openai"
@@ -21,7 +22,8 @@ type providers struct {
 	queueBytes int64
 	answers    *remote.Memory // bounds those that are arriving
 	log        *slog.Logger
-	ledger     *budget.Ledger // counts the calls of today; nil until a provider has a limit
+	ledger     *budget.Ledger                         // counts the calls of today; nil until a provider has a limit
+	spent      func(provider string, until time.Time) // is told of a limit that is reached; nil for nobody
 	all        map[string]provider
 }
 
@@ -67,7 +69,7 @@ func (p *providers) open(name string, c config.Provider) (provider, error) {
 	var asked backend.Backend = host
 	if c.MaxCalls > 0 || c.MaxTokens > 0 {
 		if p.ledger == nil {
-			if p.ledger, err = openLedger(p.log); err != nil {
+			if p.ledger, err = openLedger(p.log, p.spent); err != nil {
 				return provider{}, fmt.Errorf("provider %s: its daily limits: %w", name, err)
 			}
 		}
@@ -79,10 +81,14 @@ func (p *providers) open(name string, c config.Provider) (provider, error) {
 
 // openLedger opens the file that counts the calls of today, across restarts and for all
 // servers of a user.
-func openLedger(log *slog.Logger) (*budget.Ledger, error) {
+func openLedger(log *slog.Logger, spent func(string, time.Time)) (*budget.Ledger, error) {
 	dir, err := ownDir()
 	if err != nil {
 		return nil, err
 	}
-	return budget.Open(filepath.Join(dir, "budget.json"), log)
+	l, err := budget.Open(filepath.Join(dir, "budget.json"), log)
+	if err == nil {
+		l.OnSpent = spent
+	}
+	return l, err
 }

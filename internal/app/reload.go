@@ -37,6 +37,7 @@ func (s *service) reload() reload.Files {
 	c, refused := config.Reload(s.config, s.args, os.Getenv)
 	changed := s.reloadCallers(c, refused != nil)
 	if refused != nil {
+		s.refusedConfig.Store(new(refused.Error()))
 		s.log.Error("config refused; only changes of keys and scopes are applied", "error", refused, "changed", changed)
 		return c.Files
 	}
@@ -47,6 +48,7 @@ func (s *service) reload() reload.Files {
 		}
 		changed = s.note(changed, p.name, p.of(c))
 	}
+	s.refusedConfig.Store(nil)
 	for _, warning := range c.Warnings {
 		s.log.Warn(warning)
 	}

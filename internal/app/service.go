@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"ollama-mcp/cache"
+	"ollama-mcp/internal/alert"
 	"ollama-mcp/internal/backend/remote"
 	"ollama-mcp/internal/batch"
 	"ollama-mcp/internal/calllog"
@@ -58,6 +59,11 @@ type service struct {
 	usage       *usage.Usage
 	recording   recording // of what observers keep
 
+	alerts *alert.Alerts // nil for none
+	spent  sync.Map      // until when the budget of a provider is used up, by its name
+	// refusedConfig is why the configuration that was read last is not in force; nil if it is.
+	refusedConfig atomic.Pointer[string]
+
 	dashboard     *dashboard.Page // nil for none
 	dashboardHTTP *server.HTTP    // of an address for it alone; nil for none
 	dashboardAt   atomic.Pointer[string]
@@ -85,7 +91,7 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	if s.hosts, err = newHosts(c, s.memory.queue, arriving, s.hostChanged, s.log); err != nil {
 		return nil, err
 	}
-	s.providers = providers{queue: c.Queue, queueBytes: s.memory.queue, answers: arriving, log: s.log}
+	s.providers = providers{queue: c.Queue, queueBytes: s.memory.queue, answers: arriving, spent: s.budgetSpent, log: s.log}
 	if err = s.takeModels(c); err != nil {
 		return nil, err
 	}
@@ -99,6 +105,7 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	s.usage = s.newUsage()
 	s.tracer = s.newTracer()
 	s.metrics = s.newMetrics()
+	s.alerts = s.newAlerts(c)
 	if s.server, err = s.newServer(); err != nil {
 		return nil, err
 	}
@@ -284,6 +291,9 @@ func (s *service) start(life context.Context) error {
 	}
 	s.startRecording()
 	s.leaveHosts = s.hosts.watch()
+	if s.alerts != nil {
+		s.background.Go(func() { s.alerts.Run(life) })
+	}
 	if len(s.config.Files) > 0 {
 		hangups := reloadSignals()
 		s.background.Go(func() { reload.Watch(life, s.config.Files, hangups, s.reload) })

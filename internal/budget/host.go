@@ -125,5 +125,9 @@ func (g *guarded) usedUp(day string, n int, what string) error {
 		message += " for " + day + ", which the clock of this server has gone back from"
 	}
 	began, _ := time.Parse(time.DateOnly, day) // cannot fail: see read and update
-	return &backend.Error{Host: g.Name(), Class: backend.Overload, RetryAfter: began.AddDate(0, 0, 1).Sub(now), Message: message}
+	until := began.AddDate(0, 0, 1)
+	if g.ledger.OnSpent != nil {
+		g.ledger.OnSpent(g.Name(), until)
+	}
+	return &backend.Error{Host: g.Name(), Class: backend.Overload, RetryAfter: until.Sub(now), Message: message}
 }

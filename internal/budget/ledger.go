@@ -22,6 +22,10 @@ import (
 
 // Ledger is the file that holds what was used, by host.
 type Ledger struct {
+	// OnSpent is told of each host whose budget is found used up, and until when, again and
+	// again. It must not block, and may be set before the first call. nil tells nobody.
+	OnSpent func(host string, until time.Time)
+
 	file string
 	log  *slog.Logger
 	// turn is held by the one goroutine that updates the file, so that only one of each program

@@ -103,6 +103,8 @@ type Config struct {
 	KeyFiles   map[string][]Key
 	ScopesRead bool
 
+	Alerts []Alert // webhooks that are told of trouble
+
 	Filter []Rule // checks of answers
 	Guard  Guard  // moderation model, asked about each answer
 

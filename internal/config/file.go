@@ -85,6 +85,7 @@ func (r *reader) sections() fields {
 		"fallback":  r.fallback.read,
 		"providers": entries(r.provider),
 		"guard":     r.guard,
+		"alerts":    list(r.alert),
 	}
 }
 

@@ -28,7 +28,7 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 	if !strings.Contains(config.Page(), string(example)) {
 		t.Error("the page has another example")
 	}
-	c, err := parseFile(t, string(example), nil, map[string]string{"GPU_2_KEY": "g", "OPENAI_API_KEY": "o", "OLLAMA_API_KEY": "x"})
+	c, err := parseFile(t, string(example), nil, map[string]string{"GPU_2_KEY": "g", "OPENAI_API_KEY": "o", "OLLAMA_API_KEY": "x", "OPS_WEBHOOK": "https://hooks.example/x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +55,9 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 			"triage:latest":           {Runner: map[string]any{}, Try: []string{"qwen3:1.7b", "qwen3:32b"}, UnlessConfident: 0.8},
 		}},
 		{c.Fallback, []string{"qwen3:8b"}},
+		{c.Alerts, []config.Alert{{
+			Name: "alerts[1]", URL: "https://hooks.example/x", Kind: "slack", Events: []string{"all_hosts_down", "host_down", "budget_spent"},
+		}}},
 		{c.Providers, map[string]config.Provider{
 			"openai": {Kind: "openai", URL: "https://api.openai.com/v1", Key: "o", MaxCalls: 500, MaxTokens: 1000000},
 		}},
@@ -338,7 +341,7 @@ func FuzzFileIsReadOrRefusedWithALine(f *testing.F) {
 	refusal := regexp.MustCompile(`^` + name + `:[1-9]\d*: `)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		write(t, dir+"/config.yaml", string(data))
-		c, err := parse([]string{"--config=" + dir + "/config.yaml"}, map[string]string{"GPU_2_KEY": "g", "OPENAI_API_KEY": "o"})
+		c, err := parse([]string{"--config=" + dir + "/config.yaml"}, map[string]string{"GPU_2_KEY": "g", "OPENAI_API_KEY": "o", "OPS_WEBHOOK": "https://hooks.example/x"})
 		if err != nil && !refusal.MatchString(err.Error()) {
 			t.Errorf("got %v", err)
 		}

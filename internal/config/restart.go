@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/spf13/pflag"
@@ -44,6 +45,9 @@ func NeedsRestart(was, is Config) (names []string) {
 	}
 	if (was.Keys == nil) != (is.Keys == nil) {
 		names = append(names, "keys") // whether callers need a key is decided at the start
+	}
+	if !reflect.DeepEqual(was.Alerts, is.Alerts) {
+		names = append(names, "alerts")
 	}
 	return names
 }

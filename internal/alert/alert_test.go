@@ -1,0 +1,342 @@
+package alert_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ollama-mcp/internal/alert"
+)
+
+// hook is a webhook, and the trouble that there is.
+type hook struct {
+	mu       sync.Mutex // guards what follows
+	trouble  []alert.Condition
+	told     []string // event, state and subject
+	bodies   []string
+	headers  []http.Header
+	at       []time.Time
+	now, max int                                 // requests under way
+	answer   func(n int) (*http.Response, error) // of the n-th request, from 0; nil is well
+	takes    time.Duration
+}
+
+func (h *hook) RoundTrip(req *http.Request) (*http.Response, error) {
+	body, _ := io.ReadAll(req.Body)
+	h.mu.Lock()
+	n := len(h.at)
+	h.at = append(h.at, time.Now())
+	h.now++
+	h.max = max(h.max, h.now)
+	answer, takes := h.answer, h.takes
+	h.mu.Unlock()
+	defer func() { h.mu.Lock(); h.now--; h.mu.Unlock() }()
+	if takes > 0 {
+		select {
+		case <-time.After(takes):
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
+	}
+	resp := &http.Response{StatusCode: 200, Status: "200 OK", Body: http.NoBody, Header: http.Header{}, Request: req}
+	if answer != nil {
+		var err error
+		if resp, err = answer(n); err != nil {
+			return nil, err
+		}
+		resp.Request = req
+	}
+	if resp.StatusCode < 300 {
+		var m struct{ Event, State, Subject string }
+		_ = json.Unmarshal(body, &m)
+		h.mu.Lock()
+		h.told = append(h.told, strings.TrimSpace(m.Event+" "+m.State+" "+m.Subject))
+		h.bodies, h.headers = append(h.bodies, string(body)), append(h.headers, req.Header)
+		h.mu.Unlock()
+	}
+	return resp, nil
+}
+
+func (h *hook) conditions() []alert.Condition {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.trouble)
+}
+
+// is sets the trouble that there is.
+func (h *hook) is(trouble ...alert.Condition) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.trouble = trouble
+}
+
+// expect checks what was told since the last time.
+func (h *hook) expect(t *testing.T, what string, want ...string) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Equal(h.told, want) {
+		t.Errorf("%s: told %q, want %q", what, h.told, want)
+	}
+	h.told = nil
+}
+
+func status(code int, header ...string) func(int) (*http.Response, error) {
+	return func(int) (*http.Response, error) {
+		resp := &http.Response{StatusCode: code, Status: fmt.Sprint(code, " ", http.StatusText(code)), Body: http.NoBody, Header: http.Header{}}
+		for i := 0; i+1 < len(header); i += 2 {
+			resp.Header.Set(header[i], header[i+1])
+		}
+		return resp, nil
+	}
+}
+
+// watched runs alerts to one target.
+func watched(t *testing.T, target alert.Target, log *slog.Logger, story func(h *hook)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		h := new(hook)
+		if target.URL == "" {
+			target.URL = "https://hooks.example/secret-path"
+		}
+		a := alert.New(alert.Options{Targets: []alert.Target{target}, Conditions: h.conditions, Server: "gpu-box", Transport: h, Log: log})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); a.Run(ctx) }()
+		synctest.Wait()
+		story(h)
+		stop()
+		<-done // whatever the webhook does
+	})
+}
+
+func down(name string) alert.Condition {
+	return alert.Condition{Event: alert.HostDown, Subject: name, Detail: "connection refused"}
+}
+
+func TestEachChangeIsToldOnce(t *testing.T) {
+	watched(t, alert.Target{}, nil, func(h *hook) {
+		time.Sleep(time.Hour)
+		h.expect(t, "nothing is wrong")
+		h.is(down("a"))
+		time.Sleep(time.Hour)
+		h.expect(t, "a host is down for an hour", "host_down firing a")
+		h.is(down("a"), down("b"))
+		time.Sleep(time.Minute)
+		h.expect(t, "another is", "host_down firing b")
+		h.is(down("b"))
+		time.Sleep(time.Minute)
+		h.expect(t, "the first is back", "host_down resolved a")
+		h.is()
+		time.Sleep(time.Hour)
+		h.expect(t, "both are", "host_down resolved b")
+	})
+}
+
+func TestTroubleThatIsOverSoonIsNotTold(t *testing.T) {
+	for event, hold := range alert.Events() {
+		if hold == 0 {
+			continue
+		}
+		watched(t, alert.Target{}, nil, func(h *hook) {
+			for range 10 {
+				h.is(alert.Condition{Event: event, Subject: "x"})
+				time.Sleep(hold - time.Second)
+				h.is()
+				time.Sleep(hold)
+			}
+			h.expect(t, string(event)+" for less than its time")
+			h.is(alert.Condition{Event: event, Subject: "x"})
+			time.Sleep(hold + 11*time.Second)
+			h.expect(t, string(event), string(event)+" firing x")
+		})
+	}
+}
+
+func TestTroubleThatComesAndGoesIsDamped(t *testing.T) {
+	watched(t, alert.Target{}, nil, func(h *hook) {
+		for range 60 { // an hour
+			h.is(down("a"))
+			time.Sleep(30 * time.Second)
+			h.is()
+			time.Sleep(30 * time.Second)
+		}
+		if n := len(h.told); n < 3 || n > 12 {
+			t.Errorf("told %d times in an hour of 60 outages", n)
+		}
+		h.told = nil
+		time.Sleep(time.Hour)
+		if h.told = slices.DeleteFunc(h.told, func(s string) bool { return s != "host_down resolved a" }); len(h.told) > 1 {
+			t.Errorf("afterwards: %q", h.told)
+		}
+		h.told = nil
+		h.is(down("a"))
+		time.Sleep(time.Minute)
+		h.is()
+		time.Sleep(time.Minute)
+		h.expect(t, "after a quiet time", "host_down firing a", "host_down resolved a")
+	})
+}
+
+func TestTargetIsToldOnlyOfItsEvents(t *testing.T) {
+	watched(t, alert.Target{Events: []alert.Event{alert.BudgetSpent}}, nil, func(h *hook) {
+		h.is(down("a"), alert.Condition{Event: alert.BudgetSpent, Subject: "openai"})
+		time.Sleep(time.Minute)
+		h.expect(t, "two troubles", "budget_spent firing openai")
+	})
+}
+
+func TestWebhookThatIsDownIsToldLaterWhatIsStillSo(t *testing.T) {
+	watched(t, alert.Target{}, nil, func(h *hook) {
+		h.answer = func(int) (*http.Response, error) { return nil, errors.New("connection refused") }
+		h.is(down("a"), down("b"))
+		time.Sleep(30 * time.Minute)
+		n := len(h.at)
+		if n < 8 || n > 30 {
+			t.Errorf("%d attempts in half an hour, want some with longer and longer pauses", n)
+		}
+		h.is(down("b")) // while nobody can be told
+		time.Sleep(10 * time.Minute)
+		h.answer = nil
+		time.Sleep(30 * time.Minute)
+		h.expect(t, "when it is back", "host_down firing b")
+	})
+}
+
+func TestWebhookThatHangsHoldsUpNothingAndIsAskedOnceAtATime(t *testing.T) {
+	watched(t, alert.Target{}, nil, func(h *hook) {
+		h.takes = time.Hour
+		var all []alert.Condition
+		for i := range 100 {
+			all = append(all, down(fmt.Sprint(i)))
+			h.is(all...)
+			time.Sleep(10 * time.Second)
+		}
+		if h.max != 1 {
+			t.Errorf("%d requests at once", h.max)
+		}
+		if len(h.at) == 0 || len(h.at) > 100 {
+			t.Errorf("%d requests", len(h.at))
+		}
+		h.takes = 0
+		time.Sleep(time.Hour)
+		if len(h.told) != 100 {
+			t.Errorf("in the end it was told %d times, want 100", len(h.told))
+		}
+	})
+}
+
+func TestWebhookThatSaysWhenIsAskedThen(t *testing.T) {
+	watched(t, alert.Target{}, nil, func(h *hook) {
+		h.answer = func(n int) (*http.Response, error) {
+			if n == 0 {
+				return status(429, "Retry-After", "90")(n)
+			}
+			return status(204)(n)
+		}
+		h.is(down("a"))
+		time.Sleep(5 * time.Minute)
+		if len(h.at) != 2 || h.at[1].Sub(h.at[0]) < 90*time.Second {
+			t.Errorf("asked at %v", h.at)
+		}
+	})
+}
+
+func TestRedirectsAreNotFollowedAndErrorsNameNoURL(t *testing.T) {
+	for _, answer := range []func(int) (*http.Response, error){
+		status(302, "Location", "http://169.254.169.254/latest"), status(307, "Location", "http://elsewhere.example/"), status(404), status(403),
+	} {
+		var log strings.Builder
+		watched(t, alert.Target{Name: "ops"}, slog.New(slog.NewTextHandler(&log, nil)), func(h *hook) {
+			h.answer = answer
+			h.is(down("a"))
+			time.Sleep(time.Hour)
+			if len(h.at) != 1 {
+				t.Errorf("%d requests, want 1", len(h.at))
+			}
+		})
+		if text := log.String(); !strings.Contains(text, "target=ops") || strings.Contains(text, "secret-path") || strings.Contains(text, "hooks.example") {
+			t.Errorf("logged %q", text)
+		}
+	}
+	a := alert.New(alert.Options{Targets: []alert.Target{{Name: "ops", URL: "http://127.0.0.1:1/secret-path"}}})
+	if err := a.Test(t.Context(), "")["ops"]; err == nil || strings.Contains(err.Error(), "secret-path") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestBodiesAreSigned(t *testing.T) {
+	watched(t, alert.Target{Secret: "s3cret"}, nil, func(h *hook) {
+		h.is(down("a"))
+		time.Sleep(time.Minute)
+		if len(h.bodies) != 1 {
+			t.Fatalf("%d messages", len(h.bodies))
+		}
+		mac := hmac.New(sha256.New, []byte("s3cret"))
+		io.WriteString(mac, h.headers[0].Get("X-Ollama-MCP-Timestamp")+"."+h.bodies[0])
+		if got, want := h.headers[0].Get("X-Ollama-MCP-Signature"), "sha256="+hex.EncodeToString(mac.Sum(nil)); got != want {
+			t.Errorf("the signature is %q, want %q", got, want)
+		}
+	})
+}
+
+func TestMessagesAreInTheFormOfTheirService(t *testing.T) {
+	const evil = "<!channel> @everyone `x` \n[a](http://evil) & " + "\x00"
+	for kind, want := range map[string]string{
+		"generic": `"text":"Host \u003c!channel\u003e @everyone`, "slack": `"text":"gpu-box: Host \u0026lt;!channel\u0026gt; @everyone`,
+		"discord": `"allowed_mentions":{"parse":[]},"content":"gpu-box: Host \\\u003c!channel`,
+	} {
+		watched(t, alert.Target{Kind: kind}, nil, func(h *hook) {
+			h.is(alert.Condition{Event: alert.HostDown, Subject: evil + strings.Repeat("x", 10_000), Detail: evil})
+			time.Sleep(time.Minute)
+			if len(h.bodies) != 1 || !strings.Contains(h.bodies[0], want) || strings.Contains(h.bodies[0], `\n`) || len(h.bodies[0]) > 2000 {
+				t.Errorf("%s: %.500q", kind, h.bodies)
+			}
+		})
+	}
+}
+
+func TestSubjectsAreBoundedInNumber(t *testing.T) {
+	watched(t, alert.Target{}, nil, func(h *hook) {
+		var all []alert.Condition
+		for i := range 700 {
+			all = append(all, down(fmt.Sprint(i)))
+		}
+		h.is(all...)
+		time.Sleep(time.Minute)
+		if len(h.told) != 500 {
+			t.Errorf("told of %d, want 500", len(h.told))
+		}
+	})
+}
+
+func TestTestIsSentToTheTargetOfAName(t *testing.T) {
+	asked := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		if body, _ := io.ReadAll(req.Body); strings.Contains(string(body), "This is a test of alerts of gpu-box.") {
+			asked++
+		}
+	}))
+	defer srv.Close()
+	a := alert.New(alert.Options{Server: "gpu-box", Targets: []alert.Target{{Name: "a", URL: srv.URL}, {Name: "b", URL: srv.URL}}})
+	if got := a.Test(t.Context(), "b"); len(got) != 1 || got["b"] != nil || asked != 1 {
+		t.Errorf("got %v, and %d requests", got, asked)
+	}
+	if got := a.Test(t.Context(), ""); len(got) != 2 || asked != 3 {
+		t.Errorf("got %v, and %d requests", got, asked)
+	}
+}
