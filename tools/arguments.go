@@ -45,6 +45,11 @@ type textArgs struct {
 	modelArgs
 }
 
+// progressArgs are the arguments of tools that make one text.
+type progressArgs struct {
+	ProgressText bool `json:"progress_text,omitempty" jsonschema:"unlisted: progress messages carry the end of the answer so far"`
+}
+
 // The types of arguments whose schema is not what their Go type suggests; see
 // typeSchemas for the schemas.
 type (

@@ -17,6 +17,7 @@ type chatIn struct {
 	fileArgs
 	outputArgs
 	logprobArgs
+	progressArgs
 	textArgs
 }
 
@@ -54,6 +55,7 @@ func chat(d Deps, a about) mcpserver.ServerTool {
 			req.Messages[last].Images = append(req.Messages[last].Images, more...)
 		}
 		in.ask(&req)
+		c.tells.Store(in.ProgressText)
 		resp, err := d.Engine.Do(ctx, req)
 		r, err := answerTo(to, resp, err)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -27,7 +28,8 @@ import (
 // call is one call of a tool.
 type call struct {
 	*inference.Call
-	own atomic.Pointer[func() jobs.Progress] // what reports says; nil if nothing has been said
+	own   atomic.Pointer[func() jobs.Progress] // what reports says; nil if nothing has been said
+	tells atomic.Bool                          // progress messages carry the end of the answer so far
 }
 
 // reports has the call's progress be what a function says: for tools that do more than make one
@@ -40,7 +42,27 @@ func (c *call) message() string {
 	if own := c.own.Load(); own != nil {
 		return (*own)().Message
 	}
-	return c.Progress().String()
+	message := c.Progress().String()
+	if c.tells.Load() {
+		if end := tail(c.Partial()); end != "" {
+			return message + ": " + end
+		}
+	}
+	return message
+}
+
+// tail is the end of a text in one line that a host can show.
+func tail(text string) string {
+	const most = 100 // characters
+	begins := max(0, len(text)-most*utf8.UTFMax)
+	line := []rune(strings.Join(strings.Fields(strings.ToValidUTF8(text[begins:], "")), " "))
+	if len(line) > most {
+		line, begins = line[len(line)-most:], 1
+	}
+	if begins > 0 {
+		return "…" + string(line)
+	}
+	return string(line)
 }
 
 // result is what a tool answers; see succeeded for how clients read it.

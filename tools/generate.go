@@ -19,6 +19,7 @@ type generateIn struct {
 	fileArgs
 	outputArgs
 	logprobArgs
+	progressArgs
 	textArgs
 }
 
@@ -39,6 +40,7 @@ func generate(d Deps, a about) mcpserver.ServerTool {
 		req := in.request(ctx, c, inference.Generate, in.Model)
 		req.Prompt, req.System, req.Suffix, req.Raw, req.Images = text+in.Prompt, in.System, in.Suffix, in.Raw, append(images, more...)
 		in.ask(&req)
+		c.tells.Store(in.ProgressText)
 		resp, err := d.Engine.Do(ctx, req)
 		r, err := answerTo(to, resp, err)
 		if err != nil {

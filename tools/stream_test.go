@@ -67,3 +67,34 @@ func TestTextIsStreamedToClientsThatAskForItAndToNoOthers(t *testing.T) {
 		})
 	}
 }
+
+func TestProgressCarriesTheEndOfTheAnswerSoFarIfWanted(t *testing.T) {
+	long := strings.Repeat("word ", 50) + "naïve\tend of it all and then some more"
+	for _, wanted := range []bool{true, false} {
+		story(t, func(t *testing.T, c *client) {
+			c.use(backendtest.New("gpu-1").Answer(long).TokenTime(time.Second))
+			session := hearing{told: make(chan mcp.JSONRPCNotification, 1000)}
+			srv := mcpserver.NewMCPServer("test", "1")
+			srv.AddTool(mcp.NewTool("chat"), c.tools["chat"])
+			call := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"chat",
+				"arguments":{"model":"tiny","messages":[{"role":"user","content":"hi"}],"progress_text":%v,"timeout_seconds":300},"_meta":{"progressToken":1}}}`, wanted)
+			if _, ok := srv.HandleMessage(srv.WithContext(c.context(), session), []byte(call)).(mcp.JSONRPCResponse); !ok {
+				t.Fatal("the call failed")
+			}
+			close(session.told)
+			last := ""
+			for n := range session.told {
+				message, _ := n.Params.AdditionalFields["message"].(string)
+				if message != "" {
+					last = message
+				}
+				if strings.Contains(message, "\n") || len([]rune(message)) > 160 {
+					t.Errorf("got the message %q, want a short line", message)
+				}
+			}
+			if got := strings.Contains(last, ": …") && strings.Contains(last, "word"); got != wanted {
+				t.Errorf("wanted %v: the last message is %q", wanted, last)
+			}
+		})
+	}
+}
