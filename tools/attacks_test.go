@@ -211,3 +211,89 @@ func TestNoToolPassesOnAnImageWithMorePixelsThanAHostCanDecode(t *testing.T) {
 		}
 	})
 }
+
+// What a caller is given a name for, such as a job or vectors to be read, is as unknown to others as
+// what there is not: in each argument of each tool, and at each address that can be read.
+func TestNoNameOfWhatACallerKeepsOpensItForAnother(t *testing.T) {
+	const secret = "what alice keeps"
+	storyWith(t, &client{}, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "tiny", Capabilities: []string{"completion", "embedding"}}).
+			AnswerWith(func(call backendtest.Call) backendtest.Reply {
+				if strings.Contains(string(call.Body), "of alice") {
+					return backendtest.Reply{Text: secret}
+				}
+				return backendtest.Reply{Text: "nothing"}
+			}))
+		handlers := maps.Clone(c.tools)
+		all := everyTool(t, c)
+		c.tools = handlers // which keep what c.resources read
+		alice := c.as(caller.Caller{ID: "alice", Tenant: "alice"})
+		bob := c.as(caller.Caller{ID: "bob", Tenant: "bob"})
+
+		job := alice.succeeds("generate", `{"model":"tiny","prompt":"of alice","wait_seconds":0}`)
+		id, _ := job.StructuredContent["job"].(string)
+		vectors := alice.succeeds("embed", `{"model":"tiny","input":["of alice"],"output":"resource"}`)
+		uri, _ := vectors.StructuredContent["uri"].(string)
+		if a := alice.succeeds("job", `{"id":"`+id+`"}`); a.Content[0].Text != secret {
+			t.Fatalf("alice's job got %+v", a)
+		}
+		if text, _, err := alice.readURI(uri); err != nil || text == "" {
+			t.Fatalf("alice's vectors got %q, %v", text, err)
+		}
+
+		tried := 0
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			for property, kind := range all[name].Properties {
+				if kind.Type != "string" {
+					continue
+				}
+				for _, handle := range []string{id, uri, "ollama://jobs/" + id} {
+					filledIn, _ := filled(t, all[name], "tiny")
+					args := make(map[string]any)
+					if err := json.Unmarshal([]byte(filledIn), &args); err != nil {
+						t.Fatal(err)
+					}
+					try := func(handle string) string {
+						args[property] = handle
+						raw, err := json.Marshal(args)
+						if err != nil {
+							t.Fatal(err)
+						}
+						got, err := json.Marshal(bob.call(bob.context(), name, string(raw)).Content)
+						if err != nil {
+							t.Fatal(err)
+						}
+						return strings.ReplaceAll(string(got), handle, "HANDLE")
+					}
+					tried++
+					theirs := try(handle)
+					if strings.Contains(theirs, secret) {
+						t.Errorf("%s with %s %q tells bob %s", name, property, handle, theirs)
+					}
+				}
+			}
+		}
+		if tried < 30 {
+			t.Errorf("only %d arguments were tried", tried)
+		}
+		guess := strings.Repeat("a", len(id))
+		for _, action := range []string{"result", "cancel"} {
+			theirs := bob.fails("job", `{"id":"`+id+`","action":"`+action+`"}`, "not_found").Content[0].Text
+			unknown := bob.fails("job", `{"id":"`+guess+`","action":"`+action+`"}`, "not_found").Content[0].Text
+			if strings.ReplaceAll(theirs, id, "HANDLE") != strings.ReplaceAll(unknown, guess, "HANDLE") {
+				t.Errorf("%s: bob can tell alice's job from none: %q and %q", action, theirs, unknown)
+			}
+		}
+		for _, address := range []string{uri, "ollama://jobs/" + id} {
+			last := address[strings.LastIndex(address, "/")+1:]
+			_, _, theirs := bob.readURI(address)
+			_, _, unknown := bob.readURI(strings.ReplaceAll(address, last, strings.Repeat("a", len(last))))
+			if theirs == nil || unknown == nil || strings.ReplaceAll(theirs.Error(), last, "HANDLE") != strings.ReplaceAll(unknown.Error(), strings.Repeat("a", len(last)), "HANDLE") {
+				t.Errorf("%s: bob can tell it from none: %v and %v", address, theirs, unknown)
+			}
+		}
+		if a := alice.succeeds("job", `{"id":"`+id+`"}`); a.Content[0].Text != secret {
+			t.Errorf("afterwards alice's job got %+v", a)
+		}
+	})
+}

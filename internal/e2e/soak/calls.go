@@ -311,12 +311,12 @@ func (c call) judgeError(r response, err error) (outcome, error) {
 			return "too large", nil
 		}
 		return "too large", errors.New("refused for its size")
-	case err == nil && strings.Contains(r.Error.Message, "no longer valid"):
-		return keyRevoked, nil // while it was under way; likewise
+	case err == nil && strings.Contains(r.Error.Message, "no longer valid"), isStatus && strings.Contains(status.body, "no longer valid"):
+		return keyRevoked, nil // while it was under way; it is judged by who revokes keys
 	case err == nil:
 		return "protocol error", fmt.Errorf("%d: %s", r.Error.Code, r.Error.Message)
 	case isStatus && (status.status == 401 || status.status == 404):
-		return keyRevoked, nil // it is judged by who revokes keys
+		return keyRevoked, nil // likewise
 	case isStatus && (status.status == 503 || status.status == 429):
 		return "busy", nil
 	}
