@@ -34,6 +34,8 @@ func (s *service) parts() []part {
 // rest of the configuration is refused, so that a key which is taken out of its file is
 // revoked whatever else has gone wrong.
 func (s *service) reload() reload.Files {
+	s.tellManager(s.manager.Reloading)
+	defer s.tellManager(s.manager.Ready)
 	c, refused := config.Reload(s.config, s.args, os.Getenv)
 	changed := s.reloadCallers(c, refused != nil)
 	if refused != nil {

@@ -6,13 +6,17 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/config"
@@ -281,5 +285,53 @@ log-level: debug
 		if !strings.Contains(r.log.String(), line) {
 			t.Errorf("the log has no line %s:\n%s", line, r.log)
 		}
+	}
+}
+
+func TestServiceManagerIsToldWhatTheServerDoes(t *testing.T) {
+	dir := t.TempDir()
+	socket, file := dir+"/notify", dir+"/config.yaml"
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	expect := func(want string) {
+		t.Helper()
+		_ = manager.SetReadDeadline(time.Now().Add(time.Minute)) // catches a test that hangs
+		text := make([]byte, 1000)
+		for {
+			n, err := manager.Read(text)
+			if err != nil {
+				t.Fatalf("no %s: %v", want, err)
+			}
+			if got, _, _ := strings.Cut(string(text[:n]), "\n"); got != "WATCHDOG=1" || got == want {
+				if got != want {
+					t.Errorf("heard %q, want %s", got, want)
+				}
+				return
+			}
+		}
+	}
+	if err := os.WriteFile(file, []byte("log-level: warn\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "--listen=127.0.0.1:0", "--host=127.0.0.1:9", "--config="+file)
+	cmd.Env = []string{"BE_OLLAMA_MCP=1", "HOME=" + dir, "NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=60000000", "GORACE=atexit_sleep_ms=0"}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	expect("READY=1")
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	expect("RELOADING=1")
+	expect("READY=1")
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	expect("STOPPING=1")
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }

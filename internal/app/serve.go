@@ -66,7 +66,16 @@ func (s *service) serveHTTP(ctx context.Context) error {
 		return err
 	}
 	s.noteDashboard(listeners[0].Addr())
+	s.tellManager(s.manager.Ready)
+	defer context.AfterFunc(ctx, func() { s.tellManager(s.manager.Stopping) })()
 	return s.http.Serve(ctx, listeners...)
+}
+
+// tellManager tells the service manager, if there is one, how the program does.
+func (s *service) tellManager(how func() error) {
+	if err := how(); err != nil {
+		s.log.Warn("the service manager cannot be told", "error", err)
+	}
 }
 
 func serveStdio(ctx context.Context, srv *server.Server, std Stdio) error {

@@ -14,6 +14,7 @@ import (
 	"ollama-mcp/internal/alert"
 	"ollama-mcp/internal/backend/remote"
 	"ollama-mcp/internal/batch"
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/calllog"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/dashboard"
@@ -27,6 +28,7 @@ import (
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/reload"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/systemd"
 	"ollama-mcp/internal/tracing"
 	"ollama-mcp/internal/usage"
 	"ollama-mcp/server"
@@ -58,6 +60,8 @@ type service struct {
 	tracer      *tracing.Tracer  // nil if no traces are wanted
 	usage       *usage.Usage
 	recording   recording // of what observers keep
+
+	manager *systemd.Manager // nil on stdio
 
 	alerts *alert.Alerts // nil for none
 	spent  sync.Map      // until when the budget of a provider is used up, by its name
@@ -110,6 +114,7 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 		return nil, err
 	}
 	if len(c.Listen) > 0 {
+		s.manager = systemd.New(os.Getenv)
 		if s.http, err = s.newHTTP(); err != nil {
 			return nil, err
 		}
@@ -291,6 +296,7 @@ func (s *service) start(life context.Context) error {
 	}
 	s.startRecording()
 	s.leaveHosts = s.hosts.watch()
+	s.background.Go(func() { s.manager.Watchdog(life, func() { s.engine.Status(caller.Caller{}) }) })
 	if s.alerts != nil {
 		s.background.Go(func() { s.alerts.Run(life) })
 	}
