@@ -2,23 +2,36 @@ package backend
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 
 	"ollama-mcp/internal/fault"
 )
 
-// Vector is a vector in JSON. One that holds null, which encoding/json would read as 0, is
-// read as one of no length, which CheckVectors refuses.
+// Vector is a vector in JSON: a list of numbers, or the bytes of a list of 32-bit floats in base64,
+// which some servers send unasked. One that holds anything else, such as null, which encoding/json
+// would read as 0, is read as one of no length, which CheckVectors refuses.
 type Vector []float32
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (v *Vector) UnmarshalJSON(raw []byte) error {
 	*v = nil
-	if bytes.Contains(raw, []byte("null")) {
-		return nil
+	var inBase64 []byte
+	switch {
+	case raw[0] == '"' && json.Unmarshal(raw, &inBase64) == nil && len(inBase64)%4 == 0:
+		for bits := range slices.Chunk(inBase64, 4) {
+			*v = append(*v, math.Float32frombits(binary.LittleEndian.Uint32(bits)))
+		}
+	case raw[0] == '[' && !bytes.Contains(raw, []byte("null")) && json.Unmarshal(raw, (*[]float32)(v)) != nil:
+		*v = nil
 	}
-	return json.Unmarshal(raw, (*[]float32)(v))
+	if slices.ContainsFunc(*v, func(f float32) bool { return f-f != 0 }) { // NaN and infinite
+		*v = nil
+	}
+	return nil
 }
 
 // CheckVectors says what is wrong with the vectors of so many inputs: there must be one for

@@ -13,6 +13,8 @@ func TestVectorsAreOneOfNumbersForEachInputAndAllOfOneLength(t *testing.T) {
 		`[[null,1.0],[1,2]]`: backend.BadOutput, `[null,[1]]`: backend.BadOutput, `[[],[]]`: backend.BadOutput, `[[1],[]]`: backend.BadOutput,
 		`[[1, null ],[2,3]]`: backend.BadOutput, `[[1,2],[1]]`: backend.Server, `[[1],[1,2]]`: backend.Server,
 		`[[1]]`: backend.Server, `[]`: backend.Server, `null`: backend.Server, `[[1],[2],[3]]`: backend.Server,
+		`["AACAPwAAAMA=",[1,-2]]`: "", `["AACAPw==",[1,2]]`: backend.Server, `["AACAfw==",[1]]`: backend.BadOutput, `["",[1]]`: backend.BadOutput, `[["1"],[2]]`: backend.BadOutput,
+		`[[1e999],[1]]`: backend.BadOutput, `[{"a":1},[1]]`: backend.BadOutput, `["AAA=",[1]]`: backend.BadOutput,
 	} {
 		var vectors []backend.Vector
 		if err := json.Unmarshal([]byte(raw), &vectors); err != nil {

@@ -225,6 +225,16 @@ func settle(all []Outcome) ([]Outcome, error) {
 // that to the hosts.
 func (m *Manager) Load(ctx context.Context, model, host string, keep *backend.Duration) ([]Outcome, error) {
 	return m.onHolders(ctx, model, host, func(h Host) (string, error) {
+		inCloud, err := backend.RunsInCloud(ctx, h, model)
+		if err != nil {
+			return "", err
+		}
+		if inCloud { // the host would pass the request on
+			return "", &fault.Error{
+				Code: fault.InvalidArgument, Message: fmt.Sprintf("%s: the model %q runs in Ollama's cloud, so there is nothing to load", h.Name(), model),
+				Hint: "load a model that the host runs itself; list-models marks those that run in a cloud",
+			}
+		}
 		return "", h.Load(ctx, model, m.opts.Runner(backend.CanonicalModel(model)), keep)
 	})
 }

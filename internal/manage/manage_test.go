@@ -223,6 +223,22 @@ func TestModelIsLoadedWithTheOptionsOfItsCalls(t *testing.T) {
 	})
 }
 
+func TestModelOfACloudIsNotLoaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := backendtest.New("gpu-1").Install(backendtest.Model{Name: "far", Remote: "https://ollama.com"}, backendtest.Model{Name: "near:120b-cloud"})
+		m := managing(t, manage.Options{}, host)
+		for _, model := range []string{"far", "near:120b-cloud"} {
+			_, err := m.Load(t.Context(), model, "", nil)
+			if f := fault.Of(err); err == nil || f.Code != fault.InvalidArgument || !strings.Contains(f.Message, "runs in Ollama's cloud") {
+				t.Errorf("%s: got %v", model, err)
+			}
+		}
+		if calls := host.Calls(); len(calls) != 0 {
+			t.Errorf("the host got %+v", calls)
+		}
+	})
+}
+
 func TestMemoryIsEstimatedFromTheDescription(t *testing.T) {
 	// Llama 3.1 8B: 32 layers, 8 heads of keys and values, 128 wide.
 	got := manage.MemoryOf(4_900_000_000, map[string]any{

@@ -3,6 +3,7 @@ package openai_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -143,7 +144,6 @@ func TestVectorsThatAreNotOnePerInputAreAnError(t *testing.T) {
 		"one empty":   `[{"index":0,"embedding":[1]},{"index":1,"embedding":[]}]`,
 		"one null":    `[{"index":0,"embedding":[1]},{"index":1,"embedding":[null]}]`,
 		"one longer":  `[{"index":0,"embedding":[1]},{"index":1,"embedding":[1,2]}]`,
-		"base64":      `[{"index":0,"embedding":"AACAPw=="},{"index":1,"embedding":"AACAPw=="}]`,
 	} {
 		fake.Fail(1, backendtest.Respond(200, "application/json", `{"data":`+data+`}`))
 		want := backend.Server
@@ -153,6 +153,10 @@ func TestVectorsThatAreNotOnePerInputAreAnError(t *testing.T) {
 		if _, err := host.Embed(t.Context(), &req); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want class %q", name, err, want)
 		}
+	}
+	fake.Fail(1, backendtest.Respond(200, "application/json", `{"data":[{"index":1,"embedding":"AAAAQA=="},{"index":0,"embedding":"AACAPw=="}]}`))
+	if got, err := host.Embed(t.Context(), &req); err != nil || fmt.Sprint(got.Embeddings) != "[[1] [2]]" {
+		t.Errorf("base64: got %v, %v", got, err)
 	}
 	fake.Fail(1, backendtest.Respond(200, "application/json", `{"error":{"message":"boom"}}`))
 	if _, err := host.Embed(t.Context(), &req); !errors.Is(err, backend.Server) || !strings.Contains(err.Error(), "boom") {

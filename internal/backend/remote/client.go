@@ -164,8 +164,26 @@ func (c *Client) value(ctx context.Context, via *http.Transport, method, path st
 	taken := c.memory.account(ctx)
 	defer taken.release()
 	return c.exchange(ctx, via, method, path, "application/json", in, func(body io.ReadCloser) (pieces int, err error) {
-		return 0, json.NewDecoder(withoutMark(held{body, taken.hold})).Decode(out)
+		all := withoutMark(held{body, taken.hold})
+		dec := json.NewDecoder(all)
+		err = dec.Decode(out)
+		if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+			return 0, decodeRest(io.MultiReader(dec.Buffered(), all), out, err)
+		}
+		return 0, err
 	})
+}
+
+// decodeRest decodes a value that is no JSON, but may be what Python writes for it; err if not.
+func decodeRest(body io.Reader, out any, err error) error {
+	rest, readErr := io.ReadAll(body)
+	if readErr != nil {
+		return readErr
+	}
+	if rest = bytes.TrimSpace(rest); !BeginsJSON(rest) {
+		return err
+	}
+	return Decode(firstValue(rest), out)
 }
 
 // withoutMark is a body without the byte order mark that it may begin with.

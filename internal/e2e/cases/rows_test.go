@@ -491,6 +491,15 @@ func failureRows() (rows []row) {
 			asked:    map[string]int{"a": 4},
 		},
 		row{
+			name:     "a vector with NaN, as Python writes it, is the text's fault",
+			backends: backends{"a": {of: map[string]reply{"poison": lines(`{"model":"e","embeddings":[[NaN,0]]}`)}, replies: []reply{lines("\ufeff" + `{"model":"e","embeddings":[[1,0]],"prompt_eval_count":"2"}`)}}},
+			calls: []call{
+				{tool: embed, args: `{"model":"e","input":["good"]}`, words: []string{"[[1,0]]"}},
+				{tool: embed, args: `{"model":"e","input":["poison"]}`, code: "upstream", words: []string{"contains something other than numbers", `"retryable":false`}},
+			},
+			asked: map[string]int{"a": 8},
+		},
+		row{
 			name:     "a vector of null is a failure",
 			backends: backends{"a": replies(lines(`{"model":"e","embeddings":[null]}`))},
 			calls:    []call{{tool: embed, args: `{"model":"e","input":["hi"]}`, code: "upstream"}},
