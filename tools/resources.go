@@ -180,8 +180,9 @@ func Prompts(d Deps) (all []mcpserver.ServerPrompt) {
 
 // observed has the log and the metrics know of a request that calls no tool, by its method.
 func (d Deps) observed(ctx context.Context, method string, header http.Header, handle func() error) error {
+	parent, _ := tracesOf(mcp.CallToolRequest{Header: header})
 	c := d.Engine.Begin(inference.CallInfo{
-		Trace: traceOf(inference.TraceContext{}, header), RequestID: header.Get("X-Request-Id"), Tool: method,
+		Trace: traceOf(parent, header), Parent: parent, RequestID: header.Get("X-Request-Id"), Tool: method,
 		Caller: caller.FromContext(ctx), Began: caller.Arrival(ctx),
 	})
 	err := handle()
