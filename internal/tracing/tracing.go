@@ -10,9 +10,9 @@ package tracing
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -170,38 +170,53 @@ func (t *Tracer) whole(parent context.Context, name string, took time.Duration, 
 	t.start(parent, name, end.Add(-took), attrs...).End(trace.WithTimestamp(end))
 }
 
-// began starts the span of a call.
+// began starts the span of a call. Attributes come later, and only if there is a use for them:
+// the SDK's samplers do not look at them, and most calls are not sampled where there are many.
 func (t *Tracer) began(info *inference.CallInfo) {
-	attrs := []attribute.KeyValue{attribute.String(attrTool, info.Tool), attribute.String(attrOperation, "execute_tool")}
-	parent, name, kind := context.Background(), info.Tool, trace.SpanKindInternal
-	if whole, ok := t.calls[info.PartOf]; ok {
+	method, tool := inference.Method(info.Tool)
+	parent, name, kind := context.Background(), tool, asPart
+	whole, isPart := t.calls[info.PartOf]
+	if isPart {
 		parent = whole.ctx
 	} else {
 		parent = extract(parent, info.Parent)
 		if !trace.SpanContextFromContext(parent).IsValid() {
 			parent = withTraceID(parent, info.Trace)
 		}
-		method, tool := inference.Method(info.Tool)
-		name, kind = strings.TrimSpace(method+" "+tool), trace.SpanKindServer
-		attrs = append(attrs, attribute.String(attrMethod, method), attribute.String(attrTransport, t.opts.Transport))
-	}
-	options := []trace.SpanStartOption{trace.WithTimestamp(info.Began), trace.WithSpanKind(kind), trace.WithAttributes(attrs...)}
-	if link := trace.SpanContextFromContext(extract(context.Background(), info.Link)); link.IsValid() {
-		options = append(options, trace.WithLinks(trace.Link{SpanContext: link}))
-	}
-	ctx, s := t.tracer.Start(parent, clean(name), options...)
-	if s.IsRecording() {
-		for key, value := range map[string]string{attrCaller: info.Caller.ID, attrRequestID: info.RequestID} {
-			if value != "" {
-				s.SetAttributes(attribute.String(key, clean(value)))
-			}
-		}
-		if want, ok := traceIDOf(info.Trace); !ok || want != s.SpanContext().TraceID() {
-			s.SetAttributes(attribute.String(attrTrace, clean(info.Trace)))
+		if name, kind = method, asServer; tool != "" {
+			name += " " + tool
 		}
 	}
+	ctx, s := t.tracer.Start(parent, clean(name), trace.WithTimestamp(info.Began), kind)
 	t.calls[info.ID] = span{s, ctx}
+	if !s.IsRecording() {
+		return
+	}
+	if link := trace.SpanContextFromContext(extract(context.Background(), info.Link)); link.IsValid() {
+		s.AddLink(trace.Link{SpanContext: link})
+	}
+	attrs := map[string]string{attrCaller: info.Caller.ID, attrRequestID: info.RequestID, attrTool: tool}
+	if tool != "" {
+		attrs[attrOperation] = "execute_tool"
+	}
+	if !isPart {
+		attrs[attrMethod], attrs[attrTransport] = method, t.opts.Transport
+	}
+	if want, ok := traceIDOf(info.Trace); !ok || want != s.SpanContext().TraceID() {
+		attrs[attrTrace] = info.Trace
+	}
+	for key, value := range attrs {
+		if value != "" {
+			s.SetAttributes(attribute.String(key, clean(value)))
+		}
+	}
 }
+
+// The kinds of spans that calls have.
+var (
+	asServer = trace.WithSpanKind(trace.SpanKindServer)
+	asPart   = trace.WithSpanKind(trace.SpanKindInternal)
+)
 
 // lookedUp makes the span of a look-up in the cache, and links a call to the fill that it has
 // joined.
@@ -409,9 +424,18 @@ func (t *Tracer) Propagate(ctx context.Context, e inference.Event) context.Conte
 	if !ok {
 		return ctx
 	}
-	headers := make(propagation.MapCarrier)
-	propagator.Inject(at.ctx, headers)
-	return backend.WithTrace(ctx, backend.TraceContext{Parent: headers["traceparent"], State: headers["tracestate"]})
+	return backend.WithTrace(ctx, traceContext(trace.SpanContextFromContext(at.ctx)))
+}
+
+// traceContext names a span in version 00 of W3C Trace Context. The propagator of the SDK would
+// take a map for it, for every attempt.
+func traceContext(of trace.SpanContext) backend.TraceContext {
+	id, spanID := of.TraceID(), of.SpanID()
+	text := make([]byte, 0, len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
+	text = append(hex.AppendEncode(append(text, "00-"...), id[:]), '-')
+	text = append(hex.AppendEncode(text, spanID[:]), '-')
+	text = hex.AppendEncode(text, []byte{byte(of.TraceFlags() & trace.FlagsSampled)})
+	return backend.TraceContext{Parent: string(text), State: of.TraceState().String()}
 }
 
 // extract returns a context whose spans are below a span of another program, if there is one.
