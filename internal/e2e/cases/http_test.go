@@ -84,6 +84,17 @@ var overHTTP = []httpRow{
 			{request: "DELETE /mcp", header: "Mcp-Session-Id: {forged}\n", status: notFound},
 		},
 	}, {
+		name: "a session that was changed is not found, and begins anew with initialize",
+		exchanges: []exchange{
+			begin,
+			{request: "POST /mcp", header: "Mcp-Session-Id: {session}x\n", body: askParis, status: notFound, words: []string{isJSON}},
+			{request: "POST /mcp", header: "Mcp-Session-Id: x{session}\n", body: askParis, status: notFound, words: []string{isJSON}},
+			{request: "DELETE /mcp/", header: "Mcp-Session-Id: {session}\n", status: http.StatusNoContent},
+			{request: "DELETE /mcp", status: http.StatusBadRequest, words: []string{isJSON}},
+			{request: "POST /mcp", header: "Mcp-Session-Id: {forged}\n", body: hello2025, words: []string{"Mcp-Session-Id: "}},
+			inParis,
+		},
+	}, {
 		name: "a client that names no session is served",
 		exchanges: []exchange{
 			{request: "POST /mcp", body: askParis, words: []string{"Paris", "!Mcp-Session-Id"}},
@@ -111,6 +122,13 @@ var overHTTP = []httpRow{
 			{request: "GET /.well-known/oauth-protected-resource", status: notFound, words: []string{isJSON, `"error"`}},
 			{request: "POST /register", body: `{}`, status: notFound, words: []string{isJSON, `"error"`}},
 			{request: "GET /nowhere", status: notFound, words: []string{isJSON, `"error"`}},
+			{request: "GET /.well-known/oauth-protected-resource/mcp", status: notFound, words: []string{isJSON, `"error"`}},
+			{request: "GET /mcp/.well-known/openid-configuration", status: notFound, words: []string{isJSON, `"error"`}},
+			{request: "POST /.well-known/anything", body: `{}`, status: notFound, words: []string{isJSON, `"error"`}},
+			{request: "POST /register/", body: `{}`, status: notFound, words: []string{isJSON, `"error"`}},
+			{request: "GET /register", status: notFound, words: []string{isJSON, `"error"`}},
+			{request: "GET /mcp/", status: http.StatusMethodNotAllowed, words: []string{isJSON, `"error"`}},
+			{request: "POST /message/?sessionId=none", body: askParis, status: notFound, words: []string{isJSON, `"error"`}},
 		},
 	}, {
 		name:      "metadata is where the challenge says it is",
