@@ -157,6 +157,14 @@ var overHTTP = []httpRow{
 			{request: "POST /mcp", claims: `"sub":"alice","aud":"https://example.org"`, body: hello2025, status: http.StatusUnauthorized, words: []string{"another audience (claim aud)"}},
 			{request: "POST /mcp", claims: `"aud":"https://example.com/mcp"`, body: hello2025, status: http.StatusUnauthorized, words: []string{"claim sub is missing"}},
 			{request: "POST /mcp", claims: `"sub":"alice","aud":"https://example.com/mcp","iat":{in40s}`, body: hello2025, words: []string{"Mcp-Session-Id"}},
+			{request: "POST /mcp", claims: `"sub":"alice","aud":["https://example.org","https://example.com/mcp"]`, body: hello2025, words: []string{"Mcp-Session-Id"}},
+			{request: "POST /mcp", claims: `"sub":"alice","aud":"https://example.com/mcp","iss":"{issuer}/"`, body: hello2025, words: []string{"Mcp-Session-Id"}},
+			{request: "POST /mcp", claims: `"sub":"alice","aud":"https://example.com/mcp","iss":"https://example.org"`, body: hello2025, status: http.StatusUnauthorized, words: []string{"claim iss"}},
+			{request: "POST /mcp", claims: `"sub":"alice","aud":"https://example.com/mcp","exp":1700000000`, body: hello2025, status: http.StatusUnauthorized, words: []string{"expired"}},
+			{request: "POST /mcp", claims: `"sub":"alice","aud":"https://example.com/mcp","exp":null`, body: hello2025, status: http.StatusUnauthorized, words: []string{"claim exp"}},
+			{request: "POST /mcp", claims: `"sub":"alice","aud":"https://example.com/mcp","nbf":4700000000`, body: hello2025, status: http.StatusUnauthorized, words: []string{"claim nbf"}},
+			{request: "POST /mcp", claims: `"sub":"alice","aud":"https://example.com/mcp/"`, body: hello2025, words: []string{"Mcp-Session-Id"}},
+			{request: "POST /mcp", claims: `"sub":7,"aud":"https://example.com/mcp"`, body: hello2025, status: http.StatusUnauthorized, words: []string{"claim"}},
 		},
 	}, {
 		name: "a page of another site opens no stream",
@@ -217,7 +225,7 @@ func (r httpRow) run(t *testing.T) {
 		}
 		e.header, e.body = replace(e.header), replace(e.body)
 		if e.claims != "" {
-			e.header += "Authorization: Bearer " + issued.token(t, e.claims) + "\n"
+			e.header += "Authorization: Bearer " + issued.token(t, replace(e.claims)) + "\n"
 		}
 		got := e.do(t, fmt.Sprintf("exchange %d", i+1), servers[e.replica])
 		if id := got.Header.Get("Mcp-Session-Id"); id != "" {
