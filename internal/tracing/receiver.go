@@ -229,7 +229,7 @@ func (r *receiver) send(ctx context.Context, spans []*tracepb.ResourceSpans) err
 	defer context.AfterFunc(r.life, cancel)()
 	for attempt := 1; ; attempt++ {
 		again, after, err := r.post(ctx, body)
-		if err == nil || !again || attempt == maxAttempts || r.down {
+		if err == nil || !again || attempt == maxAttempts || r.down || ctx.Err() != nil {
 			return err
 		}
 		pause := time.NewTimer(retry.Backoff(attempt, after, r.random))
