@@ -9,8 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/fault"
@@ -207,23 +205,25 @@ func TestAnswerThatIsStreamedIsNotReplacedByThatOfAHedge(t *testing.T) {
 }
 
 // TestStreamSaysWhatTheWholeAnswerSays streams answers with markup and characters that nobody
-// sees, cut anywhere.
+// sees, which come in words.
 func TestStreamSaysWhatTheWholeAnswerSays(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		part := rapid.SampledFrom([]string{"<think>", "</think>", "<thi", "hm ", "so ", "an answer ", "\n", " ", "< b", "◁think▷", "◁/think▷", "[THINK]", "[/THINK]", "é", "\u202e", "<|start_response|>", "analysis "})
-		text := strings.Join(rapid.SliceOfN(part, 1, 12).Draw(rt, "parts"), "")
-		storyWith(t, &client{cacheOff: true}, func(t *testing.T, c *client) {
-			host := c.use(backendtest.New("gpu-1").Answer(text).TokenTime(time.Second))
+	storyWith(t, &client{cacheOff: true}, func(t *testing.T, c *client) {
+		var text string
+		c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply { return backendtest.Reply{Text: text} }).TokenTime(time.Millisecond))
+		for _, text = range []string{
+			"<think>hm so</think>an answer", " <think> hm so </think> an answer", "<think> hm so", "< b > an answer", "[THINK] ◁/think▷ so [/THINK] an answer",
+			"◁think▷ a ◁/think▷ <think> b </think> é", "so it is \u202e <think> of that", "so </think>\nan answer", "analysis of it all", "<|start_response|> an answer <|end_response|>",
+			"\n an answer", "<thi nking", "<|channel|>analysis<|message|>so <|end|><|start|>assistant<|channel|>final<|message|>an answer", "   ",
+		} {
 			streamed := c.stream("?", nil)
-			host.TokenTime(0)
 			whole, err := c.engine.Do(t.Context(), inference.Request{Common: inference.Common{Model: "tiny"}, Kind: inference.Chat, Messages: []backend.Message{{Role: "user", Content: "?"}}, Thoughts: true})
 			if (err != nil) != (streamed.err != nil) {
-				rt.Fatalf("%q: the stream got %v, the whole %v", text, streamed.err, err)
+				t.Fatalf("%q: the stream got %v, the whole %v", text, streamed.err, err)
 			}
 			// An answer that began as plain text goes on as plain text, whatever comes.
 			if err == nil && streamed.text != whole.Text && streamed.text != moderation.Clean(text) {
-				rt.Errorf("%q: the stream says %q, the whole %q", text, streamed.text, whole.Text)
+				t.Errorf("%q: the stream says %q, the whole %q", text, streamed.text, whole.Text)
 			}
-		})
+		}
 	})
 }

@@ -110,3 +110,22 @@ func TestFollowerTellsThoughtsFromAnAnswerThatComesInPieces(t *testing.T) {
 		}
 	}
 }
+
+// TestBeginningOfAnAnswerDoesNotChangeByWhatFollows looks for it in texts as they come.
+func TestBeginningOfAnAnswerDoesNotChangeByWhatFollows(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		part := rapid.SampledFrom([]string{"<think>", "</think>", "<thi", "hm ", "so ", "an answer ", "\n", " ", "< b", "◁think▷", "◁/think▷", "[THINK]", "[/THINK]", "é", "<|start_response|>", "analysis "})
+		text := strings.Join(rapid.SliceOfN(part, 1, 12).Draw(t, "parts"), "")
+		at, ok := plain.Answers(text)
+		if !ok {
+			return
+		}
+		if !plain.Begins(text) || plain.Begins(text[at:]) {
+			t.Errorf("%q: the answer begins at %d, with markup, or behind none", text, at)
+		}
+		longer := text + "and more of it"
+		if got, ok := plain.Separate(longer, false); !ok || got.Text != longer[at:] {
+			t.Errorf("%q: the answer begins at %d, and with more behind it is %q", text, at, got.Text)
+		}
+	})
+}

@@ -239,11 +239,11 @@ func (r Request) Begins(text string) bool {
 // Answers returns where the answer begins in a text whose thoughts, at its beginning, have ended;
 // not ok if they have not, or if that cannot be told before the answer is whole.
 func (r Request) Answers(text string) (at int, ok bool) {
-	got, ok := r.Separate(text, false)
-	if !ok || got.Text == "" || !strings.HasSuffix(text, got.Text) || r.Begins(got.Text) || strings.Contains(text, messageMark) {
+	_, answer, ok := r.cutThoughts(strings.TrimLeft(text, blanks), false)
+	if !ok || answer == "" || r.Begins(answer) || strings.Contains(text, messageMark) {
 		return 0, false
 	}
-	return len(text) - len(got.Text), true
+	return len(text) - len(answer), true
 }
 
 // Follower follows an answer as it comes, to see whether all of it so far are thoughts.
