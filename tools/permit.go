@@ -14,7 +14,7 @@ import (
 func (d Deps) Admit(ctx context.Context, name string) (end func(), err error) {
 	i := slices.IndexFunc(table, func(t tool) bool { return t.name == name })
 	if !d.Offer.has(table[i]) {
-		e := &fault.Error{Code: fault.Forbidden, Message: "this server does not offer that: it is what the tool " + name + " does"}
+		e := &fault.Error{Code: fault.Forbidden, Message: "this server does not offer " + name}
 		if table[i].manage && !d.Offer.Manage {
 			e.Hint = "its operator may allow it with --allow-manage"
 		}
