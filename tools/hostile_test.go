@@ -101,7 +101,7 @@ func hostileHost() *backendtest.Host {
 // TestHostileCallerLeavesTheHonestOneItsTurnAndNothingBehind floods the tools beyond each bound,
 // while an honest caller is answered each time after a few turns. In the end nothing is left.
 func TestHostileCallerLeavesTheHonestOneItsTurnAndNothingBehind(t *testing.T) {
-	const callers, each, honestCalls = 12, 3, 5
+	const callers, each, honestCalls = 12, 2, 3
 	for _, f := range floods {
 		t.Run(f.name, func(t *testing.T) {
 			storyWith(t, &client{}, func(t *testing.T, c *client) {

@@ -108,7 +108,7 @@ var hostileAnswers = map[string]Fault{
 // deadline, with an error that is one printable line of some length if it fails, and the next call
 // gets its own answer.
 func hostileHostEndsNothingElse(t *testing.T, host *Host, b backend.Backend) {
-	const limit = 10 * time.Second
+	const limit = 3 * time.Second
 	for name, fault := range hostileAnswers {
 		for way, ask := range map[string]asker{"generate": generate, "chat": chat, "embed": embedOne} {
 			host.Fail(1, fault)
