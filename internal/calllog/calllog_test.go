@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -211,12 +212,13 @@ func TestCallsNeverWaitForADiskThatHangs(t *testing.T) {
 // A write takes system calls, which a call should not pay for by itself.
 func TestLinesAreGatheredBeforeTheyAreWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		name, writes := filepath.Join(t.TempDir(), "calls.jsonl"), 0
+		name := filepath.Join(t.TempDir(), "calls.jsonl")
+		var writes atomic.Int64
 		log := calllog.New(calllog.Options{File: name})
 		log.Opens(func(name string) (calllog.Handle, error) {
 			file, err := calllog.OpenFile(name)
 			return broken{file, func(lines []byte) (int, error) {
-				writes++
+				writes.Add(1)
 				return file.Write(lines)
 			}}, err
 		})
@@ -227,13 +229,13 @@ func TestLinesAreGatheredBeforeTheyAreWritten(t *testing.T) {
 			log.Done(numbered(n))
 			synctest.Wait()
 		}
-		if writes != 0 {
-			t.Errorf("%d writes at once", writes)
+		if n := writes.Load(); n != 0 {
+			t.Errorf("%d writes at once", n)
 		}
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
-		if got := traces(t, name); writes != 1 || len(got) != 100 {
-			t.Errorf("%d lines in %d writes", len(got), writes)
+		if got := traces(t, name); writes.Load() != 1 || len(got) != 100 {
+			t.Errorf("%d lines in %d writes", len(got), writes.Load())
 		}
 		for n := range 5000 { // in no time
 			log.Done(numbered(n))

@@ -202,6 +202,7 @@ func TestReceiverInTroubleCostsNoCall(t *testing.T) {
 					t.Errorf("the calls took %v", took)
 				}
 				time.Sleep(10 * time.Minute)
+				synctest.Wait()
 				if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "traces cannot be sent") {
 					t.Errorf("the log has %d lines: %s", n, log.String())
 				}
@@ -222,9 +223,9 @@ func TestSpansAreSentAgainWhenTheReceiverIsBack(t *testing.T) {
 	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		isUp := false
+		var isUp atomic.Bool
 		s := &station{answer: func(*http.Request) (int, error) {
-			if !isUp {
+			if !isUp.Load() {
 				return 0, errors.New("connection refused")
 			}
 			return http.StatusOK, nil
@@ -233,9 +234,11 @@ func TestSpansAreSentAgainWhenTheReceiverIsBack(t *testing.T) {
 		defer stop()
 		calls(tracer, 10)
 		time.Sleep(time.Minute)
-		isUp = true
+		synctest.Wait()
+		isUp.Store(true)
 		calls(tracer, 5)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if _, spans := s.counts(); spans != 5 || !strings.Contains(log.String(), "traces are sent again") || !strings.Contains(log.String(), "lost=10") {
 			t.Errorf("%d spans have come; the log has %s", spans, log.String())
 		}
@@ -258,6 +261,7 @@ func TestRequestIsRetriedIfTheReceiverAsksForIt(t *testing.T) {
 		defer stop()
 		calls(tracer, 10)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if requests, spans := s.counts(); requests != 3 || spans != 10 || log.Len() > 0 {
 			t.Errorf("%d spans in %d requests; the log has %s", spans, requests, log.String())
 		}
