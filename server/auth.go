@@ -155,13 +155,26 @@ func (x *exchange) leaving() error {
 	return fmt.Errorf("%w: %w", ErrClientGone, why)
 }
 
+// isOpen reports whether a request may see what all callers do without credentials.
+func (h *HTTP) isOpen(req *http.Request) bool {
+	return h.opts.Authenticate == nil && h.opts.Insecure || h.origin(req).local
+}
+
+// isAdministrator reports whether a request may see what all callers do.
+func (h *HTTP) isAdministrator(req *http.Request) bool {
+	if h.isOpen(req) {
+		return true
+	}
+	who, err := h.authenticate(req)
+	return err == nil && who.Admin
+}
+
 // forAdministrators serves a page that shows what all callers do: to processes of this machine,
 // which need no credentials for it, and to administrators. Where everybody may call, everybody
 // may see it.
 func (h *HTTP) forAdministrators(page http.Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
-		isOpen := h.opts.Authenticate == nil && h.opts.Insecure
-		if isOpen || h.origin(req).local {
+		if h.isOpen(req) {
 			page.ServeHTTP(w, req)
 			return
 		}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -69,6 +70,10 @@ type HTTPOptions struct {
 	// far as it knows without asking anybody. It is called concurrently, and must not block.
 	// If it is nil, the server is ready as long as it takes requests.
 	Ready func() error
+
+	// Reasons says what is wrong with hosts and providers, in a line each, for administrators who
+	// ask /readyz for JSON. It is called concurrently, and must not block. nil says nothing.
+	Reasons func() []string
 
 	// Metrics is served at /metrics, to processes of this machine and to administrators, and
 	// if the options say Insecure and callers need no credentials, to everybody. If it is nil,
@@ -181,25 +186,12 @@ type methods map[string]http.HandlerFunc
 
 func (h *HTTP) route() {
 	alive := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
-	ready := func(w http.ResponseWriter, _ *http.Request) {
-		if h.stopping.Err() != nil {
-			http.Error(w, "stopping", http.StatusServiceUnavailable)
-			return
-		}
-		if h.opts.Ready != nil {
-			if err := h.opts.Ready(); err != nil {
-				http.Error(w, err.Error(), http.StatusServiceUnavailable)
-				return
-			}
-		}
-		fmt.Fprintln(w, "ok")
-	}
 	h.routes = map[string]methods{
 		"/mcp":     {http.MethodPost: h.authenticated((*exchange).post), http.MethodDelete: h.authenticated((*exchange).deleteSession)},
 		"/sse":     {http.MethodGet: h.authenticated((*exchange).openStream)},
 		"/message": {http.MethodPost: h.authenticated((*exchange).streamMessage)},
 		"/healthz": {http.MethodGet: alive, http.MethodHead: alive},
-		"/readyz":  {http.MethodGet: ready, http.MethodHead: ready},
+		"/readyz":  {http.MethodGet: h.tellReady, http.MethodHead: h.tellReady},
 	}
 	if h.opts.NoMCP {
 		for _, path := range []string{"/mcp", "/sse", "/message"} {
@@ -212,6 +204,46 @@ func (h *HTTP) route() {
 		h.routes["/metrics"] = methods{http.MethodGet: serve, http.MethodHead: serve}
 	}
 	h.routeDashboard()
+}
+
+// tellReady says whether the server can answer, and administrators who ask for JSON also what is
+// wrong with hosts and providers.
+func (h *HTTP) tellReady(w http.ResponseWriter, req *http.Request) {
+	why := ""
+	if h.stopping.Err() != nil {
+		why = "stopping"
+	} else if h.opts.Ready != nil {
+		if err := h.opts.Ready(); err != nil {
+			why = err.Error()
+		}
+	}
+	if strings.Contains(req.Header.Get("Accept"), "application/json") {
+		h.tellReasons(w, req, why)
+		return
+	}
+	if why != "" {
+		http.Error(w, why, http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+func (h *HTTP) tellReasons(w http.ResponseWriter, req *http.Request, why string) {
+	said := struct {
+		Ready   bool     `json:"ready"`
+		Reason  string   `json:"reason,omitempty"`
+		Details []string `json:"details,omitempty"`
+	}{Ready: why == "", Reason: why}
+	if h.opts.Reasons != nil && h.isAdministrator(req) {
+		said.Details = h.opts.Reasons()
+	}
+	text, _ := json.Marshal(said) // cannot fail: it is text
+	status := http.StatusOK
+	if why != "" {
+		status = http.StatusServiceUnavailable
+	}
+	beginJSON(w, status, len(text))
+	_, _ = w.Write(text) // if it cannot, nobody is left to be told
 }
 
 // serveRoute serves a request whose Host and Origin have been checked. Clients parse what they

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -72,5 +73,39 @@ func TestAddressForMetricsHasNoEndpointOfMCP(t *testing.T) {
 	}
 	if a := try(front(t, server.HTTPOptions{}), "GET", "/metrics", "localhost", ""); a.Code != 404 {
 		t.Errorf("without metrics: got %d, want 404", a.Code)
+	}
+}
+
+func TestReadinessTellsAdministratorsWhatIsWrong(t *testing.T) {
+	keys := func(req *http.Request) (caller.Caller, error) {
+		if key := req.Header.Get("Authorization"); key != "" {
+			return caller.Caller{ID: key, Admin: key == "Bearer admin"}, nil
+		}
+		return caller.Caller{}, &caller.Denied{Message: "a key is needed"}
+	}
+	wrong := errors.New("no host can answer")
+	for _, tc := range []struct {
+		accept, key string
+		err         error
+		status      int
+		want        string
+	}{
+		{"", "", nil, 200, "ok\n"},
+		{"", "Bearer admin", wrong, 503, "no host can answer\n"},
+		{"application/json", "", nil, 200, `{"ready":true}`},
+		{"application/json", "Bearer user", wrong, 503, `{"ready":false,"reason":"no host can answer"}`},
+		{"application/json", "Bearer admin", wrong, 503, `{"ready":false,"reason":"no host can answer","details":["gpu-1: refused"]}`},
+	} {
+		h := front(t, server.HTTPOptions{Authenticate: keys, Ready: func() error { return tc.err }, Reasons: func() []string { return []string{"gpu-1: refused"} }})
+		req := httptest.NewRequest("GET", "/readyz", nil)
+		req.Host, req.RemoteAddr = "localhost", "203.0.113.7:5000"
+		req.Header.Set("Accept", tc.accept)
+		if tc.key != "" {
+			req.Header.Set("Authorization", tc.key)
+		}
+		req = req.WithContext(server.WithListenerAt(context.Background(), &net.TCPAddr{IP: net.IPv4zero, Port: 1}))
+		if a := record(h, req); a.Code != tc.status || a.Body.String() != tc.want {
+			t.Errorf("%+v: got %d %q", tc, a.Code, a.Body)
+		}
 	}
 }

@@ -100,6 +100,20 @@ func ofEngine(status inference.Status) (all []alert.Condition) {
 	return all
 }
 
+// reasons says what is wrong with hosts and providers, in a line each.
+func (s *service) reasons() (all []string) {
+	for _, c := range append(ofEngine(s.engine.Status(caller.Caller{Admin: true})), s.ofProviders()...) {
+		line := string(c.Event)
+		for _, part := range []string{c.Subject, c.Detail} {
+			if part != "" {
+				line += ": " + part
+			}
+		}
+		all = append(all, line)
+	}
+	return all
+}
+
 // ofProviders is the trouble of providers.
 func (s *service) ofProviders() (all []alert.Condition) {
 	s.spent.Range(func(name, until any) bool {

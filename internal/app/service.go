@@ -269,7 +269,7 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 	o := server.HTTPOptions{
 		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
 		TLS:   server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
-		Ready: s.engine.Ready, Metrics: s.metrics.Handler(), Dashboard: s.pages(),
+		Ready: s.engine.Ready, Reasons: s.reasons, Metrics: s.metrics.Handler(), Dashboard: s.pages(),
 	}
 	if s.gateway != nil {
 		for _, e := range s.gateway.Endpoints() {
