@@ -103,11 +103,6 @@ func (b *browser) shows(selector, text string) {
 		}`, selector, text)
 }
 
-// text is what an element shows.
-func (b *browser) text(selector string) string {
-	b.t.Helper()
-	return b.run(`return page.innerText(%q)`, selector)
-}
 
 // logIn enters a key.
 func (b *browser) logIn(key string) {

@@ -11,8 +11,6 @@ const (
 	spanFill    = "fill"
 	spanRung    = "rung"
 	spanQueue   = "queue"
-
-	methodCall = "tools/call"
 )
 
 // Events of spans.
