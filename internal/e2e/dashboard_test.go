@@ -103,7 +103,6 @@ func (b *browser) shows(selector, text string) {
 		}`, selector, text)
 }
 
-
 // logIn enters a key.
 func (b *browser) logIn(key string) {
 	b.t.Helper()
