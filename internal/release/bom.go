@@ -22,9 +22,19 @@ type module struct {
 	text          string // of the licence, and of the notice beside it
 }
 
-// allowed are the licences that what is linked may have: they ask for no more than that their
-// text comes along.
-var allowed = []string{"MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "ISC", "BSD-3-Clause AND MIT", "Apache-2.0 AND MIT"}
+// allowed are the licences that what is linked may have, one or several of them: they ask for no
+// more than that their text comes along.
+var allowed = []string{"MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "ISC"}
+
+// isAllowed reports whether all licences in an expression such as "Apache-2.0 AND MIT" are allowed.
+func isAllowed(licence string) bool {
+	for one := range strings.SplitSeq(licence, " AND ") {
+		if !slices.Contains(allowed, one) {
+			return false
+		}
+	}
+	return true
+}
 
 // linked are the modules in a program, and the standard library, with their licences.
 func (r *release) linked(info *debug.BuildInfo) (all []module, err error) {
@@ -53,7 +63,7 @@ func (r *release) linked(info *debug.BuildInfo) (all []module, err error) {
 		if m.licence, m.text, err = licenceIn(dir); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.path, err)
 		}
-		if !slices.Contains(allowed, m.licence) {
+		if !isAllowed(m.licence) {
 			return nil, fmt.Errorf("%s has the licence %s, which is not among those allowed", m.path, m.licence)
 		}
 		all = append(all, m)

@@ -159,6 +159,11 @@ func TestLicencesAreToldByTheirWords(t *testing.T) {
 			t.Errorf("%q: got %v, want %s", text, got, want)
 		}
 	}
+	for licence, want := range map[string]bool{"MIT": true, "Apache-2.0 AND BSD-3-Clause": true, "MIT AND MPL": false, "AGPL": false, "": false} {
+		if got := isAllowed(licence); got != want {
+			t.Errorf("%q is allowed: %v, want %v", licence, got, want)
+		}
+	}
 	dir := t.TempDir()
 	if _, _, err := licenceIn(dir); err == nil {
 		t.Error("a module without a licence is taken")
