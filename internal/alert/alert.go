@@ -24,19 +24,22 @@ type Event string
 
 // The kinds.
 const (
-	HostDown        Event = "host_down"
-	AllHostsDown    Event = "all_hosts_down"
-	BreakerOpen     Event = "breaker_open"
-	LadderDegraded  Event = "ladder_degraded"
-	QueueSaturated  Event = "queue_saturated"
-	BudgetSpent     Event = "budget_spent"
-	Expiring        Event = "expiring" // a certificate or a key
-	ConfigRefused   Event = "config_refused"
-	test            Event = "test"
-	checkEvery            = 5 * time.Second
-	quietAfterFlaps       = 30 * time.Minute
-	maxHold               = 10 * time.Minute
-	maxSubjects           = 500 // that are remembered
+	HostDown       Event = "host_down"
+	AllHostsDown   Event = "all_hosts_down"
+	BreakerOpen    Event = "breaker_open"
+	LadderDegraded Event = "ladder_degraded"
+	QueueSaturated Event = "queue_saturated"
+	BudgetSpent    Event = "budget_spent"
+	Expiring       Event = "expiring" // a certificate or a key
+	ConfigRefused  Event = "config_refused"
+	test           Event = "test"
+)
+
+const (
+	checkEvery      = 5 * time.Second
+	quietAfterFlaps = 30 * time.Minute
+	maxHold         = 10 * time.Minute
+	maxSubjects     = 500 // that are remembered
 )
 
 // Events are all kinds, with how long each lasts before it is told.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -55,8 +56,9 @@ var foreign = func() string {
 	return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", okHead, len(body), body)
 }()
 
-// bomb is a small body that is large when it is decompressed.
-var bomb = func() string {
+// bomb is a small body that is large when it is decompressed. It takes a while to make, and so is
+// made when it is needed.
+var bomb = sync.OnceValue(func() string {
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)
 	for range 8 {
@@ -64,24 +66,26 @@ var bomb = func() string {
 	}
 	_ = w.Close()
 	return packed.String()
-}()
+})
 
 // hostileAnswers are what a host may send that wants to harm whoever asks it.
 var hostileAnswers = map[string]Fault{
-	"a byte now and then":                  forever(okHead+"Content-Length: 1000000\r\n\r\n", "{", time.Second),
-	"a line without end":                   forever(okHead+"\r\n", strings.Repeat("x", 4<<10), 10*time.Millisecond),
-	"lines with nothing in them":           forever(okHead+"\r\n", strings.Repeat("\n", 4<<10), 10*time.Millisecond),
-	"pieces with nothing in them":          forever(okHead+"\r\n", "{}\ndata: {}\n\n", 10*time.Millisecond),
-	"comments without end":                 forever(okHead+"\r\n", ": still here\n\n", 10*time.Millisecond),
-	"early hints without end":              forever("", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", 10*time.Millisecond),
-	"a head without end":                   forever(okHead, "X-A: "+strings.Repeat("x", 4<<10)+"\r\n", 10*time.Millisecond),
-	"a chunk of extensions":                forever(chunkedHead+"1;", strings.Repeat("x", 4<<10), 10*time.Millisecond),
-	"trailers without end":                 forever(chunkedHead+"0\r\n", "X-A: "+strings.Repeat("x", 4<<10)+"\r\n", 10*time.Millisecond),
-	"a chunk larger than anything":         saying(chunkedHead + "ffffffffffffffff\r\n{}"),
-	"a chunk of a negative size":           saying(chunkedHead + "-1\r\n{}\r\n"),
-	"two lengths":                          saying(okHead + "Content-Length: 2\r\nContent-Length: 20\r\n\r\n{}"),
-	"a length and chunks":                  saying(okHead + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
-	"a body that is large when unpacked":   saying(fmt.Sprintf("%sContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", okHead, len(bomb), bomb)),
+	"a byte now and then":          forever(okHead+"Content-Length: 1000000\r\n\r\n", "{", time.Second),
+	"a line without end":           forever(okHead+"\r\n", strings.Repeat("x", 4<<10), 10*time.Millisecond),
+	"lines with nothing in them":   forever(okHead+"\r\n", strings.Repeat("\n", 4<<10), 10*time.Millisecond),
+	"pieces with nothing in them":  forever(okHead+"\r\n", "{}\ndata: {}\n\n", 10*time.Millisecond),
+	"comments without end":         forever(okHead+"\r\n", ": still here\n\n", 10*time.Millisecond),
+	"early hints without end":      forever("", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", 10*time.Millisecond),
+	"a head without end":           forever(okHead, "X-A: "+strings.Repeat("x", 4<<10)+"\r\n", 10*time.Millisecond),
+	"a chunk of extensions":        forever(chunkedHead+"1;", strings.Repeat("x", 4<<10), 10*time.Millisecond),
+	"trailers without end":         forever(chunkedHead+"0\r\n", "X-A: "+strings.Repeat("x", 4<<10)+"\r\n", 10*time.Millisecond),
+	"a chunk larger than anything": saying(chunkedHead + "ffffffffffffffff\r\n{}"),
+	"a chunk of a negative size":   saying(chunkedHead + "-1\r\n{}\r\n"),
+	"two lengths":                  saying(okHead + "Content-Length: 2\r\nContent-Length: 20\r\n\r\n{}"),
+	"a length and chunks":          saying(okHead + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
+	"a body that is large when unpacked": Raw(func(conn net.Conn) {
+		_, _ = fmt.Fprintf(conn, "%sContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", okHead, len(bomb()), bomb())
+	}),
 	"an encoding that nobody asked for":    saying(okHead + "Content-Encoding: br\r\nContent-Length: 4\r\n\r\n\x8b\x02\x80{"),
 	"brackets that never close":            saying(okHead + "\r\n" + strings.Repeat("[", 100_000)),
 	"objects that never close":             saying(okHead + "\r\ndata: " + strings.Repeat(`{"message":`, 100_000)),
