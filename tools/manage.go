@@ -11,6 +11,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/manage"
 )
@@ -57,11 +58,11 @@ func (d Deps) managed(model string, outcomes []manage.Outcome, err error) (*resu
 // mayManage refuses models that a caller may not use.
 func mayManage(who caller.Caller, models ...string) error {
 	for _, model := range models {
-		if model != "" && !who.MayUse(backend.CanonicalModel(model)) {
-			return &fault.Error{
-				Code: fault.Forbidden, Message: fmt.Sprintf("%q may not use the model %q", who.ID, model),
-				Hint: "use one that list-models names",
-			}
+		if model == "" {
+			continue
+		}
+		if err := inference.MayUse(who, model); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -69,11 +69,7 @@ func copyModel(x *exchange) (finish func(), err error) {
 
 // deleteModel answers DELETE /api/delete.
 func deleteModel(x *exchange) (finish func(), err error) {
-	in, err := decode[named](x.body)
-	if err != nil {
-		return nil, err
-	}
-	name, err := x.model(in)
+	name, err := x.namedModel()
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +105,7 @@ func create(x *exchange) (finish func(), err error) {
 		return nil, fault.Invalidf("files, adapters and license cannot be sent through this server: create the model on its host")
 	}
 	if in.From != "" {
-		if err := x.mayUse(in.From); err != nil {
+		if err := inference.MayUse(x.who, in.From); err != nil {
 			return nil, err
 		}
 	}

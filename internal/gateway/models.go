@@ -3,7 +3,6 @@ package gateway
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 
 	"ollama-mcp/internal/backend"
@@ -94,27 +93,22 @@ func (x *exchange) model(in named) (string, error) {
 		return "", fault.Invalidf("model is required")
 	}
 	x.asked = name
-	return name, x.mayUse(name)
+	return name, inference.MayUse(x.who, name)
 }
 
-func (x *exchange) mayUse(model string) error {
-	if x.who.MayUse(backend.CanonicalModel(model)) {
-		return nil
+// namedModel is the model that a request names which says nothing else of interest.
+func (x *exchange) namedModel() (string, error) {
+	in, err := decode[named](x.body)
+	if err != nil {
+		return "", err
 	}
-	return &fault.Error{
-		Code: fault.Forbidden, Message: fmt.Sprintf("%q may not use the model %q", x.who.ID, model),
-		Hint: "use one that /api/tags lists",
-	}
+	return x.model(in)
 }
 
 // showModel answers POST /api/show. An alias is described as the first model of ours that it
 // stands for.
 func showModel(x *exchange) (finish func(), err error) {
-	in, err := decode[named](x.body)
-	if err != nil {
-		return nil, err
-	}
-	name, err := x.model(in)
+	name, err := x.namedModel()
 	if err != nil {
 		return nil, err
 	}

@@ -250,7 +250,7 @@ func (e *Engine) newTask(req Request, call *Call) (*task, error) {
 		if err := checkName(fmt.Sprintf("fallback_models[%d]", i), name); err != nil {
 			return nil, err
 		}
-		if err := mayUse(req.Caller, name); err != nil {
+		if err := MayUse(req.Caller, name); err != nil {
 			return nil, err
 		}
 	}
@@ -280,13 +280,14 @@ func (e *Engine) permit(call *Call, c Common) error {
 	if _, err := e.hosts(c.Host); err != nil {
 		return err
 	}
-	if err := mayUse(c.Caller, c.Model); err != nil || e.opts.Admit == nil {
+	if err := MayUse(c.Caller, c.Model); err != nil || e.opts.Admit == nil {
 		return err
 	}
 	return e.opts.Admit(c.Caller)
 }
 
-func mayUse(who caller.Caller, model string) error {
+// MayUse returns an error if a caller may not use a model, by whatever name.
+func MayUse(who caller.Caller, model string) error {
 	if who.MayUse(backend.CanonicalModel(model)) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package install
 
 import (
 	"errors"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -129,10 +130,10 @@ func (i *Installed) unwrap(command, program string) bool {
 		return false
 	}
 	at := slices.IndexFunc(i.Entry.Args, func(arg string) bool {
-		dir, name, ok := cutLast(arg, "/")
+		dir, name := path.Split(arg)
 		name, _, _ = strings.Cut(name, "@")
 		name, _, _ = strings.Cut(name, ":")
-		return ok && dir != "" && name == program && !strings.HasPrefix(arg, "-")
+		return len(dir) > 1 && name == program && !strings.HasPrefix(arg, "-")
 	})
 	if at < 0 {
 		return false
@@ -187,12 +188,4 @@ func sharesNetwork(args []string) bool {
 		}
 	}
 	return false
-}
-
-// cutLast is strings.Cut around the last separator.
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
