@@ -14,9 +14,10 @@ VERSION :=
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-# The steps of `make test`, of which two run at once: the longest comes first, and mostly
-# waits. That docs/options.md is current is one of the tests of internal/config.
-STEPS := e2e format spelling vet staticcheck race release-test workflows cross
+# The steps of `make test`, of which two run at once: first those of seconds, then the longest,
+# so that neither of the two is left with a long one at the end. That docs/options.md is current
+# is one of the tests of internal/config.
+STEPS := format spelling workflows e2e race staticcheck vet release-test cross
 
 # The end-to-end tests, and each example with needs of its own, are modules of
 # their own, so that the product's go.mod lists what the product needs.
