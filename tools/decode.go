@@ -29,7 +29,7 @@ func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, wait *wai
 		raw, value = json.RawMessage("{}"), map[string]any{}
 	}
 	if raw == nil { // the caller is in this process and never was JSON
-		raw = mustMarshal(value)
+		raw = schema.MustMarshal(value)
 	}
 	if arguments, ok := value.(map[string]any); ok {
 		err := s.Check(arguments)
@@ -103,7 +103,7 @@ func faults[In any](s *schema.Schema, raw json.RawMessage) error {
 // unreadable says what of an argument the type of a tool's arguments does not take, which is
 // more than schemas can tell, or deeper than ours go.
 func unreadable[In any](name string, raw json.RawMessage) []schema.ArgumentFault {
-	err := json.Unmarshal(mustMarshal(map[string]json.RawMessage{name: raw}), new(In))
+	err := json.Unmarshal(schema.MustMarshal(map[string]json.RawMessage{name: raw}), new(In))
 	if several, ok := errors.AsType[*schema.ArgumentsError](err); ok {
 		return several.Faults
 	}

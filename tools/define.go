@@ -214,7 +214,7 @@ func (a about) tool(d Deps, arguments *schema.Schema) mcp.Tool {
 		if full.Output, err = schema.Derive(a.output, typeSchemas); err != nil {
 			panic(fmt.Sprintf("tools: %s: output: %v", a.name, err))
 		}
-		t.RawOutputSchema = mustMarshal(schema.BriefOutput(full.Output))
+		t.RawOutputSchema = schema.MustMarshal(schema.BriefOutput(full.Output))
 	}
 	if d.describe != nil {
 		d.describe(full)
@@ -235,7 +235,7 @@ func input(shown *schema.Document) json.RawMessage {
 	if len(shown.Properties) == 0 {
 		return json.RawMessage(`{"type":"object","properties":{}}`)
 	}
-	return mustMarshal(shown)
+	return schema.MustMarshal(shown)
 }
 
 // Names in the metadata of a call and of its progress: a client that shows answers to a person
@@ -270,15 +270,6 @@ func report(ctx context.Context, req mcp.CallToolRequest, c *call) *progress.Rep
 		return progress.StartOften(send, c.message)
 	}
 	return progress.Start(send, c.message)
-}
-
-// mustMarshal is for values of ours, which are JSON by construction.
-func mustMarshal(v any) json.RawMessage {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return raw
 }
 
 // tracesOf are the span that has made a call, and another that has to do with it. The metadata

@@ -12,6 +12,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/schema"
 )
 
 type embedIn struct {
@@ -61,7 +62,7 @@ func (d Deps) vectors(in embedIn, got *inference.Embeddings, who caller.Caller) 
 	if in.Output == "inline" {
 		return r, nil
 	}
-	doc := mustMarshal(out)
+	doc := schema.MustMarshal(out)
 	if in.Output != "resource" && len(doc) <= d.InlineBytes {
 		return r, nil
 	}

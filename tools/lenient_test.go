@@ -99,13 +99,13 @@ func asText(t *testing.T, args, name string) string {
 	if err := json.Unmarshal([]byte(args), &all); err != nil {
 		t.Fatal(err)
 	}
-	all[name] = mustMarshal(string(all[name]))
-	return string(mustMarshal(all))
+	all[name] = schema.MustMarshal(string(all[name]))
+	return string(schema.MustMarshal(all))
 }
 
 func TestTextStaysText(t *testing.T) {
 	for _, text := range []string{`{"a":1}`, `[]`, `["x","y"]`, `null`, `true`, `7`, `"quoted"`, ` `, ``} {
-		quoted := string(mustMarshal(text))
+		quoted := string(schema.MustMarshal(text))
 		// The unknown "raw" as a text makes sure that the arguments are not read as they are.
 		in, err := read[generateIn](t, `{"model":"m","raw":"false","prompt":`+quoted+`,"system":`+quoted+`,"suffix":`+quoted+`}`)
 		if err != nil || in.Prompt != text || in.System != text || in.Suffix != text {
@@ -204,7 +204,7 @@ func TestArgumentsThatHostsAddAreIgnoredAndOthersNamed(t *testing.T) {
 
 func TestArgumentsOfToolCallsKeepEveryDigitAndTheirOrder(t *testing.T) {
 	const arguments = `{"z":1234567890123456789,"a":{"n":[9007199254740993,0.1000000000000000055511151231257827],"b":1},"y":-0.0}`
-	for _, given := range []string{arguments, string(mustMarshal(arguments))} {
+	for _, given := range []string{arguments, string(schema.MustMarshal(arguments))} {
 		in, err := read[chatIn](t, `{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":`+given+`}}]}]}`)
 		if err != nil {
 			t.Fatal(err)
@@ -224,7 +224,7 @@ func TestAnyWayOfWritingACallIsReadTheSame(t *testing.T) {
 		"messages": []any{map[string]any{"role": "user", "content": "7"}, map[string]any{"role": "assistant", "content": "{}", "images": []any{}}},
 		"tools":    []any{map[string]any{"function": map[string]any{"name": "f", "parameters": map[string]any{}}}},
 	}
-	want, err := read[chatIn](t, string(mustMarshal(plain)))
+	want, err := read[chatIn](t, string(schema.MustMarshal(plain)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestAnyWayOfWritingACallIsReadTheSame(t *testing.T) {
 				args[name] = rapid.SampledFrom([]any{nil, "", " ", "null"}).Draw(t, name)
 			}
 		}
-		raw := mustMarshal(args)
+		raw := schema.MustMarshal(args)
 		got, _, _, err := decode[chatIn](s, requestOf(args, raw))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%s:\n got %+v, error %v\nwant %+v", raw, got, err, want)
@@ -266,7 +266,7 @@ func sloppy(t *rapid.T, value any, path string) any {
 		return v
 	}
 	if path != "" && rapid.Bool().Draw(t, path+" as a text") {
-		return string(mustMarshal(value))
+		return string(schema.MustMarshal(value))
 	}
 	return value
 }

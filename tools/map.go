@@ -21,6 +21,7 @@ import (
 	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/schema"
 )
 
 type mapIn struct {
@@ -231,7 +232,7 @@ func (d Deps) show(out *mapOut, b *batch.Batch) (shown int) {
 	out.Results = []mapRow{}
 	for i := out.Offset; i < out.Inputs; i++ {
 		r := row(b, i)
-		if left -= len(mustMarshal(r)) + 1; left < 0 {
+		if left -= len(schema.MustMarshal(r)) + 1; left < 0 {
 			break
 		}
 		out.Results = append(out.Results, r)

@@ -19,6 +19,7 @@ import (
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/prompts"
+	"ollama-mcp/internal/schema"
 )
 
 // This file is what clients may read and complete beside calling tools. Most resources are what
@@ -124,7 +125,7 @@ func (v view) read(call mcpserver.ToolHandlerFunc) mcpserver.ResourceHandlerFunc
 // unread is the error of a resource whose tool has failed.
 func unread(uri string, res *mcp.CallToolResult) error {
 	e := new(fault.Error) // of a job it is JSON already
-	if err := json.Unmarshal(mustMarshal(res.StructuredContent), e); err != nil {
+	if err := json.Unmarshal(schema.MustMarshal(res.StructuredContent), e); err != nil {
 		return err
 	}
 	if e.Code == fault.NotFound || e.Code == fault.ModelNotFound {

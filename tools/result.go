@@ -14,6 +14,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/schema"
 )
 
 // This file is the one place where results are put into content blocks, structured content
@@ -39,7 +40,7 @@ func (d Deps) succeeded(r *result) *mcp.CallToolResult {
 	if r.data != nil {
 		r.data.note(r.notes)
 		res.StructuredContent = r.data
-		res.Content = []mcp.Content{mcp.NewTextContent(string(mustMarshal(r.data)))}
+		res.Content = []mcp.Content{mcp.NewTextContent(string(schema.MustMarshal(r.data)))}
 		return res
 	}
 	res.Content = []mcp.Content{mcp.NewTextContent(r.text)}
@@ -127,7 +128,7 @@ func (f failure) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(raw[:len(raw)-1], []byte(`,"partial":`), mustMarshal(f.Partial), []byte("}")), nil
+	return slices.Concat(raw[:len(raw)-1], []byte(`,"partial":`), schema.MustMarshal(f.Partial), []byte("}")), nil
 }
 
 // logprobArgs are the arguments of tools that tell how probable the tokens of an answer are.
@@ -160,7 +161,7 @@ func (d Deps) addLogprobs(ctx context.Context, r *result, resp *inference.Respon
 		return
 	}
 	out := summarise(resp.Logprobs)
-	doc := &document{kind: logprobsKind, data: mustMarshal(map[string]any{"logprobs": resp.Logprobs})}
+	doc := &document{kind: logprobsKind, data: schema.MustMarshal(map[string]any{"logprobs": resp.Logprobs})}
 	whole := ""
 	if d.Documents.keep(caller.FromContext(ctx), doc) {
 		out.URI, out.Expires = doc.uri, doc.expires.UTC().Format(time.RFC3339)

@@ -12,6 +12,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
+	"ollama-mcp/internal/schema"
 )
 
 // This file is the one place where calls become jobs. Many hosts give up on a call after a
@@ -79,7 +80,7 @@ func (d Deps) await(ctx context.Context, c *call, asked *waitSeconds, size int, 
 	}
 	job := d.Jobs.Start(ctx, jobs.Spec{Tool: c.Tool, Size: size}, func(ctx context.Context) func() jobs.Outcome {
 		res = work(ctx)
-		return func() jobs.Outcome { return jobs.Outcome{Result: mustMarshal(res), Failed: res.IsError} }
+		return func() jobs.Outcome { return jobs.Outcome{Result: schema.MustMarshal(res), Failed: res.IsError} }
 	})
 	job.Reports(c.jobProgress)
 	if !d.hasJobs { // nobody could ask for the job
@@ -184,7 +185,7 @@ func unfinished(job *jobs.Job) *mcp.CallToolResult {
 	out := describe(info)
 	out.note([]string{fmt.Sprintf("Not done yet; the work goes on. Call job with id %q to wait for the result.", info.ID)})
 	return &mcp.CallToolResult{
-		Content: []mcp.Content{mcp.NewTextContent(string(mustMarshal(out)))}, StructuredContent: out,
+		Content: []mcp.Content{mcp.NewTextContent(string(schema.MustMarshal(out)))}, StructuredContent: out,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,13 +43,14 @@ const (
 	maxSubjects     = 500 // that are remembered
 )
 
-// Events are all kinds, with how long each lasts before it is told.
-func Events() map[Event]time.Duration {
-	return map[Event]time.Duration{
-		HostDown: 10 * time.Second, AllHostsDown: 10 * time.Second, BreakerOpen: 5 * time.Second, LadderDegraded: 10 * time.Second,
-		QueueSaturated: time.Minute, BudgetSpent: 0, Expiring: 0, ConfigRefused: 0,
-	}
+// delays are how long each kind lasts before it is told.
+var delays = map[Event]time.Duration{
+	HostDown: 10 * time.Second, AllHostsDown: 10 * time.Second, BreakerOpen: 5 * time.Second, LadderDegraded: 10 * time.Second,
+	QueueSaturated: time.Minute, BudgetSpent: 0, Expiring: 0, ConfigRefused: 0,
 }
+
+// Events are all kinds, with how long each lasts before it is told.
+func Events() map[Event]time.Duration { return maps.Clone(delays) }
 
 // Condition is trouble that there is now.
 type Condition struct {
@@ -179,7 +181,7 @@ func (a *Alerts) check() {
 func (a *Alerts) settle(s *state, now time.Time) {
 	lasts := now.Sub(s.since)
 	switch {
-	case s.active && !s.firing && lasts >= Events()[s.Event]:
+	case s.active && !s.firing && lasts >= delays[s.Event]:
 		s.firing, s.began = true, now
 		if !s.ended.IsZero() && now.Sub(s.ended) < quietAfterFlaps {
 			s.flaps++
@@ -193,7 +195,7 @@ func (a *Alerts) settle(s *state, now time.Time) {
 
 // holdAfter is how long a condition has to be away before it counts as over.
 func holdAfter(s *state) time.Duration {
-	hold := max(Events()[s.Event]/2, checkEvery)
+	hold := max(delays[s.Event]/2, checkEvery)
 	if s.flaps > 0 {
 		hold = time.Minute << min(s.flaps-1, 4)
 	}

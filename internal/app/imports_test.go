@@ -26,7 +26,7 @@ var packages = map[string][]string{
 	"tools":                        {"internal/usage", "cache", "internal/batch", "internal/manage", "internal/prompts", "internal/files", "pool", "internal/inference", "internal/jobs", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest"},
 	"internal/inference":           {"pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru", "internal/markup", "internal/pixels"},
 	"internal/markup":              {"internal/backend"},
-	"internal/gateway":             {"cache", "pool", "internal/inference", "internal/manage", "internal/route", "internal/backend", "internal/caller", "internal/fault"},
+	"internal/gateway":             {"cache", "pool", "internal/inference", "internal/manage", "internal/route", "internal/backend", "internal/caller", "internal/fault", "internal/schema"},
 	"internal/pixels":              {},
 	"internal/batch":               {"internal/inference", "internal/files", "internal/durable", "internal/fault", "internal/nearest"},
 	"internal/observe":             {"internal/inference"},

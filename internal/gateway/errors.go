@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/schema"
 )
 
 // statuses are those of HTTP for the codes of errors.
@@ -109,7 +110,11 @@ func openAIError(status int, code, text string) (f openAIFailure) {
 
 // writeJSON writes a whole response. If it cannot, nobody is left to be told.
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	body := mustMarshal(v)
+	writeBody(w, status, schema.MustMarshal(v))
+}
+
+// writeBody is writeJSON for a value that is JSON already.
+func writeBody(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
@@ -119,21 +124,12 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 // answer returns what writes a value as the whole response, unless there is no memory for it.
 func (x *exchange) answer(v any) func() {
 	return func() {
-		body := json.RawMessage(mustMarshal(v))
+		body := schema.MustMarshal(v)
 		if h, ok := x.w.(interface{ Hold(size int) bool }); ok && !h.Hold(len(body)) {
 			return
 		}
-		writeJSON(x.w, http.StatusOK, body)
+		writeBody(x.w, http.StatusOK, body)
 	}
-}
-
-// mustMarshal is for values of ours, which are JSON by construction.
-func mustMarshal(v any) []byte {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return raw
 }
 
 // decode reads the body of a request, with the words of Ollama for what cannot be read. Members

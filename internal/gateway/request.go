@@ -14,6 +14,7 @@ import (
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/schema"
 )
 
 // Headers of requests, for what neither API has a member for. They mean what the arguments of
@@ -230,7 +231,7 @@ func (s *stream) send(chunks ...any) error {
 		if s.events {
 			text = append(text, "data: "...)
 		}
-		text = append(text, mustMarshal(chunk)...)
+		text = append(text, schema.MustMarshal(chunk)...)
 		text = append(text, '\n')
 		if s.events {
 			text = append(text, '\n')

@@ -13,6 +13,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/markup"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/schema"
 	"ollama-mcp/pool"
 )
 
@@ -183,7 +184,7 @@ func (c *climb) adapt(ctx context.Context, a *attempt, got *result, err error) b
 		got.truncated = c.tooLong(ctx, a, &c.Common, c.text, err)
 	case errors.Is(err, backend.Request) && a.params.lowerThink(err):
 		got.think = a.params.think
-		got.lowered = fmt.Sprintf("%s does not know think %q for this model, so it was asked with %s.", a.host.Name(), c.Think.String(), mustMarshal(a.params.think))
+		got.lowered = fmt.Sprintf("%s does not know think %q for this model, so it was asked with %s.", a.host.Name(), c.Think.String(), schema.MustMarshal(a.params.think))
 	default:
 		return false
 	}

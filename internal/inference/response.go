@@ -39,7 +39,7 @@ func (r *Response) ToolCalls() (calls []backend.ToolCall) {
 	if calls, ok := r.Data["tool_calls"].([]backend.ToolCall); ok {
 		return calls
 	}
-	if err := json.Unmarshal(mustMarshal(r.Data["tool_calls"]), &calls); err != nil { // a filter has changed them
+	if err := json.Unmarshal(schema.MustMarshal(r.Data["tool_calls"]), &calls); err != nil { // a filter has changed them
 		return nil
 	}
 	return calls
@@ -362,12 +362,3 @@ func isEmpty(a *backend.Answer) bool { return len(a.ToolCalls) == 0 && moderatio
 
 // rounded is a number to three digits behind the point, for people to read.
 func rounded(f float64) float64 { return math.Round(f*1000) / 1000 }
-
-// mustMarshal is for values of ours, which are JSON by construction.
-func mustMarshal(v any) json.RawMessage {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return raw
-}

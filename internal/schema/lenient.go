@@ -98,7 +98,7 @@ func lenientText(doc *Document, raw json.RawMessage) json.RawMessage {
 	}
 	inner := strings.TrimSpace(textOf(raw))
 	if listed, ok := listedAs(doc, inner); ok {
-		return mustMarshal(listed)
+		return MustMarshal(listed)
 	}
 	if lower := strings.ToLower(inner); lower == "true" || lower == "false" { // Python writes True
 		inner = lower
@@ -203,7 +203,7 @@ func textOfParts(raw json.RawMessage) json.RawMessage {
 		}
 		text.WriteString(*p.Text)
 	}
-	return mustMarshal(text.String())
+	return MustMarshal(text.String())
 }
 
 // whole returns a number without its fraction and exponent, if it is a whole one of at most
@@ -220,7 +220,7 @@ func whole(raw json.RawMessage) json.RawMessage {
 	if exact != big.Exact {
 		return raw
 	}
-	return mustMarshal(n)
+	return MustMarshal(n)
 }
 
 // allows reports whether the document allows values of this kind: a text has to be one of
@@ -299,7 +299,7 @@ func object(members []member) json.RawMessage {
 		if i > 0 {
 			raw = append(raw, ',')
 		}
-		raw = append(append(append(raw, mustMarshal(m.name)...), ':'), m.value...)
+		raw = append(append(append(raw, MustMarshal(m.name)...), ':'), m.value...)
 	}
 	return append(raw, '}')
 }
@@ -328,8 +328,8 @@ func asBytes(items []json.RawMessage) [][]byte {
 	return all
 }
 
-// mustMarshal is for texts and numbers.
-func mustMarshal(v any) json.RawMessage {
+// MustMarshal is the JSON of a value of ours, which is JSON by construction. It panics if it is not.
+func MustMarshal(v any) json.RawMessage {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		panic(err)
