@@ -77,7 +77,7 @@ func TestModelThatIsInUseLeavesMemoryWhenItsCallsHaveEnded(t *testing.T) {
 		host := c.use(backendtest.New("gpu-1").Answer("one two three").TokenTime(10 * time.Second))
 		done := make(chan answer)
 		go func() { done <- c.call(c.context(), "generate", `{"model":"tiny","prompt":"?"}`) }()
-		if err := host.Wait(t.Context(), func(s backendtest.Stats) bool { return s.Working == 1 }); err != nil {
+		if err := host.Wait(t.Context(), func(s backendtest.Stats) bool { return s.Loads == 1 }); err != nil {
 			t.Fatal(err)
 		}
 		a := c.as(admin).succeeds("delete-model", `{"model":"tiny","confirm":true}`)
