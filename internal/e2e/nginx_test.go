@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -36,8 +37,13 @@ func TestNginxPassesOnThePathsOfClientsAndNoOthers(t *testing.T) {
 		"/mcp": true, "/sse": true, "/message?sessionId=1": true, "/readyz": true,
 		"/.well-known/oauth-protected-resource": true, "/.well-known/oauth-protected-resource/mcp": true,
 		"/.well-known/oauth-protected-resource/sse": true,
+		"/api/generate": true, "/api/chat": true, "/api/embed": true, "/api/embeddings": true, "/api/tags": true,
+		"/api/show": true, "/api/ps": true, "/api/version": true, "/v1/chat/completions": true, "/v1/completions": true,
+		"/v1/embeddings": true, "/v1/models": true,
 
-		"/": false, "/healthz": false, "/metrics": false, "/debug/pprof/": false, "/api/tags": false, "/v1/models": false,
+		"/": false, "/healthz": false, "/metrics": false, "/debug/pprof/": false, "/dashboard/events": false,
+		"/api/pull": false, "/api/push": false, "/api/copy": false, "/api/create": false, "/api/delete": false, "/api/blobs/x": false,
+		"/api": false, "/api/chat/": false, "/v1": false, "/v1/models/tiny": false, "/v1/chat/completions/..": false, "/API/chat": false,
 		"/mcp/": false, "/mcp/metrics": false, "/mcpx": false, "/readyz/..": false,
 		"/mcp/../metrics": false, "/mcp%2f..%2fmetrics": false, "/mcp/%2e%2e/metrics": false, "//metrics": false,
 	} {
@@ -153,19 +159,130 @@ func TestNginxTellsTheServerOfAClientThatLeavesBeforeTheAnswer(t *testing.T) {
 	eventually(t, "the server is told", left.Load)
 }
 
-// With the rate as it is, a machine that is slow enough would never exceed it.
-func TestNginxRefusesAFlood(t *testing.T) {
-	client := startNginx(t, serveStub(t, func(http.ResponseWriter, *http.Request) {}), "rate=20r/s;", "rate=1r/m;")
-	served, began := 0, time.Now()
-	for range 2000 {
-		status, _ := fetch(t, client, request(t, "GET", "https://"+stackHost+"/readyz", ""))
-		if status == http.StatusTooManyRequests {
-			break
+// With the rates as they are, a machine that is slow enough would never exceed them.
+func TestNginxRefusesAFloodOfOneKindOfRequestAndServesTheOthers(t *testing.T) {
+	client := startNginx(t, serveStub(t, func(http.ResponseWriter, *http.Request) {}),
+		"zone=requests:10m rate=20r/s;", "zone=requests:10m rate=1r/m;",
+		"zone=chat:10m rate=5r/s;", "zone=chat:10m rate=1r/m;",
+		"zone=generate:10m rate=5r/s;", "zone=generate:10m rate=1r/m;",
+		"zone=embeddings:10m rate=50r/s;", "zone=embeddings:10m rate=1r/m;")
+	for _, kind := range []struct {
+		burst   int
+		refusal string // as the API of the last path has it
+		paths   []string
+	}{
+		{50, `{"error":{"message":"too many requests`, []string{"/api/chat", "/v1/chat/completions"}},
+		{50, `{"error":{"message":"too many requests`, []string{"/api/generate", "/v1/completions"}},
+		{500, `{"error":{"message":"too many requests`, []string{"/api/embed", "/api/embeddings", "/v1/embeddings"}},
+		{200, `{"error":"too many requests`, []string{"/mcp", "/v1/models", "/api/tags", "/readyz"}},
+	} {
+		began, served := time.Now(), 0
+		for ; served < 2000; served++ {
+			if status, _ := fetch(t, client, request(t, "GET", "https://"+stackHost+kind.paths[served%len(kind.paths)], "")); status != 200 {
+				break
+			}
 		}
-		served++
+		if most := kind.burst + 1 + int(time.Since(began).Minutes()) + 1; served <= kind.burst || served > most {
+			t.Errorf("%v: %d requests were served, want one and the burst of %d, and at most %d", kind.paths, served, kind.burst, most)
+		}
+		res, err := client.Do(request(t, "GET", "https://"+stackHost+kind.paths[len(kind.paths)-1], ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != 429 || res.Header.Get("Retry-After") != "1" || !json.Valid(text) || !strings.HasPrefix(string(text), kind.refusal) {
+			t.Errorf("%v: got %d, Retry-After %q, %s, %v", kind.paths, res.StatusCode, res.Header["Retry-After"], text, err)
+		}
 	}
-	if most := 201 + int(time.Since(began).Minutes()) + 1; served < 201 || served > most {
-		t.Errorf("%d requests were served, want one and the burst of 200, and at most %d", served, most)
+}
+
+func TestEachResponseOfNginxHasTheHeadersThatProtectBrowsersOnce(t *testing.T) {
+	client := startNginx(t, serveStub(t, func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff") // as pages of ours have it
+		w.Header().Set("Referrer-Policy", "origin")
+		if req.URL.Path == "/api/chat" {
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(429)
+		}
+	}))
+	for _, row := range []struct {
+		path, body, retryAfter string
+		status                 int
+	}{
+		{"/readyz", "", "", 200},
+		{"/metrics", "", "", 404},
+		{"/api/chat", "", "7", 429}, // of the server, which knows when
+		{"/mcp", strings.Repeat("x", 20<<20+1), "", 413},
+	} {
+		res, err := client.Do(request(t, "POST", "https://"+stackHost+row.path, row.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != row.status || res.Header.Get("Retry-After") != row.retryAfter {
+			t.Errorf("%s: got %d, Retry-After %q", row.path, res.StatusCode, res.Header["Retry-After"])
+		}
+		for name, want := range map[string]string{
+			"Strict-Transport-Security": "max-age=31536000", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer",
+		} {
+			if got := res.Header[name]; len(got) != 1 || got[0] != want {
+				t.Errorf("%s: got %s %q, want %q once", row.path, name, got, want)
+			}
+		}
+		if strings.ContainsAny(res.Header.Get("Server"), "0123456789") {
+			t.Errorf("%s: Server: %s", row.path, res.Header.Get("Server"))
+		}
+	}
+}
+
+func TestNginxRedirectsToHTTPSWhatWasAskedForWithoutAKey(t *testing.T) {
+	client := *startNginx(t, serveStub(t, func(http.ResponseWriter, *http.Request) { t.Error("the server was asked without TLS") }))
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, row := range []struct {
+		method, path, key, location string
+		status                      int
+		words                       string
+	}{
+		{"GET", "/v1/models?x=1", "", "https://" + stackHost + "/v1/models?x=1", 301, ""},
+		{"HEAD", "/", "", "https://" + stackHost + "/", 301, ""},
+		{"GET", "/v1/models", "secret", "", 403, `{"error":{"message":"use https`},
+		{"POST", "/api/chat", "", "", 403, `{"error":"use https`},
+		{"POST", "/mcp", "secret", "", 403, `{"error":"use https`},
+	} {
+		req := request(t, row.method, "http://"+stackHost+row.path, "")
+		if row.key != "" {
+			req.Header.Set("Authorization", "Bearer "+row.key)
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != row.status || res.Header.Get("Location") != row.location || !strings.Contains(string(text), row.words) {
+			t.Errorf("%s %s: got %d to %q, %s, %v", row.method, row.path, res.StatusCode, res.Header.Get("Location"), text, err)
+		}
+	}
+}
+
+func TestNginxSaysInTheFormOfTheAPIThatNothingAnswers(t *testing.T) {
+	client := startNginx(t, freeAddress(t))
+	for path, want := range map[string]string{"/api/chat": `{"error":"ollama-mcp is not running; try again shortly"}`, "/v1/models": `{"error":{"message":"ollama-mcp is not running; try again shortly"}}`} {
+		if status, body := fetch(t, client, request(t, "GET", "https://"+stackHost+path, "")); status != 502 || body != want {
+			t.Errorf("%s: got %d %s", path, status, body)
+		}
+	}
+}
+
+func TestNginxSaysWhereACallComesFromWhateverTheClientSays(t *testing.T) {
+	from := make(chan []string, 1)
+	client := startNginx(t, serveStub(t, func(_ http.ResponseWriter, req *http.Request) { from <- req.Header["X-Forwarded-For"] }))
+	req := request(t, "GET", "https://"+stackHost+"/readyz", "")
+	req.Header.Set("X-Forwarded-For", "192.0.2.1")
+	fetch(t, client, req)
+	if got := <-from; len(got) != 1 || got[0] != "127.0.0.1" {
+		t.Errorf("the server was told %q", got)
 	}
 }
 
@@ -174,11 +291,12 @@ func TestNginxRefusesAFlood(t *testing.T) {
 // configuration and of what to replace it with.
 func startNginx(t *testing.T, server string, changes ...string) *http.Client {
 	t.Helper()
-	dir, address := t.TempDir(), freeAddress(t)
+	dir, address, plain := t.TempDir(), freeAddress(t), freeAddress(t)
 	trusted := writeCertificate(t, dir)
 	config := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(config, []byte(adapt(t, stackFile(t, "nginx.conf"), append(changes,
 		"listen 8443 ", "listen "+address+" ",
+		"listen 8080 ", "listen "+plain+" ",
 		"server ollama-mcp:8383;", "server "+server+";",
 		"/etc/nginx/tls/", dir+"/",
 		"/tmp/", dir+"/",
@@ -195,7 +313,10 @@ func startNginx(t *testing.T, server string, changes ...string) *http.Client {
 	}
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: stackHost},
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		DialContext: func(ctx context.Context, network, to string) (net.Conn, error) {
+			if strings.HasSuffix(to, ":80") {
+				return new(net.Dialer).DialContext(ctx, network, plain)
+			}
 			return new(net.Dialer).DialContext(ctx, network, address)
 		},
 	}
