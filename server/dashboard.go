@@ -259,10 +259,14 @@ func (h *HTTP) cookie(req *http.Request) string {
 	return c.Value
 }
 
-// setCookie has a browser keep the id of a session, for so many seconds.
+// setCookie has a browser keep the id of a session, for so many seconds, and send it to the paths
+// below /dashboard/ alone: browsers take the folder of the request if a cookie names no path, so
+// that this holds behind a proxy that adds a prefix too. TLS may end at a proxy; the request's
+// Origin, which ofPage has checked, says what the browser speaks.
 func (h *HTTP) setCookie(w http.ResponseWriter, req *http.Request, id string, seconds int) {
 	http.SetCookie(w, &http.Cookie{
-		Name: cookieName(req), Value: id, Path: "/", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: req.TLS != nil,
+		Name: cookieName(req), Value: id, MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: strings.HasPrefix(strings.ToLower(req.Header.Get("Origin")), "https://"),
 	})
 }
 

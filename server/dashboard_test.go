@@ -313,6 +313,19 @@ func TestLoginEndsWithItsKeyAndByTime(t *testing.T) {
 	})
 }
 
+// A proxy may add a prefix to the paths, and TLS may end there.
+func TestCookieIsForThePathsOfTheDashboardAndOverTLSForTLSAlone(t *testing.T) {
+	for origin, secure := range map[string]bool{"http://localhost:8383": false, "https://localhost:8383": true, "HTTPS://LOCALHOST:8383": true} {
+		p := newPage(t, true, server.HTTPOptions{})
+		for _, method := range []string{"POST", "DELETE"} {
+			a := p.do(method, "/dashboard/session", `{"key":"admin"}`, func(req *http.Request) { req.Header.Set("Origin", origin) })
+			if list := a.Result().Cookies(); a.Code != 204 || len(list) != 1 || list[0].Path != "" || list[0].Secure != secure {
+				t.Errorf("%s of %s: status %d, cookies %v", method, origin, a.Code, list)
+			}
+		}
+	}
+}
+
 func TestLoginsAreBoundedInNumber(t *testing.T) {
 	p := newPage(t, true, server.HTTPOptions{})
 	p.logIn("admin")

@@ -30,8 +30,8 @@ type attempt struct {
 	err                 string
 }
 
-// finished is a call that is over, as the page is told of it. Times are in milliseconds, those of
-// attempts since the call began.
+// finished is a call that is over, as the page is told of it. Times are in milliseconds: Began by
+// the clock of that moment, as in the log, and those of attempts since then.
 type finished struct {
 	Number     uint64   `json:"n"`
 	Trace      string   `json:"trace"`
@@ -68,6 +68,8 @@ type finished struct {
 
 	Prompt string `json:"prompt,omitempty"`
 	Answer string `json:"answer,omitempty"`
+
+	began time.Time
 }
 
 type attemptOut struct {
@@ -88,7 +90,7 @@ func (p *Page) finished(r *inference.Record) finished {
 	s := &r.Served
 	f := finished{
 		Number: r.Call, Trace: clip(r.Trace, maxName), Tool: clip(r.Tool, maxName), Caller: callerName(r.Caller),
-		Began: r.Began.UnixMilli(), Took: max(0, r.Took.Milliseconds()),
+		began: r.Began, Began: r.Began.UnixMilli(), Took: max(0, r.Took.Milliseconds()),
 		Requested: clip(s.Requested, maxName), Model: clip(s.Model, maxName), Host: clip(s.Host, maxName), Source: string(s.Source),
 		Cache: string(r.Cache), Age: s.Age, Similarity: s.Similarity, Saved: r.Saved.Milliseconds(),
 		Rung: s.Rung, Passed: clipAll(s.Passed), TokensIn: s.TokensIn, TokensOut: s.TokensOut, Rate: s.TokensPerSecond,
@@ -110,7 +112,7 @@ func (f *finished) tell(s *story) {
 		return
 	}
 	f.Place, f.Expect, f.More = s.place, s.expect.Milliseconds(), s.more
-	f.Attempts = attemptsOut(s.attempts, time.UnixMilli(f.Began))
+	f.Attempts = attemptsOut(s.attempts, f.began)
 }
 
 func attemptsOut(all []attempt, began time.Time) (out []attemptOut) {
@@ -186,10 +188,10 @@ type live struct {
 }
 
 // liveOf is a call without the reasons for where it is.
-func liveOf(c *inference.LiveCall, content bool) live {
+func (p *Page) liveOf(c *inference.LiveCall) live {
 	pr := &c.Progress
 	l := live{
-		Number: c.ID, Trace: clip(c.Trace, maxName), Tool: clip(c.Tool, maxName), Caller: callerName(c.Caller.ID), Began: c.Began.UnixMilli(),
+		Number: c.ID, Trace: clip(c.Trace, maxName), Tool: clip(c.Tool, maxName), Caller: callerName(c.Caller.ID), Began: p.at(c.Began),
 		Requested: clip(c.Requested, maxName), Model: clip(pr.Model, maxName), Host: clip(pr.Host, maxName), Phase: string(pr.State),
 		Place: pr.Standing.Place, Of: pr.Standing.Of, Expect: pr.Standing.Expect.Milliseconds(), Batch: pr.Standing.Batch,
 		Tokens: pr.Tokens, Thinking: pr.Thinking, Rung: c.Rung, Passed: clipAll(c.Passed), Cancel: c.Cancellable, loading: pr.Standing.Loading,
@@ -198,7 +200,7 @@ func liveOf(c *inference.LiveCall, content bool) live {
 		l.Phase = "starting"
 	}
 	if !pr.Since.IsZero() {
-		l.Since = pr.Since.UnixMilli()
+		l.Since = p.at(pr.Since)
 		if s := time.Since(pr.Since).Seconds(); s > 0 && pr.Tokens > 1 {
 			l.Rate = float64(int(float64(pr.Tokens-1)/s*10)) / 10
 		}
@@ -206,7 +208,7 @@ func liveOf(c *inference.LiveCall, content bool) live {
 	if pr.Of > 0 {
 		l.Parts = fmt.Sprintf("%d of %d", pr.Done, pr.Of)
 	}
-	if content {
+	if p.opts.Content {
 		l.Partial = clip(c.Partial, maxContent)
 	}
 	return l

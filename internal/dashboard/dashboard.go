@@ -70,7 +70,8 @@ type Page struct {
 	since   map[string]time.Time // when each host was last seen to change
 	viewers int
 
-	building sync.Mutex // held while the state is read, so that all viewers share what one has read
+	building sync.Mutex    // held while the state is read, so that all viewers share what one has read
+	set      time.Duration // how far the clock was set forward since the page was made
 	state    snapshot
 	usage    usageView
 	usedAt   time.Time
@@ -205,7 +206,7 @@ func (p *Page) changed(c change) {
 
 // sample remembers how busy the hosts are.
 func (p *Page) sample(s pool.Stats) {
-	one := sample{At: time.Now().UnixMilli(), Waiting: s.Queue.Waiting, Hosts: make([]hostSample, 0, min(len(s.Hosts), maxHosts))}
+	one := sample{At: p.at(time.Now()), Waiting: s.Queue.Waiting, Hosts: make([]hostSample, 0, min(len(s.Hosts), maxHosts))}
 	for _, h := range s.Hosts[:min(len(s.Hosts), maxHosts)] {
 		one.Hosts = append(one.Hosts, hostSample{h.Name, h.Busy, h.Slots})
 	}
@@ -216,7 +217,7 @@ func (p *Page) sample(s pool.Stats) {
 
 // change is a change of a host, of a model on a host, or of a ladder.
 type change struct {
-	At    int64  `json:"at"`   // in milliseconds
+	At    int64  `json:"at"`   // in milliseconds, by the clock of that moment
 	Kind  string `json:"kind"` // host, model or ladder
 	Name  string `json:"name"` // of the host or the ladder
 	Model string `json:"model,omitempty"`
@@ -227,7 +228,7 @@ type change struct {
 
 // sample is how busy the hosts were.
 type sample struct {
-	At      int64        `json:"at"`
+	At      int64        `json:"at"` // see Page.at
 	Waiting int          `json:"waiting"`
 	Hosts   []hostSample `json:"hosts"`
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
@@ -26,7 +27,7 @@ import (
 // told is what a viewer was sent.
 type told struct {
 	at   time.Time
-	data map[string]any // nil for a comment
+	data map[string]any // nil for what only says that the server lives
 	raw  string
 }
 
@@ -45,7 +46,7 @@ func (v *viewer) Write(text []byte) (int, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	one := told{at: time.Now(), raw: string(text)}
-	if _, data, ok := strings.Cut(one.raw, "data: "); ok {
+	if _, data, ok := strings.Cut(one.raw, "data: "); ok && !strings.HasPrefix(one.raw, "event: ") {
 		if err := json.Unmarshal([]byte(data), &one.data); err != nil {
 			return 0, err
 		}
@@ -125,7 +126,7 @@ func TestViewerIsToldAtMostOnceASecondAndOnlyOfChanges(t *testing.T) {
 		}
 		time.Sleep(time.Minute) // nothing happens
 		leave()
-		events, comments := 0, 0
+		events, signs := 0, 0
 		for i, one := range v.told {
 			if i > 0 && one.at.Sub(v.told[i-1].at) < time.Second {
 				t.Errorf("events at %v and %v", v.told[i-1].at, one.at)
@@ -133,11 +134,11 @@ func TestViewerIsToldAtMostOnceASecondAndOnlyOfChanges(t *testing.T) {
 			if one.data != nil {
 				events++
 			} else {
-				comments++
+				signs++
 			}
 		}
-		if events < 5 || events > 8 || comments < 3 || comments > 4 {
-			t.Errorf("%d events and %d comments, want one for each of 5 s with calls, and a comment every 15 s", events, comments)
+		if events < 5 || events > 8 || signs < 3 || signs > 4 {
+			t.Errorf("%d events and %d signs of life, want one for each of 5 s with calls, and a sign every 15 s", events, signs)
 		}
 	})
 }
@@ -451,6 +452,57 @@ func TestPromptsAndAnswersAreShownOnlyIfWanted(t *testing.T) {
 				t.Errorf("wanted %v: %s", wanted, text)
 			}
 		})
+	}
+}
+
+// whileSet is a time that was read while the clock was set wrong by so many whole seconds, which
+// its monotonic reading does not show.
+func whileSet(t time.Time, wrong time.Duration) time.Time {
+	const nanoseconds = 30 // bits below the seconds of the wall clock, in package time
+	*(*uint64)(unsafe.Pointer(&t)) += uint64(wrong/time.Second) << nanoseconds
+	return t
+}
+
+// It runs by the real clock, since times in a bubble have no monotonic reading. What takes it minutes
+// is not the program.
+func TestAgesStayRightWhenTheClockIsSet(t *testing.T) {
+	for _, wrong := range []time.Duration{0, time.Hour, -time.Hour, 20 * 365 * 24 * time.Hour} {
+		past, future := whileSet(time.Now().Add(-time.Minute), wrong), whileSet(time.Now().Add(time.Minute), wrong)
+		p := dashboard.New(dashboard.Options{
+			Status: func() inference.Status {
+				return inference.Status{Hosts: pool.Stats{Hosts: []pool.HostStats{{
+					Name: "a", Until: future, Checked: []pool.Loaded{{Model: "m", Expires: time.Now().Round(0).Add(time.Minute)}},
+				}}}, Ladders: []inference.LadderStatus{{Model: "pro", Since: past}}}
+			},
+			Calls: func(int) ([]inference.LiveCall, int) {
+				return []inference.LiveCall{{CallInfo: inference.CallInfo{ID: 1, Began: past}}}, 0
+			},
+		})
+		p.Event(inference.Event{Kind: inference.Began, Call: 2})
+		p.Event(inference.Event{Kind: inference.Granted, Call: 2, Host: "a"})
+		p.Done(inference.Record{Call: 2, Began: past})
+		ctx, leave := context.WithCancel(t.Context())
+		leave()
+		v := new(viewer)
+		p.Stream(v, httptest.NewRequestWithContext(ctx, "GET", "/dashboard/events", nil), always) // one event
+		e := v.last(t)
+		now, state := e["now"].(float64), e["state"].(map[string]any)
+		host, ladder, live, call := list(state, "hosts")[0], list(state, "ladders")[0], list(state, "live")[0], v.calls()[0]
+		for what, got := range map[string]float64{
+			"a call under way":     now - live["began"].(float64),
+			"a ladder":             now - ladder["since"].(float64),
+			"the next trial":       host["until"].(float64) - now,
+			"a model in memory":    list(host, "loaded")[0]["expires"].(float64) - now,
+			"an attempt of a call": list(call["attempts"])[0]["at"].(float64),
+		} {
+			const minute, slow = 60_000, 20 * 60_000
+			if got < minute-slow || got > minute+slow {
+				t.Errorf("set by %v: %s: %v ms, want a minute", wrong, what, got)
+			}
+		}
+		if call["began"] != float64(past.UnixMilli()) {
+			t.Errorf("set by %v: the call began at %v, and the log says %v", wrong, call["began"], past.UnixMilli())
+		}
 	}
 }
 

@@ -2,6 +2,8 @@
 'use strict';
 (() => {
   const MAX_CALLS = 300, MAX_CHANGES = 200, MAX_SAMPLES = 240;
+  const MAX_SILENCE = 45000; // the server sends something every 15 s; times here are in milliseconds
+  const MAX_HIDDEN = 60000; // a page that nobody sees leaves after this, and comes back when it is shown
   const $ = (id) => document.getElementById(id);
   const SVG = 'http://www.w3.org/2000/svg';
 
@@ -75,7 +77,7 @@
     return x + (ones === 1 ? 'st' : ones === 2 ? 'nd' : ones === 3 ? 'rd' : 'th');
   }
   function clock(t) {
-    const d = new Date(t), today = new Date();
+    const d = new Date(t), today = new Date(); // of the browser, whose clock tells only the day
     const time = d.toLocaleTimeString([], { hour12: false });
     return d.toDateString() === today.toDateString() ? time : d.toLocaleDateString() + ' ' + time;
   }
@@ -90,8 +92,10 @@
   };
 
   // ---- what is known ----
-  let state = null, calls = [], changes = [], samples = [], skew = 0, token = '', source = null, dirty = false;
-  const now = () => Date.now() + skew;
+  let state = null, calls = [], changes = [], samples = [], token = '', source = null, dirty = false;
+  // Ages are by the server's clock and by one of the browser that is never set.
+  let epoch = 0;
+  const now = () => epoch + performance.now();
 
   // ---- session and stream ----
   async function problemOf(answer) {
@@ -100,27 +104,49 @@
   }
   async function begin() {
     close();
+    if (document.hidden && state) return; // nobody sees it
+    heard = performance.now();
+    const mine = ++attempt;
     let answer;
     try {
-      answer = await fetch('dashboard/session', { headers: { Accept: 'application/json' } });
+      answer = await fetch('dashboard/session', { headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(MAX_SILENCE) });
     } catch {
-      return later();
+      return mine === attempt ? later() : undefined;
     }
+    if (mine !== attempt) return; // it was begun again since
     if (answer.status === 401) return show('login');
     if (answer.status === 403) { notice(await problemOf(answer)); return show(''); }
     if (!answer.ok) return later();
     const session = await answer.json();
+    if (mine !== attempt) return;
     token = session.token;
     $('logout').hidden = !session.login;
     source = new EventSource('dashboard/events');
-    source.onmessage = (e) => { retry = 1000; linked(true); take(JSON.parse(e.data)); };
+    source.onmessage = (e) => { alive(); take(JSON.parse(e.data)); };
+    source.addEventListener('alive', alive);
     source.addEventListener('end', begin);
     source.onerror = () => {
       linked(false);
       if (source && source.readyState === EventSource.CLOSED) later();
     };
   }
-  let retry = 1000, waiting = 0;
+  let retry = 1000, waiting = 0, attempt = 0, heard = 0, hidden = 0;
+  function alive() { heard = performance.now(); retry = 1000; linked(true); }
+  // A connection that is dead does not always say so, as after the machine has slept.
+  setInterval(() => { if (source && performance.now() - heard > MAX_SILENCE) later(); }, 5000);
+  function seen() {
+    clearTimeout(hidden);
+    if (document.hidden) hidden = setTimeout(pause, MAX_HIDDEN);
+    else if (!source && state) begin();
+    else draw();
+  }
+  function pause() {
+    if (!state) return;
+    attempt++;
+    close();
+    linked(false);
+    document.title = 'ollama-mcp'; // what it said is not known any more
+  }
   function later() {
     close();
     linked(false);
@@ -160,8 +186,11 @@
   });
 
   function take(e) {
-    skew = e.now - Date.now();
-    if (e.full) { calls = []; changes = []; samples = []; $('calls-rows').replaceChildren(); }
+    epoch = e.now - performance.now();
+    if (e.full) {
+      calls = []; changes = []; samples = [];
+      if (!state || state.began !== e.state.began) $('calls-rows').replaceChildren(); // a server begins to count its calls anew
+    }
     state = e.state;
     calls = calls.concat(e.calls || []).slice(-MAX_CALLS);
     changes = changes.concat(e.changes || []).slice(-MAX_CHANGES);
@@ -170,7 +199,7 @@
     dirty = true;
     draw();
   }
-  document.addEventListener('visibilitychange', draw);
+  document.addEventListener('visibilitychange', seen);
   setInterval(() => { if (state && !document.hidden) tick(); }, 1000);
 
   function draw() {
@@ -513,4 +542,5 @@
   }
 
   begin();
+  seen();
 })();

@@ -39,7 +39,7 @@ func (p *Page) current() json.RawMessage {
 	return p.state.text
 }
 
-// stateOut is the state of the program, as the page is told of it. Times are in milliseconds.
+// stateOut is the state of the program, as the page is told of it. Times are those of Page.at.
 type stateOut struct {
 	Version   string       `json:"version"`
 	Began     int64        `json:"began"`
@@ -107,7 +107,6 @@ type queueOut struct {
 	Interactive int       `json:"interactive"`
 	Batch       int       `json:"batch"`
 	Bytes       int64     `json:"bytes"`
-	Oldest      int64     `json:"oldest,omitempty"` // when the wait of the oldest call began
 	Callers     []countOf `json:"callers,omitempty"`
 	Models      []countOf `json:"models,omitempty"`
 }
@@ -190,8 +189,9 @@ type usageOut struct {
 }
 
 func (p *Page) read() stateOut {
+	p.lookAtClock()
 	o := &p.opts
-	out := stateOut{Version: o.Version, Began: p.began.UnixMilli(), Local: o.Local, Hosts: []hostOut{}, Live: []live{}, Ladders: []ladderOut{}}
+	out := stateOut{Version: o.Version, Began: p.at(p.began), Local: o.Local, Hosts: []hostOut{}, Live: []live{}, Ladders: []ladderOut{}}
 	if o.Ready != nil {
 		if err := o.Ready(); err != nil {
 			out.Trouble = clip(err.Error(), maxText)
@@ -214,7 +214,7 @@ func (p *Page) read() stateOut {
 		p.readCalls(&out)
 	}
 	if o.Keys != nil {
-		out.Keys = keysOf(o.Keys())
+		out.Keys = p.keysOf(o.Keys())
 	}
 	out.Usage = p.used()
 	return out
@@ -228,9 +228,6 @@ func (p *Page) readStatus(out *stateOut, s inference.Status) {
 	out.Queue = queueOut{
 		Waiting: h.Queue.Waiting, Interactive: h.Queue.Interactive, Batch: h.Queue.Batch, Bytes: h.Queue.Bytes,
 		Callers: counts(h.Queue.Callers), Models: counts(h.Queue.Models),
-	}
-	if h.Queue.Oldest > 0 {
-		out.Queue.Oldest = time.Now().Add(-h.Queue.Oldest).Round(100 * time.Millisecond).UnixMilli()
 	}
 	out.Totals = totalsOut{
 		Calls: h.Calls, Served: h.Served, Failed: h.Failed, Cancelled: h.Cancelled + h.GaveUp, Refused: h.Refused, Open: h.Open, InFlight: h.InFlight,
@@ -250,7 +247,7 @@ func (p *Page) readStatus(out *stateOut, s inference.Status) {
 		out.Semantic = &semanticOut{s.Semantic.Entries, s.Semantic.Bytes, s.Semantic.Hits, s.Semantic.Shadow, counts(refused)}
 	}
 	for _, l := range first(s.Ladders, maxHosts) {
-		out.Ladders = append(out.Ladders, ladderOut{clip(l.Model, maxName), string(l.State), l.Since.UnixMilli(), clip(l.Reason, maxText)})
+		out.Ladders = append(out.Ladders, ladderOut{clip(l.Model, maxName), string(l.State), p.at(l.Since), clip(l.Reason, maxText)})
 	}
 	p.mu.Lock()
 	due := time.Since(p.sampled) >= sampleEvery
@@ -271,21 +268,21 @@ func (p *Page) host(h pool.HostStats) hostOut {
 		since = p.began
 	}
 	out := hostOut{
-		Name: clip(h.Name, maxName), Well: h.Well, Why: clip(h.Why, maxText), Since: since.UnixMilli(), Version: clip(h.Version, maxName),
+		Name: clip(h.Name, maxName), Well: h.Well, Why: clip(h.Why, maxText), Since: p.at(since), Version: clip(h.Version, maxName),
 		Busy: h.Busy, Slots: h.Slots, Learned: h.Learned, Fewest: h.Fewest, Most: h.Most, Reason: clip(h.Reason, maxText),
-		Breaker: h.Breaker, Until: milli(h.Until), Latency: h.Latency.Milliseconds(), Installed: h.Installed,
+		Breaker: h.Breaker, Until: p.at(h.Until), Latency: h.Latency.Milliseconds(), Installed: h.Installed,
 	}
 	for _, m := range first(h.Checked, maxOfHost) {
-		out.Loaded = append(out.Loaded, loadedOut{clip(m.Model, maxName), m.NumCtx, rounded(m.VRAM), milli(m.Expires)})
+		out.Loaded = append(out.Loaded, loadedOut{clip(m.Model, maxName), m.NumCtx, rounded(m.VRAM), p.at(m.Expires)})
 	}
 	for _, m := range first(h.Models, maxOfHost) {
 		out.Models = append(out.Models, slotsOut{clip(m.Model, maxName), m.Busy, m.Slots, clip(m.Reason, maxText)})
 	}
 	for _, m := range first(h.Ejected, maxOfHost) {
-		out.Ejected = append(out.Ejected, ejectedOut{clip(m.Model, maxName), m.Breaker, milli(m.Until), clip(m.Why, maxText)})
+		out.Ejected = append(out.Ejected, ejectedOut{clip(m.Model, maxName), m.Breaker, p.at(m.Until), clip(m.Why, maxText)})
 	}
 	if c := h.Cloud; c != nil {
-		out.Cloud = &hostOut{Name: "Ollama's cloud", Well: c.Well, Why: clip(c.Why, maxText), Busy: c.Busy, Slots: c.Slots, Breaker: c.Breaker, Until: milli(c.Until)}
+		out.Cloud = &hostOut{Name: "Ollama's cloud", Well: c.Well, Why: clip(c.Why, maxText), Busy: c.Busy, Slots: c.Slots, Breaker: c.Breaker, Until: p.at(c.Until)}
 	}
 	return out
 }
@@ -294,7 +291,7 @@ func (p *Page) readCalls(out *stateOut) {
 	calls, more := p.opts.Calls(maxLive)
 	out.MoreLive = more
 	for i := range calls {
-		out.Live = append(out.Live, liveOf(&calls[i], p.opts.Content))
+		out.Live = append(out.Live, p.liveOf(&calls[i]))
 	}
 	explainPlaces(out.Live)
 	p.mu.Lock()
@@ -334,11 +331,11 @@ func (p *Page) used() usageView {
 	return view
 }
 
-func keysOf(keys []Key) (out []keyOut) {
+func (p *Page) keysOf(keys []Key) (out []keyOut) {
 	slices.SortFunc(keys, func(a, b Key) int { return cmp.Compare(a.Caller, b.Caller) })
 	for _, k := range keys {
 		if len(out) < maxCallers && (k.CallsPerDay > 0 || k.TokensPerDay > 0 || !k.Expires.IsZero()) {
-			out = append(out, keyOut{callerName(k.Caller), k.Calls, k.CallsPerDay, k.Tokens, k.TokensPerDay, milli(k.Expires)})
+			out = append(out, keyOut{callerName(k.Caller), k.Calls, k.CallsPerDay, k.Tokens, k.TokensPerDay, p.at(k.Expires)})
 		}
 	}
 	return out
@@ -357,10 +354,26 @@ func first[T any](all []T, most int) []T { return all[:min(len(all), most)] }
 
 func rounded(f float64) float64 { return float64(int64(f*100+0.5)) / 100 }
 
-// milli is a time in milliseconds; 0 for the zero Time, and for never.
-func milli(t time.Time) int64 {
-	if t.IsZero() || t.Year() > 9999 {
-		return 0
+// lookAtClock notices that the server's clock was set. Differences below a second are left alone, or
+// the state would change with each correction by a few microseconds.
+func (p *Page) lookAtClock() {
+	now := time.Now()
+	if set := now.Round(0).Sub(p.steady(now).Round(0)); (set - p.set).Abs() >= time.Second {
+		p.set = set
 	}
-	return t.UnixMilli()
+}
+
+// steady is a time by a clock that was right when the page was made, and is never set.
+func (p *Page) steady(t time.Time) time.Time { return p.began.Add(t.Sub(p.began)) }
+
+// at is a time in milliseconds by the steady clock, of which the page makes ages: they stay right
+// when the server's clock is set. It is 0 for the zero Time, and for never.
+func (p *Page) at(t time.Time) int64 {
+	switch {
+	case t.IsZero() || t.Year() > 9999:
+		return 0
+	case t == t.Round(0): // it was read from a file or an answer, and has no monotonic reading
+		return t.Add(-p.set).UnixMilli()
+	}
+	return p.steady(t).UnixMilli()
 }

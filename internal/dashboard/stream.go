@@ -46,7 +46,7 @@ const (
 	// eventEvery is the shortest time between two events of a viewer.
 	eventEvery = time.Second
 	// keepAlive is how often a viewer is sent something even if nothing changes, so that
-	// proxies do not take the connection for dead.
+	// neither proxies nor the page take the connection for dead.
 	keepAlive = 15 * time.Second
 	// writeTime is how long a viewer may take to take an event, before it is dropped.
 	writeTime = 10 * time.Second
@@ -95,7 +95,7 @@ func (p *Page) Stream(w http.ResponseWriter, req *http.Request, may func() bool)
 		}
 		text := v.next()
 		if text == nil && time.Since(quiet) >= keepAlive {
-			text = []byte(": nothing has changed\n\n")
+			text = []byte("event: alive\ndata: {}\n\n") // not a comment, of which scripts are not told
 		}
 		if text != nil {
 			if !send(text) {
@@ -121,7 +121,7 @@ type viewer struct {
 
 // event is what a viewer is sent.
 type event struct {
-	Now     int64             `json:"now"`            // of our clock, in milliseconds
+	Now     int64             `json:"now"`            // see Page.at
 	Full    bool              `json:"full,omitempty"` // all that the page knew is to be forgotten
 	State   json.RawMessage   `json:"state"`
 	Calls   []json.RawMessage `json:"calls,omitempty"`
@@ -133,7 +133,7 @@ type event struct {
 func (v *viewer) next() []byte {
 	p := v.page
 	state := p.current()
-	e := event{Now: time.Now().UnixMilli(), Full: v.state == nil, State: state}
+	e := event{Now: p.at(time.Now()), Full: v.state == nil, State: state}
 	p.mu.Lock()
 	e.Calls, v.calls = p.calls.since(v.calls)
 	e.Changes, v.changes = p.changes.since(v.changes)

@@ -109,14 +109,29 @@ func (b *browser) logIn(key string) {
 	b.run(`await page.fill('#key', %q); await page.keyboard.press('Enter')`, key)
 }
 
+// complains reports what the browser has to complain about.
+func (b *browser) complains() {
+	b.t.Helper()
+	if problems := b.run(`return page.problems.join('; ')`); problems != "" {
+		b.t.Errorf("the browser complains: %s", problems)
+	}
+}
+
 // strange is the name of a caller that must not become a part of the page.
 const strange = `<img src=x onerror="document.title='owned'">`
 
 // withKeys starts the program with an administrator, a caller, and one with a strange name.
 func withKeys(t *testing.T, ollama *ollamatest.Server) (server *listening, admin, caller, evil string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "keys.yaml")
-	var keys []string
+	file, keys := keysFile(t)
+	server = serve(t, command(deadline(t), ollama.URL(), "--listen", "127.0.0.1:0", "--slots=1", "--token-file", file))
+	return server, keys[0], keys[1], keys[2]
+}
+
+// keysFile is a file with the keys of an administrator, of laura, and of a caller with a strange name.
+func keysFile(t *testing.T) (file string, keys []string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "keys.yaml")
 	text := ""
 	for _, name := range []string{"root", "laura", strange} {
 		key, line, status := shell(t, nobody, "token", "new", "name")
@@ -131,8 +146,7 @@ func withKeys(t *testing.T, ollama *ollamatest.Server) (server *listening, admin
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server = serve(t, command(deadline(t), ollama.URL(), "--listen", "127.0.0.1:0", "--slots=1", "--token-file", file))
-	return server, keys[0], keys[1], keys[2]
+	return file, keys
 }
 
 // post calls a tool, and returns the response.
@@ -280,9 +294,7 @@ func TestDashboardInABrowserShowsWhatStatusSaysAndCancels(t *testing.T) {
 	if all := b.run(`return page.content()`); strings.Contains(all, hostName(ollama)) {
 		t.Error("after logging out the page has data")
 	}
-	if problems := b.run(`return page.problems.join('; ')`); problems != "" {
-		t.Errorf("the browser complains: %s", problems)
-	}
+	b.complains()
 }
 
 func TestDashboardGoesOnAfterTheServerWasStartedAnew(t *testing.T) {
@@ -307,7 +319,169 @@ func TestDashboardGoesOnAfterTheServerWasStartedAnew(t *testing.T) {
 	if got := <-answer; !strings.Contains(got, "cancelled") {
 		t.Errorf("got %.300s", got)
 	}
-	if problems := b.run(`return page.problems.join('; ')`); problems != "" {
-		t.Errorf("the browser complains: %s", problems)
+	b.complains()
+}
+
+// As docs/teams.md configures nginx: with a prefix, with TLS that ends there, and with nginx's buffers.
+func TestDashboardBehindNginxWithAPrefixOverARestart(t *testing.T) {
+	t.Parallel()
+	file, keys := keysFile(t)
+	admin, laura := keys[0], keys[1]
+	start := func(addr string) *listening {
+		return serve(t, command(deadline(t), shared.URL(), "--listen", addr, "--trust-proxy=127.0.0.1", "--token-file", file))
 	}
+	server := start("127.0.0.1:0")
+	page, err := os.ReadFile(path(t, "..", "..", "docs", "teams.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	location := find(t, string(page), "(?s)```nginx\n(.*?)```")
+	const before = "# Clients look for an authorization server here"
+	address, _ := nginxAt(t, server.addr, before, strings.ReplaceAll(location, "127.0.0.1:8383", server.addr)+before, "proxy_buffering off;", "")
+
+	b := startBrowser(t)
+	b.run(`await page.goto('https://%s/ollama')`, address)
+	b.shows("#login", "Key of an administrator") // though nginx connects from this machine
+	b.logIn(admin)
+	b.shows("#link", "live")
+	got := b.run(`return (await context.cookies('https://%s/ollama/dashboard/events')).map((c) => [c.path, c.secure, c.httpOnly, c.sameSite].join(' ')).join()`, address)
+	if want := "/ollama/dashboard true true Strict"; got != want {
+		t.Errorf("the cookie is %q, want %q", got, want)
+	}
+
+	answer := make(chan string, 1)
+	go func() { answer <- server.post(laura, "generate", `{"model":"tiny-loops","prompt":"through nginx"}`) }()
+	b.shows("#running-rows", "answering")
+	b.run(`await page.click('#running-rows button'); await page.click('#running-rows button')`)
+	if got := <-answer; !strings.Contains(got, "an administrator of the server has cancelled it") {
+		t.Errorf("the caller was told %.300s", got)
+	}
+	b.shows("#calls-rows", "cancelled")
+
+	server.stop()
+	b.shows("#link", "reconnecting") // nginx answers that there is nobody
+	server = start(server.addr)
+	b.shows("#login", "Key of an administrator") // who has logged in is in memory
+	b.logIn(admin)
+	b.shows("#link", "live")
+	server.post(laura, "generate", `{"model":"tiny-says","prompt":"after the restart"}`)
+	b.shows("#calls-n", "1 call")
+	b.complains()
+}
+
+// rehearsed is what a page loads before its own script: events come from window.tell, not from the
+// server, and window.hide says whether somebody sees the page. page.clock makes the time.
+const rehearsed = `
+	await page.clock.install({ time: new Date('2026-03-01T12:00:00Z') });
+	await page.clock.pauseAt(new Date('2026-03-01T13:00:00Z')); // from here on it stands still
+	await page.addInitScript(() => {
+		let hidden = false, n = 0, last = null;
+		window.opened = 0;
+		window.isOpen = () => last !== null && last.readyState === 1;
+		window.EventSource = class extends EventTarget {
+			constructor() { super(); this.readyState = 1; window.opened++; last = this; }
+			close() { this.readyState = 2; }
+		};
+		window.EventSource.CLOSED = 2;
+		window.fetch = async () => new Response(JSON.stringify({ token: 't' }), { headers: { 'Content-Type': 'application/json' } });
+		Object.defineProperty(document, 'hidden', { get: () => hidden });
+		window.hide = (yes) => { hidden = yes; document.dispatchEvent(new Event('visibilitychange')); };
+		window.alive = () => last.dispatchEvent(new Event('alive'));
+		// tell sends an event with so many calls and changes that are over, all unlike those before.
+		window.tell = (calls, more) => {
+			const texts = (k) => ({ n: ++n, trace: 'trace ' + n, tool: 'tool ' + (n & 7), caller: 'caller ' + n, began: n, took: 10, model: 'model ' + n, err: 'x'.repeat(300) });
+			const state = {
+				version: 'v1', began: 1, hosts: [{ name: 'a', well: true, since: 0, busy: 0, slots: 1, breaker: 'closed' }], queue: { waiting: (n & 3), interactive: 0, batch: 0, bytes: 0 }, live: [],
+				totals: { call_rate: 0, served: n, failed: 0, refused: 0, retries: 0, retries_left: 0, in_flight: 0 },
+				cache: { hits: n, misses: 0, coalesced: 0, entries: 0, bytes: 0, evicted: 0, expired: 0, refused: 0, saved: 0 }, ladders: [], usage: { rows: [] },
+			};
+			last.onmessage({ data: JSON.stringify({
+				now: 1000, state, calls: Array.from({ length: calls }, texts), changes: Array.from({ length: calls }, () => ({ at: n, kind: 'host', name: 'host ' + n, state: 'up', why: 'x'.repeat(300) })),
+				samples: [{ at: n, waiting: 0, hosts: [{ name: 'a', busy: (n & 1), slots: 1 }] }], ...more,
+			}) });
+		};
+	});`
+
+func TestDashboardInABackgroundTabLeavesAndCatchesUp(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t)
+	b.run(rehearsed)
+	b.run(`await page.goto(%q); await page.waitForFunction(() => opened === 1)`, listen(t, "127.0.0.1:0").url()+"/")
+	is := func(what string, opened int, open bool) {
+		t.Helper()
+		if got := b.run(`return page.evaluate(() => opened + ' ' + isOpen())`); got != fmt.Sprint(opened, " ", open) {
+			t.Errorf("%s: got %s, want %d streams in all, and that one is open: %v", what, got, opened, open)
+		}
+	}
+	b.run(`await page.evaluate(() => tell(3, { full: true })); await page.click('#calls-rows tr:last-child button')`)
+	b.run(`await page.evaluate(() => hide(true)); await page.clock.runFor(30_000); await page.evaluate(() => hide(false)); await page.clock.runFor(10_000); await page.evaluate(() => alive())`)
+	is("hidden for half a minute", 1, true)
+	b.run(`await page.evaluate(() => hide(true)); await page.clock.runFor(61_000)`)
+	is("hidden for more than a minute", 1, false)
+	if got := b.run(`return page.title()`); got != "ollama-mcp" {
+		t.Errorf("while it does not look, the title is %q", got)
+	}
+	b.run(`await page.clock.fastForward('23:00:00')`)
+	is("hidden for a day", 1, false)
+	b.run(`await page.evaluate(() => hide(false)); await page.waitForFunction(() => opened === 2); await page.evaluate(() => tell(5, { full: true }))`)
+	is("shown again", 2, true)
+	b.shows("#calls-n", "5 calls")
+	b.shows("#link", "live")
+
+	// A connection that is dead without saying so is made anew, and one that lives is kept.
+	b.run(`for (let i = 0; i < 10; i++) { await page.clock.runFor(15_000); await page.evaluate(() => alive()); }`)
+	is("nothing has changed for some minutes", 2, true)
+	b.run(`await page.clock.runFor(60_000); await page.waitForFunction(() => opened === 3)`)
+	is("nothing was heard for a minute", 3, true)
+	b.complains()
+}
+
+func TestDashboardIsNoLargerAfterADay(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t)
+	b.run(rehearsed)
+	b.run(`await page.goto(%q); await page.waitForFunction(() => opened === 1)`, listen(t, "127.0.0.1:0").url()+"/")
+	// 20,000 calls and as many changes while nobody sees the page, and some while somebody does.
+	const day = `await page.evaluate(() => {
+		hide(true);
+		for (let i = 0; i < 200; i++) tell(100);
+		hide(false);
+		for (let i = 0; i < 5; i++) tell(50);
+	})`
+	const size = `const dev = await context.newCDPSession(page);
+		await dev.send('HeapProfiler.enable');
+		await dev.send('HeapProfiler.collectGarbage');
+		const all = await page.evaluate(() => document.querySelectorAll('*').length);
+		return [all, Math.round((await dev.send('Runtime.getHeapUsage')).usedSize / 1024)].join(' ')`
+	b.run(day)
+	before := b.run(size)
+	b.run(day)
+	after := b.run(size)
+	var elements, kib [2]int
+	for i, text := range []string{before, after} {
+		if _, err := fmt.Sscan(text, &elements[i], &kib[i]); err != nil {
+			t.Fatal(text, err)
+		}
+	}
+	if elements[1] > elements[0]+100 || elements[1] > 20_000 {
+		t.Errorf("the page has %d elements after 20,000 calls, and %d after 40,000", elements[0], elements[1])
+	}
+	if kib[1] > kib[0]+5000 { // the calls and changes alone would be some 20 MB
+		t.Errorf("the page has %d KiB after 20,000 calls, and %d after 40,000", kib[0], kib[1])
+	}
+	b.complains()
+}
+
+func TestDashboardTellsAgesRightWhenTheClockOfTheBrowserIsSet(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t)
+	b.run(rehearsed)
+	b.run(`await page.goto(%q); await page.waitForFunction(() => opened === 1)`, listen(t, "127.0.0.1:0").url()+"/")
+	b.run(`await page.evaluate(() => tell(1, { full: true, now: 7_200_001 }))`) // two hours after the server began
+	b.shows("#about", "up 2 h 0 min")
+	for _, year := range []string{"1999", "2041"} {
+		b.run(`await page.clock.setSystemTime(new Date('%s-06-01T12:00:00Z')); await page.clock.runFor(60_000); await page.evaluate(() => alive())`, year)
+	}
+	b.shows("#about", "up 2 h 2 min")
+	b.complains()
 }

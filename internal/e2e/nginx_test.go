@@ -291,6 +291,13 @@ func TestNginxSaysWhereACallComesFromWhateverTheClientSays(t *testing.T) {
 // configuration and of what to replace it with.
 func startNginx(t *testing.T, server string, changes ...string) *http.Client {
 	t.Helper()
+	_, client := nginxAt(t, server, changes...)
+	return client
+}
+
+// nginxAt does what startNginx does, and returns where that nginx listens as well.
+func nginxAt(t *testing.T, server string, changes ...string) (address string, client *http.Client) {
+	t.Helper()
 	dir, address, plain := t.TempDir(), freeAddress(t), freeAddress(t)
 	trusted := writeCertificate(t, dir)
 	config := filepath.Join(dir, "nginx.conf")
@@ -340,7 +347,7 @@ func startNginx(t *testing.T, server string, changes ...string) *http.Client {
 		}
 		return err == nil
 	})
-	return &http.Client{Transport: transport}
+	return address, &http.Client{Transport: transport}
 }
 
 // nginxProgram is where Debian has it, if the user's PATH leads nowhere.

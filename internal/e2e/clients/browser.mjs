@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
 const browser = await chromium.launch({ executablePath: process.argv[2], args: process.getuid() === 0 ? ['--no-sandbox'] : [] });
-const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ignoreHTTPSErrors: true });
 const page = await context.newPage();
 page.setDefaultTimeout(60_000);
 const AsyncFunction = (async () => {}).constructor;
