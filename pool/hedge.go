@@ -117,8 +117,8 @@ func (p *Pool) grantHedge(ctx context.Context, first *Lease) *Lease {
 	}
 	l := &Lease{
 		Attempt: first.Attempt, Failed: first.Failed, Hedge: true, Runner: first.Runner, Overridden: first.Overridden,
-		onFirst: first.onFirst,
-		ticket:  ticket{Key: first.ticket.Key, Class: first.ticket.Class, Caller: first.ticket.Caller, Size: first.ticket.Size},
+		onFirst: first.onFirst, prefixes: first.prefixes,
+		ticket: ticket{Key: first.ticket.Key, Class: first.ticket.Class, Caller: first.ticket.Caller, Size: first.ticket.Size},
 	}
 	p.grant(l, h, route.Choice{}, now)
 	p.totals.Hedged++

@@ -38,6 +38,7 @@ type Lease struct {
 	deadline deadline
 	maxPause time.Duration     // longest wait for a host that has asked to be left alone
 	onFirst  func(route.First) // see route.Need
+	prefixes []uint64          // see route.Need
 
 	// The fields below are guarded by the pool's mutex.
 	host    *host         // nil until there is a slot

@@ -192,6 +192,7 @@ func (p *Pool) noteFirst(l *Lease) (awaited bool) {
 	}
 	l.seen.pieces, l.heard = true, time.Now()
 	l.own.silence.hear(l.heard)
+	p.read.Read(l.prefixes, l.host.name)
 	awaited = l.loading || l.ticket.Key.afterCrash
 	h, k := l.host, l.key()
 	if k.model != "" && !h.inMemory && (l.loading || !h.memory.holds(k)) {

@@ -145,6 +145,7 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) (*host, rout
 		if candidate.Warm {
 			why.Warm++
 		}
+		why.IsRead = why.IsRead || candidate.Read && candidate.Name == best.name
 	}
 	if len(p.scratch) > 1 && p.scratch[0].Name != best.name { // the policy has sorted them
 		why.Instead = p.scratch[0].Name
@@ -169,6 +170,7 @@ func (p *Pool) best(need route.Need, k groupKey, now time.Time) *host {
 	case 1:
 		return p.free[0]
 	}
+	p.markRead(need.Prefixes)
 	p.opts.Policy.Sort(need, p.scratch)
 	// A free host that runs the model itself goes before one that passes it on.
 	model := k.model.model
@@ -181,6 +183,38 @@ func (p *Pool) best(need route.Need, k groupKey, now time.Time) *host {
 		}
 	}
 	return p.freeNamed(p.scratch[0].Name)
+}
+
+// markRead marks the free hosts that have read the longest beginning of a prompt. A host without the
+// model in memory has no prompts there either. One that is busier than another by more than a call
+// is left out: to read a prompt again takes less than to wait for other calls.
+func (p *Pool) markRead(prefixes []uint64) {
+	if len(prefixes) == 0 {
+		return
+	}
+	var least *route.Host
+	for i, h := range p.scratch {
+		if h.Warm && (least == nil || route.ByLoad(h, *least) < 0) {
+			least = &p.scratch[i]
+		}
+	}
+	if least == nil {
+		return
+	}
+	for readers := range p.read.Readers(prefixes) {
+		found := false
+		for i := range p.scratch {
+			h := &p.scratch[i]
+			before := *h // this host, before its last call
+			before.Busy--
+			if h.Warm && slices.Contains(readers, h.Name) && route.ByLoad(before, *least) <= 0 {
+				h.Read, found = true, true
+			}
+		}
+		if found {
+			return
+		}
+	}
 }
 
 // freeNamed returns the free host of a name. A host and its cloud part have the same name, but

@@ -28,6 +28,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"ollama-mcp/internal/affinity"
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fairqueue"
 	"ollama-mcp/internal/lru"
@@ -139,8 +140,9 @@ type Pool struct {
 	random  *rand.Rand
 	totals  Totals
 	rates   meters
-	alarm   *time.Timer  // see setAlarm; nil until needed
-	scratch []route.Host // of takeBest, as is free
+	alarm   *time.Timer    // see setAlarm; nil until needed
+	read    affinity.Table // which hosts have read which prompts
+	scratch []route.Host   // of takeBest, as is free
 	free    []*host
 
 	survey survey

@@ -38,7 +38,7 @@ func classOf(p route.Priority) fairqueue.Class {
 
 // acquire waits for a slot.
 func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (*Lease, error) {
-	l := &Lease{Attempt: len(failed) + 1, Failed: failed, onFirst: need.OnFirst}
+	l := &Lease{Attempt: len(failed) + 1, Failed: failed, onFirst: need.OnFirst, prefixes: need.Prefixes}
 	l.Runner, l.Overridden = withPinned(need, p.pins(need))
 	l.deadline, l.maxPause = deadlineOf(ctx, need), maxPause(need)
 	l.ticket = ticket{

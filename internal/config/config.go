@@ -27,6 +27,7 @@ type Config struct {
 	Queue           int           // requests that may wait
 	MaxPassedOver   time.Duration // how long other requests may overtake one
 	Route           string        // policy
+	Affinity        bool          // prefer hosts that have read the beginning of a prompt
 	RunnerOptions   string        // "pinned" or "caller"
 	FallbackAfter   time.Duration // time in the queue; 0 = as long as the deadline allows
 	HedgeAfter      time.Duration // time without output from the first host; 0 = never
@@ -135,6 +136,7 @@ func declare(fs *FlagSet, c *Config) {
 		"least-busy: the host with the smallest share of its slots in use",
 		"fastest: the host with the lowest latency multiplied by its calls in progress",
 		"round-robin: each host in turn, in proportion to the weights of the hosts")
+	fs.BoolVar(&c.Affinity, "affinity", true, "among hosts that --route finds equal, prefer one that has read the same system prompt or the earlier messages of a conversation, since Ollama keeps them in its prompt cache")
 	oneOf(fs, &c.RunnerOptions, "runner-options", "`source` of num_ctx and the other options whose change makes Ollama reload a model", "pinned", "caller")
 	fs.DurationVar(&c.FallbackAfter, "fallback-after", 0, "how long a call waits for a slot before the next model of its ladder is tried; 0 = as long as its deadline allows")
 	fs.DurationVar(&c.HedgeAfter, "hedge-after", 0, "time without output from a host after which another free host gets the same request, and the first answer wins; 0 = never")

@@ -47,6 +47,11 @@ var behaviour = []struct {
 		[]named{{"internal/route", "TestPolicyOrdersHostsWhateverTheirOrderBefore", ""}},
 	},
 	{
+		"affinity", "true",
+		[]named{{"internal/e2e", "TestConversationStaysWithTheHostThatHasReadIt", ""}},
+		[]named{{"internal/inference", "TestPrefixesOfAPromptReachThePoolIfAffinityIsOn", "Affinity"}, {"internal/e2e", "TestConversationStaysWithTheHostThatHasReadIt", "--affinity=false"}},
+	},
+	{
 		"runner-options", "pinned",
 		[]named{{"internal/e2e", "TestModelIsNotLoadedAnewForLessContextThanItHas", ""}},
 		[]named{{"internal/e2e", "TestPinnedOptionIsNotChangedByACallerUnlessThatIsWanted", "--runner-options"}},

@@ -32,6 +32,9 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 
 	need := c.need(&c.Common, rung, c.text+c.images, c.deadline)
 	need.HedgeAfter, need.Tried = c.hedgeAfter(rung), tried
+	if c.opts.Affinity && rung.Provider == "" {
+		need.Prefixes = c.prefixes(need.Model)
+	}
 	if !c.again {
 		need.MaxPause = c.maxPause(others)
 	}

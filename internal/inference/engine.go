@@ -72,6 +72,9 @@ type Options struct {
 	// asked too; the first to answer is taken. 0 means never.
 	HedgeAfter time.Duration
 	NoCloud    bool // no request may leave for a cloud
+	// Affinity has requests prefer hosts that have read the beginning of their prompt, where the
+	// policy of the pool finds hosts equal.
+	Affinity bool
 	// ContextGuard says what happens to a prompt that exceeds the context: "warn" has it
 	// truncated with a note, "off" has it truncated without asking first, and anything
 	// else leaves it to the next model of the ladder, or refuses it.

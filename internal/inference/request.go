@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"ollama-mcp/cache"
+	"ollama-mcp/internal/affinity"
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
@@ -106,6 +107,39 @@ type Request struct {
 type rungOnly struct {
 	rung   route.Rung
 	others int // rungs behind it
+}
+
+// prefixes are the hashes of the beginnings of the prompt to a model: by them the pool finds hosts
+// that have read one before. Tools come first, as in most templates.
+func (r *Request) prefixes(model string) []uint64 {
+	h := affinity.NewHasher(model)
+	if r.Kind == Generate {
+		if r.System != "" && !r.Raw {
+			_, _ = h.WriteString(r.System)
+			h.End()
+		}
+		for _, image := range r.Images {
+			_, _ = h.Write(image)
+		}
+		_, _ = h.WriteString(r.Prompt)
+		h.End()
+		return h.Prefixes()
+	}
+	for _, tool := range r.Tools {
+		_, _ = h.Write(tool.RawMessage)
+	}
+	for _, m := range r.Messages {
+		_, _ = h.WriteString(m.Role)
+		for _, image := range m.Images {
+			_, _ = h.Write(image)
+		}
+		_, _ = h.WriteString(m.Content)
+		for _, call := range m.ToolCalls {
+			_, _ = h.WriteString(call.Function.Name)
+		}
+		h.End()
+	}
+	return h.Prefixes()
 }
 
 // wantsThoughts reports whether the thoughts of the model are to be returned.

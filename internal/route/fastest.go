@@ -11,7 +11,7 @@ import (
 // that, since a failure counts as a long call.
 func fastest(_ Need, hosts []Host) {
 	slices.SortStableFunc(hosts, func(a, b Host) int {
-		return cmp.Or(byCost(a, b), byTurn(a, b))
+		return cmp.Or(byCost(a, b), yesFirst(a.Read, b.Read), byTurn(a, b))
 	})
 }
 

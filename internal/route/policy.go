@@ -14,6 +14,9 @@ type Host struct {
 	Busy   int     // calls that it works on
 	Slots  int     // calls that it is given at once; at least 1
 	Weight float64 // what part of the calls it should get beside others; more than 0
+	// Read says that the host has read the longest beginning of the prompt that any has, and is no
+	// more than one call busier than the others; see Need.Prefixes.
+	Read bool
 	// Latency is what a call has taken there of late, failures counted as very long;
 	// see EWMA. 0 means that nothing is known.
 	Latency time.Duration

@@ -27,6 +27,11 @@ type Need struct {
 	Runner    map[string]any
 	RawRunner bool // send Runner as it is, even where options are pinned for the model
 
+	// Prefixes are the hashes of the beginnings of the prompt, as package affinity makes them. Among
+	// hosts that are equally good, those are preferred that have read the longest of them; nil
+	// prefers none.
+	Prefixes []uint64
+
 	Caller   string   // whose share of the queue this is; "" is a caller like others
 	Priority Priority // Interactive, unless said otherwise
 	Bytes    int64    // size of the request, counted while it waits; 0 counts as nothing
@@ -108,6 +113,7 @@ type Choice struct {
 	Free   int    // hosts that could have taken the request at once; 0 for a request that had to wait
 	Warm   int    // those of Free with the model in memory
 	IsWarm bool   // the host has the model in memory
+	IsRead bool   // the host was preferred because it has read the beginning of the prompt
 	Busy   int    // calls on the host, without this one
 	Slots  int    // calls that it is given at once
 	// Instead is the host that the policy preferred, and that was passed over because it has
@@ -137,6 +143,9 @@ func (c Choice) String() string {
 		why += fmt.Sprintf(" (as %d of them do)", c.Warm)
 	}
 	why += ", " + load
+	if c.IsRead {
+		why += ", it has read the beginning of the prompt before"
+	}
 	if c.Latency > 0 {
 		why += fmt.Sprintf(", recent calls took %v", c.Latency.Round(time.Millisecond))
 	}

@@ -6,11 +6,12 @@ import (
 )
 
 // warmest favours a host that holds the model already: reading forty gigabytes
-// from disk costs more than waiting a turn. Among equals the least busy wins, and those
-// who are so take turns, so that models and calls spread over the hosts.
+// from disk costs more than waiting a turn. Then comes a host that has read the beginning
+// of the prompt, then the least busy, and those who are equal take turns, so that models and calls
+// spread over the hosts.
 func warmest(_ Need, hosts []Host) {
 	slices.SortStableFunc(hosts, func(a, b Host) int {
-		return cmp.Or(yesFirst(a.Warm, b.Warm), byLoad(a, b), byTurn(a, b))
+		return cmp.Or(yesFirst(a.Warm, b.Warm), yesFirst(a.Read, b.Read), ByLoad(a, b), byTurn(a, b))
 	})
 }
 
