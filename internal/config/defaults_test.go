@@ -49,7 +49,7 @@ var behaviour = []struct {
 	{
 		"affinity", "true",
 		[]named{{"internal/e2e", "TestConversationStaysWithTheHostThatHasReadIt", ""}},
-		[]named{{"internal/inference", "TestPrefixesOfAPromptReachThePoolIfAffinityIsOn", "Affinity"}, {"internal/e2e", "TestConversationStaysWithTheHostThatHasReadIt", "--affinity=false"}},
+		[]named{{"internal/inference", "TestPrefixesOfAPromptReachThePoolIfAffinityIsOn", "Affinity"}},
 	},
 	{
 		"runner-options", "pinned",

@@ -39,28 +39,23 @@ func TestConversationStaysWithTheHostThatHasReadIt(t *testing.T) {
 	one, other := ollamatest.Start(t, ollamatest.Options{Models: models}), ollamatest.Start(t, ollamatest.Options{Models: models})
 	loadedOn(t, one, tinymodels.Says.Name)
 	loadedOn(t, other, tinymodels.Says.Name)
-	for _, c := range []struct {
-		flag  string
-		stays bool
-	}{{"--affinity", true}, {"--affinity=false", false}} {
-		ctx := deadline(t)
-		s := attach(t, ctx, command(ctx, "", "--host", one.URL(), "--host", other.URL(), "--route=least-busy", "--slots=2", c.flag), "")
-		for range 2 { // each host is seen to have the model in memory
-			if _, err := s.lend(`{"model":"tiny-says","prompt":"` + fresh() + `"}`); err != nil {
-				t.Fatal(err)
-			}
+	ctx := deadline(t)
+	s := attach(t, ctx, command(ctx, "", "--host", one.URL(), "--host", other.URL(), "--route=least-busy", "--slots=2"), "")
+	for range 2 { // each host is seen to have the model in memory
+		if _, err := s.lend(`{"model":"tiny-says","prompt":"` + fresh() + `"}`); err != nil {
+			t.Fatal(err)
 		}
-		instructions := strings.Repeat("Answer as a pirate would. ", 40)
-		first, second := newDialogue("One. "+instructions+fresh()), newDialogue("Two. "+instructions+fresh())
-		home, otherHome := first.goOn(s), second.goOn(s)
-		if home == otherHome {
-			t.Errorf("%s: two conversations begin on %s, though hosts take turns", c.flag, home)
-		}
-		for range 3 { // two of the first for each of the second: by turns they would change hosts
-			hosts := []string{first.goOn(s), first.goOn(s), second.goOn(s)}
-			if stays := hosts[0] == home && hosts[1] == home && hosts[2] == otherHome; stays != c.stays {
-				t.Errorf("%s: the conversations go on at %v, and began at %s and %s", c.flag, hosts, home, otherHome)
-			}
+	}
+	instructions := strings.Repeat("Answer as a pirate would. ", 40)
+	first, second := newDialogue("One. "+instructions+fresh()), newDialogue("Two. "+instructions+fresh())
+	home, otherHome := first.goOn(s), second.goOn(s)
+	if home == otherHome {
+		t.Errorf("two conversations begin on %s, though hosts take turns", home)
+	}
+	for range 3 { // two of the first for each of the second: by turns they would change hosts
+		hosts := []string{first.goOn(s), first.goOn(s), second.goOn(s)}
+		if hosts[0] != home || hosts[1] != home || hosts[2] != otherHome {
+			t.Errorf("the conversations go on at %v, and began at %s and %s", hosts, home, otherHome)
 		}
 	}
 }
