@@ -167,7 +167,7 @@ func FuzzArguments(f *testing.F) {
 		if !json.Valid([]byte(args)) {
 			return
 		}
-		in, _, _, err := decode[chatIn](s, request(t, args))
+		in, _, _, err := decodeAs[chatIn](s, request(t, args))
 		if err != nil && (strings.TrimSpace(err.Error()) == "" || strings.Contains(err.Error(), "\n")) {
 			t.Errorf("%q: got the error %q, want a line", args, err)
 		}
@@ -180,7 +180,7 @@ func FuzzArguments(f *testing.F) {
 			t.Errorf("%q means %q, and that means %q", args, meant, again)
 		}
 		if err == nil {
-			if same, _, _, err := decode[chatIn](s, request(t, string(meant))); err != nil || !reflect.DeepEqual(same, in) {
+			if same, _, _, err := decodeAs[chatIn](s, request(t, string(meant))); err != nil || !reflect.DeepEqual(same, in) {
 				t.Errorf("%q is read as %+v, and what it means as %+v, %v", args, in, same, err)
 			}
 		}
@@ -190,8 +190,14 @@ func FuzzArguments(f *testing.F) {
 // read decodes arguments as a client would send them.
 func read[In any](t *testing.T, args string) (In, error) {
 	t.Helper()
-	in, _, _, err := decode[In](schemaOf[In](t), request(t, args))
+	in, _, _, err := decodeAs[In](schemaOf[In](t), request(t, args))
 	return in, err
+}
+
+// decodeAs is decode for tests that know the type.
+func decodeAs[In any](s *schema.Schema, req mcp.CallToolRequest) (In, *waitSeconds, []string, error) {
+	in, wait, ignored, err := decode(reflect.TypeFor[In](), s, req)
+	return *in.(*In), wait, ignored, err
 }
 
 // request is a call with arguments as package server hands it over.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -19,11 +20,12 @@ var addedByHosts = []string{
 	"toolCallId", "sessionId", "action", "chatInput", // of n8n
 }
 
-// decode reads the arguments of a call. Arguments that the schema refuses are read once more
-// as their caller meant them (schema.Lenient). The error names all faults of the call; wait is
-// how long the call waits for its result, nil if it does not say; ignored are the arguments
-// that were left out.
-func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, wait *waitSeconds, ignored []string, err error) {
+// decode reads the arguments of a call into a new value of type t, to which in points. Arguments
+// that the schema refuses are read once more as their caller meant them (schema.Lenient). The
+// error names all faults of the call; wait is how long the call waits for its result, nil if it
+// does not say; ignored are the arguments that were left out.
+func decode(t reflect.Type, s *schema.Schema, req mcp.CallToolRequest) (in any, wait *waitSeconds, ignored []string, err error) {
+	in = reflect.New(t).Interface()
 	raw, value := req.Params.RawArguments, req.Params.Arguments
 	if value == nil {
 		raw, value = json.RawMessage("{}"), map[string]any{}
@@ -36,7 +38,7 @@ func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, wait *wai
 		if refused, ok := errors.AsType[*schema.ArgumentsError](err); ok && refused.TooLarge {
 			return in, nil, nil, err
 		}
-		if err == nil && json.Unmarshal(raw, &in) == nil {
+		if err == nil && json.Unmarshal(raw, in) == nil {
 			if seconds, ok := arguments["wait_seconds"].(float64); ok {
 				wait = new(waitSeconds(seconds))
 			}
@@ -47,20 +49,19 @@ func decode[In any](s *schema.Schema, req mcp.CallToolRequest) (in In, wait *wai
 	if raw[0] != '{' {
 		return in, nil, nil, errors.New("the arguments must be an object")
 	}
-	var zero In
-	in = zero
-	if err := faults[In](s, raw); err != nil {
+	if err := faults(t, s, raw); err != nil {
 		return in, nil, nil, err
 	}
 	var waits waitArgs
 	if err := json.Unmarshal(raw, &waits); err != nil {
 		return in, nil, nil, err
 	}
-	return in, waits.Wait, ignored, json.Unmarshal(raw, &in)
+	in = reflect.New(t).Interface() // without what the first attempt has read
+	return in, waits.Wait, ignored, json.Unmarshal(raw, in)
 }
 
 // faults names all that is wrong with arguments; nil if nothing is.
-func faults[In any](s *schema.Schema, raw json.RawMessage) error {
+func faults(t reflect.Type, s *schema.Schema, raw json.RawMessage) error {
 	value, err := schema.Decode(string(raw))
 	if err != nil {
 		return err
@@ -88,7 +89,7 @@ func faults[In any](s *schema.Schema, raw json.RawMessage) error {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
-		for _, f := range unreadable[In](name, members[name]) {
+		for _, f := range unreadable(t, name, members[name]) {
 			if !refused[f.Argument] {
 				found.Faults = append(found.Faults, f)
 			}
@@ -102,8 +103,8 @@ func faults[In any](s *schema.Schema, raw json.RawMessage) error {
 
 // unreadable says what of an argument the type of a tool's arguments does not take, which is
 // more than schemas can tell, or deeper than ours go.
-func unreadable[In any](name string, raw json.RawMessage) []schema.ArgumentFault {
-	err := json.Unmarshal(schema.MustMarshal(map[string]json.RawMessage{name: raw}), new(In))
+func unreadable(t reflect.Type, name string, raw json.RawMessage) []schema.ArgumentFault {
+	err := json.Unmarshal(schema.MustMarshal(map[string]json.RawMessage{name: raw}), reflect.New(t).Interface())
 	if several, ok := errors.AsType[*schema.ArgumentsError](err); ok {
 		return several.Faults
 	}

@@ -117,14 +117,25 @@ type toolCallsOut struct {
 }
 
 // define makes a tool from its description and a function with typed arguments.
+func define[In any](d Deps, a about, run func(context.Context, In, *call) (*result, error)) mcpserver.ServerTool {
+	return d.define(a, reflect.TypeFor[In](), func(ctx context.Context, in any, c *call) (*result, error) {
+		return run(ctx, *in.(*In), c)
+	})
+}
+
+// runner is the function of a tool; in points to the arguments.
+type runner func(ctx context.Context, in any, c *call) (*result, error)
+
+// define makes a tool whose arguments are of the type in.
 // It refuses arguments that the schema does not allow, and turns every error
 // and panic into a result: a Go error never leaves it.
-func define[In any](d Deps, a about, run func(context.Context, In, *call) (*result, error)) mcpserver.ServerTool {
+// It is not generic, because each type of arguments would add its code to the program once more.
+func (d Deps) define(a about, in reflect.Type, run runner) mcpserver.ServerTool {
 	var more []reflect.Type
 	if a.slow {
 		more = append(more, reflect.TypeFor[waitArgs]())
 	}
-	arguments, err := schema.For(reflect.TypeFor[In](), typeSchemas, more...)
+	arguments, err := schema.For(in, typeSchemas, more...)
 	if err != nil {
 		panic(fmt.Sprintf("tools: %s: %v", a.name, err)) // our own type is at fault: every test sees it
 	}
@@ -139,7 +150,7 @@ func define[In any](d Deps, a about, run func(context.Context, In, *call) (*resu
 		if err != nil {
 			return d.finish(c, nil, err), nil
 		}
-		in, wait, ignored, err := decode[In](arguments, req)
+		in, wait, ignored, err := decode(in, arguments, req)
 		if err != nil {
 			admitted()
 			return d.finish(c, nil, &fault.Error{Code: fault.InvalidArgument, Message: err.Error()}), nil
@@ -182,7 +193,7 @@ func (d Deps) failed(tool string, err error) *mcp.CallToolResult {
 }
 
 // protect runs a tool, and makes an error of a panic.
-func protect[In any](ctx context.Context, d Deps, c *call, in In, run func(context.Context, In, *call) (*result, error)) (out *result, err error) {
+func protect(ctx context.Context, d Deps, c *call, in any, run runner) (out *result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.Log.Error("panic in a tool", "tool", c.Tool, "trace", c.Trace, "request", c.RequestID, "panic", p, "stack", string(debug.Stack()))

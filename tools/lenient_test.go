@@ -188,15 +188,15 @@ func checkFaults(t *testing.T, args string, err error, want []string, count int)
 
 func TestArgumentsThatHostsAddAreIgnoredAndOthersNamed(t *testing.T) {
 	s := schemaOf[generateIn](t)
-	in, _, ignored, err := decode[generateIn](s, request(t, `{"toolCallId":"c1","model":"m","stream":false,"sessionId":"s","action":"x","prompt":"p","chatInput":{"a":1}}`))
+	in, _, ignored, err := decodeAs[generateIn](s, request(t, `{"toolCallId":"c1","model":"m","stream":false,"sessionId":"s","action":"x","prompt":"p","chatInput":{"a":1}}`))
 	if err != nil || in.Model != "m" || in.Prompt != "p" || !slices.Equal(ignored, []string{"toolCallId", "stream", "sessionId", "action", "chatInput"}) {
 		t.Errorf("got %+v, ignored %v, error %v", in, ignored, err)
 	}
-	in, _, ignored, err = decode[generateIn](s, request(t, `{"model":"m","max_tokens":null,"prompt":"p","stop":null}`))
+	in, _, ignored, err = decodeAs[generateIn](s, request(t, `{"model":"m","max_tokens":null,"prompt":"p","stop":null}`))
 	if err != nil || in.Prompt != "p" || !slices.Equal(ignored, []string{"max_tokens", "stop"}) {
 		t.Errorf("unknown arguments that are null: got %+v without %q, %v", in, ignored, err)
 	}
-	_, _, _, err = decode[generateIn](s, request(t, `{"toolCallId":"c1","model":"m","prompt":"p","url":"x","user":"y"}`))
+	_, _, _, err = decodeAs[generateIn](s, request(t, `{"toolCallId":"c1","model":"m","prompt":"p","url":"x","user":"y"}`))
 	if want := `unknown arguments "url", "user"; known are `; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -237,7 +237,7 @@ func TestAnyWayOfWritingACallIsReadTheSame(t *testing.T) {
 			}
 		}
 		raw := schema.MustMarshal(args)
-		got, _, _, err := decode[chatIn](s, requestOf(args, raw))
+		got, _, _, err := decodeAs[chatIn](s, requestOf(args, raw))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%s:\n got %+v, error %v\nwant %+v", raw, got, err, want)
 		}

@@ -38,8 +38,14 @@ func (p program) name() string {
 // isOurs reports whether this machine can run the program.
 func (p program) isOurs() bool { return p.os == runtime.GOOS && p.arch == runtime.GOARCH }
 
-// maxProgram is the size in bytes that a binary may have.
-const maxProgram = 24 << 20
+// maxSize is the size in bytes that the program may have. The formats of macOS and Windows take
+// more than that of Linux.
+func (p program) maxSize() int64 {
+	if p.os == "linux" {
+		return 20_000_000
+	}
+	return 21_000_000
+}
 
 // build compiles the program for the platforms.
 func (r *release) build(ctx context.Context, programs ...program) ([]program, error) {
@@ -57,8 +63,12 @@ func (r *release) build(ctx context.Context, programs ...program) ([]program, er
 		if err := cmd.Run(); err != nil {
 			return nil, fmt.Errorf("go build for %s/%s: %w\n%s", p.os, p.arch, err, said.String())
 		}
-		if info, err := os.Stat(p.file); err != nil || info.Size() > maxProgram {
-			return nil, fmt.Errorf("the program for %s/%s has more than %d bytes (%v)", p.os, p.arch, maxProgram, err)
+		info, err := os.Stat(p.file)
+		if err != nil {
+			return nil, err
+		}
+		if info.Size() > p.maxSize() {
+			return nil, fmt.Errorf("the program for %s/%s has %d bytes, more than the %d that it may have", p.os, p.arch, info.Size(), p.maxSize())
 		}
 	}
 	return programs, nil
