@@ -38,19 +38,26 @@ const (
 
 const (
 	checkEvery      = 5 * time.Second
+	checkPause      = time.Second      // at least, however much changes
+	startTime       = 10 * time.Second // in which hosts may start as well
 	quietAfterFlaps = 30 * time.Minute
 	maxHold         = 10 * time.Minute
 	maxSubjects     = 500 // that are remembered
 )
 
-// delays are how long each kind lasts before it is told.
-var delays = map[Event]time.Duration{
-	HostDown: 10 * time.Second, AllHostsDown: 10 * time.Second, BreakerOpen: 5 * time.Second, LadderDegraded: 10 * time.Second,
-	QueueSaturated: time.Minute, BudgetSpent: 0, Expiring: 0, ConfigRefused: 0,
+// Delay is how long a kind of trouble lasts before it is told.
+type Delay struct {
+	First time.Duration // when it comes out of the blue
+	Again time.Duration // when it was over only lately, and while the server starts
+}
+
+var delays = map[Event]Delay{
+	HostDown: {0, 10 * time.Second}, AllHostsDown: {0, 10 * time.Second}, BreakerOpen: {0, 5 * time.Second}, LadderDegraded: {0, 10 * time.Second},
+	QueueSaturated: {time.Minute, time.Minute}, BudgetSpent: {}, Expiring: {}, ConfigRefused: {},
 }
 
 // Events are all kinds, with how long each lasts before it is told.
-func Events() map[Event]time.Duration { return maps.Clone(delays) }
+func Events() map[Event]Delay { return maps.Clone(delays) }
 
 // Condition is trouble that there is now.
 type Condition struct {
@@ -81,8 +88,10 @@ type Options struct {
 
 // Alerts watches for trouble. Use New to make one.
 type Alerts struct {
-	opts Options
-	send sender
+	opts    Options
+	send    sender
+	changed chan struct{} // something may be wrong, or well again
+	began   time.Time
 
 	mu     sync.Mutex // guards what follows
 	states map[key]*state
@@ -111,7 +120,7 @@ func New(o Options) *Alerts {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &Alerts{opts: o, send: newSender(o), states: make(map[key]*state)}
+	a := &Alerts{opts: o, send: newSender(o), changed: make(chan struct{}, 1), began: time.Now(), states: make(map[key]*state)}
 	for range o.Targets {
 		a.news = append(a.news, make(chan struct{}, 1))
 	}
@@ -125,15 +134,32 @@ func (a *Alerts) Run(ctx context.Context) {
 	for i := range a.opts.Targets {
 		telling.Go(func() { a.tell(ctx, i) })
 	}
-	tick := time.NewTicker(checkEvery)
+	tick, pause := time.NewTicker(checkEvery), time.NewTicker(checkPause)
 	defer tick.Stop()
+	defer pause.Stop()
 	for {
 		a.check()
+		pause.Reset(checkPause)
 		select {
-		case <-tick.C:
+		case <-pause.C:
 		case <-ctx.Done():
 			return
 		}
+		select {
+		case <-tick.C:
+		case <-a.changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Look has the conditions looked at, instead of when it is time to. It is for those who know that
+// something has changed; it does not block.
+func (a *Alerts) Look() {
+	select {
+	case a.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -181,9 +207,9 @@ func (a *Alerts) check() {
 func (a *Alerts) settle(s *state, now time.Time) {
 	lasts := now.Sub(s.since)
 	switch {
-	case s.active && !s.firing && lasts >= delays[s.Event]:
+	case s.active && !s.firing && lasts >= a.delayOf(s, now):
 		s.firing, s.began = true, now
-		if !s.ended.IsZero() && now.Sub(s.ended) < quietAfterFlaps {
+		if s.wasLately(now) {
 			s.flaps++
 		} else {
 			s.flaps = 0
@@ -193,9 +219,22 @@ func (a *Alerts) settle(s *state, now time.Time) {
 	}
 }
 
+// delayOf is how long a condition lasts before it fires.
+func (a *Alerts) delayOf(s *state, now time.Time) time.Duration {
+	if s.wasLately(now) || s.since.Sub(a.began) < startTime {
+		return delays[s.Event].Again
+	}
+	return delays[s.Event].First
+}
+
+// wasLately reports whether the condition has ceased to fire not long ago.
+func (s *state) wasLately(now time.Time) bool {
+	return !s.ended.IsZero() && now.Sub(s.ended) < quietAfterFlaps
+}
+
 // holdAfter is how long a condition has to be away before it counts as over.
 func holdAfter(s *state) time.Duration {
-	hold := max(delays[s.Event]/2, checkEvery)
+	hold := max(delays[s.Event].Again/2, checkEvery)
 	if s.flaps > 0 {
 		hold = time.Minute << min(s.flaps-1, 4)
 	}

@@ -26,6 +26,7 @@ import (
 type hook struct {
 	mu       sync.Mutex // guards what follows
 	trouble  []alert.Condition
+	looked   int      // how often it was looked for
 	told     []string // event, state and subject
 	bodies   []string
 	headers  []http.Header
@@ -74,6 +75,7 @@ func (h *hook) RoundTrip(req *http.Request) (*http.Response, error) {
 func (h *hook) conditions() []alert.Condition {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.looked++
 	return slices.Clone(h.trouble)
 }
 
@@ -115,6 +117,12 @@ func status(code int, header ...string) func(int) (*http.Response, error) {
 // watched runs alerts to one target.
 func watched(t *testing.T, target alert.Target, log *slog.Logger, story func(h *hook)) {
 	t.Helper()
+	watchedBy(t, target, log, func(_ *alert.Alerts, h *hook) { story(h) })
+}
+
+// watchedBy does what watched does, and lends the story the alerts.
+func watchedBy(t *testing.T, target alert.Target, log *slog.Logger, story func(a *alert.Alerts, h *hook)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		h := new(hook)
 		if target.URL == "" {
@@ -125,7 +133,7 @@ func watched(t *testing.T, target alert.Target, log *slog.Logger, story func(h *
 		done := make(chan struct{})
 		go func() { defer close(done); a.Run(ctx) }()
 		synctest.Wait()
-		story(h)
+		story(a, h)
 		stop()
 		<-done // whatever the webhook does
 	})
@@ -154,25 +162,69 @@ func TestEachChangeIsToldOnce(t *testing.T) {
 	})
 }
 
-func TestTroubleThatIsOverSoonIsNotTold(t *testing.T) {
+func TestTroubleThatIsOverSoonIsNotToldIfItWasThereLatelyOrTheServerStarts(t *testing.T) {
 	for event, hold := range alert.Events() {
-		if hold == 0 {
+		if hold.Again == 0 {
 			continue
 		}
 		watched(t, alert.Target{}, nil, func(h *hook) {
-			time.Sleep(1100 * time.Millisecond) // so that nothing changes just when it is looked for
-			for range 10 {
-				h.is(alert.Condition{Event: event, Subject: "x"})
-				time.Sleep(hold - time.Second)
-				h.is()
-				time.Sleep(hold)
-			}
-			h.expect(t, string(event)+" for less than its time")
+			h.is(alert.Condition{Event: event, Subject: "x"}) // while the server starts
+			time.Sleep(hold.Again - time.Second)
+			h.is()
+			time.Sleep(time.Minute)
+			h.expect(t, string(event)+" while the server starts")
+
 			h.is(alert.Condition{Event: event, Subject: "x"})
-			time.Sleep(hold + 11*time.Second)
-			h.expect(t, string(event), string(event)+" firing x")
+			time.Sleep(2 * time.Minute)
+			h.is()
+			time.Sleep(5 * time.Minute)
+			h.expect(t, string(event)+" for two minutes", string(event)+" firing x", string(event)+" resolved x")
+			time.Sleep(1100 * time.Millisecond) // so that nothing changes just when it is looked for
+			for range 5 {
+				h.is(alert.Condition{Event: event, Subject: "x"})
+				time.Sleep(hold.Again - time.Second)
+				h.is()
+				time.Sleep(hold.Again)
+			}
+			h.expect(t, string(event)+" again, for less than its time")
+			h.is(alert.Condition{Event: event, Subject: "x"})
+			time.Sleep(hold.Again + 11*time.Second)
+			h.expect(t, string(event)+" again", string(event)+" firing x")
 		})
 	}
+}
+
+func TestTroubleThatTheServerKnowsOfIsToldAtOnce(t *testing.T) {
+	for event, hold := range alert.Events() {
+		watchedBy(t, alert.Target{}, nil, func(a *alert.Alerts, h *hook) {
+			time.Sleep(time.Hour + 1700*time.Millisecond) // between two looks
+			h.is(alert.Condition{Event: event, Subject: "x"})
+			a.Look()
+			synctest.Wait()
+			if hold.First == 0 {
+				h.expect(t, string(event), string(event)+" firing x")
+			} else {
+				h.expect(t, string(event)+", which has to last")
+			}
+		})
+	}
+}
+
+// However often hosts come and go, the state of all of them is read once a second.
+func TestLooksAreBoundedInNumber(t *testing.T) {
+	watchedBy(t, alert.Target{}, nil, func(a *alert.Alerts, h *hook) {
+		time.Sleep(time.Hour)
+		h.with(func() { h.looked = 0 })
+		for range 10_000 {
+			a.Look()
+			time.Sleep(time.Millisecond)
+		}
+		h.with(func() {
+			if h.looked < 9 || h.looked > 12 {
+				t.Errorf("in 10 s it was looked %d times, want 10 or so", h.looked)
+			}
+		})
+	})
 }
 
 func TestTroubleThatComesAndGoesIsDamped(t *testing.T) {

@@ -133,7 +133,30 @@ func (s *service) ofProviders() (all []alert.Condition) {
 }
 
 // budgetSpent notes that a provider may not be asked any more today.
-func (s *service) budgetSpent(provider string, until time.Time) { s.spent.Store(provider, until) }
+func (s *service) budgetSpent(provider string, until time.Time) {
+	s.spent.Store(provider, until)
+	s.lookForTrouble()
+}
+
+// lookForTrouble has alerts look now, and not when it is time to, since something has changed.
+func (s *service) lookForTrouble() {
+	if s.alerts != nil {
+		s.alerts.Look()
+	}
+}
+
+// onLadderChange is an inference.Observer that calls the function when a ladder is in another state.
+type onLadderChange func()
+
+// Event implements inference.Observer.
+func (f onLadderChange) Event(e inference.Event) {
+	if e.Kind == inference.LadderChanged {
+		f()
+	}
+}
+
+// Done implements inference.Observer.
+func (onLadderChange) Done(inference.Record) {}
 
 // expiringCertificate is the trouble with a certificate that is about to expire, or has; nil if
 // there is none.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,7 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ollama-mcp/internal/alert"
@@ -95,6 +99,58 @@ func TestSpentBudgetRefusedConfigurationAndExpiringKeysAreTrouble(t *testing.T) 
 	if got := find(); !slices.Equal(got, []string{"budget_spent openai", "expiring Key soon", "config_refused"}) {
 		t.Errorf("got %q", got)
 	}
+}
+
+func TestWhatTheServerLearnsOfIsLookedAtAtOnce(t *testing.T) {
+	t.Setenv("HOME", t.TempDir())
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		good := "alerts: [{name: ops, url_env: OPS_HOOK}]\nproviders:\n  cloud: {kind: openai, url: \"http://127.0.0.1:9/v1\"}\n"
+		write := func(text string) {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(good)
+		t.Setenv("OPS_HOOK", "http://127.0.0.1:9/")
+		var c config.Config
+		args := []string{"--host=127.0.0.1:9", "--config=" + file}
+		if err := config.Parse(config.Flags(&c), &c, args, os.Getenv); err != nil {
+			t.Fatal(err)
+		}
+		s, err := newService(c, args, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.engine.Close()
+		var looked atomic.Int64
+		s.alerts = alert.New(alert.Options{Conditions: func() []alert.Condition { looked.Add(1); return nil }})
+		life, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { s.alerts.Run(life) })
+		time.Sleep(1700 * time.Millisecond) // so that events are between two looks
+		for _, event := range []struct {
+			what    string
+			happens func()
+		}{
+			{"a budget is spent", func() { s.providers.spent("cloud", time.Now().Add(time.Hour)) }},
+			{"a host changes", func() { s.hostChanged(pool.Change{Host: "a"}) }},
+			{"a provider changes", func() { s.providers.changed(pool.Change{Host: "cloud"}) }},
+			{"a ladder changes", func() { s.observers().Event(inference.Event{Kind: inference.LadderChanged}) }},
+			{"a configuration is refused", func() { write("nonsense: 1\n"); s.reload() }},
+			{"a configuration is accepted", func() { write(good); s.reload() }},
+		} {
+			time.Sleep(time.Hour)
+			before := looked.Load()
+			event.happens()
+			synctest.Wait()
+			if n := looked.Load() - before; n != 1 {
+				t.Errorf("%s: looked %d times, want once", event.what, n)
+			}
+		}
+		stop()
+		running.Wait()
+	})
 }
 
 func TestCommandSendsATestToTheWebhooksOfTheFile(t *testing.T) {

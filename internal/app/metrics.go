@@ -56,6 +56,9 @@ func (s *service) observers() inference.Observer {
 	if s.dashboard != nil {
 		all = append(all, s.dashboard)
 	}
+	if s.alerts != nil {
+		all = append(all, onLadderChange(s.lookForTrouble))
+	}
 	if s.tracer == nil {
 		return all
 	}
@@ -184,11 +187,12 @@ func (s *service) pages() server.Dashboard {
 	}
 }
 
-// hostChanged tells those who want to know that a host fares worse or better.
+// hostChanged tells those who want to know that a host, or a provider, fares worse or better.
 func (s *service) hostChanged(c pool.Change) {
 	if s.dashboard != nil {
 		s.dashboard.HostChanged(c)
 	}
+	s.lookForTrouble()
 }
 
 // newDashboardHTTP makes the server of the address that is for the dashboard alone.

@@ -24,6 +24,7 @@ type providers struct {
 	log        *slog.Logger
 	ledger     *budget.Ledger                         // counts the calls of today; nil until a provider has a limit
 	spent      func(provider string, until time.Time) // is told of a limit that is reached; nil for nobody
+	changed    func(pool.Change)                      // is told of providers that fare worse or better; nil for nobody
 	all        map[string]provider
 }
 
@@ -75,7 +76,7 @@ func (p *providers) open(name string, c config.Provider) (provider, error) {
 		}
 		asked = p.ledger.Guard(host, budget.Limits{Calls: c.MaxCalls, Tokens: c.MaxTokens})
 	}
-	own, err := pool.New(pool.Options{Hosts: []backend.Backend{asked}, Queue: p.queue, QueueBytes: p.queueBytes, PerCaller: p.queue, InMemory: true, Log: p.log})
+	own, err := pool.New(pool.Options{Hosts: []backend.Backend{asked}, Queue: p.queue, QueueBytes: p.queueBytes, PerCaller: p.queue, InMemory: true, OnChange: p.changed, Log: p.log})
 	return provider{c, own, host.Close}, err
 }
 

@@ -40,6 +40,7 @@ func (s *service) reload() reload.Files {
 	changed := s.reloadCallers(c, refused != nil)
 	if refused != nil {
 		s.refusedConfig.Store(new(refused.Error()))
+		s.lookForTrouble()
 		s.log.Error("config refused; only changes of keys and scopes are applied", "error", refused, "changed", changed)
 		return c.Files
 	}
@@ -51,6 +52,7 @@ func (s *service) reload() reload.Files {
 		changed = s.note(changed, p.name, p.of(c))
 	}
 	s.refusedConfig.Store(nil)
+	s.lookForTrouble()
 	for _, warning := range c.Warnings {
 		s.log.Warn(warning)
 	}

@@ -95,7 +95,7 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	if s.hosts, err = newHosts(c, s.memory.queue, arriving, s.hostChanged, s.log); err != nil {
 		return nil, err
 	}
-	s.providers = providers{queue: c.Queue, queueBytes: s.memory.queue, answers: arriving, spent: s.budgetSpent, log: s.log}
+	s.providers = providers{queue: c.Queue, queueBytes: s.memory.queue, answers: arriving, spent: s.budgetSpent, changed: s.hostChanged, log: s.log}
 	if err = s.takeModels(c); err != nil {
 		return nil, err
 	}
