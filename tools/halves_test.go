@@ -205,6 +205,70 @@ func TestEachHalfOfVectorsIsEnough(t *testing.T) {
 	})
 }
 
+// failsFor has a host answer as one that finds NaN in the vectors of texts that contain a word.
+func failsFor(host *backendtest.Host, word string) {
+	host.FailWhen(func(call backendtest.Call) backendtest.Fault {
+		if strings.Contains(string(call.Body), word) {
+			return backendtest.Refuse(500, "json: unsupported value: NaN")
+		}
+		return nil
+	})
+}
+
+func TestEachHalfOfVectorsOfWhichSomeAreMissingIsEnough(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.who.Tenant = "ci"
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 2}))
+		failsFor(host, "bad")
+		facts := []string{`"errors":[{`, `"index":1`, `"code":"upstream"`, `"message":"words: gpu-1: `, "NaN", `"hint":`, "1 of 3 texts could not be embedded", "input[1].", `"count":3`, `"dimensions":2`}
+		for _, encoding := range []string{"float", "base64"} {
+			a := c.succeeds("embed", `{"model":"words","input":["one","bad","two"],"encoding":"`+encoding+`"}`)
+			vectors := a.StructuredContent["vectors"].([]any)
+			shown{facts: append(facts, jsonOf(vectors[0]), `,null,`, jsonOf(vectors[2])), json: true}.check(t, encoding, a)
+			if len(vectors) != 3 || vectors[1] != nil || vectors[0] == nil || vectors[2] == nil {
+				t.Errorf("%s: got the vectors %v", encoding, vectors)
+			}
+		}
+		a := c.succeeds("embed", `{"model":"words","input":["bad","one","two"],"output":"resource"}`)
+		shown{facts: []string{"ollama://embeddings/", `"errors":[{`, `"index":0`, `"code":"upstream"`, "input[0]."}, json: true}.check(t, "resource", a)
+		doc, err := c.read(a.StructuredContent["uri"].(string))
+		if err != nil || !strings.Contains(doc, `"vectors":[null,[`) || !strings.Contains(doc, `"errors":[{"index":0,"code":"upstream"`) {
+			t.Errorf("the resource holds %q, %v", doc, err)
+		}
+		many := `"one"` + strings.Repeat(`,"bad","worse than bad"`, 20)
+		a = c.succeeds("embed", `{"model":"words","output":"resource","input":[`+many+`]}`)
+		if errors := a.StructuredContent["errors"].([]any); len(errors) != 20 || !strings.Contains(a.Content[0].Text, "40 of 41 texts") || !strings.Contains(a.Content[0].Text, "first 20 errors") {
+			t.Errorf("got %d errors in %s", len(errors), a.Content[0].Text)
+		}
+		shown{facts: []string{"input[0], input[1]:", "NaN", "upstream"}}.check(t, "all bad", c.fails("embed", `{"model":"words","input":["bad","bad too"]}`, "upstream"))
+		shown{facts: []string{"NaN", "upstream"}}.check(t, "one", c.fails("embed", `{"model":"words","input":"bad"}`, "upstream"))
+	})
+}
+
+func TestEachHalfOfARankingThatLacksADocumentIsEnough(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.who.Tenant = "ci"
+		c.allow(map[string]string{"a.txt": "bread", "b.txt": "bad"})
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 64}))
+		failsFor(host, "bad")
+		a := c.succeeds("rank", `{"model":"words","query":"bread","documents":["tax","bad","bread"]}`)
+		shown{facts: []string{`"ranked":[{"index":2,"score":1}`, `"errors":[{`, `"index":1`, `"code":"upstream"`, "NaN", "documents[1]."}, json: true}.check(t, "documents", a)
+		if ranked := a.StructuredContent["ranked"].([]any); len(ranked) != 2 {
+			t.Errorf("got %v", ranked)
+		}
+		a = c.succeeds("rank", `{"model":"words","query":"bread","files":["a.txt","b.txt"]}`)
+		shown{facts: []string{`"errors":[{`, `"index":1`, `"name":"b.txt"`, `"code":"upstream"`}, json: true}.check(t, "files", a)
+		many := `"bread"` + strings.Repeat(`,"bad"`, 30)
+		a = c.succeeds("rank", `{"model":"words","query":"bread","documents":[`+many+`]}`)
+		if errors := a.StructuredContent["errors"].([]any); len(errors) != 20 || !strings.Contains(a.Content[0].Text, "first 20 errors") {
+			t.Errorf("got %d errors in %s", len(errors), a.Content[0].Text)
+		}
+		c.fails("rank", `{"model":"words","query":"bad","documents":["tax","bread"]}`, "upstream", "query: ")
+		c.fails("rank", `{"model":"words","query":"bread","documents":["bad","bad too"]}`, "upstream", "documents[0]")
+		c.fails("rank", `{"model":"words","query":"bad","documents":["bad"]}`, "upstream", "documents[0], query: ")
+	})
+}
+
 func TestEachHalfOfTheOtherResultsIsEnough(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "tiny"}))

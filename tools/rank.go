@@ -31,7 +31,8 @@ type rankIn struct {
 type documents []string
 
 type rankOut struct {
-	Ranked []ranked `json:"ranked"` // the most similar first
+	Ranked []ranked      `json:"ranked"`           // the most similar first
+	Errors []failedInput `json:"errors,omitempty"` // of documents that could not be compared
 	noted
 }
 
@@ -50,30 +51,72 @@ func rank(d Deps, a about) mcpserver.ServerTool {
 		args := modelArgs{TimeoutSeconds: in.TimeoutSeconds, Priority: in.Priority, Host: in.Host, LocalOnly: in.LocalOnly, Truncate: new(true)}
 		// The query comes last, so that what is said of an input is said of the document in
 		// that place.
-		got, err := d.Engine.Embed(ctx, inference.EmbedRequest{Common: args.common(ctx, c, in.Model), Input: append(texts, in.Query)})
-		about := strings.NewReplacer(fmt.Sprintf("input[%d]", len(texts)), "query", "input[", "documents[").Replace
+		got, err := d.Engine.Embed(ctx, inference.EmbedRequest{Common: args.common(ctx, c, in.Model), Input: append(texts, in.Query), Partial: true})
 		if err != nil {
-			e := fault.Of(err)
-			e.Message, e.Hint = about(e.Message), about(e.Hint)
-			return nil, e
+			return nil, aboutDocuments(err, len(texts))
 		}
-		out := &rankOut{Ranked: make([]ranked, len(texts))}
-		for i := range texts {
-			out.Ranked[i] = ranked{Index: i, Score: rounded(cosine(got.Vectors[i], got.Vectors[len(texts)]))}
-			if names != nil {
-				out.Ranked[i].Name = names[i]
-			}
-		}
-		slices.SortStableFunc(out.Ranked, func(a, b ranked) int { return cmp.Compare(b.Score, a.Score) })
-		if k := int(in.TopK); k > 0 {
-			out.Ranked = out.Ranked[:min(k, len(out.Ranked))]
-		}
-		r := &result{data: out, served: &got.Served}
-		for _, note := range got.Notes {
-			r.notes = append(r.notes, about(note))
-		}
-		return r, nil
+		return ranking(in, got, names)
 	})
+}
+
+// aboutDocuments puts what is said of the inputs of an embedding request in the words of rank:
+// the first n are documents, and the last is the query.
+func aboutDocuments(err error, n int) *fault.Error {
+	e, about := fault.Of(err), documentWords(n)
+	e.Message, e.Hint = about(e.Message), about(e.Hint)
+	return e
+}
+
+func documentWords(n int) func(string) string {
+	return strings.NewReplacer(fmt.Sprintf("input[%d]", n), "query", "input[", "documents[").Replace
+}
+
+// ranking orders documents by their vectors, of which the query's is the last.
+func ranking(in rankIn, got *inference.Embeddings, names []string) (*result, error) {
+	n := len(got.Vectors) - 1
+	if len(got.Failed) > 0 && got.Failed[len(got.Failed)-1].Input == n {
+		e := aboutDocuments(got.Failed[len(got.Failed)-1].Err, n)
+		e.Message = "query: " + e.Message
+		return nil, e
+	}
+	if len(got.Failed) == n {
+		e := aboutDocuments(got.Failed[0].Err, n)
+		e.Message = "no document can be compared: documents[0]: " + e.Message
+		return nil, e
+	}
+	out := &rankOut{Ranked: []ranked{}}
+	nameOf := func(i int) string {
+		if names == nil {
+			return ""
+		}
+		return names[i]
+	}
+	for i, vector := range got.Vectors[:n] {
+		if vector != nil {
+			out.Ranked = append(out.Ranked, ranked{Index: i, Name: nameOf(i), Score: rounded(cosine(vector, got.Vectors[n]))})
+		}
+	}
+	slices.SortStableFunc(out.Ranked, func(a, b ranked) int { return cmp.Compare(b.Score, a.Score) })
+	if k := int(in.TopK); k > 0 {
+		out.Ranked = out.Ranked[:min(k, len(out.Ranked))]
+	}
+	notes := got.Notes
+	var note string
+	if out.Errors, note = failedInputs(n, got.Failed); note != "" {
+		notes = append(notes, note)
+		for i := range out.Errors {
+			out.Errors[i].Name = nameOf(out.Errors[i].Index)
+		}
+	}
+	if len(out.Errors) > mostErrors {
+		out.Errors = out.Errors[:mostErrors]
+		notes = append(notes, fmt.Sprintf("Only the first %d errors are shown.", mostErrors))
+	}
+	r := &result{data: out, served: &got.Served}
+	for _, note := range notes {
+		r.notes = append(r.notes, documentWords(n)(note))
+	}
+	return r, nil
 }
 
 // rankTexts are the documents of a call, with their names if they are files.

@@ -29,7 +29,7 @@ var typeSchemas = schema.Overrides{
 	reflect.TypeFor[options]():      optionsSchema(),
 	reflect.TypeFor[output]():       {Type: "string", Enum: []any{"inline", "resource", "auto"}},
 	reflect.TypeFor[encoding]():     {Type: "string", Enum: []any{"float", "base64"}},
-	reflect.TypeFor[vector]():       anyOf(&schema.Document{Type: "array", Items: &schema.Document{Type: "number"}}, &schema.Document{Type: "string"}),
+	reflect.TypeFor[vector]():       anyOf(&schema.Document{Type: "null"}, &schema.Document{Type: "array", Items: &schema.Document{Type: "number"}}, &schema.Document{Type: "string"}),
 	reflect.TypeFor[policy]():       {Type: "string", Enum: []any{"auto", "off", "refresh"}},
 	reflect.TypeFor[offset]():       {Type: "integer", Minimum: new(0.0), Maximum: new(float64(batch.MaxInputs))},
 	reflect.TypeFor[similarity]():   {Type: "number", Minimum: new(0.0), Maximum: new(1.0)},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -34,12 +35,16 @@ func (v *Vector) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// ErrVectorCount is the cause of an error that says that there are more or fewer vectors than
+// inputs. Some servers leave out an input that they cannot embed.
+var ErrVectorCount = errors.New("not one vector for each input")
+
 // CheckVectors says what is wrong with the vectors of so many inputs: there must be one for
 // each, of numbers, and all of one length. The error is of class BadOutput where one of the
 // inputs may be to blame, and of class Server where only the host can be.
 func CheckVectors[V ~[]float32](vectors []V, inputs int) error {
 	if len(vectors) != inputs {
-		return &Error{Class: Server, Message: fault.Count(len(vectors), "vector") + " for " + fault.Count(inputs, "input")}
+		return &Error{Class: Server, Err: ErrVectorCount, Message: fault.Count(len(vectors), "vector") + " for " + fault.Count(inputs, "input")}
 	}
 	for i, v := range vectors {
 		switch {

@@ -34,8 +34,9 @@ func TestStreamedTextIsPrintedOnceAndCannotControlTheTerminal(t *testing.T) {
 func TestEmbeddingsAreATableOnATerminal(t *testing.T) {
 	o := Options{Person: true}
 	var out strings.Builder
-	err := o.view("embed")(&out, []byte(`{"model": "e\u001b", "count": 2, "dimensions": 6, "vectors": [[1,2,3,4,5,6], "AAAA"]}`), time.Now())
-	want := "e: 2 of 6 numbers each (--json prints all)\n\n#  FIRST NUMBERS\n0    1.0000   2.0000   3.0000   4.0000   5.0000 …\n1  in base64\n"
+	err := o.view("embed")(&out, []byte(`{"model": "e\u001b", "count": 3, "dimensions": 6, "vectors": [[1,2,3,4,5,6], "AAAA", null],
+		"errors": [{"index": 2, "code": "upstream", "message": "NaN\u001b"}]}`), time.Now())
+	want := "e: 3 of 6 numbers each (--json prints all)\n\n#  FIRST NUMBERS\n0    1.0000   2.0000   3.0000   4.0000   5.0000 …\n1  in base64\n2  failed: NaN [upstream]\n"
 	if err != nil || out.String() != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, out.String(), want)
 	}

@@ -17,6 +17,21 @@ type embeddings struct {
 	Dimensions int               `json:"dimensions"`
 	Vectors    []json.RawMessage `json:"vectors"`
 	URI        string            `json:"uri"`
+	Errors     []struct {
+		Index   int    `json:"index"`
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"errors"`
+}
+
+// failure says why the text at an index has no vector.
+func (e *embeddings) failure(index int) string {
+	for _, failed := range e.Errors {
+		if failed.Index == index {
+			return strings.Map(table.Printable, failed.Message+" ["+failed.Code+"]")
+		}
+	}
+	return "for a reason that is not told"
 }
 
 // firstNumbers is how many numbers of a vector are printed.
@@ -30,8 +45,12 @@ func printVectors(w io.Writer, out *embeddings, _ time.Time) {
 	vectors := table.Table{Head: []string{">#", "FIRST NUMBERS"}}
 	for i, raw := range out.Vectors {
 		var numbers []float64
-		if json.Unmarshal(raw, &numbers) != nil {
+		switch err := json.Unmarshal(raw, &numbers); {
+		case err != nil:
 			vectors.Row(i, "in base64")
+			continue
+		case numbers == nil:
+			vectors.Row(i, "failed: "+out.failure(i))
 			continue
 		}
 		var first []string

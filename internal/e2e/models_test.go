@@ -171,13 +171,29 @@ func TestEmbeddingsTooLargeForAResultCanBeReadFromTheirLink(t *testing.T) {
 	}
 }
 
-func TestEmbedNamesTheTextThatIsTooLong(t *testing.T) {
+func TestTextThatIsTooLongFailsAloneAndNamesItself(t *testing.T) {
 	s := connect(t, shared)
 	args := `{"model":"tiny-words","input":["short","` + strings.Repeat("long ", 600) + `"]`
 	if a := s.succeeds("embed", args+`,"truncate":true}`); a.StructuredContent["count"] != 2.0 || !strings.Contains(fmt.Sprint(a.StructuredContent["notes"]), "input[1]") {
 		t.Errorf("got %+v, want two vectors and a note about input[1]", a)
 	}
-	s.fails("embed", args+`}`, "context_too_long", "input[1]")
+	a := s.succeeds("embed", args+`}`)
+	var got struct {
+		Vectors [][]float32
+		Errors  []struct {
+			Index int
+			Code  string
+		}
+		Notes []string
+	}
+	convert(t, a.StructuredContent, &got)
+	if len(got.Vectors) != 2 || len(got.Vectors[0]) != 256 || got.Vectors[1] != nil {
+		t.Errorf("got the vectors %v", got.Vectors)
+	}
+	if len(got.Errors) != 1 || got.Errors[0].Index != 1 || got.Errors[0].Code != "context_too_long" || !strings.Contains(fmt.Sprint(got.Notes), "input[1]") {
+		t.Errorf("got %+v", a)
+	}
+	s.fails("embed", strings.Replace(args, `"short",`, "", 1)+`}`, "context_too_long")
 }
 
 // embed returns the vectors of some texts.

@@ -400,6 +400,26 @@ func TestEmbeddingsAreThoseOfTheHostInBothForms(t *testing.T) {
 	})
 }
 
+// These APIs have no form for a text that failed among others.
+func TestTextThatCannotBeEmbeddedFailsTheWholeRequest(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := backendtest.New("gpu-1")
+		c.use(pool.Options{}, host)
+		host.FailWhen(func(call backendtest.Call) backendtest.Fault {
+			if strings.Contains(string(call.Body), "bad") {
+				return backendtest.Refuse(500, "json: unsupported value: NaN")
+			}
+			return nil
+		})
+		for _, path := range []string{"/api/embed", "/v1/embeddings"} {
+			got := c.ask("POST", path, `{"model":"tiny","input":["x","bad","y"]}`)
+			if got.status != 502 || !strings.Contains(got.body, "input[1]: ") || !strings.Contains(got.body, "NaN") || strings.Contains(got.body, "embedding\"") {
+				t.Errorf("%s: got %d %s", path, got.status, got.body)
+			}
+		}
+	})
+}
+
 func decode(t *testing.T, text string, into any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), into); err != nil {

@@ -26,13 +26,27 @@ type EmbedRequest struct {
 	Common
 	Input      []string // the texts; their vectors come in this order
 	Dimensions int      // length of the vectors, for models that can shorten them; 0 leaves it to the model
+
+	// Partial has texts that cannot be embedded told in Embeddings.Failed, instead of failing the
+	// whole request. If there is no vector at all, the request fails in any case.
+	Partial bool
 }
 
 // Embeddings are the answer to an EmbedRequest.
 type Embeddings struct {
-	Vectors [][]float32 // one for each input
-	Notes   []string    // sentences that a reader of the vectors must know
+	Vectors [][]float32   // one for each input; nil for one that failed
+	Failed  []FailedInput // in the order of the inputs; nil unless the request is Partial
+	Notes   []string      // sentences that a reader of the vectors must know
 	Served  Served
+}
+
+// Dimensions is the length of the vectors.
+func (e *Embeddings) Dimensions() int { return lengthOf(e.Vectors) }
+
+// FailedInput is a text that cannot be embedded.
+type FailedInput struct {
+	Input int // its place in EmbedRequest.Input
+	Err   *fault.Error
 }
 
 // embedBatch is how many texts a host is sent at once. More save nothing, since it takes
@@ -70,6 +84,7 @@ type embedding struct {
 	load      time.Duration // spent by hosts to load the model
 	waited    bool          // for a slot
 	served    Served
+	used      Served // by the last rung that has embedded anything
 }
 
 // Embed answers a request for vectors. Vectors are cached text by text, equal texts are
@@ -103,13 +118,17 @@ func (e *Engine) Embed(ctx context.Context, req EmbedRequest) (got *Embeddings, 
 		defer cancel()
 	}
 	err = m.run(ctx)
+	var failed []FailedInput
+	if bad := m.onlyBad(err); bad != nil && req.Partial {
+		failed, err = m.explainTexts(ctx, bad), nil
+	}
 	m.served.Total, m.served.Load = time.Since(m.began).Milliseconds(), new(m.load.Milliseconds())
 	call.served(m.served)
 	call.cacheSaid(m.verdict(), 0)
 	if err != nil {
 		return nil, m.explain(ctx, err)
 	}
-	return &Embeddings{Vectors: m.vectors, Notes: m.notes(), Served: m.served}, nil
+	return &Embeddings{Vectors: m.vectors, Failed: failed, Notes: m.notes(), Served: m.served}, nil
 }
 
 // run embeds what is not cached, by each rung in turn until one has embedded all. A rung that
@@ -132,7 +151,7 @@ func (m *embedding) run(ctx context.Context) (err error) {
 			break
 		}
 		m.failed = append(m.failed, m.failure(rung, err))
-		if ctx.Err() != nil || errors.Is(err, backend.Request) { // the others are the same model, and would refuse the text too
+		if ctx.Err() != nil || refusedByAll(err) { // the others are the same model, and would refuse the text too
 			return err
 		}
 	}
@@ -159,7 +178,11 @@ func (m *embedding) try(ctx context.Context, i int, rung route.Rung, others int)
 	}
 	m.served.Passed = passed(m.failed[:min(i, len(m.failed))])
 	m.rungEvent(RungBegan, i, nil)
+	before := m.done()
 	err := m.embedAll(ctx)
+	if m.done() > before {
+		m.used = m.served
+	}
 	m.rungEvent(RungEnded, i, err)
 	return err
 }
@@ -236,8 +259,8 @@ func (m *embedding) embedBatches(ctx context.Context, batches [][]int) error {
 	if err := m.embedBatch(ctx, batches[0]); err != nil {
 		return err
 	}
-	if m.bad != nil && errors.Is(m.bad, backend.Request) && m.done() == 0 { // it is not the texts
-		return m.bad.err
+	if m.bad != nil && refusedByAll(m.bad) && m.done() == 0 { // it is not the texts
+		return m.bad.first()
 	}
 	var group errgroup.Group
 	group.SetLimit(embedParallel)
@@ -399,32 +422,81 @@ func (m *embedding) granted(lease *pool.Lease, waited time.Duration) {
 }
 
 // mostProbes is how many requests a call spends at most on finding the bad ones among its
-// texts, beyond which a part of a batch counts as bad as a whole. It is enough for a batch of
-// nothing else.
+// texts, beyond one for each text that it has embedded. Then a part of a batch counts as bad as
+// a whole. It is enough for a batch of nothing else.
 const mostProbes = 4 * embedBatch
 
 // embed embeds those of a batch's inputs that have no vector. If they cannot be embedded
-// together, it halves the batch until the bad ones are found, and notes them. Like a
-// prompt, a text that is too long is only cut when the host is asked to, so that the caller
-// can be told.
+// together, it halves the batch until the bad ones are found, and notes them.
 func (m *embedding) embed(ctx context.Context, lease *pool.Lease, batch []int, got *backend.Answer) error {
 	batch = m.open(batch)
 	if len(batch) == 0 {
 		return nil
 	}
 	err := m.send(ctx, lease, batch, false, got)
-	tooLong := errors.Is(err, backend.TooLong)
-	ofTexts := tooLong || errors.Is(err, backend.BadOutput) || errors.Is(err, backend.Request) && !backend.IsLack(err)
-	switch {
-	case !ofTexts:
-		return err
-	case len(batch) > 1 && m.mayProbe():
+	if isOfTexts(err) || isUnclear(err) && lease.Attempt > 1 && m.embedsOthers(ctx, lease, batch, got) {
+		return m.split(ctx, lease, batch, err, got)
+	}
+	return err
+}
+
+// isOfTexts reports whether the words of a host blame the texts that it was sent, or the vectors
+// that the model made of them.
+func isOfTexts(err error) bool {
+	return errors.Is(err, backend.TooLong) || errors.Is(err, backend.BadOutput) || errors.Is(err, backend.Request) && !backend.IsLack(err)
+}
+
+// isUnclear reports whether a failure may be due to a text or to the host: its words are unknown.
+func isUnclear(err error) bool {
+	failed, ok := errors.AsType[*backend.Error](err)
+	return ok && failed.Class == backend.Server && (failed.Status >= 500 || errors.Is(err, backend.ErrVectorCount)) && !backend.IsMisdirected(err)
+}
+
+// embedsOthers reports whether a host that has failed to embed a batch embeds another text of the
+// call, or a single one of the batch: then the host is well, and texts are to blame.
+func (m *embedding) embedsOthers(ctx context.Context, lease *pool.Lease, batch []int, got *backend.Answer) bool {
+	if len(m.Input) == 1 {
+		return false
+	}
+	samples := []int{batch[0], batch[len(batch)/2], batch[len(batch)-1]}
+	m.mu.Lock()
+	if known := slices.IndexFunc(m.vectors, func(v []float32) bool { return v != nil }); known >= 0 {
+		samples = []int{known}
+	}
+	m.mu.Unlock()
+	return slices.ContainsFunc(slices.Compact(samples), func(i int) bool {
+		return m.send(ctx, lease, []int{i}, false, got) == nil
+	})
+}
+
+// split finds the bad ones of a batch that could not be embedded together, and embeds the others.
+// Like a prompt, a text that is too long is only cut when the host is asked to, so that the
+// caller can be told.
+func (m *embedding) split(ctx context.Context, lease *pool.Lease, batch []int, err error, got *backend.Answer) error {
+	if len(batch) > 1 && m.mayProbe() {
 		half := len(batch) / 2
-		if err := m.embed(ctx, lease, batch[:half], got); err != nil {
-			return err
+		for _, part := range [][]int{batch[:half], batch[half:]} {
+			if part = m.open(part); len(part) == 0 {
+				continue
+			}
+			err := m.send(ctx, lease, part, false, got)
+			if len(part) == 1 && isUnclear(err) { // it may have failed by chance
+				err = m.send(ctx, lease, part, false, got)
+			}
+			if isOfTexts(err) || isUnclear(err) {
+				err = m.split(ctx, lease, part, err, got)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return m.embed(ctx, lease, batch[half:], got)
-	case tooLong && m.mayTruncate(&m.Common) && len(batch) == 1:
+		return nil
+	}
+	tooLong := errors.Is(err, backend.TooLong)
+	switch {
+	case len(batch) > 1:
+		err = &unsureError{err}
+	case tooLong && m.mayTruncate(&m.Common):
 		m.cut(batch[0])
 		return m.send(ctx, lease, batch, true, got)
 	case tooLong:
@@ -445,7 +517,7 @@ func (m *embedding) open(batch []int) []int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(batch), func(i int) bool {
-		return m.vectors[i] != nil || m.bad != nil && slices.Contains(m.bad.inputs, i)
+		return m.vectors[i] != nil || m.bad != nil && m.bad.errs[i] != nil
 	})
 }
 
@@ -453,7 +525,7 @@ func (m *embedding) open(batch []int) []int {
 func (m *embedding) mayProbe() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.probes >= mostProbes {
+	if m.probes >= mostProbes+m.done()-m.cached {
 		return false
 	}
 	m.probes += 2
@@ -472,9 +544,8 @@ func (m *embedding) cut(input int) {
 
 // badTexts are the inputs that a host cannot embed.
 type badTexts struct {
-	inputs []int
-	err    error // of the first
-	kept   bool  // the vectors of the others are cached
+	errs map[int]error // by the places of the inputs; never empty
+	kept bool          // the vectors of the others are cached
 }
 
 // isBad notes inputs that cannot be embedded, and those that are equal to one of them.
@@ -482,35 +553,53 @@ func (m *embedding) isBad(batch []int, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.bad == nil {
-		m.bad = &badTexts{kept: m.keys != nil}
+		m.bad = &badTexts{errs: make(map[int]error), kept: m.keys != nil}
 	}
-	if first := slices.Min(batch); m.bad.err == nil || first < slices.Min(m.bad.inputs) {
-		m.bad.err = err
-	}
+	texts := make(map[string]bool)
 	for _, i := range batch {
-		for j, text := range m.Input {
-			if text == m.Input[i] {
-				m.bad.inputs = append(m.bad.inputs, j)
-			}
+		texts[m.Input[i]] = true
+	}
+	for i, text := range m.Input {
+		if texts[text] {
+			m.bad.errs[i] = err
 		}
 	}
 }
 
-func (e *badTexts) Error() string { return e.names() + ": " + e.err.Error() }
+// refusedByAll reports whether every host would refuse what one has refused.
+func refusedByAll(err error) bool {
+	bad, ok := err.(*badTexts)
+	if !ok {
+		return errors.Is(err, backend.Request)
+	}
+	for _, err := range bad.errs {
+		if !errors.Is(err, backend.Request) {
+			return false
+		}
+	}
+	return true
+}
+
+// inputs are the places of the bad texts, in order.
+func (e *badTexts) inputs() []int { return slices.Sorted(maps.Keys(e.errs)) }
+
+// first is the error of the first.
+func (e *badTexts) first() error { return e.errs[e.inputs()[0]] }
+
+func (e *badTexts) Error() string { return InputNames(e.inputs()) + ": " + e.first().Error() }
 
 // Unwrap makes errors.Is and errors.As see the error of the first.
-func (e *badTexts) Unwrap() error { return e.err }
+func (e *badTexts) Unwrap() error { return e.first() }
 
-// names are the inputs by their places.
-func (e *badTexts) names() string {
+// InputNames names inputs by their places, such as input[3]; of many only the first.
+func InputNames(inputs []int) string {
 	const most = 20
-	slices.Sort(e.inputs)
-	names := make([]string, min(most, len(e.inputs)))
+	names := make([]string, min(most, len(inputs)))
 	for at := range names {
-		names[at] = fmt.Sprintf("input[%d]", e.inputs[at])
+		names[at] = fmt.Sprintf("input[%d]", inputs[at])
 	}
 	all := strings.Join(names, ", ")
-	if more := len(e.inputs) - most; more > 0 {
+	if more := len(inputs) - most; more > 0 {
 		all += fmt.Sprintf(" and %d more", more)
 	}
 	return all
@@ -518,13 +607,66 @@ func (e *badTexts) names() string {
 
 // Fault implements fault.Explainer.
 func (e *badTexts) Fault() *fault.Error {
-	f := fault.Of(e.err)
-	f.Message = e.names() + ": " + f.Message
+	f := fault.Of(e.first())
+	f.Message = InputNames(e.inputs()) + ": " + f.Message
 	f.Retryable = false
 	if e.kept {
 		f.Hint += "; the vectors of the other texts are cached, so a call without the failing ones is quick"
 	}
 	return f
+}
+
+// unsureError is the error of texts that failed together, and were not tried one by one because
+// too many others of their call had failed.
+type unsureError struct{ err error }
+
+func (e *unsureError) Error() string { return e.err.Error() }
+func (e *unsureError) Unwrap() error { return e.err }
+
+// Fault implements fault.Explainer.
+func (e *unsureError) Fault() *fault.Error {
+	f := fault.Of(e.err)
+	f.Hint = "it failed together with others, and too many had failed for each to be tried: embed fewer texts in a call"
+	return f
+}
+
+// onlyBad are the bad texts of a request that has failed for no other reason: all its other texts
+// have vectors. It is nil if there are none.
+func (m *embedding) onlyBad(err error) *failedRung {
+	if err == nil || m.done() == 0 {
+		return nil
+	}
+	for i := len(m.failed) - 1; i >= 0; i-- {
+		bad, ok := m.failed[i].err.(*badTexts)
+		if !ok {
+			continue
+		}
+		for input, vector := range m.vectors {
+			if vector == nil && bad.errs[input] == nil {
+				return nil
+			}
+		}
+		return &m.failed[i]
+	}
+	return nil
+}
+
+// explainTexts says of each text that a rung could not embed, and no other, why.
+func (m *embedding) explainTexts(ctx context.Context, f *failedRung) (failed []FailedInput) {
+	if m.used.Model != "" {
+		m.served = m.used
+	}
+	t := &task{Engine: m.Engine, Request: Request{Common: m.Common}, settings: m.settings}
+	bad := f.err.(*badTexts)
+	for _, input := range bad.inputs() {
+		if m.vectors[input] != nil {
+			continue
+		}
+		e := t.explainRung(ctx, failedRung{f.rung, f.got, bad.errs[input], f.at})
+		e.Retryable = false
+		failed = append(failed, FailedInput{input, e})
+	}
+	return failed
 }
 
 func (m *embedding) send(ctx context.Context, lease *pool.Lease, batch []int, truncate bool, total *backend.Answer) error {
@@ -620,16 +762,22 @@ func (m *embedding) notes() (notes []string) {
 		notes = append(notes, m.pinned)
 	}
 	if len(m.truncated) > 0 {
-		var names []string
-		for _, i := range slices.Sorted(maps.Keys(m.truncated)) {
-			names = append(names, fmt.Sprintf("input[%d]", i))
-		}
-		notes = append(notes, "Longer than the model's context, so only their beginning was embedded: "+strings.Join(names, ", ")+".")
+		notes = append(notes, "Longer than the model's context, so only their beginning was embedded: "+InputNames(slices.Sorted(maps.Keys(m.truncated)))+".")
 	}
-	if length := len(m.vectors[0]); m.Dimensions != 0 && m.Dimensions != length {
+	if length := lengthOf(m.vectors); m.Dimensions != 0 && m.Dimensions != length {
 		notes = append(notes, fmt.Sprintf("The model gives vectors of %s, not %d.", fault.Count(length, "dimension"), m.Dimensions))
 	}
 	return notes
+}
+
+// lengthOf is that of the first vector, 0 if there are none.
+func lengthOf(vectors [][]float32) int {
+	for _, v := range vectors {
+		if v != nil {
+			return len(v)
+		}
+	}
+	return 0
 }
 
 // explain says why texts were not embedded, or not all.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/inference"
 )
 
 // texts are so many inputs as JSON, without the brackets.
@@ -96,6 +97,171 @@ func TestBadTextsAreNamedAllAtOnceAndTheOthersAreKept(t *testing.T) {
 			})
 		}
 	}
+}
+
+// places are those of the texts that failed.
+func (a answer) places() []int {
+	var places []int
+	for _, f := range a.failed {
+		places = append(places, f.Input)
+	}
+	return places
+}
+
+// noVectors answers as if no text had been sent, as servers do that leave out a text.
+func noVectors(int) backendtest.Fault {
+	return backendtest.Respond(http.StatusOK, "application/json", `{"embeddings":[]}`)
+}
+
+func TestBadTextsFailAloneWhateverTheWordsOfTheHost(t *testing.T) {
+	faults := map[string]struct {
+		fault func(int) backendtest.Fault
+		code  string
+	}{
+		"NaN":           {refusing(500, "failed to encode response: json: unsupported value: NaN"), "upstream"},
+		"null":          {nullIn("[null,1,0,0,0,0,0,0]"), "upstream"},
+		"too long":      {refusing(500, "the input length exceeds the context length"), "context_too_long"},
+		"refused":       {refusing(400, "what is this?"), "invalid_argument"},
+		"unknown words": {refusing(500, "the flux capacitor is upset"), "upstream"},
+		"no words":      {refusing(502, ""), "upstream"},
+		"no vectors":    {noVectors, "upstream"},
+	}
+	for name, tc := range faults {
+		for _, bad := range [][]int{{0}, {39}, {0, 31, 32}, {3, 4, 17}} {
+			story(t, func(t *testing.T, c *client) {
+				host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+				badWhen(host, tc.fault, bad...)
+				a := c.succeeds("embed", `{"model":"words","partial":true,"input":[`+texts(40)+`]}`)
+				if !slices.Equal(a.places(), bad) {
+					t.Fatalf("%s, %v: %v failed: %v", name, bad, a.places(), a.failed)
+				}
+				for _, f := range a.failed {
+					if string(f.Err.Code) != tc.code || f.Err.Retryable || strings.Contains(f.Err.Message, "input[") {
+						t.Errorf("%s, %v: input %d failed with %+v", name, bad, f.Input, f.Err)
+					}
+				}
+				for i, v := range a.vectors {
+					if isBad := slices.Contains(bad, i); isBad != (v == nil) || !isBad && len(v) != 8 {
+						t.Errorf("%s, %v: text %d has the vector %v", name, bad, i, v)
+					}
+				}
+				if n := len(host.Calls()); n > 4+len(bad)*14 {
+					t.Errorf("%s, %v: the host was asked %d times", name, bad, n)
+				}
+				if s := c.status().Hosts.Hosts[0]; s.Breaker != "closed" || len(s.Ejected) > 0 {
+					t.Errorf("%s: %+v", name, s)
+				}
+				if s := a.served; s.Model != "words" || s.Host != "gpu-1" || s.Source != inference.Local {
+					t.Errorf("%s: served %+v", name, s)
+				}
+			})
+		}
+	}
+}
+
+func TestCachedVectorsStayBesideTextsThatFail(t *testing.T) {
+	cacheStory(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		badWhen(host, refusing(400, "embedding contains NaN or Inf values"), 1)
+		for call := range 2 {
+			before := len(host.Calls())
+			a := c.succeeds("embed", `{"model":"words","partial":true,"input":["text 0","text 1","text 2","text 1"]}`)
+			if !slices.Equal(a.places(), []int{1, 3}) || a.vectors[0] == nil || a.vectors[2] == nil {
+				t.Errorf("call %d: %v", call, a)
+			}
+			if n := len(host.Calls()) - before; call == 1 && n != 1 {
+				t.Errorf("the second call made %d requests, want one for the text that failed", n)
+			}
+		}
+		c.fails("embed", `{"model":"words","partial":true,"input":["text 1","text 1"]}`, "upstream", "input[0], input[1]")
+		c.fails("embed", `{"model":"words","partial":true,"input":["text 1"]}`, "upstream")
+	})
+}
+
+func TestHostThatFailsForAllTextsIsNotCuredByBlamingThem(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.opts.CacheMode = "off"
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		host.FailWhen(func(backendtest.Call) backendtest.Fault {
+			return backendtest.Refuse(500, "the flux capacitor is upset")
+		})
+		a := c.fails("embed", `{"model":"words","partial":true,"input":[`+texts(40)+`]}`, "upstream", "flux capacitor")
+		if n := len(host.Calls()); n > 4+3*3 || strings.Contains(a.text, "input[") { // the retries, with samples after all but the first
+			t.Errorf("%d requests: %v", n, a)
+		}
+	})
+}
+
+// A failure that does not repeat itself says nothing about a text.
+func TestTextThatFailsByChanceIsEmbedded(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		failures := 0
+		host.FailWhen(func(call backendtest.Call) backendtest.Fault {
+			if sent := inputsOf(call); slices.Contains(sent, "text 5") && failures < 7 { // the last of them while text 5 is alone
+				failures++
+				return backendtest.Refuse(500, "the flux capacitor is upset")
+			}
+			return nil
+		})
+		a := c.succeeds("embed", `{"model":"words","partial":true,"input":[`+texts(32)+`]}`)
+		if failures != 7 || len(a.failed) > 0 || len(host.Calls()) < 8 {
+			t.Errorf("after %d failures: %v", failures, a)
+		}
+	})
+}
+
+func TestManyBadTextsAreFoundIfMostAreGood(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		var bad []int
+		for i := 7; i < 1000; i += 32 { // one in each batch
+			bad = append(bad, i)
+		}
+		badWhen(host, refusing(500, "json: unsupported value: NaN"), bad...)
+		a := c.succeeds("embed", `{"model":"words","partial":true,"input":[`+texts(1000)+`]}`)
+		if !slices.Equal(a.places(), bad) {
+			t.Errorf("%d failed, want %d", len(a.failed), len(bad))
+		}
+	})
+}
+
+func TestTextsThatWereNotTriedAloneSaySo(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+		var bad []int
+		for i := 1; i < 500; i++ {
+			bad = append(bad, i)
+		}
+		badWhen(host, refusing(500, "json: unsupported value: NaN"), bad...)
+		a := c.succeeds("embed", `{"model":"words","partial":true,"input":[`+texts(500)+`]}`)
+		if !slices.Equal(a.places(), bad) || len(host.Calls()) > 128+16+8 {
+			t.Fatalf("%d failed, after %d requests", len(a.failed), len(host.Calls()))
+		}
+		if first, last := a.failed[0].Err, a.failed[498].Err; strings.Contains(first.Hint, "together") || !strings.Contains(last.Hint, "together with others") {
+			t.Errorf("the hints are %q and %q", first.Hint, last.Hint)
+		}
+	})
+}
+
+func TestTextThatOneModelCannotEmbedIsEmbeddedByTheNext(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		for _, fault := range []func(int) backendtest.Fault{refusing(500, "json: unsupported value: NaN"), refusing(500, "the flux capacitor is upset")} {
+			host, lan, _ := c.sameAs("lan/words")
+			badWhen(host, fault, 3)
+			a := c.succeeds("embed", `{"model":"words","partial":true,"input":[`+texts(8)+`]}`)
+			if calls := lan.Calls(); len(a.failed) != 0 || len(calls) != 1 || len(inputsOf(calls[0])) != 1 || a.served.Model != "lan/words" {
+				t.Errorf("the provider was asked %d times: %v", len(calls), a)
+			}
+			lan.Down()
+			a = c.succeeds("embed", `{"model":"words","partial":true,"input":[`+texts(8)+`]}`)
+			if !slices.Equal(a.places(), []int{3}) || a.served.Model != "words" || a.served.Passed != nil || a.notes != "" {
+				t.Errorf("%v", a)
+			}
+			host.Down()
+			c.fails("embed", `{"model":"words","partial":true,"input":["other"]}`, "no_host")
+		}
+	})
 }
 
 func TestRequestThatFailsForEachOfItsTextsIsNotBlamedOnThem(t *testing.T) {

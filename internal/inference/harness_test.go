@@ -185,6 +185,7 @@ type arguments struct {
 
 	Input      []string
 	Dimensions int
+	Partial    bool
 }
 
 func (in arguments) common(who caller.Caller) inference.Common {
@@ -218,6 +219,7 @@ type answer struct {
 	partial  string // what an error has got of an answer
 	data     map[string]any
 	vectors  [][]float32
+	failed   []inference.FailedInput
 	served   inference.Served
 	err      *fault.Error // nil for an answer
 }
@@ -251,9 +253,9 @@ func (c *client) call(ctx context.Context, kind, args string) (a answer) {
 	switch kind {
 	case "embed":
 		var got *inference.Embeddings
-		got, err = c.engine.Embed(ctx, inference.EmbedRequest{Common: in.common(who), Input: in.Input, Dimensions: in.Dimensions})
+		got, err = c.engine.Embed(ctx, inference.EmbedRequest{Common: in.common(who), Input: in.Input, Dimensions: in.Dimensions, Partial: in.Partial})
 		if err == nil {
-			a = answer{vectors: got.Vectors, notes: strings.Join(got.Notes, " "), served: got.Served}
+			a = answer{vectors: got.Vectors, failed: got.Failed, notes: strings.Join(got.Notes, " "), served: got.Served}
 		}
 	default:
 		var got *inference.Response

@@ -100,6 +100,19 @@ var leaving = []row{
 	},
 }
 
+// badText is a case of a host that cannot embed one of two texts.
+func badText(name string, said reply, code string) row {
+	return row{
+		name: "a text that cannot be embedded (" + name + ") fails alone, and names itself",
+		backends: backends{"a": {
+			of:      map[string]reply{"poison": said},
+			replies: []reply{lines(`{"model":"e","embeddings":[[1,0]]}`)},
+		}},
+		calls: []call{{tool: embed, args: `{"model":"e","input":["good","poison"]}`, words: []string{`"vectors":[[1,0],null]`, `"index":1`, `"code":"` + code + `"`, "input[1]."}}},
+		asked: map[string]int{"a": 8},
+	}
+}
+
 func conversation(id string) string {
 	return `{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{"id":` + id + `}}}]},{"role":"tool","tool_name":"f","content":"ok"}]}`
 }
@@ -475,15 +488,11 @@ func failureRows() (rows []row) {
 			calls:    []call{{tool: chat, args: `{"model":"m",` + hello + `,` + tool(`{"type":"object"}`) + `}`, code: "upstream", words: []string{"tool"}}},
 			asked:    map[string]int{"a": 2, "b": 2, total: 2},
 		},
-		row{
-			name: "a text without a vector names itself",
-			backends: backends{"a": {
-				of:      map[string]reply{"poison": refusal(500, "failed to encode response: json: unsupported value: NaN")},
-				replies: []reply{lines(`{"model":"e","embeddings":[[1,0]]}`)},
-			}},
-			calls: []call{{tool: embed, args: `{"model":"e","input":["good","poison"]}`, words: []string{"input[1]"}, code: "upstream"}},
-			asked: map[string]int{"a": 8},
-		},
+		badText("NaN", refusal(500, "failed to encode response: json: unsupported value: NaN"), "upstream"),
+		badText("a refusal", refusal(400, "what is this?"), "invalid_argument"),
+		badText("too long", refusal(400, "the input length exceeds the context length"), "context_too_long"),
+		badText("unknown words", refusal(500, "the flux capacitor is upset"), "upstream"),
+		badText("no vector", lines(`{"model":"e","embeddings":[]}`), "upstream"),
 		row{
 			name:     "vectors with null are a failure",
 			backends: backends{"a": replies(lines(`{"model":"e","embeddings":[[null,1.0]]}`))},
