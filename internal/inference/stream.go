@@ -66,15 +66,31 @@ type stream struct {
 
 	// What follows is the follower's, and the request's own when it has ended.
 
-	from     *attempt // whose answer is sent; nil for none
-	text     string   // of the attempt, which has been dealt with
-	thinking string   // likewise
-	begun    bool     // the thoughts at the beginning of the text have been dealt with
-	sent     int      // bytes of text that were sent, and what they add up to
-	sum      maphash.Hash
-	thought  bool  // thoughts were sent
-	broken   error // why the request has to end; nil if it has not
-	again    bool  // the answer has to be sent anew, at its end
+	from     *attempt            // whose answer is sent; nil for none
+	text     string              // of the attempt, which has been dealt with
+	thinking string              // likewise
+	begun    bool                // the thoughts at the beginning of the text have been dealt with
+	masks    [2]*moderation.Mask // of the text and of the thoughts
+	sent     sum                 // the text
+	thought  sum                 // the thoughts
+	broken   error               // why the request has to end; nil if it has not
+	again    bool                // the answer has to be sent anew, at its end
+}
+
+// sum is what a text that was sent comes to.
+type sum struct {
+	bytes int
+	hash  maphash.Hash
+}
+
+func (s *sum) add(text string) {
+	s.bytes += len(text)
+	_, _ = s.hash.WriteString(text) // never fails
+}
+
+// begins reports whether a text begins with what was sent.
+func (s *sum) begins(text string) bool {
+	return len(text) >= s.bytes && maphash.String(s.hash.Seed(), text[:s.bytes]) == s.hash.Sum64()
 }
 
 // streamed answers a request in pieces.
@@ -83,7 +99,7 @@ func (t *task) streamed(ctx context.Context) (*Response, error) {
 	defer cancel(nil)
 	s := &stream{
 		task: t, cancel: cancel, changed: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
-		live: t.format == nil && t.settings.Filter == nil && !t.Logprobs && t.only == nil,
+		live: t.format == nil && t.settings.Filter.CanMask() && !t.Logprobs && t.only == nil,
 	}
 	t.stream = s
 	go s.run()
@@ -93,7 +109,7 @@ func (t *task) streamed(ctx context.Context) (*Response, error) {
 	s.leave()
 	switch {
 	case s.broken != nil:
-		return nil, s.broken
+		return nil, t.filterError(s.broken)
 	case err != nil:
 		return nil, err
 	}
@@ -143,7 +159,7 @@ func (s *stream) step() bool {
 	tr, joined := s.tracker, s.joined
 	s.mu.Unlock()
 	v := tr.streamed()
-	if s.from != nil && (v.attempt != s.from || !strings.HasPrefix(v.text, s.text)) && s.sent > 0 {
+	if s.from != nil && (v.attempt != s.from || !strings.HasPrefix(v.text, s.text)) && s.sent.bytes > 0 {
 		return s.breaks(v)
 	}
 	if v.attempt == nil {
@@ -151,6 +167,7 @@ func (s *stream) step() bool {
 	}
 	if v.attempt != s.from || !strings.HasPrefix(v.thinking, s.thinking) || !strings.HasPrefix(v.text, s.text) {
 		s.from, s.text, s.thinking, s.begun = v.attempt, "", "", false
+		s.masks, s.thought = [2]*moderation.Mask{s.settings.Filter.Mask(), s.settings.Filter.Mask()}, sum{}
 	}
 	if joined {
 		v.served.Source = Coalesced
@@ -158,10 +175,10 @@ func (s *stream) step() bool {
 	v.served.Trace = s.call.Trace
 	thinking := ""
 	if s.wantsThoughts() {
-		thinking = moderation.Clean(v.thinking[len(s.thinking):])
+		thinking = s.masks[1].Text(v.thinking[len(s.thinking):])
 	}
 	s.thinking = v.thinking
-	text := moderation.Clean(s.arrived(v.text))
+	text := s.masks[0].Text(s.arrived(v.text))
 	if err := s.send(Piece{Text: text, Thinking: thinking, Served: v.served}); err != nil {
 		s.breakOff(unread(err))
 		return false
@@ -221,7 +238,7 @@ func (s *stream) breakOff(err *fault.Error) {
 
 // send gives the caller a piece, in parts if it is large. One with nothing in it is left out.
 func (s *stream) send(p Piece) error {
-	s.thought = s.thought || p.Thinking != ""
+	s.thought.add(p.Thinking)
 	for len(p.Thinking) > mostPiece {
 		part := Piece{Served: p.Served, Again: p.Again}
 		part.Thinking, p.Thinking = cut(p.Thinking)
@@ -230,8 +247,7 @@ func (s *stream) send(p Piece) error {
 		}
 		p.Again = false
 	}
-	s.sent += len(p.Text)
-	_, _ = s.sum.WriteString(p.Text) // never fails
+	s.sent.add(p.Text)
 	for len(p.Text) > mostPiece {
 		part := Piece{Thinking: p.Thinking, Served: p.Served, Again: p.Again}
 		part.Text, p.Text = cut(p.Text)
@@ -255,11 +271,6 @@ func cut(text string) (part, rest string) {
 	return text[:at], text[at:]
 }
 
-// goesOn reports whether an answer begins with the text that was sent.
-func (s *stream) goesOn(text string) bool {
-	return len(text) >= s.sent && maphash.String(s.sum.Seed(), text[:s.sent]) == s.sum.Sum64()
-}
-
 // asWritten is the rest of an answer whose text was sent before it turned out to have markup, which
 // was only seen in the whole: as the model has written it. It is not ok for any other answer.
 func (s *stream) asWritten() (rest string, ok bool) {
@@ -268,7 +279,10 @@ func (s *stream) asWritten() (rest string, ok bool) {
 	}
 	v := s.tracker.streamed()
 	rest, ok = strings.CutPrefix(v.text, s.text)
-	return moderation.Clean(rest), ok && v.attempt == s.from
+	if !ok || v.attempt != s.from {
+		return "", false
+	}
+	return s.masks[0].Text(rest) + s.masks[0].Rest(), true
 }
 
 // finish gives the caller what is left of an answer that is complete.
@@ -276,19 +290,17 @@ func (s *stream) finish(resp *Response) error {
 	p := Piece{ToolCalls: resp.ToolCalls(), Logprobs: resp.Logprobs, Served: resp.Served}
 	written, isWritten := s.asWritten()
 	switch {
-	case s.goesOn(resp.Text) && !s.again:
-		p.Text = resp.Text[s.sent:]
+	case s.sent.begins(resp.Text) && !s.again:
+		p.Text = resp.Text[s.sent.bytes:]
 	case isWritten:
 		p.Text = written
 	case s.Restart:
-		p.Text, p.Again, s.thought = resp.Text, true, false
+		p.Text, p.Again, s.thought = resp.Text, true, sum{}
 	default:
 		return &fault.Error{Code: fault.Upstream, Message: "the answer broke off: it ended otherwise than it had begun", Retryable: true, Hint: "try again"}
 	}
-	if !s.thought {
-		p.Thinking = resp.Thinking
-	} else if rest, goesOn := strings.CutPrefix(resp.Thinking, moderation.Clean(s.thinking)); goesOn {
-		p.Thinking = rest
+	if s.thought.begins(resp.Thinking) {
+		p.Thinking = resp.Thinking[s.thought.bytes:]
 	}
 	if err := s.send(p); err != nil {
 		return unread(err)

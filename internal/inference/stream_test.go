@@ -157,23 +157,81 @@ func TestCallsThatShareAnAnswerEachGetItsStreamFromTheBeginning(t *testing.T) {
 }
 
 func TestStreamIsHeldBackWhereTheWholeAnswerIsChecked(t *testing.T) {
-	filter, err := moderation.NewFilter([]moderation.Rule{{Name: "secret", Pattern: "two"}}, nil)
-	if err != nil {
-		t.Fatal(err)
+	for _, row := range []struct {
+		rule moderation.Rule
+		code fault.Code
+	}{
+		{moderation.Rule{Name: "secret", Pattern: `\btwo\b`}, ""},
+		{moderation.Rule{Name: "secret", Pattern: "t[wo]+"}, ""},
+		{moderation.Rule{Name: "secret", Pattern: "two", Refuse: true}, fault.Refused},
+	} {
+		story(t, func(t *testing.T, c *client) {
+			c.filtering(nil, row.rule)
+			c.use(backendtest.New("gpu-1").Answer("one two three").TokenTime(time.Second))
+			r := c.stream("?", nil)
+			switch {
+			case row.code != "" && (r.err == nil || r.err.Code != row.code || len(r.pieces) > 0):
+				t.Errorf("%+v: got %+v, %v", row.rule, r.pieces, r.err)
+			case row.code == "" && (r.err != nil || len(r.pieces) != 1 || r.text != "one [removed] three"):
+				t.Errorf("%+v: got %+v, %v", row.rule, r.pieces, r.err)
+			}
+		})
 	}
-	story(t, func(t *testing.T, c *client) {
-		c.set(&inference.Settings{Filter: filter})
-		c.use(backendtest.New("gpu-1").Answer("one two three").TokenTime(time.Second))
-		if r := c.stream("?", nil); r.err != nil || len(r.pieces) != 1 || strings.Contains(r.text, "two") || !strings.Contains(r.text, "three") {
-			t.Errorf("filtered: got %+v", r.pieces)
-		}
-	})
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1").Answer(`{"a": 1}`).TokenTime(time.Second))
 		if r := c.stream("?", func(r *inference.Request) { r.Format = []byte(`{"type":"object"}`) }); r.err != nil || len(r.pieces) != 1 || r.text != `{"a": 1}` {
 			t.Errorf("with a format: got %+v", r.pieces)
 		}
 	})
+}
+
+func TestStreamIsMaskedWhileItComesIfMatchesAreBounded(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.filtering(nil, moderation.Rule{Name: "secret", Pattern: "(?i)two three"})
+		c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply {
+			return backendtest.Reply{Thinking: "is it TWO THREE or not", Text: "zero one two three four five six seven two"}
+		}).TokenTime(time.Second))
+		for range 2 { // from the host, and perhaps from the cache
+			r := c.stream("?", nil)
+			if r.err != nil || r.text != "zero one [removed] four five six seven two" || r.thinking != "is it [removed] or not" {
+				t.Errorf("got %q, thinking %q, %v", r.text, r.thinking, r.err)
+			}
+			if got := strings.Join(r.resp.Served.Filtered, " "); got != "secret" {
+				t.Errorf("the result names the rules %q", got)
+			}
+			if r.resp.Served.Source == inference.Local && (len(r.pieces) < 5 || r.at[0] > 5*time.Second) {
+				t.Errorf("the pieces came at %v: %+v", r.at, r.pieces)
+			}
+		}
+	})
+}
+
+// TestMatchOfARuleNeverLeavesWithAnErrorThatEndsAStream breaks answers off within and behind a
+// match, and has them begin anew.
+func TestMatchOfARuleNeverLeavesWithAnErrorThatEndsAStream(t *testing.T) {
+	for at := range 7 {
+		for _, restart := range []bool{false, true} {
+			story(t, func(t *testing.T, c *client) {
+				c.filtering(nil, moderation.Rule{Name: "secret", Pattern: "two three"})
+				host := backendtest.New("gpu-1").Answer("zero one two three four five six").TokenTime(time.Second)
+				host.Fail(1, backendtest.Cut(at))
+				c.use(host)
+				r := c.stream("?", func(r *inference.Request) { r.Restart = restart })
+				all := r.text
+				if r.err != nil {
+					all += r.err.Message + r.err.Hint + r.err.Partial
+				} else if r.text != "zero one [removed] four five six" {
+					t.Errorf("cut at %d: got %q", at, r.text)
+				}
+				for _, p := range r.pieces {
+					all += p.Text
+				}
+				if strings.Contains(all, "two") || strings.Contains(all, "three") || restart && r.err != nil {
+					t.Errorf("cut at %d: got %+v, %v", at, r.pieces, r.err)
+				}
+			})
+		}
+	}
 }
 
 func TestCallerWhoTakesNoMorePiecesEndsTheWork(t *testing.T) {
@@ -205,25 +263,35 @@ func TestAnswerThatIsStreamedIsNotReplacedByThatOfAHedge(t *testing.T) {
 }
 
 // TestStreamSaysWhatTheWholeAnswerSays streams answers with markup and characters that nobody
-// sees, which come in words.
+// sees, which come in words, as they are and masked.
 func TestStreamSaysWhatTheWholeAnswerSays(t *testing.T) {
-	storyWith(t, &client{cacheOff: true}, func(t *testing.T, c *client) {
-		var text string
-		c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply { return backendtest.Reply{Text: text} }).TokenTime(time.Millisecond))
-		for _, text = range []string{
-			"<think>hm so</think>an answer", " <think> hm so </think> an answer", "<think> hm so", "< b > an answer", "[THINK] ◁/think▷ so [/THINK] an answer",
-			"◁think▷ a ◁/think▷ <think> b </think> é", "so it is \u202e <think> of that", "so </think>\nan answer", "analysis of it all", "<|start_response|> an answer <|end_response|>",
-			"\n an answer", "<thi nking", "<|channel|>analysis<|message|>so <|end|><|start|>assistant<|channel|>final<|message|>an answer", "   ",
-		} {
-			streamed := c.stream("?", nil)
-			whole, err := c.engine.Do(t.Context(), inference.Request{Common: inference.Common{Model: "tiny"}, Kind: inference.Chat, Messages: []backend.Message{{Role: "user", Content: "?"}}, Thoughts: true})
-			if (err != nil) != (streamed.err != nil) {
-				t.Fatalf("%q: the stream got %v, the whole %v", text, streamed.err, err)
-			}
-			// An answer that began as plain text goes on as plain text, whatever comes.
-			if err == nil && streamed.text != whole.Text && streamed.text != moderation.Clean(text) {
-				t.Errorf("%q: the stream says %q, the whole %q", text, streamed.text, whole.Text)
-			}
+	for _, rules := range [][]moderation.Rule{nil, {{Name: "rule", Pattern: "an answer|hm so|think"}}} {
+		filter, err := moderation.NewFilter(rules, nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		storyWith(t, &client{cacheOff: true}, func(t *testing.T, c *client) {
+			var text string
+			c.set(&inference.Settings{Filter: filter})
+			c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply { return backendtest.Reply{Text: text} }).TokenTime(time.Millisecond))
+			for _, text = range []string{
+				"<think>hm so</think>an answer", " <think> hm so </think> an answer", "<think> hm so", "< b > an answer", "[THINK] ◁/think▷ so [/THINK] an answer",
+				"◁think▷ a ◁/think▷ <think> b </think> é", "so it is \u202e <think> of that", "so </think>\nan answer", "analysis of it all", "<|start_response|> an answer <|end_response|>",
+				"\n an answer", "<thi nking", "<|channel|>analysis<|message|>so <|end|><|start|>assistant<|channel|>final<|message|>an answer", "   ",
+			} {
+				streamed := c.stream("?", nil)
+				whole, err := c.engine.Do(t.Context(), inference.Request{Common: inference.Common{Model: "tiny"}, Kind: inference.Chat, Messages: []backend.Message{{Role: "user", Content: "?"}}, Thoughts: true})
+				if (err != nil) != (streamed.err != nil) {
+					t.Fatalf("%q: the stream got %v, the whole %v", text, streamed.err, err)
+				}
+				// An answer that began as plain text goes on as plain text, whatever comes.
+				if err == nil && streamed.text != whole.Text && streamed.text != filter.Review().Text(text) {
+					t.Errorf("%q: the stream says %q, the whole %q", text, streamed.text, whole.Text)
+				}
+				if rules != nil && (strings.Contains(streamed.text, "an answer") || strings.Contains(streamed.thinking, "hm so")) {
+					t.Errorf("%q: the stream says %q, thinking %q", text, streamed.text, streamed.thinking)
+				}
+			}
+		})
+	}
 }

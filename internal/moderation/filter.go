@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 )
 
@@ -42,6 +43,7 @@ type Filter struct {
 type rule struct {
 	Rule
 	pattern *regexp.Regexp
+	longest int // length in bytes of the longest match, or unbounded
 }
 
 const (
@@ -87,7 +89,14 @@ func (r Rule) compile() (rule, error) {
 	if r.Replacement == "" {
 		r.Replacement = defaultMasked
 	}
-	return rule{r, pattern}, err
+	if err != nil {
+		return rule{}, err
+	}
+	parsed, err := syntax.Parse(r.Pattern, syntax.Perl) // as package regexp does
+	if err != nil {
+		return rule{}, err
+	}
+	return rule{r, pattern, longestMatch(parsed)}, nil
 }
 
 // Guard returns the model to ask about each answer; nil if there is none.
