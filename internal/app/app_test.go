@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 // program runs the program to its end, in an environment with nothing of ours but env.
 func program(t *testing.T, stdin string, env []string, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Env = append(env, "BE_OLLAMA_MCP=1", "PATH="+os.Getenv("PATH"), "HOME="+t.TempDir(), "OLLAMA_MCP_LOG_LEVEL=error",
@@ -411,7 +411,7 @@ func TestAddressThatCannotBeServedIsExplained(t *testing.T) {
 func TestCallsAreAnsweredOverHTTP(t *testing.T) {
 	host := backendtest.New("gpu-1").Answer("quick brown fox")
 	socket := t.TempDir() + "/mcp.sock"
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "--listen=unix:"+socket, "--listen=127.0.0.1:0", "--host="+host.Listen(t))
 	cmd.Env = []string{"BE_OLLAMA_MCP=1", "HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}

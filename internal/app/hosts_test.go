@@ -108,14 +108,6 @@ func TestModelThatHasMovedToAnotherHostSinceTheLastPollIsFound(t *testing.T) {
 	}
 }
 
-func TestStatsAskNoHost(t *testing.T) {
-	host := backendtest.New("gpu-1")
-	h := watchedHosts(t, "--host="+host.Listen(t))
-	if s := h.Stats(); len(s.Hosts) != 1 || s.Hosts[0].Version != "" {
-		t.Errorf("got %+v, want a host that nothing is known of yet", s.Hosts)
-	}
-}
-
 func TestOptionRouteHasEveryPolicy(t *testing.T) {
 	var c config.Config
 	choices := config.Flags(&c).Lookup("route").Usage

@@ -89,7 +89,7 @@ func serveWith(t *testing.T, home string, env []string, args ...string) *served 
 // logs waits for a line of the log, and returns what is in its parentheses.
 func (s *served) logs(pattern string) string {
 	s.t.Helper()
-	want, deadline := regexp.MustCompile(pattern), time.After(time.Minute)
+	want, deadline := regexp.MustCompile(pattern), time.After(5 * time.Minute)
 	for {
 		select {
 		case line, more := <-s.log:
@@ -347,7 +347,7 @@ func TestHTTPSWithClientCertificatesAndCertificatesThatChange(t *testing.T) {
 		s.client.Transport = &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: certs}}
 	}
 	connect()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", "https://"+s.address+"/healthz", nil)
 	if err != nil {

@@ -66,7 +66,7 @@ func (f *fake) Read(p []byte) (int, error) {
 	}()
 	select {
 	case <-ended:
-	case <-time.After(10 * time.Second): // it was not cancelled: fail rather than hang
+	case <-time.After(2 * time.Minute): // it was not cancelled: fail rather than hang
 		fmt.Fprintln(os.Stderr, "fake: the input ended before the calls")
 	}
 	return n, err

@@ -130,7 +130,7 @@ func buildFixtures(t *testing.T) string {
 // serveFixtures starts that program, with enough time to start Node for many scenarios.
 func serveFixtures(t *testing.T, fixtures string) *listening {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*testLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*testLimit)
 	t.Cleanup(cancel)
 	return serve(t, exec.CommandContext(ctx, fixtures, "127.0.0.1:0"))
 }

@@ -95,7 +95,7 @@ func (b *browser) run(program string, args ...any) string {
 func (b *browser) shows(selector, text string) {
 	b.t.Helper()
 	b.run(`
-		const all = page.locator(%q), text = %q, end = Date.now() + 60_000;
+		const all = page.locator(%q), text = %q, end = Date.now() + 180_000;
 		for (let seen = ''; ; await page.waitForTimeout(50)) {
 			if (await all.count() && await all.first().isVisible()) seen = await all.first().innerText({ timeout: 1000 }).catch(() => '');
 			if (seen.includes(text)) return;
@@ -114,6 +114,14 @@ func (b *browser) complains() {
 	b.t.Helper()
 	if problems := b.run(`return page.problems.join('; ')`); problems != "" {
 		b.t.Errorf("the browser complains: %s", problems)
+	}
+}
+
+// cancels presses the button of a call twice, at once: after four seconds it would ask again.
+func (b *browser) cancels(button string) {
+	b.t.Helper()
+	if asked := b.run(`return page.locator(%q).evaluate((b) => { b.click(); const asked = b.innerText; b.click(); return asked; })`, button); asked != "Cancel it?" {
+		b.t.Errorf("the button asks %q", asked)
 	}
 }
 
@@ -271,16 +279,14 @@ func TestDashboardInABrowserShowsWhatStatusSaysAndCancels(t *testing.T) {
 	// Cancelling takes two presses, and stops Ollama.
 	before := ended(ollama, "/api/generate")
 	button := `#running-rows tr:has-text("answering") button`
-	b.run(`await page.click(%q)`, button)
-	b.shows(button, "Cancel it?")
-	b.run(`await page.click(%q)`, button)
+	b.cancels(button)
 	if got := <-first; !strings.Contains(got, "an administrator of the server has cancelled it") {
 		t.Errorf("the caller was told %.300s", got)
 	}
 	eventually(t, "Ollama has stopped", func() bool { return ended(ollama, "/api/generate") > before })
 	b.shows("#calls-rows", "cancelled")
 	b.shows(`#running-rows tr:has-text("tiny-loops")`, "answering") // it is the turn of the last
-	b.run(`await page.click(%q); await page.click(%q)`, button, button)
+	b.cancels(button)
 	for range 2 {
 		<-waits
 	}
@@ -315,7 +321,7 @@ func TestDashboardGoesOnAfterTheServerWasStartedAnew(t *testing.T) {
 	answer := make(chan string, 1)
 	go func() { answer <- server.post("", "generate", `{"model":"tiny-loops","prompt":"after the restart"}`) }()
 	b.shows("#running-rows", "answering")
-	b.run(`await page.click('#running-rows button'); await page.click('#running-rows button')`)
+	b.cancels("#running-rows button")
 	if got := <-answer; !strings.Contains(got, "cancelled") {
 		t.Errorf("got %.300s", got)
 	}

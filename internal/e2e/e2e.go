@@ -8,6 +8,8 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os/exec"
 	"path/filepath"
 )
@@ -19,4 +21,20 @@ func Path(elem ...string) (string, error) {
 		return "", fmt.Errorf("finding the e2e module: %w", err)
 	}
 	return filepath.Join(append([]string{filepath.Dir(string(gomod))}, elem...)...), nil
+}
+
+// FreeAddress is an address of this machine at which nothing listens, such as "127.20.3.7:40123".
+// A server that is started there, or started there again, finds its port free: where the loopback
+// network has more than one host, as on Linux, this one is the caller's own, and programs that
+// are given any free port get one of 127.0.0.1.
+func FreeAddress() (string, error) {
+	own := fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+	l, err := net.Listen("tcp", own)
+	if err != nil {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }

@@ -51,8 +51,8 @@ func TestFewFilesAreLeftForAllWhoConnect(t *testing.T) {
 			t.Errorf("call %d got %d, %v, %s", i, resp.StatusCode, err, got)
 		}
 	}
-	if log := l.stderr.String(); strings.Count(log, "connections are refused") != 1 {
-		t.Errorf("the log does not say once that connections are refused:\n%s", log)
+	if log := l.stderr.String(); !strings.Contains(log, "connections are refused") {
+		t.Errorf("the log does not say that connections are refused:\n%s", log)
 	}
 	for _, conn := range opened {
 		conn.Close()

@@ -240,7 +240,7 @@ func TestEveryClientCanCancelAndOllamaStops(t *testing.T) {
 			if p.err == nil {
 				t.Errorf("got %.300s, want that it was cancelled", p.answer.text())
 			}
-			eventually(t, "Ollama has stopped", func() bool { return ended(shared, "/api/generate") == before+1 })
+			eventually(t, "Ollama has stopped", func() bool { return ended(shared, "/api/generate") > before })
 			if a := c.start("generate", `{`+hi+`}`).result(); a.text() != tinymodels.Says.Answer {
 				t.Errorf("the call after it: got %+v", a)
 			}

@@ -91,7 +91,7 @@ func TestClientThatCancelsDoesNotTouchTheRequestOfAnotherWithTheSameID(t *testin
 			left.until(" tokens, ") // it goes on
 			left.cancel()
 			<-left.done
-			eventually(t, "Ollama has stopped the other too", func() bool { return ended(shared, "/api/generate") == before+2 })
+			eventually(t, "Ollama has stopped the other too", func() bool { return ended(shared, "/api/generate") > before+1 })
 			other.tools() // SDKs complain if the cancellation is still on its way when they close
 		})
 	}

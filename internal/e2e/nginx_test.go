@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"ollama-mcp/internal/e2e"
 	"ollama-mcp/internal/e2e/procgroup"
 )
 
@@ -375,12 +376,11 @@ func adapt(t *testing.T, text string, pairs []string) string {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := e2e.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // writeCertificate makes a self-signed certificate.

@@ -67,7 +67,7 @@ func startPrometheus(t *testing.T, jobs map[string]string) *prometheus {
 		config["rule_files"].([]any)[i] = deployFile(t, "prometheus/"+name.(string))
 	}
 	config["scrape_configs"] = scrapes
-	config["global"] = map[string]any{"scrape_interval": "250ms", "scrape_timeout": "250ms", "evaluation_interval": "250ms"}
+	config["global"] = map[string]any{"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
 	dir, address := t.TempDir(), freeAddress(t)
 	adapted, err := yaml.Marshal(config)
 	if err != nil {
@@ -148,7 +148,7 @@ func dashboardExpressions(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	all := make(map[string]string)
-	fill := strings.NewReplacer("$job", "ollama-mcp", "$instance", ".*", "$__rate_interval", "5s")
+	fill := strings.NewReplacer("$job", "ollama-mcp", "$instance", ".*", "$__rate_interval", "10s")
 	for _, p := range dashboard.Panels {
 		if p.Type != "row" && len(p.Targets) == 0 {
 			t.Errorf("the panel %q shows nothing", p.Title)

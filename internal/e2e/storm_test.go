@@ -21,7 +21,7 @@ import (
 const (
 	stormCallers = 32
 	// A call leaves half of its time to the hosts, so that the provider has as much.
-	callLimit = 20 * time.Second
+	callLimit = 30 * time.Second
 )
 
 // storm is the program with two hosts and a provider, each of which gives another answer,

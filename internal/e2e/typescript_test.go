@@ -183,7 +183,7 @@ func (d *driven) start(tool, args string) *pending {
 		defer d.mu.Unlock()
 		d.write(map[string]any{"id": id, "cancel": true})
 	}
-	p := &pending{t: d.t, cancel: cancel, progress: make(chan *mcp.ProgressNotificationParams, 100), done: make(chan struct{})}
+	p := &pending{t: d.t, cancel: cancel, progress: make(chan *mcp.ProgressNotificationParams, 1000), done: make(chan struct{})}
 	go p.follow(events)
 	return p
 }

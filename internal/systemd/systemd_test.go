@@ -23,7 +23,7 @@ func listen(t *testing.T) (socket string, heard func() string) {
 	t.Cleanup(func() { conn.Close() })
 	return socket, func() string {
 		text := make([]byte, 1000)
-		_ = conn.SetReadDeadline(time.Now().Add(time.Minute)) // catches a test that hangs
+		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Minute)) // catches a test that hangs
 		n, err := conn.Read(text)
 		if err != nil {
 			t.Fatal(err)

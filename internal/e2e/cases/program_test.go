@@ -195,7 +195,7 @@ type session struct {
 }
 
 // limit only catches what hangs.
-const limit = 3 * time.Minute
+const limit = 10 * time.Minute
 
 func (r row) start(t *testing.T) *session {
 	t.Helper()

@@ -50,6 +50,7 @@ export async function drive(client, transport, call) {
 			begin(id, async signal => ({
 				result: await call({ name: order.call, arguments: order.arguments }, {
 					signal,
+					timeout: 600_000, // of the SDK, which would be a minute
 					onprogress: progress => say({ id, progress }),
 				}),
 			}));

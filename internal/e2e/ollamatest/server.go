@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/ollama/ollama/api"
 
+	"ollama-mcp/internal/e2e"
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
@@ -62,7 +62,7 @@ const (
 // must Close it. If the program ends without doing so, in whatever way, the server and
 // its runners are killed, and only its home is left behind.
 func Launch(ctx context.Context, opts Options) (*Server, error) {
-	addr, err := freeAddr()
+	addr, err := e2e.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (s *Server) begin(ctx context.Context, models []tinymodels.Model) error {
 	return s.create(ctx, models)
 }
 
-// URL is the server's address, such as "http://127.0.0.1:40123".
+// URL is the server's address, such as "http://127.20.3.7:40123".
 func (s *Server) URL() string { return "http://" + s.addr }
 
 // Models is the folder with the server's models: manifests, and blobs by their digest.
@@ -172,12 +172,4 @@ func environment(home, addr string, extra []string) []string {
 		"OLLAMA_NUM_PARALLEL=4",
 	)
 	return append(env, extra...)
-}
-
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
