@@ -89,7 +89,7 @@ func serveWith(t *testing.T, home string, env []string, args ...string) *served 
 // logs waits for a line of the log, and returns what is in its parentheses.
 func (s *served) logs(pattern string) string {
 	s.t.Helper()
-	want, deadline := regexp.MustCompile(pattern), time.After(5 * time.Minute)
+	want, deadline := regexp.MustCompile(pattern), time.After(5*time.Minute)
 	for {
 		select {
 		case line, more := <-s.log:
