@@ -47,7 +47,14 @@ func (h *HTTP) authenticated(serve func(*exchange)) http.HandlerFunc {
 type revocable struct {
 	// mu guards what follows; nothing blocks under it.
 	mu  sync.Mutex
-	all map[*exchange]context.CancelCauseFunc
+	all map[*exchange]revocation
+}
+
+// revocation is how the request of a caller is ended. The caller is as it was authenticated: the one
+// of the exchange belongs to the goroutine that serves it.
+type revocation struct {
+	from   caller.Caller
+	cancel context.CancelCauseFunc
 }
 
 // endIfRevoked lets the request end early, which its context tells. It must be called after the
@@ -59,9 +66,9 @@ func (x *exchange) endIfRevoked() (served func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.all == nil {
-		o.all = make(map[*exchange]context.CancelCauseFunc)
+		o.all = make(map[*exchange]revocation)
 	}
-	o.all[x] = cancel
+	o.all[x] = revocation{x.from, cancel}
 	return func() {
 		o.mu.Lock()
 		delete(o.all, x)
@@ -79,9 +86,9 @@ func (h *HTTP) EndRevoked() {
 	defer h.certified.end(h.certificates)
 	h.revocable.mu.Lock()
 	defer h.revocable.mu.Unlock()
-	for x, cancel := range h.revocable.all {
-		if x.from.IsRevoked() {
-			cancel(caller.ErrRevoked)
+	for _, r := range h.revocable.all {
+		if r.from.IsRevoked() {
+			r.cancel(caller.ErrRevoked)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func (x *exchange) serveEndpoint(e Endpoint) {
 	ctx, cancel := context.WithCancelCause(caller.NewContext(ctx, x.from))
 	defer cancel(nil)
 	defer context.AfterFunc(x.life, func() { cancel(context.Cause(x.life)) })()
-	w := &reply{exchange: x, m: m, flow: http.NewResponseController(x.w), memory: x.server.limits.answers.Part(x.from.ID)}
+	w := &reply{exchange: x, ctx: ctx, m: m, flow: http.NewResponseController(x.w), memory: x.server.limits.answers.Part(x.from.ID)}
 	defer w.memory.Give()
 	noDeadline(w.flow)
 	e.Serve(w, x.req.WithContext(ctx), body)
@@ -102,9 +102,11 @@ func (x *exchange) serveEndpoint(e Endpoint) {
 // reply is the response of an endpoint. Its client has writeTimeout to read each piece.
 type reply struct {
 	*exchange
+	ctx    context.Context // of the request
 	m      incoming
 	flow   *http.ResponseController
 	memory *share.Part
+	begun  bool // the head has been sent
 }
 
 // Header implements http.ResponseWriter.
@@ -113,12 +115,16 @@ func (r *reply) Header() http.Header { return r.w.Header() }
 // WriteHeader implements http.ResponseWriter.
 func (r *reply) WriteHeader(status int) {
 	extend(r.flow)
+	r.begun = true
 	r.w.WriteHeader(status)
 }
 
-// Write implements http.ResponseWriter. Its error says that nobody will read the rest.
+// Write implements http.ResponseWriter. Its error says that nobody will read the rest, or may.
 func (r *reply) Write(text []byte) (n int, err error) {
 	for piece := range slices.Chunk(text, pieceSize) {
+		if n > 0 && r.ctx.Err() != nil { // an error that says so is one piece
+			return n, context.Cause(r.ctx)
+		}
 		extend(r.flow)
 		done, err := r.w.Write(piece)
 		if n += done; err != nil {
@@ -135,12 +141,17 @@ func (r *reply) FlushError() error {
 	return r.flow.Flush()
 }
 
-// Hold takes memory for an answer of so many bytes before it is begun, and refuses the request if
-// there is none. The memory is given back when the request ends.
+// Hold takes memory for an answer of so many bytes, or for what is left of it. If there is none, it
+// refuses the request unless its response has begun. The memory is given back when the request ends.
 func (r *reply) Hold(size int) bool {
 	over := (&request{incoming: r.m, sending: r.memory}).hold(size)
-	if over != nil {
+	switch {
+	case over == nil:
+		return true
+	case r.begun:
+		r.refused(r.m, over.reason, http.StatusOK, over.answer)
+	default:
 		r.refuseOver(r.m, over)
 	}
-	return over == nil
+	return false
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/schema"
 )
@@ -36,9 +38,19 @@ var statuses = map[fault.Code]int{
 // statusClientClosed is what Ollama answers, if to nobody, when the client has left.
 const statusClientClosed = 499
 
+// errRevoked is the error of a request whose caller's credentials were revoked while it was under way.
+var errRevoked = &fault.Error{Code: fault.Unauthorized, Message: "the key, token or certificate of this request is no longer valid"}
+
+// isRevoked reports whether the caller may have no answer any more.
+func (x *exchange) isRevoked() bool { return errors.Is(context.Cause(x.ctx), caller.ErrRevoked) }
+
 // fail writes an error, at the end of the stream if there is one.
 func (x *exchange) fail(err error) {
 	e := fault.Of(err)
+	status := cmp.Or(statuses[e.Code], http.StatusInternalServerError)
+	if errors.Is(err, errRevoked) {
+		status = http.StatusUnauthorized
+	}
 	text := spelling.Replace(e.Message)
 	if e.Hint != "" {
 		text += "; " + spelling.Replace(e.Hint)
@@ -47,10 +59,9 @@ func (x *exchange) fail(err error) {
 		text = fmt.Sprintf("model '%s' not found", x.asked)
 	}
 	if x.stream != nil {
-		x.stream.fail(statuses[e.Code], string(e.Code), text)
+		x.stream.fail(status, string(e.Code), text)
 		return
 	}
-	status := cmp.Or(statuses[e.Code], http.StatusInternalServerError)
 	header := x.w.Header()
 	header.Set(headerTrace, x.call.Trace)
 	header.Set(headerCode, string(e.Code))
@@ -124,12 +135,17 @@ func writeBody(w http.ResponseWriter, status int, body []byte) {
 // answer returns what writes a value as the whole response, unless there is no memory for it.
 func (x *exchange) answer(v any) func() {
 	return func() {
-		body := schema.MustMarshal(v)
-		if h, ok := x.w.(interface{ Hold(size int) bool }); ok && !h.Hold(len(body)) {
-			return
+		if body := schema.MustMarshal(v); x.hold(len(body)) {
+			writeBody(x.w, http.StatusOK, body)
 		}
-		writeBody(x.w, http.StatusOK, body)
 	}
+}
+
+// hold takes memory for an answer that waits to be read by the client, until the request ends. If there
+// is none, a response that has not begun has been refused.
+func (x *exchange) hold(size int) bool {
+	h, ok := x.w.(interface{ Hold(size int) bool })
+	return !ok || h.Hold(size)
 }
 
 // decode reads the body of a request, with the words of Ollama for what cannot be read. Members

@@ -117,6 +117,9 @@ func (g *Gateway) serve(fail func(http.ResponseWriter, int, string, string), too
 		defer stop()
 		finish, err := x.run(tool, do)
 		x.call.End(err)
+		if x.isRevoked() {
+			err = errRevoked
+		}
 		if err != nil {
 			x.fail(err)
 			return

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -202,10 +204,17 @@ type stream struct {
 	notes  []string
 }
 
-// piece sends a piece of the answer. Its error says that the client has left.
+// piece sends a piece of the answer. Its error says that the client has left, or may have no more: an
+// answer may be whole long before a slow client has read it.
 func (s *stream) piece(p inference.Piece) error {
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
 	if s.stream == nil {
 		s.begin(p.Served)
+	}
+	if !s.hold(p.Waiting) {
+		return errors.New("those that wait to be read take as much memory as they may at the moment")
 	}
 	return s.send(s.out.piece(p)...)
 }

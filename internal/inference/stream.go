@@ -27,6 +27,8 @@ type Piece struct {
 	Logprobs       []backend.Logprob // of all tokens at once
 	// Again says that the answer begins anew: the pieces before are no part of it.
 	Again bool
+	// Waiting is how many bytes of text, with this piece, have arrived and wait to be sent.
+	Waiting int
 	// Served is what serves the answer, as far as that is known.
 	Served Served
 }
@@ -179,7 +181,8 @@ func (s *stream) step() bool {
 	}
 	s.thinking = v.thinking
 	text := s.masks[0].Text(s.arrived(v.text))
-	if err := s.send(Piece{Text: text, Thinking: thinking, Served: v.served}); err != nil {
+	behind := func() int { return max(0, len(tr.streamed().text)-len(s.text)) }
+	if err := s.send(Piece{Text: text, Thinking: thinking, Served: v.served}, behind); err != nil {
 		s.breakOff(unread(err))
 		return false
 	}
@@ -236,12 +239,14 @@ func (s *stream) breakOff(err *fault.Error) {
 	s.cancel(errBroken)
 }
 
-// send gives the caller a piece, in parts if it is large. One with nothing in it is left out.
-func (s *stream) send(p Piece) error {
+// send gives the caller a piece, in parts if it is large. One with nothing in it is left out. behind
+// returns how many bytes have arrived meanwhile.
+func (s *stream) send(p Piece, behind func() int) error {
 	s.thought.add(p.Thinking)
 	for len(p.Thinking) > mostPiece {
 		part := Piece{Served: p.Served, Again: p.Again}
 		part.Thinking, p.Thinking = cut(p.Thinking)
+		part.Waiting = len(part.Thinking) + len(p.Thinking) + len(p.Text) + behind()
 		if err := s.Stream(part); err != nil {
 			return err
 		}
@@ -251,6 +256,7 @@ func (s *stream) send(p Piece) error {
 	for len(p.Text) > mostPiece {
 		part := Piece{Thinking: p.Thinking, Served: p.Served, Again: p.Again}
 		part.Text, p.Text = cut(p.Text)
+		part.Waiting = len(part.Thinking) + len(part.Text) + len(p.Text) + behind()
 		if err := s.Stream(part); err != nil {
 			return err
 		}
@@ -259,6 +265,7 @@ func (s *stream) send(p Piece) error {
 	if p.Text == "" && p.Thinking == "" && len(p.ToolCalls)+len(p.Logprobs) == 0 {
 		return nil
 	}
+	p.Waiting = len(p.Thinking) + len(p.Text) + behind()
 	return s.Stream(p)
 }
 
@@ -302,7 +309,7 @@ func (s *stream) finish(resp *Response) error {
 	if s.thought.begins(resp.Thinking) {
 		p.Thinking = resp.Thinking[s.thought.bytes:]
 	}
-	if err := s.send(p); err != nil {
+	if err := s.send(p, func() int { return 0 }); err != nil {
 		return unread(err)
 	}
 	return nil
