@@ -132,23 +132,30 @@ func (c *class[K, V]) pick(now time.Time, maxPassedOver time.Duration, s Slot[K]
 
 func (c *class[K, V]) start(t *Ticket[K, V], expected time.Duration) {
 	s := c.share(t.Caller)
-	// Newcomers start where all would be had the class been shared in tiny
-	// pieces: else a stream of callers who come only once would starve the rest.
-	callers := c.callers
-	if s.waiting == 0 {
-		callers++
-	}
-	c.clock = max(c.clock, s.used) + expected/time.Duration(callers)
+	c.clock = max(c.clock, s.used)
 	t.share, t.charged = s, expected
 	s.running++
 	c.charge(s, expected)
 	if c.waiting == 0 {
-		c.clock = c.latest // nobody was kept waiting, so nobody owes anything
+		c.clock = max(c.clock, c.latest-expected) // nobody was kept waiting, so nobody owes more than this call
 	}
 }
 
 func (c *class[K, V]) done(t *Ticket[K, V], held time.Duration) {
-	t.share.running--
-	c.charge(t.share, held-t.charged)
+	s := t.share
+	s.running--
+	c.charge(s, held-t.charged)
 	t.share = nil
+	if c.waiting == 0 {
+		c.clock = c.latest // nor does anybody owe it when it has ended
+		return
+	}
+	// Newcomers start where all would be had the class been shared in tiny pieces: else a
+	// stream of callers who come only once would starve the rest. What a call takes counts
+	// when it has ended, or a newcomer would wait for one more call of a caller who has a slot.
+	callers := c.callers
+	if s.waiting == 0 {
+		callers++
+	}
+	c.clock = min(c.clock+held/time.Duration(callers), max(c.clock, c.latest))
 }

@@ -187,16 +187,33 @@ func (q *plainQueue) start(t *ticket, expected time.Duration) {
 	}
 	s := q.share(t)
 	s.running++
-	callers, left := map[string]bool{t.Caller: true}, false
+	q.clock[t.Class] = max(q.clock[t.Class], s.used)
+	q.charge(t, expected)
+	if len(q.callers(t.Class)) == 0 {
+		q.clock[t.Class] = max(q.clock[t.Class], q.latest[t.Class]-expected)
+	}
+}
+
+// callers are those who wait in a class.
+func (q *plainQueue) callers(class Class) map[string]bool {
+	all := make(map[string]bool)
 	for _, o := range q.waiting {
-		if o.Class == t.Class {
-			callers[o.Caller], left = true, true
+		if o.Class == class {
+			all[o.Caller] = true
 		}
 	}
-	q.clock[t.Class] = max(q.clock[t.Class], s.used) + expected/time.Duration(len(callers))
-	q.charge(t, expected)
-	if !left {
+	return all
+}
+
+func (q *plainQueue) done(t *ticket, held, charged time.Duration) {
+	q.shares[fmt.Sprint(t.Class, t.Caller)].running--
+	q.charge(t, held-charged)
+	if callers := q.callers(t.Class); len(callers) == 0 {
 		q.clock[t.Class] = q.latest[t.Class]
+	} else {
+		callers[t.Caller] = true
+		clock := q.clock[t.Class]
+		q.clock[t.Class] = min(clock+held/time.Duration(len(callers)), max(clock, q.latest[t.Class]))
 	}
 }
 
@@ -302,9 +319,7 @@ func TestQueueAgreesWithAPlainList(t *testing.T) {
 				held := time.Duration(draw(20, "held")) * time.Second
 				charged := t.charged
 				q.Done(t, held)
-				s := plain.shares[fmt.Sprint(t.Class, t.Caller)]
-				s.running--
-				plain.charge(t, held-charged)
+				plain.done(t, held, charged)
 			},
 			"": func(r *rapid.T) {
 				if q.waiting != len(waiting) || q.size != int64(len(waiting)) {
@@ -363,6 +378,44 @@ func TestCallersWhoComeOnceDoNotStarveOneWhoStays(t *testing.T) {
 	if served < 2 {
 		t.Errorf("one who stays got %d of 100 turns", served)
 	}
+}
+
+// TestCallerWhoAsksNowAndThenWaitsForNoMoreThanTheCallUnderWay has one caller keep many calls in
+// the queue while another asks one by one, for no longer than the first, on one slot.
+func TestCallerWhoAsksNowAndThenWaitsForNoMoreThanTheCallUnderWay(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := New[string, int](time.Second)
+		seconds := func(least, most int, label string) time.Duration {
+			return time.Duration(rapid.IntRange(least, most).Draw(t, label)) * time.Second
+		}
+		// While a call of the one is served, the other may ask.
+		serve := func(next *ticket, least, most int) {
+			q.Start(next, seconds(1, 20, "expected"))
+			asks := next.Caller == "floods" && q.classes[Interactive].callers == 1 && rapid.Bool().Draw(t, "asks")
+			if asks {
+				q.Push(time.Time{}, &ticket{Caller: "asks"}, false)
+			}
+			q.Done(next, seconds(least, most, "held"))
+			if asks && q.Pick(time.Time{}, holder{}).Caller != "asks" {
+				t.Fatal("the next turn is not that of the caller who asks now and then")
+			}
+		}
+		q.Push(time.Time{}, &ticket{Caller: "floods"}, false)
+		first := q.Pick(time.Time{}, holder{})
+		q.Start(first, seconds(1, 20, "expected"))
+		for range 40 {
+			q.Push(time.Time{}, &ticket{Caller: "floods"}, false)
+		}
+		q.Done(first, seconds(5, 20, "held"))
+		for q.Len() > 2 {
+			next := q.Pick(time.Time{}, holder{})
+			if next.Caller == "asks" {
+				serve(next, 0, 5)
+			} else {
+				serve(next, 5, 20)
+			}
+		}
+	})
 }
 
 func TestCallersWhoLeftAreForgotten(t *testing.T) {

@@ -577,9 +577,9 @@ func TestCallerWhoFloodsOneFrontLeavesATurnToCallersOfOthers(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		for i := range 5 {
-			if took := ann(fmt.Sprint("beside bob ", i)); took > 3*turn { // hers, and at most two of his
-				t.Errorf("ann got her answer after %v, and a turn takes %v", took, turn)
+		for i := range 12 {
+			if took := ann(fmt.Sprint("beside bob ", i)); took > 2*turn { // hers, and that of his which is under way
+				t.Errorf("%d: ann got her answer after %v, and a turn takes %v", i, took, turn)
 			}
 		}
 		flood.Wait()
