@@ -217,7 +217,7 @@ func TestModelsThatShareAHostOfManySlotsTakeTurnsInBlocks(t *testing.T) {
 			l := newLender(t, naively, pool.Options{Slots: 4}, gpu)
 			var done atomic.Int64
 			var all sync.WaitGroup
-			end := time.Now().Add(10 * time.Minute)
+			end := time.Now().Add(5 * time.Minute)
 			for i := range callers { // each asks again as soon as it is answered
 				need := route.Need{Model: []string{"a:latest", "b:latest"}[i%2], Caller: string(rune('A' + i))}
 				all.Go(func() {
@@ -245,9 +245,9 @@ func TestModelsThatShareAHostOfManySlotsTakeTurnsInBlocks(t *testing.T) {
 	}
 	few, fewLoads := run(6, false) // none waits while all three of a model are served
 	t.Logf("with few callers: %d calls with %d loads", few, fewLoads)
-	const most = 10*60/10 + 2 // one in each MaxPassedOver
+	const most = 5*60/10 + 2 // one in each MaxPassedOver
 	if loads > most || fewLoads > most {
-		t.Errorf("%d and %d loads in ten minutes, want at most %d", loads, fewLoads, most)
+		t.Errorf("%d and %d loads in five minutes, want at most %d", loads, fewLoads, most)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	crowd   = 200 // calls of a client at once
-	reports = 5   // of each of them
+	crowd   = 60 // calls of a client at once
+	reports = 5  // of each of them
 )
 
 // owned is the arguments of a call that belongs to a client: of all calls with this

@@ -15,7 +15,7 @@ import (
 )
 
 func TestIdleSessionTakesNoMemory(t *testing.T) {
-	const sessions = 10_000
+	const sessions = 2000
 	h := front(t, server.HTTPOptions{})
 	before := inUse()
 	for range sessions {
