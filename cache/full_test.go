@@ -148,7 +148,7 @@ func TestMemoryStaysWithinTheSize(t *testing.T) {
 		budget      int64
 		total, size int
 	}{
-		{16 << 20, 1 << 30, 256 << 10},
+		{16 << 20, 256 << 20, 256 << 10},
 		{4 << 20, 16 << 20, 1 << 10},
 		{4 << 20, 200 << 10, 10}, // nothing but overhead
 	} {

@@ -31,7 +31,7 @@ func TestProgramWithAFullCacheStaysWithinItsMemoryLimit(t *testing.T) {
 	c := open(t, cache.Options{Size: size, TTL: time.Hour})
 	buffer := []byte(strings.Repeat("x", 64<<10))
 	most := int64(0)
-	for i := range 5 * size / len(buffer) {
+	for i := range 3 * size / len(buffer) {
 		c.Set(keyOf(t, i), cache.Entry{Value: text(buffer)})
 		most = max(most, taken())
 	}

@@ -130,6 +130,7 @@ func (a *agent) goesOn(mayFail bool) {
 
 // mcp-remote connects hosts that only start programs to a server elsewhere.
 func TestTheServerIsReachedThroughMCPRemote(t *testing.T) {
+	t.Parallel() // it waits for a time limit
 	clients.Install(t)
 	for transport, version := range map[string]string{"http": "", "sse": legacy} {
 		t.Run(transport, func(t *testing.T) {

@@ -275,7 +275,7 @@ func TestTextsThatShareWordsAreNear(t *testing.T) {
 func TestOldCallsAreForgotten(t *testing.T) {
 	host := backendtest.New("a")
 	b := host.Open(t)
-	const calls = 1500
+	const calls = 1100
 	for i := range calls {
 		if _, err := say(t.Context(), b, "tiny", fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
