@@ -50,15 +50,12 @@ RUNS     := 10
 DURATION := 1h
 SEED     := 0
 
-# How many requests bench-fronts makes in each row.
-CALLS := 100000
-
 # Where fuzz looks for targets, and how long each runs. An input for which one fails is
 # written to testdata/fuzz beside it: commit it with what mends it.
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test stress soak fuzz lint fmt demo bench bench-peers bench-fronts eval-semantic recordings docs release release-check clean needs $(STEPS)
+.PHONY: build help unit test stress soak fuzz lint fmt demo bench bench-peers eval-semantic recordings docs release release-check clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -103,10 +100,6 @@ bench: build ## measure calls through the server, and a full host; 20 minutes (L
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
 		'cd $(CURDIR) && go run ./internal/overhead -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
 
-bench-fronts: build ## print the table of docs/performance.md: one connection, the pool, MCP, the gateway; 30 minutes, or CALLS=5000 (Linux)
-	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
-		'cd $(CURDIR) && go run ./internal/overhead -fronts -command "make bench-fronts" -full-calls $(CALLS) -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
-
 bench-peers: build ## measure calls through the server and through two other servers from npm (Linux)
 	@command -v node npm >/dev/null || { echo "not found: node, npm; on Debian: apt-get install npm"; exit 1; }
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
@@ -141,8 +134,8 @@ fmt: $(GOFUMPT) ## format all Go files
 clean: ## remove what was built here
 	rm -rf bin dist
 
-needs: ## see that the compilers, npm, nginx, Prometheus and Chromium are there, and install them if root
-	@missing=(); for tool in gcc g++ npm nginx prometheus chromium; do PATH=$$PATH:/usr/sbin command -v $$tool || missing+=($$tool); done; \
+needs: ## see that the compilers, npm, nginx, Prometheus, Redis and Chromium are there, and install them if root
+	@missing=(); for tool in gcc g++ npm nginx prometheus redis-server chromium; do PATH=$$PATH:/usr/sbin command -v $$tool || missing+=($$tool); done; \
 	if (($${#missing[@]})) && [[ $$(id -u) == 0 ]]; then \
 		apt-get update && apt-get install -y --no-install-recommends "$${missing[@]}" libc6-dev; \
 	elif (($${#missing[@]})); then \

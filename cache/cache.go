@@ -22,6 +22,9 @@ type Options struct {
 	// TTL is how long an entry is served unless it has a TTL of its own; 0 keeps
 	// nothing.
 	TTL time.Duration
+	// Shared is a second store, which other processes use too; nil for none. It needs a Codec.
+	Shared Shared
+	Codec  Codec
 }
 
 // Value is the cached part of an answer. All calls get the same one, so none may change
@@ -46,10 +49,11 @@ type Entry struct {
 type Cache[P any] struct {
 	kept    store
 	flights Flights[request, P, found]
+	second  second
 	loners  atomic.Uint64 // calls that shared no fill; see request.alone
 
-	hits, misses, coalesced atomic.Uint64
-	saved                   atomic.Int64 // nanoseconds
+	hits, misses, coalesced, shared atomic.Uint64
+	saved                           atomic.Int64 // nanoseconds
 }
 
 // Stats are counters since the cache was made, and gauges where "now" is said. A
@@ -58,6 +62,7 @@ type Stats struct {
 	Hits      uint64 // look-ups that found an entry
 	Misses    uint64 // look-ups that did not, and refreshes
 	Coalesced uint64 // look-ups that joined a fill in flight
+	Shared    uint64 // look-ups that another process's answer was found for, or waited for
 
 	Sets       uint64 // entries stored
 	TooLarge   uint64 // entries refused because one may take only a tenth of the cache
@@ -95,6 +100,12 @@ func New[P any](o Options) (*Cache[P], error) {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	c.flights.keep(spareFills)
+	if o.Shared != nil {
+		c.second = second{o}
+		o.Shared.OnClear(func(isOf func(model string) bool) {
+			c.kept.remove(func(s Scope) bool { return isOf(s.Model) })
+		})
+	}
 	return c, nil
 }
 
@@ -149,7 +160,7 @@ func (c *Cache[P]) Close() {
 func (c *Cache[P]) Stats() Stats {
 	s := &c.kept
 	return Stats{
-		Hits: c.hits.Load(), Misses: c.misses.Load(), Coalesced: c.coalesced.Load(),
+		Hits: c.hits.Load(), Misses: c.misses.Load(), Coalesced: c.coalesced.Load(), Shared: c.shared.Load(),
 		Sets: s.sets.Load(), TooLarge: s.tooLarge.Load(), CrowdedOut: s.crowdedOut.Load(),
 		Evicted: s.evicted.Load(), Expired: s.outOfDate.Load(),
 		Entries: s.entries.Load(), Bytes: s.bytes(), InFlight: c.flights.Len(),
@@ -165,6 +176,9 @@ func (c *Cache[P]) count(source Source, e Entry) {
 		c.saved.Add(int64(e.Took))
 	case Coalesced:
 		c.coalesced.Add(1)
+		c.saved.Add(int64(e.Took))
+	case SharedHit:
+		c.shared.Add(1)
 		c.saved.Add(int64(e.Took))
 	default:
 		c.misses.Add(1)

@@ -23,6 +23,7 @@ const (
 	Miss      Source = "miss"      // the call's own fill
 	Hit       Source = "hit"       // the cache
 	Coalesced Source = "coalesced" // the fill of another call, which was in flight
+	SharedHit Source = "shared"    // another process, which had made it or was about to
 )
 
 // Fill makes an answer, and says whether it may be kept: whole answers may, errors
@@ -54,7 +55,7 @@ type request struct {
 // found is the result of a flight.
 type found struct {
 	Entry
-	hit bool
+	from Source // Miss, Hit or SharedHit
 }
 
 // Fetch returns the cached answer for a key, or that of a fill: the call's own, or one
@@ -88,19 +89,15 @@ func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, progress P, onJoin func(
 		if l.Policy != Refresh && c.flights.finished.Load() != finished {
 			// A fill that ended since the look-up above may have cached this answer.
 			if e, ok := c.kept.get(l.Key); ok {
-				return found{e, true}, nil
+				return found{e, Hit}, nil
 			}
 		}
-		e, keep, err := fill.timed(ctx, all)
-		if keep && err == nil {
-			c.kept.set(l.Key, e)
-		}
-		return found{e, false}, err
+		return c.make(ctx, l, all, fill)
 	})
 	source := Miss
 	switch {
-	case got.hit:
-		source = Hit
+	case got.from == Hit || got.from == SharedHit:
+		source = got.from
 	case joined:
 		source = Coalesced
 	}
@@ -110,6 +107,31 @@ func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, progress P, onJoin func(
 		c.count(source, got.Entry)
 	}
 	return got.Entry, source, err
+}
+
+// make makes the answer for a flight: another process's, or that of a fill, which is then kept
+// and shared.
+func (c *Cache[P]) make(ctx context.Context, l Lookup, all Waiters, fill Fill) (got found, err error) {
+	how := Failed
+	if c.second.is() && l.Policy != Refresh {
+		e, ok, leave := c.second.join(ctx, l, all)
+		defer func() { leave(how) }()
+		if ok {
+			c.kept.set(l.Key, e)
+			how = Stored
+			return found{e, SharedHit}, nil
+		}
+	}
+	e, keep, err := fill.timed(ctx, all)
+	switch {
+	case err != nil:
+	case keep:
+		c.kept.set(l.Key, e)
+		how = c.second.set(l.Key, e)
+	default:
+		how = NotShared
+	}
+	return found{e, Miss}, err
 }
 
 // timed runs the fill, and notes when it ended and how long it took.

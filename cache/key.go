@@ -62,6 +62,9 @@ func KeyOf(s Scope, request any) (Key, error) {
 // String is the key in hexadecimal, for logs. It tells nothing of the request.
 func (k Key) String() string { return hex.EncodeToString(k.sum[:]) }
 
+// Scope is the scope of the answer.
+func (k Key) Scope() Scope { return k.scope }
+
 // hash is the key for ristretto. Keys may share it.
 func (k Key) hash() uint64 { return binary.LittleEndian.Uint64(k.sum[:]) }
 

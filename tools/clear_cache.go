@@ -16,8 +16,12 @@ type clearCacheOut struct {
 }
 
 func clearCache(d Deps, a about) mcpserver.ServerTool {
-	return define(d, a, func(_ context.Context, in clearCacheIn, _ *call) (*result, error) {
-		removed, err := d.Engine.Forget(in.Model)
-		return &result{data: &clearCacheOut{Removed: removed}}, err
+	return define(d, a, func(ctx context.Context, in clearCacheIn, _ *call) (*result, error) {
+		removed, told, err := d.Engine.Forget(ctx, in.Model)
+		out := &result{data: &clearCacheOut{Removed: removed}}
+		if err == nil && !told {
+			out.notes = append(out.notes, "Redis cannot be reached: the other replicas will be told when it can be again.")
+		}
+		return out, err
 	})
 }

@@ -37,6 +37,9 @@ func status(d Deps, a about) mcpserver.ServerTool {
 		for _, l := range s.Ladders {
 			out.Ladders = append(out.Ladders, ladderStatus{l.Model, string(l.State), l.Since.UTC().Format(time.RFC3339), l.Reason})
 		}
+		if s.Shared != nil {
+			out.Redis = redisStatusOf(s.Shared, who)
+		}
 		if who.Admin && d.Dashboard != nil {
 			out.Dashboard = d.Dashboard()
 		}
@@ -119,6 +122,18 @@ func cacheStatusOf(s cache.Stats) cacheStatus {
 	}
 }
 
+// redisStatusOf shows only administrators what is wrong, since that names addresses.
+func redisStatusOf(s *cache.SharedState, who caller.Caller) *redisStatus {
+	out := &redisStatus{
+		Reachable: s.Up, Replicas: s.Replicas,
+		Hits: s.Hits, Misses: s.Misses, Failures: s.Failures, Unreadable: s.Unreadable, TooLarge: s.TooLarge,
+	}
+	if who.Admin {
+		out.Reason = s.Reason
+	}
+	return out
+}
+
 func semanticStatusOf(s *inference.SemanticStats) *semanticStatus {
 	out := &semanticStatus{
 		Entries: s.Entries, Bytes: s.Bytes, Hits: s.Hits, Shadow: s.Shadow, Cached: s.VectorsCached, Requests: s.EmbeddingRequests,
@@ -147,6 +162,7 @@ type statusOut struct {
 	Rates rateStatus   `json:"rates" jsonschema:"calls per second over about the last minute"`
 
 	Cache   cacheStatus    `json:"cache" jsonschema:"the answer cache"`
+	Redis   *redisStatus   `json:"redis,omitempty" jsonschema:"answers shared with other replicas"`
 	Ladders []ladderStatus `json:"ladders,omitempty" jsonschema:"models with fallbacks whose first model is in trouble"`
 
 	Dashboard string `json:"dashboard,omitempty" jsonschema:"URL of the dashboard"`
@@ -243,6 +259,17 @@ type cacheStatus struct {
 	Saved     float64 `json:"seconds_saved" jsonschema:"time that hits and shared answers would have taken"`
 
 	Semantic *semanticStatus `json:"semantic,omitempty" jsonschema:"the semantic cache, which reuses answers for paraphrases"`
+}
+
+type redisStatus struct {
+	Reachable  bool   `json:"reachable" jsonschema:"whether answers are shared at the moment"`
+	Reason     string `json:"reason,omitempty" jsonschema:"why not, or why no new ones are"`
+	Replicas   int    `json:"replicas" jsonschema:"servers that share, this one included"`
+	Hits       uint64 `json:"hits" jsonschema:"answers of other replicas that were found or waited for"`
+	Misses     uint64 `json:"misses" jsonschema:"look-ups without one"`
+	Failures   uint64 `json:"failures" jsonschema:"commands that failed or took too long"`
+	Unreadable uint64 `json:"unreadable" jsonschema:"records that are broken or of another version"`
+	TooLarge   uint64 `json:"too_large" jsonschema:"answers not shared for their size"`
 }
 
 type semanticStatus struct {

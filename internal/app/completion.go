@@ -150,7 +150,7 @@ func manual(w io.Writer) {
 	}
 	fmt.Fprint(w, ".SH OPTIONS OF THE SERVER\n")
 	manualOptions(w, config.Options(config.Flags(new(config.Config))))
-	fmt.Fprint(w, ".SH ENVIRONMENT\n.TP\nOLLAMA_HOST\naddress of the Ollama server, if no option gives one\n.TP\nOLLAMA_API_KEY\nkey that is sent to it\n.TP\nOLLAMA_MCP_KEY\nkey that call \\-\\-url sends to a server\n.PP\nEach option of the server is a variable too: \\-\\-log\\-level is OLLAMA_MCP_LOG_LEVEL.\n")
+	fmt.Fprint(w, ".SH ENVIRONMENT\n.TP\nOLLAMA_HOST\naddress of the Ollama server, if no option gives one\n.TP\nOLLAMA_API_KEY\nkey that is sent to it\n.TP\nREDIS_PASSWORD\npassword for \\-\\-redis\n.TP\nOLLAMA_MCP_KEY\nkey that call \\-\\-url sends to a server\n.PP\nEach option of the server is a variable too: \\-\\-log\\-level is OLLAMA_MCP_LOG_LEVEL.\n")
 }
 
 func manualOptions(w io.Writer, all []config.Option) {

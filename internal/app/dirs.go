@@ -36,8 +36,8 @@ func (s *service) stateDir(name string) string {
 	return dir
 }
 
-// minSessionKey is how long the secret for session ids must be, in bytes.
-const minSessionKey = 32
+// minKey is how long a secret from a file must be, in bytes.
+const minKey = 32
 
 // sessionKey returns the secret that signs the ids of sessions: what the named file holds, or
 // without a name, a random one that is kept in the user's configuration directory, so that
@@ -45,7 +45,7 @@ const minSessionKey = 32
 // process.
 func (s *service) sessionKey() ([]byte, error) {
 	if file := s.config.SessionKeyFile; file != "" {
-		key, err := readSessionKey(file)
+		key, err := readKey(file)
 		if err != nil {
 			return nil, fmt.Errorf("session-key-file: %w", err)
 		}
@@ -59,16 +59,16 @@ func (s *service) sessionKey() ([]byte, error) {
 	return key, nil
 }
 
-// readSessionKey reads a key from a file. Blanks around it, such as the end of a line, are no
+// readKey reads a key from a file. Blanks around it, such as the end of a line, are no
 // part of it.
-func readSessionKey(file string) ([]byte, error) {
+func readKey(file string) ([]byte, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	key := bytes.TrimSpace(text)
-	if len(key) < minSessionKey {
-		return nil, fmt.Errorf("%s has %d bytes, and must have at least %d, such as those of `openssl rand -hex 32`", file, len(key), minSessionKey)
+	if len(key) < minKey {
+		return nil, fmt.Errorf("%s has %d bytes, and must have at least %d, such as those of `openssl rand -hex 32`", file, len(key), minKey)
 	}
 	return key, nil
 }
@@ -80,12 +80,12 @@ func keptSessionKey() ([]byte, error) {
 		return nil, err
 	}
 	file := filepath.Join(dir, "session.key")
-	key, err := readSessionKey(file)
+	key, err := readKey(file)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
 	if err := durable.Create(file, []byte(rand.Text()+rand.Text()+"\n")); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	return readSessionKey(file)
+	return readKey(file)
 }

@@ -33,7 +33,7 @@ func listenFindings(c config.Config) (all []doctor.Finding) {
 		all = append(all, listenFinding(address, guarded, c.Insecure))
 	}
 	if c.SessionKeyFile != "" {
-		if _, err := readSessionKey(c.SessionKeyFile); err != nil {
+		if _, err := readKey(c.SessionKeyFile); err != nil {
 			all = append(all, doctor.Failed("session-key-file", err.Error(), "openssl rand -hex 32 > "+c.SessionKeyFile))
 		}
 	}

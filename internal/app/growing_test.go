@@ -28,8 +28,8 @@ func TestConfigurationsOfThePageOnGrowingServe(t *testing.T) {
 			configs = append(configs, text)
 		}
 	}
-	if len(configs) != 4 {
-		t.Fatalf("the page has %d configurations, want 4", len(configs))
+	if len(configs) != 5 {
+		t.Fatalf("the page has %d configurations, want 5", len(configs))
 	}
 	const key = "a-key"
 	for i, config := range configs {
@@ -46,9 +46,10 @@ func TestConfigurationsOfThePageOnGrowingServe(t *testing.T) {
 				"http://gpu-1.lan:11434", hosts[0].Listen(t), "http://gpu-2.lan:11434", hosts[1].Listen(t), "https://api.openai.com", cloud.Listen(t),
 				"keys.yaml", filepath.Join(dir, "keys.yaml"), "cert.pem", cert, "key.pem", keyFile, "openai.key", filepath.Join(dir, "openai.key"),
 				"calls.jsonl", filepath.Join(dir, "calls.jsonl"), "127.0.0.1:9090", "127.0.0.1:0",
+				"redis.lan:6379", "127.0.0.1:1", "seal.key", filepath.Join(dir, "seal.key"),
 			).Replace(config)
 			for name, text := range map[string]string{
-				"config.yaml": replaced, "openai.key": "secret", "keys.yaml": fmt.Sprintf("- {name: ann, sha256: %x}\n- {name: here, sha256: %x, local_only: true}\n", sha256.Sum256([]byte(key)), sha256.Sum256([]byte("here"))),
+				"config.yaml": replaced, "openai.key": "secret", "seal.key": strings.Repeat("secret ", 5), "keys.yaml": fmt.Sprintf("- {name: ann, sha256: %x}\n- {name: here, sha256: %x, local_only: true}\n", sha256.Sum256([]byte(key)), sha256.Sum256([]byte("here"))),
 			} {
 				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 					t.Fatal(err)

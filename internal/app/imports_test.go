@@ -60,6 +60,7 @@ var packages = map[string][]string{
 	"internal/fleet":               {"internal/backend"},
 	"internal/prompts":             {"internal/fault"},
 	"internal/manage":              {"internal/backend", "internal/fault"},
+	"internal/redis":               {"cache"},
 	"internal/quota":               {"internal/caller", "internal/fault"},
 	"internal/fault":               {},
 	"internal/backend":             {"internal/fault"},
@@ -107,6 +108,8 @@ var doors = map[string][]string{
 	"github.com/pelletier/go-toml/v2":          {"internal/install"},
 	"github.com/dustin/go-humanize":            {"internal/config", "internal/inference"},
 	"golang.org/x/image":                       {"internal/pixels"},
+	"github.com/redis/rueidis":                 {"internal/redis"},
+	"github.com/alicebob/miniredis/v2":         {"internal/redis"}, // in tests
 	"golang.org/x/time":                        {"internal/quota"},
 	"github.com/prometheus/client_golang":      {"internal/metrics"},
 	"go.opentelemetry.io/otel":                 {"internal/tracing"},

@@ -1,8 +1,11 @@
 package app
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"ollama-mcp/internal/budget"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/redis"
 	"ollama-mcp/pool"
 )
 
@@ -92,4 +96,33 @@ func openLedger(log *slog.Logger, spent func(string, time.Time)) (*budget.Ledger
 		l.OnSpent = spent
 	}
 	return l, err
+}
+
+// newRedis makes the client of the server that replicas share answers through; nil without one.
+func (s *service) newRedis(c config.Config) (*redis.Client, error) {
+	if c.Redis == "" {
+		return nil, nil
+	}
+	o := redis.Options{URL: c.Redis, Password: c.RedisPassword, CAFile: c.CAFile, Prefix: c.RedisPrefix, TTL: c.RedisTTL, Log: s.log}
+	if c.RedisPasswordFile != "" {
+		text, err := os.ReadFile(c.RedisPasswordFile)
+		if err == nil && c.RedisPassword != "" {
+			err = errors.New("there is a password in REDIS_PASSWORD already")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("redis-password-file: %w", err)
+		}
+		o.Password = string(bytes.TrimSpace(text))
+	}
+	var err error
+	if c.RedisSealKey != "" {
+		if o.SealKey, err = readKey(c.RedisSealKey); err != nil {
+			return nil, fmt.Errorf("redis-seal-key: %w", err)
+		}
+	}
+	client, err := redis.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("redis: %w", err)
+	}
+	return client, nil
 }

@@ -26,6 +26,7 @@ import (
 	"ollama-mcp/internal/metrics"
 	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/quota"
+	"ollama-mcp/internal/redis"
 	"ollama-mcp/internal/reload"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/internal/systemd"
@@ -48,6 +49,7 @@ type service struct {
 	hosts     *hosts
 	providers providers
 	callers   *callers
+	redis     *redis.Client // nil for none
 	engine    *inference.Engine
 	jobs      *jobs.Registry
 	server    *server.Server
@@ -103,6 +105,9 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 		return nil, err
 	}
 	if s.callers, err = newCallers(c); err != nil {
+		return nil, err
+	}
+	if s.redis, err = s.newRedis(c); err != nil {
 		return nil, err
 	}
 	s.callLog = s.newCallLog()
@@ -200,6 +205,9 @@ func (s *service) newServer() (*server.Server, error) {
 	var kept cache.Options
 	if c.Cache != "off" {
 		kept = cache.Options{Size: s.memory.cache, TTL: c.CacheTTL}
+		if s.redis != nil {
+			kept.Shared = s.redis
+		}
 	}
 	var similar *inference.SemanticOptions
 	if c.Cache != "off" && c.SemanticCache != "off" {
@@ -296,6 +304,9 @@ func (s *service) start(life context.Context) error {
 	}
 	s.startRecording()
 	s.leaveHosts = s.hosts.watch()
+	if s.redis != nil {
+		s.background.Go(func() { s.redis.Run(life) })
+	}
 	s.background.Go(func() { s.manager.Watchdog(life, func() { s.engine.Status(caller.Caller{}) }) })
 	if s.alerts != nil {
 		s.background.Go(func() { s.alerts.Run(life) })

@@ -104,7 +104,7 @@ func TestServersThatStartTogetherKeepOneKey(t *testing.T) {
 	}
 	all.Wait()
 	for _, key := range keys {
-		if len(key) < minSessionKey || !bytes.Equal(key, keys[0]) {
+		if len(key) < minKey || !bytes.Equal(key, keys[0]) {
 			t.Errorf("got %q and %q", key, keys[0])
 		}
 	}

@@ -18,6 +18,7 @@ type serverStatus struct {
 	Calls   callStatus   `json:"calls"`
 	Rates   rateStatus   `json:"rates"`
 	Cache   cacheStatus  `json:"cache"`
+	Redis   *redisStatus `json:"redis"`
 	Ladders []struct {
 		Model  string `json:"model"`
 		State  string `json:"state"`
@@ -93,6 +94,14 @@ type cacheStatus struct {
 	} `json:"semantic"`
 }
 
+type redisStatus struct {
+	Reachable bool   `json:"reachable"`
+	Reason    string `json:"reason"`
+	Replicas  int    `json:"replicas"`
+	Hits      uint64 `json:"hits"`
+	Misses    uint64 `json:"misses"`
+}
+
 func printStatus(w io.Writer, out *serverStatus, now time.Time) {
 	if len(out.Hosts) == 0 {
 		fmt.Fprintln(w, "No hosts.")
@@ -108,6 +117,9 @@ func printStatus(w io.Writer, out *serverStatus, now time.Time) {
 	facts.Row("Hosts", out.Calls.requests())
 	facts.Row("Last minute", fmt.Sprintf("%.1f calls per second, %.1f answered, %.1f failed", out.Rates.Calls, out.Rates.Served, out.Rates.Failed))
 	facts.Row("Cache", out.Cache.String())
+	if out.Redis != nil {
+		facts.Row("Redis", out.Redis.String())
+	}
 	facts.Print(w, true)
 }
 
@@ -222,6 +234,17 @@ func (c cacheStatus) String() string {
 		text += fmt.Sprintf("; semantic: %d prompts, %d hits", s.Entries, s.Hits+s.Shadow)
 	}
 	return text
+}
+
+func (r *redisStatus) String() string {
+	text := "reachable"
+	if !r.Reachable {
+		text = "not reachable"
+	}
+	if r.Reason != "" {
+		text += " (" + r.Reason + ")"
+	}
+	return text + fmt.Sprintf("; %d replicas, %d hits, %d misses", r.Replicas, r.Hits, r.Misses)
 }
 
 // counts are numbers of things, of which only those that occurred are named.

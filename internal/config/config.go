@@ -57,6 +57,13 @@ type Config struct {
 	AllowWrite      []string // likewise, written
 	LogLevel        slog.Level
 
+	Redis         string // URL; "" for none
+	RedisPassword string // from REDIS_PASSWORD, or RedisPasswordFile; "" for none
+	// RedisPasswordFile and RedisSealKey are files; "" for none.
+	RedisPasswordFile, RedisSealKey string
+	RedisPrefix                     string
+	RedisTTL                        time.Duration
+
 	Listen         []string // addresses to serve HTTP at; none to serve stdio
 	Gateway        bool     // the APIs of Ollama and OpenAI are served at Listen too
 	AllowedHosts   []string
@@ -156,6 +163,11 @@ func declare(fs *FlagSet, c *Config) {
 		"off: never", "shadow: only count how often one could be used", "on: reuse an answer if both prompts mean the same")
 	fs.StringVar(&c.SemanticModel, "semantic-model", "nomic-embed-text", "embedding `model` for the comparison of prompts")
 	fs.Float64Var(&c.SemanticAlike, "semantic-threshold", 0.95, "lowest `similarity`, up to 1, at which an answer is reused for a paraphrase; the right value depends on the embedding model")
+	fs.StringVar(&c.Redis, "redis", "", "`URL` of the Redis or Valkey through which replicas share answers, such as redis://redis.example.com:6379/0; rediss:// for TLS; further nodes of a cluster as ?addr=HOST:PORT; a password in REDIS_PASSWORD")
+	fs.StringVar(&c.RedisPasswordFile, "redis-password-file", "", "`file` with the password for Redis")
+	fs.StringVar(&c.RedisPrefix, "redis-prefix", "ollama-mcp", "`beginning` of all keys in Redis; replicas with another one share nothing with these")
+	fs.DurationVar(&c.RedisTTL, "redis-ttl", time.Hour, "how long Redis keeps an answer")
+	fs.StringVar(&c.RedisSealKey, "redis-seal-key", "", "`file` with a secret of at least 32 bytes, the same for all replicas, with which what is in Redis is encrypted")
 	fs.Var((*ruleLines)(&c.Filter), "output-filter", "`rule` for answers: mask:REGEX removes each match, refuse:REGEX withholds an answer with a match; repeatable")
 	fs.IntVar(&c.InlineBytes, "inline-bytes", 16<<10, "largest size in `bytes` of embeddings that are returned in the result rather than as a resource")
 	oneOf(fs, &c.ResultMeta, "result-meta", "`amount` of detail in the _meta of a result about how it was served",
@@ -225,6 +237,11 @@ func (c *Config) check(fs *FlagSet) error {
 		{"cache-size", c.Memory != 0 && c.set["cache-size"] && int64(c.CacheSize)<<20 > int64(c.Memory)/2, "must be at most half of memory"},
 		{"max-message", c.Memory != 0 && c.set["max-message"] && int64(c.MaxMessage)<<20 > int64(c.Memory)/8, "must be at most an eighth of memory"},
 		{"cache-ttl", c.CacheTTL <= 0, "must be more than 0"},
+		{"redis", c.Redis != "" && isNoRedis(c.Redis), "must be of the form redis://[user@]host[:port][/database], rediss:// for TLS, or unix:///path, without a password"},
+		{"redis-password-file", c.RedisPasswordFile != "" && c.Redis == "", "needs redis"},
+		{"redis-seal-key", c.RedisSealKey != "" && c.Redis == "", "needs redis"},
+		{"redis-prefix", isNoPrefix(c.RedisPrefix), "must have letters, digits, and any of :_.- only"},
+		{"redis-ttl", c.RedisTTL < time.Second, "must be at least 1s"},
 		{"semantic-model", c.SemanticModel == "", "must name a model"},
 		{"semantic-threshold", !(c.SemanticAlike > 0.5 && c.SemanticAlike <= 1), "must be more than 0.5, and at most 1"},
 		{"inline-bytes", c.InlineBytes < 0, errNegative.Error()},

@@ -114,6 +114,16 @@ var behaviour = []struct {
 		[]named{{"cache", "TestEntryServesForItsTimeOnly", "TTL:"}},
 	},
 	{
+		"redis-ttl", "1h0m0s",
+		[]named{{"internal/redis", "TestAnswerOfOneReplicaIsFoundByTheOthers", ""}},
+		[]named{{"internal/redis", "TestRecordsExpireAfterTheirTime", "TTL"}},
+	},
+	{
+		"redis-prefix", "ollama-mcp",
+		[]named{{"internal/redis", "TestAnswerOfOneReplicaIsFoundByTheOthers", ""}},
+		[]named{{"internal/redis", "TestReplicasWithAnotherPrefixShareNothing", "Prefix"}},
+	},
+	{
 		"semantic-cache", "off",
 		inBothModes,
 		[]named{{"internal/inference", "TestShadowModeCountsHitsAndServesNone", "Shadow"}},
@@ -260,7 +270,7 @@ const twice = "withAndWithoutCache"
 var inert = []string{
 	"config", "host", "ca-file", "semantic-model", "output-filter", "listen", "tls-cert", "tls-key", "tls-client-ca",
 	"token-file", "session-key-file", "state-dir", "oauth-issuer", "oauth-audience", "oauth-resource", "metrics-address", "log-level",
-	"call-log", "dashboard",
+	"call-log", "dashboard", "redis", "redis-password-file", "redis-seal-key",
 }
 
 // named is a test, and a text that is in it.

@@ -13,6 +13,7 @@ var groups = []struct{ title, first string }{
 	{"Queue and routing", "slots"},
 	{"Calls", "context-guard"},
 	{"Cache", "cache"},
+	{"Shared by replicas", "redis"},
 	{"Answers and tools", "output-filter"},
 	{"Serving HTTP", "listen"},
 	{"Log and metrics", "metrics-address"},

@@ -49,6 +49,8 @@ Two of Ollama's own variables are honoured:
 - ` + "`OLLAMA_API_KEY`" + `: sent as a bearer token to the hosts of ` + "`--host`, `OLLAMA_MCP_HOST`, `OLLAMA_HOST`" + ` or the default, and to no
   others. There is no flag for it, since other users of a machine can read the flags of a program.
 
+For the same reason ` + "`--redis`" + ` takes no password: it is in ` + "`REDIS_PASSWORD`" + `, or in the file that ` + "`--redis-password-file`" + ` names.
+
 ## The file
 
 ` + "`--config FILE`" + ` names a YAML file. No file is read by default.

@@ -36,7 +36,7 @@ func parse(fs *FlagSet, c *Config, args []string, r *reader) error {
 	if err := environment(fs, r.getenv); err != nil {
 		return err
 	}
-	c.APIKey = r.getenv("OLLAMA_API_KEY")
+	c.APIKey, c.RedisPassword = r.getenv("OLLAMA_API_KEY"), r.getenv("REDIS_PASSWORD")
 	if err := r.read(); err != nil {
 		return err
 	}

@@ -137,7 +137,7 @@ func (x *exchange) tell(s inference.Served, notes ...string) {
 	if s.Rung > 0 {
 		header.Set(headerRung, strconv.Itoa(s.Rung))
 	}
-	if s.Source == inference.Cached || s.Source == inference.CachedSimilar {
+	if s.Source == inference.Cached || s.Source == inference.CachedShared || s.Source == inference.CachedSimilar {
 		header.Set(headerAge, strconv.FormatFloat(s.Age, 'f', -1, 64))
 	}
 	if len(notes) > 0 {

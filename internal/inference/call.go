@@ -43,7 +43,7 @@ const (
 	Queued       EventKind = "queued"        // no slot is free; see Place and Wait
 	Granted      EventKind = "granted"       // a host has a slot, and an attempt begins; see Attempt, and Wait for how long that took
 	FirstToken   EventKind = "first_token"   // the host has begun its answer; see Wait for how long that took
-	Token        EventKind = "token"         // a piece of the answer has arrived; see Tokens. Only with Options.Pieces
+	Token        EventKind = "token"         // a piece of the answer has arrived; see Tokens
 	AttemptEnded EventKind = "attempt_ended" // see Err, and what there is of an answer: Tokens, TokensIn, Load and DoneReason
 	Retried      EventKind = "retried"       // an attempt failed with Err, and the next begins in Wait
 
@@ -147,6 +147,7 @@ const (
 	CacheUnasked   CacheVerdict = ""          // the call asks no model, or was refused before
 	CacheOff       CacheVerdict = "off"       // the call may not use the cache
 	CacheHit       CacheVerdict = "hit"       // of an embed request, for all its texts
+	CacheShared    CacheVerdict = "shared"    // another replica had the answer, or made it
 	CacheMiss      CacheVerdict = "miss"      // neither this nor a similar request is cached
 	CacheRefresh   CacheVerdict = "refresh"   // the answer is to replace a cached one
 	CacheCoalesced CacheVerdict = "coalesced" // the request joined an identical one that was in flight

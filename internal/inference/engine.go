@@ -83,7 +83,8 @@ type Options struct {
 	// even if the model has to be reloaded for that.
 	RawRunner bool
 
-	// Cache bounds the answers that are cached; the zero Options cache none.
+	// Cache bounds the answers that are cached, and says with whom they are shared; the zero
+	// Options cache none. The engine sets how answers are encoded.
 	Cache cache.Options
 	// CacheMode says which requests may use the cache: "off" none, "deterministic" those
 	// that would get the same answer again, "auto" those that do not themselves ask for
@@ -100,7 +101,6 @@ type Options struct {
 	Propagate func(ctx context.Context, attempt Event) context.Context
 
 	Observer Observer     // is told of calls; nil means nobody is
-	Pieces   bool         // the observer is also told of each piece of an answer
 	Live     bool         // calls under way can be listed and cancelled
 	Texts    bool         // the observer is also told the texts of prompts and answers
 	Log      *slog.Logger // nil discards
@@ -139,6 +139,7 @@ func New(o Options) (*Engine, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Cache.Codec = codec{}
 	answers, err := cache.New[*tracker](o.Cache)
 	if err != nil {
 		return nil, fmt.Errorf("inference: %w", err)
@@ -228,30 +229,42 @@ func (e *Engine) Ready() error {
 	return errNotReady
 }
 
-// Forget removes cached answers, those of one model or, for "", all. It returns their
-// number. It fails if model cannot be a model's name.
-func (e *Engine) Forget(model string) (removed int, err error) {
+// Forget removes cached answers, those of one model or, for "", all. It returns the number of
+// those in memory, and whether the other replicas have been told, if there are any: otherwise
+// they are told when that is possible. It fails if model cannot be a model's name.
+func (e *Engine) Forget(ctx context.Context, model string) (removed int, told bool, err error) {
 	if err := checkName("model", model); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	name := backend.CanonicalModel(model)
 	removed = e.answers.Delete(func(s cache.Scope) bool { return model == "" || s.Model == name })
 	e.semantic.forget(func(of string) bool { return model == "" || of == name })
-	return removed, nil
+	if e.opts.Cache.Shared == nil {
+		return removed, true, nil
+	}
+	if model == "" {
+		name = ""
+	}
+	return removed, e.opts.Cache.Shared.Clear(ctx, name), nil
 }
 
 // Status is the state of an engine, and of the hosts that it uses.
 type Status struct {
 	Hosts    pool.Stats
 	Cache    cache.Stats
-	Semantic *SemanticStats // nil if the semantic cache is off
-	Ladders  []LadderStatus // those in trouble, of models that the caller may use
+	Shared   *cache.SharedState // nil if answers are not shared with other replicas
+	Semantic *SemanticStats     // nil if the semantic cache is off
+	Ladders  []LadderStatus     // those in trouble, of models that the caller may use
 }
 
 // Status returns the state of the engine, as far as a caller may see it. It does no input
 // or output.
 func (e *Engine) Status(who caller.Caller) Status {
-	return Status{Hosts: e.opts.Hosts.Stats(), Cache: e.answers.Stats(), Semantic: e.semantic.stats(), Ladders: e.ladders.status(who)}
+	s := Status{Hosts: e.opts.Hosts.Stats(), Cache: e.answers.Stats(), Semantic: e.semantic.stats(), Ladders: e.ladders.status(who)}
+	if e.opts.Cache.Shared != nil {
+		s.Shared = new(e.opts.Cache.Shared.State())
+	}
+	return s
 }
 
 // learnedSlots is how many slots a host has for a model at first, if their number is learned.

@@ -89,7 +89,7 @@ func TestEventsOfACallComeInTheOrderOfItsWay(t *testing.T) {
 	for _, mode := range []string{"cache on", "cache off"} {
 		synctest.Test(t, func(t *testing.T) {
 			c, told := &client{t: t, shares: true, cacheOff: mode == "cache off"}, new(journal)
-			c.opts.Observer, c.opts.Pieces = told, true
+			c.opts.Observer = told
 			host := backendtest.New("gpu-1").Answer("one two").TokenTime(time.Second)
 			c.useAll(pool.Options{Slots: 1}, host)
 			c.traced(t.Context(), "first", "?", 0) // so that the pool knows how long a call takes
@@ -113,25 +113,10 @@ func TestEventsOfACallComeInTheOrderOfItsWay(t *testing.T) {
 	}
 }
 
-func TestPiecesAreToldOnlyToAnObserverThatWantsThem(t *testing.T) {
-	for _, wants := range []bool{true, false} {
-		story(t, func(t *testing.T, c *client) {
-			told := new(journal)
-			c.opts.Observer, c.opts.Pieces = told, wants
-			c.use(backendtest.New("gpu-1").Answer("one two"))
-			c.traced(t.Context(), "a", "?", 0)
-			got := told.of("a")
-			if !slices.Contains(got, "done") || slices.Contains(got, "token 2") != wants {
-				t.Errorf("an observer for which Pieces is %v was told %q", wants, got)
-			}
-		})
-	}
-}
-
 func TestFailedAttemptIsAnEventBeforeTheNext(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer, c.opts.Pieces = told, true
+		c.opts.Observer = told
 		c.use(backendtest.New("gpu-1").Answer("one").Fail(2, backendtest.Busy))
 		c.traced(t.Context(), "a", "?", 0)
 		var got []string
@@ -153,7 +138,7 @@ func TestFailedAttemptIsAnEventBeforeTheNext(t *testing.T) {
 func TestEventsOfAFillGoOnForThoseWhoStillWait(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer, c.opts.Pieces = told, true
+		c.opts.Observer = told
 		c.use(backendtest.New("gpu-1").Answer("one two three four").TokenTime(time.Second))
 		var all sync.WaitGroup
 		all.Go(func() { c.traced(t.Context(), "first", "?", 2500*time.Millisecond) })
@@ -177,7 +162,7 @@ func TestEventsOfAFillGoOnForThoseWhoStillWait(t *testing.T) {
 func TestEachPartOfACallHasABeginningAndAnEnd(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer, c.opts.Pieces = told, true
+		c.opts.Observer = told
 		host, _ := c.ladder()
 		failing(host, backendtest.Busy, "big")
 		ask := func(trace, model string) []string {
@@ -204,7 +189,7 @@ func TestEachPartOfACallHasABeginningAndAnEnd(t *testing.T) {
 func TestEmbedRequestHasEventsToo(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer, c.opts.Pieces = told, true
+		c.opts.Observer = told
 		c.useAll(pool.Options{Slots: 1}, backendtest.New("gpu-1").TokenTime(time.Second))
 		embed := func(trace string) {
 			call := c.engine.Begin(inference.CallInfo{Trace: trace, Tool: "embed"})

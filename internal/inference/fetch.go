@@ -53,8 +53,8 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 		t.lookedUp(began, CacheCoalesced, other.fill)
 	}
 	entry, source, err := t.answers.Fetch(ctx, lookup, tr, join, fill)
-	if source == cache.Hit {
-		t.lookedUp(began, CacheHit, 0)
+	if source == cache.Hit || source == cache.SharedHit {
+		t.lookedUp(began, verdict(lookup.Policy, entry, source), 0)
 	}
 	saved := time.Duration(0)
 	if err == nil && source != cache.Miss {
@@ -88,6 +88,8 @@ func verdict(policy cache.Policy, entry cache.Entry, source cache.Source) CacheV
 		return CacheSemantic
 	case source == cache.Hit:
 		return CacheHit
+	case source == cache.SharedHit:
+		return CacheShared
 	case source == cache.Coalesced:
 		return CacheCoalesced
 	case policy == cache.Refresh:

@@ -310,7 +310,7 @@ func (c *client) status() inference.Status { return c.engine.Status(c.who) }
 // forget removes what is cached of a model, "" for all.
 func (c *client) forget(model string) (removed int) {
 	c.t.Helper()
-	removed, err := c.engine.Forget(model)
+	removed, _, err := c.engine.Forget(c.t.Context(), model)
 	if err != nil {
 		c.t.Error(err)
 	}

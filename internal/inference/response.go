@@ -89,6 +89,7 @@ const (
 	Local         Source = "local"
 	Cloud         Source = "cloud"
 	Cached        Source = "cache"
+	CachedShared  Source = "cache-shared"   // the answer of another replica
 	CachedSimilar Source = "cache-semantic" // the cached answer to a paraphrase
 	Coalesced     Source = "coalesced"      // the answer to an identical request that was in flight
 )
@@ -160,6 +161,8 @@ func (r *result) shared(source cache.Source, entry cache.Entry, took time.Durati
 		}
 	case cache.Hit:
 		r.aged(Cached, entry)
+	case cache.SharedHit:
+		r.aged(CachedShared, entry)
 	}
 	return r
 }
@@ -240,11 +243,11 @@ func (t *task) notes(r *result) []string {
 	case r.similarTo != "":
 		add("This is the cached answer, %.0f s old, to a similar question (similarity %.3f): %q. For a new answer call again with cache \"refresh\".",
 			math.Ceil(r.served.Age), r.served.Similarity, moderation.Clean(r.similarTo))
-	case (t.format != nil || t.Batched) && (r.served.Source == Coalesced || r.served.Source == Cached):
+	case (t.format != nil || t.Batched) && (r.served.Source == Coalesced || r.served.Source == Cached || r.served.Source == CachedShared):
 		// Served.Source says it: programs that parse the answer want no text beside it.
 	case r.served.Source == Coalesced:
 		add("This answer was made for an identical request that was under way, and is shared with it. For one of your own call again with cache \"refresh\".")
-	case r.served.Source == Cached:
+	case r.served.Source == Cached || r.served.Source == CachedShared:
 		add("This is a cached answer, %.0f s old. For a new one call again with cache \"refresh\".", math.Ceil(r.served.Age))
 	}
 	if len(r.served.Passed) > 0 {
@@ -362,3 +365,45 @@ func isEmpty(a *backend.Answer) bool { return len(a.ToolCalls) == 0 && moderatio
 
 // rounded is a number to three digits behind the point, for people to read.
 func rounded(f float64) float64 { return math.Round(f*1000) / 1000 }
+
+// sharedResult is a result as replicas share it. Its JSON is part of the form of their records.
+type sharedResult struct {
+	Answer   *backend.Answer     `json:"answer"`
+	Served   Served              `json:"served"`
+	Clamped  string              `json:"clamped,omitempty"`
+	Pinned   string              `json:"pinned,omitempty"`
+	Think    *backend.ThinkValue `json:"think,omitempty"`
+	Lowered  string              `json:"lowered,omitempty"`
+	Repaired string              `json:"repaired,omitempty"`
+}
+
+// codec makes JSON of results that other replicas may use.
+type codec struct{}
+
+// Encode returns nil for a value that is no result, and for an answer to a prompt that was cut,
+// which tells of this replica's hosts.
+func (codec) Encode(v cache.Value) []byte {
+	r, ok := v.(*result)
+	if !ok || r.truncated != nil || r.similarTo != "" {
+		return nil
+	}
+	raw, err := json.Marshal(sharedResult{r.answer, r.served, r.clamped, r.pinned, r.think, r.lowered, r.repaired})
+	if err != nil { // a number that JSON does not know
+		return nil
+	}
+	return raw
+}
+
+// Decode checks and cleans what comes from elsewhere like the answer of a host.
+func (codec) Decode(raw []byte) (cache.Value, bool) {
+	var s sharedResult
+	if json.Unmarshal(raw, &s) != nil || s.Answer == nil {
+		return nil, false
+	}
+	r := &result{answer: s.Answer, served: s.Served, clamped: s.Clamped, pinned: s.Pinned, think: s.Think, lowered: s.Lowered, repaired: s.Repaired}
+	if !r.cacheable() || isEmpty(r.answer) {
+		return nil, false
+	}
+	r.clean()
+	return r, true
+}

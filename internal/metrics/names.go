@@ -66,6 +66,11 @@ const (
 	cacheSaved
 	semanticLookups
 
+	redisUp
+	redisReplicas
+	redisLookups
+	redisFailures
+
 	ladderAnswers
 	ladderState
 	ladderChanges
@@ -195,12 +200,17 @@ var families = [familyCount]family{
 	retriesLeft: {"ollama_mcp_retry_budget", gauge, nil, nil, "Retries that are allowed now."},
 	hedges:      {"ollama_mcp_hedges_total", counter, []string{"outcome"}, nil, "Second attempts beside a host that was late, by outcome: won or lost."},
 
-	cacheLookups:    {"ollama_mcp_cache_lookups_total", counter, []string{"result"}, nil, "Look-ups in the answer cache. result is hit, miss or coalesced (joined an identical request in flight)."},
+	cacheLookups:    {"ollama_mcp_cache_lookups_total", counter, []string{"result"}, nil, "Look-ups in the answer cache. result is hit, miss, coalesced (joined an identical request in flight) or shared (another replica had the answer, or made it)."},
 	cacheEntries:    {"ollama_mcp_cache_entries", gauge, nil, nil, "Cached answers."},
 	cacheBytes:      {"ollama_mcp_cache_bytes", gauge, nil, nil, "Memory of the cached answers."},
 	cacheRemoved:    {"ollama_mcp_cache_removed_total", counter, []string{"reason"}, nil, "Answers that are not cached any more, or never were. reason is evicted, expired, too_large or crowded_out (less popular than those in its place)."},
 	cacheSaved:      {"ollama_mcp_cache_saved_seconds_total", counter, nil, nil, "Time that cached and shared answers would have taken."},
 	semanticLookups: {"ollama_mcp_cache_semantic_lookups_total", counter, []string{"result"}, nil, "Look-ups for paraphrases. result is hit, shadow (would have been one), or why there was none."},
+
+	redisUp:       {"ollama_mcp_redis_up", gauge, nil, nil, "1 if Redis can be reached and takes new answers, 0 if not; absent without --redis."},
+	redisReplicas: {"ollama_mcp_redis_replicas", gauge, nil, nil, "Replicas that were heard of through Redis in the last seconds, this one included."},
+	redisLookups:  {"ollama_mcp_redis_lookups_total", counter, []string{"result"}, nil, "Look-ups for answers of other replicas. result is hit or miss."},
+	redisFailures: {"ollama_mcp_redis_failures_total", counter, []string{"reason"}, nil, "What did not go well with Redis, by reason: command (failed or took too long), unreadable (a record of another version, or a broken one) or too_large (an answer)."},
 
 	ladderAnswers: {"ollama_mcp_ladder_answers_total", counter, []string{"model", "rung"}, nil, "Answers to requests for a model with fallbacks, by the rung that gave them, from 1."},
 	ladderState:   {"ollama_mcp_ladder_state", gauge, []string{"model", "state"}, nil, "1 for a ladder that is overloaded, degraded or recovering; absent for one that is normal."},

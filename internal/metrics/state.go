@@ -14,7 +14,7 @@ import (
 var ofState = []id{
 	requests, running, saturation, queueDepth, queueBytes, queueOldest, callerWaiting, modelWaiting,
 	hostUp, hostSlots, hostLatency, hostModels, modelSlots, breakerState, modelsEjected, retriesLeft, hedges,
-	cacheLookups, cacheEntries, cacheBytes, cacheRemoved, cacheSaved, semanticLookups, ladderState,
+	cacheLookups, cacheEntries, cacheBytes, cacheRemoved, cacheSaved, semanticLookups, redisUp, redisReplicas, redisLookups, redisFailures, ladderState,
 	providerUp, providerSlots, providerWaiting, providerRequests, providerBreaker,
 	budgetUsed, budgetLimit, keyExpires, callLogDropped, buildInfo,
 }
@@ -151,6 +151,16 @@ func (s *state) ofCaches(c collection, status inference.Status) {
 	c.add(cacheLookups, float64(cache.Hits), "hit")
 	c.add(cacheLookups, float64(cache.Misses), "miss")
 	c.add(cacheLookups, float64(cache.Coalesced), "coalesced")
+	if r := status.Shared; r != nil {
+		c.add(cacheLookups, float64(cache.Shared), "shared")
+		c.add(redisUp, truth(r.Up && r.Reason == ""))
+		c.add(redisReplicas, float64(r.Replicas))
+		c.add(redisLookups, float64(r.Hits), "hit")
+		c.add(redisLookups, float64(r.Misses), "miss")
+		c.add(redisFailures, float64(r.Failures), "command")
+		c.add(redisFailures, float64(r.Unreadable), "unreadable")
+		c.add(redisFailures, float64(r.TooLarge), "too_large")
+	}
 	c.add(cacheEntries, float64(cache.Entries))
 	c.add(cacheBytes, float64(cache.Bytes))
 	c.add(cacheRemoved, float64(cache.Evicted), "evicted")

@@ -1,0 +1,185 @@
+package e2e_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"ollama-mcp/internal/e2e/procgroup"
+)
+
+// redisServer is a real Redis, which can be stopped and started anew at its address.
+type redisServer struct {
+	t       *testing.T
+	address string
+	cmd     *exec.Cmd
+	group   *procgroup.Group
+}
+
+func startRedis(t *testing.T, args ...string) *redisServer {
+	t.Helper()
+	r := &redisServer{t: t, address: freeAddress(t)}
+	r.start(args...)
+	t.Cleanup(r.kill)
+	return r
+}
+
+// start starts it empty.
+func (r *redisServer) start(args ...string) {
+	r.t.Helper()
+	name, err := exec.LookPath("redis-server")
+	if err != nil {
+		r.t.Fatal("redis-server is not installed; on Debian: apt-get install redis-server")
+	}
+	host, port, _ := strings.Cut(r.address, ":")
+	r.cmd = exec.CommandContext(context.Background(), name, append([]string{"--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", r.t.TempDir()}, args...)...)
+	var log buffer
+	r.cmd.Stdout = &log
+	if r.group, err = procgroup.Start(r.cmd); err != nil {
+		r.t.Fatal(err)
+	}
+	eventually(r.t, "Redis listens", func() bool { return strings.Contains(log.String(), "Ready to accept connections") })
+}
+
+func (r *redisServer) kill() {
+	r.group.Kill()
+	_ = r.cmd.Wait() // it was killed
+}
+
+func (r *redisServer) signal(s syscall.Signal) {
+	r.t.Helper()
+	if err := r.group.Signal(s); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// replica is one of several servers that share answers.
+type replica struct{ *listening }
+
+// startReplicas starts servers for the callers ann and bob.
+func startReplicas(t *testing.T, n int, redis *redisServer, args ...string) (all []replica) {
+	t.Helper()
+	keys := filepath.Join(t.TempDir(), "keys.yaml")
+	write(t, keys, fmt.Sprintf("- {name: ann, sha256: %x, admin: true}\n- {name: bob, sha256: %x}\n", sha256.Sum256([]byte("ann")), sha256.Sum256([]byte("bob"))))
+	for range n {
+		all = append(all, replica{gatewayTo(t, shared.URL(), append([]string{"--token-file", keys, "--redis", "redis://" + redis.address}, args...)...)})
+	}
+	return all
+}
+
+// ask has a caller ask a replica, and returns where the answer came from.
+func (r replica) ask(caller, prompt string) (source string) {
+	body, err := json.Marshal(map[string]any{"model": "tiny-says", "prompt": prompt, "stream": false})
+	if err != nil {
+		r.t.Error(err)
+		return ""
+	}
+	req, err := http.NewRequestWithContext(context.Background(), "POST", r.url()+"/api/generate", strings.NewReader(string(body)))
+	if err != nil {
+		r.t.Error(err)
+		return ""
+	}
+	req.Header.Set("Authorization", "Bearer "+caller)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Error(err)
+		return ""
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	var got struct{ Response string }
+	if err != nil || resp.StatusCode != 200 || json.Unmarshal(text, &got) != nil || got.Response == "" {
+		r.t.Errorf("status %d, %v: %.300s", resp.StatusCode, err, text)
+	}
+	return resp.Header.Get("X-Ollama-MCP-Source")
+}
+
+// share waits until an answer of the first replica is found by the second.
+func share(t *testing.T, replicas []replica) {
+	t.Helper()
+	eventually(t, "an answer is shared", func() bool {
+		prompt := fresh()
+		return replicas[0].ask("ann", prompt) == "local" && replicas[1].ask("ann", prompt) == "cache-shared"
+	})
+}
+
+func TestReplicasShareAnswersAndNoTenantGetsThoseOfAnother(t *testing.T) {
+	t.Parallel()
+	seal := filepath.Join(t.TempDir(), "seal.key")
+	write(t, seal, strings.Repeat("0123456789abcdef", 4))
+	replicas := startReplicas(t, 3, startRedis(t, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"), "--redis-seal-key", seal)
+	share(t, replicas)
+
+	// However slow Redis is, each replica makes an answer once at most.
+	prompt := fresh()
+	var local atomic.Int64
+	var callers sync.WaitGroup
+	for i := range 1000 {
+		callers.Go(func() {
+			if replicas[i%3].ask("ann", prompt) == "local" {
+				local.Add(1)
+			}
+		})
+		if i%50 == 49 {
+			callers.Wait()
+		}
+	}
+	callers.Wait()
+	if n := local.Load(); n < 1 || n > 3 {
+		t.Errorf("1,000 equal calls were answered %d times by a model, want once for each replica at most", n)
+	}
+	for i, r := range replicas {
+		prompt := fresh()
+		r.ask("ann", prompt)
+		if source := replicas[(i+1)%3].ask("bob", prompt); source != "local" {
+			t.Errorf("bob got an answer that was made for ann, from %s", source)
+		}
+	}
+}
+
+func TestNoCallFailsWhateverHappensToRedis(t *testing.T) {
+	t.Parallel()
+	redis := startRedis(t)
+	replicas := startReplicas(t, 2, redis)
+	share(t, replicas)
+	// some has each replica asked a few things, some of them by both.
+	some := func() {
+		var callers sync.WaitGroup
+		for range 5 {
+			both := fresh()
+			for _, r := range replicas {
+				callers.Go(func() { r.ask("ann", both) })
+				callers.Go(func() { r.ask("bob", fresh()) })
+			}
+		}
+		callers.Wait()
+	}
+	for _, trouble := range []struct {
+		name, line string
+		begin, end func()
+	}{
+		{"frozen", "redis cannot be reached", func() { redis.signal(syscall.SIGSTOP) }, func() { redis.signal(syscall.SIGCONT) }},
+		{"killed, and started anew empty", "redis cannot be reached", redis.kill, func() { redis.start() }},
+		{"full", "redis takes no writes", func() { redis.kill(); redis.start("--maxmemory", "1", "--maxmemory-policy", "noeviction") }, func() { redis.kill(); redis.start() }},
+	} {
+		said := func(r replica) int { return strings.Count(r.stderr.String(), trouble.line) }
+		before := []int{said(replicas[0]), said(replicas[1])}
+		trouble.begin()
+		some()
+		eventually(t, trouble.name+": the log says so", func() bool { return said(replicas[0]) > before[0] && said(replicas[1]) > before[1] })
+		some()
+		trouble.end()
+		some()
+		share(t, replicas)
+	}
+}
