@@ -72,7 +72,7 @@ type freeSlot struct {
 // Fit says how well calls of a group fit the slot.
 func (f *freeSlot) Fit(k groupKey) fairqueue.Fit {
 	switch {
-	case !f.pool.serves(f.host, k, f.now) || k.afterCrash && f.host.isRetryingAfterCrash() || !f.host.hasSlot(k.model.model, f.now):
+	case !f.host.hasSlot(k.model.model, f.now) || !f.pool.serves(f.host, k, f.now) || k.afterCrash && f.host.isRetryingAfterCrash():
 		return fairqueue.Never
 	case k.model.model == "" || f.host.inMemory:
 		return fairqueue.Warm
@@ -117,26 +117,61 @@ func (f *freeSlot) Defers(k groupKey, since time.Time) bool {
 func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all float64, ok bool) {
 	var best, rate float64 // of a call on the best of them; of calls by all of them
 	idle := false
-	for _, other := range f.pool.hosts {
-		if other == f.host {
+	offers := f.pool.offersFor(k, common, f.now)
+	for i := range offers {
+		theirs := &offers[i]
+		if theirs.host == f.host || theirs.cost*worthwhile >= mine || !theirs.isGood(k, f.now) {
 			continue
 		}
-		theirs := float64(max(1, other.cost(k.model, common, f.now)))
-		if theirs*worthwhile >= mine || !other.could(k, f.now) || other.conditionFor(k, f.now) != well || other.doubtfulFor(k.model.model, f.now) {
-			continue
+		if best == 0 || theirs.cost < best {
+			best = theirs.cost
 		}
-		if best == 0 || theirs < best {
-			best = theirs
-		}
-		slots := other.slotsOf(k.model.model, f.now)
-		rate += float64(slots) / theirs
-		idle = idle || other.lentOf(k.model.model) < slots && other.loader(k.model.model) == nil
+		rate += float64(theirs.slots) / theirs.cost
+		idle = idle || theirs.idle
 	}
 	if idle || rate == 0 {
 		return best, idle
 	}
 	return best + float64(f.waiting)/rate, true
 }
+
+// offer is what a host can do for the calls of a group.
+type offer struct {
+	host *host
+	cost float64 // of a call, in nanoseconds
+
+	checked bool // the fields below are set
+	good    bool // the host is well and can serve the calls
+	slots   int  // for their model
+	idle    bool // one of these is free
+}
+
+// isGood reports whether the host of an offer is well and can serve a group.
+func (o *offer) isGood(k groupKey, now time.Time) bool {
+	if !o.checked {
+		h, model := o.host, k.model.model
+		o.checked = true
+		o.good = h.could(k, now) && h.conditionFor(k, now) == well && !h.doubtfulFor(model, now)
+		o.slots = h.slotsOf(model, now)
+		o.idle = h.lentOf(model) < o.slots && h.loader(model) == nil
+	}
+	return o.good
+}
+
+// offersFor returns what all hosts can do for a group. It is computed once for all the free slots
+// that are compared with each other, or many hosts would each be compared with all others.
+func (p *Pool) offersFor(k groupKey, common *modelTimes, now time.Time) []offer {
+	if p.offered != k || len(p.offers) == 0 {
+		p.offers, p.offered = p.offers[:0], k
+		for _, h := range p.hosts {
+			p.offers = append(p.offers, offer{host: h, cost: float64(max(1, h.cost(k.model, common, now)))})
+		}
+	}
+	return p.offers
+}
+
+// withdrawOffers is called before free slots are compared, and when a host has been given a call.
+func (p *Pool) withdrawOffers() { p.offers = p.offers[:0] }
 
 // hasPaid reports whether the queue for a model has lasted for as long as loading the model takes.
 // From then on the cost of loading is ignored. This is the ski rental problem: a load of unknown
@@ -156,14 +191,18 @@ func (f *freeSlot) wouldLose(k modelKey, kept func(model string) time.Duration) 
 	if f.host.memory.holds(k) {
 		return false
 	}
-	elsewhere := f.isHeldElsewhere(groupKey{model: k})
+	isUnknown := false
 	for model := range f.host.memory {
 		own := known(&f.host.models, model)
-		if own != nil && f.now.Sub(own.tried) < kept(model) && (model == k.model || own.sharing == exclusive || own.sharing == unknown && elsewhere) {
+		if own == nil || f.now.Sub(own.tried) >= kept(model) {
+			continue
+		}
+		if model == k.model || own.sharing == exclusive {
 			return true
 		}
+		isUnknown = isUnknown || own.sharing == unknown
 	}
-	return false
+	return isUnknown && f.isHeldElsewhere(groupKey{model: k})
 }
 
 // IsComing reports whether another host is loading a group's model, and should have it before this

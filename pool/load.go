@@ -85,22 +85,28 @@ func (f *freeSlot) isInUse(k groupKey) bool {
 	if k.model.model == "" || f.host.memory.holds(k.model) {
 		return false
 	}
-	elsewhere := f.isHeldElsewhere(k)
-	return slices.ContainsFunc(f.host.lent, func(l *Lease) bool {
-		return l.key() != k.model && (l.own.sharing == exclusive || l.own.sharing == unknown && elsewhere)
-	})
+	isUnknown := false
+	for _, l := range f.host.lent {
+		if l.key() != k.model {
+			if l.own.sharing == exclusive {
+				return true
+			}
+			isUnknown = isUnknown || l.own.sharing == unknown
+		}
+	}
+	return isUnknown && f.isHeldElsewhere(k)
 }
 
 // isHeldElsewhere reports whether another host that is well has the model in memory, or should
 // have it soon.
 func (f *freeSlot) isHeldElsewhere(k groupKey) bool {
 	return slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
-		if h == f.host || !h.could(k, f.now) || h.conditionFor(k, f.now) != well {
+		if h == f.host {
 			return false
 		}
 		l := h.loader(k.model.model)
 		isComing := l != nil && l.key() == k.model && f.now.Sub(l.began) < max(f.pool.loadOf(k.model.model), f.pool.opts.MaxPassedOver)
-		return h.memory.holds(k.model) || isComing
+		return (isComing || h.memory.holds(k.model)) && h.could(k, f.now) && h.conditionFor(k, f.now) == well
 	})
 }
 

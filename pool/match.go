@@ -16,6 +16,7 @@ func (p *Pool) match() {
 		return
 	}
 	now := time.Now()
+	p.withdrawOffers()
 	for _, h := range p.inTurn() {
 		for p.queue.Len() > 0 && p.take(h) {
 			t := p.queue.Pick(now, &freeSlot{p, h, p.queue.Len(), now})
@@ -34,9 +35,14 @@ func (p *Pool) match() {
 	p.setAlarm(now)
 }
 
-// inTurn returns all hosts in the order of weighted turns.
+// inTurn returns the hosts that may have a free slot, in the order of weighted turns.
 func (p *Pool) inTurn() []*host {
-	p.free = append(p.free[:0], p.hosts...)
+	p.free = p.free[:0]
+	for _, h := range p.hosts {
+		if len(h.lent) < h.most {
+			p.free = append(p.free, h)
+		}
+	}
 	slices.SortStableFunc(p.free, func(a, b *host) int {
 		return cmp.Or(cmp.Compare(max(p.clock, a.turns), max(p.clock, b.turns)), cmp.Compare(a.turn, b.turn))
 	})
@@ -123,6 +129,7 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) (*host, rout
 		return nil, route.Choice{}
 	}
 	p.scratch, p.free = p.scratch[:0], p.free[:0]
+	p.withdrawOffers()
 	for _, h := range p.hosts {
 		if !h.permits.TryAcquire(1) {
 			continue
@@ -257,6 +264,7 @@ func (p *Pool) grant(l *Lease, h *host, why route.Choice, now time.Time) {
 	l.Host, l.Cloud = &l.measured, h.isCloudPart || h.isAllCloud
 	l.Context = h.memory.chosenContext(l.key())
 	p.noteAttempt(l, now)
+	p.withdrawOffers()
 	if l.ready != nil {
 		p.rates.growth.add(now, -1)
 		close(l.ready)

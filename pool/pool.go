@@ -144,6 +144,8 @@ type Pool struct {
 	read    affinity.Table // which hosts have read which prompts
 	scratch []route.Host   // of takeBest, as is free
 	free    []*host
+	offers  []offer  // see offersFor; none if they are not known
+	offered groupKey // to which they are made
 
 	survey survey
 }

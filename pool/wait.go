@@ -189,17 +189,16 @@ func (k groupKey) sharesQueue(other groupKey) bool {
 func (p *Pool) checkQueue(t *ticket, now time.Time) error {
 	waiting := p.waiting(fairqueue.Interactive, t.Key.sharesQueue) + p.waiting(fairqueue.Batch, t.Key.sharesQueue)
 	mine, all := p.queue.WaitingOf(t.Class, t.Caller, t.Key.sharesQueue), p.queue.WaitingOf(t.Class, t.Caller, anyKey)
-	full := &FullError{RetryAfter: max(p.wait(1, t.Key), time.Second)}
+	full := func(waiting int, ofCaller bool) error {
+		return &FullError{Waiting: waiting, Caller: ofCaller, RetryAfter: max(p.wait(1, t.Key), time.Second)}
+	}
 	switch {
 	case waiting >= p.opts.Queue:
-		full.Waiting = waiting
-		return full
+		return full(waiting, false)
 	case p.queue.Len() >= fullQueues*p.opts.Queue || p.queue.Size()+t.Size > p.opts.QueueBytes:
-		full.Waiting = p.queue.Len()
-		return full
+		return full(p.queue.Len(), false)
 	case mine >= p.opts.PerCaller || all >= fullQueues*p.opts.PerCaller:
-		full.Waiting, full.Caller = max(mine, all), true
-		return full
+		return full(max(mine, all), true)
 	}
 	if wait := p.waitOf(t); p.isTooLate(t, now.Add(wait)) {
 		return &QueueTimeoutError{RetryAfter: wait}
