@@ -48,7 +48,7 @@ var (
 		Served: inference.Served{Requested: "tiny"}, Cache: inference.CacheOff,
 	}
 	refused = inference.Record{Trace: "7e2c", Tool: "generate", Caller: "ci", Began: began, Code: "rate_limited", Err: `over your limit of 4 calls in flight`}
-	listed  = inference.Record{Trace: "8f3d", Tool: "list-models", Began: began, Took: 12 * time.Millisecond}
+	listed  = inference.Record{Trace: "8f3d", Tool: "list-models", HTTP: inference.HTTPRequest{Method: "GET", Route: "/v1/models", Scheme: "http"}, Status: 200, Began: began, Took: 12 * time.Millisecond}
 	embeds  = inference.Record{
 		Trace: "9a4e", Tool: "embed", Began: began, Took: time.Millisecond, Cache: inference.CacheHit,
 		Asked:  inference.Asked{Messages: 2, PromptTokens: 2, Texts: []string{"one", "two"}},
@@ -152,7 +152,7 @@ func TestEachCallHasOneLine(t *testing.T) {
 				`"error":{"code":"timeout","message":"tiny: gpu-1 had not begun to answer"}` + texts["6d1b"] + "}\n" +
 				at + `"7e2c","tool":"generate","caller":"ci","performance":{"latency_ms":0,"queue_ms":0,"load_ms":0,"first_token_ms":0,"tokens_per_second":0},"fallback":[],` +
 				`"error":{"code":"rate_limited","message":"over your limit of 4 calls in flight"}}` + "\n" +
-				at + `"8f3d","tool":"list-models","caller":"local","performance":{"latency_ms":12,"queue_ms":0,"load_ms":0,"first_token_ms":0,"tokens_per_second":0},"fallback":[]}` + "\n" +
+				at + `"8f3d","tool":"list-models","api":"GET /v1/models","caller":"local","performance":{"latency_ms":12,"queue_ms":0,"load_ms":0,"first_token_ms":0,"tokens_per_second":0},"fallback":[]}` + "\n" +
 				at + `"9a4e","tool":"embed","caller":"local","request":{"model":"words","messages_count":2,"prompt_tokens_estimate":2},` +
 				`"response":{"input_tokens":0,"output_tokens":0,"source":"cache","model":"words"},` +
 				`"performance":{"latency_ms":1,"queue_ms":0,"load_ms":0,"first_token_ms":0,"tokens_per_second":0},"fallback":[],"cache":"hit"` + texts["9a4e"] + "}\n"

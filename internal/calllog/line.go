@@ -16,6 +16,7 @@ type Line struct {
 	Trace       string       `json:"trace_id,omitempty"`
 	RequestID   string       `json:"request_id,omitempty"` // of its HTTP request
 	Tool        string       `json:"tool,omitempty"`
+	API         string       `json:"api,omitempty"` // method and path of a call by the gateway, whose tool does the same
 	Caller      string       `json:"caller,omitempty"`
 	Request     *Request     `json:"request,omitempty"`  // absent if no model was asked for
 	Response    *Response    `json:"response,omitempty"` // absent if nothing answered
@@ -83,7 +84,7 @@ const maxError = 1000
 func lineOf(r *inference.Record) Line {
 	s := &r.Served
 	l := Line{
-		Time: r.Began.UTC().Truncate(time.Millisecond), Trace: r.Trace, RequestID: r.RequestID, Tool: r.Tool, Caller: cmp.Or(r.Caller, localCaller),
+		Time: r.Began.UTC().Truncate(time.Millisecond), Trace: r.Trace, RequestID: r.RequestID, Tool: r.Tool, API: r.HTTP.String(), Caller: cmp.Or(r.Caller, localCaller),
 		Performance: &Performance{Latency: r.Took.Milliseconds(), Queue: s.Queue, FirstToken: s.FirstToken, TokensPerSecond: s.TokensPerSecond, Retries: s.Retries},
 		Fallback:    s.Passed, Cache: string(r.Cache),
 	}

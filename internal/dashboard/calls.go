@@ -36,6 +36,7 @@ type finished struct {
 	Number     uint64   `json:"n"`
 	Trace      string   `json:"trace"`
 	Tool       string   `json:"tool"`
+	API        string   `json:"api,omitempty"` // method and path of a call by the gateway
 	Caller     string   `json:"caller"`
 	Began      int64    `json:"began"`
 	Took       int64    `json:"took"`
@@ -89,7 +90,7 @@ type attemptOut struct {
 func (p *Page) finished(r *inference.Record) finished {
 	s := &r.Served
 	f := finished{
-		Number: r.Call, Trace: clip(r.Trace, maxName), Tool: clip(r.Tool, maxName), Caller: callerName(r.Caller),
+		Number: r.Call, Trace: clip(r.Trace, maxName), Tool: clip(r.Tool, maxName), API: r.HTTP.String(), Caller: callerName(r.Caller),
 		began: r.Began, Began: r.Began.UnixMilli(), Took: max(0, r.Took.Milliseconds()),
 		Requested: clip(s.Requested, maxName), Model: clip(s.Model, maxName), Host: clip(s.Host, maxName), Source: string(s.Source),
 		Cache: string(r.Cache), Age: s.Age, Similarity: s.Similarity, Saved: r.Saved.Milliseconds(),

@@ -452,6 +452,7 @@
     fact('Overridden', (c.overridden || []).join(', '));
     fact('Filtered by', (c.filtered || []).join(', '));
     fact('Began', clock(c.began));
+    fact('API', c.api || '');
     fact('Trace', c.trace ? el('span', { class: 'mono' }, c.trace) : '');
 
     const rungs = c.rung || (c.passed || []).length ? el('div', null, el('h3', null, 'Why this rung'),
@@ -469,7 +470,7 @@
     if (tool && c.tool !== tool || caller && c.caller !== caller || c.took < Number(took)) return false;
     if (kind === 'ok' && c.code || kind === 'bad' && !c.code || kind === 'fallback' && !(c.rung > 1) || kind === 'retry' && !((c.attempts || []).length > 1)) return false;
     if (kind === 'cache' && !/^(cache|cache-semantic|coalesced)$/.test(c.source || '')) return false;
-    return !text || [c.tool, c.caller, c.requested, c.model, c.host, c.trace, c.code, c.err].some((x) => x && x.toLowerCase().includes(text.toLowerCase()));
+    return !text || [c.tool, c.api, c.caller, c.requested, c.model, c.host, c.trace, c.code, c.err].some((x) => x && x.toLowerCase().includes(text.toLowerCase()));
   }
   function options(select, values) {
     const list = [...new Set(values)].sort().slice(0, 100);

@@ -203,7 +203,7 @@ keys:
 		t.Fatal(err)
 	}
 	start := func(at string) *listening {
-		return serve(t, command(deadline(t), shared.URL(), "--config", filepath.Join(dir, "config.yaml"), "--listen", at,
+		return serve(t, command(deadline(t), shared.URL(), "--config", filepath.Join(dir, "config.yaml"), "--listen", at, "--gateway",
 			"--state-dir", filepath.Join(dir, "state"), "--call-log", filepath.Join(dir, "calls.jsonl")))
 	}
 	server := start("127.0.0.1:0")
@@ -229,6 +229,7 @@ keys:
 		missing[name] = name
 	}
 	missing["beside stdio"] = `mcp_server_operation_duration_seconds_count{job="stdio",network_transport="pipe"}`
+	missing["the gateway"] = `http_server_request_duration_seconds_count{job="ollama-mcp",http_route="/v1/completions",http_response_status_code="200"}`
 	missing["all are up"] = `sum(up) == 2`
 	t.Cleanup(func() {
 		for title, expression := range missing {
@@ -240,6 +241,12 @@ keys:
 			call(model, fmt.Sprint("prompt ", n))
 		}
 		call("tiny-says", "hi") // which is cached after the first time
+		req := request(t, "POST", server.url()+"/v1/completions", `{"model":"tiny-says","prompt":"hi"}`)
+		req.Header.Set("Authorization", "Bearer "+key)
+		if status, body := fetch(t, http.DefaultClient, req); status != http.StatusOK {
+			t.Fatalf("the gateway: status %d: %s", status, body)
+		}
+		n++
 		maps.DeleteFunc(missing, func(_, expression string) bool { return len(p.query(expression)) > 0 })
 		return len(missing) == 0
 	})

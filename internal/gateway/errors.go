@@ -44,13 +44,21 @@ var errRevoked = &fault.Error{Code: fault.Unauthorized, Message: "the key, token
 // isRevoked reports whether the caller may have no answer any more.
 func (x *exchange) isRevoked() bool { return errors.Is(context.Cause(x.ctx), caller.ErrRevoked) }
 
+// statusOf is the status for an error, which may be nil.
+func statusOf(err error) int {
+	switch {
+	case err == nil:
+		return http.StatusOK
+	case errors.Is(err, errRevoked):
+		return http.StatusUnauthorized
+	}
+	return cmp.Or(statuses[fault.Of(err).Code], http.StatusInternalServerError)
+}
+
 // fail writes an error, at the end of the stream if there is one.
 func (x *exchange) fail(err error) {
 	e := fault.Of(err)
-	status := cmp.Or(statuses[e.Code], http.StatusInternalServerError)
-	if errors.Is(err, errRevoked) {
-		status = http.StatusUnauthorized
-	}
+	status := statusOf(err)
 	text := spelling.Replace(e.Message)
 	if e.Hint != "" {
 		text += "; " + spelling.Replace(e.Hint)

@@ -52,10 +52,10 @@ type Endpoint struct {
 // Endpoints are all paths that there are.
 func (g *Gateway) Endpoints() []Endpoint {
 	ollama := func(method, path, tool string, do action) Endpoint {
-		return Endpoint{method, path, g.serve(failOllama, tool, do), failOllama}
+		return Endpoint{method, path, g.serve(path, failOllama, tool, do), failOllama}
 	}
 	openAI := func(method, path, tool string, do action) Endpoint {
-		return Endpoint{method, path, g.serve(failOpenAI, tool, do), failOpenAI}
+		return Endpoint{method, path, g.serve(path, failOpenAI, tool, do), failOpenAI}
 	}
 	return []Endpoint{
 		{Method: http.MethodHead, Path: "/"}, // by which Ollama's command finds out whether there is a server
@@ -97,16 +97,20 @@ type exchange struct {
 	stream *stream // that has begun; nil before
 }
 
-// serve returns what answers the requests of an endpoint. tool is the tool that does the same; ""
-// for what needs no permission.
-func (g *Gateway) serve(fail func(http.ResponseWriter, int, string, string), tool string, do action) func(http.ResponseWriter, *http.Request, []byte) {
+// serve returns what answers the requests of a path. tool is the tool that does the same; "" for
+// what needs no permission.
+func (g *Gateway) serve(path string, fail func(http.ResponseWriter, int, string, string), tool string, do action) func(http.ResponseWriter, *http.Request, []byte) {
 	return func(w http.ResponseWriter, req *http.Request, body []byte) {
 		who := caller.FromContext(req.Context()).For(tool)
 		x := &exchange{Gateway: g, w: w, req: req, ctx: caller.NewContext(req.Context(), who), body: body, who: who, write: fail}
 		trace, parent := g.opts.Trace(req.Header)
 		info := inference.CallInfo{
 			Trace: trace, Parent: parent, RequestID: req.Header.Get("X-Request-Id"), Tool: tool, Caller: who,
+			HTTP:  inference.HTTPRequest{Method: req.Method, Route: path, Scheme: "http"},
 			Began: caller.Arrival(req.Context()),
+		}
+		if req.TLS != nil {
+			info.HTTP.Scheme = "https"
 		}
 		x.call = &inference.Call{CallInfo: info} // of which nobody is told
 		if tool != "" {
@@ -116,16 +120,26 @@ func (g *Gateway) serve(fail func(http.ResponseWriter, int, string, string), too
 		x.ctx, stop = x.call.Cancellable(x.ctx)
 		defer stop()
 		finish, err := x.run(tool, do)
-		x.call.End(err)
+		told := err // to the client
 		if x.isRevoked() {
-			err = errRevoked
+			told = errRevoked
 		}
-		if err != nil {
-			x.fail(err)
+		x.call.Answered(x.status(told))
+		x.call.End(err)
+		if told != nil {
+			x.fail(told)
 			return
 		}
 		finish()
 	}
+}
+
+// status is that of the response, which a stream has begun with.
+func (x *exchange) status(err error) int {
+	if x.stream != nil {
+		return http.StatusOK
+	}
+	return statusOf(err)
 }
 
 // run does what the request asks for if the caller may, and makes an error of a panic.

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -548,6 +549,43 @@ func TestErrorsHaveTheFormAndTheStatusOfTheirAPI(t *testing.T) {
 			})
 		})
 	}
+}
+
+// records keeps what is told of calls that are over.
+type records struct {
+	mu  sync.Mutex // guards all
+	all []inference.Record
+}
+
+func (*records) Event(inference.Event) {}
+
+func (r *records) Done(one inference.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, one)
+}
+
+func TestCallsAreRecordedUnderTheirRequests(t *testing.T) {
+	t.Parallel()
+	story(t, func(t *testing.T, c *client) {
+		seen := new(records)
+		c.opts.Observer = seen
+		c.use(pool.Options{Slots: 2, Queue: 2}, rich())
+		c.ask("POST", "/api/generate", `{"model":"tiny","prompt":"x","stream":false}`)
+		c.ask("POST", "/v1/chat/completions", `{"model":"tiny","stream":true,"messages":[{"role":"user","content":"hello"}]}`)
+		c.ask("POST", "/v1/embeddings", `{"model":"absent","input":"x"}`)
+		c.ask("GET", "/api/tags", "")
+		c.ask("GET", "/api/version", "") // which is no call
+		var got []string
+		for _, r := range seen.all {
+			got = append(got, fmt.Sprintf("%s: %s %s, %d", r.HTTP, r.HTTP.Scheme, r.Tool, r.Status))
+		}
+		if want := []string{
+			"POST /api/generate: http generate, 200", "POST /v1/chat/completions: http chat, 200", "POST /v1/embeddings: http embed, 404", "GET /api/tags: http list-models, 200",
+		}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }
 
 // TestCallerWhoFloodsOneFrontLeavesATurnToCallersOfOthers has one caller send many requests by

@@ -95,6 +95,8 @@ type Record struct {
 	Trace     string // names the call in results and logs
 	RequestID string // of its HTTP request; "" on stdio
 	Tool      string // see CallInfo
+	HTTP      HTTPRequest
+	Status    int    // of the response to the HTTP request; 0 for MCP
 	Caller    string // caller.Caller.ID
 	Began     time.Time
 	Took      time.Duration
@@ -163,12 +165,41 @@ type CallInfo struct {
 	Link      TraceContext // another span that the call has to do with, as that of its HTTP request
 	RequestID string
 	Tool      string // or the method of a request that calls none, such as prompts/get
+	HTTP      HTTPRequest
 	Caller    caller.Caller
 	Began     time.Time // when its time limit begins to run; the zero Time for now
 }
 
-// Method is the method of the protocol by which a tool was called, or another request made, by
-// what CallInfo and Record call the tool. tool is "" if there is none.
+// HTTPRequest is the request of another API than MCP by which a call has come, such as one of the
+// gateway. The tool of such a call is the one that does the same. It is zero for calls by MCP.
+type HTTPRequest struct {
+	Method, Route string // such as POST and /v1/chat/completions
+	Scheme        string // http or https
+}
+
+// String is the method and the route; "" for a call by MCP.
+func (r HTTPRequest) String() string {
+	if r.Route == "" {
+		return ""
+	}
+	return r.Method + " " + r.Route
+}
+
+// ErrorType is what OpenTelemetry's conventions call the error of a call: "" for none, tool_error
+// for a result of MCP that is an error, and our code for a response of HTTP that is not the
+// client's fault, or a stream that broke off.
+func (r *Record) ErrorType() string {
+	switch {
+	case r.Code == "" || r.Status >= 400 && r.Status < 500:
+		return ""
+	case r.HTTP.Route == "":
+		return "tool_error"
+	}
+	return string(r.Code)
+}
+
+// Method is the method of MCP by which a tool was called, or another request made, by what CallInfo
+// and Record call the tool. tool is "" if there is none.
 func Method(called string) (method, tool string) {
 	if strings.Contains(called, "/") { // no name of a tool does
 		return called, ""
@@ -195,6 +226,7 @@ type Call struct {
 	cache    CacheVerdict
 	saved    time.Duration
 	asked    Asked
+	status   int
 	stop     context.CancelCauseFunc // ends the work; nil if nobody can
 }
 
@@ -312,6 +344,13 @@ func (e *Engine) Cancel(number uint64) bool {
 // errByOperator is the cause with which a call ends that an operator has cancelled.
 var errByOperator = errors.New("an administrator of the server has cancelled it")
 
+// Answered notes with which status of HTTP the call is answered. It is called before End.
+func (c *Call) Answered(status int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status = status
+}
+
 // End reports that the call is over, and how. Only the first End of a call counts.
 func (c *Call) End(err error) {
 	if !c.ended.CompareAndSwap(false, true) {
@@ -324,10 +363,10 @@ func (c *Call) End(err error) {
 		return
 	}
 	r := Record{
-		Call: c.ID, Trace: c.Trace, RequestID: c.RequestID, Tool: c.Tool, Caller: c.Caller.ID, Began: c.Began, Took: time.Since(c.Began),
+		Call: c.ID, Trace: c.Trace, RequestID: c.RequestID, Tool: c.Tool, HTTP: c.HTTP, Caller: c.Caller.ID, Began: c.Began, Took: time.Since(c.Began),
 	}
 	c.mu.Lock()
-	r.Served, r.Cache, r.Saved, r.Asked = c.servedBy, c.cache, c.saved, c.asked
+	r.Served, r.Cache, r.Saved, r.Asked, r.Status = c.servedBy, c.cache, c.saved, c.asked, c.status
 	c.mu.Unlock()
 	if !c.texts {
 		r.Asked = r.Asked.WithoutTexts()

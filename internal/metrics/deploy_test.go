@@ -17,7 +17,7 @@ func TestRulesAndDashboardNameOnlyMetricsThatExist(t *testing.T) {
 		}
 	}
 	// What stands before a parenthesis, a brace or an operator, and neither is a label nor follows a colon.
-	names := regexp.MustCompile(`(^|[^:\w])((?:mcp_server|gen_ai_server|gen_ai_client|ollama_mcp)_\w+)`)
+	names := regexp.MustCompile(`(^|[^:\w])((?:mcp_server|http_server|gen_ai_server|gen_ai_client|ollama_mcp)_\w+)`)
 	for _, file := range []string{"prometheus/recording.yml", "prometheus/alerts.yml", "prometheus/tests.yml", "grafana/ollama-mcp.json"} {
 		text, err := os.ReadFile("../../deploy/" + file)
 		if err != nil {

@@ -103,13 +103,15 @@ func (m *Metrics) Event(e inference.Event) {
 
 // Done implements inference.Observer.
 func (m *Metrics) Done(r inference.Record) {
-	errorType := ""
 	if r.Code != "" {
-		errorType = "tool_error"
 		m.add(callErrors, 1, r.Tool, string(r.Code))
 	}
-	method, tool := inference.Method(r.Tool)
-	m.observe(operationDuration, r.Took.Seconds(), method, tool, errorType, m.opts.Transport)
+	if r.HTTP.Route != "" {
+		m.observe(httpDuration, r.Took.Seconds(), r.HTTP.Method, r.HTTP.Route, strconv.Itoa(r.Status), r.HTTP.Scheme, r.ErrorType())
+	} else {
+		method, tool := inference.Method(r.Tool)
+		m.observe(operationDuration, r.Took.Seconds(), method, tool, r.ErrorType(), m.opts.Transport)
+	}
 	if r.Served.Requested == "" {
 		return
 	}

@@ -120,6 +120,11 @@ func everything(m *metrics.Metrics) {
 	})
 	m.Done(inference.Record{Tool: "generate", Caller: "10.0.0.1", Took: time.Second, Code: "model_not_found", Served: inference.Served{Requested: "tinny"}})
 	m.Done(inference.Record{Tool: "list-models", Took: time.Millisecond})
+	vectors := inference.HTTPRequest{Method: "POST", Route: "/v1/embeddings", Scheme: "http"}
+	m.Done(inference.Record{Tool: "embed", HTTP: vectors, Status: 200, Took: time.Second})
+	m.Done(inference.Record{Tool: "embed", HTTP: vectors, Status: 404, Took: time.Second, Code: "model_not_found"})
+	m.Done(inference.Record{Tool: "embed", HTTP: vectors, Status: 503, Took: time.Second, Code: "no_host"})
+	m.Done(inference.Record{Tool: "chat", HTTP: inference.HTTPRequest{Method: "POST", Route: "/api/chat", Scheme: "https"}, Status: 200, Took: time.Second, Code: "upstream"}) // a stream that broke off
 	m.Event(inference.Event{Kind: inference.Granted, Wait: 300 * time.Millisecond})
 	m.Event(inference.Event{Kind: inference.Token, Tokens: 3})
 	m.Event(inference.Event{Kind: inference.Retried, Err: fmt.Errorf("gpu-1: %w", &backend.Error{Class: backend.Crashed})})
@@ -138,6 +143,10 @@ func TestNumbersAreThoseOfTheCalls(t *testing.T) {
 		`mcp_server_operation_duration_seconds_count{error_type="",gen_ai_tool_name="generate",mcp_method_name="tools/call",network_transport="tcp"} 2`,
 		`mcp_server_operation_duration_seconds_count{error_type="tool_error",gen_ai_tool_name="generate",mcp_method_name="tools/call",network_transport="tcp"} 1`,
 		`mcp_server_operation_duration_seconds_count{error_type="",gen_ai_tool_name="list-models",mcp_method_name="tools/call",network_transport="tcp"} 1`,
+		`http_server_request_duration_seconds_count{error_type="",http_request_method="POST",http_response_status_code="200",http_route="/v1/embeddings",url_scheme="http"} 1`,
+		`http_server_request_duration_seconds_count{error_type="",http_request_method="POST",http_response_status_code="404",http_route="/v1/embeddings",url_scheme="http"} 1`,
+		`http_server_request_duration_seconds_count{error_type="no_host",http_request_method="POST",http_response_status_code="503",http_route="/v1/embeddings",url_scheme="http"} 1`,
+		`http_server_request_duration_seconds_count{error_type="upstream",http_request_method="POST",http_response_status_code="200",http_route="/api/chat",url_scheme="https"} 1`,
 		// The cached answer counts nowhere but in the usage.
 		`gen_ai_server_request_duration_seconds_sum{error_type="",`+tiny+`} 3`,
 		`gen_ai_server_request_duration_seconds_count{error_type="",`+tiny+`} 1`,
@@ -159,6 +168,14 @@ func TestNumbersAreThoseOfTheCalls(t *testing.T) {
 		`ollama_mcp_usage_tokens_total{caller="local",direction="in",model="openai/gpt",source="cloud"} 100`,
 		`ollama_mcp_usage_calls_total{caller="other",model="other",source="none"} 1`,
 	)
+}
+
+func TestCallsByTheGatewayAreNoOperationsOfMCP(t *testing.T) {
+	m := newMetrics()
+	m.Done(inference.Record{Tool: "chat", HTTP: inference.HTTPRequest{Method: "POST", Route: "/api/chat", Scheme: "http"}, Status: 200})
+	if page := scrape(t, m); strings.Contains(page, "mcp_server_operation_duration_seconds_count{") {
+		t.Errorf("it is counted as one:\n%s", page)
+	}
 }
 
 func TestStateIsThatOfTheStatus(t *testing.T) {

@@ -27,6 +27,7 @@ type id int
 // The families, in the order in which the documentation has them.
 const (
 	operationDuration id = iota
+	httpDuration
 	requestDuration
 	firstTokenTime
 	outputTokenTime
@@ -95,7 +96,8 @@ const (
 )
 
 // The buckets of the standard histograms are those that the conventions recommend, with more
-// at the end where a model that has to be loaded takes longer.
+// at the end where a model that has to be loaded takes longer. Calls by HTTP have those of calls by
+// MCP, so that both can be added.
 var (
 	mcpBuckets       = []float64{.01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 120, 300}
 	durationBuckets  = []float64{.01, .02, .04, .08, .16, .32, .64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68}
@@ -120,7 +122,13 @@ var families = [familyCount]family{
 		"mcp_server_operation_duration_seconds", histogram,
 		[]string{"mcp_method_name", "gen_ai_tool_name", labelErrorType, "network_transport"},
 		mcpBuckets,
-		"Time of tool calls as the server saw them, refused ones included. error_type is tool_error for a result that is an error.",
+		"Time of tool calls as the server saw them, refused ones included. error_type is tool_error for a result that is an error. Calls by the gateway are in http_server_request_duration_seconds.",
+	},
+	httpDuration: {
+		"http_server_request_duration_seconds", histogram,
+		[]string{"http_request_method", "http_route", "http_response_status_code", "url_scheme", labelErrorType},
+		mcpBuckets,
+		"Time of requests to the gateway, refused ones included. error_type is the code of an error of the server, and of one in the middle of a stream.",
 	},
 	requestDuration: {
 		"gen_ai_server_request_duration_seconds", histogram,

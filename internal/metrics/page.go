@@ -39,8 +39,8 @@ sends as ` + "`authorization: {credentials_file: …}`" + `, unless the server w
 under its address, needs ` + "`--allowed-host`" + ` for that name.
 
 Names that callers choose do not become labels: a model that no host has, a caller without a configured key, and all values beyond the
-first 500 of a label are counted as ` + "`other`" + `. The names of the first six metrics are those of OpenTelemetry's conventions for MCP and
-for generative AI; those that begin with ` + "`go_` and `process_`" + ` are not in the table, since they come from Prometheus' library.
+first 500 of a label are counted as ` + "`other`" + `. The names of the first seven metrics are those of OpenTelemetry's conventions for MCP,
+HTTP and generative AI; those that begin with ` + "`go_` and `process_`" + ` are not in the table, since they come from Prometheus' library.
 
 For Prometheus there are [recording rules](../deploy/prometheus/recording.yml) and [alerts](../deploy/prometheus/alerts.yml), with
 [tests](../deploy/prometheus/tests.yml) for ` + "`promtool`" + ` and a [configuration](../deploy/prometheus/prometheus.yml) to begin with; for Grafana a

@@ -32,7 +32,8 @@ func (l Log) Done(r inference.Record) {
 		}
 	}
 	text("tool", r.Tool)
-	text("caller", r.Caller) // "" on stdio
+	text("api", r.HTTP.String()) // "" for MCP
+	text("caller", r.Caller)     // "" on stdio
 	text("trace", r.Trace)
 	text("request", r.RequestID)
 	if s := r.Served; s.Requested != "" {

@@ -28,6 +28,7 @@ var (
 		Served: inference.Served{Requested: "tiny", Model: "tiny", Host: "gpu-1", Source: inference.Local},
 	}
 	refused = inference.Record{Trace: "7e2c", Tool: "generate", Caller: "ci", Code: "rate_limited", Err: `"ci" has 4 calls in flight`}
+	fronted = inference.Record{Trace: "9a4e", Tool: "list-models", HTTP: inference.HTTPRequest{Method: "GET", Route: "/v1/models", Scheme: "http"}, Status: 200, Took: time.Millisecond}
 	listed  = inference.Record{Trace: "8f3d", Tool: "list-models", Took: 12 * time.Millisecond}
 )
 
@@ -57,8 +58,9 @@ func TestLogHasOneLineForEachCall(t *testing.T) {
 		`level=INFO msg="call failed" tool=generate caller=ci trace=6d1b requested=tiny host=gpu-1 source=local queue_ms=0 tokens=0 took_ms=10000 code=timeout error="tiny: gpu-1 had not begun to answer"`,
 		`level=INFO msg="call failed" tool=generate caller=ci trace=7e2c took_ms=0 code=rate_limited error="\"ci\" has 4 calls in flight"`,
 		`level=INFO msg="call served" tool=list-models trace=8f3d took_ms=12`,
+		`level=INFO msg="call served" tool=list-models api="GET /v1/models" trace=9a4e took_ms=1`,
 	}
-	got := lines(slog.LevelInfo, false, served, plain, failed, refused, listed)
+	got := lines(slog.LevelInfo, false, served, plain, failed, refused, listed, fronted)
 	compare(t, got, want)
 	compare(t, lines(slog.LevelInfo, true, served, plain, failed, refused, listed), want[2:4])
 }

@@ -1,10 +1,10 @@
 package tracing
 
 // This file is the one place where spans, their attributes and their events are named. Standard
-// names are those of OpenTelemetry's conventions for MCP and for generative AI.
+// names are those of OpenTelemetry's conventions for MCP, HTTP and generative AI.
 
-// Names of spans. That of a call is the method and the tool, that of an attempt what the host
-// is asked for and the model.
+// Names of spans. That of a call is the method and the tool, or the method and the route of the HTTP
+// request; that of an attempt is what the host is asked for and the model.
 const (
 	spanLookUp  = "cache lookup"
 	spanCompare = "semantic cache lookup"
@@ -24,6 +24,11 @@ const (
 // Standard attributes.
 const (
 	attrMethod        = "mcp.method.name"
+	attrHTTPMethod    = "http.request.method"
+	attrRoute         = "http.route"
+	attrStatus        = "http.response.status_code"
+	attrPath          = "url.path"
+	attrScheme        = "url.scheme"
 	attrTool          = "gen_ai.tool.name"
 	attrOperation     = "gen_ai.operation.name"
 	attrTransport     = "network.transport"

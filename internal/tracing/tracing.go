@@ -183,7 +183,10 @@ func (t *Tracer) began(info *inference.CallInfo) {
 		if !trace.SpanContextFromContext(parent).IsValid() {
 			parent = withTraceID(parent, info.Trace)
 		}
-		if name, kind = method, asServer; tool != "" {
+		switch name, kind = method, asServer; {
+		case info.HTTP.Route != "":
+			name = info.HTTP.String()
+		case tool != "":
 			name += " " + tool
 		}
 	}
@@ -195,12 +198,17 @@ func (t *Tracer) began(info *inference.CallInfo) {
 	if link := trace.SpanContextFromContext(extract(context.Background(), info.Link)); link.IsValid() {
 		s.AddLink(trace.Link{SpanContext: link})
 	}
-	attrs := map[string]string{attrCaller: info.Caller.ID, attrRequestID: info.RequestID, attrTool: tool}
-	if tool != "" {
-		attrs[attrOperation] = "execute_tool"
-	}
-	if !isPart {
-		attrs[attrMethod], attrs[attrTransport] = method, t.opts.Transport
+	attrs := map[string]string{attrCaller: info.Caller.ID, attrRequestID: info.RequestID}
+	if info.HTTP.Route != "" {
+		attrs[attrHTTPMethod], attrs[attrRoute], attrs[attrPath], attrs[attrScheme] = info.HTTP.Method, info.HTTP.Route, info.HTTP.Route, info.HTTP.Scheme
+		attrs[attrOperation] = operations[tool]
+	} else {
+		if tool != "" {
+			attrs[attrTool], attrs[attrOperation] = tool, "execute_tool"
+		}
+		if !isPart {
+			attrs[attrMethod], attrs[attrTransport] = method, t.opts.Transport
+		}
 	}
 	if want, ok := traceIDOf(info.Trace); !ok || want != s.SpanContext().TraceID() {
 		attrs[attrTrace] = info.Trace
@@ -383,8 +391,14 @@ func (t *Tracer) Done(r inference.Record) {
 		if t.opts.Texts {
 			call.SetAttributes(textAttributes(&r.Asked)...)
 		}
+		if r.Status != 0 {
+			call.SetAttributes(attribute.Int(attrStatus, r.Status))
+		}
 		if r.Code != "" {
-			call.SetAttributes(attribute.String(attrErrorType, "tool_error"), attribute.String(attrCode, string(r.Code)))
+			call.SetAttributes(attribute.String(attrCode, string(r.Code)))
+		}
+		if errorType := r.ErrorType(); errorType != "" {
+			call.SetAttributes(attribute.String(attrErrorType, errorType))
 			call.SetStatus(codes.Error, clean(r.Err))
 		}
 	}

@@ -158,6 +158,42 @@ func TestCallIsOneTree(t *testing.T) {
 	})
 }
 
+func TestCallByAnotherAPIIsNamedByItsRequest(t *testing.T) {
+	tell(t, func(t *testing.T, s *story) {
+		s.use(backendtest.New("gpu-1").Answer("one").Install(backendtest.Model{Name: "tiny"}))
+		info := inference.CallInfo{HTTP: inference.HTTPRequest{Method: "POST", Route: "/v1/completions", Scheme: "https"}}
+		for _, row := range []struct {
+			model, code, errorType string
+			status                 int
+		}{
+			{"tiny", "", "", 200},
+			{"absent", "model_not_found", "", 404}, // the client's fault
+			{"absent", "model_not_found", "model_not_found", 500},
+		} {
+			before := len(s.spans.taken())
+			info.Tool = "generate"
+			call := s.made.Begin(info)
+			_, err := s.made.Do(s.t.Context(), inference.Request{Common: inference.Common{Model: row.model, Call: call}, Prompt: "?"})
+			call.Answered(row.status)
+			call.End(err)
+			synctest.Wait()
+			got := named(s.spans.taken()[before:], "POST /v1/completions")
+			if len(got) != 1 || got[0].Kind != tracepb.Span_SPAN_KIND_SERVER || (got[0].GetStatus().GetCode() == tracepb.Status_STATUS_CODE_ERROR) != (row.errorType != "") {
+				t.Fatalf("%+v: got %v", row, got)
+			}
+			for key, want := range map[string]string{
+				"http.request.method": "POST", "http.route": "/v1/completions", "url.path": "/v1/completions", "url.scheme": "https",
+				"http.response.status_code": fmt.Sprint(row.status), "error.type": row.errorType, "ollama_mcp.error.code": row.code,
+				"gen_ai.operation.name": "text_completion", "gen_ai.tool.name": "", "mcp.method.name": "", "network.transport": "",
+			} {
+				if value, _ := attributeOf(got[0], key); value != want {
+					t.Errorf("%+v: %s is %q, want %q", row, key, value, want)
+				}
+			}
+		}
+	})
+}
+
 func TestRootHasTheTraceThatResultsAndLogsName(t *testing.T) {
 	tell(t, func(t *testing.T, s *story) {
 		s.use(backendtest.New("gpu-1").Answer("one"))
