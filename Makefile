@@ -17,7 +17,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 # The steps of `make test`, of which two run at once: first those of seconds, then the longest,
 # so that neither of the two is left with a long one at the end. That docs/options.md is current
 # is one of the tests of internal/config.
-STEPS := format spelling workflows e2e race staticcheck vet release-test cross
+STEPS := format spelling workflows e2e race soak-test staticcheck vet release-test cross
 
 # The end-to-end tests, and each example with needs of its own, are modules of
 # their own, so that the product's go.mod lists what the product needs.
@@ -47,12 +47,18 @@ go-test = $(GOTESTSUM) --format standard-quiet -- -vet=off $(1)
 PACKAGES := ./...
 RUNS     := 10
 
-# How long soak has things go wrong, and what decides which; 0 draws a seed by chance.
+# How long soak has things go wrong, what decides which (0 draws a seed by chance), and the longest
+# pause of a caller between two calls.
 DURATION := 1h
 SEED     := 0
+PAUSE    := 2s
+
+# How long the soak is that is a step of the tests.
+SOAK_TEST := 1m
 
 # Where fuzz looks for targets, and how long each runs. An input for which one fails is
-# written to testdata/fuzz beside it: commit it with what mends it.
+# written to testdata/fuzz beside it: commit it with what mends it. To make an input that is of
+# interest smaller may take a second, in which nothing else is tried; go test takes up to a minute.
 FOLDER   := .
 FUZZTIME := 10m
 
@@ -81,13 +87,13 @@ stress: ## run each package ten times, and once on a busy machine; PACKAGES=./po
 	go run ./internal/stress -runs $(RUNS) go test -json -race -count=1 -timeout 30m $(PACKAGES)
 
 soak: build ## have all go wrong around the server for an hour; DURATION=5m SEED=7 (Linux)
-	@cd $(E2E) && ./ollama.sh all >/dev/null && OLLAMA_BIN=$$(./ollama.sh) go run ./soak -bin $(CURDIR)/$(BINARY) -duration $(DURATION) -seed $(SEED)
+	@cd $(E2E) && ./ollama.sh all >/dev/null && OLLAMA_BIN=$$(./ollama.sh) go run ./soak -bin $(CURDIR)/$(BINARY) -duration $(DURATION) -seed $(SEED) -pause $(PAUSE)
 
 fuzz: ## run each fuzz target for ten minutes; FUZZTIME=30s FOLDER=server
 	@failed=(); for file in $$(grep -rl '^func Fuzz' --include='*_test.go' $(FOLDER)); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
 			echo "=== $$file $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) || failed+=("$$target"); \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s ./$$(dirname $$file) || failed+=("$$target"); \
 		done; \
 	done; \
 	((!$${#failed[@]})) || { echo "failed: $${failed[*]}"; exit 1; }
@@ -180,6 +186,12 @@ cross: ## build for every platform into dist/
 		echo "$$target"; \
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o $$target .; \
 	done
+
+# A soak beside the other steps: it has a program of its own, since theirs is in use, and callers that
+# call less often, since the machine has other work.
+soak-test:
+	@[[ $$(uname) == Linux ]] || { echo "only on Linux"; exit 0; }; \
+	$(MAKE) --no-print-directory soak BINARY=bin/soak/ollama-mcp DURATION=$(SOAK_TEST) PAUSE=10s
 
 # Never from go test's cache: it would not see that the server has changed.
 e2e: build $(GOTESTSUM) ## test the built server with a real Ollama and foreign clients

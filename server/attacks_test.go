@@ -38,6 +38,18 @@ func everyPath(t *testing.T, h *server.HTTP, f func(method, path string)) {
 	}
 }
 
+// withEverything adds to the paths of MCP those of another API, of the metrics and of the dashboard.
+func withEverything(over server.HTTPOptions) server.HTTPOptions {
+	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "page") })
+	over.Endpoints, over.Metrics = foreign(nil), page
+	over.Dashboard = server.Dashboard{
+		Files:   map[string]http.Handler{"": page, "/dashboard/page.js": page},
+		Stream:  func(w http.ResponseWriter, _ *http.Request, _ func() bool) { _, _ = io.WriteString(w, "event") },
+		Actions: map[string]http.HandlerFunc{"/dashboard/cancel": page},
+	}
+	return over
+}
+
 // request is a request as it would come from a network.
 func request(method, path string, h http.Header) *http.Request {
 	req := httptest.NewRequest(method, "/", strings.NewReader(modern(call("1", "echo", `{"text":"a"}`))))
@@ -47,7 +59,7 @@ func request(method, path string, h http.Header) *http.Request {
 }
 
 func TestNoPathOrMethodIsOpenToOtherHostsAndSites(t *testing.T) {
-	h := front(t, server.HTTPOptions{AllowedHosts: []string{"gpu.example.com"}, AllowedOrigins: []string{"https://app.example.com"}})
+	h := front(t, withEverything(server.HTTPOptions{AllowedHosts: []string{"gpu.example.com"}, AllowedOrigins: []string{"https://app.example.com"}}))
 	type attempt struct {
 		host    string
 		origins []string
@@ -94,13 +106,13 @@ func TestNoPathOrMethodIsOpenToOtherHostsAndSites(t *testing.T) {
 	})
 }
 
-// open are the paths that anybody may read: they say whether the server is well. A path that
-// is added is not among them.
-var open = []string{"/healthz", "/readyz"}
+// open are the paths that anybody may read: they say whether the server is well, or are the page of the
+// dashboard and what asks for a key, without any data. A path that is added is not among them.
+var open = []string{"/healthz", "/readyz", "", "/dashboard/page.js", "/dashboard/session"}
 
 func TestEveryPathWantsProofUnlessItIsForEverybody(t *testing.T) {
 	over := server.HTTPOptions{Authenticate: byKey(map[string]caller.Caller{"secret": {ID: "ann", Tenant: "ann"}})}
-	h := front(t, over)
+	h := front(t, withEverything(over))
 	shapes := [][]string{
 		nil,
 		{""},
@@ -134,6 +146,7 @@ func TestEveryPathWantsProofUnlessItIsForEverybody(t *testing.T) {
 		{"Bearer ../secret"},
 		{"Bearer ' or 1=1"},
 	}
+	denied := []int{http.StatusUnauthorized, http.StatusBadRequest, http.StatusForbidden} // the last by what is for pages alone
 	everyPath(t, h, func(method, path string) {
 		served := slices.Contains(h.Routes()[strings.TrimSuffix(strings.TrimSuffix(path, "?sessionId=x"), "/")], method)
 		name := strings.TrimSuffix(strings.TrimSuffix(path, "?sessionId=x"), "/")
@@ -144,7 +157,7 @@ func TestEveryPathWantsProofUnlessItIsForEverybody(t *testing.T) {
 			switch {
 			case !served && got.Code != http.StatusMethodNotAllowed:
 				t.Errorf("%s %s: got %d for a method that it has not", method, path, got.Code)
-			case served && !slices.Contains(open, name) && got.Code != http.StatusUnauthorized && got.Code != http.StatusBadRequest:
+			case served && !slices.Contains(open, name) && !slices.Contains(denied, got.Code):
 				t.Errorf("%s %s with %.60q: got %d, %s", method, path, shape, got.Code, got.Body)
 			case served && strings.Contains(got.Body.String(), `"result"`):
 				t.Errorf("%s %s with %.60q: it was served, %s", method, path, shape, got.Body)

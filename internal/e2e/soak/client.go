@@ -47,8 +47,17 @@ type result struct {
 			Model, Host string
 			TokensIn    int `json:"tokens_in"`
 			TokensOut   int `json:"tokens_out"`
+			served
 		} `json:"ollama-mcp/served"`
 	} `json:"_meta"`
+}
+
+// served is where the time of a call went, in milliseconds.
+type served struct {
+	Queue      int64 `json:"queue_ms"`
+	Load       int64 `json:"load_ms"`
+	FirstToken int64 `json:"first_token_ms"`
+	Total      int64 `json:"total_ms"`
 }
 
 // errStatus is an answer of HTTP that is not 2xx, with or without a message of the protocol.

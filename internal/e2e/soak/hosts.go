@@ -202,6 +202,7 @@ func (s *soak) rage(ctx context.Context, random *rand.Rand) {
 			f, h, hold := next(), s.hosts[hosts[i]], time.Duration(1000+random.IntN(4000))*time.Millisecond
 			together.Go(func() {
 				s.say("host %s is %s", h.name, f.name)
+				defer s.begin("host " + h.name + " is " + f.name)()
 				// What was begun is ended even if the time is over meanwhile.
 				if err := f.run(context.WithoutCancel(ctx), s, h, hold); err != nil {
 					s.violate("the fault %q of host %s could not be made: %v", f.name, h.name, err)

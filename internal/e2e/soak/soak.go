@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -34,6 +35,7 @@ const (
 type soak struct {
 	bin, dir string
 	seed     uint64
+	pause    time.Duration // that a caller makes between two calls, at most
 	world    *world
 	hosts    []*host
 	kinds    []kind
@@ -46,6 +48,7 @@ type soak struct {
 	violations []string
 	outcomes   map[string]map[outcome]int // by kind of call
 	happened   map[string]int             // faults
+	underWay   map[string]int             // faults, with their hosts
 	failed     []call                     // some of those that failed
 
 	revoked atomic.Bool // a key may be revoked
@@ -54,8 +57,8 @@ type soak struct {
 
 // newSoak starts hosts and the program. What it has started is in the soak that it returns,
 // with an error too.
-func newSoak(ctx context.Context, bin string, seed uint64) (*soak, error) {
-	s := &soak{bin: bin, seed: seed, outcomes: make(map[string]map[outcome]int), happened: make(map[string]int)}
+func newSoak(ctx context.Context, bin string, seed uint64, pause time.Duration) (*soak, error) {
+	s := &soak{bin: bin, seed: seed, pause: pause, outcomes: make(map[string]map[outcome]int), happened: make(map[string]int), underWay: make(map[string]int)}
 	var err error
 	if s.dir, err = os.MkdirTemp("", "ollama-mcp-soak-"); err != nil {
 		return s, err
@@ -115,6 +118,26 @@ func (s *soak) faulted(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.happened[name]++
+}
+
+// begin notes that something goes wrong, until end is called.
+func (s *soak) begin(what string) (end func()) {
+	add := func(n int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.underWay[what] += n; s.underWay[what] == 0 {
+			delete(s.underWay, what)
+		}
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+// wrong is what goes wrong at the moment.
+func (s *soak) wrong() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.underWay))
 }
 
 func (s *soak) count(c call, how outcome) {
@@ -242,7 +265,7 @@ func (s *soak) run(ctx context.Context, duration time.Duration) error {
 	for i := range callers {
 		all.Go(func() { s.caller(raging, i) })
 	}
-	var stormy []time.Duration
+	var stormy []measured
 	all.Go(func() { stormy = s.measure(raging) })
 	all.Go(func() { s.wander(raging) })
 	s.rage(raging, rand.New(rand.NewPCG(s.seed, 0)))
@@ -260,14 +283,22 @@ func (s *soak) run(ctx context.Context, duration time.Duration) error {
 	return nil
 }
 
-// quiet measures an honest caller alone, after every kind of call has been made once.
-func (s *soak) quiet(ctx context.Context, d time.Duration) ([]time.Duration, error) {
+// quiet measures an honest caller alone, after every kind of call has been made. Each may be made again:
+// the machine may have other work.
+func (s *soak) quiet(ctx context.Context, d time.Duration) ([]measured, error) {
 	random := rand.New(rand.NewPCG(s.seed, 1))
 	for _, k := range s.kinds {
-		c := k.make(random)
-		c.kind = k.name
-		if how := s.make(ctx, s.honest, c); how != ok && c.right != nil && c.cancel == 0 {
-			return nil, fmt.Errorf("with no trouble yet, a call of the kind %q ended with %q", k.name, how)
+		var how outcome
+		for range 5 {
+			c := k.make(random)
+			c.kind = k.name
+			if how = s.make(ctx, s.honest, c); how == ok || c.right == nil || c.cancel > 0 || slices.Contains(c.codes, string(how)) {
+				how = ok
+				break
+			}
+		}
+		if how != ok {
+			return nil, fmt.Errorf("with no trouble yet, calls of the kind %q end with %q", k.name, how)
 		}
 	}
 	ctx, stop := context.WithTimeout(ctx, d)
@@ -275,20 +306,36 @@ func (s *soak) quiet(ctx context.Context, d time.Duration) ([]time.Duration, err
 	return s.measure(ctx), nil
 }
 
-// measure makes short calls, one after another, and returns how long each took.
-func (s *soak) measure(ctx context.Context) (took []time.Duration) {
+// measured is a call of the honest caller.
+type measured struct {
+	took  time.Duration
+	host  string
+	spent served
+	wrong []string // what went wrong when it was made, or when it was answered
+}
+
+// measure makes short calls, one after another.
+func (s *soak) measure(ctx context.Context) (all []measured) {
 	random := rand.New(rand.NewPCG(s.seed, 2))
 	for ctx.Err() == nil {
 		c := short(random)
 		c.kind = "honest"
 		c.args["cache"] = "off"
+		m := measured{wrong: s.wrong()}
+		right := c.right
+		c.right = func(r *result) error {
+			m.host, m.spent = r.Meta.Served.Host, r.Meta.Served.served
+			return right(r)
+		}
 		began := time.Now()
 		if s.make(context.WithoutCancel(ctx), s.honest, c) == ok {
-			took = append(took, time.Since(began))
+			m.took = time.Since(began)
+			m.wrong = slices.Compact(slices.Sorted(slices.Values(append(m.wrong, s.wrong()...))))
+			all = append(all, m)
 		}
 		pause(ctx, 200*time.Millisecond)
 	}
-	return took
+	return all
 }
 
 // startPipes starts two programs on stdio: one whose log nobody reads.
@@ -335,7 +382,7 @@ func (s *soak) caller(ctx context.Context, number int) {
 			c.close()
 			c = nil
 		}
-		pause(ctx, time.Duration(random.IntN(2000))*time.Millisecond)
+		pause(ctx, time.Duration(random.Int64N(int64(s.pause))))
 	}
 }
 
@@ -502,7 +549,7 @@ func (s *soak) rest(ctx context.Context, before footprint) {
 }
 
 // report prints what happened.
-func (s *soak) report(quiet, stormy []time.Duration) {
+func (s *soak) report(quiet, stormy []measured) {
 	fmt.Println("\nfaults:", s.happened)
 	fmt.Println("how calls ended:")
 	for _, name := range slices.Sorted(maps.Keys(s.outcomes)) {
@@ -511,13 +558,18 @@ func (s *soak) report(quiet, stormy []time.Duration) {
 	atRest, inTrouble := p99(quiet), p99(stormy)
 	fmt.Printf("an honest caller's p99: %v at rest (%d calls), %v in trouble (%d calls), which is %.1f times as much; the goal is twice\n",
 		atRest, len(quiet), inTrouble, len(stormy), inTrouble.Seconds()/max(atRest.Seconds(), 1e-3))
+	for _, m := range stormy[max(0, len(stormy)-5):] {
+		fmt.Printf("  %v by %s: %d ms in the queue, %d loading, %d to the first token, %d in all; %s\n", m.took.Round(time.Millisecond), m.host,
+			m.spent.Queue, m.spent.Load, m.spent.FirstToken, m.spent.Total, strings.Join(m.wrong, ", "))
+	}
 	fmt.Printf("the latest answer came %v after its limit\n", max(0, time.Duration(s.late.Load())).Round(time.Millisecond))
 }
 
-func p99(took []time.Duration) time.Duration {
-	if len(took) == 0 {
+// p99 sorts calls by how long they took.
+func p99(all []measured) time.Duration {
+	if len(all) == 0 {
 		return 0
 	}
-	slices.Sort(took)
-	return took[(len(took)*99-1)/100].Round(time.Millisecond)
+	slices.SortFunc(all, func(a, b measured) int { return cmp.Compare(a.took, b.took) })
+	return all[(len(all)*99-1)/100].took.Round(time.Millisecond)
 }
