@@ -15,6 +15,7 @@ import (
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/inference"
 	"ollama-mcp/pool"
 )
 
@@ -29,6 +30,7 @@ type flood struct {
 	leaves time.Duration // after which the caller leaves each call; zero if it waits
 	code   string        // of the error that some of them have to get; "" if none is refused
 	held   bool          // it holds no slot, so that the honest caller waits for nobody
+	opts   inference.Options
 }
 
 // floods drive each bound that the tools and what is behind them have, beyond it.
@@ -52,6 +54,13 @@ var floods = []flood{
 		return "embed", fmt.Sprintf(`{"model":"tiny","output":"resource","input":["%d %s"]}`, n, strings.Repeat("x", 1000))
 	}},
 	{name: "distinct answers to be cached", call: asking(`"model":"tiny","cache":"refresh"`), code: "overloaded"},
+	{
+		name: "questions for the semantic cache", call: asking(`"model":"tiny"`), code: "overloaded",
+		opts: inference.Options{Semantic: &inference.SemanticOptions{Model: "tiny", Threshold: 0.999, Bytes: 4 << 10}},
+	},
+	{name: "batches to be resumed", call: func(_ *client, n int) (string, string) {
+		return "map", fmt.Sprintf(`{"model":"tiny","prompt":"hostile {{input}}","inputs":["%d a","%[1]d b","%[1]d c"]}`, n)
+	}},
 	{name: "models that there are not", call: asking(`"model":"none"`), code: "model_not_found", held: true},
 	{name: "jobs that are not its own", code: "not_found", held: true, call: func(_ *client, n int) (string, string) {
 		return "job", fmt.Sprintf(`{"id":"guess-%d"}`, n)
@@ -104,7 +113,7 @@ func TestHostileCallerLeavesTheHonestOneItsTurnAndNothingBehind(t *testing.T) {
 	const callers, each, honestCalls = 12, 2, 3
 	for _, f := range floods {
 		t.Run(f.name, func(t *testing.T) {
-			storyWith(t, &client{}, func(t *testing.T, c *client) {
+			storyWith(t, &client{opts: f.opts}, func(t *testing.T, c *client) {
 				host := hostileHost()
 				c.useAll(pool.Options{Slots: 2, Queue: 8, PerCaller: 4}, host)
 				honest := c.as(caller.Caller{ID: "honest", Tenant: "honest"})

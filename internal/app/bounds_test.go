@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -8,28 +9,56 @@ import (
 	"testing"
 )
 
-// Each row of the table of bounds names the tests that drive it to its bound.
-func TestEveryBoundHasATestThatDrivesItThere(t *testing.T) {
+// Each row of the table of bounds names the tests that drive it to its bound, and the one in which an
+// honest caller is answered beside a hostile one.
+func TestEveryBoundHasATestThatDrivesItThereBesideAnHonestCaller(t *testing.T) {
 	rows := 0
 	for line := range strings.Lines(read(t, "docs/security.md")) {
 		cells := strings.Split(strings.TrimSpace(line), "|")
-		if len(cells) != 8 || strings.HasPrefix(cells[1], "-") || strings.TrimSpace(cells[1]) == "resource" {
+		if len(cells) != 9 || strings.HasPrefix(cells[1], "-") || strings.TrimSpace(cells[1]) == "resource" {
 			continue
 		}
 		rows++
-		var folder, source string // of the tests that follow
+		var folder string // of the tests that follow
 		for name := range strings.SplitSeq(strings.TrimSpace(cells[6]), ", ") {
 			if other, test, ok := strings.Cut(strings.TrimPrefix(name, "`"), "` "); ok {
-				folder, name, source = other, test, testsIn(t, other)
+				folder, name = other, test
 			}
-			if !regexp.MustCompile(`(?m)^func ` + regexp.QuoteMeta(name) + `\(t \*testing\.T\)`).MatchString(source) {
+			if testIn(t, folder, name) == "" {
 				t.Errorf("%s: %s has no test %s", cells[1], folder, name)
 			}
 		}
+		if problem := besideAnHonestCaller(t, strings.TrimSpace(cells[7])); problem != "" {
+			t.Errorf("%s: %s", cells[1], problem)
+		}
 	}
-	if rows < 20 {
+	if rows < 30 {
 		t.Errorf("docs/security.md has only %d rows", rows)
 	}
+}
+
+// besideAnHonestCaller says what is wrong with the last cell of a row: `server`: the name of an attack,
+// `pool` the name of a test that has an honest caller, or no caller: why there is none.
+func besideAnHonestCaller(t *testing.T, cell string) (problem string) {
+	t.Helper()
+	folder, name, ok := strings.Cut(strings.TrimPrefix(cell, "`"), "`")
+	switch attack, isAttack := strings.CutPrefix(name, ": "); {
+	case strings.HasPrefix(cell, "no caller: "):
+		return ""
+	case !ok:
+		return "no test has an honest caller beside a hostile one"
+	case isAttack && !strings.Contains(testsIn(t, folder), fmt.Sprintf("name: %q", attack)):
+		return folder + " has no attack " + attack
+	case !isAttack && !strings.Contains(strings.ToLower(testIn(t, folder, strings.TrimSpace(name))), "honest"):
+		return folder + " has no test" + name + " with an honest caller"
+	}
+	return ""
+}
+
+// testIn is the text of a test in a folder; "" if there is none.
+func testIn(t *testing.T, folder, name string) string {
+	t.Helper()
+	return regexp.MustCompile(`(?ms)^func ` + regexp.QuoteMeta(name) + `\(t \*testing\.T\).*?^}`).FindString(testsIn(t, folder))
 }
 
 // testsIn is the text of all tests in a folder.
