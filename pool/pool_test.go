@@ -170,6 +170,37 @@ func TestWaitingRequestKnowsItsPlaceAndItsWait(t *testing.T) {
 	})
 }
 
+func TestRequestThatHasJustComeIsToldItsPlaceUnderFairSharing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Slots: 1})
+		var all sync.WaitGroup
+		all.Go(func() { _ = p.With(t.Context(), route.Need{Caller: "a"}, hold(time.Second)) })
+		synctest.Wait()
+		for i, tc := range []struct {
+			need  route.Need
+			place int
+		}{
+			{route.Need{Caller: "a"}, 1},
+			{route.Need{Caller: "a"}, 2},
+			{route.Need{Caller: "a"}, 3},
+			{route.Need{Caller: "b"}, 2}, // one of a's may go before
+			{route.Need{Caller: "b"}, 4},
+			{route.Need{Caller: "c", Priority: route.Batch}, 6},
+		} {
+			all.Go(func() {
+				tc.need.OnWait = func(standing func() route.Standing) {
+					if got := standing(); got.Place != tc.place || got.Of != i+1 {
+						t.Errorf("request %d is told place %d of %d, want %d of %d", i, got.Place, got.Of, tc.place, i+1)
+					}
+				}
+				_ = p.With(t.Context(), tc.need, hold(time.Second))
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+	})
+}
+
 func TestWaitingRequestCanLeaveAndTakesNoSlotAfterwards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool(t, pool.Options{Slots: 1})
@@ -315,6 +346,7 @@ func BenchmarkServeWithTenThousandWaiting(b *testing.B) {
 	var all sync.WaitGroup
 	for i := range 10_004 {
 		need := route.Need{Model: fmt.Sprint("model-", i%20), Caller: fmt.Sprint("caller-", i%200)}
+		need.OnWait = func(standing func() route.Standing) { standing() }
 		all.Go(func() {
 			for ctx.Err() == nil {
 				_ = p.With(ctx, need, func(context.Context, *pool.Lease) error {

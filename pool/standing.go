@@ -28,6 +28,9 @@ func (p *Pool) standing(l *Lease) route.Standing {
 		return route.Standing{Of: p.queue.Len()}
 	}
 	k := l.ticket.Key
+	if place == 0 {
+		place = p.upTo(&l.ticket, 0)
+	}
 	rival := p.rivalsOf(k)
 	place = min(place, max(1, p.waiting(fairqueue.Interactive, rival)+p.waiting(fairqueue.Batch, rival)))
 	return route.Standing{Place: place, Of: p.queue.Len(), Expect: p.wait(place, k), Loading: p.isBeingLoaded(k), Batch: l.ticket.Class == fairqueue.Batch}
@@ -49,12 +52,12 @@ func (p *Pool) isBeingLoaded(k groupKey) (loading bool) {
 	return loading
 }
 
-// place returns the place of a lease according to a recent survey.
+// place returns the place of a lease according to a recent survey; 0 for a call that has come since.
 func (p *Pool) place(l *Lease) int {
 	s, now := &p.survey, time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.place == 0 || now.Sub(s.at) >= surveyEvery {
+	if now.Sub(s.at) >= surveyEvery {
 		p.mu.Lock()
 		s.Take(p.queue, p.expected(l.key()))
 		p.mu.Unlock()

@@ -219,17 +219,21 @@ func (p *Pool) waitOf(t *ticket) time.Duration {
 	return p.wait(p.ahead(t)+1, t.Key)
 }
 
-// ahead estimates how many of its rivals are served before a call that arrives now: under fair
-// sharing, no more calls of each other caller than of its own.
-func (p *Pool) ahead(t *ticket) int {
+// ahead estimates how many of its rivals are served before a call that arrives now.
+func (p *Pool) ahead(t *ticket) int { return p.upTo(t, 1) - 1 }
+
+// upTo estimates how many rivals are served up to a call, the call included, if so many more
+// join the queue, of callers who do not wait yet: under fair sharing, no more calls of each other
+// caller than of its own.
+func (p *Pool) upTo(t *ticket, joining int) int {
 	rival := p.rivalsOf(t.Key)
-	waiting := p.waiting(fairqueue.Interactive, rival)
+	waiting := p.waiting(fairqueue.Interactive, rival) + joining
 	if t.Class == fairqueue.Batch {
 		return waiting + p.waiting(fairqueue.Batch, rival)
 	}
-	mine := p.queue.WaitingOf(t.Class, t.Caller, rival)
+	mine := p.queue.WaitingOf(t.Class, t.Caller, rival) + joining
 	_, callers := p.queue.LenOf(t.Class)
-	return min(waiting, (mine+1)*(callers+1)-1)
+	return min(waiting, mine*(callers+joining))
 }
 
 // waiting counts the waiting calls of a class in groups that meet a condition.

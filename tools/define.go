@@ -269,10 +269,12 @@ func report(ctx context.Context, req mcp.CallToolRequest, c *call) *progress.Rep
 			"progress":      value,
 			"message":       message,
 		}
-		if text := c.Partial(); streams && text != sent {
-			rest, goesOn := strings.CutPrefix(text, sent)
-			params["_meta"] = map[string]any{hasText: map[string]any{"text": rest, "again": !goesOn}}
-			sent = text
+		if streams {
+			if text := c.Partial(); text != sent {
+				rest, goesOn := strings.CutPrefix(text, sent)
+				params["_meta"] = map[string]any{hasText: map[string]any{"text": rest, "again": !goesOn}}
+				sent = text
+			}
 		}
 		// A client that does not read its notifications misses this one.
 		_ = srv.SendNotificationToClient(ctx, "notifications/progress", params)

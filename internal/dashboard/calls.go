@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -105,6 +106,19 @@ func (p *Page) finished(r *inference.Record) finished {
 		f.Prompt, f.Answer = contentOf(&r.Asked)
 	}
 	return f
+}
+
+// over is a call that is over, and what has happened to it on the way, which is put into words
+// when somebody looks.
+type over struct {
+	finished
+	story *story // nil if nothing has; nobody changes it any more
+}
+
+// MarshalJSON implements json.Marshaler.
+func (o over) MarshalJSON() ([]byte, error) {
+	o.tell(o.story)
+	return json.Marshal(o.finished)
 }
 
 // tell adds what has happened to the call on the way; nil if nothing has.

@@ -63,7 +63,7 @@ type Page struct {
 
 	mu      sync.Mutex // guards what follows; nothing is called under it
 	stories map[uint64]*story
-	calls   ring[finished]
+	calls   ring[over]
 	changes ring[change]
 	samples ring[sample]
 	sampled time.Time
@@ -84,7 +84,7 @@ func New(o Options) *Page {
 	}
 	return &Page{
 		opts: o, began: time.Now(), stories: make(map[uint64]*story), since: make(map[string]time.Time),
-		calls: ring[finished]{most: maxCalls}, changes: ring[change]{most: maxChanges}, samples: ring[sample]{most: maxSamples},
+		calls: ring[over]{most: maxCalls}, changes: ring[change]{most: maxChanges}, samples: ring[sample]{most: maxSamples},
 	}
 }
 
@@ -168,10 +168,8 @@ func reasonOf(err error) string {
 func (p *Page) Done(r inference.Record) {
 	f := p.finished(&r)
 	p.mu.Lock()
-	s := p.stories[r.Call]
+	p.calls.add(over{f, p.stories[r.Call]})
 	delete(p.stories, r.Call)
-	f.tell(s)
-	p.calls.add(f)
 	due := time.Since(p.sampled) >= sampleEvery
 	if due {
 		p.sampled = time.Now()

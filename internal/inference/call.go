@@ -43,7 +43,7 @@ const (
 	Queued       EventKind = "queued"        // no slot is free; see Place and Wait
 	Granted      EventKind = "granted"       // a host has a slot, and an attempt begins; see Attempt, and Wait for how long that took
 	FirstToken   EventKind = "first_token"   // the host has begun its answer; see Wait for how long that took
-	Token        EventKind = "token"         // a piece of the answer has arrived; see Tokens
+	Token        EventKind = "token"         // a piece of the answer has arrived; see Tokens. Only with Options.Pieces
 	AttemptEnded EventKind = "attempt_ended" // see Err, and what there is of an answer: Tokens, TokensIn, Load and DoneReason
 	Retried      EventKind = "retried"       // an attempt failed with Err, and the next begins in Wait
 

@@ -101,6 +101,7 @@ type Options struct {
 	Propagate func(ctx context.Context, attempt Event) context.Context
 
 	Observer Observer     // is told of calls; nil means nobody is
+	Pieces   bool         // the observer is also told of each piece of an answer
 	Live     bool         // calls under way can be listed and cancelled
 	Texts    bool         // the observer is also told the texts of prompts and answers
 	Log      *slog.Logger // nil discards

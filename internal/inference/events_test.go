@@ -89,7 +89,7 @@ func TestEventsOfACallComeInTheOrderOfItsWay(t *testing.T) {
 	for _, mode := range []string{"cache on", "cache off"} {
 		synctest.Test(t, func(t *testing.T) {
 			c, told := &client{t: t, shares: true, cacheOff: mode == "cache off"}, new(journal)
-			c.opts.Observer = told
+			c.opts.Observer, c.opts.Pieces = told, true
 			host := backendtest.New("gpu-1").Answer("one two").TokenTime(time.Second)
 			c.useAll(pool.Options{Slots: 1}, host)
 			c.traced(t.Context(), "first", "?", 0) // so that the pool knows how long a call takes
@@ -113,10 +113,25 @@ func TestEventsOfACallComeInTheOrderOfItsWay(t *testing.T) {
 	}
 }
 
+func TestPiecesAreToldOnlyToAnObserverThatWantsThem(t *testing.T) {
+	for _, wants := range []bool{true, false} {
+		story(t, func(t *testing.T, c *client) {
+			told := new(journal)
+			c.opts.Observer, c.opts.Pieces = told, wants
+			c.use(backendtest.New("gpu-1").Answer("one two"))
+			c.traced(t.Context(), "a", "?", 0)
+			got := told.of("a")
+			if !slices.Contains(got, "done") || slices.Contains(got, "token 2") != wants {
+				t.Errorf("an observer for which Pieces is %v was told %q", wants, got)
+			}
+		})
+	}
+}
+
 func TestFailedAttemptIsAnEventBeforeTheNext(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer = told
+		c.opts.Observer, c.opts.Pieces = told, true
 		c.use(backendtest.New("gpu-1").Answer("one").Fail(2, backendtest.Busy))
 		c.traced(t.Context(), "a", "?", 0)
 		var got []string
@@ -138,7 +153,7 @@ func TestFailedAttemptIsAnEventBeforeTheNext(t *testing.T) {
 func TestEventsOfAFillGoOnForThoseWhoStillWait(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer = told
+		c.opts.Observer, c.opts.Pieces = told, true
 		c.use(backendtest.New("gpu-1").Answer("one two three four").TokenTime(time.Second))
 		var all sync.WaitGroup
 		all.Go(func() { c.traced(t.Context(), "first", "?", 2500*time.Millisecond) })
@@ -162,7 +177,7 @@ func TestEventsOfAFillGoOnForThoseWhoStillWait(t *testing.T) {
 func TestEachPartOfACallHasABeginningAndAnEnd(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer = told
+		c.opts.Observer, c.opts.Pieces = told, true
 		host, _ := c.ladder()
 		failing(host, backendtest.Busy, "big")
 		ask := func(trace, model string) []string {
@@ -189,7 +204,7 @@ func TestEachPartOfACallHasABeginningAndAnEnd(t *testing.T) {
 func TestEmbedRequestHasEventsToo(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer = told
+		c.opts.Observer, c.opts.Pieces = told, true
 		c.useAll(pool.Options{Slots: 1}, backendtest.New("gpu-1").TokenTime(time.Second))
 		embed := func(trace string) {
 			call := c.engine.Begin(inference.CallInfo{Trace: trace, Tool: "embed"})

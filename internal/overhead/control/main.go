@@ -4,8 +4,8 @@
 // the price of what the product does more.
 //
 // As it is, it asks for the answer in one JSON object. With the argument "streams" it
-// asks for a stream and reads it piece by piece, as a server must whose calls can be
-// cancelled and report progress.
+// asks for a stream and reads it piece by piece, and reports progress by the clock to
+// clients that ask for it.
 package main
 
 import (
@@ -17,6 +17,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -40,7 +42,10 @@ func main() {
 
 func generate(url string, streams bool) server.ToolHandlerFunc {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: workers}}
-	return func(_ context.Context, call mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+	return func(ctx context.Context, call mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		if meta := call.Params.Meta; streams && meta != nil && meta.ProgressToken != nil {
+			defer report(ctx, meta.ProgressToken)()
+		}
 		body, err := json.Marshal(map[string]any{
 			"model": call.GetString("model", ""), "prompt": call.GetString("prompt", ""), "stream": streams,
 		})
@@ -57,6 +62,40 @@ func generate(url string, streams bool) server.ToolHandlerFunc {
 			return nil, fmt.Errorf("HTTP %d: %w", resp.StatusCode, err)
 		}
 		return mcp.NewToolResultText(text), nil
+	}
+}
+
+// When progress is reported: as the product does.
+const (
+	firstReport = 500 * time.Millisecond
+	interval    = 2 * time.Second
+)
+
+// report sends progress until the function that it returns is called.
+func report(ctx context.Context, token mcp.ProgressToken) (stop func()) {
+	s, began := server.ServerFromContext(ctx), time.Now()
+	var mu sync.Mutex // guards over and timer, and is held while a message is sent
+	var over bool
+	var timer *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(firstReport, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return
+		}
+		took := time.Since(began)
+		_ = s.SendNotificationToClient(ctx, "notifications/progress", map[string]any{ // or the client misses it
+			"progressToken": token, "progress": took.Seconds(), "message": fmt.Sprintf("waiting for %.0f s", took.Seconds()),
+		})
+		timer.Reset(interval)
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		timer.Stop()
 	}
 }
 
