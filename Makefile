@@ -56,13 +56,16 @@ PAUSE    := 2s
 # How long the soak is that is a step of the tests.
 SOAK_TEST := 1m
 
+# How many requests bench-fronts makes in each row.
+CALLS := 100000
+
 # Where fuzz looks for targets, and how long each runs. An input for which one fails is
 # written to testdata/fuzz beside it: commit it with what mends it. To make an input that is of
 # interest smaller may take a second, in which nothing else is tried; go test takes up to a minute.
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test stress soak fuzz lint fmt demo bench bench-peers eval-semantic recordings docs release release-check clean needs $(STEPS)
+.PHONY: build help unit test stress soak fuzz lint fmt demo bench bench-peers bench-fronts eval-semantic recordings docs release release-check clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -106,6 +109,10 @@ demo: build ## show the server at work with a real Ollama
 bench: build ## measure calls through the server, and a full host; 20 minutes (Linux)
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
 		'cd $(CURDIR) && go run ./internal/overhead -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
+
+bench-fronts: build ## print the table of docs/performance.md: one connection, the pool, MCP, the gateway; 30 minutes, or CALLS=5000 (Linux)
+	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
+		'cd $(CURDIR) && go run ./internal/overhead -fronts -command "make bench-fronts" -full-calls $(CALLS) -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
 
 bench-peers: build ## measure calls through the server and through two other servers from npm (Linux)
 	@command -v node npm >/dev/null || { echo "not found: node, npm; on Debian: apt-get install npm"; exit 1; }

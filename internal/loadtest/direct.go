@@ -31,6 +31,14 @@ func Direct(hosts ...Target) (contestants []Contestant, close func()) {
 	return directOver(http.DefaultTransport.(*http.Transport).DialContext, hosts...)
 }
 
+// Keeping returns a contestant that calls a host with a client of net/http which keeps so many
+// idle connections, as that many programs with one each do. close ends them.
+func Keeping(connections int, host Target) (c Contestant, close func()) {
+	d := newDirect("client with connections of its own", http.DefaultTransport.(*http.Transport).DialContext, []Target{host})
+	d.transport.MaxIdleConns, d.transport.MaxIdleConnsPerHost = 0, connections
+	return d.contestant(), d.transport.CloseIdleConnections
+}
+
 // dialer opens connections, as DialContext of http.Transport does.
 type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 

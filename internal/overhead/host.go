@@ -23,6 +23,7 @@ const (
 type host struct {
 	url    string
 	asked  atomic.Int64 // requests for text
+	opened atomic.Int64 // connections
 	server *http.Server
 
 	fault   int64         // one in so many requests is answered with 503; 0 for none
@@ -47,7 +48,11 @@ func newHost(slots int, service time.Duration) (*host, error) {
 	mux.HandleFunc("GET /api/version", text(`{"version":"0.17.4"}`))
 	mux.HandleFunc("GET /api/tags", text(`{"models":[{"name":"`+model+`","model":"`+model+`","digest":"0123456789abcdef"}]}`))
 	mux.HandleFunc("GET /api/ps", text(`{"models":[]}`))
-	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute, ConnState: func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			h.opened.Add(1)
+		}
+	}}
 	go func() { _ = h.server.Serve(l) }() // until close
 	return h, nil
 }

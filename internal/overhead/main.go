@@ -21,10 +21,14 @@
 //
 // With -peers, other MCP servers for Ollama stand beside it instead, as they come from npm, and
 // a host that answers every tenth request with 503 is asked too.
+//
+// With -fronts it prints the tables of docs/performance.md: a full host by one connection, naive
+// goroutines, the pool, and the server by MCP and by the gateway, each in a process of its own.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -45,9 +49,13 @@ func main() {
 	flag.StringVar(&p.model, "model", "", "`model` to use there")
 	flag.StringVar(&p.peers, "peers", "", "`folder` of node_modules with other servers, to be measured instead of the controls")
 	flag.BoolVar(&p.observed, "observed", false, "measure nothing but what metrics, traces, the call log and the page cost")
+	flag.BoolVar(&p.fronts, "fronts", false, "measure a full host by one connection, naive goroutines, the pool, and the server by MCP and by the gateway")
+	flag.IntVar(&p.callers, "callers", 500, "number of `callers` for -fronts; 64 at most on a real Ollama")
+	flag.StringVar(&p.command, "command", "go run ./internal/overhead -fronts", "`text` that the page names as the command of -fronts")
+	front := flag.String("front", "", "`plan` of one of them, which -fronts gives to a process of its own")
 	flag.Parse()
 	if p.server = flag.Args(); !p.good() {
-		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed] SERVER [FLAG…]")
+		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed | -fronts] SERVER [FLAG…]")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
@@ -56,7 +64,17 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, p, os.Stdout); err != nil {
+	measure := func() error { return run(ctx, p, os.Stdout) }
+	if *front != "" {
+		measure = func() error {
+			var f frontPlan
+			if err := json.Unmarshal([]byte(*front), &f); err != nil {
+				return err
+			}
+			return f.measure(ctx, p.server, os.Stdout)
+		}
+	}
+	if err := measure(); err != nil {
 		fmt.Fprintln(os.Stderr, "overhead:", err)
 		os.Exit(1)
 	}
@@ -72,6 +90,10 @@ type plan struct {
 
 	peers    string // node_modules with other servers; empty for none
 	observed bool   // only what it costs to be observed is measured
+
+	fronts  bool   // the ways to a full host are measured instead
+	callers int    // of them
+	command string // that the page names
 
 	progress io.Writer // a terminal; nil for none
 }
@@ -94,6 +116,13 @@ func run(ctx context.Context, p plan, w io.Writer) error {
 			return err
 		}
 		return compareWithPeers(ctx, entrants, p, w)
+	}
+	if p.fronts {
+		program, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		return measureFronts(ctx, p, []string{program}, w)
 	}
 	if p.observed {
 		return measureObserved(ctx, p, temp, w)

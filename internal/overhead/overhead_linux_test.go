@@ -26,6 +26,14 @@ func TestMain(m *testing.M) {
 		peer(os.Stdin, os.Stdout)
 		return
 	}
+	if os.Getenv("OVERHEAD_SERVER") != "" {
+		standIn()
+		return
+	}
+	if os.Getenv("OVERHEAD_MAIN") != "" {
+		main()
+		return
+	}
 	os.Exit(withControl(m.Run))
 }
 

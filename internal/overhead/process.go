@@ -63,11 +63,17 @@ func (p *process) close() {
 	_ = p.cmd.Wait() // its exit status is a matter for the server's tests
 }
 
-// used is the processor time that the process has used so far. It is added up
+// used is the processor time that the process has used so far.
+func (p *process) used() (time.Duration, error) { return usedBy(p.cmd.Process.Pid) }
+
+// peak is the most memory that the process has held, in bytes.
+func (p *process) peak() (int64, error) { return peakOf(p.cmd.Process.Pid) }
+
+// usedBy is the processor time that a process has used so far. It is added up
 // from its threads, which Linux counts in nanoseconds; the sum that Linux
 // keeps itself is in hundredths of a second.
-func (p *process) used() (time.Duration, error) {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
+func usedBy(pid int) (time.Duration, error) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(threads) == 0 {
 		return 0, errors.New("no processor times under /proc: the benchmark needs Linux")
 	}
@@ -86,9 +92,9 @@ func (p *process) used() (time.Duration, error) {
 	return sum, nil
 }
 
-// peak is the most memory that the process has held, in bytes.
-func (p *process) peak() (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+// peakOf is the most memory that a process has held, in bytes.
+func peakOf(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
