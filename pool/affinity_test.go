@@ -148,7 +148,7 @@ func TestAffinityNeverOverloadsAHost(t *testing.T) {
 			busy := map[string]int{"a": 0, "b": 0, "c": 0}
 			var all sync.WaitGroup
 			for i, c := range calls {
-				time.Sleep(time.Duration(c.After) * 100 * time.Millisecond)
+				time.Sleep(time.Duration(c.After)*100*time.Millisecond + time.Millisecond) // no call ends as another begins
 				all.Go(func() {
 					need := route.Need{Model: "m:latest", Prefixes: []uint64{uint64(c.Prefix)}}
 					err := p.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {

@@ -40,6 +40,7 @@ type host struct {
 	// most that may be learned for all models together. For the limit of one model see hasSlot.
 	permits *semaphore.Weighted
 	most    int      // permits in all
+	owed    int      // calls beyond most, since the host was resized while it had them
 	learned bool     // the number of slots is learned
 	lent    []*Lease // that have not ended, one for each permit taken
 
@@ -75,26 +76,77 @@ type host struct {
 	drained chan struct{} // shared with the part
 }
 
-func newHost(b backend.Backend, s Slots) (*host, error) {
+// check returns an error that names the host for slots that no host can have.
+func (s Slots) check(name string) error {
 	if min(s.Given, s.Max) < 0 || max(s.Given, s.Max) > maxSlots {
-		return nil, fmt.Errorf("pool: %s: slots: want 0 to %d", b.Name(), maxSlots)
+		return fmt.Errorf("pool: %s: slots: want 0 to %d", name, maxSlots)
 	}
 	if !(s.Weight >= 0) || math.IsInf(s.Weight, 0) {
-		return nil, fmt.Errorf("pool: %s: weight: want a number above 0", b.Name())
+		return fmt.Errorf("pool: %s: weight: want a number above 0", name)
+	}
+	return nil
+}
+
+// most is how many calls the host may have at once.
+func (s Slots) most() int { return cmp.Or(s.Given, s.Max, mostLearned) }
+
+func newHost(b backend.Backend, s Slots) (*host, error) {
+	if err := s.check(b.Name()); err != nil {
+		return nil, err
 	}
 	h := &host{
-		name: b.Name(), backend: b, most: s.Given, weight: cmp.Or(s.Weight, 1), isAllCloud: backend.IsCloud(b),
+		name: b.Name(), backend: b, most: s.most(), learned: s.Given == 0, weight: cmp.Or(s.Weight, 1), isAllCloud: backend.IsCloud(b),
 		health: newHealth(), memory: make(memory),
 		noRoom: make(map[modelKey]lackOfRoom), drained: make(chan struct{}),
-	}
-	if s.Given == 0 {
-		h.most, h.learned = cmp.Or(s.Max, mostLearned), true
 	}
 	h.permits = newPermits(h.most)
 	return h, nil
 }
 
-func newPermits(most int) *semaphore.Weighted { return semaphore.NewWeighted(int64(most)) }
+// newPermits makes a semaphore of which so many permits are free. It could have up to maxSlots: the
+// others are taken for good, or until the host is resized.
+func newPermits(most int) *semaphore.Weighted {
+	permits := semaphore.NewWeighted(maxSlots)
+	permits.TryAcquire(maxSlots - int64(most))
+	return permits
+}
+
+// resize changes the slots of the host. Calls beyond fewer slots go on, and their permits are taken
+// away as they end.
+func (h *host) resize(s Slots) {
+	before := h.most
+	h.most, h.learned, h.weight = s.most(), s.Given == 0, cmp.Or(s.Weight, 1)
+	for range max(0, h.most-before) {
+		h.freePermit()
+	}
+	for range max(0, before-h.most) {
+		if !h.permits.TryAcquire(1) {
+			h.owed++
+		}
+	}
+	if !h.learned {
+		return // what was learned is of use again if they are learned again
+	}
+	for _, own := range h.models.All() {
+		learned := firstSlots
+		if own.limit != nil {
+			learned = own.limit.Limit()
+			if _, most := own.limit.Bounds(); most == h.most {
+				continue
+			}
+		}
+		own.limit = limiter.New(limiter.Options{Initial: learned, Max: h.most})
+	}
+}
+
+// freePermit returns a permit, unless the host has more calls than slots.
+func (h *host) freePermit() {
+	if h.owed > 0 {
+		h.owed--
+		return
+	}
+	h.permits.Release(1)
+}
 
 // firstSlots is the number of slots of a model on a host of which nothing is known. Ollama works
 // on one request at a time by default. With more slots, a few callers would all wait for the host

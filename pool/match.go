@@ -63,7 +63,7 @@ func (p *Pool) take(h *host) bool {
 }
 
 func (p *Pool) untake(h *host) {
-	h.permits.Release(1)
+	h.freePermit()
 	p.untakeOfAll()
 }
 

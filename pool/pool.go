@@ -193,6 +193,23 @@ func (p *Pool) Add(b backend.Backend, s Slots) (replaced <-chan struct{}, err er
 	return replaced, nil
 }
 
+// Resize changes the slots of a host, and its weight, and forgets nothing: calls on the host and in
+// the queue stay where they are, and so does what is known of the host and its models. If the host has
+// more calls than slots, it gets no more until enough have ended. A host that is not in the pool is
+// ignored. The error names slots that no host can have.
+func (p *Pool) Resize(name string, s Slots) error {
+	if err := s.check(name); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h := p.named(name); h != nil {
+		h.resize(s)
+		p.match()
+	}
+	return nil
+}
+
 // Remove removes a host from the pool, which gives it no more calls. The channel is closed when
 // the last call on the host has ended.
 func (p *Pool) Remove(name string) (drained <-chan struct{}) {
