@@ -97,12 +97,19 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Class, e.Err}
 }
 
-// IsMisdirected reports whether a server has not the path or the method of a request, or has sent
-// it elsewhere: the address of the host is wrong, or a proxy in front of it is.
+// ErrOtherAPI is the cause of an error that says that an answer is in the form of another API than
+// that of the request.
+var ErrOtherAPI = errors.New("an answer of another API")
+
+// IsMisdirected reports whether a server has not the path or the method of a request, has sent it
+// elsewhere, or has another API: the address of the host is wrong, or a proxy in front of it is.
 func IsMisdirected(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Class != Server {
 		return false
+	}
+	if errors.Is(e.Err, ErrOtherAPI) {
+		return true
 	}
 	switch e.Status {
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:

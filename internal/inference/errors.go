@@ -64,6 +64,7 @@ func ofProvider(e *fault.Error, rung route.Rung, err error) {
 		}
 	case fault.Upstream:
 		switch {
+		case backend.IsMisdirected(err): // the hint says what is configured wrongly
 		case e.Retryable:
 			e.Hint = "try again, or use another model"
 		case errors.Is(err, backend.NoRoom), errors.Is(err, backend.Crashed), errors.Is(err, backend.Unloadable): // callers cannot set how it runs its models

@@ -26,6 +26,11 @@ func TestAnswersAreReadInEveryForm(t *testing.T) {
 		"a list of chunks":           {`[{"choices":[{"delta":{"content":"hel"}}]},` + "\n" + `{"choices":[{"delta":{"content":"lo"},"finish_reason":"stop"}]}]`, `"hello" thinking "" calls null reason "stop" tokens 0+2`},
 		"chunks in one event":        {`data: {"choices":[` + hello + `]}{"choices":[` + stop + `]}` + "\n\n", `"hello" thinking "" calls null reason "stop" tokens 0+1`},
 		"a choice for a list":        {data(`{"choices":`+hello+`}`) + data(`{"choices":`+stop+`}`), `"hello" thinking "" calls null reason "stop" tokens 0+1`},
+		"choices by number":          {data(`{"choices":{"0":`+hello+`}}`) + data(`{"choices":{ "0" :`+stop+`}}`), `"hello" thinking "" calls null reason "stop" tokens 0+1`},
+		"choices by many numbers":    {data(`{"choices":{"10":{"index":1,"delta":{"content":"no"}},"2":{"index":0,"delta":{"content":"hello"}}}}`) + event(stop), `"hello" thinking "" calls null reason "stop" tokens 0+1`},
+		"commas at the end":          {data(`{"choices":[{"delta":{"content":"hello,}",},}, ],"usage":{"prompt_tokens":3,`+"\n"+`data: },}`) + event(stop), `"hello,}" thinking "" calls null reason "stop" tokens 3+1`},
+		"words of Python":            {data(`{"choices":[{"delta":{"content":"None True","tool_calls":None},"final":False,"logprobs":None}],"ok":True}`) + event(stop), `"None True" thinking "" calls null reason "stop" tokens 0+1`},
+		"pretty, commas at the end":  {"{\n  \"choices\": [\n    {\"message\": {\"content\": \"hello\",},\n \"finish_reason\": \"stop\",\n},\n  ],\n}\n", `"hello" thinking "" calls null reason "stop" tokens 0+1`},
 		"choices from 1":             {event(`{"index":1,"delta":{"content":"hello"}}`) + event(`{"index":"1","delta":{},"finish_reason":"stop"}`), `"hello" thinking "" calls null reason "stop" tokens 0+1`},
 
 		"parts":               {delta1(`"content":[{"type":"text","text":"hel"},{"type":"image_url","image_url":{"url":"u"}},{"type":"output_text","text":{"value":"lo"}}]`) + event(stop), `"hello" thinking "" calls null reason "stop" tokens 0+1`},
@@ -100,6 +105,24 @@ func TestErrorInEveryFormIsAnErrorInItsOwnWords(t *testing.T) {
 			if !ok || e.Class != c.class || e.Message != c.said || got == nil || got.Text != "hello" {
 				t.Errorf("%s: got %s, %v, want what came and %s: %s", name, outline(got), err, c.class, c.said)
 			}
+		}
+	}
+}
+
+func TestAnswerOfAnotherAPISaysWhose(t *testing.T) {
+	for body, whose := range map[string]string{
+		`{"model":"m","message":{"role":"assistant","content":"hi"},"done":true,"done_reason":"stop"}`:                                      "Ollama's own API",
+		`{"model":"m","response":"h","done":false}` + "\n" + `{"model":"m","response":"i","done":true,"done_reason":"stop"}` + "\n":         "Ollama's own API",
+		`{"type":"message","role":"assistant","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":3}}`: "Anthropic's API",
+		"event: message_start\n" + data(`{"type":"message_start","message":{"content":[]}}`) + "event: content_block_delta\n" +
+			data(`{"type":"content_block_delta","delta":{"type":"text_delta","text":"hi"}}`) + "event: message_stop\n" + data(`{"type":"message_stop"}`): "Anthropic's API",
+		`{"candidates":[{"content":{"parts":[{"text":"hi"}]},"finishReason":"STOP"}]}`:                                 "Google's own API",
+		`{"object":"response","status":"completed","output":[{"type":"message","content":[{"text":"hi"}]}]}`:           "OpenAI's Responses API",
+		data(`{"type":"response.created","response":{}}`) + data(`{"type":"response.output_text.delta","delta":"hi"}`): "OpenAI's Responses API",
+	} {
+		got, err := answer(strings.NewReader(body))
+		if err == nil || !strings.Contains(err.Error(), whose) || !backend.IsMisdirected(err) {
+			t.Errorf("%s: got %s, %v, want an error that names %s", body, outline(got), err, whose)
 		}
 	}
 }

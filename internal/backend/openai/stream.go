@@ -30,6 +30,7 @@ type reading struct {
 	whole   bool          // the answer came in one piece, as one that is not streamed does
 	done    bool          // the end mark has been read
 	said    string        // a message that may be an error; empty for none
+	other   string        // another API in whose form JSON has come; empty for none
 
 	calls    []*call
 	thoughts string // the member that thoughts came in; empty for none
@@ -44,7 +45,10 @@ func (r *reading) read(a *remote.Assembly, lines *remote.Lines) error {
 	for !r.done {
 		name, data, err := in.Next()
 		switch {
-		case err == io.EOF && r.Pieces() == 0 && r.said == "" && !r.begun && (in.Odd() || r.strange):
+		case err == io.EOF && r.Pieces() == 0 && r.said == "" && !r.begun && (in.Odd() || r.strange || r.other != ""):
+			if r.other != "" {
+				return &backend.Error{Class: backend.Server, Err: backend.ErrOtherAPI, Message: "the answer is in the format of " + r.other + ", and not of OpenAI's API"}
+			}
 			return &backend.Error{Class: backend.Server, Message: "the answer is not in the format of OpenAI's API"}
 		case err != nil && r.finish == "" && !(err == io.EOF && r.whole):
 			return r.unfinished(err)
@@ -133,6 +137,9 @@ func (r *reading) value(data []byte, isError bool) error {
 		}
 	}
 	r.strange = r.strange || len(c.Choices) == 0 && c.Usage == usage{}
+	if len(c.Choices) == 0 {
+		r.other = cmp.Or(r.other, otherAPI(data))
+	}
 	r.count(c.Usage)
 	for i := range c.Choices {
 		choice := &c.Choices[i]
@@ -153,6 +160,30 @@ func (r *reading) value(data []byte, isError bool) error {
 		}
 	}
 	return nil
+}
+
+// otherAPI is whose API has answers in the form of a JSON value without choices; "" if it is not
+// known.
+func otherAPI(data []byte) string {
+	var v struct {
+		Done, Message, Response, Candidates json.RawMessage
+		StopReason                          json.RawMessage `json:"stop_reason"`
+		Type, Object                        remote.Label
+	}
+	if remote.Decode(data, &v) != nil {
+		return ""
+	}
+	switch {
+	case v.Done != nil && (v.Message != nil || v.Response != nil):
+		return "Ollama's own API"
+	case v.Type == "message" && v.StopReason != nil, strings.HasPrefix(string(v.Type), "message_"), strings.HasPrefix(string(v.Type), "content_block"):
+		return "Anthropic's API"
+	case v.Candidates != nil:
+		return "Google's own API"
+	case v.Object == "response" || strings.HasPrefix(string(v.Type), "response."):
+		return "OpenAI's Responses API"
+	}
+	return ""
 }
 
 // failed returns the error that a JSON value is, if it is one. One that may be an error is

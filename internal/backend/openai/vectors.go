@@ -17,7 +17,9 @@ type embeddings struct {
 	Model remote.Label
 	Data  []embedding
 	Usage usage
-	raw   json.RawMessage // nil if there are vectors
+	// Embeddings are the vectors in the form of Ollama's own API.
+	Embeddings []backend.Vector
+	raw        json.RawMessage // nil if there are vectors
 }
 
 type embedding struct {
@@ -30,6 +32,11 @@ func (e *embeddings) UnmarshalJSON(raw []byte) error {
 	type plain embeddings
 	if err := remote.Decode(raw, (*plain)(e)); err != nil {
 		return err
+	}
+	if len(e.Data) == 0 {
+		for i, vector := range e.Embeddings {
+			e.Data = append(e.Data, embedding{remote.Number(i), vector})
+		}
 	}
 	if len(e.Data) == 0 {
 		e.raw = append(e.raw, raw...)

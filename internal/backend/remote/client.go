@@ -237,6 +237,9 @@ func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path
 		return c.transportError(ctx, err)
 	}
 	defer resp.Body.Close()
+	if err := decompress(resp); err != nil {
+		return c.answerError(ctx, err, 0)
+	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusCreated {
 		return c.refusal(ctx, resp)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,11 +63,13 @@ func (l *Lenient[T]) take(name string, value json.RawMessage) bool {
 	return true
 }
 
-// noNumbers are what Python writes for numbers that JSON does not have.
-var noNumbers = []string{"NaN", "-Infinity", "Infinity"}
+// ofPython are values that Python writes, and what they are in JSON.
+var ofPython = []struct{ written, meant string }{
+	{"NaN", "null"}, {"-Infinity", "null"}, {"Infinity", "null"}, {"None", "null"}, {"True", "true"}, {"False", "false"},
+}
 
-// valid is the JSON that some servers mean which write none: NaN and the like are null, and
-// control characters in texts are escaped.
+// valid is the JSON that some servers mean which write none: NaN and the like are null, control
+// characters in texts are escaped, and a comma behind the last member or element is left out.
 func valid(raw []byte) []byte {
 	fixed := make([]byte, 0, len(raw)+16)
 	inText := false
@@ -83,10 +86,13 @@ func valid(raw []byte) []byte {
 		case b == '"':
 			inText = !inText
 		case !inText:
-			at := slices.IndexFunc(noNumbers, func(word string) bool { return bytes.HasPrefix(raw[i:], []byte(word)) })
+			at := slices.IndexFunc(ofPython, func(word struct{ written, meant string }) bool { return bytes.HasPrefix(raw[i:], []byte(word.written)) })
 			if at >= 0 {
-				fixed = append(fixed, "null"...)
-				i += len(noNumbers[at]) - 1
+				fixed = append(fixed, ofPython[at].meant...)
+				i += len(ofPython[at].written) - 1
+				continue
+			}
+			if next := bytes.TrimLeft(raw[i+1:], " \t\r\n"); b == ',' && len(next) > 0 && (next[0] == '}' || next[0] == ']') {
 				continue
 			}
 		}
@@ -95,7 +101,8 @@ func valid(raw []byte) []byte {
 	return fixed
 }
 
-// OneOrMore is a list, or a single element in its place.
+// OneOrMore is a list, or in its place a single element, or an object whose members are the
+// elements by their numbers: {"0": …, "1": …}.
 type OneOrMore[T any] []T
 
 func (l *OneOrMore[T]) UnmarshalJSON(raw []byte) error {
@@ -103,11 +110,30 @@ func (l *OneOrMore[T]) UnmarshalJSON(raw []byte) error {
 	case '[':
 		return Decode(raw, (*[]T)(l))
 	case '{':
+		if all := numbered(raw); all != nil {
+			return Decode(all, (*[]T)(l))
+		}
 		*l = make([]T, 1)
 		return Decode(raw, &(*l)[0])
 	}
 	*l = nil
 	return nil
+}
+
+// numbered is the list that an object with numbers for names stands for; nil for any other object.
+func numbered(raw []byte) []byte {
+	if name := bytes.TrimLeft(raw[1:], " \t\r\n\""); len(name) == 0 || name[0] < '0' || name[0] > '9' {
+		return nil
+	}
+	var members map[int]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return nil
+	}
+	all := make([][]byte, 0, len(members))
+	for _, number := range slices.Sorted(maps.Keys(members)) {
+		all = append(all, members[number])
+	}
+	return slices.Concat([]byte("["), bytes.Join(all, []byte(",")), []byte("]"))
 }
 
 // Number is a whole number from 0 by its value, in whatever way it is written.

@@ -1,6 +1,8 @@
 package cases_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -58,6 +60,15 @@ func refusal(status int, said string) reply {
 // events are server-sent events with these data.
 func events(data ...string) reply {
 	return reply{body: "data: " + strings.Join(data, "\n\ndata: ") + "\n\n"}
+}
+
+// compressed is a reply with its body in gzip.
+func compressed(r reply) reply {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, _ = io.WriteString(w, r.body)
+	_ = w.Close() // into memory
+	return reply{header: "Content-Encoding: gzip", status: r.status, body: packed.String()}
 }
 
 // delta is an event of a provider with this text.

@@ -89,7 +89,7 @@ type call struct {
 
 // TestCases runs the rows.
 func TestCases(t *testing.T) {
-	for _, rows := range [][]row{leaving, endings, shapes, failures, replays, ladders, callers, meanings, abuses} {
+	for _, rows := range [][]row{leaving, endings, accents, shapes, failures, replays, ladders, callers, meanings, abuses} {
 		for _, r := range rows {
 			t.Run(r.name, func(t *testing.T) {
 				t.Parallel()

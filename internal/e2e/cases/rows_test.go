@@ -121,6 +121,58 @@ func tool(parameters string) string {
 	return `"tools":[{"type":"function","function":{"name":"f","description":"d","parameters":` + parameters + `}}]`
 }
 
+// accents are cases of answers in forms that nobody asked for, of providers and hosts.
+var accents = accentRows()
+
+func accentRows() (rows []row) {
+	const hi = `{"model":"p/m1","prompt":"hi"}`
+	for name, r := range map[string]reply{
+		"compressed, in events":          compressed(events(delta("hello"), finish("stop"), "[DONE]")),
+		"compressed, in one piece":       compressed(reply{body: `{"choices":[{"message":{"content":"hello"},"finish_reason":"stop"}]}`}),
+		"with commas at the end":         {body: `{"choices":[{"message":{"content":"hello",},"finish_reason":"stop",},],}`},
+		"with commas at the end, events": events(`{"choices":[{"delta":{"content":"hello"},},],}`, finish("stop")),
+		"with words of Python":           {body: `{"choices":[{"message":{"content":"hello","tool_calls":None},"finish_reason":"stop"}],"cached":False}`},
+		"with choices by number":         {body: `{"choices":{"0":{"message":{"content":"hello"},"finish_reason":"stop"}}}`},
+		"with one choice for a list":     {body: `{"choices":{"message":{"content":"hello"},"finish_reason":"stop"}}`},
+	} {
+		rows = append(rows, row{
+			name: "an answer of a provider " + name + " is read", backends: backends{"p": replies(r)},
+			calls: []call{{tool: generate, args: hi, text: "hello"}}, asked: map[string]int{"p": 1},
+		})
+	}
+	for name, c := range map[string]struct {
+		r     reply
+		words string
+	}{
+		"in Ollama's form":    {lines(`{"model":"m1","message":{"role":"assistant","content":"hello"},"done":true,"done_reason":"stop"}`), "Ollama's own API"},
+		"in Anthropic's form": {reply{body: `{"type":"message","role":"assistant","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":1}}`}, "Anthropic's API"},
+		"compressed by br":    {reply{header: "Content-Encoding: br", body: "\x8b\x02\x80hello\x03"}, "compressed as"},
+	} {
+		rows = append(rows, row{
+			name: "an answer of a provider " + name + " says what is wrong", backends: backends{"p": replies(c.r)},
+			calls: []call{{tool: generate, args: hi, code: "upstream", words: []string{c.words, "the address that is configured for p is wrong, or a proxy"}}}, asked: map[string]int{"p": 2},
+		})
+	}
+	return append(rows,
+		row{
+			name:     "a refusal of a provider that is compressed has its words",
+			backends: backends{"p": replies(compressed(reply{status: 400, body: `{"error":{"message":"the flux capacitor is upset"}}`}))},
+			calls:    []call{{tool: generate, args: hi, code: "invalid_argument", words: []string{"flux capacitor"}}}, asked: map[string]int{"p": 1},
+		},
+		row{
+			name:     "vectors of a provider in Ollama's form are read",
+			backends: backends{"p": replies(compressed(reply{body: `{"model":"m1","embeddings":[[1,0],],}`})), "a": replies(refusal(500, "model requires more system memory (476.8 GiB) than is available (21.6 GiB)"))},
+			config:   "models:\n  e: {same_as: [p/m1]}\n",
+			calls:    []call{{tool: embed, args: `{"model":"e","input":["hi"]}`, words: []string{"[[1,0]]"}}}, asked: map[string]int{"p": 1, "a": 1},
+		},
+		row{
+			name:     "an answer of a host that is compressed, with commas at the end, is read",
+			backends: backends{"a": replies(compressed(lines(`{"response":"hello","done":false,}`, `{"done":true,"done_reason":"stop",}`)))},
+			calls:    []call{{tool: generate, args: `{"model":"m","prompt":"hi"}`, text: "hello"}}, asked: map[string]int{"a": 1},
+		},
+	)
+}
+
 // endings are cases of answers that end in other ways than they should.
 var endings = endingRows()
 
