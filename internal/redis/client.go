@@ -117,12 +117,11 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 		return option, errors.New("must be a URL such as redis://redis.example.com:6379") // the error might quote a password
 	}
 	option.Password = cmp.Or(o.Password, option.Password)
-	option.ClientName = "ollama-mcp"
 	option.Dialer.Timeout = connectTime
 	// A connection on which nothing arrives is closed, so that it is replaced by one that works.
 	option.Dialer.KeepAlive, option.ConnWriteTimeout = time.Second, time.Second
-	// Servers and proxies that do not know CLIENT TRACKING would be refused.
-	option.DisableCache = true
+	// Some servers and proxies do not know CLIENT, so there is no tracking, and no name.
+	option.DisableCache, option.ClientSetInfo = true, rueidis.DisableClientSetInfo
 	option.DisableRetry = true
 	// One connection for each node, on which a command that is late does not hold up others.
 	option.PipelineMultiplex, option.AlwaysPipelining = -1, true

@@ -306,6 +306,27 @@ func TestRefusalsOfTheServerAreMissesAndOneLine(t *testing.T) {
 	}
 }
 
+func TestServerThatKnowsOnlyOldCommandsWillDo(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		_, stop := w.replica() // the pretend server has no hook before its first connection
+		stop()
+		w.server.Server().SetPreHook(func(p *miniredisPeer, cmd string, _ ...string) bool {
+			if cmd != "CLIENT" && cmd != "HELLO" && cmd != "CLUSTER" {
+				return false
+			}
+			p.WriteError("ERR unknown command '" + cmd + "'")
+			return true
+		})
+		c, _ := w.replica()
+		k := keyFor(t, "", "why?")
+		c.Set(t.Context(), k, record("because"))
+		has(t, c, k, "because")
+		if s := c.State(); !s.Up || s.Reason != "" {
+			t.Errorf("got the state %+v", s)
+		}
+	})
+}
+
 func TestServerThatServesNobodyCountsAsGone(t *testing.T) {
 	for _, said := range []string{
 		"LOADING Redis is loading the dataset in memory", "NOAUTH Authentication required.", "CLUSTERDOWN The cluster is down", "MASTERDOWN Link with MASTER is down",
