@@ -123,13 +123,13 @@ func TestChineseREADMEHasWhatTheEnglishHas(t *testing.T) {
 func TestTranslationThatLacksSomethingIsFound(t *testing.T) {
 	original := pageOf("# A\n`one` and [two](two.md)\n```sh\nthree\n```\n## B\n`four\nfive`\n      six\n")
 	for translation, want := range map[string]string{
-		"# 甲\n[二](two.md)与`one`\n```sh\nthree\n```\n## 乙\n`four\nfive`\n      six\n":          "",
+		"# 甲\n[二](two.md)与`one`\n```sh\nthree\n```\n## 乙\n`four\nfive`\n      six\n":         "",
 		"# 甲\n[二](two.md)\n```sh\nthree\n```\n## 乙\n`four five`\n      six\n":                "lacks `one`",
 		"# 甲\n[二](2.md)与`one`\n```sh\nthree\n```\n## 乙\n`four five`\n      six\n":            "lacks the link to two.md",
 		"# 甲\n[二](two.md)与`one`\n```sh\n三\n```\n## 乙\n`four five`\n      six\n":              "want\n```sh\nthree",
 		"# 甲\n[二](two.md)与`one`\n## 乙\n`four five`\n      six\n":                             "lacks the block",
 		"# 甲\n[二](two.md)与`one`\n```sh\nthree\n```\n### 乙\n`four five`\n      six\n":         "level 3, want 2",
-		"# 甲\n[二](two.md)与`one`\n```sh\nthree\n```\n":                                       "no section for \"## B\"",
+		"# 甲\n[二](two.md)与`one`\n```sh\nthree\n```\n":                                        "no section for \"## B\"",
 		"# 甲\n[二](two.md)与`one`\n```sh\nthree\n```\n## 乙\n`four five`\n      six\n# 丙\n":     "no counterpart",
 		"# 甲\n[二](two.md)与`one``x`\n```sh\nthree\n```\n## 乙\n`four five`\n      six\n":       "has `x`, which",
 		"# 甲\n[二](two.md)与`one`\n```sh\nthree\n```\n## 乙\n`four five`\n      six\n      7\n": "too many",
