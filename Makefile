@@ -132,13 +132,16 @@ docs: ## write docs/options.md, docs/metrics.md and docs/tools.md anew from the 
 	go test ./internal/metrics -update
 	go test ./tools -run TestPageOfToolsIsCurrent -update
 
+changelog: ## date the part of CHANGELOG.md that is to be released; VERSION=v0.1.0
+	@cd $(RELEASE) && go run . -version "$(VERSION)" changelog
+
 release: ## make all files of a release from this commit, into dist/release; VERSION=v0.1.0
 	@cd $(RELEASE) && go run . -version "$(VERSION)"
 
 release-check: ## install what release has made and this machine can run, and call it; needs npm and Wine
-	@if [[ ! -x /usr/lib/wine/wine64 ]] || ! command -v x86_64-w64-mingw32-gcc >/dev/null; then \
-		[[ $$(id -u) == 0 ]] || { echo "not found: wine64 and a compiler for Windows; on Debian: apt-get install wine64 gcc-mingw-w64-x86-64"; exit 1; }; \
-		apt-get update && apt-get install -y --no-install-recommends wine64 gcc-mingw-w64-x86-64; \
+	@if [[ ! -x /usr/lib/wine/wine64 ]] || ! { command -v x86_64-w64-mingw32-gcc && command -v rpm2cpio && command -v cpio; } >/dev/null; then \
+		[[ $$(id -u) == 0 ]] || { echo "not found: wine64, a compiler for Windows, rpm2cpio or cpio; on Debian: apt-get install wine64 gcc-mingw-w64-x86-64 rpm2cpio cpio"; exit 1; }; \
+		apt-get update && apt-get install -y --no-install-recommends wine64 gcc-mingw-w64-x86-64 rpm2cpio cpio; \
 	fi
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c 'cd $(CURDIR)/$(RELEASE) && go run . -version "$(VERSION)" check'
 

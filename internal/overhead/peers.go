@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 )
 
@@ -92,15 +91,13 @@ type figures struct {
 	calls, failed          int64
 }
 
-// compareWithPeers has all entrants play all scenes and prints a table to w.
+// compareWithPeers has all entrants play all scenes and prints a table in Markdown to w.
 func compareWithPeers(ctx context.Context, entrants []entrant, p plan, w io.Writer) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	defer out.Flush()
-	fmt.Fprintf(out, "medians of %d rounds of %d calls\t", p.rounds, p.calls)
+	fmt.Fprintf(w, "%s, on %s, with `make bench-peers`; medians of %d rounds of %d calls.\n\n| |", time.Now().Format("2 January 2006"), machine(), p.rounds, p.calls)
 	for _, e := range entrants {
-		fmt.Fprintf(out, "%s\t", e.name)
+		fmt.Fprintf(w, " %s |", e.name)
 	}
-	fmt.Fprintln(out)
+	fmt.Fprintf(w, "\n|---|%s\n", strings.Repeat("---:|", len(entrants)))
 	memory := make([]int64, len(entrants))
 	for _, s := range scenes {
 		got, peaks, err := s.play(ctx, entrants, p)
@@ -108,11 +105,11 @@ func compareWithPeers(ctx context.Context, entrants []entrant, p plan, w io.Writ
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		print := func(what string, value func(figures) string) {
-			fmt.Fprintf(out, "%s: %s\t", s.name, what)
+			fmt.Fprintf(w, "| %s: %s |", s.name, what)
 			for _, f := range got {
-				fmt.Fprintf(out, "%s\t", value(f))
+				fmt.Fprintf(w, " %s |", value(f))
 			}
-			fmt.Fprintln(out)
+			fmt.Fprintln(w)
 		}
 		print("added time, median, µs", func(f figures) string { return fmt.Sprintf("%.0f", median(f.added)) })
 		print("processor time a call, µs", func(f figures) string { return fmt.Sprintf("%.0f", median(f.processor)) })
@@ -122,19 +119,19 @@ func compareWithPeers(ctx context.Context, entrants []entrant, p plan, w io.Writ
 			memory[i] = max(memory[i], peak)
 		}
 	}
-	fmt.Fprint(out, "memory, at most, MB\t")
+	fmt.Fprint(w, "| memory, at most, MB |")
 	for _, peak := range memory {
-		fmt.Fprintf(out, "%.0f\t", float64(peak)/1e6)
+		fmt.Fprintf(w, " %.0f |", float64(peak)/1e6)
 	}
-	fmt.Fprint(out, "\nstart to tools listed, ms\t")
+	fmt.Fprint(w, "\n| start to tools listed, ms |")
 	for _, e := range entrants {
 		ready, err := e.startTimes(ctx, p.starts)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%.0f\t", median(ready))
+		fmt.Fprintf(w, " %.0f |", median(ready))
 	}
-	fmt.Fprintln(out)
+	fmt.Fprintln(w)
 	return nil
 }
 

@@ -61,7 +61,13 @@ func (r *release) check(ctx context.Context) error {
 			if err := command(ctx, "", "dpkg-deb", "--extract", prefix+"linux_"+ours.arch+".deb", dir); err != nil {
 				return err
 			}
-			return r.works(ctx, filepath.Join(dir, "usr/bin/ollama-mcp"))
+			return r.worksAsAService(ctx, dir)
+		}},
+		{"rpm", func(ctx context.Context, dir string) error {
+			if err := unpackRPM(ctx, prefix+"linux_"+ours.arch+".rpm", dir); err != nil {
+				return err
+			}
+			return r.worksAsAService(ctx, dir)
 		}},
 		{"image", func(ctx context.Context, dir string) error {
 			return r.checkImage(ctx, prefix+"image.tar.gz", dir, ours)
@@ -89,6 +95,22 @@ func (r *release) check(ctx context.Context) error {
 		fmt.Println("works:", c.name)
 	}
 	return errors.Join(problems...)
+}
+
+// unpackRPM unpacks a package without rpm, which wants to own a system. The names in it are absolute.
+func unpackRPM(ctx context.Context, name, dir string) error {
+	return command(ctx, dir, "sh", "-c", `rpm2cpio "$0" | cpio --extract --make-directories --no-absolute-filenames --quiet`, name)
+}
+
+// worksAsAService sees that a package for Linux has the program, its unit and its configuration, and
+// calls the program.
+func (r *release) worksAsAService(ctx context.Context, dir string) error {
+	for _, name := range []string{"usr/lib/systemd/system/ollama-mcp.service", "etc/ollama-mcp/config.yaml", "usr/share/man/man1/ollama-mcp.1"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return r.works(ctx, filepath.Join(dir, "usr/bin/ollama-mcp"))
 }
 
 // works calls an installed program: it has to name its version, list its tools, and say what to

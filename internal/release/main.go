@@ -6,7 +6,8 @@
 // It promises the same bytes for the same commit and version: every time in them is that of the
 // commit. It needs no network beyond the module proxy, no Docker and no root. Signing and
 // publishing are left to the workflow. With the argument check it installs what it has made and
-// this machine can run, and calls it.
+// this machine can run, and calls it; with changelog it dates the part of the changelog that is to
+// be released.
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -27,6 +29,7 @@ type release struct {
 	version string // such as v0.1.0
 	commit  string
 	date    time.Time // of the commit
+	tagged  bool      // the commit has a tag of that version
 	root    string    // of the repository
 	out     string    // directory that everything goes to
 	work    string    // directory for what is not released
@@ -52,8 +55,14 @@ func run(ctx context.Context, what, version, root, out string) error {
 	if err != nil {
 		return err
 	}
-	if what == "check" {
+	switch what {
+	case "check":
 		return r.check(ctx)
+	case "changelog":
+		return r.dateChangelog(time.Now().UTC())
+	}
+	if err := r.checkChangelog(); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(r.out); err != nil {
 		return err
@@ -98,10 +107,11 @@ func newRelease(ctx context.Context, version, root, out string) (*release, error
 		return nil, err
 	}
 	r.date = r.date.UTC()
-	if r.version == "" {
-		r.version = git("tag", "--points-at", "HEAD", "--list", "v*", "--sort=-v:refname")
-		r.version, _, _ = strings.Cut(r.version, "\n")
+	tags := strings.Fields(git("tag", "--points-at", "HEAD", "--list", "v*", "--sort=-v:refname"))
+	if r.version == "" && len(tags) > 0 {
+		r.version = tags[0]
 	}
+	r.tagged = slices.Contains(tags, r.version)
 	if r.version == "" {
 		r.version = "v0.0.0-" + r.date.Format("20060102150405") + "-" + r.commit[:12]
 	}

@@ -196,6 +196,44 @@ func TestPackingDoesNotDependOnTheDay(t *testing.T) {
 	}
 }
 
+func TestReleaseNeedsAChangelogWithItsDate(t *testing.T) {
+	dir := t.TempDir()
+	r := &release{version: "v0.2.0", root: dir, out: filepath.Join(dir, "dist", "release"), date: time.Date(2026, 12, 1, 20, 0, 0, 0, time.UTC)}
+	write := func(text string) {
+		if err := os.WriteFile(filepath.Join(dir, changelog), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const rest = "\n- New.\n\n## v0.1.0 – 2026-11-30\n\n- Old.\n"
+	write("# Changelog\n\n## v0.2.0 (unreleased)\n" + rest)
+	if err := r.checkChangelog(); err != nil {
+		t.Errorf("a trial: %v", err)
+	}
+	r.tagged = true
+	if err := r.checkChangelog(); err == nil || !strings.Contains(err.Error(), "make changelog VERSION=v0.2.0") {
+		t.Errorf("without a date: %v", err)
+	}
+	if err := r.dateChangelog(r.date.AddDate(0, 0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.checkChangelog(); err == nil {
+		t.Error("a date in the future is taken")
+	}
+	if err := r.dateChangelog(r.date); err == nil {
+		t.Error("it is dated twice")
+	}
+	write("# Changelog\n\n## v0.2.0 – 2026-12-01\n" + rest)
+	if err := r.checkChangelog(); err != nil {
+		t.Fatal(err)
+	}
+	if notes, err := os.ReadFile(r.out + "-notes.md"); err != nil || string(notes) != "- New.\n" {
+		t.Errorf("the notes are %q, %v", notes, err)
+	}
+	if r.version = "v0.1.0"; r.checkChangelog() != nil {
+		t.Error("the last part is not taken")
+	}
+}
+
 func TestHomeIsTheSameEverywhere(t *testing.T) {
 	h := ourHome()
 	if n := len(h.Description); n == 0 || n > 100 {
