@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
@@ -217,13 +218,14 @@ func TestNoToolPassesOnAnImageWithMorePixelsThanAHostCanDecode(t *testing.T) {
 func TestNoNameOfWhatACallerKeepsOpensItForAnother(t *testing.T) {
 	const secret = "what alice keeps"
 	storyWith(t, &client{}, func(t *testing.T, c *client) {
+		// An answer that was there at once would be no job.
 		c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "tiny", Capabilities: []string{"completion", "embedding"}}).
-			AnswerWith(func(call backendtest.Call) backendtest.Reply {
-				if strings.Contains(string(call.Body), "of alice") {
-					return backendtest.Reply{Text: secret}
-				}
-				return backendtest.Reply{Text: "nothing"}
-			}))
+			TokenTime(time.Second).AnswerWith(func(call backendtest.Call) backendtest.Reply {
+			if strings.Contains(string(call.Body), "of alice") {
+				return backendtest.Reply{Text: secret}
+			}
+			return backendtest.Reply{Text: "nothing"}
+		}))
 		handlers := maps.Clone(c.tools)
 		all := everyTool(t, c)
 		c.tools = handlers // which keep what c.resources read
