@@ -29,6 +29,9 @@ type call struct {
 
 	// codes are the errors that the call may end with besides those of a host in trouble.
 	codes []string
+
+	// revocable says that the key of the caller is revoked now and then.
+	revocable bool
 }
 
 func (c call) params() map[string]any {

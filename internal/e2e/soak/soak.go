@@ -51,7 +51,7 @@ type soak struct {
 	underWay   map[string]int             // faults, with their hosts
 	failed     []call                     // some of those that failed
 
-	revoked atomic.Bool // a key may be revoked
+	revoked atomic.Int64 // how often a key is revoked, or its callers may not know yet that it was
 	late    atomic.Int64
 }
 
@@ -377,7 +377,9 @@ func (s *soak) caller(ctx context.Context, number int) {
 				continue
 			}
 		}
-		how := s.make(context.WithoutCancel(ctx), c, draw(random, s.kinds))
+		next := draw(random, s.kinds)
+		next.revocable = s.isRevocable(number)
+		how := s.make(context.WithoutCancel(ctx), c, next)
 		if (how == keyRevoked || how == "lost") && number%3 != 0 {
 			c.close()
 			c = nil
@@ -407,9 +409,9 @@ func (s *soak) notConnected(ctx context.Context, number int, err error) {
 	status, isStatus := errors.AsType[*errStatus](err)
 	switch {
 	case ctx.Err() != nil:
-	case isStatus && status.status == 401 && s.revoked.Load() && s.isRevocable(number):
+	case isStatus && status.status == 401 && s.revoked.Load() > 0 && s.isRevocable(number):
 	case isStatus && (status.status == 503 || status.status == 429):
-	case s.revoked.Load() && s.isRevocable(number): // revoked between the stream and its first message
+	case s.revoked.Load() > 0 && s.isRevocable(number): // revoked between the stream and its first message
 	default:
 		s.violate("caller %d could not connect: %v", number, err)
 	}
@@ -436,7 +438,7 @@ func (s *soak) make(ctx context.Context, by client, c call) outcome {
 		return byCaller
 	}
 	how, wrong := c.judge(r, err)
-	if errors.Is(err, errLost) && s.revoked.Load() {
+	if errors.Is(err, errLost) && c.revocable && s.revoked.Load() > 0 {
 		how, wrong = "lost", nil
 	}
 	switch {
@@ -444,7 +446,7 @@ func (s *soak) make(ctx context.Context, by client, c call) outcome {
 		s.violate("a call of the kind %q had %v and no answer after %v: %v", c.kind, c.limit, took, err)
 	case wrong != nil:
 		s.violate("a call of the kind %q after %v: %v", c.kind, took.Round(time.Millisecond), wrong)
-	case how == keyRevoked && !s.revoked.Load():
+	case how == keyRevoked && !(c.revocable && s.revoked.Load() > 0):
 		s.violate("a call of the kind %q was refused: %v", c.kind, err)
 	}
 	if over := took - c.limit; over > time.Duration(s.late.Load()) {
@@ -456,8 +458,9 @@ func (s *soak) make(ctx context.Context, by client, c call) outcome {
 
 // revoke takes the last key away, wants that it opens nothing, and gives it back.
 func (s *soak) revoke(ctx context.Context) error {
-	s.revoked.Store(true)
-	defer time.AfterFunc(time.Second, func() { s.revoked.Store(false) })
+	s.revoked.Add(1)
+	// A caller finds out that its stream has ended when it calls the next time.
+	defer time.AfterFunc(s.pause+overtime, func() { s.revoked.Add(-1) })
 	opens := func() bool {
 		c := newWeb(s.http.url, key(keys-1), true, s.violate)
 		defer c.close()
