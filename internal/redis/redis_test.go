@@ -506,7 +506,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		again, err := open.encode("key", h, data)
 		if err != nil {
-			t.Skip() // its header holds what JSON cannot write, or it is too large
+			return // it is too large, now that it is encoded as JSON writes it
 		}
 		h2, data2, err := open.decode("key", again)
 		if err != nil || !bytes.Equal(data, data2) || h.Scope != h2.Scope || h.Era != h2.Era || h.Took != h2.Took {
