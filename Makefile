@@ -56,6 +56,9 @@ PAUSE    := 2s
 # How long the soak is that is a step of the tests.
 SOAK_TEST := 1m
 
+# The program of thushan/olla, for bench-gateways; it is built if none is given.
+OLLA :=
+
 # How many requests bench-fronts makes in each row.
 CALLS := 100000
 
@@ -65,7 +68,7 @@ CALLS := 100000
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test stress soak fuzz lint fmt demo bench bench-peers bench-fronts eval-semantic recordings docs release release-check clean needs $(STEPS)
+.PHONY: build help unit test stress soak fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways eval-semantic recordings docs release release-check clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -113,6 +116,11 @@ bench: build ## measure calls through the server, and a full host; 20 minutes (L
 bench-fronts: build ## print the table of docs/performance.md: one connection, the pool, MCP, the gateway; 30 minutes, or CALLS=5000 (Linux)
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
 		'cd $(CURDIR) && go run ./internal/overhead -fronts -command "make bench-fronts" -full-calls $(CALLS) -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
+
+bench-gateways: build ## measure streams through the gateway and through thushan/olla; OLLA=PROGRAM if it is built (Linux)
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; olla='$(OLLA)'; \
+	[[ -n $$olla ]] || { (cd "$$dir" && GOBIN="$$dir" go install github.com/thushan/olla@latest); olla=$$dir/olla; }; \
+	go run ./internal/overhead -olla "$$olla" -rounds 5 -calls 400 $(BINARY)
 
 bench-peers: build ## measure calls through the server and through two other servers from npm (Linux)
 	@command -v node npm >/dev/null || { echo "not found: node, npm; on Debian: apt-get install npm"; exit 1; }

@@ -66,3 +66,25 @@ func TestServerThatDoesNotListenFailsTheRun(t *testing.T) {
 		t.Error("a server that ends at once was measured")
 	}
 }
+
+func TestStreamsThroughGatewaysAreMeasuredBesideTheHost(t *testing.T) {
+	t.Parallel()
+	server := []string{"env", "OVERHEAD_SERVER=" + controlBinary, os.Args[0]}
+	kinds := gatewayKinds(server, "", "")[:1]
+	kinds = append(kinds, gatewayKind{"another", kinds[0].begin})
+	var out strings.Builder
+	if err := compareGateways(t.Context(), kinds, plan{rounds: 1, calls: 20}, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []string{
+		`directly +ours +another`, `32 streams: to the first piece, µs( +[1-9]\d*\.\d){3}`, `1 stream: from piece to piece, µs( +[1-9]\d*\.\d){3}`,
+		`8 streams: processor time a stream, µs +0\.0( +[1-9]\d*\.\d){2}`, `every tenth request gets 503: streams that failed, %( +10\.0){3}`, `1 stream: streams that failed, %( +0\.0){3}`,
+	} {
+		if !regexp.MustCompile(row).MatchString(out.String()) {
+			t.Errorf("no row %s in\n%s", row, &out)
+		}
+	}
+	if _, _, err := serveOlla(t.Context(), "/nonexistent", t.TempDir(), ""); err == nil {
+		t.Error("a program that is not there was started")
+	}
+}

@@ -24,6 +24,7 @@
 //
 // With -fronts it prints the tables of docs/performance.md: a full host by one connection, naive
 // goroutines, the pool, and the server by MCP and by the gateway, each in a process of its own.
+// With -olla, streams through the gateway are measured beside those through thushan/olla.
 package main
 
 import (
@@ -49,13 +50,14 @@ func main() {
 	flag.StringVar(&p.model, "model", "", "`model` to use there")
 	flag.StringVar(&p.peers, "peers", "", "`folder` of node_modules with other servers, to be measured instead of the controls")
 	flag.BoolVar(&p.observed, "observed", false, "measure nothing but what metrics, traces, the call log and the page cost")
+	flag.StringVar(&p.olla, "olla", "", "`program` of thushan/olla, through which streams are measured beside our gateway")
 	flag.BoolVar(&p.fronts, "fronts", false, "measure a full host by one connection, naive goroutines, the pool, and the server by MCP and by the gateway")
 	flag.IntVar(&p.callers, "callers", 500, "number of `callers` for -fronts; 64 at most on a real Ollama")
 	flag.StringVar(&p.command, "command", "go run ./internal/overhead -fronts", "`text` that the page names as the command of -fronts")
 	front := flag.String("front", "", "`plan` of one of them, which -fronts gives to a process of its own")
 	flag.Parse()
 	if p.server = flag.Args(); !p.good() {
-		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed | -fronts] SERVER [FLAG…]")
+		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed | -fronts | -olla PROGRAM] SERVER [FLAG…]")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
@@ -91,6 +93,7 @@ type plan struct {
 	peers    string // node_modules with other servers; empty for none
 	observed bool   // only what it costs to be observed is measured
 
+	olla    string // program of another gateway; empty for none
 	fronts  bool   // the ways to a full host are measured instead
 	callers int    // of them
 	command string // that the page names
@@ -116,6 +119,9 @@ func run(ctx context.Context, p plan, w io.Writer) error {
 			return err
 		}
 		return compareWithPeers(ctx, entrants, p, w)
+	}
+	if p.olla != "" {
+		return compareGateways(ctx, gatewayKinds(p.server, p.olla, temp), p, w)
 	}
 	if p.fronts {
 		program, err := os.Executable()
