@@ -101,6 +101,7 @@ var kindsOfWords = []struct {
 	{Server, anyOf(
 		`internal (server )?error`, `bad gateway`, `gateway time-?out`, `temporarily unavailable`, `unexpected server status`, `upstream (connect|request) (error|timeout)`,
 		`no space left on device`, `(input/output|i/o) error`, `read-only file system`, `\bcontext cancell?ed\b`, `\bbeing unloaded\b`,
+		`\bconnection (refused|reset by peer|aborted)\b`, `\bactively refused\b`, `\bbroken pipe\b`, // to what stands behind it
 		`timed out waiting for (the )?(llama|mlx|model|runner)`,
 	)},
 }

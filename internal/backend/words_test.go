@@ -150,6 +150,8 @@ var said = map[backend.Class][]string{
 		`Post "/completion": context deadline exceeded`, "slots are available", "the user is unauthorized", "the plan requires a review", "the process was killed by its owner",
 	},
 	backend.Server: {
+		"connection refused", "connect ECONNREFUSED: connection refused", "read: connection reset by peer", "write: broken pipe",
+		"connectex: No connection could be made because the target machine actively refused it.",
 		"internal server error", "Internal error, please try again", "upstream error: 502 Bad Gateway", "unexpected server status: llm server loading model", "context canceled",
 		"model is being unloaded", "mkdir /root/.ollama: no space left on device", "timed out waiting for llama runner to start - progress 0.42", "timed out waiting for llama-server to start",
 		"upstream connect error or disconnect/reset before headers", "the service is temporarily unavailable",
