@@ -44,7 +44,7 @@ func liveAt(host *backendtest.Host, call int, into *int64) {
 // These tests have no virtual time: in its bubble, the runtime keeps what stopped timers refer to.
 
 func TestMemoryOfMapDoesNotGrowWithTheTextOfItsInputs(t *testing.T) {
-	const few, many, textSize = 100, 500, 10 << 10
+	const few, many, textSize = 100, 300, 10 << 10
 	took := make(map[int]int64)
 	for _, n := range []int{few, many} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestMemoryOfMapDoesNotGrowWithTheTextOfItsInputs(t *testing.T) {
 			}
 			file.Close()
 			host := backendtest.New("gpu-1").Answer("yes")
-			c.useAll(pool.Options{Slots: 4}, host)
+			c.useAll(pool.Options{Slots: 1}, host) // so that as much is in flight each time
 			before, during := live(), int64(0)
 			liveAt(host, n, &during)
 			if m := c.maps(`{"model":"tiny","prompt":"{{input}}","lines":["lines.txt"],"wait_seconds":600}`); m.Answered != n {
@@ -78,13 +78,13 @@ func TestMemoryOfMapDoesNotGrowWithTheTextOfItsInputs(t *testing.T) {
 }
 
 func TestEmbedKeepsItsTextsOnce(t *testing.T) {
-	const few, many, textSize = 320, 1600, 2 << 10
+	const few, many, textSize = 160, 800, 2 << 10
 	took := make(map[int]int64) // beyond the arguments as they came
 	for _, n := range []int{few, many} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			c := &client{t: t}
 			host := backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8})
-			c.useAll(pool.Options{Slots: 4}, host)
+			c.useAll(pool.Options{Slots: 1}, host) // so that as much is in flight each time
 			all := make([]string, n)
 			for i := range all {
 				all[i] = fmt.Sprintf("%d %s", i, strings.Repeat("text ", textSize/5))
