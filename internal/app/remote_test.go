@@ -76,10 +76,15 @@ func serveWith(t *testing.T, home string, env []string, args ...string) *served 
 		if err := s.cmd.Process.Signal(s.end); err != nil {
 			t.Error(err)
 		}
-		for range s.log { // to its end
+		// A server that does not end says where it hangs.
+		hangs := time.AfterFunc(2*time.Minute, func() { _ = s.cmd.Process.Signal(syscall.SIGQUIT) })
+		defer hangs.Stop()
+		var rest []string
+		for line := range s.log {
+			rest = append(rest, line)
 		}
 		if err := s.cmd.Wait(); err != nil {
-			t.Errorf("it ended with %v", err)
+			t.Errorf("it ended with %v\n%s", err, strings.Join(rest, "\n"))
 		}
 	})
 	s.address = s.logs(`address=(\S+)`)
