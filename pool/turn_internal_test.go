@@ -23,7 +23,6 @@ func (h idleHost) Name() string { return h.name }
 // of two hundred callers wait for some models, without goroutines of their own.
 type crowd struct {
 	*Pool
-	lent   []*Lease
 	random *rand.Rand
 	models int
 	number int
