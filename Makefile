@@ -17,7 +17,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 # The steps of `make test`, of which two run at once: first those of seconds, then the longest,
 # so that neither of the two is left with a long one at the end. That docs/options.md is current
 # is one of the tests of internal/config.
-STEPS := format spelling workflows e2e race soak-test staticcheck vet release-test cross
+STEPS := format spelling workflows e2e race staticcheck vet release-test cross
 
 # The end-to-end tests, and each example with needs of its own, are modules of
 # their own, so that the product's go.mod lists what the product needs.
@@ -68,7 +68,7 @@ CALLS := 100000
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test stress soak fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways eval-semantic recordings docs release release-check clean needs $(STEPS)
+.PHONY: build help unit test stress soak soak-test fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways eval-semantic recordings docs release release-check clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -205,7 +205,7 @@ cross: ## build for every platform into dist/
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o $$target .; \
 	done
 
-# A soak beside the other steps: it has a program of its own, since theirs is in use, and callers that
+# A minute of the soak, which can be put among STEPS: it has a program of its own, since theirs is in use, and callers that
 # call less often, since the machine has other work.
 soak-test:
 	@[[ $$(uname) == Linux ]] || { echo "only on Linux"; exit 0; }; \
