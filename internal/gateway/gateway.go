@@ -144,14 +144,7 @@ func (x *exchange) status(err error) int {
 
 // run does what the request asks for if the caller may, and makes an error of a panic.
 func (x *exchange) run(tool string, do action) (finish func(), err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			x.opts.Log.Error("panic in the gateway", "path", x.req.URL.Path, "trace", x.call.Trace, "panic", p, "stack", string(debug.Stack()))
-			err = &fault.Error{
-				Code: fault.Internal, Message: fmt.Sprintf("internal error %s: the server's log says more under that number", x.call.Trace),
-			}
-		}
-	}()
+	defer x.recovered(&err)
 	if tool != "" {
 		end, err := x.opts.Admit(x.ctx, tool)
 		if err != nil {
@@ -160,4 +153,14 @@ func (x *exchange) run(tool string, do action) (finish func(), err error) {
 		defer end()
 	}
 	return do(x)
+}
+
+// recovered makes an error of a panic. It is deferred by each goroutine of a request.
+func (x *exchange) recovered(err *error) {
+	if p := recover(); p != nil {
+		x.opts.Log.Error("panic in the gateway", "path", x.req.URL.Path, "trace", x.call.Trace, "panic", p, "stack", string(debug.Stack()))
+		*err = &fault.Error{
+			Code: fault.Internal, Message: fmt.Sprintf("internal error %s: the server's log says more under that number", x.call.Trace),
+		}
+	}
 }

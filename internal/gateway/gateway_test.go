@@ -623,3 +623,25 @@ func TestCallerWhoFloodsOneFrontLeavesATurnToCallersOfOthers(t *testing.T) {
 		flood.Wait()
 	})
 }
+
+func TestPanicIsAnErrorOfItsRequestAlone(t *testing.T) {
+	for _, body := range []string{`{"model":"new"}`, `{"model":"new","stream":false}`} {
+		story(t, func(t *testing.T, c *client) {
+			c.use(pool.Options{Slots: 1}, backendtest.New("gpu-1"))
+			var log bytes.Buffer
+			c.gateway = gateway.New(gateway.Options{
+				Engine: c.engine, Log: slog.New(slog.NewTextHandler(&log, nil)),
+				Manage: manage.New(manage.Options{Hosts: func() []backend.Backend { panic("what nobody thought of") }}),
+				Admit:  func(context.Context, string) (func(), error) { return func() {}, nil },
+				Trace:  func(http.Header) (string, inference.TraceContext) { return "trace-1", inference.TraceContext{} },
+			})
+			got := c.ask("POST", "/api/pull", body)
+			if got.status != http.StatusInternalServerError || !strings.Contains(got.body, "internal error trace-1") || strings.Contains(got.body, "thought") {
+				t.Errorf("%s: got %d %s", body, got.status, got.body)
+			}
+			if !strings.Contains(log.String(), "what nobody thought of") {
+				t.Errorf("%s: the log has\n%s", body, &log)
+			}
+		})
+	}
+}

@@ -158,6 +158,7 @@ func (x *exchange) work(streams *bool, do func(context.Context, *manage.Progress
 	var outcomes []manage.Outcome
 	go func() {
 		defer close(ended)
+		defer x.recovered(&err)
 		outcomes, err = do(ctx, progress)
 	}()
 	s := &stream{exchange: x, out: lines{}}
