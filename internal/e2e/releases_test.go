@@ -18,7 +18,7 @@ var chosen = []string{
 	"TestListModelsFindsModelsByWhatTheyCanDo",
 	"TestAnswersAreTheModelsWordsAndSayWhatServedThem",
 	"TestEmbedPutsRelatedTextsNearEachOther",
-	"TestEmbedNamesTheTextThatIsTooLong",
+	"TestTextThatIsTooLongFailsAloneAndNamesItself",
 	"TestAnswerThatDoesNotFitItsFormatIsAFailureAndNotLost",
 	"TestThoughtsAreKeptApartFromTheAnswer",
 	"TestModelThatOnlyThinksIsGivenMoreAndThenSaidToHave",
