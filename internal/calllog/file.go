@@ -64,7 +64,9 @@ func (f *file) append(lines []byte) (n int, err error) {
 	if err := f.rotateIfDue(int64(len(lines))); err != nil {
 		return 0, err
 	}
-	if f.torn { // so that only the line that is torn cannot be read
+	// So that only the line that is torn cannot be read. If another server was in the middle of
+	// it, there is an empty line, which readers skip.
+	if f.torn {
 		if _, err := f.now.Write(newline); err != nil {
 			return 0, err
 		}
