@@ -39,9 +39,10 @@ MISSPELL    := $(TOOLS)/github.com/golangci/misspell/cmd/misspell@v0.8.0/misspel
 # in-modules runs a command in each of the modules given.
 in-modules = for module in $(1); do echo "$@ in $$module"; (cd $$module && $(2)); done
 
-# go-test runs go test, shows the lines that it prints, and adds up at the end. To vet is a
-# step of its own.
-go-test = $(GOTESTSUM) --format standard-quiet -- -vet=off $(1)
+# go-test runs go test, shows the lines that it prints, and adds up at the end. A test that fails
+# runs once more by itself, unless several fail; the end of `make test` names it. To vet is a step of
+# its own.
+go-test = $(GOTESTSUM) --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --packages=./... -- -vet=off $(1)
 
 # What stress runs, and how often; docs/testing.md says how to do that with end-to-end tests.
 PACKAGES := ./...
@@ -82,8 +83,10 @@ unit: ## run the quick tests: seconds, and nothing but Go
 test: needs $(GOFUMPT) $(STATICCHECK) $(GOTESTSUM) $(ACTIONLINT) $(MISSPELL) ## run all that CI runs; each line says which step it is of
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	$(MAKE) --no-print-directory -j2 $(STEPS:%=step-%) 2>&1 | tee "$$log" || { echo "make test: failed"; exit 1; }; \
-	echo; awk '/: passed after / { print } / DONE / { sub(/.* DONE /, ""); ran += $$1; if ($$4 ~ /^skipped/) skipped += $$3 } \
-		END { printf "%d s in all\n\n%d passed, 0 failed, %d skipped\n", seconds, ran - skipped, skipped }' seconds=$$SECONDS "$$log"
+	echo; awk '/: passed after / { print } / DONE [0-9]+ tests/ { sub(/.* DONE /, ""); ran += $$1; if ($$4 ~ /^skipped/) skipped += $$3 } \
+		/ === FAIL: / { sub(/ === FAIL:/, ""); again = again "\n" $$0 } \
+		END { printf "%d s in all\n\n%d passed, 0 failed, %d skipped\n", seconds, ran - skipped, skipped; \
+			if (again) print "\nThese failed, and passed when they ran once more. Each is a fault to be found, as by make stress:" again }' seconds=$$SECONDS "$$log"
 
 step-%:
 	@$(MAKE) --no-print-directory $* 2>&1 | awk '{ print "$*: " $$0; fflush() }' || { echo "$*: failed"; exit 1; }; \
@@ -188,12 +191,12 @@ staticcheck: $(STATICCHECK)
 # are tried with fewer examples than by unit and stress: the race detector makes each ten times as dear.
 race: export RAPID_CHECKS = 30
 race: $(GOTESTSUM) ## run the quick tests under the race detector
-	@$(call in-modules,$(filter-out $(E2E) $(RELEASE) $(HELM),$(MODULES)),$(call go-test,-race -timeout 20m ./...))
+	@$(call in-modules,$(filter-out $(E2E) $(RELEASE) $(HELM),$(MODULES)),$(call go-test,-race -timeout 20m))
 
 # They build the program twice, and have no goroutines that could race, nor do the tests of the chart.
 release-test: $(GOTESTSUM) ## test that releases are reproducible, small, and of free licences, and the Helm chart
-	@cd $(RELEASE) && $(call go-test,-timeout 10m ./...)
-	@cd $(HELM) && $(call go-test,-timeout 10m ./...)
+	@cd $(RELEASE) && $(call go-test,-timeout 10m)
+	@cd $(HELM) && $(call go-test,-timeout 10m)
 
 workflows: $(ACTIONLINT)
 	@$(ACTIONLINT) -shellcheck= -pyflakes=
@@ -213,7 +216,7 @@ soak-test:
 
 # Never from go test's cache: it would not see that the server has changed.
 e2e: build $(GOTESTSUM) ## test the built server with a real Ollama and foreign clients
-	@cd $(E2E) && ./ollama.sh all >/dev/null && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) $(call go-test,-count=1 -parallel 4 -timeout 30m ./...)
+	@cd $(E2E) && ./ollama.sh all >/dev/null && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) $(call go-test,-count=1 -parallel 4 -timeout 30m)
 
 $(TOOLS)/%:
 	GOBIN=$(@D) go install $(patsubst %/,%,$(dir $*))
