@@ -69,7 +69,7 @@ CALLS := 100000
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test stress soak soak-test fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways eval-semantic recordings docs release release-check clean needs $(STEPS)
+.PHONY: build help unit test stress soak soak-test fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways eval-semantic recordings docs changelog release release-check release-needs clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -149,12 +149,14 @@ changelog: ## date the part of CHANGELOG.md that is to be released; VERSION=v0.1
 release: ## make all files of a release from this commit, into dist/release; VERSION=v0.1.0
 	@cd $(RELEASE) && go run . -version "$(VERSION)"
 
-release-check: ## install what release has made and this machine can run, and call it; needs npm and Wine
+release-check: release-needs ## install what release has made and this machine can run, and call it; needs npm and Wine
+	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c 'cd $(CURDIR)/$(RELEASE) && go run . -version "$(VERSION)" check'
+
+release-needs:
 	@if [[ ! -x /usr/lib/wine/wine64 ]] || ! { command -v x86_64-w64-mingw32-gcc && command -v rpm2cpio && command -v cpio; } >/dev/null; then \
 		[[ $$(id -u) == 0 ]] || { echo "not found: wine64, a compiler for Windows, rpm2cpio or cpio; on Debian: apt-get install wine64 gcc-mingw-w64-x86-64 rpm2cpio cpio"; exit 1; }; \
 		apt-get update && apt-get install -y --no-install-recommends wine64 gcc-mingw-w64-x86-64 rpm2cpio cpio; \
 	fi
-	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c 'cd $(CURDIR)/$(RELEASE) && go run . -version "$(VERSION)" check'
 
 fmt: $(GOFUMPT) ## format all Go files
 	$(GOFUMPT) -w $(GO_FILES)

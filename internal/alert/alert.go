@@ -351,7 +351,7 @@ func sentence(e Event, subject string, isFiring bool) string {
 		LadderDegraded: {"Calls of %s are answered by a fallback.", "Calls of %s are answered by their first model again."},
 		QueueSaturated: {"Calls have been waiting, with all slots in use, for a minute.", "The queue is no longer saturated."},
 		BudgetSpent:    {"The daily budget of provider %s is spent.", "Provider %s has a budget again."},
-		Expiring:       {"%s is about to expire.", "%s no longer is about to expire."},
+		Expiring:       {"%s is about to expire.", "%s is no longer about to expire: it was renewed or removed, or has expired."},
 		ConfigRefused:  {"The changed configuration was refused; the old one stays in force.", "The configuration is accepted again."},
 		test:           {"This is a test of alerts%s.", "This is a test of alerts%s."},
 	}[e]

@@ -22,7 +22,7 @@ import (
 // These tests hold the documentation to what the program has, as far as a machine can tell.
 
 // elsewhere are options and variables in the documentation that are not of this program.
-var elsewhere = []string{"--debug", "--tags", "--now", "--transport", "--header", "--build", "--wait", "--rm", "--no-deps", "--force-recreate", "--set", "--from-file", "--cacert", "--model", "--url", "OLLAMA_MCP_BIN"}
+var elsewhere = []string{"--debug", "--tags", "--now", "--transport", "--header", "--build", "--wait", "--rm", "--user", "--no-deps", "--force-recreate", "--set", "--from-file", "--cacert", "--model", "--url", "OLLAMA_MCP_BIN"}
 
 func TestDocumentationNamesOptionsThatExist(t *testing.T) {
 	var known strings.Builder

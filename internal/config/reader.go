@@ -89,7 +89,7 @@ func (r *reader) readTokenFile() error {
 		return err
 	}
 	r.c.KeyFiles[r.c.TokenFile] = r.c.Keys[others:]
-	r.warnIfReadable(r.c.TokenFile)
+	r.warnIfWritable(r.c.TokenFile)
 	return nil
 }
 

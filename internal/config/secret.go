@@ -87,11 +87,22 @@ func (r *reader) contents(name string) ([]byte, error) {
 	return data, err
 }
 
-// warnIfReadable warns if other users than its owner have access to a file with secrets or
-// keys. Windows has no such permissions.
+// warnIfReadable warns if other users than its owner have access to a file with secrets.
 func (r *reader) warnIfReadable(name string) {
+	r.warnIfMode(name, 0o077, "have access; run chmod 600 on it")
+}
+
+// warnIfWritable warns if other users than its owner may change a file with the keys of callers.
+// They may read it: it has only hashes, and a service often runs as another user than the one
+// who makes keys.
+func (r *reader) warnIfWritable(name string) {
+	r.warnIfMode(name, 0o022, "can change it; run chmod go-w on it")
+}
+
+// warnIfMode warns if other users have any of some permissions. Windows has no such permissions.
+func (r *reader) warnIfMode(name string, which fs.FileMode, warning string) {
 	info, err := os.Stat(name)
-	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		r.c.Warnings = append(r.c.Warnings, name+": other users of this machine have access; run chmod 600 on it")
+	if err == nil && info.Mode().Perm()&which != 0 && runtime.GOOS != "windows" {
+		r.c.Warnings = append(r.c.Warnings, name+": other users of this machine "+warning)
 	}
 }

@@ -234,6 +234,31 @@ func TestReleaseNeedsAChangelogWithItsDate(t *testing.T) {
 	}
 }
 
+// What targets of make need is installed for root only, which workflows are not.
+func TestWorkflowsInstallWhatTheirTargetsNeed(t *testing.T) {
+	steps := 0
+	for _, name := range []string{"ci.yml", "release.yml"} {
+		raw, err := os.ReadFile(filepath.Join("../../.github/workflows", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(raw)
+		for target, first := range map[string]string{"test": "needs", "release-check": "release-needs"} {
+			step := regexp.MustCompile(`run: make( .*)? ` + target + `( |\n)`).FindStringIndex(text)
+			if step == nil {
+				continue
+			}
+			steps++
+			if !regexp.MustCompile(`run: sudo .*make( .*)? ` + first + `( |\n)`).MatchString(text[:step[0]]) {
+				t.Errorf("%s runs make %s, and not make %s as root before", name, target, first)
+			}
+		}
+	}
+	if steps != 3 {
+		t.Errorf("%d steps of the workflows run make, want 3", steps)
+	}
+}
+
 func TestHomeIsTheSameEverywhere(t *testing.T) {
 	h := ourHome()
 	if n := len(h.Description); n == 0 || n > 100 {
