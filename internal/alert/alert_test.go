@@ -227,6 +227,21 @@ func TestLooksAreBoundedInNumber(t *testing.T) {
 	})
 }
 
+// A key that has expired is no longer about to. Nobody may take that for its renewal.
+func TestEndOfAKeyIsNotToldAsItsRenewal(t *testing.T) {
+	watched(t, alert.Target{}, nil, func(h *hook) {
+		h.is(alert.Condition{Event: alert.Expiring, Subject: "Key ci"})
+		time.Sleep(time.Minute)
+		h.is()
+		time.Sleep(time.Hour)
+		h.with(func() {
+			if len(h.bodies) != 2 || !strings.Contains(h.bodies[1], "renewed or removed, or has expired") {
+				t.Errorf("told %q", h.bodies)
+			}
+		})
+	})
+}
+
 func TestTroubleThatComesAndGoesIsDamped(t *testing.T) {
 	watched(t, alert.Target{}, nil, func(h *hook) {
 		for range 60 { // an hour

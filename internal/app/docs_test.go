@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 
 	"ollama-mcp/internal/config"
 	"ollama-mcp/tools"
@@ -71,6 +72,38 @@ func TestDocumentationLinksToFilesThatExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestDocumentationLinksToHeadingsThatExist(t *testing.T) {
+	pages, links := documentation(t), 0
+	for name, text := range pages {
+		for _, link := range regexp.MustCompile(`\]\(([^):#\s]*)#([^)\s]+)\)`).FindAllStringSubmatch(text, -1) {
+			to := name
+			if link[1] != "" {
+				to = path.Join(path.Dir(name), link[1])
+			}
+			links++
+			if !slices.ContainsFunc(pageOf(pages[to]), func(s section) bool { return anchor(s.heading) == link[2] }) {
+				t.Errorf("%s: %s has no heading #%s", name, to, link[2])
+			}
+		}
+	}
+	if links < 30 {
+		t.Errorf("only %d links to headings were found", links)
+	}
+}
+
+// anchor is what links to a heading end in, as GitHub makes it.
+func anchor(heading string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+			return r
+		}
+		return -1
+	}, strings.ToLower(strings.TrimSpace(strings.TrimLeft(heading, "#"))))
 }
 
 func TestReadmeNamesTheCommandThatCIRuns(t *testing.T) {

@@ -134,7 +134,7 @@ var families = [familyCount]family{
 		"gen_ai_server_request_duration_seconds", histogram,
 		[]string{labelOperation, labelProvider, labelRequested, labelServed, labelErrorType},
 		durationBuckets,
-		"Time of calls that a model was asked for, from their arrival to their end; answers from the cache are left out. error_type is the code of the error.",
+		"Time of calls to a model, from their arrival to their end, without those that the cache answered. error_type is the code of the error.",
 	},
 	firstTokenTime: {
 		"gen_ai_server_time_to_first_token_seconds", histogram,
@@ -181,7 +181,7 @@ var families = [familyCount]family{
 	},
 	running: {
 		"ollama_mcp_running", gauge, nil, nil,
-		"Requests that hosts are at work on.",
+		"Requests that hosts are processing.",
 	},
 	saturation: {
 		"ollama_mcp_saturation", gauge, nil, nil,
@@ -190,7 +190,7 @@ var families = [familyCount]family{
 
 	queueDepth:    {"ollama_mcp_queue_depth", gauge, []string{"priority"}, nil, "Requests that wait for a slot."},
 	queueBytes:    {"ollama_mcp_queue_bytes", gauge, nil, nil, "Size of the prompts that wait."},
-	queueOldest:   {"ollama_mcp_oldest_wait_seconds", gauge, nil, nil, "Time for which the request has waited that has waited longest; 0 if none waits."},
+	queueOldest:   {"ollama_mcp_oldest_wait_seconds", gauge, nil, nil, "How long the oldest waiting request has waited; 0 if none waits."},
 	queueWait:     {"ollama_mcp_queue_wait_seconds", histogram, nil, queueWaitBuckets, "Time that requests waited for a slot before they got one."},
 	callerWaiting: {"ollama_mcp_caller_waiting", gauge, []string{"caller"}, nil, "Requests that wait, by caller."},
 	modelWaiting:  {"ollama_mcp_model_waiting", gauge, []string{"model"}, nil, "Requests that wait, by model."},
@@ -204,7 +204,7 @@ var families = [familyCount]family{
 	breakerState:  {"ollama_mcp_breaker_state", gauge, []string{"host", "state"}, nil, "1 for the state of a host's circuit breaker: closed, half-open or open; 0 for the other states."},
 	modelsEjected: {"ollama_mcp_models_ejected", gauge, []string{"host"}, nil, "Models that a healthy host is not asked for, because they fail there."},
 
-	retries:     {"ollama_mcp_retries_total", counter, []string{"reason"}, nil, "Attempts after the first, by how the one before failed."},
+	retries:     {"ollama_mcp_retries_total", counter, []string{"reason"}, nil, "Attempts after the first, by the failure of the attempt before."},
 	retriesLeft: {"ollama_mcp_retry_budget", gauge, nil, nil, "Retries that are allowed now."},
 	hedges:      {"ollama_mcp_hedges_total", counter, []string{"outcome"}, nil, "Second attempts beside a host that was late, by outcome: won or lost."},
 
@@ -218,7 +218,7 @@ var families = [familyCount]family{
 	redisUp:       {"ollama_mcp_redis_up", gauge, nil, nil, "1 if Redis can be reached and takes new answers, 0 if not; absent without --redis."},
 	redisReplicas: {"ollama_mcp_redis_replicas", gauge, nil, nil, "Replicas that were heard of through Redis in the last seconds, this one included."},
 	redisLookups:  {"ollama_mcp_redis_lookups_total", counter, []string{"result"}, nil, "Look-ups for answers of other replicas. result is hit or miss."},
-	redisFailures: {"ollama_mcp_redis_failures_total", counter, []string{"reason"}, nil, "What did not go well with Redis, by reason: command (failed or took too long), unreadable (a record of another version, or a broken one) or too_large (an answer)."},
+	redisFailures: {"ollama_mcp_redis_failures_total", counter, []string{"reason"}, nil, "Failures with Redis, by reason: command (one failed or took too long), unreadable (a record is broken or of another version) or too_large (an answer was not stored)."},
 
 	ladderAnswers: {"ollama_mcp_ladder_answers_total", counter, []string{"model", "rung"}, nil, "Answers to requests for a model with fallbacks, by the rung that gave them, from 1."},
 	ladderState:   {"ollama_mcp_ladder_state", gauge, []string{"model", "state"}, nil, "1 for a ladder that is overloaded, degraded or recovering; absent for one that is normal."},
@@ -230,7 +230,7 @@ var families = [familyCount]family{
 	providerRequests: {"ollama_mcp_provider_requests_total", counter, []string{"provider", "outcome"}, nil, "Requests to a provider, with the outcomes of ollama_mcp_requests_total."},
 	providerBreaker:  {"ollama_mcp_provider_breaker_state", gauge, []string{"provider", "state"}, nil, "1 for the state of a provider's circuit breaker, 0 for the other states."},
 
-	usageCalls:   {"ollama_mcp_usage_calls_total", counter, []string{"caller", "model", "source"}, nil, "Calls that a model was asked for, by caller and by where the answer came from: local, cloud, cache, or none for a failed call."},
+	usageCalls:   {"ollama_mcp_usage_calls_total", counter, []string{"caller", "model", "source"}, nil, "Calls to a model, by caller and by the source of the answer: local, cloud, cache, or none for a failed call."},
 	usageTokens:  {"ollama_mcp_usage_tokens_total", counter, []string{"caller", "model", "source", "direction"}, nil, "Tokens by caller, source and direction (in or out). Those of source cache were saved."},
 	usageSeconds: {"ollama_mcp_usage_seconds_total", counter, []string{"caller", "model", "source"}, nil, "Time of these calls."},
 

@@ -29,14 +29,14 @@ const pageHead = `# Metrics
 
 Generated from ` + "`internal/metrics/names.go`; run `make docs`" + ` after a change.
 
-The server has its metrics in Prometheus' format
+The server serves metrics in Prometheus' format
 
 - at ` + "`/metrics`" + ` of each ` + "`--listen`" + ` address, and
 - at ` + "`--metrics-address`" + `, an address of its own, which works beside stdio too.
 
-Programs on the same machine may read them. From other machines it takes the key of an administrator (` + "`admin: true`" + `), which Prometheus
-sends as ` + "`authorization: {credentials_file: …}`" + `, unless the server was started with ` + "`--insecure`" + `. A server that is scraped under a name, and not
-under its address, needs ` + "`--allowed-host`" + ` for that name.
+Programs on the same machine may read them. A Prometheus on another machine needs the key of an administrator (` + "`admin: true`" + `), which it
+sends if its configuration has ` + "`authorization: {credentials_file: …}`" + `, unless the server was started with ` + "`--insecure`" + `. A server that is
+scraped by a name rather than by its address needs ` + "`--allowed-host`" + ` with that name.
 
 Names that callers choose do not become labels: a model that no host has, a caller without a configured key, and all values beyond the
 first 500 of a label are counted as ` + "`other`" + `. The names of the first seven metrics are those of OpenTelemetry's conventions for MCP,
