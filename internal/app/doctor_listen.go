@@ -112,12 +112,43 @@ func certificateFinding(certFile, keyFile string, now time.Time) doctor.Finding 
 	return doctor.Fine("tls-cert", valid)
 }
 
+// expiryFindings are about the keys in a file that have expired, or are about to.
+func expiryFindings(file string, keys []config.Key, now time.Time) (all []doctor.Finding) {
+	var expired, soon []string
+	for _, k := range keys {
+		switch left := k.Expires.Sub(now); {
+		case k.Expires.IsZero() || left >= keyWarning:
+		case left <= 0:
+			expired = append(expired, k.Caller.ID)
+		default:
+			soon = append(soon, k.Caller.ID)
+		}
+	}
+	if len(expired) > 0 {
+		all = append(all, doctor.Warned("keys", "expired, and refused: "+someOf(expired), "remove them from "+file+", or give them a later date in expires"))
+	}
+	if len(soon) > 0 {
+		all = append(all, doctor.Warned("keys", "expire within a week: "+someOf(soon), "in "+file+" give them a later date in expires, or make new keys in time"))
+	}
+	return all
+}
+
+// someOf lists the first of some names, and says how many more there are.
+func someOf(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
 // keyFindings are about the keys of callers.
 func keyFindings(c config.Config) (all []doctor.Finding) {
 	for _, file := range slices.Sorted(maps.Keys(c.KeyFiles)) {
 		if n := len(c.KeyFiles[file]); n > 0 {
 			all = append(all, doctor.Fine("keys", fmt.Sprintf("%d in %s", n, file)))
 		}
+		all = append(all, expiryFindings(file, c.KeyFiles[file], time.Now())...)
 	}
 	if c.Keys != nil && len(c.Keys) == 0 && c.OAuthIssuer == "" {
 		all = append(all, doctor.Warned("keys", "there are none, so nobody can call", "ollama-mcp token new NAME"))

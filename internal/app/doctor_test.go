@@ -7,15 +7,18 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/doctor"
 )
@@ -164,6 +167,27 @@ func TestDoctorLooksAtCertificates(t *testing.T) {
 	_, other := certificate(t, now.AddDate(0, 6, 0), "a.example")
 	if got := certificateFinding(one, other, now); got.Level != doctor.Fail {
 		t.Errorf("a key of another certificate: %+v", got)
+	}
+}
+
+func TestDoctorNamesKeysThatHaveExpiredOrAreAboutTo(t *testing.T) {
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	key := func(name string, left time.Duration) config.Key {
+		return config.Key{Caller: caller.Caller{ID: name}, Expires: now.Add(left)}
+	}
+	keys := []config.Key{{Caller: caller.Caller{ID: "forever"}}, key("old", -time.Hour), key("now", 0), key("soon", time.Minute), key("later", 8*24*time.Hour)}
+	for i := range 5 {
+		keys = append(keys, key(fmt.Sprint("old-", i), -time.Hour))
+	}
+	var got []string
+	for _, f := range expiryFindings("keys.yaml", keys, now) {
+		if f.Level != doctor.Warn || !strings.Contains(f.Next, "keys.yaml") {
+			t.Errorf("%+v", f)
+		}
+		got = append(got, f.Text)
+	}
+	if want := []string{"expired, and refused: old, now, old-0, old-1, old-2 and 2 more", "expire within a week: soon"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
