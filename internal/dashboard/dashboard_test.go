@@ -5,9 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -530,6 +536,55 @@ func TestCancelledCallEndsAndItsCallerIsToldWhy(t *testing.T) {
 			t.Errorf("got %v", v.last(t))
 		}
 	})
+}
+
+// What the engine says of calls has words on the page: sources of answers that no model made, what
+// the cache did, and what is being done.
+func TestPageHasWordsForAllThatTheEngineSaysOfCalls(t *testing.T) {
+	w := httptest.NewRecorder()
+	dashboard.Files()["dashboard/page.js"].ServeHTTP(w, httptest.NewRequest("GET", "/dashboard/page.js", nil))
+	for table, kind := range map[string]string{"CACHED": "Source", "CACHE": "CacheVerdict", "PHASE": "State"} {
+		_, words, _ := strings.Cut(w.Body.String(), "const "+table+" = {")
+		words, _, _ = strings.Cut(words, "};")
+		values := constants(t, kind)
+		for _, value := range values {
+			isOfModel := value == string(inference.Local) || value == string(inference.Cloud)
+			if value != "" && !isOfModel && !regexp.MustCompile(`(^|[\s{,'])`+regexp.QuoteMeta(value)+`'?: '`).MatchString(words) {
+				t.Errorf("%s of the page has no words for the %s %q", table, kind, value)
+			}
+		}
+		if len(values) < 6 {
+			t.Errorf("only %d constants of the type %s were found", len(values), kind)
+		}
+	}
+}
+
+// constants are the values of all constants of a type of package inference.
+func constants(t *testing.T, kind string) (values []string) {
+	t.Helper()
+	files, err := filepath.Glob("../inference/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			if spec, ok := n.(*ast.ValueSpec); ok && fmt.Sprint(spec.Type) == kind && len(spec.Values) == 1 {
+				if text, ok := spec.Values[0].(*ast.BasicLit); ok {
+					value, err := strconv.Unquote(text.Value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					values = append(values, value)
+				}
+			}
+			return true
+		})
+	}
+	return values
 }
 
 func TestPageIsSmallAndRefersToNothingElsewhere(t *testing.T) {

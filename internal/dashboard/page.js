@@ -82,9 +82,11 @@
     return d.toDateString() === today.toDateString() ? time : d.toLocaleDateString() + ' ' + time;
   }
   const CACHE = {
-    off: 'not asked: the call or the server does not allow it', hit: 'hit', miss: 'miss: neither this nor a similar request was kept',
+    off: 'not asked: the call or the server does not allow it', hit: 'hit', shared: 'hit: another replica had the answer, or made it', miss: 'miss: neither this nor a similar request was kept',
     refresh: 'refreshed: the call asked for a new answer', coalesced: 'shared the answer of an identical call under way', semantic: 'answer to a question that means the same',
   };
+  // CACHED are the sources of answers that no model made for the call.
+  const CACHED = { cache: 'cache', 'cache-shared': 'cache, other replica', 'cache-semantic': 'cache, similar question', coalesced: 'shared answer' };
   const PHASE = {
     starting: 'starting', waiting: 'queued', loading: 'loading the model', reading: 'reading the prompt', asking: 'asking the provider',
     hedging: 'asking a second host', answering: 'answering', 'asking again': 'asking again', retrying: 'about to retry',
@@ -376,7 +378,7 @@
     const add = (kind, from, to) => { if (to > from) out.push([kind, Math.max(0, from), Math.min(total, to)]); };
     const list = (c.attempts || []).filter((a) => !a.hedge);
     if (!only && !list.length) {
-      const cached = /^(cache|cache-semantic|coalesced)$/.test(c.source || '');
+      const cached = CACHED[c.source];
       add(c.code ? (c.place ? 'queue' : 'failed') : cached ? 'cached' : c.first ? 'first' : 'answer', 0, total);
       return out;
     }
@@ -402,8 +404,7 @@
 
   function outcome(c) {
     if (c.code) return el('span', { class: 'bad' }, c.code);
-    const via = c.source === 'cache' ? 'cache' : c.source === 'cache-semantic' ? 'cache, similar question' : c.source === 'coalesced' ? 'shared answer' : c.host || '';
-    return via;
+    return CACHED[c.source] || c.host || '';
   }
   function callRow(c) {
     const parts = pieces(c);
@@ -469,7 +470,7 @@
     const [text, kind, tool, caller, took] = filters.map((f) => f.value);
     if (tool && c.tool !== tool || caller && c.caller !== caller || c.took < Number(took)) return false;
     if (kind === 'ok' && c.code || kind === 'bad' && !c.code || kind === 'fallback' && !(c.rung > 1) || kind === 'retry' && !((c.attempts || []).length > 1)) return false;
-    if (kind === 'cache' && !/^(cache|cache-semantic|coalesced)$/.test(c.source || '')) return false;
+    if (kind === 'cache' && !CACHED[c.source]) return false;
     return !text || [c.tool, c.api, c.caller, c.requested, c.model, c.host, c.trace, c.code, c.err].some((x) => x && x.toLowerCase().includes(text.toLowerCase()));
   }
   function options(select, values) {
