@@ -542,7 +542,7 @@ func TestCancelledCallEndsAndItsCallerIsToldWhy(t *testing.T) {
 // the cache did, and what is being done.
 func TestPageHasWordsForAllThatTheEngineSaysOfCalls(t *testing.T) {
 	w := httptest.NewRecorder()
-	dashboard.Files()["dashboard/page.js"].ServeHTTP(w, httptest.NewRequest("GET", "/dashboard/page.js", nil))
+	dashboard.Files()[dashboard.PathScript].ServeHTTP(w, httptest.NewRequest("GET", dashboard.PathScript, nil))
 	for table, kind := range map[string]string{"CACHED": "Source", "CACHE": "CacheVerdict", "PHASE": "State"} {
 		_, words, _ := strings.Cut(w.Body.String(), "const "+table+" = {")
 		words, _, _ = strings.Cut(words, "};")
