@@ -260,6 +260,26 @@ func TestTaskOfACallerIsUnknownToOthersAndItsNameIsChecked(t *testing.T) {
 	})
 }
 
+func TestTaskOfAClientWithoutAKeyIsUnknownToOthers(t *testing.T) {
+	withTasks(t, server.HTTPOptions{}, func(t *testing.T, r *remote) {
+		// Clients of one machine are told apart by their names.
+		of := func(client, request string) string {
+			return strings.Replace(declaring(request), `{"name":"t",`, fmt.Sprintf(`{"name":%q,`, client), 1)
+		}
+		task := readTask(t, r.post(of("agent", call("1", "slow", "{}")), modernHeader("tools/call", "slow")...).message())
+		get := of("agent", about("tasks/get", task.ID, ""))
+		if got := readTask(t, r.post(get, modernHeader("tasks/get", task.ID)...).message()); got.Status != "working" {
+			t.Errorf("its client got %+v", got)
+		}
+		for _, method := range []string{"tasks/get", "tasks/update", "tasks/cancel"} {
+			m := r.post(of("other", about(method, task.ID, "")), modernHeader(method, task.ID)...).message()
+			if m.Error == nil || m.Error.Code != mcp.INVALID_PARAMS || !strings.Contains(m.Error.Message, "there is no job") {
+				t.Errorf("%s by another client: got %s", method, m.line)
+			}
+		}
+	})
+}
+
 func TestTaskAsksItsClient(t *testing.T) {
 	withTasks(t, server.HTTPOptions{}, func(t *testing.T, r *remote) {
 		task := r.startTask("asks")

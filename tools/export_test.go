@@ -6,3 +6,6 @@ func (d *Documents) Kept() (number, bytes int) {
 	defer d.mu.Unlock()
 	return len(d.kept), d.bytes
 }
+
+// MemoryFor is memoryFor.
+var MemoryFor = memoryFor

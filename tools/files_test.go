@@ -160,3 +160,34 @@ func TestAnswerIsWrittenToAFileAndTheResultIsAReceipt(t *testing.T) {
 		}
 	})
 }
+
+// The file comes into being while the model answers, which is the last moment to refuse it.
+func TestAnswerThatCannotBeWrittenIsNotLost(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.who = caller.Caller{ID: "ci", Tenant: "ci"}
+		dir := c.allow(nil)
+		late := filepath.Join(dir, "late")
+		host := c.use(backendtest.New("gpu-1").AnswerWith(func(backendtest.Call) backendtest.Reply {
+			if err := os.WriteFile(late, []byte("first"), 0o600); err != nil {
+				t.Error(err)
+			}
+			return backendtest.Reply{Text: "the answer"}
+		}))
+		a := c.fails("generate", `{"model":"tiny","prompt":"?","output_file":"late"}`, "invalid_argument", `"output_file"`, "exists already")
+		if a.StructuredContent["partial"] != "the answer" {
+			t.Errorf("got %+v, want the answer in the error", a)
+		}
+		if err := os.Remove(late); err != nil {
+			t.Fatal(err)
+		}
+		const args = `{"model":"tiny","prompt":"{{input}}","inputs":["a","b"],"output_file":`
+		c.fails("map", args+`"late"}`, "invalid_argument", "exists already", "another output_file costs nothing")
+		asked := len(host.Calls())
+		if m := c.maps(args + `"other"}`); m.Reused != 2 || m.Path != filepath.Join(dir, "other") || len(host.Calls()) != asked {
+			t.Errorf("got %+v, and the host was asked %d times more", m, len(host.Calls())-asked)
+		}
+		if text, _ := os.ReadFile(late); string(text) != "first" {
+			t.Errorf("the file that came meanwhile has %q", text)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -233,5 +234,33 @@ func TestInstructionsAreShort(t *testing.T) {
 	const most = 2000 // hosts cut the rest
 	if text := tools.Instructions(everything); utf8.RuneCountInString(text) > most {
 		t.Errorf("the instructions have %d characters, more than %d", utf8.RuneCountInString(text), most)
+	}
+}
+
+func TestInstructionsExplainTheToolsThatDoWorkAndNoneThatIsNotOffered(t *testing.T) {
+	for name, offer := range map[string]tools.Offer{
+		"all": everything, "by default": {}, "with _": {Manage: true, Snake: true}, "that only read": {ReadOnly: true},
+		"without one": {Manage: true, Without: []string{"pull-model", "rank"}}, "one": {Only: []string{"generate"}},
+	} {
+		lines := strings.Split(tools.Instructions(offer), "\n")
+		var explained []string
+		for _, line := range lines[1 : len(lines)-1] { // between what holds for all
+			names, _, _ := strings.Cut(line, ": ")
+			explained = append(explained, strings.Split(names, ", ")...)
+		}
+		offered := make(map[string]bool)
+		for _, tool := range tools.All(tools.Deps{Offer: offer}) {
+			offered[tool.Tool.Name] = true
+		}
+		for _, tool := range explained {
+			if !offered[tool] {
+				t.Errorf("tools %s: %s is explained, and not offered", name, tool)
+			}
+		}
+		for tool := range tools.Slow(offer) {
+			if !slices.Contains(explained, tool) {
+				t.Errorf("tools %s: it is not said when to call %s", name, tool)
+			}
+		}
 	}
 }

@@ -1,7 +1,9 @@
 package tools_test
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -9,7 +11,9 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/manage"
 	"ollama-mcp/pool"
+	"ollama-mcp/tools"
 )
 
 // admin is who may manage models.
@@ -226,4 +230,41 @@ func TestModelIsDescribed(t *testing.T) {
 		c.fails("show-model", `{"model":"nothere"}`, "model_not_found")
 		c.as(caller.Caller{ID: "x", Models: []string{"other:*"}}).fails("show-model", `{"model":"tiny"}`, "forbidden")
 	})
+}
+
+func TestMemoryIsAdvisedOnByWhatIsLoaded(t *testing.T) {
+	loaded := func(host string, size, onGPU int64) manage.Running {
+		return manage.Running{Host: host, RunningModel: backend.RunningModel{Size: size, SizeVRAM: onGPU, ContextLength: 32768}}
+	}
+	const weights, all = 4_900_000_000, 4_900_000_000 + 32768*131072
+	got := tools.MemoryFor(&manage.Description{
+		Listed: backend.Model{Size: weights},
+		Info: &backend.ModelInfo{ModelInfo: map[string]any{ // of Llama 3.1 8B, with 128 KiB for each token
+			"general.architecture": "llama", "llama.block_count": 32.0, "llama.attention.head_count": 32.0,
+			"llama.attention.head_count_kv": 8.0, "llama.embedding_length": 4096.0,
+		}},
+		Loaded: []manage.Running{
+			loaded("large", all, all), loaded("small", all, all-1_200_000_000), loaded("tiny", all, 1_000_000_000),
+			loaded("exact", all, weights+1), loaded("none", all, 0),
+			{Host: "silent", Err: context.DeadlineExceeded},
+		},
+	}, 65536)
+	if want := map[string]int64{"4096": weights + 4096*131072, "8192": weights + 8192*131072, "32768": all, "65536": weights + 65536*131072}; !maps.Equal(got.Totals, want) {
+		t.Errorf("the totals are %v, want %v", got.Totals, want)
+	}
+	const with = "With 32768 tokens of context it takes 9.2 GB and "
+	for i, want := range []string{
+		"fits into the GPU of large.",
+		"does not fit into the GPU of small: 1.2 GB of it are left to the processor, which is slow; with a num_ctx of 23612 or less it would fit.",
+		"does not fit into the GPU of tiny: 8.2 GB of it are left to the processor, which is slow.",
+		"does not fit into the GPU of exact: 4.3 GB of it are left to the processor, which is slow.", // no context would be left
+		"runs on the processor of none.",
+	} {
+		if i >= len(got.Advice) || got.Advice[i] != with+want {
+			t.Errorf("the advice is %q, want %q in place %d", got.Advice, with+want, i)
+		}
+	}
+	if len(got.Advice) != 5 {
+		t.Errorf("the advice is %q", got.Advice)
+	}
 }

@@ -107,6 +107,9 @@ func lengthIn(info map[string]any, suffix string) int {
 	return 0
 }
 
+// leastContext is how many tokens of context a model needs to be of use.
+const leastContext = 512
+
 // memoryFor estimates what a model needs, and says what was seen to fit.
 func memoryFor(m *manage.Description, trained int) *memoryOut {
 	need := manage.MemoryOf(m.Listed.Size, m.Info.ModelInfo)
@@ -128,8 +131,10 @@ func memoryFor(m *manage.Description, trained int) *memoryOut {
 			fits = fmt.Sprintf("runs on the processor of %s", r.Host)
 		} else if spilled > 0 {
 			fits = fmt.Sprintf("does not fit into the GPU of %s: %s of it are left to the processor, which is slow", r.Host, manage.Bytes(spilled))
-			if need.PerToken > 0 && int64(r.ContextLength)*need.PerToken > spilled {
-				fits += fmt.Sprintf("; with a num_ctx of %d or less it would fit", int64(r.ContextLength)-spilled/need.PerToken-1)
+			if need.PerToken > 0 {
+				if fitting := int64(r.ContextLength) - spilled/need.PerToken - 1; fitting >= leastContext {
+					fits += fmt.Sprintf("; with a num_ctx of %d or less it would fit", fitting)
+				}
 			}
 		}
 		out.Advice = append(out.Advice, fmt.Sprintf("With %d tokens of context it takes %s and %s.", r.ContextLength, manage.Bytes(r.Size), fits))

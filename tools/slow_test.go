@@ -12,6 +12,7 @@ import (
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/pool"
+	"ollama-mcp/tools"
 )
 
 // slow has a host that answers a word a second, a hundred of them.
@@ -201,6 +202,24 @@ func TestTextsOfJobsAreCutBetweenCharacters(t *testing.T) {
 			t.Errorf("got %d bytes that begin with %q", len(partial), partial[:20])
 		}
 	})
+}
+
+func TestCallWaitsTenSecondsBeforeItIsATask(t *testing.T) {
+	for _, c := range []struct {
+		arguments any
+		want      time.Duration
+	}{
+		{nil, 10 * time.Second},
+		{map[string]any{"model": "tiny"}, 10 * time.Second},
+		{map[string]any{"wait_seconds": "soon"}, 10 * time.Second}, // which the tool refuses
+		{map[string]any{"wait_seconds": 2.5}, 2500 * time.Millisecond},
+		{map[string]any{"wait_seconds": 0.0}, 0},
+		{map[string]any{"wait_seconds": -1.0}, 0},
+	} {
+		if got := tools.TaskWait(c.arguments); got != c.want {
+			t.Errorf("%v: got %v, want %v", c.arguments, got, c.want)
+		}
+	}
 }
 
 func TestFailedJobHasTheErrorOfItsCall(t *testing.T) {

@@ -70,7 +70,7 @@ var packages = map[string][]string{
 	"internal/budget":              {"internal/backend", "internal/durable"},
 	"internal/backend/backendtest": {"internal/backend", "internal/backend/ollama"},
 	"internal/call":                {"internal/nearest", "internal/table", "internal/terminal"},
-	"internal/doctor":              {"internal/backend", "internal/fault", "internal/terminal"},
+	"internal/doctor":              {"internal/manage", "internal/backend", "internal/fault", "internal/terminal"},
 	"internal/terminal":            {},
 	"internal/moderation":          {},
 	"internal/nearest":             {},

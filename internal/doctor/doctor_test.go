@@ -66,6 +66,14 @@ var cases = []struct {
 	{"small context", func() *backendtest.Host {
 		return running(`"size": 1000, "size_vram": 1000, "context_length": 4096, "expires_at": "2000-01-01T00:04:00Z"`)
 	}, true},
+	{"small context that takes memory", func() *backendtest.Host {
+		measured := llama
+		measured.Info = map[string]any{
+			"llama.block_count": 28, "llama.attention.head_count": 24, "llama.attention.head_count_kv": 8,
+			"llama.attention.key_length": 128, "llama.attention.value_length": 128,
+		}
+		return running(`"size": 1000, "size_vram": 1000, "context_length": 4096, "expires_at": "2000-01-01T00:04:00Z"`).Install(measured)
+	}, true},
 	{"context not told", func() *backendtest.Host {
 		return running(`"size": 1000, "size_vram": 1000, "expires_at": "2000-01-01T00:04:00Z"`)
 	}, true},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/manage"
 )
 
 // memory examines the models that are loaded. What holds for several of them is said once.
@@ -34,13 +35,20 @@ func (e *examination) memory(ctx context.Context, running []backend.RunningModel
 		default:
 			e.ok("%s, entirely on the GPU", loaded)
 		}
-		trained := trainedContext(e.show(ctx, m.Name))
+		info := e.show(ctx, m.Name)
+		trained := trainedContext(info)
+		has := fmt.Sprintf("%s has a context of %d tokens", m.Name, m.ContextLength)
+		if info != nil {
+			if cost := manage.MemoryOf(m.Size, info.ModelInfo).PerToken * int64(m.ContextLength); cost > 0 {
+				has += fmt.Sprintf(", for which it needs %s of memory,", manage.Bytes(cost))
+			}
+		}
 		switch {
 		case m.ContextLength == 0: // before 0.10
 		case m.ContextLength <= smallContext && trained >= 2*m.ContextLength:
-			shortened = append(shortened, fmt.Sprintf("%s has a context of %d tokens and was trained for %d", m.Name, m.ContextLength, trained))
+			shortened = append(shortened, fmt.Sprintf("%s and was trained for %d", has, trained))
 		default:
-			e.ok("%s has a context of %d tokens", m.Name, m.ContextLength)
+			e.ok("%s", strings.TrimSuffix(has, ","))
 		}
 	}
 	if len(onCPU) > 0 {

@@ -13,7 +13,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"ollama-mcp/internal/fault"
 )
@@ -224,8 +227,19 @@ func refuse(argument, name string, err error) *fault.Error {
 		e = known.Fault()
 	}
 	if len(name) > 200 {
-		name = name[:200] + "…"
+		name = strings.ToValidUTF8(name[:200], "") + "…"
 	}
-	e.Message = fmt.Sprintf("argument %q: %s: %s", argument, name, e.Message)
+	e.Message = fmt.Sprintf("argument %q: %s: %s", argument, shown(name), e.Message)
 	return e
+}
+
+// shown is a path as texts have it: in one line, with escapes for what nobody can see. Anybody
+// may have made the file, and a model would take a second line of its name for the contents of
+// another file, or for instructions.
+func shown(name string) string {
+	if utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+		return name
+	}
+	quoted := strconv.Quote(name)
+	return quoted[1 : len(quoted)-1]
 }

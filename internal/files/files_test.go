@@ -99,7 +99,7 @@ func TestFilesAreReadByPathAndPatternOrRefusedInOneLine(t *testing.T) {
 		{"a[", "invalid_argument argument \"files[0]\": a[: is not a valid pattern"},
 		{"sub", "invalid_argument argument \"files[0]\": sub: is a directory: name the files in it, for example with /* or /**/*.txt at the end"},
 		{"", "invalid_argument argument \"files[0]\": : is not a path"},
-		{"a\x00b", "invalid_argument argument \"files[0]\": a\x00b: is not a path"},
+		{"a\x00b", "invalid_argument argument \"files[0]\": a\\x00b: is not a path"},
 		{"zip", "invalid_argument argument \"files\": zip: is neither an image nor text in UTF-8"},
 		{"latin", "invalid_argument argument \"files\": latin: is neither an image nor text in UTF-8"},
 		{"x.pdf", "invalid_argument argument \"files\": x.pdf: is a PDF, whose text this server does not read: convert it, for example with pdftotext"},
@@ -147,6 +147,48 @@ func TestNumberAndSizeOfFilesAreBounded(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%q within %+v: got %q, want %q", c.patterns, c.limits, got, c.want)
+		}
+	}
+}
+
+// midway is a context that is asked in the middle of the work whether it has ended.
+type midway struct {
+	context.Context
+	do func()
+}
+
+func (m midway) Err() error {
+	m.do()
+	return nil
+}
+
+func TestFileThatChangesWhileItIsReadIsRefused(t *testing.T) {
+	for what, change := range map[string]func(name string) error{
+		"grows":      func(name string) error { return os.WriteFile(name, []byte("alpha and more"), 0o600) },
+		"shrinks":    func(name string) error { return os.Truncate(name, 2) },
+		"is written": func(name string) error { return os.Chtimes(name, time.Time{}, time.Unix(1, 0)) },
+		"stays":      func(string) error { return nil },
+		"is replaced": func(name string) error {
+			return errors.Join(os.Remove(name), os.WriteFile(name, []byte("other"), 0o600))
+		},
+		"goes for good": os.Remove,
+	} {
+		dir := tree(t, map[string]string{"a.txt": "alpha"})
+		ctx := midway{t.Context(), func() {
+			if err := change(filepath.Join(dir, "a.txt")); err != nil {
+				t.Error(err)
+			}
+		}}
+		got, err := allow(t, []string{dir}, nil).Read(ctx, "files", []string{"a.txt"}, files.Limits{})
+		switch what {
+		case "stays", "is replaced", "goes for good": // what was opened is read as it was
+			if err != nil || got[0].Text != "alpha" {
+				t.Errorf("a file that %s: %+v, %v", what, got, err)
+			}
+		default:
+			if err == nil || fault.Of(err).Message != `argument "files": a.txt: changed while it was read` || !fault.Of(err).Retryable {
+				t.Errorf("a file that %s: %+v, %v", what, got, err)
+			}
 		}
 	}
 }

@@ -40,7 +40,7 @@ func (l Limits) withDefaults() Limits {
 
 // File is what was read: a text or an image.
 type File struct {
-	Name  string // the path below the allowed directory, with slashes
+	Name  string // as List.Name has it
 	Text  string
 	Image []byte // the bytes of an image; nil for a text
 }
@@ -109,8 +109,9 @@ func tooMany(most int) error { return fmt.Errorf("names more than %d files: name
 // Len is the number of files.
 func (l *List) Len() int { return len(l.found) }
 
-// Name is the path of a file below its allowed directory, with slashes.
-func (l *List) Name(i int) string { return filepath.ToSlash(l.found[i].rel) }
+// Name is the path of a file below its allowed directory, with slashes, and in one line whatever
+// characters it has.
+func (l *List) Name(i int) string { return shown(filepath.ToSlash(l.found[i].rel)) }
 
 // Read reads one of the files, of which it accepts so many bytes. Its error is a *fault.Error.
 func (l *List) Read(ctx context.Context, i int, most int64) (File, error) {

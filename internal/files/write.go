@@ -113,8 +113,8 @@ func (o *Output) Write(write func(io.Writer) error) (bytes int64, err error) {
 	defer root.Remove(next) // fails if it was renamed, as it should be
 	buffered := bufio.NewWriter(f)
 	failed := write(buffered)
-	if failed == nil {
-		failed = o.asFault(buffered.Flush())
+	if err := buffered.Flush(); err != nil { // also one that write has met
+		failed = o.asFault(err)
 	}
 	if failed == nil {
 		failed = o.asFault(f.Sync()) // otherwise the name could reach the disk before the contents

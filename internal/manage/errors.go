@@ -34,6 +34,7 @@ var failures = []struct {
 	{"connection refused", fault.Upstream, true, "that host cannot reach the registry; try again when it can"},
 	{"no such host", fault.Upstream, true, "that host cannot find the registry; check its name, or try again"},
 	{"connection reset", fault.Upstream, true, "the connection to the registry broke; what has been downloaded is kept, so try again"},
+	{errSilent.Error(), fault.Upstream, true, "that host, or the registry that it asks, hangs; what has been downloaded is kept, so try again"},
 	{"timeout", fault.Upstream, true, "the registry does not answer in time; what has been downloaded is kept, so try again"},
 }
 

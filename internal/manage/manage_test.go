@@ -94,7 +94,7 @@ func TestHostThatSaysNothingIsGivenUp(t *testing.T) {
 		m := managing(t, manage.Options{}, host)
 		began := time.Now()
 		_, err := m.Pull(t.Context(), "new", "", new(manage.Progress))
-		if e := fault.Of(err); e.Code != fault.Upstream || !strings.Contains(e.Message, "nothing was heard") || time.Since(began) != 15*time.Minute {
+		if e := fault.Of(err); e.Code != fault.Upstream || !e.Retryable || !strings.Contains(e.Message, "nothing was heard") || !strings.Contains(e.Hint, "try again") || time.Since(began) != 15*time.Minute {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 	})
@@ -187,13 +187,14 @@ func TestModelsArePulledFromAllowedRegistriesOnly(t *testing.T) {
 func TestFleetKnowsOfEveryChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []string
-		host := backendtest.New("gpu-1")
+		host := backendtest.New("gpu-1").Install(backendtest.Model{Name: "old"})
 		m := managing(t, manage.Options{Changed: func(_ context.Context, host string) { told = append(told, host) }}, host)
 		for name, do := range map[string]func() error{
 			"pull":   func() error { _, err := m.Pull(t.Context(), "a", "", new(manage.Progress)); return err },
 			"copy":   func() error { _, err := m.Copy(t.Context(), "tiny", "b", "", false); return err },
 			"load":   func() error { _, err := m.Load(t.Context(), "tiny", "", nil); return err },
 			"unload": func() error { _, err := m.Unload(t.Context(), "tiny", ""); return err },
+			"delete": func() error { _, err := m.Delete(t.Context(), "old", ""); return err },
 			"create": func() error {
 				_, err := m.Create(t.Context(), manage.Blueprint{Name: "c", From: "tiny"}, "", new(manage.Progress))
 				return err

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,8 @@ type Model struct {
 	RemoteUnlisted, RemoteUndescribed bool
 
 	Damaged bool // cannot be read, and so is not listed
+
+	Info map[string]any // more of what its description has as model_info
 }
 
 func (m Model) withDefaults() Model {
@@ -198,16 +201,18 @@ func (m Model) show() api.ShowResponse {
 	if m.RemoteUndescribed {
 		remote = ""
 	}
+	info := map[string]any{
+		"general.architecture":         m.Family,
+		m.Family + ".context_length":   m.Context,
+		m.Family + ".embedding_length": m.Dimensions,
+	}
+	maps.Copy(info, m.Info)
 	return api.ShowResponse{
-		RemoteHost: remote,
-		Template:   "{{ .Prompt }}",
-		License:    "none",
-		Details:    m.details(),
-		ModelInfo: map[string]any{
-			"general.architecture":         m.Family,
-			m.Family + ".context_length":   m.Context,
-			m.Family + ".embedding_length": m.Dimensions,
-		},
+		RemoteHost:   remote,
+		Template:     "{{ .Prompt }}",
+		License:      "none",
+		Details:      m.details(),
+		ModelInfo:    info,
 		Capabilities: capabilities,
 	}
 }
