@@ -164,29 +164,13 @@ func deleteModel(d Deps, a about) mcpserver.ServerTool {
 			return nil, err
 		}
 		if !in.Confirm {
-			if ask, err := agreed(ctx, fmt.Sprintf("Delete the model %s from %s?", model, enumerate(hosts))); ask != nil || err != nil {
+			if ask, err := agreed(ctx, fmt.Sprintf("Delete the model %s from %s?", model, fault.List(hosts, 3))); ask != nil || err != nil {
 				return ask, err
 			}
 		}
 		outcomes, err := d.Manage.Delete(ctx, model, in.Host)
 		return d.managed(model, outcomes, err)
 	})
-}
-
-// enumerate names a few hosts, and counts the others.
-func enumerate(names []string) string {
-	const most = 3
-	text := ""
-	for i, name := range names {
-		switch {
-		case i == most:
-			return fmt.Sprintf("%s and %d more", text, len(names)-most)
-		case i > 0:
-			text += ", "
-		}
-		text += name
-	}
-	return text
 }
 
 // agreed asks the user of the client, and returns what to answer until the user has said yes.

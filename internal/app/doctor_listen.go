@@ -16,6 +16,7 @@ import (
 
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/doctor"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/netserve"
 )
 
@@ -114,6 +115,7 @@ func certificateFinding(certFile, keyFile string, now time.Time) doctor.Finding 
 
 // expiryFindings are about the keys in a file that have expired, or are about to.
 func expiryFindings(file string, keys []config.Key, now time.Time) (all []doctor.Finding) {
+	const most = 5 // that are named
 	var expired, soon []string
 	for _, k := range keys {
 		switch left := k.Expires.Sub(now); {
@@ -125,21 +127,12 @@ func expiryFindings(file string, keys []config.Key, now time.Time) (all []doctor
 		}
 	}
 	if len(expired) > 0 {
-		all = append(all, doctor.Warned("keys", "expired, and refused: "+someOf(expired), "remove them from "+file+", or give them a later date in expires"))
+		all = append(all, doctor.Warned("keys", "expired, and refused: "+fault.List(expired, most), "remove them from "+file+", or give them a later date in expires"))
 	}
 	if len(soon) > 0 {
-		all = append(all, doctor.Warned("keys", "expire within a week: "+someOf(soon), "in "+file+" give them a later date in expires, or make new keys in time"))
+		all = append(all, doctor.Warned("keys", "expire within a week: "+fault.List(soon, most), "in "+file+" give them a later date in expires, or make new keys in time"))
 	}
 	return all
-}
-
-// someOf lists the first of some names, and says how many more there are.
-func someOf(names []string) string {
-	const most = 5
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // keyFindings are about the keys of callers.

@@ -155,6 +155,14 @@ func Count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
+// List names the first of some things, at most so many, and says how many more there are.
+func List(names []string, most int) string {
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
 // roundUp returns whole seconds, so that nobody comes back too early.
 func roundUp(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }
 

@@ -100,3 +100,14 @@ func TestCountIsSingularForOneAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestListNamesTheFirstAndCountsTheOthers(t *testing.T) {
+	for _, row := range []struct {
+		names []string
+		want  string
+	}{{nil, ""}, {[]string{"a"}, "a"}, {[]string{"a", "b"}, "a, b"}, {[]string{"a", "b", "c", "d"}, "a, b and 2 more"}} {
+		if got := fault.List(row.names, 2); got != row.want {
+			t.Errorf("%v: got %q, want %q", row.names, got, row.want)
+		}
+	}
+}

@@ -593,16 +593,11 @@ func (e *badTexts) Unwrap() error { return e.first() }
 
 // InputNames names inputs by their places, such as input[3]; of many only the first.
 func InputNames(inputs []int) string {
-	const most = 20
-	names := make([]string, min(most, len(inputs)))
+	names := make([]string, len(inputs))
 	for at := range names {
 		names[at] = fmt.Sprintf("input[%d]", inputs[at])
 	}
-	all := strings.Join(names, ", ")
-	if more := len(inputs) - most; more > 0 {
-		all += fmt.Sprintf(" and %d more", more)
-	}
-	return all
+	return fault.List(names, 20)
 }
 
 // Fault implements fault.Explainer.
