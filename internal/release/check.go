@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,6 +41,9 @@ func (r *release) check(ctx context.Context) error {
 		}
 	}
 	list, err := r.sumsOfFiles()
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no release to check in %s; make one first: make release", r.out)
+	}
 	if err != nil {
 		return err
 	}
