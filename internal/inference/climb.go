@@ -137,9 +137,15 @@ func (c *climb) isOver(ctx context.Context) bool {
 }
 
 // rungs are the ways to get an answer, the first to be tried first.
-func (c *climb) rungs() ([]route.Rung, error) {
-	names := append([]string{c.settings.spell(c.Model)}, c.fallback()...)
-	return c.settings.ladders().Of(names...)
+func (t *task) rungs() ([]route.Rung, error) {
+	names := append([]string{t.settings.spell(t.Model)}, t.fallback()...)
+	return t.settings.ladders().Of(names...)
+}
+
+// hasLadder reports whether there is more than one rung.
+func (t *task) hasLadder() bool {
+	rungs, err := t.rungs()
+	return err == nil && len(rungs) > 1
 }
 
 // fallback names the models that may stand in for the one of the request: those that it
@@ -190,7 +196,7 @@ func (c *climb) try(ctx context.Context, left []route.Rung, tried []string) (got
 	return got, err
 }
 
-// rungEvent tells the observer of the rung that is tried.
+// rungEvent tells the watcher of the rung that is tried.
 func (c *climb) rungEvent(kind EventKind, rung route.Rung, err error) {
 	c.call.event(Event{Kind: kind, Fill: c.tracker.fill, Rung: c.rung, Model: rung.Model, Provider: rung.Provider, Err: err})
 }

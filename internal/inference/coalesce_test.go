@@ -1,6 +1,7 @@
 package inference_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -88,6 +89,74 @@ func TestCallerWithMoreTimeDoesNotJoinARequestThatWentToACloudForWantOfTime(t *t
 		storyWith(t, &client{shares: true}, both)
 		storyWith(t, &client{cacheOff: true}, both)
 	}
+}
+
+// A call without a timeout of its own wants its answer to begin soon, and goes on as a job. One with
+// a timeout leaves each model its share of all of that, and so may not need the cloud.
+func TestCallerWithATimeoutOfItsOwnDoesNotShareTheHasteOfOthers(t *testing.T) {
+	for _, delay := range []time.Duration{0, time.Second, 3 * time.Second, 4500 * time.Millisecond} {
+		both := func(t *testing.T, c *client) {
+			c.opts.Patience = 6 * time.Second
+			host, cloud := c.ladder()
+			c.useAll(pool.Options{Slots: 8}, host)
+			host.FirstTokenTime(8 * time.Second)
+			cloud.FirstTokenTime(1500 * time.Millisecond)
+			c.succeeds("generate", `{"model":"small","prompt":"?"}`) // so that nothing is loaded on after a timeout
+			c.succeeds("generate", `{"model":"big","prompt":"?"}`)
+			var all sync.WaitGroup
+			all.Go(func() {
+				if a := c.succeeds("generate", askPro); a.served.Model != "openai/gpt" {
+					t.Errorf("%v: the first caller: %v", delay, a)
+				}
+			})
+			synctest.Wait()
+			time.Sleep(delay)
+			a := c.succeeds("generate", `{"model":"pro","prompt":"?","timeout_seconds":30}`)
+			if a.served.Model != "big" || a.served.Source != inference.Local || a.served.Passed != nil {
+				t.Errorf("%v: the second caller: %v", delay, a)
+			}
+			all.Wait()
+			if n := len(cloud.Calls()); n != 1 {
+				t.Errorf("%v: %d requests reached the cloud", delay, n)
+			}
+		}
+		storyWith(t, &client{shares: true}, both)
+		storyWith(t, &client{cacheOff: true}, both)
+	}
+}
+
+// Where there is one model to answer, all have the same patience with it.
+func TestCallerWithATimeoutOfItsOwnJoinsWhereThereIsOneModel(t *testing.T) {
+	cacheStory(t, func(t *testing.T, c *client) {
+		c.opts.Patience = 6 * time.Second
+		host, _ := c.ladder()
+		host.FirstTokenTime(8 * time.Second)
+		var all sync.WaitGroup
+		all.Go(func() { c.succeeds("generate", `{"model":"big","prompt":"?"}`) })
+		synctest.Wait()
+		if a := c.succeeds("generate", `{"model":"big","prompt":"?","timeout_seconds":30}`); a.served.Source != inference.Coalesced {
+			t.Errorf("got %v", a)
+		}
+		all.Wait()
+	})
+}
+
+func TestPatienceWithAModelLastsForTheLastCallerToCome(t *testing.T) {
+	cacheStory(t, func(t *testing.T, c *client) {
+		c.opts.Patience = 12 * time.Second // 4 s for the first of three models
+		host, cloud := c.ladder()
+		host.FirstTokenTime(4500 * time.Millisecond)
+		var all sync.WaitGroup
+		all.Go(func() { c.succeeds("generate", askPro) })
+		time.Sleep(3 * time.Second)
+		if a := c.succeeds("generate", askPro); a.served.Model != "big" || a.served.Source != inference.Coalesced {
+			t.Errorf("got %v", a)
+		}
+		all.Wait()
+		if n := len(cloud.Calls()); n != 0 {
+			t.Errorf("%d requests reached the cloud", n)
+		}
+	})
 }
 
 func TestDeadlineThatRemainsCountsOnceALongerOneHasLeft(t *testing.T) {
@@ -245,18 +314,28 @@ func TestRequestNeverJoinsOneThatMayBeAnsweredWhereItMayNot(t *testing.T) {
 // crowd is callers of the same request, drawn before it begins.
 type crowd struct {
 	Big, Small, Cloud time.Duration // until the models answer
+	Patience          time.Duration // of callers who set no limit; 0: they have no deadline either
 	Callers           []member
 }
 
 type member struct {
-	At, Limit time.Duration // Limit 0: no deadline
+	At, Limit time.Duration // Limit 0: none of its own
 	Leaves    time.Duration // after it came; 0: never
+}
+
+// limit is what a caller's call may take; 0: it has no deadline.
+func (all crowd) limit(m member) time.Duration {
+	if m.Limit == 0 && all.Patience > 0 {
+		return 55 * time.Second
+	}
+	return m.Limit
 }
 
 // needsCloud reports whether neither big nor small would answer the caller alone within
 // its share of the time.
-func (m member) needsCloud(big, small time.Duration) bool {
-	return m.Limit > 0 && big >= m.Limit/3 && small >= m.Limit/3
+func (all crowd) needsCloud(m member) bool {
+	patience := cmp.Or(m.Limit, all.Patience)
+	return patience > 0 && all.Big >= patience/3 && all.Small >= patience/3
 }
 
 var anyCrowd = rapid.Custom(func(r *rapid.T) crowd {
@@ -265,6 +344,7 @@ var anyCrowd = rapid.Custom(func(r *rapid.T) crowd {
 	}
 	return crowd{
 		Big: duration("big", 5, 25, 85, 355), Small: duration("small", 5, 25, 85, 355), Cloud: duration("cloud", 5, 15),
+		Patience: duration("patience", 0, 31, 301),
 		Callers: rapid.SliceOfN(rapid.Custom(func(r *rapid.T) member {
 			return member{
 				At:     time.Duration(rapid.IntRange(0, 120).Draw(r, "at")) * 100 * time.Millisecond,
@@ -290,8 +370,9 @@ func TestNoCallerIsBoundByThoseWhoShareItsRequest(t *testing.T) {
 
 // run returns what went wrong.
 func (all crowd) run(c *client) (problems []string) {
-	c.unlimited = true
+	c.unlimited, c.opts.Patience = all.Patience == 0, all.Patience
 	host, cloud := c.ladder()
+	c.useAll(pool.Options{Slots: 8}, host)           // nobody waits for a slot
 	for _, model := range []string{"big", "small"} { // so that nothing is loaded on after a timeout
 		c.succeeds("generate", `{"model":"`+model+`","prompt":"?"}`)
 	}
@@ -326,13 +407,13 @@ func (all crowd) run(c *client) (problems []string) {
 		report := func(format string, args ...any) {
 			problems = append(problems, fmt.Sprintf("caller %d, which ended after %v: %s: %v", i, ended[i]-m.At, fmt.Sprintf(format, args...), answers[i]))
 		}
-		a, took := answers[i], ended[i]-m.At
+		a, took, limit := answers[i], ended[i]-m.At, all.limit(m)
 		switch {
-		case m.Limit > 0 && took > m.Limit:
+		case limit > 0 && took > limit:
 			report("past its deadline")
 		case m.Leaves > 0 && took > m.Leaves:
 			report("it was cancelled before")
-		case (a.code() == "timeout" || a.code() == "queue_timeout") && took != m.Limit && !strings.Contains(a.text, "skipped: it never answered"):
+		case (a.code() == "timeout" || a.code() == "queue_timeout") && took != limit && !strings.Contains(a.text, "skipped: it never answered"):
 			report("before its deadline")
 		case a.code() == "cancelled" && took != m.Leaves:
 			report("it was not cancelled")
@@ -355,7 +436,7 @@ func (all crowd) run(c *client) (problems []string) {
 // more time then than its share.
 func (all crowd) mayNeedCloud(i int, ended []time.Duration) bool {
 	me := all.Callers[i]
-	if me.needsCloud(all.Big, all.Small) {
+	if all.needsCloud(me) {
 		return true
 	}
 	for j, other := range all.Callers {

@@ -22,12 +22,16 @@ type variant struct {
 	minSimilarity float64
 	exactOnly     bool
 	fallback      string // models that may stand in, of those that the caller may use
+	ownTimeout    bool   // the rungs have all of the request's own time, and not Options.Patience; false where that is the same
 }
 
 // fetch gets the answer to a request: a cached one, that of an identical request in
 // flight, or its own. It is clean.
 func (t *task) fetch(ctx context.Context) (*result, error) {
-	lookup := cache.Lookup{Deadline: t.deadline, Alone: t.asksForChance(), Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly, strings.Join(t.fallback(), "\n")}}
+	lookup := cache.Lookup{
+		Deadline: t.deadline, Alone: t.asksForChance(),
+		Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly, strings.Join(t.fallback(), "\n"), t.Timeout > 0 && t.opts.Patience > 0 && t.hasLadder()},
+	}
 	began := time.Now()
 	lookup.Policy, lookup.Key = t.cachePolicy(ctx)
 	var remember func(cache.Key, *result)
@@ -71,9 +75,9 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 	return shared.shared(source, entry, time.Since(t.began)), nil
 }
 
-// lookedUp tells the observer what the cache has said, if it was asked.
+// lookedUp tells the watcher what the cache has said, if it was asked.
 func (t *task) lookedUp(began time.Time, said CacheVerdict, joined uint64) {
-	if said != CacheOff && t.call.observer != nil {
+	if said != CacheOff && t.call.watcher != nil {
 		t.call.event(Event{Kind: LookedUp, Model: t.Model, Cache: said, Fill: joined, Wait: time.Since(began)})
 	}
 }
@@ -120,7 +124,7 @@ func (t *task) fill(ctx context.Context, policy cache.Policy, tr *tracker, waiti
 	return cache.Entry{Value: got, Took: time.Since(t.began)}, keep, remember, nil
 }
 
-// compare looks for the answer to a similar request, and tells the observer of it.
+// compare looks for the answer to a similar request, and tells the watcher of it.
 func (t *task) compare(ctx context.Context, fill uint64) (found *result, remember func(cache.Key, *result)) {
 	began := time.Now()
 	found, remember = t.similar(ctx)

@@ -69,10 +69,7 @@ func (c *climb) limitStart(ctx context.Context, others int) (context.Context, *p
 	ctx, cancel := context.WithCancelCause(ctx)
 	p := &patience{cancel: cancel, began: time.Now()}
 	p.share = func() time.Duration {
-		deadline := c.deadline()
-		if soon := c.call.Began.Add(c.opts.Patience); c.opts.Patience > 0 && c.Timeout == 0 && (deadline.IsZero() || soon.Before(deadline)) {
-			deadline = soon
-		}
+		deadline := c.patientUntil()
 		if deadline.IsZero() {
 			return 0
 		}
@@ -91,6 +88,21 @@ func (c *climb) limitStart(ctx context.Context, others int) (context.Context, *p
 		})
 	}
 	return ctx, p
+}
+
+// patientUntil is by when the rungs have to begin an answer; the zero Time for no limit. All calls
+// that wait for the answer have the same patience, which the last of them to come began last.
+func (c *climb) patientUntil() time.Time {
+	deadline := c.deadline()
+	switch soon := c.opts.Patience; {
+	case soon == 0 || c.Timeout > 0:
+		return deadline
+	case deadline.IsZero():
+		return c.call.Began.Add(soon)
+	case soon < c.limit:
+		return deadline.Add(soon - c.limit)
+	}
+	return deadline
 }
 
 // longestPause is how long a rung that has others behind it may ask to be left alone before
