@@ -216,7 +216,7 @@ func TestExpectedWaitIsThatBehindCallsForTheSameHosts(t *testing.T) {
 		var told route.Standing
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		err := p.With(ctx, route.Need{Model: "small:latest", OnWait: func(standing func() route.Standing) { told = standing() }}, hold(time.Second))
+		err := p.With(ctx, route.Need{Model: "small:latest", OnWait: func(now route.Standing, _ func() route.Standing) { told = now }}, hold(time.Second))
 		if err != nil || told.Expect != 2*time.Second || told.Place != 2 {
 			t.Errorf("got %v, and was told %+v, want 2s", err, told)
 		}

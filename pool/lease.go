@@ -34,7 +34,8 @@ type Lease struct {
 
 	choice   route.Choice // why the host was chosen
 	ticket   ticket
-	place    int // expected place in the queue; guarded by the survey
+	place    int            // expected place in the queue; guarded by the survey
+	first    route.Standing // when it joined the queue
 	deadline deadline
 	maxPause time.Duration     // longest wait for a host that has asked to be left alone
 	onFirst  func(route.First) // see route.Need

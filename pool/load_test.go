@@ -77,7 +77,7 @@ func TestWaitForAModelThatIsBeingLoadedIsTold(t *testing.T) {
 		var all sync.WaitGroup
 		waits := func(model string) (standing func() route.Standing) {
 			all.Go(func() {
-				need := route.Need{Model: model, OnWait: func(s func() route.Standing) { standing = s }}
+				need := route.Need{Model: model, OnWait: func(_ route.Standing, later func() route.Standing) { standing = later }}
 				if err := p.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {
 					return generate(ctx, l.Host, model, 30_000)
 				}); err != nil {

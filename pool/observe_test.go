@@ -23,7 +23,7 @@ func observed(need route.Need) (_ route.Need, events func() []string) {
 		defer mu.Unlock()
 		all = append(all, fmt.Sprintf(format, args...))
 	}
-	need.OnWait = func(standing func() route.Standing) { note("queued %d of %d", standing().Place, standing().Of) }
+	need.OnWait = func(now route.Standing, _ func() route.Standing) { note("queued %d of %d", now.Place, now.Of) }
 	need.OnGrant = func(g route.Grant) {
 		note("granted %s, attempt %d, hedge %v, after %v", g.Host, g.Attempt, g.Hedge, g.Waited)
 	}

@@ -151,7 +151,7 @@ func TestWaitingRequestKnowsItsPlaceAndItsWait(t *testing.T) {
 		standings := make([]func() route.Standing, 2)
 		for i := range standings {
 			all.Go(func() {
-				need := route.Need{OnWait: func(s func() route.Standing) { standings[i] = s }}
+				need := route.Need{OnWait: func(_ route.Standing, later func() route.Standing) { standings[i] = later }}
 				_ = p.With(t.Context(), need, hold(10*time.Second))
 			})
 			synctest.Wait()
@@ -188,9 +188,9 @@ func TestRequestThatHasJustComeIsToldItsPlaceUnderFairSharing(t *testing.T) {
 			{route.Need{Caller: "c", Priority: route.Batch}, 6},
 		} {
 			all.Go(func() {
-				tc.need.OnWait = func(standing func() route.Standing) {
-					if got := standing(); got.Place != tc.place || got.Of != i+1 {
-						t.Errorf("request %d is told place %d of %d, want %d of %d", i, got.Place, got.Of, tc.place, i+1)
+				tc.need.OnWait = func(now route.Standing, later func() route.Standing) {
+					if now.Place != tc.place || now.Of != i+1 || now != later() {
+						t.Errorf("request %d is told %+v, and then %+v, want place %d of %d", i, now, later(), tc.place, i+1)
 					}
 				}
 				_ = p.With(t.Context(), tc.need, hold(time.Second))
@@ -346,7 +346,7 @@ func BenchmarkServeWithTenThousandWaiting(b *testing.B) {
 	var all sync.WaitGroup
 	for i := range 10_004 {
 		need := route.Need{Model: fmt.Sprint("model-", i%20), Caller: fmt.Sprint("caller-", i%200)}
-		need.OnWait = func(standing func() route.Standing) { standing() }
+		need.OnWait = func(_ route.Standing, later func() route.Standing) { later() }
 		all.Go(func() {
 			for ctx.Err() == nil {
 				_ = p.With(ctx, need, func(context.Context, *pool.Lease) error {

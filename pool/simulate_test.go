@@ -185,7 +185,7 @@ func assertAllSlots(t *testing.T, p *pool.Pool, model string, slots int) {
 	var all sync.WaitGroup
 	for range slots {
 		all.Go(func() {
-			need := route.Need{Model: model, OnWait: func(func() route.Standing) { t.Error("a slot is missing") }}
+			need := route.Need{Model: model, OnWait: func(route.Standing, func() route.Standing) { t.Error("a slot is missing") }}
 			if err := p.With(t.Context(), need, hold(time.Second)); err != nil {
 				t.Error(err)
 			}

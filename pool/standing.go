@@ -29,7 +29,7 @@ func (p *Pool) standing(l *Lease) route.Standing {
 	}
 	k := l.ticket.Key
 	if place == 0 {
-		place = p.upTo(&l.ticket, 0)
+		place = p.upTo(&l.ticket)
 	}
 	rival := p.rivalsOf(k)
 	place = min(place, max(1, p.waiting(fairqueue.Interactive, rival)+p.waiting(fairqueue.Batch, rival)))

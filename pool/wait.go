@@ -51,7 +51,7 @@ func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (
 	entered := time.Now()
 	if l.ready != nil {
 		if need.OnWait != nil {
-			need.OnWait(func() route.Standing { return p.standing(l) })
+			need.OnWait(l.first, func() route.Standing { return p.standing(l) })
 		}
 		select {
 		case <-l.ready:
@@ -93,17 +93,20 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 		p.grant(l, h, why, now)
 		return nil
 	}
+	l.first = p.arriving(&l.ticket)
 	if h != nil {
 		p.untake(h) // match gives it to the call whose turn it is
 	} else if l.Attempt == 1 { // a retry is never turned away
-		if err := p.checkQueue(&l.ticket, now); err != nil {
+		if err := p.checkQueue(l, now); err != nil {
 			return err
 		}
 	}
 	l.ready, l.queued = make(chan struct{}), now
 	p.queue.Push(now, &l.ticket, l.Attempt > 1)
 	p.rates.growth.add(now, 1)
-	p.match()
+	if p.match(); !l.ticket.Waits() {
+		l.first = route.Standing{Of: p.queue.Len()}
+	}
 	return nil
 }
 
@@ -186,7 +189,8 @@ func (k groupKey) sharesQueue(other groupKey) bool {
 
 // checkQueue returns an error for a call if the queue is full, or the wait would be too long for
 // its deadline.
-func (p *Pool) checkQueue(t *ticket, now time.Time) error {
+func (p *Pool) checkQueue(l *Lease, now time.Time) error {
+	t := &l.ticket
 	waiting := p.waiting(fairqueue.Interactive, t.Key.sharesQueue) + p.waiting(fairqueue.Batch, t.Key.sharesQueue)
 	mine, all := p.queue.WaitingOf(t.Class, t.Caller, t.Key.sharesQueue), p.queue.WaitingOf(t.Class, t.Caller, anyKey)
 	full := func(waiting int, ofCaller bool) error {
@@ -200,7 +204,7 @@ func (p *Pool) checkQueue(t *ticket, now time.Time) error {
 	case mine >= p.opts.PerCaller || all >= fullQueues*p.opts.PerCaller:
 		return full(max(mine, all), true)
 	}
-	if wait := p.waitOf(t); p.isTooLate(t, now.Add(wait)) {
+	if wait := l.first.Expect; p.isTooLate(t, now.Add(wait)) {
 		return &QueueTimeoutError{RetryAfter: wait}
 	}
 	return nil
@@ -208,32 +212,37 @@ func (p *Pool) checkQueue(t *ticket, now time.Time) error {
 
 func anyKey(groupKey) bool { return true }
 
+// arriving returns how the wait of a call stands that is about to join the queue.
+func (p *Pool) arriving(t *ticket) route.Standing {
+	place := p.upTo(t)
+	return route.Standing{Place: place, Of: p.queue.Len() + 1, Expect: p.wait(place, t.Key), Loading: p.isBeingLoaded(t.Key), Batch: t.Class == fairqueue.Batch}
+}
+
 // isTooLate reports whether a call that gets a slot at some time is unlikely to end before its
 // deadline. Only half of the usual duration is required, since some calls are short.
 func (p *Pool) isTooLate(t *ticket, at time.Time) bool {
 	return p.pace.samples >= wellKnown && t.Value.deadline.before(at.Add(p.expected(t.Key.model)/2))
 }
 
-// waitOf estimates how long a call that arrives now waits; 0 if nothing is known.
-func (p *Pool) waitOf(t *ticket) time.Duration {
-	return p.wait(p.ahead(t)+1, t.Key)
-}
+// waitOf estimates how long a call waits that waits already or arrives now; 0 if nothing is known.
+func (p *Pool) waitOf(t *ticket) time.Duration { return p.wait(p.upTo(t), t.Key) }
 
-// ahead estimates how many of its rivals are served before a call that arrives now.
-func (p *Pool) ahead(t *ticket) int { return p.upTo(t, 1) - 1 }
-
-// upTo estimates how many rivals are served up to a call, the call included, if so many more
-// join the queue, of callers who do not wait yet: under fair sharing, no more calls of each other
-// caller than of its own.
-func (p *Pool) upTo(t *ticket, joining int) int {
+// upTo estimates how many rivals are served up to a call that waits or arrives now, the call
+// included: under fair sharing, no more calls of each other caller than of its own.
+func (p *Pool) upTo(t *ticket) int {
 	rival := p.rivalsOf(t.Key)
-	waiting := p.waiting(fairqueue.Interactive, rival) + joining
+	waiting, mine := p.waiting(fairqueue.Interactive, rival), p.queue.WaitingOf(t.Class, t.Caller, rival)
+	_, callers := p.queue.LenOf(t.Class)
+	if !t.Waits() {
+		waiting, mine = waiting+1, mine+1
+		if p.queue.WaitingOf(t.Class, t.Caller, anyKey) == 0 {
+			callers++
+		}
+	}
 	if t.Class == fairqueue.Batch {
 		return waiting + p.waiting(fairqueue.Batch, rival)
 	}
-	mine := p.queue.WaitingOf(t.Class, t.Caller, rival) + joining
-	_, callers := p.queue.LenOf(t.Class)
-	return min(waiting, mine*(callers+joining))
+	return min(waiting, mine*callers)
 }
 
 // waiting counts the waiting calls of a class in groups that meet a condition.

@@ -41,9 +41,9 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 	c.call.watch(&need, c.leg(rung), c.tracker)
 	queued := need.OnWait
 	if others > 0 {
-		need.OnWait = func(standing func() route.Standing) {
-			queued(standing)
-			patience.expect(standing().Expect)
+		need.OnWait = func(now route.Standing, later func() route.Standing) {
+			queued(now, later)
+			patience.expect(now.Expect)
 		}
 	}
 	err := c.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {

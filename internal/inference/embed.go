@@ -187,7 +187,7 @@ func (m *embedding) try(ctx context.Context, i int, rung route.Rung, others int)
 	return err
 }
 
-// rungEvent tells the observer of the rung with that index.
+// rungEvent tells the watcher of the rung with that index.
 func (m *embedding) rungEvent(kind EventKind, i int, err error) {
 	if m.tracker.fill == 0 { // all is cached
 		return
@@ -299,8 +299,8 @@ func (m *embedding) embedBatch(ctx context.Context, batch []int) error {
 	at := leg{fill: m.tracker.fill, api: "embed", batch: int(m.batches.Add(1)), rung: m.rung}
 	m.call.watch(&need, at, m.tracker)
 	queued := need.OnWait
-	need.OnWait = func(standing func() route.Standing) {
-		queued(standing)
+	need.OnWait = func(now route.Standing, later func() route.Standing) {
+		queued(now, later)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.waited = true

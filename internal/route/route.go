@@ -57,9 +57,9 @@ type Need struct {
 	// order of what happens, without the pool's lock, by the goroutine that works on the
 	// request or on its hedge, and hold it up.
 
-	// OnWait is called before an attempt waits for a free slot. The function that it is
-	// given may be called at any time, from any goroutine, and tells how the wait stands.
-	OnWait func(standing func() Standing)
+	// OnWait is called before an attempt waits for a free slot, with how the wait stands. The
+	// function tells that at any later time, and may be called from any goroutine.
+	OnWait func(now Standing, later func() Standing)
 	// OnGrant is called when an attempt, or a hedge beside it, has been given a slot.
 	OnGrant func(Grant)
 	// OnFirst is called when the first piece of an answer comes from a host. Embeddings come
