@@ -88,7 +88,7 @@ func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, progress P, onJoin func(
 	got, joined, err := c.flights.Do(ctx, request{l.Key, loner, l.Variant}, progress, onJoin, func(ctx context.Context, all Waiters) (found, error) {
 		if l.Policy != Refresh && c.flights.finished.Load() != finished {
 			// A fill that ended since the look-up above may have cached this answer.
-			if e, ok := c.kept.get(l.Key); ok {
+			if e, ok := c.kept.getAgain(l.Key); ok {
 				return found{e, Hit}, nil
 			}
 		}

@@ -100,6 +100,25 @@ func (s *store) get(key Key) (Entry, bool) {
 	if s.db == nil {
 		return Entry{}, false
 	}
+	return s.find(key)
+}
+
+// getAgain is get for a look-up that has been counted before. It finds as good as nothing, and
+// ristretto counts on a goroutine of its own, which costs more than to look.
+func (s *store) getAgain(key Key) (Entry, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.db == nil {
+		return Entry{}, false
+	}
+	if _, there := s.db.GetTTL(key.hash()); !there {
+		return Entry{}, false
+	}
+	return s.find(key)
+}
+
+// find finds an entry. mu is held.
+func (s *store) find(key Key) (Entry, bool) {
 	k, ok := s.db.Get(key.hash())
 	if !ok || k.key != key || s.expired(k.entry) {
 		return Entry{}, false

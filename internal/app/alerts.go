@@ -145,10 +145,10 @@ func (s *service) lookForTrouble() {
 	}
 }
 
-// onLadderChange is an inference.Observer that calls the function when a ladder is in another state.
+// onLadderChange is an inference.Watcher that calls the function when a ladder is in another state.
 type onLadderChange func()
 
-// Event implements inference.Observer.
+// Event implements inference.Watcher.
 func (f onLadderChange) Event(e inference.Event) {
 	if e.Kind == inference.LadderChanged {
 		f()

@@ -136,7 +136,7 @@ func TestWhatTheServerLearnsOfIsLookedAtAtOnce(t *testing.T) {
 			{"a budget is spent", func() { s.providers.spent("cloud", time.Now().Add(time.Hour)) }},
 			{"a host changes", func() { s.hostChanged(pool.Change{Host: "a"}) }},
 			{"a provider changes", func() { s.providers.changed(pool.Change{Host: "cloud"}) }},
-			{"a ladder changes", func() { s.observers().Event(inference.Event{Kind: inference.LadderChanged}) }},
+			{"a ladder changes", func() { s.observers().(inference.Watcher).Event(inference.Event{Kind: inference.LadderChanged}) }},
 			{"a configuration is refused", func() { write("nonsense: 1\n"); s.reload() }},
 			{"a configuration is accepted", func() { write(good); s.reload() }},
 		} {

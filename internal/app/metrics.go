@@ -46,7 +46,7 @@ func (s *service) transport() string {
 
 // observers are told of all calls.
 func (s *service) observers() inference.Observer {
-	all := observe.All{observe.Log{Logger: s.log, FailuresOnly: len(s.config.Listen) == 0}, s.usage}
+	all := []inference.Observer{observe.Log{Logger: s.log, FailuresOnly: len(s.config.Listen) == 0}, s.usage}
 	if s.metrics != nil {
 		all = append(all, s.metrics)
 	}
@@ -60,12 +60,12 @@ func (s *service) observers() inference.Observer {
 		all = append(all, onLadderChange(s.lookForTrouble))
 	}
 	if s.tracer == nil {
-		return all
+		return observe.All(all...)
 	}
 	if s.config.TraceContent && !s.config.LogContent {
-		return observe.All{observe.WithoutTexts{Observer: all}, s.tracer}
+		return observe.All(observe.WithoutTexts(observe.All(all...)), s.tracer)
 	}
-	return append(all, s.tracer)
+	return observe.All(append(all, s.tracer)...)
 }
 
 // providerStats are the states of the providers, by name.

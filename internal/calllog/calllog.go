@@ -66,9 +66,6 @@ func New(o Options) *Log {
 	return &Log{opts: o, queue: make(chan inference.Record, maxWaiting), urgent: make(chan struct{}, 1), gather: gatherTime, file: file{Options: o, open: openFile}}
 }
 
-// Event implements inference.Observer: there is a line when a call is over.
-func (l *Log) Event(inference.Event) {}
-
 // Done implements inference.Observer. It never waits.
 func (l *Log) Done(r inference.Record) {
 	size := contentSize(&r)

@@ -131,7 +131,6 @@ func TestEachCallHasOneLine(t *testing.T) {
 			name := filepath.Join(t.TempDir(), "calls.jsonl")
 			log := run(t, calllog.Options{File: name})
 			for _, r := range []inference.Record{answered, failed, refused, listed, embeds} {
-				log.Event(inference.Event{Kind: inference.Token})
 				if !content {
 					r.Asked.Request, r.Asked.Texts, r.Asked.Response, r.Asked.Partial = nil, nil, nil, ""
 				}

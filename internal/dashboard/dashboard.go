@@ -56,7 +56,7 @@ const (
 	sampleEvery = 5 * time.Second
 )
 
-// Page is what the page shows. Use New to make one. It implements inference.Observer.
+// Page is what the page shows. Use New to make one. It implements inference.Watcher.
 type Page struct {
 	opts  Options
 	began time.Time
@@ -96,7 +96,7 @@ type story struct {
 	expect   time.Duration
 }
 
-// Event implements inference.Observer.
+// Event implements inference.Watcher.
 func (p *Page) Event(e inference.Event) {
 	switch e.Kind {
 	case inference.LadderChanged:

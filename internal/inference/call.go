@@ -21,10 +21,16 @@ import (
 // Observer is told of calls. Its methods may be called from many goroutines at once, with
 // no lock of ours held; the call that they report on waits until they return.
 type Observer interface {
-	// Event is told what happens to a call while it is under way.
-	Event(Event)
 	// Done is told once of every call, when it is over.
 	Done(Record)
+}
+
+// Watcher is an Observer that is also told of calls while they are under way. Events cost nothing
+// where nobody is told of them.
+type Watcher interface {
+	Observer
+	// Event is told what happens to a call while it is under way.
+	Event(Event)
 }
 
 // EventKind says what has happened.
@@ -215,6 +221,7 @@ type Call struct {
 	CallInfo
 	parent   *Call    // that this one is a part of, and whose progress it makes; nil for none
 	observer Observer // nil if there is none
+	watcher  Watcher  // the observer, if it is told of events; else nil
 	texts    bool     // the observer is told the texts of prompts and answers
 	live     *live    // that the call is part of; nil if calls cannot be listed
 	ended    atomic.Bool
@@ -237,7 +244,7 @@ func (e *Engine) Begin(info CallInfo) *Call {
 		info.Began = time.Now()
 	}
 	info.ID = e.calls.Add(1)
-	c := &Call{CallInfo: info, observer: e.opts.Observer, texts: e.opts.Texts}
+	c := &Call{CallInfo: info, observer: e.opts.Observer, watcher: e.watcher, texts: e.opts.Texts}
 	if e.opts.Live {
 		c.live = &e.live
 		c.live.add(c)
@@ -459,13 +466,13 @@ func (c *Call) cacheSaid(v CacheVerdict, saved time.Duration) {
 	c.cache, c.saved = v, saved
 }
 
-// event tells the observer, if there is one, what happens to the call.
+// event tells the watcher, if there is one, what happens to the call.
 func (c *Call) event(ev Event) {
-	if c.observer == nil {
+	if c.watcher == nil {
 		return
 	}
 	ev.Call, ev.Trace, ev.Tool = c.ID, c.Trace, c.Tool
-	c.observer.Event(ev)
+	c.watcher.Event(ev)
 }
 
 // leg is a request of a fill to the pool.
@@ -481,12 +488,11 @@ func (l leg) event(kind EventKind) Event {
 	return Event{Kind: kind, Fill: l.fill, API: l.api, Batch: l.batch, Model: l.rung.Model, Provider: l.rung.Provider}
 }
 
-// watch has the tracker, and the observer if there is one, told how a request of the call
+// watch has the tracker, and the watcher if there is one, told how a request of the call
 // fares in the pool.
 func (c *Call) watch(need *route.Need, at leg, tr *tracker) {
-	need.OnWait = func(standing func() route.Standing) {
-		now := standing() // which goes through the queue
-		tr.queued(now, standing)
+	need.OnWait = func(now route.Standing, later func() route.Standing) {
+		tr.queued(now, later)
 		ev := at.event(Queued)
 		ev.Place, ev.Wait = now.Place, now.Expect
 		c.event(ev)
@@ -497,7 +503,7 @@ func (c *Call) watch(need *route.Need, at leg, tr *tracker) {
 		ev.Host, ev.Attempt, ev.Err, ev.Wait = r.Host, r.Attempt, r.Err, r.In
 		c.event(ev)
 	}
-	if c.observer == nil {
+	if c.watcher == nil {
 		return
 	}
 	need.OnGrant = func(g route.Grant) {
@@ -523,9 +529,9 @@ func (e *Engine) propagate(ctx context.Context, c *Call, at leg, lease *pool.Lea
 	return e.opts.Propagate(ctx, ev)
 }
 
-// attempted tells the observer that an attempt has ended, and what there is of its answer.
+// attempted tells the watcher that an attempt has ended, and what there is of its answer.
 func (c *Call) attempted(at leg, lease *pool.Lease, a *backend.Answer, err error) {
-	if c.observer == nil {
+	if c.watcher == nil {
 		return
 	}
 	ev := at.event(AttemptEnded)

@@ -9,8 +9,8 @@ import (
 	"ollama-mcp/internal/backend/backendtest"
 )
 
-// The path of each token is hot, and most programs have no observer of events.
-func TestEventsCostNothingWithoutAnObserver(t *testing.T) {
+// The path of each token is hot, and most programs have nobody to tell of events.
+func TestEventsCostNothingWithoutAWatcher(t *testing.T) {
 	e := engine(t)
 	call, err := e.Begin(CallInfo{Trace: "a", Tool: "generate"}), errors.New("out of memory")
 	if n := testing.AllocsPerRun(1000, func() {
@@ -24,7 +24,7 @@ func TestEventsCostNothingWithoutAnObserver(t *testing.T) {
 func TestEventsCostNoAllocationOfOurs(t *testing.T) {
 	told := 0
 	e := engine(t)
-	e.opts.Observer = counting{&told}
+	e.watcher = counting{&told}
 	call := e.Begin(CallInfo{Trace: "a", Tool: "generate"})
 	if n := testing.AllocsPerRun(1000, func() {
 		call.event(Event{Kind: Token, Model: "tiny:latest", Host: "gpu-1", Tokens: 7})

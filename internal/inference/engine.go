@@ -100,8 +100,8 @@ type Options struct {
 	// an event: a copy of ctx with what names the attempt's span. nil returns ctx.
 	Propagate func(ctx context.Context, attempt Event) context.Context
 
-	Observer Observer     // is told of calls; nil means nobody is
-	Pieces   bool         // the observer is also told of each piece of an answer
+	Observer Observer     // is told of calls, and of events if it is a Watcher; nil means nobody is
+	Pieces   bool         // a Watcher is also told of each piece of an answer
 	Live     bool         // calls under way can be listed and cancelled
 	Texts    bool         // the observer is also told the texts of prompts and answers
 	Log      *slog.Logger // nil discards
@@ -113,6 +113,7 @@ type Engine struct {
 	opts     Options
 	answers  *cache.Cache[*tracker]
 	semantic *semanticCache // nil if it is off
+	watcher  Watcher        // the observer, if it is one; else nil
 
 	calls, fills atomic.Uint64 // that have begun, which names them
 
@@ -146,6 +147,7 @@ func New(o Options) (*Engine, error) {
 		return nil, fmt.Errorf("inference: %w", err)
 	}
 	e := &Engine{opts: o, answers: answers}
+	e.watcher, _ = o.Observer.(Watcher)
 	if o.Semantic != nil {
 		if e.semantic, err = newSemanticCache(*o.Semantic); err != nil {
 			answers.Close()

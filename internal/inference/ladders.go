@@ -157,7 +157,7 @@ func (e *Engine) tell(change *Event) {
 		return
 	}
 	e.opts.Log.Warn("a model's ladder has changed its state", "model", change.Model, "from", change.From, "state", change.To, "reason", change.Reason)
-	if e.opts.Observer != nil {
-		e.opts.Observer.Event(*change)
+	if e.watcher != nil {
+		e.watcher.Event(*change)
 	}
 }

@@ -52,7 +52,7 @@ type Key struct {
 	Expires                                  time.Time
 }
 
-// Metrics are the numbers. Use New to make them. They implement inference.Observer.
+// Metrics are the numbers. Use New to make them. They implement inference.Watcher.
 type Metrics struct {
 	opts            Options
 	registry        *prometheus.Registry
@@ -89,7 +89,7 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
 
-// Event implements inference.Observer.
+// Event implements inference.Watcher.
 func (m *Metrics) Event(e inference.Event) {
 	switch e.Kind {
 	case inference.Granted:

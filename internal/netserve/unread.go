@@ -16,9 +16,12 @@ func UntilRead(ctx context.Context, out io.Writer) {
 		return
 	}
 	for pause := 100 * time.Microsecond; pause < time.Second && ctx.Err() == nil; pause *= 2 {
-		left, known := unread(file)
-		if !known {
+		left, mayGoOn, known := unread(file)
+		switch {
+		case !known:
 			time.Sleep(5 * time.Millisecond) // the best that can be done here
+			return
+		case left == 0 && !mayGoOn:
 			return
 		}
 		time.Sleep(pause)

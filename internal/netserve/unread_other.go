@@ -4,4 +4,4 @@ package netserve
 
 import "os"
 
-func unread(*os.File) (n int, known bool) { return 0, false }
+func unread(*os.File) (n int, mayGoOn, known bool) { return 0, false, false }

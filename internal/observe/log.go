@@ -17,9 +17,6 @@ type Log struct {
 	FailuresOnly bool
 }
 
-// Event implements inference.Observer: a line per call is enough.
-func (Log) Event(inference.Event) {}
-
 // Done implements inference.Observer.
 func (l Log) Done(r inference.Record) {
 	if r.Code == "" && l.FailuresOnly || !l.Logger.Enabled(context.Background(), slog.LevelInfo) {

@@ -45,7 +45,6 @@ func lines(level slog.Level, failuresOnly bool, records ...inference.Record) []s
 		},
 	}))}
 	for _, r := range records {
-		log.Event(inference.Event{Kind: inference.Token, Trace: r.Trace})
 		log.Done(r)
 	}
 	return strings.Split(strings.TrimSuffix(written.String(), "\n"), "\n")

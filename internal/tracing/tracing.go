@@ -38,7 +38,7 @@ type Options struct {
 	Log       *slog.Logger // is told when spans cannot be sent; nil discards
 }
 
-// Tracer makes spans. It implements inference.Observer.
+// Tracer makes spans. It implements inference.Watcher.
 type Tracer struct {
 	opts     Options
 	receiver *receiver
@@ -129,7 +129,7 @@ func (t *Tracer) Run(ctx context.Context) {
 	_ = t.provider.Shutdown(end) // what could not be sent is in the log
 }
 
-// Event implements inference.Observer.
+// Event implements inference.Watcher.
 func (t *Tracer) Event(e inference.Event) {
 	if e.Call == 0 || e.Kind == inference.Token {
 		return

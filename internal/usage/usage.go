@@ -106,9 +106,6 @@ func New(o Options) *Usage {
 	return u
 }
 
-// Event implements inference.Observer: a call is counted when it is over.
-func (u *Usage) Event(inference.Event) {}
-
 // Done implements inference.Observer. Calls that asked no model are not counted.
 func (u *Usage) Done(r inference.Record) {
 	s := &r.Served
