@@ -59,6 +59,9 @@ func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Conte
 			return nil
 		}
 		failed = append(failed[:len(failed):len(failed)], lost...)
+		if need.OneCrash && crashes(failed) > 0 {
+			return summarize(failed)
+		}
 		pause, ok := p.again(ctx, l, failed)
 		if !ok {
 			return summarize(failed)

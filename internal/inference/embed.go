@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -73,6 +74,8 @@ type embedding struct {
 	keys    []cache.Key  // under which the vectors are cached; nil if they are not
 	batches atomic.Int64 // that have begun
 
+	isolating sync.Mutex // held by the batch whose texts are sent apart, since they may crash the model
+
 	mu        sync.Mutex    // guards what follows while batches are under way
 	vectors   [][]float32   // one per input; nil while there is none
 	unlisted  bool          // the host lists the model, and not for embedding
@@ -80,6 +83,7 @@ type embedding struct {
 	truncated map[int]bool  // inputs of which only the beginning was embedded
 	bad       *badTexts     // inputs that the rung at hand cannot embed; nil for none
 	probes    int           // requests that were sent to find them
+	crashes   int           // of the model, on the way to those under which it crashes
 	cached    int           // vectors that were found in the cache
 	load      time.Duration // spent by hosts to load the model
 	waited    bool          // for a slot
@@ -231,7 +235,7 @@ func (m *embedding) rungs() []route.Rung {
 // embedAll embeds the inputs that have no vector, by the rung at hand. Bad ones do not keep
 // it from embedding the others.
 func (m *embedding) embedAll(ctx context.Context) error {
-	m.bad, m.probes = nil, 0
+	m.bad, m.probes, m.crashes = nil, 0, 0
 	if m.checkLengths() != nil {
 		m.dropVectors()
 	}
@@ -290,31 +294,12 @@ func (m *embedding) embedBatches(ctx context.Context, batches [][]int) error {
 
 // embedBatch embeds one batch on a host of its own choice.
 func (m *embedding) embedBatch(ctx context.Context, batch []int) error {
-	bytes := 0
-	for _, i := range batch {
-		bytes += len(m.Input[i])
+	err := m.lend(ctx, batch, false)
+	if errors.Is(err, pool.ErrCrashes) && len(m.Input) > 1 {
+		m.isolating.Lock()
+		defer m.isolating.Unlock()
+		err = m.isolate(ctx, batch, int(math.Sqrt(float64(len(batch)))), err)
 	}
-	need, asked := m.need(&m.Common, m.rung, bytes, nil), time.Now() // the deadline is that of ctx
-	need.MaxPause = m.maxPause(m.others)
-	at := leg{fill: m.tracker.fill, api: "embed", batch: int(m.batches.Add(1)), rung: m.rung}
-	m.call.watch(&need, at, m.tracker)
-	queued := need.OnWait
-	need.OnWait = func(now route.Standing, later func() route.Standing) {
-		queued(now, later)
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.waited = true
-	}
-	err := m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
-		m.granted(lease, time.Since(asked))
-		var got backend.Answer
-		err := m.embed(m.propagate(ctx, m.call, at, lease), lease, batch, &got)
-		if m.call.attempted(at, lease, &got, err); err != nil {
-			return err
-		}
-		m.checkListing(ctx, lease.Host)
-		return nil
-	})
 	if err != nil {
 		return err
 	}
@@ -325,6 +310,73 @@ func (m *embedding) embedBatch(ctx context.Context, batch []int) error {
 	}
 	m.keep(batch)
 	return nil
+}
+
+// lend has some inputs embedded on a host that the pool lends. With oneCrash they are not sent again
+// after the model has crashed.
+func (m *embedding) lend(ctx context.Context, inputs []int, oneCrash bool) error {
+	bytes := 0
+	for _, i := range inputs {
+		bytes += len(m.Input[i])
+	}
+	need, asked := m.need(&m.Common, m.rung, bytes, nil), time.Now() // the deadline is that of ctx
+	need.MaxPause, need.OneCrash = m.maxPause(m.others), oneCrash
+	at := leg{fill: m.tracker.fill, api: "embed", batch: int(m.batches.Add(1)), rung: m.rung}
+	m.call.watch(&need, at, m.tracker)
+	queued := need.OnWait
+	need.OnWait = func(now route.Standing, later func() route.Standing) {
+		queued(now, later)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.waited = true
+	}
+	return m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
+		m.granted(lease, time.Since(asked))
+		var got backend.Answer
+		err := m.embed(m.propagate(ctx, m.call, at, lease), lease, inputs, &got)
+		if m.call.attempted(at, lease, &got, err); err != nil {
+			return err
+		}
+		m.checkListing(ctx, lease.Host)
+		return nil
+	})
+}
+
+// mostCrashes is how many crashes a call causes at most on the way to the texts under which the model
+// crashes, beyond those of the batches that had them. It is enough for three such texts.
+const mostCrashes = 6
+
+// isolate embeds inputs that have crashed the model together, in parts of a size, and notes those that
+// crash it alone. A crash costs the host a load of the model, and its other calls a retry, while a
+// request costs little: so a batch is not halved again and again, but sent in as many parts as a part
+// has texts, and the texts of a part that crashes one by one. That is two crashes for each bad text.
+func (m *embedding) isolate(ctx context.Context, inputs []int, size int, crash error) error {
+	for part := range slices.Chunk(m.open(inputs), size) {
+		err := m.lend(ctx, part, true)
+		switch {
+		case err == nil:
+		case !errors.Is(err, backend.Crashed):
+			return err
+		case !m.mayCrashAgain():
+			return crash
+		case len(part) == 1:
+			m.isBad(part, crash)
+		default:
+			if err := m.isolate(ctx, part, 1, crash); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mayCrashAgain counts a crash of the model, and reports whether the look for the texts behind it goes
+// on. If nothing has been embedded after three crashes, it is not the texts.
+func (m *embedding) mayCrashAgain() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.crashes++
+	return m.crashes <= mostCrashes && (m.crashes < 3 || m.done() > m.cached)
 }
 
 // lengthsError says that the vectors of several batches differ in length.

@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
 )
 
@@ -159,6 +161,64 @@ func TestBadTextsFailAloneWhateverTheWordsOfTheHost(t *testing.T) {
 	}
 }
 
+// crash is how Ollama says that the process of a model has died.
+const crash = "llama runner process has terminated: exit status 2"
+
+// crashWhen has the model of a host crash under each of the bad texts, and counts the crashes.
+func crashWhen(host *backendtest.Host, bad ...int) (crashes func() int) {
+	var n atomic.Int64
+	badWhen(host, func(int) backendtest.Fault {
+		n.Add(1)
+		return backendtest.Refuse(500, crash)
+	}, bad...)
+	return func() int { return int(n.Load()) }
+}
+
+func TestTextsUnderWhichTheModelCrashesAreNamedAfterFewCrashes(t *testing.T) {
+	for _, tt := range []struct {
+		bad     []int
+		crashes int // two for each batch, and two for each of the texts unless they share a part
+	}{{[]int{0}, 4}, {[]int{16}, 4}, {[]int{39}, 4}, {[]int{3, 4}, 5}, {[]int{0, 39}, 8}} {
+		story(t, func(t *testing.T, c *client) {
+			host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+			crashes := crashWhen(host, tt.bad...)
+			a := c.succeeds("embed", `{"model":"words","partial":true,"input":[`+texts(40)+`]}`)
+			if !slices.Equal(a.places(), tt.bad) || crashes() != tt.crashes {
+				t.Fatalf("%v: %v failed after %d crashes, want %d: %v", tt.bad, a.places(), crashes(), tt.crashes, a.failed)
+			}
+			for _, f := range a.failed {
+				if f.Err.Code != fault.Upstream || f.Err.Retryable || !strings.Contains(f.Err.Message, "crashes the model") {
+					t.Errorf("%v: input %d failed with %+v", tt.bad, f.Input, f.Err)
+				}
+			}
+			for i, v := range a.vectors {
+				if isBad := slices.Contains(tt.bad, i); isBad != (v == nil) {
+					t.Errorf("%v: text %d has the vector %v", tt.bad, i, v)
+				}
+			}
+		})
+	}
+}
+
+func TestLookForTextsThatCrashTheModelIsBounded(t *testing.T) {
+	every := func(n int) (bad []int) {
+		for i := n - 1; i < 64; i += n {
+			bad = append(bad, i)
+		}
+		return bad
+	}
+	for n, most := range map[int]int{1: 2 + 3, 4: 2 + 7} { // the model itself is broken, or many of the texts are bad
+		story(t, func(t *testing.T, c *client) {
+			host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
+			crashes := crashWhen(host, every(n)...)
+			a := c.fails("embed", `{"model":"words","partial":true,"input":[`+texts(64)+`]}`, "upstream", "crashes the model")
+			if crashes() > most || strings.Contains(a.text, "input[") {
+				t.Errorf("one in %d: after %d crashes, want %d at most: %v", n, crashes(), most, a)
+			}
+		})
+	}
+}
+
 func TestCachedVectorsStayBesideTextsThatFail(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))
@@ -246,7 +306,7 @@ func TestTextsThatWereNotTriedAloneSaySo(t *testing.T) {
 
 func TestTextThatOneModelCannotEmbedIsEmbeddedByTheNext(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
-		for _, fault := range []func(int) backendtest.Fault{refusing(500, "json: unsupported value: NaN"), refusing(500, "the flux capacitor is upset")} {
+		for _, fault := range []func(int) backendtest.Fault{refusing(500, "json: unsupported value: NaN"), refusing(500, "the flux capacitor is upset"), refusing(500, crash)} {
 			host, lan, _ := c.sameAs("lan/words")
 			badWhen(host, fault, 3)
 			a := c.succeeds("embed", `{"model":"words","partial":true,"input":[`+texts(8)+`]}`)

@@ -48,6 +48,10 @@ type Need struct {
 	// with Retry-After. A longer one makes it fail at once; 0 means a minute.
 	MaxPause time.Duration
 
+	// OneCrash says that the request may crash the model, and is not tried again after it has
+	// done so once.
+	OneCrash bool
+
 	// HedgeAfter is how long a host may take to begin its answer before another is asked
 	// beside it, if one is idle that holds the model, and the first to answer is taken;
 	// 0 for never. It is for requests that may be asked twice at once.
