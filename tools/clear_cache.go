@@ -11,7 +11,7 @@ type clearCacheIn struct {
 }
 
 type clearCacheOut struct {
-	Removed int `json:"removed"`
+	Removed int `json:"removed" jsonschema:"answers"`
 	noted
 }
 

@@ -33,7 +33,7 @@ type (
 type embedOut struct {
 	Model      string        `json:"model"`
 	Count      int           `json:"count" jsonschema:"texts"`
-	Dimensions int           `json:"dimensions"`
+	Dimensions int           `json:"dimensions" jsonschema:"of each vector"`
 	Vectors    []vector      `json:"vectors,omitempty" jsonschema:"one per text, null for one that failed; absent if they are in the resource"`
 	Errors     []failedInput `json:"errors,omitempty" jsonschema:"of the texts that failed"`
 	URI        string        `json:"uri,omitempty" jsonschema:"resource to read the vectors and errors from as JSON"`

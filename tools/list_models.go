@@ -24,7 +24,7 @@ type listModelsIn struct {
 type capability string
 
 type listModelsOut struct {
-	Models      []listedModel     `json:"models"`
+	Models      []listedModel     `json:"models" jsonschema:"by name"`
 	Aliases     []listedAlias     `json:"aliases,omitempty" jsonschema:"names of this server's that stand for models"`
 	Unreachable map[string]string `json:"unreachable,omitempty" jsonschema:"hosts that did not answer, and why"`
 	noted

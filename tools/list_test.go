@@ -131,12 +131,12 @@ func lint(tool map[string]any) (faults []string) {
 			fault("%s is not of type object", which)
 		}
 		lintSchema(which, schema, fault)
+		lintDescriptions(which, schema, fault)
 	}
 	input, _ := tool["inputSchema"].(map[string]any)
 	if input["properties"] == nil {
 		fault("inputSchema has no properties, for which OpenAI refuses it")
 	}
-	lintDescriptions("inputSchema", input, fault)
 	return faults
 }
 
@@ -191,6 +191,7 @@ func TestLintFindsWhatHostsRefuse(t *testing.T) {
 		`"description":"d","annotations"`:            `"annotations"`,
 		`"openWorldHint":false`:                      `"extra":false`,
 		`"outputSchema":{"type":"object"}`:           `"outputSchema":{"type":"array"}`,
+		`"outputSchema":{"type":"object"`:            `"outputSchema":{"type":"object","properties":{"y":{"type":"string"}}`,
 		`"inputSchema":{"type":"object",`:            `"inputSchema":{"type":"object","anyOf":[{}],`,
 		`{"type":"string"},"desc`:                    `{"$ref":"#/x"},"desc`,
 		`{"type":"array","items":{"type":"string"},`: `{"type":"array",`,

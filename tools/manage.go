@@ -21,7 +21,7 @@ import (
 // managedOut is what became of a model on each host.
 type managedOut struct {
 	Model   string        `json:"model"`
-	Results []managedHost `json:"results" jsonschema:"one for each host"`
+	Results []managedHost `json:"results" jsonschema:"unlisted: one for each host"`
 	noted
 }
 

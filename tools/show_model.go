@@ -167,7 +167,7 @@ type runningIn struct {
 }
 
 type runningOut struct {
-	Models      []runningModel    `json:"models"`
+	Models      []runningModel    `json:"models" jsonschema:"one for each host that has it"`
 	Unreachable map[string]string `json:"unreachable,omitempty" jsonschema:"hosts that did not answer, and why"`
 	noted
 }

@@ -156,10 +156,10 @@ func rounded(f float64) float64 { return math.Round(f*1000) / 1000 }
 type statusIn struct{}
 
 type statusOut struct {
-	Hosts []hostStatus `json:"hosts"`
-	Queue queueStatus  `json:"queue" jsonschema:"calls that wait for a slot of a host"`
-	Calls callStatus   `json:"calls" jsonschema:"counters since the server started"`
-	Rates rateStatus   `json:"rates" jsonschema:"calls per second over about the last minute"`
+	Hosts []hostStatus `json:"hosts" jsonschema:"Ollama servers"`
+	Queue queueStatus  `json:"queue" jsonschema:"calls waiting for a slot"`
+	Calls callStatus   `json:"calls" jsonschema:"counters since the start"`
+	Rates rateStatus   `json:"rates" jsonschema:"calls per second"`
 
 	Cache   cacheStatus    `json:"cache" jsonschema:"the answer cache"`
 	Redis   *redisStatus   `json:"redis,omitempty" jsonschema:"answers shared with other replicas"`

@@ -18,7 +18,7 @@ type usageIn struct {
 type usageDays int
 
 type usageOut struct {
-	Models []usageRow  `json:"models" jsonschema:"over all days; source is local, cloud, cache, or none for failed calls"`
+	Models []usageRow  `json:"models" jsonschema:"by source: local, cloud, cache or none"`
 	Days   []usageDay  `json:"days" jsonschema:"in UTC, the latest first"`
 	Budget *budgetLeft `json:"budget,omitempty" jsonschema:"your budget of today"`
 	noted

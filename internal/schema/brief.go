@@ -17,13 +17,29 @@ const Unlisted = "unlisted: "
 func (s *Schema) Brief() *Document { return mainPoints(s.doc) }
 
 // BriefOutput returns a document of results as it is shown to clients: the members that are
-// always there, one level deep. Some clients check errors against it too, so it requires nothing.
+// always there, if they are described and not as Unlisted, one level deep. Some clients check errors
+// against it too, so it requires nothing.
 func BriefOutput(doc *Document) *Document {
-	shown := &Document{Type: doc.Type, PropertyOrder: doc.Required, Properties: make(map[string]*Document)}
+	shown := &Document{Type: doc.Type}
 	for _, name := range doc.Required {
-		shown.Properties[name] = &Document{Type: doc.Properties[name].Type}
+		if p := doc.Properties[name]; isListed(p) {
+			addMember(shown, name, &Document{Type: p.Type, Description: p.Description})
+		}
 	}
 	return shown
+}
+
+// addMember adds a member to an object.
+func addMember(object *Document, name string, p *Document) {
+	if object.Properties == nil {
+		object.Properties = make(map[string]*Document)
+	}
+	object.Properties[name] = p
+	object.PropertyOrder = append(object.PropertyOrder, name)
+}
+
+func isListed(p *Document) bool {
+	return p.Description != "" && !strings.HasPrefix(p.Description, Unlisted)
 }
 
 func mainPoints(doc *Document) *Document {
@@ -36,15 +52,9 @@ func mainPoints(doc *Document) *Document {
 		shown.Items = mainPoints(doc.Items)
 	}
 	for _, name := range doc.PropertyOrder {
-		p := doc.Properties[name]
-		if p.Description == "" || strings.HasPrefix(p.Description, Unlisted) {
-			continue
+		if p := doc.Properties[name]; isListed(p) {
+			addMember(shown, name, mainPoints(p))
 		}
-		if shown.Properties == nil {
-			shown.Properties = make(map[string]*Document)
-		}
-		shown.Properties[name] = mainPoints(p)
-		shown.PropertyOrder = append(shown.PropertyOrder, name)
 	}
 	for _, name := range doc.Required {
 		if shown.Properties[name] != nil {
