@@ -37,6 +37,9 @@ type conn struct {
 	// it. The writer of the message calls it.
 	separate func()
 
+	hasRoom func() bool // reports whether a short line can be written to out without waiting for the client
+	polled  []byte      // the last answer to a poll, whose memory the next one reuses; of the goroutine that reads
+
 	gone atomic.Bool   // the client is gone
 	out  io.Writer     // given a message, as a line, with each Write
 	turn chan struct{} // held while a line is written; not a mutex, because a slow client may block the write
@@ -49,6 +52,7 @@ func newConn(ctx context.Context, s *Server, out io.Writer, spare int) *conn {
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.workers.Keep(spare, c.ctx.Done())
 	c.separate = func() { netserve.UntilRead(c.ctx, out) }
+	c.hasRoom = netserve.Room(out)
 	return c
 }
 
@@ -146,6 +150,11 @@ func (c *conn) writeAfter(first func(), message []byte) {
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
 	first()
+	c.put(line)
+}
+
+// put writes a line. The caller has the turn.
+func (c *conn) put(line []byte) {
 	if c.gone.Load() {
 		return
 	}

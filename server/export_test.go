@@ -1,11 +1,15 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"net"
 	"slices"
+	"time"
 
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/jsonrpc"
 	"ollama-mcp/internal/netserve"
 )
 
@@ -43,4 +47,24 @@ func (h *HTTP) Load() Load {
 // WithListenerAt is the context of a request that came by a listener at an address.
 func WithListenerAt(ctx context.Context, at net.Addr) context.Context {
 	return context.WithValue(ctx, localListenerKey{}, netserve.IsLocal(at))
+}
+
+// PollAnswers answers a message of stdio in the short way for polls, nil if that does not take it,
+// and as any other request, nil if it is none.
+func (s *Server) PollAnswers(line []byte) (short, usual []byte) {
+	message := func() *incoming {
+		var e jsonrpc.Envelope
+		_, _ = e.Write(line)
+		return &incoming{Message: e.Message(bytes.Clone(line)), from: caller.Caller{Admin: true}, transport: overStdio, began: time.Now()}
+	}
+	m := message()
+	if p, ok := s.readPoll(m); ok {
+		short = s.answerPoll(nil, m.jobOwner(""), p)
+	}
+	if m.Kind == jsonrpc.KindRequest {
+		r := s.newRequest(context.Background(), newSession(), *message(), func([]byte) {})
+		defer r.cancel(nil)
+		usual, _ = s.answer(r)
+	}
+	return short, usual
 }

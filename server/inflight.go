@@ -30,6 +30,13 @@ func (f *inflight) register(r *request) bool {
 	return true
 }
 
+// isInFlight reports whether a request with an id is to be answered.
+func (f *inflight) isInFlight(id json.RawMessage) bool {
+	f.inflightMu.Lock()
+	defer f.inflightMu.Unlock()
+	return f.requests[string(id)] != nil
+}
+
 // unregister forgets a request, and reports whether it is still to be answered.
 func (f *inflight) unregister(r *request) bool {
 	f.inflightMu.Lock()

@@ -36,6 +36,9 @@ func (x *exchange) post() {
 			return
 		}
 	}
+	if x.poll(m) {
+		return
+	}
 	m.split()
 	p, err := readParams(m.brief)
 	inHeader := x.req.Header.Get(headerVersion)

@@ -86,6 +86,7 @@ type Server struct {
 	mcp    *mcpserver.MCPServer
 	opts   Options
 	tools  []string // names, sorted
+	about  []byte   // the metadata of every result, as JSON
 	limits limits
 
 	refusals refusals
@@ -131,6 +132,10 @@ func New(opts Options) (*Server, error) {
 		mcpserver.WithPromptHandlerMiddleware(explainPrompts),
 	}
 	s := &Server{opts: opts, limits: newLimits(opts), mirrored: make(map[string]*mcp.Tool)}
+	var err error
+	if s.about, err = json.Marshal(s.meta()); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	if opts.Tasks.Jobs != nil {
 		with = append(with, mcpserver.WithToolHandlerMiddleware(s.asTask)) // the innermost
 	}

@@ -122,7 +122,6 @@ func (c *conn) read(in io.Reader) error {
 		}
 		m := incoming{Message: e.Message(line)}
 		m.began, m.from, m.transport = time.Now(), caller.Caller{Admin: true}, overStdio // the user who started the program
-		memory := c.server.limits.messages.Part(m.from.ID)
 		switch {
 		case !c.enter():
 			if !c.join() {
@@ -133,7 +132,9 @@ func (c *conn) read(in io.Reader) error {
 			c.refuseLong(m, &e)
 		case m.Kind != jsonrpc.KindRequest: // dealt with before the next one is read
 			c.take(m)
+		case c.poll(&m):
 		default:
+			memory := c.server.limits.messages.Part(m.from.ID)
 			if over := overMessages(m.ID, memory.Take(int64(len(line)))); over != nil {
 				c.refuse(m, over.reason, over.answer)
 				break

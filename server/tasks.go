@@ -47,15 +47,22 @@ type TaskOptions struct {
 
 // JobOwner is who may ask for the jobs of the request: the authenticated caller, the user of the
 // process on stdio, or else the session and every client that cannot be told from this one.
-func (r *request) JobOwner() jobs.Owner {
+func (r *request) JobOwner() jobs.Owner { return r.jobOwner(r.sessionID) }
+
+// jobOwner is JobOwner for a message in a session; "" stands for a session that has only this message.
+func (m *incoming) jobOwner(session string) jobs.Owner {
 	switch {
-	case r.transport == overStdio:
+	case m.transport == overStdio:
 		return jobs.Owner{Account: "stdio", Private: true}
-	case r.from.Tenant != "":
-		return jobs.Owner{Account: "key " + r.from.Tenant, Private: true}
+	case m.from.Tenant != "":
+		return jobs.Owner{Account: "key " + m.from.Tenant, Private: true}
 	}
-	session := sha256.Sum256([]byte(r.sessionID))
-	return jobs.Owner{Account: "client " + r.from.ID, Session: hex.EncodeToString(session[:]), Private: r.from.Admin}
+	who := jobs.Owner{Account: "client " + m.from.ID, Private: m.from.Admin}
+	if session != "" {
+		hash := sha256.Sum256([]byte(session))
+		who.Session = hex.EncodeToString(hash[:])
+	}
+	return who
 }
 
 // TakesTasks reports whether the server has tasks, and the client has declared with the request

@@ -1,15 +1,12 @@
 package server_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -327,53 +324,4 @@ func TestCallThatIsCancelledBeforeItIsATaskEnds(t *testing.T) {
 		}
 		o.Tasks.Jobs.Close()
 	})
-}
-
-// BenchmarkPollingTasks asks for 1,000 tasks in turn. It prints how much of a core it takes to
-// ask for all of them once a second, and as seldom as the server asks for with tasks that take
-// long: every ten seconds. The client, in the same process, is included.
-func BenchmarkPollingTasks(b *testing.B) {
-	const tasks = 1000
-	registry := jobs.New(jobs.Options{PerOwner: tasks, Total: tasks})
-	defer registry.Close()
-	var lines []string
-	for range tasks {
-		j := registry.Start(b.Context(), jobs.Spec{Tool: "slow"}, func(ctx context.Context) func() jobs.Outcome {
-			<-ctx.Done()
-			return func() jobs.Outcome { return jobs.Outcome{Failed: true} }
-		})
-		if err := j.Keep(jobs.Owner{Account: "stdio", Private: true}); err != nil {
-			b.Fatal(err)
-		}
-		lines = append(lines, declaring(about("tasks/get", j.Info().ID, ""))+"\n")
-	}
-	client := newServer(b, taskServer(registry))
-	in, toServer := io.Pipe()
-	fromServer, out := io.Pipe()
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		if err := client.ServeStdio(b.Context(), in, out); err != nil {
-			b.Error(err)
-		}
-	})
-	answers := bufio.NewReader(fromServer)
-	before := processorTime(b)
-	b.ReportAllocs()
-	b.ResetTimer()
-	for i := range b.N {
-		if _, err := io.WriteString(toServer, lines[i%tasks]); err != nil {
-			b.Fatal(err)
-		}
-		if answer, err := answers.ReadSlice('\n'); err != nil || !bytes.Contains(answer, []byte(`"working"`)) {
-			b.Fatalf("got %s, %v", answer, err)
-		}
-	}
-	b.StopTimer()
-	each := (processorTime(b) - before) / time.Duration(b.N)
-	b.ReportMetric(float64(each.Nanoseconds())/1000, "µs-cpu/poll")
-	ofCore := float64(tasks*each) / float64(time.Second) * 100
-	b.ReportMetric(ofCore, "%-of-a-core-each-second")
-	b.ReportMetric(ofCore/10, "%-of-a-core-as-asked")
-	toServer.Close()
-	serving.Wait()
 }
