@@ -162,7 +162,7 @@ type statusOut struct {
 	Rates rateStatus   `json:"rates" jsonschema:"calls per second"`
 
 	Cache   cacheStatus    `json:"cache" jsonschema:"the answer cache"`
-	Redis   *redisStatus   `json:"redis,omitempty" jsonschema:"answers shared with other replicas"`
+	Redis   *redisStatus   `json:"redis,omitempty" jsonschema:"what is shared with other replicas"`
 	Ladders []ladderStatus `json:"ladders,omitempty" jsonschema:"models with fallbacks whose first model is in trouble"`
 
 	Dashboard string `json:"dashboard,omitempty" jsonschema:"URL of the dashboard"`
@@ -262,8 +262,8 @@ type cacheStatus struct {
 }
 
 type redisStatus struct {
-	Reachable  bool   `json:"reachable" jsonschema:"whether answers are shared at the moment"`
-	Reason     string `json:"reason,omitempty" jsonschema:"why not, or why no new ones are"`
+	Reachable  bool   `json:"reachable" jsonschema:"whether answers and limits are shared at the moment; if not, each server has its share of limits"`
+	Reason     string `json:"reason,omitempty" jsonschema:"what is not shared, and why"`
 	Replicas   int    `json:"replicas" jsonschema:"servers that share, this one included"`
 	Hits       uint64 `json:"hits" jsonschema:"answers of other replicas that were found or waited for"`
 	Misses     uint64 `json:"misses" jsonschema:"look-ups without one"`

@@ -16,6 +16,7 @@ import (
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/redis"
+	"ollama-mcp/internal/tally"
 	"ollama-mcp/pool"
 )
 
@@ -26,6 +27,7 @@ type providers struct {
 	queueBytes int64
 	answers    *remote.Memory // bounds those that are arriving
 	log        *slog.Logger
+	tally      *tally.Tally                           // counts them on all replicas; nil if there is only this one
 	ledger     *budget.Ledger                         // counts the calls of today; nil until a provider has a limit
 	spent      func(provider string, until time.Time) // is told of a limit that is reached; nil for nobody
 	changed    func(pool.Change)                      // is told of providers that fare worse or better; nil for nobody
@@ -74,7 +76,7 @@ func (p *providers) open(name string, c config.Provider) (provider, error) {
 	var asked backend.Backend = host
 	if c.MaxCalls > 0 || c.MaxTokens > 0 {
 		if p.ledger == nil {
-			if p.ledger, err = openLedger(p.log, p.spent); err != nil {
+			if p.ledger, err = openLedger(p.log, p.spent, p.tally); err != nil {
 				return provider{}, fmt.Errorf("provider %s: its daily limits: %w", name, err)
 			}
 		}
@@ -86,14 +88,14 @@ func (p *providers) open(name string, c config.Provider) (provider, error) {
 
 // openLedger opens the file that counts the calls of today, across restarts and for all
 // servers of a user.
-func openLedger(log *slog.Logger, spent func(string, time.Time)) (*budget.Ledger, error) {
+func openLedger(log *slog.Logger, spent func(string, time.Time), shared *tally.Tally) (*budget.Ledger, error) {
 	dir, err := ownDir()
 	if err != nil {
 		return nil, err
 	}
 	l, err := budget.Open(filepath.Join(dir, "budget.json"), log)
 	if err == nil {
-		l.OnSpent = spent
+		l.OnSpent, l.Tally = spent, shared
 	}
 	return l, err
 }

@@ -55,10 +55,14 @@ func (s *service) startRecording() {
 // newUsage makes the counts of what callers use.
 func (s *service) newUsage() *usage.Usage {
 	isBudget := func(k config.Key) bool { return k.Caller.Limits.CallsPerDay > 0 || k.Caller.Limits.TokensPerDay > 0 }
-	if s.config.StateDir == "" && slices.ContainsFunc(s.config.Keys, isBudget) {
+	if s.config.StateDir == "" && s.redis == nil && slices.ContainsFunc(s.config.Keys, isBudget) {
 		s.log.Warn("daily budgets of keys are counted anew at each start; see --state-dir")
 	}
-	return usage.New(usage.Options{Dir: s.stateDir("usage"), HasModel: s.hasModel, Log: s.log})
+	o := usage.Options{Dir: s.stateDir("usage"), Tally: s.tally, HasModel: s.hasModel, Log: s.log}
+	if s.redis != nil {
+		o.Shared = s.redis
+	}
+	return usage.New(o)
 }
 
 // newCallLog makes the log of calls, if one is wanted.

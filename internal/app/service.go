@@ -30,6 +30,7 @@ import (
 	"ollama-mcp/internal/reload"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/internal/systemd"
+	"ollama-mcp/internal/tally"
 	"ollama-mcp/internal/tracing"
 	"ollama-mcp/internal/usage"
 	"ollama-mcp/server"
@@ -50,6 +51,8 @@ type service struct {
 	providers providers
 	callers   *callers
 	redis     *redis.Client // nil for none
+	quota     quota.Quota
+	tally     *tally.Tally // of daily budgets, on all replicas; nil without redis
 	engine    *inference.Engine
 	jobs      *jobs.Registry
 	server    *server.Server
@@ -79,6 +82,7 @@ type service struct {
 	life       context.Context // of work that is not part of a request
 	background sync.WaitGroup
 	leaveHosts func() // stops watching them
+	leaveRedis func() // disconnects; nil without redis
 }
 
 // newService builds the parts. It starts nothing. Writing to log must not block.
@@ -97,7 +101,13 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	if s.hosts, err = newHosts(c, s.memory.queue, arriving, s.hostChanged, s.log); err != nil {
 		return nil, err
 	}
-	s.providers = providers{queue: c.Queue, queueBytes: s.memory.queue, answers: arriving, spent: s.budgetSpent, changed: s.hostChanged, log: s.log}
+	if s.redis, err = s.newRedis(c); err != nil {
+		return nil, err
+	}
+	if s.redis != nil {
+		s.quota.Shared, s.tally = s.redis, tally.New(s.redis)
+	}
+	s.providers = providers{tally: s.tally, queue: c.Queue, queueBytes: s.memory.queue, answers: arriving, spent: s.budgetSpent, changed: s.hostChanged, log: s.log}
 	if err = s.takeModels(c); err != nil {
 		return nil, err
 	}
@@ -105,9 +115,6 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 		return nil, err
 	}
 	if s.callers, err = newCallers(c); err != nil {
-		return nil, err
-	}
-	if s.redis, err = s.newRedis(c); err != nil {
 		return nil, err
 	}
 	s.callLog = s.newCallLog()
@@ -240,7 +247,7 @@ func (s *service) newServer() (*server.Server, error) {
 	}
 	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, TotalBytes: s.memory.jobs, BytesPerOwner: s.memory.jobs / 4, Dir: s.stateDir("jobs"), Spare: spareWorkers, Log: s.log})
 	deps := tools.Deps{
-		Engine: s.engine, Manage: s.newManager(), Files: allowed, Documents: &tools.Documents{Max: int(s.memory.documents)}, Quota: new(quota.Quota), Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
+		Engine: s.engine, Manage: s.newManager(), Files: allowed, Documents: &tools.Documents{Max: int(s.memory.documents)}, Quota: &s.quota, Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
 		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Bytes: s.memory.batches, Log: s.log}),
 		Refresh: s.hosts.refresh, Usage: s.usage, Dashboard: s.dashboardAddress, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
@@ -305,7 +312,10 @@ func (s *service) start(life context.Context) error {
 	s.startRecording()
 	s.leaveHosts = s.hosts.watch()
 	if s.redis != nil {
-		s.background.Go(func() { s.redis.Run(life) })
+		connected, disconnect := context.WithCancel(context.Background())
+		s.leaveRedis = disconnect
+		s.background.Go(func() { s.redis.Run(connected) })
+		s.background.Go(func() { s.quota.Run(life) })
 	}
 	s.background.Go(func() { s.manager.Watchdog(life, func() { s.engine.Status(caller.Caller{}) }) })
 	if s.alerts != nil {
@@ -323,6 +333,9 @@ func (s *service) wait() {
 	s.jobs.Close() // before the engine that works for them
 	s.engine.Close()
 	s.recording.end() // after the last call
+	if s.redis != nil {
+		s.leaveRedis() // after the other replicas were told of it
+	}
 	s.background.Wait()
 	s.leaveHosts()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/tally"
 )
 
 // Limits are the most that a host is asked in a day. A zero field sets no limit.
@@ -70,6 +71,34 @@ func (g *guarded) Embed(ctx context.Context, req *backend.EmbedRequest) (*backen
 // begin counts a call before it is made, so that several calls at once cannot all be the
 // last. A call that cannot be counted is not made.
 func (g *guarded) begin(ctx context.Context) error {
+	switch g.ledger.Tally.Admit(g.budget(), tally.Limits(g.limits)) {
+	case tally.UsedUp:
+		words, n := "calls", g.limits.Calls
+		if spent := g.ledger.Tally.Spent(g.budget()); n == 0 || g.limits.Tokens > 0 && spent.Tokens >= g.limits.Tokens {
+			words, n = "tokens", g.limits.Tokens
+		}
+		return g.usedUp(time.Now().UTC().Format(time.DateOnly), n, words)
+	case tally.UsedUpHere:
+		return &backend.Error{
+			Host: g.Name(), Class: backend.Overload, RetryAfter: partRetry,
+			Message: "this server's part of the daily budget is used up, and it cannot reach the other servers that have the rest",
+		}
+	}
+	err := g.count(ctx)
+	if err != nil {
+		g.ledger.Tally.Add(g.budget(), tally.Count{Calls: -1})
+	}
+	return err
+}
+
+// partRetry is when a provider may be asked again whose budget is used up on this replica alone.
+const partRetry = 10 * time.Second
+
+// budget is the name of the host's budget among all that have one.
+func (g *guarded) budget() string { return "provider " + g.Name() }
+
+// count counts a call in the file.
+func (g *guarded) count(ctx context.Context) error {
 	err := g.ledger.update(ctx, g.Name(), func(u *used) error {
 		switch {
 		case g.limits.Calls > 0 && u.Calls >= g.limits.Calls:
@@ -104,6 +133,11 @@ func (g *guarded) end(ctx context.Context, tokens int, err error) {
 	if tokens == 0 && !undone {
 		return
 	}
+	calls := 0
+	if undone {
+		calls = -1
+	}
+	g.ledger.Tally.Add(g.budget(), tally.Count{Calls: calls, Tokens: tokens})
 	ctx = context.WithoutCancel(ctx) // what was used counts whether or not somebody waits for it
 	failed := g.ledger.update(ctx, g.Name(), func(u *used) error {
 		u.Tokens += tokens

@@ -1,7 +1,7 @@
 // Package budget limits what hosts that cost money are asked in a day.
 //
 // It promises that no call begins once the calls or tokens of a day, in UTC, are used up: not
-// by any of several programs that share the file in which they are counted, nor after a
+// by any of several programs that share the file in which they are counted, or a tally, nor after a
 // restart, a power cut, or a change of the clock. A call that is under way is not cut short, so
 // the tokens of calls that began in time may exceed the budget. Of an answer that breaks off,
 // only the pieces that arrived are known. Which hosts have a budget is left to the caller.
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/durable"
+	"ollama-mcp/internal/tally"
 )
 
 // Ledger is the file that holds what was used, by host.
@@ -25,6 +26,10 @@ type Ledger struct {
 	// OnSpent is told of each host whose budget is found used up, and until when, again and
 	// again. It must not block, and may be set before the first call. nil tells nobody.
 	OnSpent func(host string, until time.Time)
+
+	// Tally counts on all replicas, which have files of their own; nil if there is only this
+	// one. It may be set before the first call.
+	Tally *tally.Tally
 
 	file string
 	log  *slog.Logger

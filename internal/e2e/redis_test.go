@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -66,11 +67,22 @@ func (r *redisServer) signal(s syscall.Signal) {
 // replica is one of several servers that share answers.
 type replica struct{ *listening }
 
-// startReplicas starts servers for the callers ann and bob.
+// Some callers have limits: a test that had a Redis that was too slow takes the next one.
+const (
+	limitedKeys = 20
+	callsPerDay = 30
+)
+
+// startReplicas starts servers for the callers ann and bob, and for some with limits.
 func startReplicas(t *testing.T, n int, redis *redisServer, args ...string) (all []replica) {
 	t.Helper()
 	keys := filepath.Join(t.TempDir(), "keys.yaml")
-	write(t, keys, fmt.Sprintf("- {name: ann, sha256: %x, admin: true}\n- {name: bob, sha256: %x}\n", sha256.Sum256([]byte("ann")), sha256.Sum256([]byte("bob"))))
+	text := fmt.Sprintf("- {name: ann, sha256: %x, admin: true}\n- {name: bob, sha256: %x}\n", sha256.Sum256([]byte("ann")), sha256.Sum256([]byte("bob")))
+	for i := range limitedKeys {
+		name := fmt.Sprint("limited-", i)
+		text += fmt.Sprintf("- {name: %s, sha256: %x, calls_per_day: %d, in_flight: 4}\n", name, sha256.Sum256([]byte(name)), callsPerDay)
+	}
+	write(t, keys, text)
 	for range n {
 		all = append(all, replica{gatewayTo(t, shared.URL(), append([]string{"--token-file", keys, "--redis", "redis://" + redis.address}, args...)...)})
 	}
@@ -79,29 +91,49 @@ func startReplicas(t *testing.T, n int, redis *redisServer, args ...string) (all
 
 // ask has a caller ask a replica, and returns where the answer came from.
 func (r replica) ask(caller, prompt string) (source string) {
-	body, err := json.Marshal(map[string]any{"model": "tiny-says", "prompt": prompt, "stream": false})
-	if err != nil {
-		r.t.Error(err)
-		return ""
+	status, header, text := r.request(caller, "POST", "/api/generate", map[string]any{"model": "tiny-says", "prompt": prompt, "stream": false})
+	var got struct{ Response string }
+	if status != 200 || json.Unmarshal(text, &got) != nil || got.Response == "" {
+		r.t.Errorf("status %d: %.300s", status, text)
 	}
-	req, err := http.NewRequestWithContext(context.Background(), "POST", r.url()+"/api/generate", strings.NewReader(string(body)))
+	return header.Get("X-Ollama-MCP-Source")
+}
+
+// request has a caller send a request to a replica.
+func (r replica) request(caller, method, path string, body any) (status int, header http.Header, text []byte) {
+	data, err := json.Marshal(body)
 	if err != nil {
 		r.t.Error(err)
-		return ""
+		return 0, nil, nil
+	}
+	req, err := http.NewRequestWithContext(context.Background(), method, r.url()+path, bytes.NewReader(data))
+	if err != nil {
+		r.t.Error(err)
+		return 0, nil, nil
 	}
 	req.Header.Set("Authorization", "Bearer "+caller)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		r.t.Error(err)
-		return ""
+		return 0, nil, nil
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	var got struct{ Response string }
-	if err != nil || resp.StatusCode != 200 || json.Unmarshal(text, &got) != nil || got.Response == "" {
-		r.t.Errorf("status %d, %v: %.300s", resp.StatusCode, err, text)
+	if text, err = io.ReadAll(resp.Body); err != nil {
+		r.t.Error(err)
 	}
-	return resp.Header.Get("X-Ollama-MCP-Source")
+	return resp.StatusCode, resp.Header, text
+}
+
+// metric is a value in the metrics of a replica.
+func (r replica) metric(name string) string {
+	_, _, text := r.request("ann", "GET", "/metrics", nil)
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	r.t.Errorf("there is no metric %s", name)
+	return ""
 }
 
 // share waits until an answer of the first replica is found by the second.
@@ -182,4 +214,48 @@ func TestNoCallFailsWhateverHappensToRedis(t *testing.T) {
 		some()
 		share(t, replicas)
 	}
+}
+
+func TestLimitsOfAKeyHoldOnAllReplicasTogether(t *testing.T) {
+	t.Parallel()
+	replicas := startReplicas(t, 3, startRedis(t))
+	share(t, replicas)
+	eventually(t, "all replicas have heard of each other", func() bool {
+		return replicas[0].metric("ollama_mcp_redis_replicas") == "3" && replicas[1].metric("ollama_mcp_redis_replicas") == "3" && replicas[2].metric("ollama_mcp_redis_replicas") == "3"
+	})
+	// failures says how often Redis was too slow so far: a replica then goes by its share.
+	failures := func() (all string) {
+		for _, r := range replicas {
+			all += r.metric(`ollama_mcp_redis_failures_total{reason="command"}`) + " "
+		}
+		return all
+	}
+	for i := range limitedKeys {
+		who, before := fmt.Sprint("limited-", i), failures()
+		var answered, refused atomic.Int64
+		var callers sync.WaitGroup
+		for c := range 4 { // as many as may be in flight
+			callers.Go(func() {
+				for n := range callsPerDay {
+					switch status, _, text := replicas[(c+n)%3].request(who, "POST", "/api/generate", map[string]any{"model": "tiny-says", "prompt": fresh(), "stream": false}); {
+					case status == 200:
+						answered.Add(1)
+					case status == 429 && strings.Contains(string(text), fmt.Sprintf("daily budget of %d calls", callsPerDay)):
+						refused.Add(1)
+					default:
+						t.Errorf("status %d: %.300s", status, text)
+					}
+				}
+			})
+		}
+		callers.Wait()
+		if failures() != before {
+			continue
+		}
+		if answered.Load() != callsPerDay || refused.Load() != 3*callsPerDay {
+			t.Errorf("%d calls were answered and %d refused, and %d a day are allowed", answered.Load(), refused.Load(), callsPerDay)
+		}
+		return
+	}
+	t.Error("Redis was too slow each time")
 }

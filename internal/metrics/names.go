@@ -215,8 +215,8 @@ var families = [familyCount]family{
 	cacheSaved:      {"ollama_mcp_cache_saved_seconds_total", counter, nil, nil, "Time that cached and shared answers would have taken."},
 	semanticLookups: {"ollama_mcp_cache_semantic_lookups_total", counter, []string{"result"}, nil, "Look-ups for paraphrases. result is hit, shadow (would have been one), or why there was none."},
 
-	redisUp:       {"ollama_mcp_redis_up", gauge, nil, nil, "1 if Redis can be reached and takes new answers, 0 if not; absent without --redis."},
-	redisReplicas: {"ollama_mcp_redis_replicas", gauge, nil, nil, "Replicas that were heard of through Redis in the last seconds, this one included."},
+	redisUp:       {"ollama_mcp_redis_up", gauge, nil, nil, "1 if Redis can be reached and takes new answers, 0 if not, and the replica goes on with its share of each limit; absent without --redis."},
+	redisReplicas: {"ollama_mcp_redis_replicas", gauge, nil, nil, "Replicas that were heard of through Redis in the last seconds, or when it could last be reached, this one included."},
 	redisLookups:  {"ollama_mcp_redis_lookups_total", counter, []string{"result"}, nil, "Look-ups for answers of other replicas. result is hit or miss."},
 	redisFailures: {"ollama_mcp_redis_failures_total", counter, []string{"reason"}, nil, "Failures with Redis, by reason: command (one failed or took too long), unreadable (a record is broken or of another version) or too_large (an answer was not stored)."},
 

@@ -40,12 +40,34 @@ func (r replicas) hear(beats map[string]string, now time.Time) (gone []string) {
 			gone = append(gone, id)
 		}
 	}
-	maps.DeleteFunc(r, func(id string, _ heard) bool { _, listed := beats[id]; return !listed })
+	maps.DeleteFunc(r, func(id string, h heard) bool {
+		_, listed := beats[id] // a server that has lost its memory lists no replica until that beats
+		return !listed && now.Sub(h.seen) > goneAfter
+	})
 	return gone
 }
 
-// countReplicas is how many replicas there are, this one included. mu is held.
+// missed makes up for a time in which nobody could be heard.
+func (r replicas) missed(gap time.Duration) {
+	for id, h := range r {
+		if !h.at.IsZero() {
+			h.at, h.seen = h.at.Add(gap), h.seen.Add(gap)
+			r[id] = h
+		}
+	}
+}
+
+// countReplicas is how many replicas there are, or were when the server could last be reached, this
+// one included. mu is held.
 func (c *Client) countReplicas(now time.Time) int {
+	if !c.usable.Load() {
+		return max(1, c.seen)
+	}
+	return c.countBeating(now)
+}
+
+// countBeating is how many replicas have been heard of lately, this one included. mu is held.
+func (c *Client) countBeating(now time.Time) int {
 	n := 1
 	for id, h := range c.replicas {
 		if id != c.id && !h.at.IsZero() && now.Sub(h.at) <= goneAfter {
@@ -88,7 +110,13 @@ func (c *Client) beat(ctx context.Context) error {
 		return err
 	}
 	c.mu.Lock()
-	gone := c.replicas.hear(beats, time.Now())
+	now := time.Now()
+	if gap := now.Sub(c.heardAt); gap > goneAfter {
+		c.replicas.missed(gap)
+	}
+	c.heardAt = now
+	gone := c.replicas.hear(beats, now)
+	c.seen = c.countBeating(now)
 	for i := range len(unsent) {
 		if refusal(results[2+i]) != nil {
 			clear(unsent) // they are tried again

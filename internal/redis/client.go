@@ -75,6 +75,9 @@ type Client struct {
 
 	hits, misses, failures, unreadable, tooLarge atomic.Uint64
 
+	// unlimited is why limits are not shared although the server takes writes; nil if they are.
+	unlimited atomic.Pointer[string]
+
 	mu       sync.Mutex // guards what follows; no command is sent under it
 	reached  bool       // it is known whether the server can be reached
 	up       bool
@@ -84,6 +87,8 @@ type Client struct {
 	warned   time.Time // when the log last told of an unreadable record
 	beats    int
 	replicas replicas
+	seen     int               // how many there were at the last beat; 0 before the first
+	heardAt  time.Time         // of that beat
 	cleared  map[string]string // what has been cleared last, by model; nil until it is known
 	unsent   map[string]bool   // models that are to be cleared once the server can be reached
 	onClear  func(isOf func(model string) bool)
@@ -333,8 +338,12 @@ func refusal(r rueidis.RedisResult) error {
 func (c *Client) State() cache.SharedState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	unlimited := ""
+	if why := c.unlimited.Load(); why != nil {
+		unlimited = *why
+	}
 	return cache.SharedState{
-		Up: c.up, Since: c.since, Reason: cmp.Or(c.why, c.refused), Replicas: c.countReplicas(time.Now()),
+		Up: c.up, Since: c.since, Reason: cmp.Or(c.why, c.refused, unlimited), Replicas: c.countReplicas(time.Now()),
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Failures: c.failures.Load(), Unreadable: c.unreadable.Load(), TooLarge: c.tooLarge.Load(),
 	}
 }
@@ -353,7 +362,7 @@ func (c *Client) noteReach(err error) {
 	}
 	switch {
 	case !up:
-		c.opts.Log.Warn("redis cannot be reached, so this replica goes on by itself", "error", err)
+		c.opts.Log.Warn("redis cannot be reached, so this replica goes on by itself, with its share of each limit", "replicas", c.countReplicas(now), "error", err)
 	case c.reached:
 		c.opts.Log.Info("redis can be reached again", "after", now.Sub(c.since).Round(time.Millisecond))
 	default:
@@ -374,7 +383,7 @@ func (c *Client) noteWrite(err error) {
 	}
 	switch {
 	case was == "" && err != nil:
-		c.opts.Log.Warn("redis takes no writes, so this replica shares no new answers", "error", err)
+		c.opts.Log.Warn("redis takes no writes, so this replica shares no new answers, and has its share of each limit", "error", err)
 	case was != "" && err == nil:
 		c.opts.Log.Info("redis takes writes again")
 	}
@@ -390,6 +399,6 @@ func (c *Client) noteUnreadable(key string, err error) {
 	defer c.mu.Unlock()
 	if now := time.Now(); c.warned.IsZero() || now.Sub(c.warned) >= warnInterval {
 		c.warned = now
-		c.opts.Log.Warn("a record in redis cannot be read, which counts as a cache miss", "key", key, "error", err)
+		c.opts.Log.Warn("what redis has under a key of ours cannot be used, so this replica does without it", "key", key, "error", err)
 	}
 }

@@ -441,7 +441,7 @@ func TestRecordsThatAreNotOursAreMissesAndAWord(t *testing.T) {
 		// An answer that somebody has put under another tenant's key serves nobody.
 		_ = w.server.Set(c.keyOf(other), good)
 		has(t, c, other, "")
-		if n := w.log.count("cannot be read"); n != 1 {
+		if n := w.log.count("cannot be used"); n != 1 {
 			t.Errorf("the log says it %d times in a minute, want once", n)
 		}
 	})

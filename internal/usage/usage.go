@@ -22,11 +22,14 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/tally"
 )
 
 // Options describe where usage is counted. All fields may be zero.
 type Options struct {
 	Dir      string                 // for the counts; "" keeps them in memory
+	Tally    *tally.Tally           // counts against budgets on all replicas; nil if there is only this one
+	Shared   Shared                 // has what other replicas have counted; nil for none
 	HasModel func(name string) bool // whether a model exists, by its canonical name; nil knows all
 	Log      *slog.Logger           // nil discards
 }
@@ -38,6 +41,8 @@ type Usage struct {
 	mu      sync.Mutex // guards what follows; no file is touched under it
 	pending map[string]*day
 	stored  map[string]*day // of today, as it was last read; what other programs have added is in it
+	own     history         // what this program has counted, if that is shared
+	unsent  map[string]bool // days of it that the other replicas have not been told of
 
 	flushing sync.Mutex // held while files are written
 	down     bool       // the last time failed
@@ -132,8 +137,15 @@ func (u *Usage) Done(r inference.Record) {
 	d.rows[k] = c
 	if spent > 0 {
 		d.spend(callerOf(r.Caller), Spent{Tokens: spent})
+		u.opts.Tally.Add(budgetOf(r.Caller), tally.Count{Tokens: spent})
+	}
+	if u.opts.Shared != nil {
+		u.noteOwn(k, counts)
 	}
 }
+
+// budgetOf is the name of a caller's budget among all that have one.
+func budgetOf(id string) string { return "key " + callerOf(id) }
 
 // spend counts against the budget of a caller.
 func (d *day) spend(who string, more Spent) {
@@ -179,12 +191,26 @@ func today() string { return time.Now().UTC().Format(time.DateOnly) }
 type Exhausted struct {
 	Budget string        // in words: "500 calls"
 	Left   time.Duration // of the day
+	// Here says that only the part is used up that this program has while it cannot ask the
+	// other replicas.
+	Here bool
 }
 
-func (e *Exhausted) Error() string { return "your daily budget of " + e.Budget + " is used up" }
+func (e *Exhausted) Error() string {
+	if e.Here {
+		return "this server's part of your daily budget of " + e.Budget + " is used up, and it cannot reach the other servers that have the rest"
+	}
+	return "your daily budget of " + e.Budget + " is used up"
+}
+
+// partRetry is when a caller may try again whose budget is used up here.
+const partRetry = 10 * time.Second
 
 // Fault implements fault.Explainer. The day may last long, so nobody should wait for its end.
 func (e *Exhausted) Fault() *fault.Error {
+	if e.Here {
+		return &fault.Error{Code: fault.RateLimited, Message: e.Error(), Hint: fault.TryAgain(partRetry), Retryable: true, RetryAfter: partRetry}
+	}
 	return &fault.Error{
 		Code: fault.RateLimited, Message: e.Error(), RetryAfter: e.Left,
 		Hint: fmt.Sprintf("the next day begins at 00:00 UTC, in %s; or ask the operator of this server for more", e.Left.Round(time.Minute)),
@@ -194,32 +220,67 @@ func (e *Exhausted) Fault() *fault.Error {
 // Admit counts a call against the daily budget of its caller. It returns *Exhausted if that is
 // used up.
 func (u *Usage) Admit(who caller.Caller) error {
-	l := who.Limits
-	if l.CallsPerDay <= 0 && l.TokensPerDay <= 0 {
+	l := tally.Limits{Calls: who.Limits.CallsPerDay, Tokens: who.Limits.TokensPerDay}
+	if l.Calls <= 0 && l.Tokens <= 0 {
 		return nil
 	}
+	if err := u.admitHere(who.ID, l); err != nil {
+		return err
+	}
+	switch u.opts.Tally.Admit(budgetOf(who.ID), l) {
+	case tally.Admitted:
+		return nil
+	case tally.UsedUpHere:
+		u.takeBack(who.ID)
+		return &Exhausted{Budget: budgetWords(l, u.Spent(who.ID)), Here: true}
+	}
+	u.takeBack(who.ID)
+	return exhausted(l, u.Spent(who.ID))
+}
+
+// admitHere counts a call against what this program, and others with the same directory, have
+// counted.
+func (u *Usage) admitHere(id string, l tally.Limits) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	now := time.Now().UTC()
-	left := now.Truncate(24 * time.Hour).Add(24 * time.Hour).Sub(now)
-	switch s := u.spent(who.ID); {
-	case l.CallsPerDay > 0 && s.Calls >= l.CallsPerDay:
-		return &Exhausted{fmt.Sprintf("%d calls", l.CallsPerDay), left}
-	case l.TokensPerDay > 0 && s.Tokens >= l.TokensPerDay:
-		return &Exhausted{fmt.Sprintf("%d tokens", l.TokensPerDay), left}
+	if s := u.spent(id); l.Calls > 0 && s.Calls >= l.Calls || l.Tokens > 0 && s.Tokens >= l.Tokens {
+		return exhausted(l, s)
 	}
-	u.today().spend(callerOf(who.ID), Spent{Calls: 1})
+	u.today().spend(callerOf(id), Spent{Calls: 1})
 	return nil
 }
 
-// Spent is what counts today against the budget of a caller.
-func (u *Usage) Spent(who string) Spent {
+// takeBack undoes the counting of a call that was not admitted after all.
+func (u *Usage) takeBack(id string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.spent(who)
+	u.today().spend(callerOf(id), Spent{Calls: -1})
 }
 
-// spent is Spent while the mutex is held.
+func exhausted(l tally.Limits, s Spent) *Exhausted {
+	now := time.Now().UTC()
+	return &Exhausted{Budget: budgetWords(l, s), Left: now.Truncate(24 * time.Hour).Add(24 * time.Hour).Sub(now)}
+}
+
+// budgetWords name the budget that is used up.
+func budgetWords(l tally.Limits, s Spent) string {
+	if l.Calls > 0 && (s.Calls >= l.Calls || l.Tokens <= 0 || s.Tokens < l.Tokens) {
+		return fmt.Sprintf("%d calls", l.Calls)
+	}
+	return fmt.Sprintf("%d tokens", l.Tokens)
+}
+
+// Spent is what counts today against the budget of a caller, on all replicas as far as is known.
+func (u *Usage) Spent(who string) Spent {
+	all := u.opts.Tally.Spent(budgetOf(who))
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := u.spent(who)
+	return Spent{max(s.Calls, all.Calls), max(s.Tokens, all.Tokens)}
+}
+
+// spent is what this program, and others with the same directory, have counted today. The mutex
+// is held.
 func (u *Usage) spent(who string) (all Spent) {
 	for _, d := range []*day{u.pending[today()], u.stored[today()]} {
 		if d != nil {
@@ -229,21 +290,20 @@ func (u *Usage) spent(who string) (all Spent) {
 	return all
 }
 
-// Run writes the counts to files, until ctx ends, and then once more.
+// Run writes the counts to files, and tells the other replicas of them, until ctx ends, and then
+// once more.
 func (u *Usage) Run(ctx context.Context) {
-	if u.opts.Dir == "" {
-		return
-	}
 	ticker := time.NewTicker(flushEvery)
 	defer ticker.Stop()
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ticker.C:
-			u.Flush()
 		case <-ctx.Done():
-			u.Flush()
-			return
 		}
+		if u.opts.Dir != "" {
+			u.Flush()
+		}
+		u.share()
 	}
 }
 
@@ -269,6 +329,7 @@ func (u *Usage) Rows(days int, who string, all bool) ([]Row, error) {
 		}
 	}
 	u.mu.Unlock()
+	sum.raise(u.everywhere(since))
 	return sum.rows(callerOf(who), all), err
 }
 

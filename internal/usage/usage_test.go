@@ -18,6 +18,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/tally"
 	"ollama-mcp/internal/usage"
 )
 
@@ -150,6 +151,120 @@ func TestBudgetHoldsForItsDayOverRestartsAndPrograms(t *testing.T) {
 			t.Errorf("spent %+v", s)
 		}
 	})
+}
+
+// replicas are a pretend store of what several replicas have counted.
+type replicas struct {
+	mu      sync.Mutex // guards what follows
+	granted int        // calls that may still be made
+	down    bool
+	told    []tally.Spending
+	usage   map[string][][]byte // of the others, by day
+	own     map[string][]byte
+}
+
+func (r *replicas) Replicas() int { return 4 }
+
+func (r *replicas) Spend(s tally.Spending) (got tally.Spent, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down {
+		return got, false
+	}
+	r.told = append(r.told, s)
+	got.Granted = min(s.Want, r.granted)
+	r.granted -= got.Granted
+	got.Others = map[string]tally.Count{"another": {Calls: s.Limits.Calls - r.granted - s.Own.Calls - got.Granted, Tokens: 70}}
+	return got, true
+}
+
+func (r *replicas) Publish(day string, data []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down {
+		return false
+	}
+	r.own[day] = data
+	return true
+}
+
+func (r *replicas) Published(days []string) map[string][][]byte { return r.usage }
+
+// fail has the store fail, or be back.
+func (r *replicas) fail(down bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = down
+}
+
+func TestBudgetOfAllReplicasHoldsOnEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &replicas{granted: 2}
+		u := usage.New(usage.Options{Tally: tally.New(shared)})
+		who := caller.Caller{ID: "ci", Limits: caller.Limits{CallsPerDay: 60, TokensPerDay: 1000}}
+		for range 2 {
+			if err := u.Admit(who); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			if e := fault.Of(u.Admit(who)); e.Retryable || !strings.Contains(e.Message, "60 calls") {
+				t.Errorf("with all calls spent: %+v", e)
+			}
+		}
+		u.Done(done("ci", "small", inference.Local, 10, 20))
+		synctest.Wait()
+		if last := shared.told[len(shared.told)-1]; last.Name != "key ci" || last.Own != (tally.Count{Calls: 2, Tokens: 30}) {
+			t.Errorf("the replicas were told %+v", last)
+		}
+		if s := u.Spent("ci"); s != (usage.Spent{Calls: 60, Tokens: 100}) {
+			t.Errorf("spent %+v", s)
+		}
+		shared.granted = 21 // the day has calls left, for which another budget stands
+		who.Limits.CallsPerDay = 81
+		if err := u.Admit(who); err != nil {
+			t.Fatal(err)
+		}
+		shared.fail(true)
+		n := 0
+		for u.Admit(who) == nil {
+			n++
+		}
+		if n != 5 {
+			t.Errorf("%d calls of 20 were admitted by one of 4 replicas that cannot ask the others, want 5", n)
+		}
+		if e := fault.Of(u.Admit(who)); !e.Retryable || e.RetryAfter > time.Minute || !strings.Contains(e.Message, "part") {
+			t.Errorf("with its part spent: %+v", e)
+		}
+	})
+}
+
+func TestUsageOfAllReplicasIsShownByEach(t *testing.T) {
+	for _, dir := range []string{"", t.TempDir()} {
+		synctest.Test(t, func(t *testing.T) {
+			shared := &replicas{own: make(map[string][]byte), down: true, usage: map[string][][]byte{"2000-01-01": {
+				[]byte(`[{"day":"2000-01-01","caller":"ci","model":"small:latest","source":"local","calls":2,"tokens_in":3,"tokens_out":4,"seconds":5}]`),
+				[]byte(`nonsense`), []byte(`[{"caller":"ci","model":"small:latest","source":"local","calls":-2}]`),
+			}}}
+			u := usage.New(usage.Options{Dir: dir, Shared: shared})
+			life, stop := context.WithCancel(t.Context())
+			var work sync.WaitGroup
+			work.Go(func() { u.Run(life) })
+			u.Done(done("ci", "small", inference.Local, 10, 20))
+			time.Sleep(time.Minute)
+			shared.fail(false)
+			time.Sleep(time.Minute)
+			expect(t, "all replicas", shown(t, u, 7, "ci", false), "2000-01-01 ci small:latest local 3/0 13+24 7s saved 0s\n")
+			shared.usage = nil
+			expect(t, "this one alone", shown(t, u, 7, "ci", false), "2000-01-01 ci small:latest local 1/0 10+20 2s saved 0s\n")
+			u.Done(done("ci", "small", inference.Local, 10, 20))
+			stop()
+			work.Wait()
+			if got := string(shared.own["2000-01-01"]); !strings.Contains(got, `"calls":2,`) {
+				t.Errorf("the replicas were told %s", got)
+			}
+		})
+	}
 }
 
 func TestFilesThatMakeNoSenseAreSetAsideAndSaid(t *testing.T) {
