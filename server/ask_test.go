@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
+	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/server"
 )
@@ -156,6 +157,53 @@ func TestOneQuestionTooManyIsNotAsked(t *testing.T) {
 		}
 		a.reply(a.question(), accepted) // now that there are fewer again
 		a.next().want(t, "the call", "1", "elicitation/create: 16 questions are open, as many as there may be; <nil>")
+	})
+}
+
+func TestClientThatRepliesToNothingLeavesTheHonestOneItsQuestions(t *testing.T) {
+	flood := says("flood", func(ctx context.Context, _ mcp.CallToolRequest) string {
+		var asking sync.WaitGroup
+		for range 100 {
+			asking.Go(func() { _, _ = askFor(ctx, "form") })
+		}
+		asking.Wait()
+		return "done"
+	})
+	synctest.Test(t, func(t *testing.T) {
+		opts := server.Options{MaxInFlight: 40, Tools: []mcpserver.ServerTool{ask(), flood}}
+		r := serveInBubble(t, opts, hostileAndHonest)
+		honest := r.askedOverHTTP(t, everything, as("honest")...)
+		held := func() server.Load {
+			r.http1.CloseIdleConnections()
+			synctest.Wait()
+			return r.server.Load()
+		}
+		before := held()
+		hostile := r.askedOverHTTP(t, everything, as("hostile")...)
+		const calls = 5
+		for n := range calls {
+			hostile.send(call(fmt.Sprint(n), "flood", "{}"))
+			for range 16 {
+				hostile.question()
+			}
+		}
+		hostile.quiet() // there are no more
+		for range 10 {
+			began := time.Now()
+			honest.send(callAsk("1", "form"))
+			honest.reply(honest.question(), accepted)
+			honest.next().want(t, "the honest client", "1", "accept map[name:Ada]")
+			if took := time.Since(began); took > 0 {
+				t.Errorf("the honest client waited %v", took)
+			}
+		}
+		hostile.leave()
+		time.Sleep(time.Minute)
+		if after := held(); after != before {
+			t.Errorf("after it the server holds %+v, and held %+v before", after, before)
+		}
+		honest.leave()
+		r.end()
 	})
 }
 

@@ -23,8 +23,8 @@ type Dashboard struct {
 	// Files are what the page is made of, by path, "" standing for /. They hold no data, and
 	// are served to everybody.
 	Files map[string]http.Handler
-	// Stream sends an administrator what the page shows, until the context of the request ends,
-	// or may reports that the caller's credentials are not good any more.
+	// Stream sends an administrator, who is the caller in the context of the request, what the page
+	// shows, until that context ends, or may reports that the caller's credentials are not good any more.
 	Stream func(w http.ResponseWriter, req *http.Request, may func() bool)
 	// Actions are what administrators may do, by path: POST requests of the page itself.
 	Actions map[string]http.HandlerFunc
@@ -38,7 +38,7 @@ const (
 	// requests that act.
 	headerToken = "X-Dashboard-Token"
 
-	maxLogins    = 100            // at once; the oldest is dropped
+	maxLogins    = 100            // at once; one of the caller with the most is dropped
 	loginIdle    = time.Hour      // after which an unused login is dropped
 	loginTime    = 12 * time.Hour // after which any is
 	maxLoginBody = 16 << 10       // bytes; access tokens may be long
@@ -55,6 +55,7 @@ type logins struct {
 // login is a browser in which a key has been entered. The key is checked anew for each request,
 // so that one that is revoked is of no use at once.
 type login struct {
+	who         string // the caller's ID
 	credential  string // as in the header Authorization
 	began, used time.Time
 }
@@ -211,11 +212,12 @@ func (h *HTTP) logIn(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(body.Key))
-	if _, ok := h.administrator(w, req); !ok {
+	who, ok := h.administrator(w, req)
+	if !ok {
 		return
 	}
 	id := rand.Text()
-	h.logins.add(id, req.Header.Get("Authorization"))
+	h.logins.add(id, who.ID, req.Header.Get("Authorization"))
 	h.setCookie(w, req, id, int(loginTime.Seconds()))
 	w.WriteHeader(http.StatusNoContent)
 }
@@ -229,10 +231,11 @@ func (h *HTTP) logOut(w http.ResponseWriter, req *http.Request) {
 
 // streamPage sends an administrator what the page shows.
 func (h *HTTP) streamPage(w http.ResponseWriter, req *http.Request) {
-	if _, ok := h.administrator(w, req); !ok {
+	who, ok := h.administrator(w, req)
+	if !ok {
 		return
 	}
-	ctx, cancel := context.WithCancel(req.Context())
+	ctx, cancel := context.WithCancel(caller.NewContext(req.Context(), who))
 	defer cancel()
 	defer context.AfterFunc(h.stopping, cancel)()
 	h.opts.Dashboard.Stream(w, req.WithContext(ctx), func() bool {
@@ -270,7 +273,7 @@ func (h *HTTP) setCookie(w http.ResponseWriter, req *http.Request, id string, se
 	})
 }
 
-func (l *logins) add(id, credential string) {
+func (l *logins) add(id, who, credential string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.all == nil {
@@ -278,15 +281,25 @@ func (l *logins) add(id, credential string) {
 	}
 	l.expire()
 	for len(l.all) >= maxLogins {
-		oldest := ""
-		for id, one := range l.all {
-			if oldest == "" || one.used.Before(l.all[oldest].used) {
-				oldest = id
-			}
-		}
-		delete(l.all, oldest)
+		delete(l.all, l.leastUsed())
 	}
-	l.all[id] = &login{credential: credential, began: time.Now(), used: time.Now()}
+	l.all[id] = &login{who: who, credential: credential, began: time.Now(), used: time.Now()}
+}
+
+// leastUsed is the login that has been unused for longest, of those of the caller with the most: nobody
+// who logs in again and again ends the logins of others. The mutex is held.
+func (l *logins) leastUsed() (id string) {
+	of := make(map[string]int)
+	for _, one := range l.all {
+		of[one.who]++
+	}
+	var least *login
+	for candidate, one := range l.all {
+		if least == nil || of[one.who] > of[least.who] || of[one.who] == of[least.who] && one.used.Before(least.used) {
+			id, least = candidate, one
+		}
+	}
+	return id
 }
 
 // expire forgets old logins. The mutex is held.

@@ -22,7 +22,8 @@ type page struct {
 	*server.HTTP
 	t       *testing.T
 	acted   atomic.Int64
-	revoked atomic.Bool // the key of the administrator
+	looked  atomic.Value // the ID of the caller who looked last
+	revoked atomic.Bool  // the key of the administrator
 	cookie  string
 	remote  bool
 }
@@ -32,6 +33,7 @@ func newPage(t *testing.T, keys bool, over server.HTTPOptions) *page {
 	over.Dashboard = server.Dashboard{
 		Files: map[string]http.Handler{"": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "page") })},
 		Stream: func(w http.ResponseWriter, req *http.Request, may func() bool) {
+			p.looked.Store(caller.FromContext(req.Context()).ID)
 			for may() {
 				_, _ = io.WriteString(w, "data")
 				select {
@@ -51,6 +53,8 @@ func newPage(t *testing.T, keys bool, over server.HTTPOptions) *page {
 				if !p.revoked.Load() {
 					return caller.Caller{ID: "root", Admin: true}, nil
 				}
+			case "Bearer hostile":
+				return caller.Caller{ID: "hostile", Admin: true}, nil
 			case "Bearer user":
 				return caller.Caller{ID: "user"}, nil
 			case "":
@@ -340,6 +344,30 @@ func TestLoginsAreBoundedInNumber(t *testing.T) {
 	if p.cookie = first; p.stream().Code != 401 {
 		t.Error("the first of 151 logins is kept")
 	}
+}
+
+func TestAdministratorWhoLogsInAgainAndAgainEndsNoLoginOfTheHonestOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPage(t, true, server.HTTPOptions{})
+		p.logIn("admin")
+		honest := p.cookie
+		for n := range 250 {
+			time.Sleep(time.Second)
+			p.cookie = ""
+			if code := p.logIn("hostile"); code != http.StatusNoContent {
+				t.Fatalf("login %d of the hostile administrator: %d", n, code)
+			}
+		}
+		hostile := p.cookie
+		p.cookie = honest
+		if a := p.stream(); a.Code != 200 || p.looked.Load() != "root" {
+			t.Errorf("the honest administrator got %d %s, as %v", a.Code, a.Body, p.looked.Load())
+		}
+		p.cookie = hostile
+		if a := p.stream(); a.Code != 200 || p.looked.Load() != "hostile" {
+			t.Errorf("the last login of the other got %d %s, as %v", a.Code, a.Body, p.looked.Load())
+		}
+	})
 }
 
 func TestServerWithoutADashboardHasNoneOfItsPaths(t *testing.T) {

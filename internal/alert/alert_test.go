@@ -321,6 +321,43 @@ func TestWebhookThatHangsHoldsUpNothingAndIsAskedOnceAtATime(t *testing.T) {
 	})
 }
 
+func TestWebhookThatHangsHoldsUpNoHonestOneBesideIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hostile, honest := &hook{takes: time.Hour}, new(hook)
+		targets := []alert.Target{{Name: "hostile", URL: "https://hostile.example"}, {Name: "honest", URL: "https://honest.example"}}
+		a := alert.New(alert.Options{Targets: targets, Conditions: honest.conditions, Transport: byHost{"hostile.example": hostile, "honest.example": honest}})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); a.Run(ctx) }()
+		time.Sleep(time.Minute) // in which the server starts
+		var all []alert.Condition
+		for i := range 600 { // more than are remembered
+			all = append(all, down(fmt.Sprint(i)))
+		}
+		honest.is(all...)
+		time.Sleep(10 * time.Second)
+		honest.with(func() {
+			if len(honest.told) != 500 || honest.max != 1 {
+				t.Errorf("the honest webhook was told %d times, with %d requests at once", len(honest.told), honest.max)
+			}
+		})
+		hostile.with(func() {
+			if len(hostile.at) == 0 || hostile.max != 1 || len(hostile.told) != 0 {
+				t.Errorf("the one that hangs got %d requests, %d at once, and took %d", len(hostile.at), hostile.max, len(hostile.told))
+			}
+		})
+		stop()
+		<-done
+	})
+}
+
+// byHost are webhooks by the hosts of their URLs.
+type byHost map[string]http.RoundTripper
+
+func (b byHost) RoundTrip(req *http.Request) (*http.Response, error) {
+	return b[req.URL.Host].RoundTrip(req)
+}
+
 func TestWebhookThatSaysWhenIsAskedThen(t *testing.T) {
 	watched(t, alert.Target{}, nil, func(h *hook) {
 		answer := func(n int) (*http.Response, error) {

@@ -108,3 +108,39 @@ func TestKeysMeanTheSameForAllAPIs(t *testing.T) {
 		t.Error("the model was not copied")
 	}
 }
+
+func TestCallerWhoWouldSpendTheBudgetOfAProviderLeavesTheHonestOneItsCalls(t *testing.T) {
+	t.Parallel()
+	host := backendtest.New("gpu-1").Answer("quick brown fox")
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	const hostile, honest = "hostile-key", "honest-key"
+	keys := write("keys.yaml", fmt.Sprintf("- {name: hostile, sha256: %x, calls_per_day: 5}\n- {name: honest, sha256: %x, calls_per_day: 5}\n",
+		sha256.Sum256([]byte(hostile)), sha256.Sum256([]byte(honest))))
+	url := host.Listen(t)
+	config := write("config.yaml", "providers: {cloud: {kind: openai, url: '"+url+"/v1', local: true, max_calls_per_day: 9}}\n")
+	s := serveOf(t, dir, "--host="+url, "--config="+config, "--gateway", "--token-file="+keys)
+	ask := func(key string, n int) (int, string) {
+		return s.postJSON("POST", "/api/chat", key, strings.Replace(strings.Replace(askTiny, "tiny", "cloud/tiny", 1), "hello", fmt.Sprint(key, n), 1))
+	}
+	statuses := make(map[int]int)
+	for n := range 50 {
+		status, _ := ask(hostile, n)
+		statuses[status]++
+	}
+	// Five on a day, and on another if the test runs over midnight.
+	if statuses[200] < 5 || statuses[200] > 10 || statuses[200]+statuses[429] != 50 {
+		t.Errorf("the hostile caller got %v", statuses)
+	}
+	for n := range 4 { // which with those five are all that the provider takes on a day
+		if status, text := ask(honest, n); status != 200 {
+			t.Errorf("call %d of the honest caller: %d %s", n, status, text)
+		}
+	}
+}

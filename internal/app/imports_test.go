@@ -30,7 +30,7 @@ var packages = map[string][]string{
 	"internal/pixels":              {},
 	"internal/batch":               {"internal/inference", "internal/files", "internal/durable", "internal/fault", "internal/nearest"},
 	"internal/observe":             {"internal/inference"},
-	"internal/dashboard":           {"internal/inference", "internal/usage", "internal/route", "internal/fault", "pool"},
+	"internal/dashboard":           {"internal/inference", "internal/usage", "internal/route", "internal/share", "internal/caller", "internal/fault", "pool"},
 	"internal/alert":               {},
 	"internal/systemd":             {},
 	"internal/calllog":             {"internal/inference", "internal/backend", "internal/durable", "internal/table"},

@@ -14,6 +14,7 @@ import (
 
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/share"
 	"ollama-mcp/internal/usage"
 	"ollama-mcp/pool"
 )
@@ -58,8 +59,9 @@ const (
 
 // Page is what the page shows. Use New to make one. It implements inference.Watcher.
 type Page struct {
-	opts  Options
-	began time.Time
+	opts    Options
+	began   time.Time
+	viewers *share.Limit
 
 	mu      sync.Mutex // guards what follows; nothing is called under it
 	stories map[uint64]*story
@@ -68,7 +70,6 @@ type Page struct {
 	samples ring[sample]
 	sampled time.Time
 	since   map[string]time.Time // when each host was last seen to change
-	viewers int
 
 	building sync.Mutex    // held while the state is read, so that all viewers share what one has read
 	set      time.Duration // how far the clock was set forward since the page was made
@@ -83,7 +84,7 @@ func New(o Options) *Page {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Page{
-		opts: o, began: time.Now(), stories: make(map[uint64]*story), since: make(map[string]time.Time),
+		opts: o, began: time.Now(), viewers: share.New(MaxViewers), stories: make(map[uint64]*story), since: make(map[string]time.Time),
 		calls: ring[over]{most: maxCalls}, changes: ring[change]{most: maxChanges}, samples: ring[sample]{most: maxSamples},
 	}
 }

@@ -77,8 +77,14 @@ func (v *viewer) last(t *testing.T) map[string]any {
 // look has somebody look at a page until leave is called.
 func look(t *testing.T, p *dashboard.Page, may func() bool) (v *viewer, leave func()) {
 	t.Helper()
+	return lookAs(t, "", p, may)
+}
+
+// lookAs is look for a caller.
+func lookAs(t *testing.T, who string, p *dashboard.Page, may func() bool) (v *viewer, leave func()) {
+	t.Helper()
 	v = new(viewer)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(caller.NewContext(t.Context(), caller.Caller{ID: who}))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -304,6 +310,41 @@ func TestViewersAreBoundedInNumber(t *testing.T) {
 	})
 }
 
+func TestViewerWhoOpensThePageAgainAndAgainLeavesRoomForTheHonestOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := dashboard.New(dashboard.Options{})
+		var leave []func()
+		open := func(who string) (code int) {
+			t.Helper()
+			v, done := lookAs(t, who, p, always)
+			leave = append(leave, done)
+			synctest.Wait()
+			return v.code
+		}
+		refused := 0
+		for range 2 * dashboard.MaxViewers {
+			if open("hostile") == http.StatusServiceUnavailable {
+				refused++
+			}
+		}
+		if refused != dashboard.MaxViewers+dashboard.MaxViewers/2 {
+			t.Errorf("%d views of the hostile administrator were refused", refused)
+		}
+		for range 5 {
+			if code := open("honest"); code != 0 {
+				t.Errorf("the honest one got %d", code)
+			}
+		}
+		for _, done := range leave {
+			done()
+		}
+		if code := open("hostile"); code != 0 {
+			t.Errorf("after all have left, the other got %d", code)
+		}
+		leave[len(leave)-1]()
+	})
+}
+
 // story is an engine whose calls a page shows.
 type story struct {
 	*dashboard.Page
@@ -399,6 +440,32 @@ func TestPageSaysWhyACallIsWhereItIs(t *testing.T) {
 			t.Errorf("later: %v", c)
 		}
 		time.Sleep(time.Minute)
+	})
+}
+
+func TestFloodOfCallsLeavesThePageAndTheHonestCallerAsTheyWere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := tell(t, true, inference.Settings{}, backendtest.New("gpu-1").Answer("one two three"))
+		long := strings.Repeat("<script>", 10_000)
+		for n := range 20 {
+			for range 50 { // far more than are remembered in the end
+				_ = s.ask(t.Context(), "hostile", "none-"+long, long)
+			}
+			if err := s.ask(t.Context(), "honest", "tiny", fmt.Sprint("question ", n)); err != nil {
+				t.Errorf("honest call %d: %v", n, err)
+			}
+			v := s.now(t)
+			calls := v.calls()
+			if len(calls) == 0 || len(calls) > 300 {
+				t.Fatalf("%d calls are remembered", len(calls))
+			}
+			if last := calls[len(calls)-1]; last["caller"] != "honest" || last["err"] != nil {
+				t.Errorf("the last call is %v, want the honest one", last)
+			}
+			if size := len(v.told[0].raw); size > 300*20_000 {
+				t.Errorf("a viewer is sent %d bytes", size)
+			}
+		}
 	})
 }
 

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"embed"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
+
+	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/share"
 )
 
 //go:embed page.html page.css page.js icon.svg
@@ -41,7 +45,7 @@ func Files() map[string]http.Handler {
 }
 
 const (
-	// MaxViewers is how many may look at once.
+	// MaxViewers is how many may look at once. Of these, a caller may have as many as are still free.
 	MaxViewers = 50
 	// eventEvery is the shortest time between two events of a viewer.
 	eventEvery = time.Second
@@ -54,24 +58,20 @@ const (
 
 // Stream sends a viewer the state of the program, and all that is remembered, as server-sent
 // events: at most one a second, and none while nothing changes. It ends when the request does,
-// and when may reports that the viewer may not look any more.
+// and when may reports that the viewer may not look any more. Who looks is the caller in the context
+// of the request.
 func (p *Page) Stream(w http.ResponseWriter, req *http.Request, may func() bool) {
-	p.mu.Lock()
-	full := p.viewers >= MaxViewers
-	if !full {
-		p.viewers++
-	}
-	p.mu.Unlock()
-	if full {
+	who := caller.FromContext(req.Context()).ID
+	if err := p.viewers.Take(who, 1); err != nil {
 		w.Header().Set("Retry-After", "30")
-		http.Error(w, "too many people look at this page; close another one", http.StatusServiceUnavailable)
+		message := "too many people look at this page; close another one"
+		if over, ok := errors.AsType[*share.Over](err); ok && over.OfCaller {
+			message = "you look at this page in too many places; close another one"
+		}
+		http.Error(w, message, http.StatusServiceUnavailable)
 		return
 	}
-	defer func() {
-		p.mu.Lock()
-		p.viewers--
-		p.mu.Unlock()
-	}()
+	defer p.viewers.Give(who, 1)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // for nginx
 	flow := http.NewResponseController(w)
