@@ -48,14 +48,12 @@ go-test = $(GOTESTSUM) --format standard-quiet --rerun-fails=1 --rerun-fails-max
 PACKAGES := ./...
 RUNS     := 10
 
-# How long soak has things go wrong, what decides which (0 draws a seed by chance), and the longest
-# pause of a caller between two calls.
+# How long soak has things go wrong, what decides which (0 draws a seed by chance), how many call, and the
+# longest pause of a caller between two calls.
 DURATION := 1h
 SEED     := 0
+CALLERS  := 48
 PAUSE    := 2s
-
-# How long the soak is that is a step of the tests.
-SOAK_TEST := 1m
 
 # The program of thushan/olla, for bench-gateways; it is built if none is given.
 OLLA :=
@@ -64,8 +62,9 @@ OLLA :=
 CALLS := 100000
 
 # Where fuzz looks for targets, and how long each runs. An input for which one fails is
-# written to testdata/fuzz beside it: commit it with what mends it. To make an input that is of
-# interest smaller may take a second, in which nothing else is tried; go test takes up to a minute.
+# written to testdata/fuzz beside it: commit it with what mends it. An input that is of interest is tried
+# only so often in a smaller form: go test would take a minute for each, and where goroutines meet by
+# chance, most inputs seem to be of interest.
 FOLDER   := .
 FUZZTIME := 10m
 
@@ -96,13 +95,13 @@ stress: ## run each package ten times, and once on a busy machine; PACKAGES=./po
 	go run ./internal/stress -runs $(RUNS) go test -json -race -count=1 -timeout 30m $(PACKAGES)
 
 soak: build ## have all go wrong around the server for an hour; DURATION=5m SEED=7 (Linux)
-	@cd $(E2E) && ./ollama.sh all >/dev/null && OLLAMA_BIN=$$(./ollama.sh) go run ./soak -bin $(CURDIR)/$(BINARY) -duration $(DURATION) -seed $(SEED) -pause $(PAUSE)
+	@cd $(E2E) && ./ollama.sh all >/dev/null && OLLAMA_BIN=$$(./ollama.sh) go run ./soak -bin $(CURDIR)/$(BINARY) -duration $(DURATION) -seed $(SEED) -callers $(CALLERS) -pause $(PAUSE)
 
 fuzz: ## run each fuzz target for ten minutes; FUZZTIME=30s FOLDER=server
 	@failed=(); for file in $$(grep -rl '^func Fuzz' --include='*_test.go' $(FOLDER)); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
 			echo "=== $$file $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s ./$$(dirname $$file) || failed+=("$$target"); \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x ./$$(dirname $$file) || failed+=("$$target"); \
 		done; \
 	done; \
 	((!$${#failed[@]})) || { echo "failed: $${failed[*]}"; exit 1; }
@@ -210,11 +209,11 @@ cross: ## build for every platform into dist/
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o $$target .; \
 	done
 
-# A minute of the soak, which can be put among STEPS: it has a program of its own, since theirs is in use, and callers that
-# call less often, since the machine has other work.
-soak-test:
+# It has a program of its own, since the other steps use theirs, and callers that are fewer and call less often, since the
+# machine has other work.
+soak-test: ## five minutes of the soak, with the processor left to others (Linux)
 	@[[ $$(uname) == Linux ]] || { echo "only on Linux"; exit 0; }; \
-	$(MAKE) --no-print-directory soak BINARY=bin/soak/ollama-mcp DURATION=$(SOAK_TEST) PAUSE=10s
+	$(MAKE) --no-print-directory soak BINARY=bin/soak/ollama-mcp DURATION=5m CALLERS=28 PAUSE=20s
 
 # Never from go test's cache: it would not see that the server has changed.
 e2e: build $(GOTESTSUM) ## test the built server with a real Ollama and foreign clients

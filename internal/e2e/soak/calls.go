@@ -259,7 +259,7 @@ func cosine(a any, b []float64) float64 {
 func mistaken(*rand.Rand) call {
 	return call{
 		tool: "generate", limit: 20 * time.Second, codes: []string{"invalid_argument"},
-		args: map[string]any{"model": "tiny-says", "promt": "hi"},
+		args: map[string]any{"model": "tiny-says", "prompt": 7},
 	}
 }
 

@@ -4,7 +4,7 @@
 //
 //	go run ./soak -bin PATH_OF_OLLAMA_MCP -duration 1h -seed 1
 //
-// Three real Ollamas stand behind proxies, and callers call over stdio, HTTP and SSE at once.
+// Three real Ollamas stand behind proxies, and callers call over stdio, HTTP, SSE and the gateway at once.
 // The seed decides which calls are made and what goes wrong in which order; how they meet
 // depends on the machine.
 package main
@@ -23,6 +23,7 @@ func main() {
 	bin := flag.String("bin", "ollama-mcp", "the ollama-mcp `program` to test")
 	duration := flag.Duration("duration", time.Hour, "how long things go wrong")
 	seed := flag.Uint64("seed", 0, "repeats the calls and faults of a run; 0 = drawn by chance")
+	callers := flag.Int("callers", 48, "how many call, beside an honest one that is measured")
 	most := flag.Duration("pause", 2*time.Second, "the longest pause of a caller between two calls")
 	flag.Parse()
 	if *seed == 0 {
@@ -31,7 +32,7 @@ func main() {
 	fmt.Printf("soak: %v with seed %d; SEED=%d repeats it\n", *duration, *seed, *seed)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	s, err := newSoak(ctx, *bin, *seed, *most)
+	s, err := newSoak(ctx, *bin, *seed, *callers, *most)
 	if err == nil {
 		err = s.run(ctx, *duration)
 	}

@@ -23,18 +23,36 @@ import (
 )
 
 const (
-	callers = 48 // a third of them on each transport
-	keys    = 8
+	keys = 8
 
 	// overtime is what a call may take longer than its limit. It only catches what hangs: on
 	// a machine that is busy, an answer that was written in time is read late.
 	overtime = 15 * time.Second
 )
 
+// A transport is a way to the program.
+type transport int
+
+const (
+	overStdio transport = iota
+	overHTTP
+	overSSE
+	overGateway
+	transports
+)
+
+func (t transport) String() string {
+	return [...]string{"stdio", "HTTP", "SSE", "the gateway"}[t]
+}
+
+// transportOf is the transport of a caller.
+func transportOf(number int) transport { return transport(number % int(transports)) }
+
 // soak is the program, its hosts and its callers.
 type soak struct {
 	bin, dir string
 	seed     uint64
+	callers  int           // beside the honest one; a quarter of them on each transport
 	pause    time.Duration // that a caller makes between two calls, at most
 	world    *world
 	hosts    []*host
@@ -47,9 +65,10 @@ type soak struct {
 	mu         sync.Mutex // guards what follows
 	violations []string
 	outcomes   map[string]map[outcome]int // by kind of call
-	happened   map[string]int             // faults
-	underWay   map[string]int             // faults, with their hosts
-	failed     []call                     // some of those that failed
+	calls      [transports]map[outcome]int
+	happened   map[string]int // faults
+	underWay   map[string]int // faults, with their hosts
+	failed     []call         // some of those that failed
 
 	revoked atomic.Int64 // how often a key is revoked, or its callers may not know yet that it was
 	late    atomic.Int64
@@ -57,8 +76,8 @@ type soak struct {
 
 // newSoak starts hosts and the program. What it has started is in the soak that it returns,
 // with an error too.
-func newSoak(ctx context.Context, bin string, seed uint64, pause time.Duration) (*soak, error) {
-	s := &soak{bin: bin, seed: seed, pause: pause, outcomes: make(map[string]map[outcome]int), happened: make(map[string]int), underWay: make(map[string]int)}
+func newSoak(ctx context.Context, bin string, seed uint64, callers int, pause time.Duration) (*soak, error) {
+	s := &soak{bin: bin, seed: seed, callers: callers, pause: pause, outcomes: make(map[string]map[outcome]int), happened: make(map[string]int), underWay: make(map[string]int)}
 	var err error
 	if s.dir, err = os.MkdirTemp("", "ollama-mcp-soak-"); err != nil {
 		return s, err
@@ -152,6 +171,16 @@ func (s *soak) count(c call, how outcome) {
 	}
 }
 
+// countOver counts a call by its transport.
+func (s *soak) countOver(t transport, how outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls[t] == nil {
+		s.calls[t] = make(map[outcome]int)
+	}
+	s.calls[t][how]++
+}
+
 // key is the secret of a caller.
 func key(n int) string { return fmt.Sprintf("omcp_%043d", n) }
 
@@ -228,7 +257,7 @@ func (b *buffer) String() string {
 var listening = regexp.MustCompile(`msg=listening .*address=(\S+)`)
 
 func (s *soak) serve() (*server, error) {
-	p := &server{cmd: s.command("--listen=127.0.0.1:0", "--token-file="+s.keyFile(), "--call-log="+filepath.Join(s.dir, "calls.jsonl")), log: new(buffer)}
+	p := &server{cmd: s.command("--listen=127.0.0.1:0", "--gateway", "--token-file="+s.keyFile(), "--call-log="+filepath.Join(s.dir, "calls.jsonl")), log: new(buffer)}
 	p.cmd.Stderr = p.log
 	var err error
 	if p.group, err = procgroup.Start(p.cmd); err != nil {
@@ -262,7 +291,7 @@ func (s *soak) run(ctx context.Context, duration time.Duration) error {
 	raging, stop := context.WithTimeout(ctx, duration)
 	defer stop()
 	var all sync.WaitGroup
-	for i := range callers {
+	for i := range s.callers {
 		all.Go(func() { s.caller(raging, i) })
 	}
 	var stormy []measured
@@ -283,22 +312,26 @@ func (s *soak) run(ctx context.Context, duration time.Duration) error {
 	return nil
 }
 
-// quiet measures an honest caller alone, after every kind of call has been made. Each may be made again:
-// the machine may have other work.
+// quiet measures an honest caller alone, after every kind of call has been made, as a call of a tool and
+// as a request of the gateway. Each may be made again: the machine may have other work.
 func (s *soak) quiet(ctx context.Context, d time.Duration) ([]measured, error) {
 	random := rand.New(rand.NewPCG(s.seed, 1))
+	gate := s.newGate(key(0), 0)
+	defer gate.close()
 	for _, k := range s.kinds {
-		var how outcome
-		for range 5 {
-			c := k.make(random)
-			c.kind = k.name
-			if how = s.make(ctx, s.honest, c); how == ok || c.right == nil || c.cancel > 0 || slices.Contains(c.codes, string(how)) {
-				how = ok
-				break
+		for _, by := range []client{s.honest, gate} {
+			var how outcome
+			for range 5 {
+				c := k.make(random)
+				c.kind = k.name
+				if how = s.make(ctx, by, c); how == ok || c.right == nil || c.cancel > 0 || slices.Contains(c.codes, string(how)) {
+					how = ok
+					break
+				}
 			}
-		}
-		if how != ok {
-			return nil, fmt.Errorf("with no trouble yet, calls of the kind %q end with %q", k.name, how)
+			if how != ok {
+				return nil, fmt.Errorf("with no trouble yet, calls of the kind %q end with %q", k.name, how)
+			}
 		}
 	}
 	ctx, stop := context.WithTimeout(ctx, d)
@@ -365,7 +398,7 @@ func (s *soak) caller(ctx context.Context, number int) {
 	random := rand.New(rand.NewPCG(s.seed, uint64(100+number)))
 	var c client
 	defer func() {
-		if c != nil && number%3 != 0 {
+		if c != nil && transportOf(number) != overStdio {
 			c.close()
 		}
 	}()
@@ -380,7 +413,8 @@ func (s *soak) caller(ctx context.Context, number int) {
 		next := draw(random, s.kinds)
 		next.revocable = s.isRevocable(number)
 		how := s.make(context.WithoutCancel(ctx), c, next)
-		if (how == keyRevoked || how == "lost") && number%3 != 0 {
+		s.countOver(transportOf(number), how)
+		if (how == keyRevoked || how == "lost") && transportOf(number) != overStdio {
 			c.close()
 			c = nil
 		}
@@ -388,20 +422,27 @@ func (s *soak) caller(ctx context.Context, number int) {
 	}
 }
 
-// connect returns a client of one of the three transports.
+// connect returns a client of the caller's transport.
 func (s *soak) connect(ctx context.Context, number int) (client, error) {
-	secret := key(1 + number%(keys-1))
-	switch number % 3 {
-	case 0:
-		return s.pipes[number/3%len(s.pipes)], nil
-	case 1:
-		return newWeb(s.http.url, secret, number%2 == 0, s.violate), nil
+	secret, turn := key(1+number%(keys-1)), number/int(transports)
+	switch transportOf(number) {
+	case overStdio:
+		return s.pipes[turn%len(s.pipes)], nil
+	case overHTTP:
+		return newWeb(s.http.url, secret, turn%2 == 0, s.violate), nil
+	case overGateway:
+		return s.newGate(secret, uint64(number)), nil
 	}
 	c, err := openSSE(ctx, s.http.url, secret, s.violate)
 	if err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// newGate is a caller of the gateway, with draws of its own.
+func (s *soak) newGate(secret string, number uint64) *gate {
+	return newGate(s.http.url, secret, rand.New(rand.NewPCG(s.seed, 1000+number)), s.violate)
 }
 
 // notConnected judges that a stream could not be opened, and waits a moment.
@@ -419,7 +460,9 @@ func (s *soak) notConnected(ctx context.Context, number int, err error) {
 }
 
 // isRevocable tells of a caller with the key that is revoked now and then.
-func (s *soak) isRevocable(number int) bool { return number%3 != 0 && 1+number%(keys-1) == keys-1 }
+func (s *soak) isRevocable(number int) bool {
+	return transportOf(number) != overStdio && 1+number%(keys-1) == keys-1
+}
 
 // make makes a call and judges how it ended.
 func (s *soak) make(ctx context.Context, by client, c call) outcome {
@@ -557,6 +600,9 @@ func (s *soak) report(quiet, stormy []measured) {
 	fmt.Println("how calls ended:")
 	for _, name := range slices.Sorted(maps.Keys(s.outcomes)) {
 		fmt.Printf("  %-14s %v\n", name, s.outcomes[name])
+	}
+	for t, outcomes := range s.calls {
+		fmt.Printf("  over %-11s %v\n", transport(t), outcomes)
 	}
 	atRest, inTrouble := p99(quiet), p99(stormy)
 	fmt.Printf("an honest caller's p99: %v at rest (%d calls), %v in trouble (%d calls), which is %.1f times as much; the goal is twice\n",
