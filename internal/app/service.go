@@ -225,7 +225,7 @@ func (s *service) newServer() (*server.Server, error) {
 	var err error
 	s.engine, err = inference.New(inference.Options{
 		Hosts: s.hosts, Settings: s.settings.Load, Digest: s.hosts.fleet.Digest, Listed: s.hosts.fleet.Listed, Defaults: s.hosts.fleet.Defaults,
-		Timeout: c.Timeout, Patience: c.Wait, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, NoCloud: c.NoCloud, Affinity: c.Affinity,
+		Timeout: c.Timeout, Patience: c.Wait, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, MergeWindow: c.MergeWindow, NoCloud: c.NoCloud, Affinity: c.Affinity,
 		ContextGuard: c.ContextGuard, RawRunner: c.RunnerOptions == "caller",
 		Cache: kept, CacheMode: c.Cache, Semantic: similar,
 		Admit: s.usage.Admit, Propagate: s.propagate(), Observer: s.observers(), Live: s.dashboard != nil, Texts: c.LogContent || c.TraceContent, Log: s.log,

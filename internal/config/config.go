@@ -31,6 +31,7 @@ type Config struct {
 	RunnerOptions   string        // "pinned" or "caller"
 	FallbackAfter   time.Duration // time in the queue; 0 = as long as the deadline allows
 	HedgeAfter      time.Duration // time without output from the first host; 0 = never
+	MergeWindow     time.Duration // that a single text to embed waits for others; 0 = off
 	NoCloud         bool
 	ContextGuard    string        // "next-rung-or-refuse", "warn" or "off"
 	Timeout         time.Duration // of a call without timeout_seconds; 0 = none
@@ -147,6 +148,7 @@ func declare(fs *FlagSet, c *Config) {
 	oneOf(fs, &c.RunnerOptions, "runner-options", "`source` of num_ctx and the other options whose change makes Ollama reload a model", "pinned", "caller")
 	fs.DurationVar(&c.FallbackAfter, "fallback-after", 0, "how long a call waits for a slot before the next model of its ladder is tried; 0 = as long as its deadline allows")
 	fs.DurationVar(&c.HedgeAfter, "hedge-after", 0, "time without output from a host after which another free host gets the same request, and the first answer wins; 0 = never")
+	fs.DurationVar(&c.MergeWindow, "merge-window", 0, "how long a call that embeds a single text waits for other such calls, of any caller, to send their texts to a host in one request, such as 5ms; 0 = not at all")
 	fs.BoolVar(&c.NoCloud, "no-cloud", false, "never send anything to a cloud, whatever the file says: neither to a provider that is not local, nor to Ollama's cloud through a host")
 	oneOf(fs, &c.ContextGuard, "context-guard", "`reaction` to a prompt that exceeds the model's context", "next-rung-or-refuse", "warn", "off")
 	fs.DurationVar(&c.Timeout, "timeout", 5*time.Minute, "timeout of calls without timeout_seconds; 0 = none")
@@ -228,6 +230,7 @@ func (c *Config) check(fs *FlagSet) error {
 		{"max-passed-over", c.MaxPassedOver < 0, errNegative.Error()},
 		{"fallback-after", c.FallbackAfter < 0, errNegative.Error()},
 		{"hedge-after", c.HedgeAfter < 0, errNegative.Error()},
+		{"merge-window", c.MergeWindow < 0 || c.MergeWindow > time.Second, "must be 0 to 1s"},
 		{"timeout", c.Timeout < 0, errNegative.Error()},
 		{"wait", c.Wait <= 0, "must be more than 0"},
 		{"job-ttl", c.JobTTL <= 0, "must be more than 0"},

@@ -79,6 +79,7 @@ func TestBadValueIsNamedByWhereItCameFrom(t *testing.T) {
 		{[]string{"--output-filter=secret"}, nil, `--output-filter: "secret": must be mask:REGEX or refuse:REGEX`},
 		{[]string{"--output-filter=refuse:"}, nil, `--output-filter: "refuse:": needs a name and something to match`},
 		{[]string{"--hedge-after=-1s"}, nil, "--hedge-after: must be 0 or more"},
+		{[]string{"--merge-window=2s"}, nil, "--merge-window: must be 0 to 1s"},
 		{[]string{"--timeout=5"}, nil, `--timeout: "5": must be a duration with a unit, such as 500ms, 30s or 1h30m`},
 		{[]string{"--host=http://"}, nil, "--host: the address names no host"},
 		{[]string{"--host=dns+https:///api"}, nil, "--host: the address names no host"},

@@ -67,6 +67,11 @@ var behaviour = []struct {
 		[]named{{"internal/e2e", "TestCallOnAHostThatIsFrozenIsAnsweredByAnother", "OLLAMA_MCP_HEDGE_AFTER=500ms"}},
 	},
 	{
+		"merge-window", "0s",
+		[]named{{"internal/inference", "TestSingleTextsAreSentOneByOneByDefault", ""}},
+		[]named{{"internal/inference", "TestSingleTextsOfManyCallersAreOneRequest", "MergeWindow"}},
+	},
+	{
 		"no-cloud", "false",
 		[]named{{"internal/e2e", "TestAnswerComesFromTheProviderWhenTheHostDiesInTheMiddleOfIt", ""}},
 		[]named{{"internal/inference", "TestNoRequestLeavesForACloudWhereThatIsForbidden", "NoCloud"}},

@@ -67,6 +67,7 @@ type embedding struct {
 	tracker  *tracker
 	began    time.Time
 	limit    time.Duration // 0 for no limit
+	merged   *merged       // whose calls' texts these are; nil for those of one call
 
 	rung    route.Rung
 	others  int          // rungs behind it
@@ -294,8 +295,13 @@ func (m *embedding) embedBatches(ctx context.Context, batches [][]int) error {
 
 // embedBatch embeds one batch on a host of its own choice.
 func (m *embedding) embedBatch(ctx context.Context, batch []int) error {
+	if m.mayMerge() {
+		if done, err := m.embedMerged(ctx); done {
+			return err
+		}
+	}
 	err := m.lend(ctx, batch, false)
-	if errors.Is(err, pool.ErrCrashes) && len(m.Input) > 1 {
+	if errors.Is(err, pool.ErrCrashes) && len(m.Input) > 1 && m.merged == nil { // each call of those merged tries its text alone
 		m.isolating.Lock()
 		defer m.isolating.Unlock()
 		err = m.isolate(ctx, batch, int(math.Sqrt(float64(len(batch)))), err)
@@ -320,6 +326,9 @@ func (m *embedding) lend(ctx context.Context, inputs []int, oneCrash bool) error
 		bytes += len(m.Input[i])
 	}
 	need, asked := m.need(&m.Common, m.rung, bytes, nil), time.Now() // the deadline is that of ctx
+	if m.merged != nil {
+		need.Deadline = m.merged.waiting.Deadline
+	}
 	need.MaxPause, need.OneCrash = m.maxPause(m.others), oneCrash
 	at := leg{fill: m.tracker.fill, api: "embed", batch: int(m.batches.Add(1)), rung: m.rung}
 	m.call.watch(&need, at, m.tracker)
@@ -470,7 +479,11 @@ func (m *embedding) granted(lease *pool.Lease, waited time.Duration) {
 	if m.served.Overridden = lease.Overridden; len(lease.Overridden) > 0 {
 		m.pinned = overridden(lease)
 	}
-	m.tracker.is(Progress{State: Embedding, Host: lease.Host.Name(), Since: time.Now(), Done: m.done(), Of: len(m.Input)})
+	now := Progress{State: Embedding, Host: lease.Host.Name(), Since: time.Now(), Done: m.done(), Of: len(m.Input)}
+	if m.merged != nil { // each call has one of the texts
+		now.Done, now.Of = 0, 1
+	}
+	m.tracker.is(now)
 }
 
 // mostProbes is how many requests a call spends at most on finding the bad ones among its
@@ -564,12 +577,13 @@ func (m *embedding) split(ctx context.Context, lease *pool.Lease, batch []int, e
 	return nil
 }
 
-// open are those of a batch's inputs that have no vector and are not known to be bad.
+// open are those of a batch's inputs that have no vector, are not known to be bad, and that somebody
+// still waits for.
 func (m *embedding) open(batch []int) []int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(batch), func(i int) bool {
-		return m.vectors[i] != nil || m.bad != nil && m.bad.errs[i] != nil
+		return m.vectors[i] != nil || m.bad != nil && m.bad.errs[i] != nil || m.merged != nil && !m.merged.wants(m.Input[i])
 	})
 }
 

@@ -71,7 +71,10 @@ type Options struct {
 	// HedgeAfter is how long a host may take to begin an answer before a second one is
 	// asked too; the first to answer is taken. 0 means never.
 	HedgeAfter time.Duration
-	NoCloud    bool // no request may leave for a cloud
+	// MergeWindow is how long a request to embed a single text waits for others, of any caller, that
+	// can go to a host in the same batch; 0 means that each goes alone.
+	MergeWindow time.Duration
+	NoCloud     bool // no request may leave for a cloud
 	// Affinity has requests prefer hosts that have read the beginning of their prompt, where the
 	// policy of the pool finds hosts equal.
 	Affinity bool
@@ -117,6 +120,7 @@ type Engine struct {
 
 	calls, fills atomic.Uint64 // that have begun, which names them
 
+	merges  merges
 	details details
 	loads   loads
 	ladders ladders
@@ -162,6 +166,7 @@ func New(o Options) (*Engine, error) {
 // has ended.
 func (e *Engine) Close() {
 	e.answers.Close()
+	e.merges.flights.Close()
 	e.end()
 	e.background.Wait()
 }
