@@ -206,7 +206,7 @@ func TestBadTextFailsItsOwnCallOnly(t *testing.T) {
 func TestTextThatIsCutIsSaidToBeOfItsOwnCall(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.opts.MergeWindow = window
-		host := backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8, Context: 16})
+		host := backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8, Default: 16})
 		c.useAll(pool.Options{Slots: 2}, host)
 		var all sync.WaitGroup
 		for text, cut := range map[string]bool{"short": false, strings.Repeat("long ", 99): true} {
