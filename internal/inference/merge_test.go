@@ -460,7 +460,7 @@ var anyOffice = rapid.SliceOfN(rapid.Custom(func(r *rapid.T) visitor {
 // it leaves or its text is bad.
 func TestMergedCallsEndAsIfAlone(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		all := anyOffice.Draw(r, "office")
+		all := office(anyOffice.Draw(r, "office"))
 		var problems []string
 		storyWith(t, &client{cacheOff: rapid.Bool().Draw(r, "cache off")}, func(_ *testing.T, c *client) { problems = all.run(c) })
 		if len(problems) > 0 {
