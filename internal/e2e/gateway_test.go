@@ -11,7 +11,9 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ollama/ollama/api"
@@ -235,5 +237,58 @@ func TestCacheAndLaddersServeAllFronts(t *testing.T) {
 	}
 	if source, model := ask("/api/chat", `{"model":"helper","messages":`+messages+`}`); source != "local" || !strings.HasPrefix(model, "tiny-says") {
 		t.Errorf("the alias is answered by %s from %s", model, source)
+	}
+}
+
+// TestSingleTextsOfManyCallersCostFewRequests has callers embed a text each, all at once.
+func TestSingleTextsOfManyCallersCostFewRequests(t *testing.T) {
+	t.Parallel()
+	host := startCounter(t, shared)
+	l := gatewayTo(t, host.URL, "--merge-window=1s")
+	words := []string{"docker", "container", "image", "bread", "bake", "sourdough", "question", "cloud"}
+	embed := func(address, caller, text string) (vector []float32) {
+		body, err := json.Marshal(map[string]string{"model": "tiny-words", "input": text})
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		req := request(t, "POST", address+"/api/embed", string(body))
+		req.Header.Set("User-Agent", caller)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		defer resp.Body.Close()
+		var got api.EmbedResponse
+		if err := json.NewDecoder(resp.Body).Decode(&got); err != nil || len(got.Embeddings) != 1 {
+			t.Errorf("%s: status %d, %v, %d vectors", text, resp.StatusCode, err, len(got.Embeddings))
+			return nil
+		}
+		return got.Embeddings[0]
+	}
+	merged := make(map[string][]float32)
+	var mu sync.Mutex // guards merged
+	var all sync.WaitGroup
+	for i, one := range words {
+		for _, other := range words {
+			all.Go(func() {
+				text := one + " " + one + " " + other // so that no two have the same words as often
+				vector := embed(l.url(), "caller-"+strconv.Itoa(i), text)
+				mu.Lock()
+				defer mu.Unlock()
+				merged[text] = vector
+			})
+		}
+	}
+	all.Wait()
+	if n := host.count("/api/embed"); n > len(merged)/2 {
+		t.Errorf("%d texts cost %d requests", len(merged), n)
+	}
+	for text, vector := range merged {
+		alone := embed(shared.URL(), "direct", text)
+		if len(vector) != len(alone) || cosine(vector, alone) < 0.9999 {
+			t.Errorf("%s: got another vector than for the text alone", text)
+		}
 	}
 }

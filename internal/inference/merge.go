@@ -40,9 +40,13 @@ type mergedCall struct {
 	ctx context.Context
 }
 
+// mostMerged is how long a text may be, in bytes, that is sent with those of others: to embed a longer
+// one takes far more time than a request, and the others would wait for it.
+const mostMerged = 8 << 10
+
 // mayMerge reports whether the request may go to a host together with those of other calls.
 func (m *embedding) mayMerge() bool {
-	return m.opts.MergeWindow > 0 && len(m.Input) == 1 && m.rung.Provider == ""
+	return m.opts.MergeWindow > 0 && len(m.Input) == 1 && len(m.Input[0]) <= mostMerged && m.rung.Provider == ""
 }
 
 // embedMerged embeds the only text of a call in one batch with those of other calls. done is false
@@ -97,7 +101,9 @@ func (m *embedding) joinBatch(ctx context.Context) (*merged, error) {
 		if all.open == nil {
 			all.open = make(map[cache.Key]*merged)
 		}
-		b = &merged{key: key, full: make(chan struct{}), texts: &embedding{Engine: m.Engine, tracker: new(tracker)}}
+		b = &merged{key: key, full: make(chan struct{}), texts: &embedding{
+			Engine: m.Engine, tracker: new(tracker), settings: m.settings, rung: m.rung, others: m.others,
+		}}
 		all.open[key] = b
 	}
 	b.calls = append(b.calls, mergedCall{m, ctx})
@@ -136,8 +142,7 @@ func (b *merged) send(ctx context.Context, waiting cache.Waiters) {
 	first := slices.MinFunc(b.calls, func(x, y mergedCall) int {
 		return cmp.Compare(queued[x.Caller.ID], queued[y.Caller.ID])
 	})
-	t.EmbedRequest, t.call, t.settings, t.rung, t.others = first.EmbedRequest, first.call, first.settings, first.rung, first.others
-	t.tracker.fill = first.tracker.fill
+	t.EmbedRequest, t.call, t.tracker.fill = first.EmbedRequest, first.call, first.tracker.fill
 	t.batches.Store(first.batches.Add(1) - 1)
 	t.Input = nil
 	for _, c := range b.calls {

@@ -152,6 +152,19 @@ func TestOnlyRequestsThatDifferByTextAndCallerAreMerged(t *testing.T) {
 			}
 		})
 	}
+	for length, merged := range map[int]bool{8192: true, 8193: false} {
+		story(t, func(t *testing.T, c *client) {
+			host := c.merging()
+			var all sync.WaitGroup
+			for _, text := range []string{"one", strings.Repeat("x", length)} {
+				all.Go(func() { c.succeeds("embed", oneText(text, `,"truncate":true`)) })
+			}
+			all.Wait()
+			if n := len(host.Calls()); (n == 1) != merged || n > 2 {
+				t.Errorf("a text of %d bytes: %d requests", length, n)
+			}
+		})
+	}
 	story(t, func(t *testing.T, c *client) {
 		host := c.merging()
 		var all sync.WaitGroup
