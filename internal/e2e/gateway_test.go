@@ -286,6 +286,9 @@ func TestSingleTextsOfManyCallersCostFewRequests(t *testing.T) {
 		t.Errorf("%d texts cost %d requests", len(merged), n)
 	}
 	for text, vector := range merged {
+		if !strings.HasSuffix(text, words[0]) { // one in eight
+			continue
+		}
 		alone := embed(shared.URL(), "direct", text)
 		if len(vector) != len(alone) || cosine(vector, alone) < 0.9999 {
 			t.Errorf("%s: got another vector than for the text alone", text)
