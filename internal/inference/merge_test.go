@@ -218,6 +218,22 @@ func TestBadTextFailsItsOwnCallOnly(t *testing.T) {
 	}
 }
 
+// A crash costs the host a load of the model, so that the text is not looked for in the batch.
+func TestTextThatCrashesTheModelFailsItsOwnCallOnly(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		const bad = 3
+		crashes := crashWhen(c.merging(), bad)
+		for i, a := range c.together(8) {
+			if isBad := i == bad; isBad != (a.code() == "upstream") || !isBad && a.err != nil {
+				t.Errorf("text %d got %v", i, a)
+			}
+		}
+		if n := crashes(); n != 4 { // two of the batch, and two of the text alone
+			t.Errorf("%d crashes, want 4", n)
+		}
+	})
+}
+
 func TestTextThatIsCutIsSaidToBeOfItsOwnCall(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.opts.MergeWindow = window
