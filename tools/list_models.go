@@ -1,11 +1,10 @@
 package tools
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
@@ -94,7 +93,7 @@ func listed(all []inference.HostListing) []listedModel {
 			}
 		}
 	}
-	slices.SortFunc(models, func(a, b listedModel) int { return cmp.Compare(a.Name, b.Name) })
+	sort.Slice(models, func(i, j int) bool { return models[i].Name < models[j].Name })
 	return models
 }
 

@@ -3,7 +3,7 @@ package tools
 import (
 	"cmp"
 	"context"
-	"slices"
+	"sort"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
@@ -92,12 +92,13 @@ func usageOutOf(rows []usage.Row, who caller.Caller) *usageOut {
 	for _, day := range days {
 		out.Days = append(out.Days, *day)
 	}
-	slices.SortFunc(out.Models, func(a, b usageRow) int {
+	sort.Slice(out.Models, func(i, j int) bool {
+		a, b := &out.Models[i], &out.Models[j]
 		return cmp.Or(
 			cmp.Compare(b.TokensIn+b.TokensOut, a.TokensIn+a.TokensOut), cmp.Compare(b.Calls, a.Calls),
 			cmp.Compare(a.Caller, b.Caller), cmp.Compare(a.Model, b.Model), cmp.Compare(a.Source, b.Source),
-		)
+		) < 0
 	})
-	slices.SortFunc(out.Days, func(a, b usageDay) int { return cmp.Compare(b.Day, a.Day) })
+	sort.Slice(out.Days, func(i, j int) bool { return out.Days[i].Day > out.Days[j].Day })
 	return out
 }

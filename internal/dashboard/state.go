@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"sort"
 	"time"
 
 	"ollama-mcp/internal/inference"
@@ -332,7 +333,7 @@ func (p *Page) used() usageView {
 }
 
 func (p *Page) keysOf(keys []Key) (out []keyOut) {
-	slices.SortFunc(keys, func(a, b Key) int { return cmp.Compare(a.Caller, b.Caller) })
+	sort.Slice(keys, func(i, j int) bool { return keys[i].Caller < keys[j].Caller })
 	for _, k := range keys {
 		if len(out) < maxCallers && (k.CallsPerDay > 0 || k.TokensPerDay > 0 || !k.Expires.IsZero()) {
 			out = append(out, keyOut{callerName(k.Caller), k.Calls, k.CallsPerDay, k.Tokens, k.TokensPerDay, p.at(k.Expires)})
@@ -346,7 +347,9 @@ func counts(of map[string]int) (all []countOf) {
 	for name, n := range of {
 		all = append(all, countOf{clip(name, maxName), n})
 	}
-	slices.SortFunc(all, func(a, b countOf) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) })
+	sort.Slice(all, func(i, j int) bool {
+		return cmp.Or(cmp.Compare(all[j].N, all[i].N), cmp.Compare(all[i].Name, all[j].Name)) < 0
+	})
 	return first(all, maxCallers)
 }
 

@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -66,7 +67,7 @@ func (h host) find(file, program string) []Installed {
 			found = append(found, one)
 		}
 	}
-	slices.SortFunc(found, func(a, b Installed) int { return strings.Compare(a.Entry.Name, b.Entry.Name) })
+	sort.Slice(found, func(i, j int) bool { return found[i].Entry.Name < found[j].Entry.Name })
 	return found
 }
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -207,7 +208,7 @@ func (m *Manager) onHolders(ctx context.Context, model, host string, do func(Hos
 
 // settle is the outcome on several hosts. It is an error if all have failed.
 func settle(all []Outcome) ([]Outcome, error) {
-	slices.SortStableFunc(all, func(a, b Outcome) int { return strings.Compare(a.Host, b.Host) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Host < all[j].Host })
 	if len(all) == 0 || slices.ContainsFunc(all, func(o Outcome) bool { return o.Err == nil }) {
 		return all, nil
 	}

@@ -3,7 +3,7 @@ package nearest
 
 import (
 	"cmp"
-	"slices"
+	"sort"
 	"strings"
 )
 
@@ -31,8 +31,9 @@ func Names(word string, known []string, n int) []string {
 			near = append(near, candidate{name, d})
 		}
 	}
-	slices.SortStableFunc(near, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(len(a.name), len(b.name)))
+	sort.SliceStable(near, func(i, j int) bool {
+		a, b := near[i], near[j]
+		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(len(a.name), len(b.name))) < 0
 	})
 	var out []string
 	for _, c := range near[:min(n, len(near))] {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -111,7 +112,7 @@ func (s *Schema) explain(err error) error {
 			found.Faults = append(found.Faults, m)
 		}
 	}
-	slices.SortStableFunc(found.Faults, func(a, b ArgumentFault) int { return natural(a.Argument, b.Argument) })
+	sort.SliceStable(found.Faults, func(i, j int) bool { return natural(found.Faults[i].Argument, found.Faults[j].Argument) < 0 })
 	return found
 }
 
