@@ -84,6 +84,48 @@ func (s *Server) respell(r *request) {
 	}
 }
 
+// openDirect makes the handlers of Options.Direct, wrapped as mcp-go wraps them for each call.
+func (s *Server) openDirect() {
+	s.direct = make(map[string]mcpserver.ToolHandlerFunc)
+	if len(s.opts.Extra) > 0 { // which may wrap more around them, or look on
+		return
+	}
+	for _, tool := range s.opts.Tools {
+		if !slices.Contains(s.opts.Direct, tool.Tool.Name) {
+			continue
+		}
+		handle := tool.Handler
+		if s.opts.Tasks.Jobs != nil {
+			handle = s.asTask(handle)
+		}
+		s.direct[tool.Tool.Name] = checkCapabilities(passArguments(handle))
+	}
+}
+
+// callDirectly answers a call of a tool without mcp-go, which would decode the message four times,
+// if nothing in it concerns mcp-go: it is that of a protocol before 2026-07-28, and has no _meta
+// but the progress token that split has taken out. It is not ok for any other request.
+func (s *Server) callDirectly(ctx context.Context, r *request) (answer mcp.JSONRPCMessage, ok bool) {
+	if r.arguments == nil {
+		return nil, false
+	}
+	params := lookUp(r.brief, "params")
+	quoted, meta := lookUp(params, "name"), lookUp(params, "_meta")
+	name, _ := jsonrpc.Text(quoted)
+	handle := s.direct[name]
+	isPlain := (meta == nil || string(meta) == "null") && string(lookUp(r.brief, "jsonrpc")) == `"2.0"` && lookUp(r.brief, "result") == nil
+	if handle == nil || !isPlain || !json.Valid(r.brief) {
+		return nil, false
+	}
+	var call mcp.CallToolRequest
+	call.Method, call.Params.Name = r.Method, name
+	result, err := handle(ctx, call)
+	if err != nil {
+		return rpcError(r.ID, mcp.INTERNAL_ERROR, err.Error(), nil), true
+	}
+	return mcp.NewJSONRPCResultResponse(mcp.NewRequestId(r.ID), result), true
+}
+
 // passArguments wraps every tool handler. It adds the arguments and the headers that mcp-go
 // was not given, and the progress token as it came.
 func passArguments(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerFunc {

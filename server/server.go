@@ -41,7 +41,10 @@ type Options struct {
 	Version      string // shown to clients
 	Instructions string // advice to the model that uses the tools; empty sends none
 
-	Tools             []mcpserver.ServerTool
+	Tools []mcpserver.ServerTool
+	// Direct names those of the Tools that use nothing of mcp-go but the session in the context, and
+	// ask their client nothing. Plain calls of them take less time, unless there are Extra options.
+	Direct            []string
 	Resources         []mcpserver.ServerResource
 	ResourceTemplates []mcpserver.ServerResourceTemplate
 	Prompts           []mcpserver.ServerPrompt
@@ -92,8 +95,9 @@ type Server struct {
 	refusals refusals
 	asides   atomic.Int64 // goroutines of all connections that write what needs no handling
 
-	buffers  netserve.Buffers     // for answers
-	mirrored map[string]*mcp.Tool // tools with arguments that headers repeat
+	direct   map[string]mcpserver.ToolHandlerFunc // of Options.Direct, with all that is wrapped around them
+	buffers  netserve.Buffers                     // for answers
+	mirrored map[string]*mcp.Tool                 // tools with arguments that headers repeat
 }
 
 // New makes a server. It refuses invalid options, and tools, resources and prompts that could
@@ -163,6 +167,7 @@ func New(opts Options) (*Server, error) {
 		}
 	}
 	slices.Sort(s.tools)
+	s.openDirect()
 	return s, nil
 }
 
@@ -193,7 +198,11 @@ func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails
 	}
 	answer, ok := s.answerTask(r)
 	if !ok {
-		answer = s.finishAnswer(r, s.mcp.HandleMessage(s.mcp.WithContext(ctx, r), r.brief))
+		ctx = s.mcp.WithContext(ctx, r)
+		if answer, ok = s.callDirectly(ctx, r); !ok {
+			answer = s.mcp.HandleMessage(ctx, r.brief)
+		}
+		answer = s.finishAnswer(r, answer)
 	}
 	if errors.Is(context.Cause(r.ctx), caller.ErrRevoked) {
 		r.withheld = ReasonUnauthorized

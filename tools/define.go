@@ -258,8 +258,11 @@ const (
 
 // report sends progress to the client, if it asked for it.
 func report(ctx context.Context, req mcp.CallToolRequest, c *call) *progress.Reporter {
-	srv := mcpserver.ServerFromContext(ctx)
-	if srv == nil || req.Params.Meta == nil || req.Params.Meta.ProgressToken == nil {
+	if req.Params.Meta == nil || req.Params.Meta.ProgressToken == nil {
+		return progress.Start(nil, nil)
+	}
+	client := mcpserver.ClientSessionFromContext(ctx)
+	if client == nil || !client.Initialized() {
 		return progress.Start(nil, nil)
 	}
 	streams, sent := req.Params.Meta.AdditionalFields[wantsText] == true, ""
@@ -276,8 +279,12 @@ func report(ctx context.Context, req mcp.CallToolRequest, c *call) *progress.Rep
 				sent = text
 			}
 		}
-		// A client that does not read its notifications misses this one.
-		_ = srv.SendNotificationToClient(ctx, "notifications/progress", params)
+		note := mcp.JSONRPCNotification{JSONRPC: mcp.JSONRPC_VERSION}
+		note.Method, note.Params.AdditionalFields = "notifications/progress", params
+		select {
+		case client.NotificationChannel() <- note:
+		default: // a client that does not read its notifications misses this one
+		}
 	}
 	if streams {
 		return progress.StartOften(send, c.message)

@@ -243,6 +243,17 @@ func Slow(o Offer) map[string]bool {
 	return slow
 }
 
+// Direct are the offered tools that ask their client nothing, by the names that are listed.
+func Direct(o Offer) (names []string) {
+	d := Deps{spelling: o.spelling()}
+	for _, t := range table {
+		if !t.asks && o.has(t) {
+			names = append(names, d.spell(t.name))
+		}
+	}
+	return names
+}
+
 // ReplacedByTasks are the tools that clients with the protocol's tasks have no use for.
 var ReplacedByTasks = []string{jobTool}
 

@@ -265,7 +265,7 @@ func (s *service) newServer() (*server.Server, error) {
 			Jobs: s.jobs, Tools: tools.Slow(offer), Wait: tools.TaskWait,
 			Replaced: tools.ReplacedByTasks, Instructions: tools.Instructions(withTasks),
 		},
-		Tools: tools.All(deps), Resources: resources, ResourceTemplates: templates,
+		Tools: tools.All(deps), Direct: tools.Direct(offer), Resources: resources, ResourceTemplates: templates,
 		Prompts: tools.Prompts(deps), Completions: tools.Completions{Deps: deps},
 		Log: s.log, OnRefused: s.refused, MaxMessage: s.memory.message, MaxHeld: s.memory.messages, MaxAnswers: s.memory.unread, Drain: s.config.DrainTimeout,
 	})
