@@ -71,7 +71,7 @@ func (p *Pool) openCloud(h *host) {
 	}
 	part.permits = newPermits(part.most)
 	h.part = part
-	p.hosts = append(p.hosts, part)
+	p.setHosts(append(p.hosts, part))
 }
 
 // openClouds creates the cloud part of every host if the name of a model says that it runs in
@@ -96,6 +96,7 @@ func (p *Pool) learnOrigin(h *host, model string, cloud bool) {
 		h.origins.reported = make(map[string]bool)
 	}
 	h.origins.reported[model] = cloud
+	p.changes++
 	if !cloud {
 		return
 	}

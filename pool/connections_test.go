@@ -62,6 +62,45 @@ func TestConnectionsAreAsManyAsSlotsAndChecksAndCallsThatLeft(t *testing.T) {
 	}
 }
 
+// Slots of a host change while calls go on: connections follow, and are never more than slots plus one.
+func TestConnectionsFollowTheSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const callers, calls = 40, 160
+		fake := backendtest.New("gpu").Answer("1 2").TokenTime(500 * time.Millisecond)
+		var wires wires
+		host, err := ollama.New(ollama.Options{Name: fake.Name(), Conns: 4, DialContext: wires.count(fake.Dial)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newPool(t, pool.Options{Hosts: []backend.Backend{host}, Slots: 4, Queue: callers, PerCaller: callers})
+		for _, slots := range []int{4, 8, 2, 16} {
+			var all sync.WaitGroup
+			all.Go(func() { askAll(t, p, callers, calls, 0) })
+			time.Sleep(700 * time.Millisecond) // calls are under way
+			host.SetConns(slots)
+			if err := p.Resize("gpu", pool.Slots{Given: slots}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Second) // calls that were beyond fewer slots have ended
+			synctest.Wait()
+			opened := wires.opened.Load()
+			wires.most.Store(0)
+			if open := wires.open.Load(); open > int64(slots+1) {
+				t.Errorf("%d slots: %d connections are open", slots, open)
+			}
+			all.Wait()
+			if most, more := wires.most.Load(), wires.opened.Load()-opened; most > int64(slots+1) || more > int64(slots+1) {
+				t.Errorf("%d slots: %d connections are open at once, and %d were opened for %d calls", slots, most, more, calls)
+			}
+			if busy := fake.Stats().MaxInFlight; slots == 16 && busy != 16 {
+				t.Errorf("the host got %d calls at once on 16 slots", busy)
+			}
+		}
+		host.Close()
+		fake.Close()
+	})
+}
+
 // askAll has callers make n calls, and every so many of them leave half-way.
 func askAll(t testing.TB, p *pool.Pool, callers, n, leave int) {
 	t.Helper()

@@ -44,6 +44,7 @@ func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
 	if mine == well {
 		return true
 	}
+	mayHelp := mine == rested && k.tried == ""
 	best, healthy, reachable := gone, 0, 0
 	for _, other := range p.hosts {
 		if !other.could(k, now) {
@@ -57,8 +58,11 @@ func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
 		if c < gone {
 			reachable++
 		}
+		if best < mine && (!mayHelp || 2*healthy >= len(p.hosts)) {
+			return false // whatever the others are
+		}
 	}
-	return mine == best || mine == rested && k.tried == "" && 2*healthy < reachable
+	return mine == best || mayHelp && 2*healthy < reachable
 }
 
 // freeSlot is a free slot of a host.
@@ -67,12 +71,24 @@ type freeSlot struct {
 	host    *host
 	waiting int // calls in the queue
 	now     time.Time
+
+	hadSlot  bool // for one of the groups that Fit was asked about, whether the host serves it or not
+	mayServe bool // the host serves one of these groups, or would if it had a slot for it
 }
 
 // Fit says how well calls of a group fit the slot.
 func (f *freeSlot) Fit(k groupKey) fairqueue.Fit {
+	if !f.host.hasSlotFor(k, f.now) {
+		f.mayServe = true // nobody has asked
+		return fairqueue.Never
+	}
+	f.hadSlot = true
+	if !f.pool.serves(f.host, k, f.now) {
+		return fairqueue.Never
+	}
+	f.mayServe = true
 	switch {
-	case !f.host.hasSlot(k.model.model, f.now) || !f.pool.serves(f.host, k, f.now) || k.afterCrash && f.host.isRetryingAfterCrash():
+	case k.afterCrash && f.host.isRetryingAfterCrash():
 		return fairqueue.Never
 	case k.model.model == "" || f.host.inMemory:
 		return fairqueue.Warm
@@ -115,12 +131,18 @@ func (f *freeSlot) Defers(k groupKey, since time.Time) bool {
 // byOthers estimates, in nanoseconds, when the last of the waiting calls ends if all of them go to
 // other hosts on which a call costs clearly less than here. ok is false if there is no such host.
 func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all float64, ok bool) {
+	if least, late := f.leastByOthers(k, common, mine); late {
+		return least, true
+	}
 	var best, rate float64 // of a call on the best of them; of calls by all of them
 	idle := false
-	offers := f.pool.offersFor(k, common, f.now)
-	for i := range offers {
-		theirs := &offers[i]
-		if theirs.host == f.host || theirs.cost*worthwhile >= mine || !theirs.isGood(k, f.now) {
+	offers := f.pool.offersFor(k)
+	for i, own := range f.pool.onHosts(k.model.model, common) {
+		if own.leastCost(common)*worthwhile >= mine || f.pool.hosts[i] == f.host {
+			continue
+		}
+		theirs := offers[i].price(f.pool.hosts[i], k, common, f.now)
+		if theirs.cost*worthwhile >= mine || !theirs.isGood(k, f.now) {
 			continue
 		}
 		if best == 0 || theirs.cost < best {
@@ -135,7 +157,38 @@ func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all f
 	return best + float64(f.waiting)/rate, true
 }
 
-// offer is what a host can do for the calls of a group.
+// leastByOthers is a lower bound of what byOthers estimates, by what is known of the model on each
+// host alone. late says that even so the calls end too late for this host to wait, which is a reason
+// to look no closer if it would evict nothing. That is how it is while the queue is long.
+func (f *freeSlot) leastByOthers(k groupKey, common *modelTimes, mine float64) (least float64, late bool) {
+	var best, rate float64
+	for i, own := range f.pool.onHosts(k.model.model, common) {
+		cost, h := own.leastCost(common), f.pool.hosts[i]
+		if cost*worthwhile >= mine || h == f.host {
+			continue
+		}
+		slots := h.most
+		if h.learned {
+			if own == nil || own.lent < own.limit.Limit() {
+				return 0, false // it may have a free slot
+			}
+			slots = own.limit.Limit()
+		} else if len(h.lent) < h.most {
+			return 0, false
+		}
+		if best == 0 || cost < best {
+			best = cost
+		}
+		rate += float64(slots) / cost
+	}
+	if rate == 0 {
+		return 0, false
+	}
+	least = best + float64(f.waiting)/rate
+	return least, least*worthwhile >= mine && f.host.memory.holds(k.model)
+}
+
+// offer is what a host can do for the calls of a group. The zero offer is not known yet.
 type offer struct {
 	host *host
 	cost float64 // of a call, in nanoseconds
@@ -144,6 +197,14 @@ type offer struct {
 	good    bool // the host is well and can serve the calls
 	slots   int  // for their model
 	idle    bool // one of these is free
+}
+
+// price sets what a call of a group costs on the host of an offer.
+func (o *offer) price(h *host, k groupKey, common *modelTimes, now time.Time) *offer {
+	if o.host == nil {
+		o.host, o.cost = h, float64(max(1, h.cost(k.model, common, now)))
+	}
+	return o
 }
 
 // isGood reports whether the host of an offer is well and can serve a group.
@@ -158,20 +219,48 @@ func (o *offer) isGood(k groupKey, now time.Time) bool {
 	return o.good
 }
 
-// offersFor returns what all hosts can do for a group. It is computed once for all the free slots
-// that are compared with each other, or many hosts would each be compared with all others.
-func (p *Pool) offersFor(k groupKey, common *modelTimes, now time.Time) []offer {
-	if p.offered != k || len(p.offers) == 0 {
-		p.offers, p.offered = p.offers[:0], k
-		for _, h := range p.hosts {
-			p.offers = append(p.offers, offer{host: h, cost: float64(max(1, h.cost(k.model, common, now)))})
-		}
+// offersFor returns what all hosts can do for a group, each set when it is needed. It is computed
+// once for all the free slots that are compared with each other, or many hosts would each be compared
+// with all others.
+func (p *Pool) offersFor(k groupKey) []offer {
+	if p.offered != k || len(p.offers) != len(p.hosts) {
+		p.offers, p.offered = slices.Grow(p.offers[:0], len(p.hosts))[:len(p.hosts)], k
+		clear(p.offers)
 	}
 	return p.offers
 }
 
 // withdrawOffers is called before free slots are compared, and when a host has been given a call.
 func (p *Pool) withdrawOffers() { p.offers = p.offers[:0] }
+
+// onHosts returns what is known of a model on each host, in the order of the hosts; nil for a host of
+// which nothing is.
+func (p *Pool) onHosts(model string, common *modelTimes) []*hostModel {
+	if len(common.on) != len(p.hosts) {
+		common.on = make([]*hostModel, len(p.hosts))
+		for i, h := range p.hosts {
+			common.on[i] = known(&h.models, model)
+		}
+	}
+	return common.on
+}
+
+// noteOn keeps what onHosts returns up to date with a lease whose model is new on its host, or has been
+// measured there.
+func (p *Pool) noteOn(l *Lease) {
+	if times := known(&p.models, l.key().model); times != nil && len(times.on) == len(p.hosts) && !l.host.removed {
+		times.on[l.host.index] = l.own
+	}
+}
+
+// leastCost is the least that a call can cost on the host, in nanoseconds; see cost.
+func (m *hostModel) leastCost(common *modelTimes) float64 {
+	least := common.held.mean
+	if m != nil && m.held.samples > 0 {
+		least = min(least, m.held.mean)
+	}
+	return float64(max(1, least))
+}
 
 // hasPaid reports whether the queue for a model has lasted for as long as loading the model takes.
 // From then on the cost of loading is ignored. This is the ski rental problem: a load of unknown

@@ -133,7 +133,7 @@ func (p *Pool) takeFastest(l *Lease, now time.Time) (best *host) {
 		return nil
 	}
 	for _, h := range p.hosts {
-		slot := freeSlot{p, h, 1, now}
+		slot := freeSlot{pool: p, host: h, waiting: 1, now: now}
 		isFit := h != l.host && !h.isCloudPart && !h.isAllCloud && h.conditionFor(k, now) == well && !h.doubtfulFor(k.model.model, now) && slot.Fit(k) == fairqueue.Warm
 		if !isFit || best != nil && h.latencyFor(k.model.model, now) >= best.latencyFor(k.model.model, now) || !h.permits.TryAcquire(1) {
 			continue

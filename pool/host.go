@@ -42,7 +42,19 @@ type host struct {
 	most    int      // permits in all
 	owed    int      // calls beyond most, since the host was resized while it had them
 	learned bool     // the number of slots is learned
-	lent    []*Lease // that have not ended, one for each permit taken
+	lent    []*Lease // that have not ended, one for each permit taken, in the order in which they came
+
+	// slotless says that the host has no slot for any call that waits, so that nobody needs to look.
+	// It holds until a call on the host ends, or its slots, its memory or the groups that wait change.
+	slotless bool
+	// uneasy says that a circuit breaker of the host, or of a model there, may be open, or that one
+	// of them may have asked to be left alone.
+	uneasy bool
+	// shunned is what Pool.changes was when the host served none of the groups that wait. That holds
+	// until it changes, the host is well, or a rest there ends at shunnedUntil.
+	shunned      int
+	shunnedUntil time.Time // the zero Time if nothing rests
+	index        int       // in Pool.hosts
 
 	health
 	latency   route.EWMA // of answered calls, for the policies; see latencyFor
@@ -115,6 +127,7 @@ func newPermits(most int) *semaphore.Weighted {
 // away as they end.
 func (h *host) resize(s Slots) {
 	before := h.most
+	h.slotless = false
 	h.most, h.learned, h.weight = s.most(), s.Given == 0, cmp.Or(s.Weight, 1)
 	for range max(0, h.most-before) {
 		h.freePermit()
@@ -160,6 +173,7 @@ func newLimit(most int) *limiter.Limiter {
 // resetSlots forgets the slots that were learned.
 func (h *host) resetSlots() {
 	if h.learned {
+		h.slotless = false
 		for _, own := range h.models.All() {
 			own.limit = newLimit(h.most)
 		}

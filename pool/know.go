@@ -40,6 +40,7 @@ func (p *Pool) know(name string, f Facts) (changes []Change) {
 		return nil
 	}
 	now := time.Now()
+	p.changes++
 	before := h.trusted(now)
 	defer func() { changes = h.changeOf(before, now) }()
 	if !f.Up {
@@ -78,6 +79,7 @@ func (h *host) markDown(err error, now time.Time) {
 		err = errors.New("not reachable")
 	}
 	h.down, h.trouble, h.loaded = true, err, nil
+	h.uneasy = true
 	if pass, ok := h.breaker.Allow(now); ok {
 		h.breaker.Record(now, pass, breaker.Failure)
 	}

@@ -92,9 +92,17 @@ type states struct{ host, model breaker.State }
 func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after states, change []Change) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now, h := time.Now(), l.host
+	now := time.Now()
 	before = l.states(now)
-	trusted := h.trusted(now)
+	trusted := l.host.trusted(now)
+	p.settle(ctx, l, err, now)
+	p.match()
+	return before, l.states(now), l.host.changeOf(trusted, now)
+}
+
+// settle records what an attempt showed of the host, and frees the slot.
+func (p *Pool) settle(ctx context.Context, l *Lease, err error, now time.Time) {
+	h := l.host
 	l.verdict = l.judge(ctx, err, now)
 	switch {
 	case l.verdict.isFailure():
@@ -109,16 +117,21 @@ func (p *Pool) record(ctx context.Context, l *Lease, err error) (before, after s
 	if l.verdict.model != breaker.Undecided && errors.Is(err, backend.Crashed) {
 		p.noteCrash(l, err, now)
 	}
-	if l.startRest(err, now) {
+	rests := l.startRest(err, now)
+	if rests {
 		p.refuseResting(now)
+	}
+	if rests || l.verdict.isFailure() {
+		h.uneasy = true
+		p.changes++
 	}
 	if errors.Is(err, backend.NoRoom) {
 		h.noteNoRoom(l.key(), err, now)
+		p.changes++
 		p.refuseUnservable()
 	}
 	p.learnLimit(l, errors.Is(err, backend.Overload), now)
 	p.release(l)
-	return before, l.states(now), h.changeOf(trusted, now)
 }
 
 func (l *Lease) states(now time.Time) states {
@@ -186,6 +199,7 @@ func (p *Pool) learnTime(l *Lease, now time.Time) {
 		l.own.tried = now
 		common := p.timesOf(model)
 		common.held.observe(held)
+		p.noteOn(l)
 		if l.seen.load >= loadedAtOnce {
 			common.load.observe(l.seen.load)
 		}

@@ -28,7 +28,7 @@ func (l *Lease) startLoading() {
 // stopLoading records that loading is over, whether the model is in memory now or not.
 func (l *Lease) stopLoading() {
 	if l.loading {
-		l.loading = false
+		l.loading, l.host.slotless = false, false
 		l.host.loading = slices.DeleteFunc(l.host.loading, func(other *Lease) bool { return other == l })
 	}
 }
@@ -53,19 +53,25 @@ func (h *host) loader(model string) *Lease {
 	return nil
 }
 
-// mustWait reports whether a call is better off in the queue than on a host that is loading a
-// model. On the host it would wait too if that is its own model, or if its own model has to be
-// loaded afterwards: Ollama loads one model at a time. If the two models do not fit into memory
-// together, Ollama does not begin to load one while there are calls for the other. Until it is
-// known whether they fit, calls of the other model go on for MaxPassedOver at most, and only if
-// no other host has their model.
+// hasSlotFor reports whether the host has a slot for another call of a group, which does not wait for a
+// model to be loaded. On the host it would wait too if that is its own model, or if its own model has to
+// be loaded afterwards: Ollama loads one model at a time.
+func (h *host) hasSlotFor(k groupKey, now time.Time) bool {
+	model := k.model.model
+	if len(h.loading) > 0 && model != "" && !h.inMemory && (h.loader(model) != nil || !h.memory.holds(k.model)) {
+		return false
+	}
+	return h.hasSlot(model, now)
+}
+
+// mustWait reports whether a call of a model in memory is better off in the queue than on a host that is
+// loading another model. If the two do not fit into memory together, Ollama does not begin to load one
+// while there are calls for the other. Until it is known whether they fit, calls of the other model go on
+// for MaxPassedOver at most, and only if no other host has their model.
 func (f *freeSlot) mustWait(key groupKey) bool {
 	h, k := f.host, key.model
 	if len(h.loading) == 0 {
 		return false
-	}
-	if h.loader(k.model) != nil || !h.memory.holds(k) {
-		return true
 	}
 	switch age := f.now.Sub(h.loading[0].began); h.sharingOf(k.model) {
 	case exclusive:
@@ -129,6 +135,7 @@ func (h *host) sharingOf(model string) sharing {
 // markLoaded records that a call's model is in memory. If it had to be loaded, the other models
 // are believed to be in memory still only if they have stayed there before.
 func (h *host) markLoaded(l *Lease, anew bool) {
+	h.slotless = false
 	l.stopLoading()
 	l.own.waited = time.Time{}
 	if anew {
@@ -166,7 +173,7 @@ func (h *host) learnLoaded(found []Loaded) {
 		}
 	}
 	if room {
-		h.memory = memory
+		h.memory, h.slotless = memory, false
 	}
 }
 

@@ -17,10 +17,12 @@ func (p *Pool) match() {
 	}
 	now := time.Now()
 	p.withdrawOffers()
-	for _, h := range p.inTurn() {
+	for _, h := range p.inTurn(now) {
 		for p.queue.Len() > 0 && p.take(h) {
-			t := p.queue.Pick(now, &freeSlot{p, h, p.queue.Len(), now})
+			slot := &freeSlot{pool: p, host: h, waiting: p.queue.Len(), now: now}
+			t := p.queue.Pick(now, slot)
 			if t == nil {
+				p.noteUseless(slot) // Pick has asked about all groups
 				p.untake(h)
 				break
 			}
@@ -36,10 +38,10 @@ func (p *Pool) match() {
 }
 
 // inTurn returns the hosts that may have a free slot, in the order of weighted turns.
-func (p *Pool) inTurn() []*host {
+func (p *Pool) inTurn(now time.Time) []*host {
 	p.free = p.free[:0]
 	for _, h := range p.hosts {
-		if len(h.lent) < h.most {
+		if len(h.lent) < h.most && !h.isUseless(p.changes, now) {
 			p.free = append(p.free, h)
 		}
 	}
@@ -47,6 +49,35 @@ func (p *Pool) inTurn() []*host {
 		return cmp.Or(cmp.Compare(max(p.clock, a.turns), max(p.clock, b.turns)), cmp.Compare(a.turn, b.turn))
 	})
 	return p.free
+}
+
+// noteUseless records that a host serves none of the calls that wait, if that is so and will be until
+// something happens that clears the record. Otherwise each turn would look at all hosts again.
+func (p *Pool) noteUseless(slot *freeSlot) {
+	slot.host.slotless = !slot.hadSlot
+	if !slot.mayServe {
+		slot.host.shunned, slot.host.shunnedUntil = p.changes, slot.host.nextRested(slot.now)
+	}
+}
+
+// isUseless reports whether nobody needs to look whether the host serves any of the calls that wait.
+// changes are those of the pool.
+func (h *host) isUseless(changes int, now time.Time) bool {
+	return h.slotless || h.shunned == changes && !h.well(now) && (h.shunnedUntil.IsZero() || now.Before(h.shunnedUntil))
+}
+
+// joins prepares for calls of a group of which none has waited: hosts that serve no other may serve
+// these.
+func (p *Pool) joins(k groupKey, now time.Time) {
+	if p.queue.Waits(k) {
+		return
+	}
+	for _, h := range p.hosts {
+		h.slotless = h.slotless && !h.hasSlotFor(k, now)
+		if h.shunned == p.changes && p.serves(h, k, now) {
+			h.shunned = 0
+		}
+	}
 }
 
 // take acquires a permit of a host and one of the permits for all hosts together, if both are
@@ -92,20 +123,15 @@ func (p *Pool) setAlarm(now time.Time) {
 		}
 	}
 	for _, h := range p.hosts {
-		earlier(h.breaker.Until())
-		earlier(h.rest.until())
-		for _, own := range h.models.All() {
-			earlier(own.breaker.Until())
-			earlier(own.rest.until())
+		if h.uneasy {
+			h.uneasy = h.eachEnd(now, earlier)
 		}
 		for _, l := range h.loading {
 			earlier(l.began.Add(p.loadOf(l.key().model)))
 		}
-		for _, l := range h.lent { // the longer a host is silent, the less it pays to wait for it
-			if l.isSilent() {
-				earlier(now.Add(max(now.Sub(l.began), silenceStep)))
-			}
-		}
+	}
+	if silent := p.youngestSilence(now); silent >= 0 { // the longer a host is silent, the less it pays to wait for it
+		earlier(now.Add(max(silent, silenceStep)))
 	}
 	switch {
 	case !ok || !next.After(now):
@@ -117,13 +143,85 @@ func (p *Pool) setAlarm(now time.Time) {
 	}
 }
 
+// eachEnd passes on when the host, and its models there, may be used again that may not be used now.
+// It reports whether there are any, or may be without another failure.
+func (h *host) eachEnd(now time.Time, at func(time.Time)) (uneasy bool) {
+	each := func(health *health, rest rest) {
+		open, rests := health.breaker.Until(), rest.until()
+		at(open)
+		at(rests)
+		uneasy = uneasy || !open.IsZero() || now.Before(rests)
+	}
+	each(&h.health, h.rest)
+	for _, own := range h.models.All() {
+		each(&own.health, own.rest)
+	}
+	return uneasy
+}
+
+// nextRested returns when the first rest ends that the host has asked for, for all models or for one;
+// the zero Time if there is none.
+func (h *host) nextRested(now time.Time) (first time.Time) {
+	earlier := func(r rest) {
+		if at := r.until(); at.After(now) && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	earlier(h.rest)
+	for _, own := range h.models.All() {
+		earlier(own.rest)
+	}
+	return first
+}
+
+// youngestSilence returns for how long the silent call has been on its host that got there last; a
+// negative number if no call is silent. A silence of less than silenceStep counts as any other.
+func (p *Pool) youngestSilence(now time.Time) time.Duration {
+	if l := p.last; l != nil && !l.over && !l.host.removed && l.isSilent() && now.Sub(l.began) <= silenceStep {
+		return now.Sub(l.began)
+	}
+	youngest := time.Duration(-1)
+	for _, h := range p.hosts {
+		for _, l := range slices.Backward(h.lent) { // in the order in which they came
+			if l.isSilent() {
+				if age := now.Sub(l.began); youngest < 0 || age < youngest {
+					youngest = age
+				}
+				break
+			}
+		}
+	}
+	return youngest
+}
+
 func (p *Pool) rematch() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.match()
 }
 
+// isServed reports whether a host has a free slot for a call that joins the queue.
+func (p *Pool) isServed(k groupKey, now time.Time) bool {
+	if !p.takeOfAll() {
+		return false
+	}
+	defer p.untakeOfAll()
+	p.withdrawOffers()
+	waits := p.queue.Waits(k)
+	for _, h := range p.hosts {
+		if len(h.lent) >= h.most || waits && h.isUseless(p.changes, now) {
+			continue
+		}
+		slot := freeSlot{pool: p, host: h, waiting: p.queue.Len() + 1, now: now}
+		if slot.Fit(k) != fairqueue.Never && !slot.Defers(k, now) {
+			return true
+		}
+	}
+	return false
+}
+
 // takeBest takes a slot of the free host that suits a call best, and says why; nil if there is none.
+// It is for calls that find nobody waiting.
 func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) (*host, route.Choice) {
 	if !p.takeOfAll() {
 		return nil, route.Choice{}
@@ -134,7 +232,7 @@ func (p *Pool) takeBest(need route.Need, k groupKey, now time.Time) (*host, rout
 		if !h.permits.TryAcquire(1) {
 			continue
 		}
-		slot := freeSlot{p, h, p.queue.Len() + 1, now}
+		slot := freeSlot{pool: p, host: h, waiting: 1, now: now}
 		fit := slot.Fit(k)
 		if fit == fairqueue.Never || slot.Defers(k, now) {
 			h.permits.Release(1)
@@ -247,8 +345,9 @@ func (p *Pool) grant(l *Lease, h *host, why route.Choice, now time.Time) {
 	model := l.key().model
 	why.Policy, why.IsWarm, why.Busy, why.Slots = p.opts.Policy.Name, h.inMemory || h.memory.holds(l.key()), len(h.lent), h.slots(now)
 	why.Latency = h.latencyFor(model, now)
-	l.choice = why
+	l.host, l.choice = h, why
 	l.own, h.lastModel = h.model(model), model
+	p.noteOn(l)
 	l.own.lent++
 	h.lent = append(h.lent, l)
 	p.totals.InFlight++
@@ -257,7 +356,10 @@ func (p *Pool) grant(l *Lease, h *host, why route.Choice, now time.Time) {
 	p.clock = max(p.clock, h.turns)
 	h.turns = p.clock + 1/h.weight
 	p.queue.Start(&l.ticket, max(p.expected(l.key()), time.Millisecond))
-	l.host, l.began = h, now
+	l.began, p.last = now, l
+	if h.uneasy {
+		p.changes++ // while it tries the host, others do not
+	}
 	l.pass, _ = h.breaker.Allow(now) // there is no pass for a host that is used for lack of others
 	l.ownPass, _ = l.own.breaker.Allow(now)
 	l.measured = measured{Backend: h.backend, pool: p, lease: l}
@@ -288,7 +390,7 @@ func (p *Pool) noteAttempt(l *Lease, now time.Time) {
 	common.paid = now.Add(common.load.mean)
 }
 
-// release frees the slot of a lease, and gives it to the next call.
+// release frees the slot of a lease, which match gives to the next call.
 func (p *Pool) release(l *Lease) {
 	h, now := l.host, time.Now()
 	l.over = true
@@ -300,7 +402,7 @@ func (p *Pool) release(l *Lease) {
 	p.totals.InFlight--
 	h.lent = slices.DeleteFunc(h.lent, func(other *Lease) bool { return other == l })
 	l.own.lent--
+	h.slotless = false
 	p.untake(h)
 	h.drain()
-	p.match()
 }

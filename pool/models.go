@@ -16,6 +16,8 @@ type modelTimes struct {
 	held pace      // time for which they hold a slot, loading excluded
 	load pace      // time for loading, according to the calls that waited for it
 	paid time.Time // when the loading that began last should end; see hasPaid
+
+	on []*hostModel // the model on each host; see Pool.onHosts
 }
 
 // hostModel is what is known of a model on one host.
@@ -68,6 +70,7 @@ func (h *host) model(name string) *hostModel {
 			m.limit = newLimit(h.most)
 		}
 		h.models.Set(name, m, mostModels)
+		h.slotless = false // another model may have been forgotten, and its limit with it
 	}
 	return m
 }

@@ -132,6 +132,8 @@ type Pool struct {
 	hosts   []*host // those that take new calls
 	pinned  map[string]map[string]any
 	queue   *fairqueue.Queue[groupKey, *Lease]
+	changes int     // events, from 1, by which a host that is not well may be the best there is; see host.shunned
+	last    *Lease  // the call that was given a slot last; nil before the first
 	turn    int     // number of calls that were given a slot
 	clock   float64 // the turn of the last of them; see host.turns
 	models  lru.Map[string, *modelTimes]
@@ -157,7 +159,7 @@ func New(o Options) (*Pool, error) {
 	}
 	o = o.withDefaults()
 	p := &Pool{
-		opts: o, pinned: o.Runner, queue: fairqueue.New[groupKey, *Lease](o.MaxPassedOver),
+		opts: o, changes: 1, pinned: o.Runner, queue: fairqueue.New[groupKey, *Lease](o.MaxPassedOver),
 		// Retries may be a fifth of the calls, plus one a second. Envoy allows a fifth plus three at
 		// a time, Finagle a fifth plus ten a second. With three in ten seconds, chance alone would
 		// exhaust the budget where one call in ten of eight callers fails.
@@ -188,9 +190,21 @@ func (p *Pool) Add(b backend.Backend, s Slots) (replaced <-chan struct{}, err er
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	replaced = p.remove(b.Name())
-	p.hosts = append(p.hosts, h)
+	p.setHosts(append(p.hosts, h))
 	p.match()
 	return replaced, nil
+}
+
+// setHosts replaces the hosts that take new calls.
+func (p *Pool) setHosts(hosts []*host) {
+	p.hosts = hosts
+	p.changes++
+	for i, h := range hosts {
+		h.index = i
+	}
+	for _, times := range p.models.All() {
+		times.on = nil
+	}
 }
 
 // Resize changes the slots of a host, and its weight, and forgets nothing: calls on the host and in
@@ -227,7 +241,7 @@ func (p *Pool) remove(name string) (drained <-chan struct{}) {
 		close(gone)
 		return gone
 	}
-	p.hosts = slices.DeleteFunc(p.hosts, func(other *host) bool { return other == h || other == h.part })
+	p.setHosts(slices.DeleteFunc(p.hosts, func(other *host) bool { return other == h || other == h.part }))
 	h.removed = true
 	if h.part != nil {
 		h.part.removed = true

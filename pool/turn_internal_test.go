@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,14 +85,15 @@ func BenchmarkTurn(b *testing.B) {
 				c.arrive(b)
 			}
 			b.ReportAllocs()
-			var ended time.Duration
+			var turns []time.Duration
 			for b.Loop() {
 				began := time.Now()
 				c.end(b.Context())
-				ended += time.Since(began)
+				turns = append(turns, time.Since(began))
 				c.arrive(b)
 			}
-			b.ReportMetric(float64(ended.Nanoseconds())/float64(b.N), "ns/turn")
+			slices.Sort(turns) // on a busy machine, some take much longer
+			b.ReportMetric(float64(turns[len(turns)/2].Nanoseconds()), "ns/turn")
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,7 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 		p.rates.calls.add(now, 1)
 	}
 	if ctx.Err() != nil {
-		return gaveUp(ctx, p.waitOf(&l.ticket))
+		return p.gaveUp(ctx, l)
 	}
 	p.openClouds(need.Model)
 	if err := p.whyUnservable(l.ticket.Key, now); err != nil {
@@ -88,20 +89,25 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	if err := p.whyResting(l, now); err != nil {
 		return err
 	}
-	h, why := p.takeBest(need, l.ticket.Key, now)
-	if h != nil && p.queue.Len() == 0 {
-		p.grant(l, h, why, now)
-		return nil
+	k, atOnce := l.ticket.Key, false
+	if p.queue.Len() == 0 {
+		if h, why := p.takeBest(need, k, now); h != nil {
+			p.grant(l, h, why, now)
+			return nil
+		}
+	} else {
+		atOnce = p.isServed(k, now) // or rather the call whose turn it is, which match knows
 	}
-	l.first = p.arriving(&l.ticket)
-	if h != nil {
-		p.untake(h) // match gives it to the call whose turn it is
-	} else if l.Attempt == 1 { // a retry is never turned away
-		if err := p.checkQueue(l, now); err != nil {
+	if need.OnWait != nil {
+		l.first = p.arriving(&l.ticket)
+	}
+	if !atOnce && l.Attempt == 1 { // a retry is never turned away
+		if err := p.checkQueue(&l.ticket, now); err != nil {
 			return err
 		}
 	}
 	l.ready, l.queued = make(chan struct{}), now
+	p.joins(k, now)
 	p.queue.Push(now, &l.ticket, l.Attempt > 1)
 	p.rates.growth.add(now, 1)
 	if p.match(); !l.ticket.Waits() {
@@ -121,9 +127,18 @@ func (p *Pool) leaveQueue(ctx context.Context, l *Lease) error {
 		return nil
 	case l.host != nil: // it was given a slot and cancelled at the same time
 		p.release(l)
+		p.match()
 	default:
 		p.queue.Remove(&l.ticket)
 		p.rates.growth.add(time.Now(), -1)
+	}
+	return p.gaveUp(ctx, l)
+}
+
+// gaveUp returns the error of a call whose context ended while it waited.
+func (p *Pool) gaveUp(ctx context.Context, l *Lease) error {
+	if !timedOut(ctx) {
+		return gaveUp(ctx, 0) // the caller left, and is not told for how long the others wait
 	}
 	return gaveUp(ctx, p.waitOf(&l.ticket))
 }
@@ -189,8 +204,7 @@ func (k groupKey) sharesQueue(other groupKey) bool {
 
 // checkQueue returns an error for a call if the queue is full, or the wait would be too long for
 // its deadline.
-func (p *Pool) checkQueue(l *Lease, now time.Time) error {
-	t := &l.ticket
+func (p *Pool) checkQueue(t *ticket, now time.Time) error {
 	waiting := p.waiting(fairqueue.Interactive, t.Key.sharesQueue) + p.waiting(fairqueue.Batch, t.Key.sharesQueue)
 	mine, all := p.queue.WaitingOf(t.Class, t.Caller, t.Key.sharesQueue), p.queue.WaitingOf(t.Class, t.Caller, anyKey)
 	full := func(waiting int, ofCaller bool) error {
@@ -204,18 +218,43 @@ func (p *Pool) checkQueue(l *Lease, now time.Time) error {
 	case mine >= p.opts.PerCaller || all >= fullQueues*p.opts.PerCaller:
 		return full(max(mine, all), true)
 	}
-	if wait := l.first.Expect; p.isTooLate(t, now.Add(wait)) {
+	if p.pace.samples < wellKnown || p.isSurelySoon(t, now) {
+		return nil
+	}
+	if wait := p.waitOf(t); p.isTooLate(t, now.Add(wait)) {
 		return &QueueTimeoutError{RetryAfter: wait}
 	}
 	return nil
+}
+
+// isSurelySoon reports whether a call that arrives now gets its slot in time even if all the calls
+// that wait go before it and take as long as those of the slowest model. It looks at no more hosts
+// than it takes to be sure, and saves most calls the exact estimate, which looks at all.
+func (p *Pool) isSurelySoon(t *ticket, now time.Time) bool {
+	slowest := p.expected(t.Key.model)
+	for _, class := range []fairqueue.Class{fairqueue.Interactive, fairqueue.Batch} {
+		for key := range p.queue.Keys(class) {
+			slowest = max(slowest, p.expected(key.model))
+		}
+	}
+	work, slots := slowest*time.Duration(p.queue.Len()+1), 0
+	for _, h := range p.hosts {
+		if p.serves(h, t.Key, now) && h.loader(t.Key.model.model) == nil {
+			slots += h.slotsOf(t.Key.model.model, now)
+			if slots = min(slots, cmp.Or(p.opts.MaxInFlight, slots)); !p.isTooLate(t, now.Add(work/time.Duration(slots))) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func anyKey(groupKey) bool { return true }
 
 // arriving returns how the wait of a call stands that is about to join the queue.
 func (p *Pool) arriving(t *ticket) route.Standing {
-	place := p.upTo(t)
-	return route.Standing{Place: place, Of: p.queue.Len() + 1, Expect: p.wait(place, t.Key), Loading: p.isBeingLoaded(t.Key), Batch: t.Class == fairqueue.Batch}
+	group, place := p.outlookOf(t.Key), p.upTo(t, p.rivalsOf(t.Key))
+	return route.Standing{Place: place, Of: p.queue.Len() + 1, Expect: group.wait(place), Loading: group.loading, Batch: t.Class == fairqueue.Batch}
 }
 
 // isTooLate reports whether a call that gets a slot at some time is unlikely to end before its
@@ -225,12 +264,13 @@ func (p *Pool) isTooLate(t *ticket, at time.Time) bool {
 }
 
 // waitOf estimates how long a call waits that waits already or arrives now; 0 if nothing is known.
-func (p *Pool) waitOf(t *ticket) time.Duration { return p.wait(p.upTo(t), t.Key) }
+func (p *Pool) waitOf(t *ticket) time.Duration {
+	return p.wait(p.upTo(t, p.rivalsOf(t.Key)), t.Key)
+}
 
 // upTo estimates how many rivals are served up to a call that waits or arrives now, the call
 // included: under fair sharing, no more calls of each other caller than of its own.
-func (p *Pool) upTo(t *ticket) int {
-	rival := p.rivalsOf(t.Key)
+func (p *Pool) upTo(t *ticket, rival func(groupKey) bool) int {
 	waiting, mine := p.waiting(fairqueue.Interactive, rival), p.queue.WaitingOf(t.Class, t.Caller, rival)
 	_, callers := p.queue.LenOf(t.Class)
 	if !t.Waits() {
@@ -259,8 +299,14 @@ func (p *Pool) waiting(c fairqueue.Class, meets func(groupKey) bool) (n int) {
 // of another: there is a host that can serve both.
 func (p *Pool) rivalsOf(k groupKey) func(groupKey) bool {
 	now := time.Now()
+	var mine []*host
+	for _, h := range p.hosts {
+		if h.could(k, now) {
+			mine = append(mine, h)
+		}
+	}
 	return func(other groupKey) bool {
-		return slices.ContainsFunc(p.hosts, func(h *host) bool { return h.could(k, now) && h.could(other, now) })
+		return slices.ContainsFunc(mine, func(h *host) bool { return h.could(other, now) })
 	}
 }
 
@@ -268,33 +314,55 @@ func (p *Pool) rivalsOf(k groupKey) func(groupKey) bool {
 // is known, as while a model is being loaded. How long the calls on the hosts have been running is
 // ignored: answers differ so much in length that it says little about the time that they still
 // need, and nothing if their lengths are distributed exponentially.
-func (p *Pool) wait(place int, k groupKey) time.Duration {
-	slots, now := 0, time.Now()
-	for _, h := range p.hosts {
-		if p.serves(h, k, now) && h.loader(k.model.model) == nil {
-			slots += h.slotsOf(k.model.model, now)
-		}
-	}
-	if slots == 0 {
-		return p.untilRested(k, now)
-	}
-	if p.opts.MaxInFlight > 0 {
-		slots = min(slots, p.opts.MaxInFlight)
-	}
-	return p.paceOf(k) * time.Duration(place) / time.Duration(slots)
+func (p *Pool) wait(place int, k groupKey) time.Duration { return p.outlookOf(k).wait(place) }
+
+// outlook is what the waiting calls of a group may expect.
+type outlook struct {
+	rivals int           // waiting calls that compete for slots with them, and they themselves
+	pace   time.Duration // mean time for which a slot is held by those and one call of the group more
+	slots  int           // that serve the group
+	// loading says that they wait for their model to be loaded: a host is loading it, and no other host
+	// that serves them has it in memory.
+	loading bool
+	rested  time.Duration // until a host has rested, if there are no slots
 }
 
-// paceOf returns the mean time for which a slot is held by the rivals of a group in the queue and
-// one call of the group itself.
-func (p *Pool) paceOf(k groupKey) time.Duration {
-	sum, n, rival := p.expected(k.model), 1, p.rivalsOf(k)
+func (o outlook) wait(place int) time.Duration {
+	if o.slots == 0 {
+		return o.rested
+	}
+	return o.pace * time.Duration(place) / time.Duration(o.slots)
+}
+
+func (p *Pool) outlookOf(k groupKey) (o outlook) {
+	now := time.Now()
+	isLoaded := false
+	for _, h := range p.hosts {
+		switch {
+		case !p.serves(h, k, now):
+		case h.loader(k.model.model) != nil:
+			o.loading = true
+		default:
+			o.slots += h.slotsOf(k.model.model, now)
+			isLoaded = isLoaded || h.memory.holds(k.model)
+		}
+	}
+	o.loading = o.loading && !isLoaded
+	if o.slots == 0 {
+		o.rested = p.untilRested(k, now)
+	}
+	if p.opts.MaxInFlight > 0 {
+		o.slots = min(o.slots, p.opts.MaxInFlight)
+	}
+	held, rival := p.expected(k.model), p.rivalsOf(k)
 	for _, class := range []fairqueue.Class{fairqueue.Interactive, fairqueue.Batch} {
 		for key, calls := range p.queue.Keys(class) {
 			if rival(key) {
-				sum += p.expected(key.model) * time.Duration(calls)
-				n += calls
+				held += p.expected(key.model) * time.Duration(calls)
+				o.rivals += calls
 			}
 		}
 	}
-	return sum / time.Duration(n)
+	o.pace = held / time.Duration(o.rivals+1)
+	return o
 }

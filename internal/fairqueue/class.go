@@ -1,8 +1,9 @@
 package fairqueue
 
 import (
+	"cmp"
 	"container/heap"
-	"container/list"
+	"slices"
 	"time"
 )
 
@@ -17,11 +18,12 @@ type class[K comparable, V any] struct {
 	byKey   map[K]*group[K, V]
 	shares  map[string]*share[K, V]
 	waiting int
-	callers int           // that wait
-	clock   time.Duration // where newcomers start
-	latest  time.Duration // the furthest that anybody's clock has come
-	sweepAt int           // number of shares at which the idle ones are forgotten
-	passed  list.List     // of *Ticket, the longest passed over first
+	callers int            // that wait
+	clock   time.Duration  // where newcomers start
+	latest  time.Duration  // the furthest that anybody's clock has come
+	sweepAt int            // number of shares at which the idle ones are forgotten
+	passes  int64          // calls that were passed over so far
+	order   []*group[K, V] // scratch of pick
 }
 
 func (c *class[K, V]) push(now time.Time, t *Ticket[K, V], again bool) {
@@ -63,7 +65,7 @@ func (c *class[K, V]) remove(t *Ticket[K, V]) {
 		l.changed()
 	}
 	if t.passed != nil {
-		c.passed.Remove(t.passed)
+		g.passed.Remove(t.passed)
 	}
 	t.line, t.at, t.passed = nil, nil, nil
 	c.waiting--
@@ -93,41 +95,64 @@ func (c *class[K, V]) drop(g *group[K, V]) {
 	delete(c.byKey, g.key)
 }
 
-// pick says whose turn it is on a slot, nil if nobody's.
+// pick says whose turn it is on a slot, nil if nobody's. Groups are asked how they fit in the order
+// of their turns, and only until the answer is known: on a slot that suits most calls, that is soon.
 func (c *class[K, V]) pick(now time.Time, maxPassedOver time.Duration, s Slot[K]) *Ticket[K, V] {
-	for e := c.passed.Front(); e != nil; e = e.Next() {
-		t := e.Value.(*Ticket[K, V])
-		if now.Sub(t.since) < maxPassedOver {
-			break
-		}
-		if s.Fit(t.Key) != Never && !s.IsComing(t.Key) {
-			return t
-		}
+	if t := c.overdue(now, maxPassedOver, s); t != nil {
+		return t
 	}
-	var fair *Ticket[K, V] // whose turn it would be, did all suit equally well
-	var best [Warm + 1]*Ticket[K, V]
-	for _, g := range c.groups {
+	c.order = append(c.order[:0], c.groups...)
+	for _, g := range c.order {
+		g.next = g.first()
+	}
+	slices.SortFunc(c.order, func(a, b *group[K, V]) int { return a.next.compare(b.next) })
+	var fair, chosen *Ticket[K, V] // fair is whose turn it would be, did all suit equally well
+	cold := c.order[:0]            // groups that fit and whose calls come if no others suit better
+	for _, g := range c.order {
 		fit := s.Fit(g.key)
 		if fit == Never {
 			continue
 		}
-		t := g.first()
-		if fair == nil || t.before(fair) {
-			fair = t
+		if fair == nil {
+			fair = g.next
 		}
-		if (best[fit] == nil || t.before(best[fit])) && !s.Defers(g.key, g.since) {
-			best[fit] = t
+		if fit == Cold {
+			cold = append(cold, g)
+		} else if !s.Defers(g.key, g.since) {
+			chosen = g.next
+			break
 		}
 	}
-	chosen := best[Warm]
-	if chosen == nil {
-		chosen = best[Cold]
+	for i := 0; chosen == nil && i < len(cold); i++ {
+		if g := cold[i]; !s.Defers(g.key, g.since) {
+			chosen = g.next
+		}
 	}
 	if fair != chosen && fair.passed == nil {
-		fair.since = now
-		fair.passed = c.passed.PushBack(fair)
+		c.passes++
+		fair.since, fair.pass = now, c.passes
+		fair.passed = fair.line.group.passed.PushBack(fair)
 	}
 	return chosen
+}
+
+// overdue returns the call that must be passed over no more and has been so for the longest, among
+// those which fit a slot; nil if there is none. Calls of a group fit alike, so that of each group
+// only the first counts.
+func (c *class[K, V]) overdue(now time.Time, maxPassedOver time.Duration, s Slot[K]) *Ticket[K, V] {
+	c.order = c.order[:0]
+	for _, g := range c.groups {
+		if g.next = g.firstPassed(); g.next != nil && now.Sub(g.next.since) >= maxPassedOver {
+			c.order = append(c.order, g)
+		}
+	}
+	slices.SortFunc(c.order, func(a, b *group[K, V]) int { return cmp.Compare(a.next.pass, b.next.pass) })
+	for _, g := range c.order {
+		if s.Fit(g.key) != Never && !s.IsComing(g.key) {
+			return g.next
+		}
+	}
+	return nil
 }
 
 func (c *class[K, V]) start(t *Ticket[K, V], expected time.Duration) {

@@ -12,8 +12,18 @@ type group[K comparable, V any] struct {
 	key     K
 	since   time.Time // when it was last empty
 	lines   lines[K, V]
-	waiting int // calls in all lines
-	index   int // in class.groups
+	waiting int           // calls in all lines
+	index   int           // in class.groups
+	passed  list.List     // of *Ticket, the longest passed over first
+	next    *Ticket[K, V] // scratch of class.pick
+}
+
+// firstPassed is the call that was passed over for the longest; nil if none was.
+func (g *group[K, V]) firstPassed() *Ticket[K, V] {
+	if e := g.passed.Front(); e != nil {
+		return e.Value.(*Ticket[K, V])
+	}
+	return nil
 }
 
 // first is the call whose turn comes first. Shares grow without the heaps being

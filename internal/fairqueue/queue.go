@@ -7,6 +7,7 @@
 package fairqueue
 
 import (
+	"cmp"
 	"container/list"
 	"iter"
 	"time"
@@ -61,8 +62,9 @@ type Ticket[K comparable, V any] struct {
 	number int64         // in the order of turns; 0 for a call that never waited
 	line   *line[K, V]   // nil unless it waits
 	at     *list.Element // in the line
-	passed *list.Element // in the class; nil unless its turn went to somebody else
+	passed *list.Element // in the group; nil unless its turn went to somebody else
 	since  time.Time     // when that was first so
+	pass   int64         // in the order in which calls of the class were passed over
 
 	share   *share[K, V]  // nil until it has a slot
 	charged time.Duration // what the share was charged in advance
@@ -139,6 +141,16 @@ func (q *Queue[K, V]) HasKey(meets func(K) bool) bool {
 	return false
 }
 
+// Waits reports whether calls of a key wait.
+func (q *Queue[K, V]) Waits(key K) bool {
+	for i := range q.classes {
+		if q.classes[i].byKey[key] != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // WithKey returns the calls that wait of keys that meet a condition.
 func (q *Queue[K, V]) WithKey(meets func(K) bool) (all []*Ticket[K, V]) {
 	for i := range q.classes {
@@ -204,22 +216,20 @@ func (q *Queue[K, V]) Done(t *Ticket[K, V], held time.Duration) { q.classes[t.Cl
 // NextDue is when somebody who was passed over must be passed over no more.
 func (q *Queue[K, V]) NextDue() (due time.Time, ok bool) {
 	for i := range q.classes {
-		first := q.classes[i].passed.Front()
-		if first == nil {
-			continue
-		}
-		if at := first.Value.(*Ticket[K, V]).since.Add(q.maxPassedOver); !ok || at.Before(due) {
-			due, ok = at, true
+		for _, g := range q.classes[i].groups {
+			first := g.firstPassed()
+			if first == nil {
+				continue
+			}
+			if at := first.since.Add(q.maxPassedOver); !ok || at.Before(due) {
+				due, ok = at, true
+			}
 		}
 	}
 	return due, ok
 }
 
-// before is the fair order: by what the callers had, then by their numbers.
-func (t *Ticket[K, V]) before(other *Ticket[K, V]) bool {
-	a, b := t.line.share, other.line.share
-	if a.used != b.used {
-		return a.used < b.used
-	}
-	return t.number < other.number
+// compare is the fair order: by what the callers had, then by the numbers of the calls.
+func (t *Ticket[K, V]) compare(other *Ticket[K, V]) int {
+	return cmp.Or(cmp.Compare(t.line.share.used, other.line.share.used), cmp.Compare(t.number, other.number))
 }
