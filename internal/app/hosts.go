@@ -126,6 +126,15 @@ func pinned(c config.Config) map[string]map[string]any {
 // as many as its slots may become.
 const maxConns = 64
 
+// connsFor bounds the answers that a host with so many slots is asked for at a time; 0 means that its
+// slots are learned.
+func connsFor(slots int) int {
+	if slots == 0 {
+		return maxConns
+	}
+	return slots + pool.CloudSlots
+}
+
 // opener makes hosts.
 type opener struct {
 	answers *remote.Memory // bounds those that are arriving; nil for a bound of each host's own
@@ -134,10 +143,7 @@ type opener struct {
 // open makes a host. If dial is valid, connections go to that address instead of the
 // addresses of the name in the URL.
 func (o opener) open(s fleet.Spec, dial netip.Addr) (fleet.Host, error) {
-	opts := ollama.Options{Name: s.Name, URL: s.URL, APIKey: s.APIKey, CAFile: s.CAFile, Conns: maxConns, Memory: o.answers}
-	if s.Slots > 0 {
-		opts.Conns = s.Slots + pool.CloudSlots
-	}
+	opts := ollama.Options{Name: s.Name, URL: s.URL, APIKey: s.APIKey, CAFile: s.CAFile, Conns: connsFor(s.Slots), Memory: o.answers}
 	if dial.IsValid() {
 		opts.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			_, port, err := net.SplitHostPort(address)
@@ -197,6 +203,15 @@ func (i informed) Add(host backend.Backend, slots int, weight float64) (replaced
 		panic(err) // package config allows no slots or weight that the pool refuses
 	}
 	return replaced
+}
+
+func (i informed) Resize(host backend.Backend, slots int, weight float64) {
+	if h, ok := host.(*ollama.Host); ok { // or a cloud that is asked nothing
+		h.SetConns(connsFor(slots))
+	}
+	if err := i.pool.Resize(host.Name(), pool.Slots{Given: slots, Weight: weight}); err != nil {
+		panic(err) // package config allows no slots or weight that the pool refuses
+	}
 }
 
 func (i informed) Remove(name string) (drained <-chan struct{}) { return i.pool.Remove(name) }

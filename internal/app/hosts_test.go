@@ -66,6 +66,38 @@ func (h *hosts) generate(t *testing.T, model string) error {
 	})
 }
 
+func TestReloadThatChangesTheSlotsOfAHostForgetsNothingOfIt(t *testing.T) {
+	host := backendtest.New("gpu-1").Answer("quick brown fox")
+	c := config.Config{Hosts: []config.Host{{Name: "gpu-1", URL: host.Listen(t), Slots: 2}}, Route: "warmest"}
+	h, err := newHosts(c, 0, nil, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.watch())
+	if err := h.fleet.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.generate(t, backendtest.Tiny); err != nil {
+		t.Fatal(err)
+	}
+	before, opened := h.Stats().Hosts[0], host.Stats().Opened
+	c.Hosts = []config.Host{c.Hosts[0]}
+	c.Hosts[0].Slots = 5
+	if err := h.set(c); err != nil {
+		t.Fatal(err)
+	}
+	after := h.Stats().Hosts[0]
+	if after.Slots != 5 || after.Latency != before.Latency || after.Latency == 0 || len(after.Loaded) != 1 {
+		t.Errorf("the host is %+v, want it as before with 5 slots: %+v", after, before)
+	}
+	if err := h.generate(t, backendtest.Tiny); err != nil {
+		t.Fatal(err)
+	}
+	if more := host.Stats().Opened - opened; more > 1 { // of polls, which have connections of their own
+		t.Errorf("%d connections were opened for a host that stays", more)
+	}
+}
+
 func TestCallsAtOnceForAModelJustPulledAreAllAnsweredAndCountedOnce(t *testing.T) {
 	host := backendtest.New("gpu-1").Answer("quick brown fox")
 	h := watchedHosts(t, "--host="+host.Listen(t))

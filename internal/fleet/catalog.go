@@ -19,17 +19,34 @@ type catalog struct {
 	defaults map[string]string
 }
 
-// publish replaces the catalog. It is called with mu held.
-func (f *Fleet) publish() {
-	c := &catalog{hosts: make(map[string]*list), digests: make(map[string]string), defaults: make(map[string]string)}
+// publish replaces the catalog. hasChanged says that more than lists may have, such as the hosts. If
+// the lists say the same as before, as they mostly do, only they are replaced. It is called with mu held.
+func (f *Fleet) publish(hasChanged bool) {
+	older := f.catalog.Load()
+	c := &catalog{hosts: make(map[string]*list), digests: older.digests, defaults: older.defaults}
+	for t := range f.tasks {
+		if m, isHost := t.(*member); isHost {
+			l, was := m.models.Load(), older.hosts[m.name]
+			c.hosts[m.name] = l
+			hasChanged = hasChanged || l != was && (l == nil || was == nil || l.contents != was.contents)
+		}
+	}
+	if hasChanged {
+		f.gather(c)
+	}
+	f.catalog.Store(c)
+}
+
+// gather sets what a catalog says of the models of all hosts together.
+func (f *Fleet) gather(c *catalog) {
+	c.digests, c.defaults = make(map[string]string), make(map[string]string)
 	all, defaults := make(map[string][]string), make(map[string][]string) // by model
 	for t := range f.tasks {
 		m, isHost := t.(*member)
 		if !isHost {
 			continue
 		}
-		l := m.models.Load()
-		c.hosts[m.name] = l
+		l := c.hosts[m.name]
 		if l == nil {
 			continue
 		}
@@ -48,7 +65,6 @@ func (f *Fleet) publish() {
 		slices.Sort(defaults[model])
 		c.defaults[model] = strings.Join(defaults[model], ", ")
 	}
-	f.catalog.Store(c)
 }
 
 // MayHave reports whether a host has listed a model, or has listed nothing yet. model is a
@@ -180,6 +196,6 @@ func (m *member) lookNow(ctx context.Context, l *look) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l.done, m.look = true, nil
-	f.publish()
+	f.publish(false)
 	f.tell()
 }

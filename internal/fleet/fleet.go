@@ -31,6 +31,9 @@ type Pool interface {
 	// in which there is neither; replaced is closed when the last call on the old one has
 	// ended.
 	Add(host backend.Backend, slots int, weight float64) (replaced <-chan struct{})
+	// Resize gives a host that was added another number of slots, and another weight, both as in Add.
+	// Calls on the host go on, and nothing that is known of it is forgotten.
+	Resize(host backend.Backend, slots int, weight float64)
 	// Remove takes a host away. drained is closed when the last call on it has ended.
 	Remove(name string) (drained <-chan struct{})
 	// Know passes on what a host said when it was asked how it is. The news of one host

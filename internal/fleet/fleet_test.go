@@ -199,6 +199,17 @@ func (w *world) Add(b backend.Backend, slots int, weight float64) (replaced <-ch
 	return replaced
 }
 
+// Resize implements fleet.Pool.
+func (w *world) Resize(b backend.Backend, slots int, weight float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := b.(*host)
+	if w.hosts[h.Name()] != h {
+		w.t.Errorf("%s is resized and is not there", h.Name())
+	}
+	h.slots, h.weight = slots, weight
+}
+
 // Remove implements fleet.Pool. The host's calls end when drained is closed.
 func (w *world) Remove(name string) <-chan struct{} {
 	w.mu.Lock()
@@ -272,6 +283,33 @@ func TestHostsAreInThePoolAsSoonAsTheyAreSet(t *testing.T) {
 	if want := (fleet.Spec{Name: "a", URL: "http://gpu:1234", Slots: 3, Weight: 2, APIKey: "key", CAFile: "ca.pem"}); h.spec != want || h.dial.IsValid() {
 		t.Errorf("opened as %+v at %v, want %+v at no address", h.spec, h.dial, want)
 	}
+}
+
+func TestHostWithOtherSlotsOrWeightIsResizedAndNotReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fleet.Options{})
+		w.set(spec("a"), spec("b"))
+		synctest.Wait()
+		a, told := w.hosts["a"], len(w.told("a"))
+		other := spec("a")
+		other.Slots, other.Weight = 3, 2
+		w.set(other, spec("b"))
+		if w.hosts["a"] != a || a.drained != nil || a.slots != 3 || a.weight != 2 {
+			t.Errorf("got %+v, want the same host with 3 slots and a weight of 2", w.hosts["a"])
+		}
+		time.Sleep(time.Minute)
+		if len(w.told("a")) <= told {
+			t.Error("it is polled no more")
+		}
+		if w.set(spec("a"), spec("b")); a.slots != 0 || a.weight != 0 {
+			t.Errorf("got %d slots and a weight of %v, want what the pool has by default", a.slots, a.weight)
+		}
+		other.APIKey = "new"
+		if w.set(other, spec("b")); w.hosts["a"] == a || w.hosts["a"].slots != 3 {
+			t.Error("with another key it was not replaced")
+		}
+		close(a.drained)
+	})
 }
 
 func TestOnlyHostsWhoseSpecChangedAreReplaced(t *testing.T) {

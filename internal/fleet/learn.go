@@ -30,6 +30,6 @@ func (f *Fleet) Learn(ctx context.Context, host string) {
 	m.report(facts, models)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.publish()
+	f.publish(false)
 	f.tell()
 }

@@ -12,6 +12,10 @@ var errNoAddress = errors.New("no address behind the name")
 // run looks up the name of a group again and again: once at the start, and from then on
 // while there are calls.
 func (g *group) run(ctx context.Context) {
+	f := g.fleet
+	f.mu.Lock()
+	name := g.spec.Name
+	f.mu.Unlock()
 	failing := false
 	for {
 		addrs, err := g.lookup(ctx)
@@ -19,7 +23,7 @@ func (g *group) run(ctx context.Context) {
 			return
 		}
 		if err != nil && !failing { // logged once, until it works again
-			g.fleet.opts.Log.Warn("cannot look up hosts; the known ones stay", "host", g.spec.Name, "error", err)
+			g.fleet.opts.Log.Warn("cannot look up hosts; the known ones stay", "host", name, "error", err)
 		}
 		failing = err != nil
 		g.found(addrs)
@@ -116,7 +120,7 @@ func (g *group) replace(addrs []netip.Addr) (changes []change) {
 		}
 	}
 	f.tasks[g] = true
-	f.publish()
+	f.publish(true)
 	f.tell()
 	return changes
 }

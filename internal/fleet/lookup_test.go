@@ -156,7 +156,7 @@ func TestSetThatFailsKeepsTheHostsAtKnownAddresses(t *testing.T) {
 		w.has(hosts...)
 		before := maps.Clone(w.hosts)
 		other := gpus
-		other.Slots = 7
+		other.APIKey = "new"
 		for i := range 10 * len(hosts) { // the order in which they are opened varies
 			w.breaks(hosts[i%len(hosts)])
 			if err := w.Set([]fleet.Spec{other}); err == nil {
@@ -166,6 +166,30 @@ func TestSetThatFailsKeepsTheHostsAtKnownAddresses(t *testing.T) {
 		w.has(hosts...)
 		if !maps.Equal(w.hosts, before) {
 			t.Error("a host was replaced all the same")
+		}
+	})
+}
+
+func TestHostsBehindANameAreResizedWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fleet.Options{})
+		w.resolves("gpus.svc", "10.0.0.1", "10.0.0.2")
+		w.set(gpus)
+		w.has("gpu@10.0.0.1", "gpu@10.0.0.2")
+		before := maps.Clone(w.hosts)
+		more := gpus
+		more.Slots = 7
+		w.set(more)
+		if !maps.Equal(w.hosts, before) {
+			t.Error("a host was replaced")
+		}
+		w.resolves("gpus.svc", "10.0.0.1", "10.0.0.2", "10.0.0.3")
+		time.Sleep(time.Minute)
+		w.has("gpu@10.0.0.1", "gpu@10.0.0.2", "gpu@10.0.0.3")
+		for name, h := range w.hosts {
+			if h.slots != 7 {
+				t.Errorf("%s has %d slots, want 7", name, h.slots)
+			}
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,7 +52,12 @@ type member struct {
 
 // list is what a host said when it was asked for its models.
 type list struct {
-	number  uint64                   // of the question; a later question has a higher number
+	number uint64 // of the question; a later question has a higher number
+	*contents
+}
+
+// contents is what a list says. Lists of a host that say the same share it.
+type contents struct {
 	names   []string                 // canonical
 	digests map[string]string        // by canonical name
 	models  map[string]backend.Model // as the host lists them, by canonical name
@@ -139,7 +145,7 @@ func (m *member) poll(ctx context.Context) (Facts, *list) {
 
 // list asks the host for its models.
 func (m *member) list(ctx context.Context) (*list, error) {
-	l := &list{number: m.questions.Add(1)}
+	l := &list{number: m.questions.Add(1), contents: new(contents)}
 	models, err := m.Models(ctx)
 	if err != nil {
 		return nil, err
@@ -151,6 +157,9 @@ func (m *member) list(ctx context.Context) (*list, error) {
 		if backend.IsListedInCloud(models[i]) {
 			l.cloud = append(l.cloud, name)
 		}
+	}
+	if newest := m.models.Load(); newest != nil && reflect.DeepEqual(newest.contents, l.contents) {
+		l.contents = newest.contents
 	}
 	return l, nil
 }
@@ -227,8 +236,8 @@ func (m *member) polled() {
 	}
 	m.silent = m.failed > 0
 	if l := m.models.Load(); f.catalog.Load().hosts[m.name] != l || m.updated {
+		f.publish(m.updated)
 		m.updated = false
-		f.publish()
 	}
 	if !before {
 		f.tasks[m] = true

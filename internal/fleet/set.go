@@ -8,7 +8,7 @@ import (
 // group is a spec and the hosts that it stands for.
 type group struct {
 	fleet *Fleet
-	spec  Spec
+	spec  Spec   // the fleet's mutex guards its slots and weight
 	name  string // to look up; "" if the spec is one host
 	// members are the hosts by address; the address of a host that is not looked up is the
 	// zero Addr. The fleet's mutex guards them.
@@ -16,8 +16,9 @@ type group struct {
 }
 
 // Set says which hosts there are from now on. It may be called at any time: a host whose
-// spec is the same as before is left alone, hosts that are new or have changed are added
-// to the pool, and the others are removed from it. If Set returns an error, which names
+// spec is the same as before is left alone, one that has only other slots or another weight is
+// resized, hosts that are new or have changed otherwise are added to the pool, and the others
+// are removed from it. If Set returns an error, which names
 // the host, nothing has changed. Hosts behind a name in DNS join when Watch has looked up
 // the name, except for those that a spec with the same name has found already.
 func (f *Fleet) Set(specs []Spec) error {
@@ -29,7 +30,7 @@ func (f *Fleet) Set(specs []Spec) error {
 	groups := make(map[string]*group)
 	for _, s := range specs {
 		g := f.groups[s.Name]
-		if g == nil || g.spec != s {
+		if g == nil || g.spec.sized(s) != s {
 			var err error
 			if g, err = f.newGroup(s); err != nil {
 				f.abandon(groups)
@@ -78,6 +79,18 @@ func (g *group) open(addr netip.Addr) error {
 	return nil
 }
 
+// resize gives the hosts of the group the slots and the weight of a spec that is otherwise the same.
+func (g *group) resize(s Spec) {
+	if g.spec == s {
+		return
+	}
+	g.spec = s
+	for _, m := range g.members {
+		m.slots, m.weight = s.Slots, s.Weight
+		g.fleet.opts.Pool.Resize(m.Host, s.Slots, s.Weight)
+	}
+}
+
 // closeAll closes hosts that the pool has not been told about.
 func (g *group) closeAll() {
 	for _, m := range g.members {
@@ -110,6 +123,7 @@ func (f *Fleet) exchange(specs []Spec, groups map[string]*group) {
 	for _, s := range specs {
 		g := groups[s.Name]
 		if f.groups[s.Name] == g {
+			g.resize(s)
 			continue
 		}
 		if g.name != "" {
@@ -124,7 +138,7 @@ func (f *Fleet) exchange(specs []Spec, groups map[string]*group) {
 		f.remove(m)
 	}
 	f.groups = groups
-	f.publish()
+	f.publish(true)
 	f.tell()
 }
 

@@ -45,6 +45,12 @@ func (s Spec) at(addr netip.Addr) Spec {
 	return s
 }
 
+// sized returns the spec with the slots and the weight of another.
+func (s Spec) sized(other Spec) Spec {
+	s.Slots, s.Weight = other.Slots, other.Weight
+	return s
+}
+
 // dnsName returns the name to look up, or "" if the URL stands for one host. Its error does
 // not quote the URL, which may hold a password.
 func (s Spec) dnsName() (string, error) {

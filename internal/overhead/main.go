@@ -19,6 +19,8 @@
 // all in this process; a real one also through the control that posts and the server. With
 // 100,000 calls of 50 ms on 16 slots that takes some fifteen minutes.
 //
+// With -polling, a server without calls is measured that knows how so many pretend hosts are.
+//
 // With -peers, other MCP servers for Ollama stand beside it instead, as they come from npm, and
 // a host that answers every tenth request with 503 is asked too.
 //
@@ -50,6 +52,7 @@ func main() {
 	flag.StringVar(&p.model, "model", "", "`model` to use there")
 	flag.StringVar(&p.peers, "peers", "", "`folder` of node_modules with other servers, to be measured instead of the controls")
 	flag.BoolVar(&p.observed, "observed", false, "measure nothing but what metrics, traces, the call log and the page cost")
+	flag.IntVar(&p.polling, "polling", 0, "number of `hosts` to poll; then nothing is measured but what that costs a server without calls")
 	flag.StringVar(&p.olla, "olla", "", "`program` of thushan/olla, through which streams are measured beside our gateway")
 	flag.BoolVar(&p.fronts, "fronts", false, "measure a full host by one connection, naive goroutines, the pool, and the server by MCP and by the gateway")
 	flag.IntVar(&p.callers, "callers", 500, "number of `callers` for -fronts; 64 at most on a real Ollama")
@@ -57,7 +60,7 @@ func main() {
 	front := flag.String("front", "", "`plan` of one of them, which -fronts gives to a process of its own")
 	flag.Parse()
 	if p.server = flag.Args(); !p.good() {
-		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed | -fronts | -olla PROGRAM] SERVER [FLAG…]")
+		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed | -polling n | -fronts | -olla PROGRAM] SERVER [FLAG…]")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
@@ -93,6 +96,7 @@ type plan struct {
 	peers    string // node_modules with other servers; empty for none
 	observed bool   // only what it costs to be observed is measured
 
+	polling int    // hosts that are polled, which alone is measured; 0 for none
 	olla    string // program of another gateway; empty for none
 	fronts  bool   // the ways to a full host are measured instead
 	callers int    // of them
@@ -119,6 +123,9 @@ func run(ctx context.Context, p plan, w io.Writer) error {
 			return err
 		}
 		return compareWithPeers(ctx, entrants, p, w)
+	}
+	if p.polling > 0 {
+		return pollFor(ctx, p, time.Minute, w)
 	}
 	if p.olla != "" {
 		return compareGateways(ctx, gatewayKinds(p.server, p.olla, temp), p, w)

@@ -85,6 +85,16 @@ func TestServersOfOthersAreComparedAndTheirFailuresCounted(t *testing.T) {
 	}
 }
 
+func TestPollingOfManyHostsIsMeasured(t *testing.T) {
+	var out strings.Builder
+	if err := pollFor(t.Context(), plan{server: []string{controlBinary}, polling: 3}, time.Millisecond, &out); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "polling 3 hosts") || !strings.Contains(out.String(), "% of a core") {
+		t.Errorf("it says %s", &out)
+	}
+}
+
 func withControl(run func() int) (status int) {
 	dir, err := os.MkdirTemp("", "ollama-mcp-overhead-*")
 	if err == nil {

@@ -70,6 +70,10 @@ func New(o Options) (*Host, error) {
 // Close closes idle connections. Requests under way go on.
 func (h *Host) Close() { h.conn.Close() }
 
+// SetConns changes how many answers the host is asked for at a time; see Options.Conns. It may be called
+// at any time.
+func (h *Host) SetConns(conns int) { h.conn.SetConns(conns) }
+
 // Name implements backend.Backend.
 func (h *Host) Name() string { return h.conn.Name() }
 

@@ -52,6 +52,7 @@ type Client struct {
 	api     string
 	url     string // prefix of all requests, without user and password
 	auth    string // value of the Authorization header; empty sends none
+	gate    *gate  // of answers
 	answers *http.Transport
 	info    *http.Transport
 	work    *http.Transport
@@ -72,17 +73,16 @@ func New(o Options) (*Client, error) {
 	if o.Memory == nil {
 		o.Memory = NewMemory(0, 0)
 	}
-	// One connection more than answers is for a model that goes on loading after
-	// the request that needed it has timed out.
-	answers, err := newTransport(o, cmp.Or(o.Conns, 64)+1)
+	gate := newGate(connsFor(o.Conns))
+	answers, err := newTransport(o, 0, gate)
 	if err != nil {
 		return nil, err
 	}
-	info, err := newTransport(o, infoConns)
+	info, err := newTransport(o, infoConns, nil)
 	if err != nil {
 		return nil, err
 	}
-	work, err := newTransport(o, workConns)
+	work, err := newTransport(o, workConns, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +93,7 @@ func New(o Options) (*Client, error) {
 		api:     o.API,
 		url:     prefix.String(),
 		auth:    authorization(o.Key, o.URL.User),
+		gate:    gate,
 		answers: answers,
 		info:    info,
 		work:    work,
@@ -102,6 +103,18 @@ func New(o Options) (*Client, error) {
 		memory:  o.Memory,
 		explain: o.Explain,
 	}, nil
+}
+
+// connsFor is how many connections there may be for so many answers at a time. One more is for a model
+// that goes on loading after the request that needed it has timed out.
+func connsFor(answers int) int { return cmp.Or(answers, 64) + 1 }
+
+// SetConns changes how many answers the host is asked for at a time; see Options.Conns. It may be called
+// at any time. Answers under way go on.
+func (c *Client) SetConns(conns int) {
+	if over := c.gate.resize(connsFor(conns)); over {
+		c.answers.CloseIdleConnections()
+	}
 }
 
 // Name is the name of the host.
@@ -209,6 +222,11 @@ func (c *Client) exchange(ctx context.Context, via *http.Transport, method, path
 			return &backend.Error{Host: c.name, Class: backend.Request, Message: "cannot be written as JSON", Err: err}
 		}
 		sent = bytes.NewReader(text)
+	}
+	if via == c.answers {
+		waits, done := wait(ctx)
+		defer done()
+		ctx = waits
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, sent)
 	if err != nil {

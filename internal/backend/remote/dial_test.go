@@ -18,7 +18,7 @@ func TestOnlyForeignHostsAreReachedThroughAProxy(t *testing.T) {
 		if got := IsLocal(host); got != want {
 			t.Errorf("IsLocal(%q) = %v, want %v", host, got, want)
 		}
-		tr, err := newTransport(Options{URL: &url.URL{Scheme: "http", Host: net.JoinHostPort(host, "80")}}, 1)
+		tr, err := newTransport(Options{URL: &url.URL{Scheme: "http", Host: net.JoinHostPort(host, "80")}}, 1, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,10 +19,13 @@ const (
 	// infoConns bounds the connections for requests about the host. They are short, so
 	// that the next in line does not wait for long.
 	infoConns = 8
+	// maxIdle is more than the connections that any gate lets through.
+	maxIdle = 1 << 16
 )
 
-// newTransport returns a transport to one host that keeps at most conns connections.
-func newTransport(o Options, conns int) (*http.Transport, error) {
+// newTransport returns a transport to one host. Its connections are bounded by the gate, or by conns if
+// the gate is nil.
+func newTransport(o Options, conns int, g *gate) (*http.Transport, error) {
 	roots, err := roots(o.CAFile)
 	if err != nil {
 		return nil, err
@@ -32,12 +35,15 @@ func newTransport(o Options, conns int) (*http.Transport, error) {
 		TLSClientConfig:     &tls.Config{RootCAs: roots},
 		TLSHandshakeTimeout: o.DialTimeout,
 		DisableCompression:  true,
-		// Without this bound, a request that finds a connection still being dialled, or one
+		// Without this bound or a gate, a request that finds a connection still being dialled, or one
 		// not put back yet, opens another beside it.
 		MaxConnsPerHost:     conns,
 		MaxIdleConnsPerHost: conns,
 		IdleConnTimeout:     90 * time.Second,
 		// The wait for headers has no limit: it lasts as long as a model loads.
+	}
+	if g != nil {
+		t.DialContext, t.MaxConnsPerHost, t.MaxIdleConnsPerHost = g.bound(t.DialContext), 0, maxIdle
 	}
 	if o.DialContext == nil && !IsLocal(o.URL.Hostname()) { // a proxy would be dialled in the host's place
 		t.Proxy = http.ProxyFromEnvironment
