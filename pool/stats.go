@@ -4,7 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"sort"
+	"strings"
 	"time"
 
 	"ollama-mcp/internal/breaker"
@@ -164,7 +164,7 @@ func (h *host) ejected(now time.Time) (all []ModelHealth) {
 			}
 		}
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Model < all[j].Model })
+	slices.SortFunc(all, func(a, b ModelHealth) int { return strings.Compare(a.Model, b.Model) })
 	return all
 }
 
@@ -195,7 +195,7 @@ func (h *host) modelSlots(now time.Time) (all []ModelSlots) {
 			all = append(all, ModelSlots{Model: name, Busy: own.lent, Slots: own.slots(now), Reason: own.limit.Reason()})
 		}
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Model < all[j].Model })
+	slices.SortFunc(all, func(a, b ModelSlots) int { return strings.Compare(a.Model, b.Model) })
 	return all
 }
 

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -54,9 +54,7 @@ func choose(d Deps, a about) mcpserver.ServerTool {
 		for i, p := range got.Probabilities {
 			out.Probabilities = append(out.Probabilities, labelProbability{in.Labels[i], rounded(p)})
 		}
-		sort.SliceStable(out.Probabilities, func(i, j int) bool {
-			return cmp.Less(out.Probabilities[j].Probability, out.Probabilities[i].Probability)
-		})
+		slices.SortStableFunc(out.Probabilities, func(a, b labelProbability) int { return cmp.Compare(b.Probability, a.Probability) })
 		if len(got.Unsure) > 0 {
 			r.notes = append(r.notes, "Not confident enough for its ladder: "+strings.Join(got.Unsure, ", ")+".")
 		}

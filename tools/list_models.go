@@ -1,10 +1,11 @@
 package tools
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
@@ -93,7 +94,7 @@ func listed(all []inference.HostListing) []listedModel {
 			}
 		}
 	}
-	sort.Slice(models, func(i, j int) bool { return models[i].Name < models[j].Name })
+	slices.SortFunc(models, func(a, b listedModel) int { return cmp.Compare(a.Name, b.Name) })
 	return models
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sort"
 	"strings"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -97,7 +96,7 @@ func ranking(in rankIn, got *inference.Embeddings, names []string) (*result, err
 			out.Ranked = append(out.Ranked, ranked{Index: i, Name: nameOf(i), Score: rounded(cosine(vector, got.Vectors[n]))})
 		}
 	}
-	sort.SliceStable(out.Ranked, func(i, j int) bool { return cmp.Less(out.Ranked[j].Score, out.Ranked[i].Score) })
+	slices.SortStableFunc(out.Ranked, func(a, b ranked) int { return cmp.Compare(b.Score, a.Score) })
 	if k := int(in.TopK); k > 0 {
 		out.Ranked = out.Ranked[:min(k, len(out.Ranked))]
 	}

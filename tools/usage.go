@@ -3,7 +3,7 @@ package tools
 import (
 	"cmp"
 	"context"
-	"sort"
+	"slices"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
@@ -92,13 +92,12 @@ func usageOutOf(rows []usage.Row, who caller.Caller) *usageOut {
 	for _, day := range days {
 		out.Days = append(out.Days, *day)
 	}
-	sort.Slice(out.Models, func(i, j int) bool {
-		a, b := &out.Models[i], &out.Models[j]
+	slices.SortFunc(out.Models, func(a, b usageRow) int {
 		return cmp.Or(
 			cmp.Compare(b.TokensIn+b.TokensOut, a.TokensIn+a.TokensOut), cmp.Compare(b.Calls, a.Calls),
 			cmp.Compare(a.Caller, b.Caller), cmp.Compare(a.Model, b.Model), cmp.Compare(a.Source, b.Source),
-		) < 0
+		)
 	})
-	sort.Slice(out.Days, func(i, j int) bool { return out.Days[i].Day > out.Days[j].Day })
+	slices.SortFunc(out.Days, func(a, b usageDay) int { return cmp.Compare(b.Day, a.Day) })
 	return out
 }

@@ -109,7 +109,7 @@ var doors = map[string][]string{
 	"github.com/tailscale/hujson":              {"internal/install"},
 	"github.com/pelletier/go-toml/v2":          {"internal/install"},
 	"github.com/dustin/go-humanize":            {"internal/config", "internal/inference"},
-	"golang.org/x/image":                       {"internal/pixels"}, // in tests
+	"golang.org/x/image":                       {"internal/pixels"},
 	"github.com/redis/rueidis":                 {"internal/redis"},
 	"github.com/alicebob/miniredis/v2":         {"internal/redis"}, // in tests
 	"golang.org/x/time":                        {"internal/quota"},

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -179,7 +178,7 @@ func finish(all map[string]*group) []Group {
 		g.FirstToken, g.TokensPerSecond = percentile(g.firsts, 50), percentile(g.speeds, 50)
 		groups = append(groups, g.Group)
 	}
-	sort.SliceStable(groups, func(i, j int) bool { return groups[i].Calls > groups[j].Calls })
+	slices.SortStableFunc(groups, func(a, b Group) int { return cmp.Compare(b.Calls, a.Calls) })
 	return groups
 }
 

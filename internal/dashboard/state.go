@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"sort"
 	"time"
 
 	"ollama-mcp/internal/inference"
@@ -333,7 +332,7 @@ func (p *Page) used() usageView {
 }
 
 func (p *Page) keysOf(keys []Key) (out []keyOut) {
-	sort.Slice(keys, func(i, j int) bool { return keys[i].Caller < keys[j].Caller })
+	slices.SortFunc(keys, func(a, b Key) int { return cmp.Compare(a.Caller, b.Caller) })
 	for _, k := range keys {
 		if len(out) < maxCallers && (k.CallsPerDay > 0 || k.TokensPerDay > 0 || !k.Expires.IsZero()) {
 			out = append(out, keyOut{callerName(k.Caller), k.Calls, k.CallsPerDay, k.Tokens, k.TokensPerDay, p.at(k.Expires)})
@@ -347,9 +346,7 @@ func counts(of map[string]int) (all []countOf) {
 	for name, n := range of {
 		all = append(all, countOf{clip(name, maxName), n})
 	}
-	sort.Slice(all, func(i, j int) bool {
-		return cmp.Or(cmp.Compare(all[j].N, all[i].N), cmp.Compare(all[i].Name, all[j].Name)) < 0
-	})
+	slices.SortFunc(all, func(a, b countOf) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) })
 	return first(all, maxCallers)
 }
 

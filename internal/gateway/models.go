@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"slices"
-	"sort"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
@@ -37,9 +36,8 @@ func (x *exchange) models() ([]backend.Model, error) {
 	if silent > 0 && silent == len(all.Hosts) {
 		return nil, failed
 	}
-	sort.SliceStable(models, func(i, j int) bool {
-		a, b := &models[i], &models[j]
-		return cmp.Or(b.ModifiedAt.Compare(a.ModifiedAt), cmp.Compare(a.Name, b.Name)) < 0
+	slices.SortStableFunc(models, func(a, b backend.Model) int {
+		return cmp.Or(b.ModifiedAt.Compare(a.ModifiedAt), cmp.Compare(a.Name, b.Name))
 	})
 	for _, alias := range all.Aliases {
 		m := backend.Model{}
@@ -162,7 +160,7 @@ func listRunning(x *exchange) (finish func(), err error) {
 			models[at] = r.RunningModel
 		}
 	}
-	sort.SliceStable(models, func(i, j int) bool { return models[i].ExpiresAt.After(models[j].ExpiresAt) })
+	slices.SortStableFunc(models, func(a, b backend.RunningModel) int { return b.ExpiresAt.Compare(a.ExpiresAt) })
 	return x.answer(map[string]any{"models": models}), nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"image/color"
 	"image/gif"
 	"image/jpeg"
-	_ "image/png" // a decoder to compare with
 	"strings"
 	"testing"
 
@@ -78,7 +77,7 @@ func TestImagesAreBoundedByTheirDimensions(t *testing.T) {
 	}
 }
 
-// FuzzImages checks that no image passes that a decoder would take to be too large.
+// FuzzImages checks that reading the dimensions takes no more memory than the head is long.
 func FuzzImages(f *testing.F) {
 	f.Add(pngOf(8001, 8000))
 	f.Add([]byte("GIF89a\xff\xff\xff\xff\x80\x00\x00"))
@@ -87,8 +86,8 @@ func FuzzImages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		head, _, err := image.DecodeConfig(bytes.NewReader(data))
 		refused := checkImages(&Request{Images: []backend.ImageData{data}}) != nil
-		if tooLarge := err == nil && head.Width > 64_000_000/max(head.Height, 1); tooLarge && !refused {
-			t.Errorf("an image of %d × %d is not refused", head.Width, head.Height)
+		if tooLarge := err == nil && head.Width > 64_000_000/max(head.Height, 1); refused != tooLarge {
+			t.Errorf("an image of %d × %d is refused: %v", head.Width, head.Height, refused)
 		}
 	})
 }

@@ -219,8 +219,9 @@ var settings = []struct{ name, host, before, after, removed string }{
 	},
 	{
 		name: "inline tables", host: "codex",
-		before: "mcp_servers = { files = { command = \"npx\" } } # all\n",
-		after:  "mcp_servers = { files = { command = \"npx\" }, ollama = { args = [], command = \"/opt/bin/ollama-mcp\", env = { OLLAMA_HOST = \"http://gpu:11434\", OLLAMA_MCP_TIMEOUT = \"9m50s\" }, tool_timeout_sec = 600 } } # all\n",
+		before:  "mcp_servers = { files = { command = \"npx\" } } # all\n",
+		after:   "mcp_servers = {files = {command = 'npx'}, ollama = {args = [], command = '/opt/bin/ollama-mcp', env = {OLLAMA_HOST = 'http://gpu:11434', OLLAMA_MCP_TIMEOUT = '9m50s'}, tool_timeout_sec = 600}} # all\n",
+		removed: "mcp_servers = {files = {command = 'npx'}} # all\n",
 	},
 }
 

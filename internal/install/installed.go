@@ -5,7 +5,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -67,7 +66,7 @@ func (h host) find(file, program string) []Installed {
 			found = append(found, one)
 		}
 	}
-	sort.Slice(found, func(i, j int) bool { return found[i].Entry.Name < found[j].Entry.Name })
+	slices.SortFunc(found, func(a, b Installed) int { return strings.Compare(a.Entry.Name, b.Entry.Name) })
 	return found
 }
 

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 
+	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
@@ -18,28 +17,16 @@ import (
 type tomlFormat struct{}
 
 func (tomlFormat) parse(text []byte) (any, error) {
-	var p unstable.Parser
-	p.Reset(text)
-	tree := tomlTree{root: make(map[string]any), defined: make(map[uintptr]bool)}
-	table := tree.root
-	for p.NextExpression() {
-		e := p.Expression()
-		var err error
-		if e.Kind == unstable.KeyValue {
-			err = tree.put(table, e)
-		} else {
-			table, err = tree.open(keyOf(e), e.Kind == unstable.ArrayTable)
+	settings := make(map[string]any)
+	if err := toml.Unmarshal(text, &settings); err != nil {
+		var at *toml.DecodeError
+		if errors.As(err, &at) {
+			line, column := at.Position()
+			return nil, fmt.Errorf("line %d, column %d: %w", line, column, err)
 		}
-		if err != nil {
-			begin := bytes.Count(text[:startOf(e)], []byte("\n"))
-			return nil, fmt.Errorf("line %d: %w", 1+begin, err)
-		}
+		return nil, err
 	}
-	if at, ok := errors.AsType[*unstable.ParserError](p.Error()); ok {
-		start := p.Shape(p.Range(at.Highlight)).Start
-		return nil, fmt.Errorf("line %d, column %d: %w", start.Line, start.Column, at)
-	}
-	return tree.root, p.Error()
+	return settings, nil
 }
 
 func (f tomlFormat) set(text []byte, path []string, value any) ([]byte, error) {
@@ -117,7 +104,7 @@ func (f tomlFormat) setInline(text []byte, l tomlLine, path []string, value any)
 		return text, nil // as it is written
 	}
 	inner[last] = plainTOML(value)
-	return splice(text, l.begin, l.end, key(l.key)+" = "+renderTOML(object)), nil
+	return splice(text, l.begin, l.end, key(l.key)+" = "+inline(object)), nil
 }
 
 func (f tomlFormat) remove(text []byte, path []string) ([]byte, error) {
@@ -172,130 +159,7 @@ func (f tomlFormat) removeInline(text []byte, l tomlLine, path []string) ([]byte
 		return text, nil
 	}
 	left, _ := without(object, path[len(l.path):]).(map[string]any)
-	return splice(text, l.begin, l.end, key(l.key)+" = "+renderTOML(left)), nil
-}
-
-// tomlScalar is a number or a date, as it is written.
-type tomlScalar string
-
-// tomlTree is made of the expressions of a text.
-type tomlTree struct {
-	root    map[string]any
-	defined map[uintptr]bool // tables that have a head of their own, or are inline, by their address
-}
-
-// keyOf is the dotted key of an expression.
-func keyOf(e *unstable.Node) (parts []string) {
-	for keys := e.Key(); keys.Next(); {
-		parts = append(parts, string(keys.Node().Data))
-	}
-	return parts
-}
-
-// startOf is where an expression begins in its text, or in the line of its head.
-func startOf(e *unstable.Node) int {
-	keys := e.Key()
-	keys.Next()
-	return int(keys.Node().Raw.Offset)
-}
-
-func addressOf(table map[string]any) uintptr { return reflect.ValueOf(table).Pointer() }
-
-// open returns the table of a head, which is a new element of a list if isList.
-func (t *tomlTree) open(path []string, isList bool) (map[string]any, error) {
-	table, err := t.below(t.root, path[:len(path)-1])
-	if err != nil {
-		return nil, err
-	}
-	last := path[len(path)-1]
-	if isList {
-		list, ok := table[last].([]map[string]any)
-		if _, taken := table[last]; taken && !ok {
-			return nil, fmt.Errorf("%q is no list of tables", key(path))
-		}
-		table[last] = append(list, make(map[string]any))
-	}
-	if table, err = t.below(table, path[len(path)-1:]); err != nil {
-		return nil, err
-	}
-	if t.defined[addressOf(table)] {
-		return nil, fmt.Errorf("the table %q is there twice", key(path))
-	}
-	t.defined[addressOf(table)] = true
-	return table, nil
-}
-
-// below returns a table within another, and makes those that are missing. Of a list of tables it
-// is the last.
-func (t *tomlTree) below(table map[string]any, path []string) (map[string]any, error) {
-	for _, name := range path {
-		switch next := table[name].(type) {
-		case nil:
-			made := make(map[string]any)
-			table[name], table = made, made
-		case map[string]any:
-			table = next
-		case []map[string]any:
-			table = next[len(next)-1]
-		default:
-			return nil, fmt.Errorf("%q is no table", name)
-		}
-	}
-	return table, nil
-}
-
-// put puts the value of a key, which may be dotted, into a table.
-func (t *tomlTree) put(table map[string]any, e *unstable.Node) error {
-	path := keyOf(e)
-	for i := range path[:len(path)-1] {
-		var err error
-		if table, err = t.below(table, path[i:i+1]); err != nil {
-			return err
-		}
-		if t.defined[addressOf(table)] {
-			return fmt.Errorf("the table %q is complete already", key(path[:i+1]))
-		}
-	}
-	last := path[len(path)-1]
-	if _, taken := table[last]; taken {
-		return fmt.Errorf("%q is there twice", key(path))
-	}
-	var err error
-	table[last], err = t.value(e.Value())
-	return err
-}
-
-func (t *tomlTree) value(n *unstable.Node) (any, error) {
-	switch n.Kind {
-	case unstable.String:
-		return string(n.Data), nil
-	case unstable.Bool:
-		return string(n.Data) == "true", nil
-	case unstable.Integer:
-		if i, err := strconv.ParseInt(string(n.Data), 10, 64); err == nil {
-			return i, nil
-		}
-	case unstable.Array:
-		list := []any{}
-		for items := n.Children(); items.Next(); {
-			item, err := t.value(items.Node())
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, item)
-		}
-		return list, nil
-	case unstable.InlineTable:
-		table := make(map[string]any)
-		for pairs := n.Children(); pairs.Next(); {
-			if err := t.put(table, pairs.Node()); err != nil {
-				return nil, err
-			}
-		}
-		t.defined[addressOf(table)] = true
-		return table, nil
-	}
-	return tomlScalar(n.Data), nil
+	return splice(text, l.begin, l.end, key(l.key)+" = "+inline(left)), nil
 }
 
 // tomlLine is an expression: the head of a table, or a key with its value.
@@ -367,32 +231,23 @@ func key(parts []string) string {
 	return strings.Join(written, ".")
 }
 
-// plainTOML is a value of ours as it is parsed.
+// plainTOML is a value of ours as the TOML library takes it.
 func plainTOML(value any) any {
-	switch v := value.(type) {
-	case members:
-		object := make(map[string]any, len(v))
-		for _, m := range v {
-			object[m.name] = plainTOML(m.value)
-		}
-		return object
-	case []string:
-		list := make([]any, len(v))
-		for i, text := range v {
-			list[i] = text
-		}
-		return list
+	v, ok := value.(members)
+	if !ok {
+		return value
 	}
-	return value
+	object := make(map[string]any, len(v))
+	for _, m := range v {
+		object[m.name] = plainTOML(m.value)
+	}
+	return object
 }
 
 // renderTOML writes a value on one line.
 func renderTOML(value any) string {
 	switch v := value.(type) {
 	case members:
-		if len(v) == 0 {
-			return "{}"
-		}
 		pairs := make([]string, len(v))
 		for i, m := range v {
 			pairs[i] = key([]string{m.name}) + " = " + renderTOML(m.value)
@@ -404,18 +259,6 @@ func renderTOML(value any) string {
 			quoted[i] = renderTOML(text)
 		}
 		return "[" + strings.Join(quoted, ", ") + "]"
-	case []any:
-		items := make([]string, len(v))
-		for i, item := range v {
-			items[i] = renderTOML(item)
-		}
-		return "[" + strings.Join(items, ", ") + "]"
-	case map[string]any:
-		object := make(members, 0, len(v))
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			object = append(object, member{name, v[name]})
-		}
-		return renderTOML(object)
 	case string:
 		if strings.Contains(v, `\`) && !strings.Contains(v, "'") && !strings.ContainsFunc(v, unicode.IsControl) {
 			return "'" + v + "'" // so that a path on Windows stays as people know it
@@ -424,4 +267,14 @@ func renderTOML(value any) string {
 	default:
 		return fmt.Sprint(v)
 	}
+}
+
+// inline writes a parsed table on one line.
+func inline(table map[string]any) string {
+	var text strings.Builder
+	encoder := toml.NewEncoder(&text)
+	encoder.SetTablesInline(true)
+	_ = encoder.Encode(map[string]any{"t": table}) // What was parsed can be written.
+	_, value, _ := strings.Cut(strings.TrimSpace(text.String()), "= ")
+	return value
 }

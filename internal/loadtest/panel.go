@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -53,9 +54,8 @@ func (p *plot) callers(y float64) {
 // that says its value for each.
 func (p *plot) curve(colour int, name, unit string, c curve, height func(float64) float64) {
 	var path, dots strings.Builder
-	rows := slices.Clone(p.report.Rows) // in the order in which callers were given
-	sortByCallers(rows)
-	for _, row := range rows {
+	rows := slices.Values(p.report.Rows) // in the order in which callers were given
+	for _, row := range slices.SortedStableFunc(rows, func(a, b Row) int { return cmp.Compare(a.Callers, b.Callers) }) {
 		if row.Contestant != name || row.Answered == 0 {
 			continue
 		}

@@ -2,7 +2,7 @@ package loadtest
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -30,7 +30,7 @@ func (r *Report) verdict() string {
 	if failed > 0 {
 		said = append(said, fmt.Sprintf("%d of %d calls failed: see the errors above, and `ollama-mcp doctor`.", failed, calls))
 	}
-	sortByCallers(rows)
+	slices.SortStableFunc(rows, func(a, b Row) int { return a.Callers - b.Callers })
 	if len(rows) > 1 {
 		said = append(said, growth(rows))
 	}
@@ -69,9 +69,4 @@ func callers(n int) string {
 		return "1 caller"
 	}
 	return fmt.Sprintf("%d callers", n)
-}
-
-// sortByCallers sorts rows by the number of callers.
-func sortByCallers(rows []Row) {
-	sort.SliceStable(rows, func(i, j int) bool { return rows[i].Callers < rows[j].Callers })
 }

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -208,7 +207,7 @@ func (m *Manager) onHolders(ctx context.Context, model, host string, do func(Hos
 
 // settle is the outcome on several hosts. It is an error if all have failed.
 func settle(all []Outcome) ([]Outcome, error) {
-	sort.SliceStable(all, func(i, j int) bool { return all[i].Host < all[j].Host })
+	slices.SortStableFunc(all, func(a, b Outcome) int { return strings.Compare(a.Host, b.Host) })
 	if len(all) == 0 || slices.ContainsFunc(all, func(o Outcome) bool { return o.Err == nil }) {
 		return all, nil
 	}

@@ -3,7 +3,7 @@ package nearest
 
 import (
 	"cmp"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -31,9 +31,8 @@ func Names(word string, known []string, n int) []string {
 			near = append(near, candidate{name, d})
 		}
 	}
-	sort.SliceStable(near, func(i, j int) bool {
-		a, b := near[i], near[j]
-		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(len(a.name), len(b.name))) < 0
+	slices.SortStableFunc(near, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(len(a.name), len(b.name)))
 	})
 	var out []string
 	for _, c := range near[:min(n, len(near))] {

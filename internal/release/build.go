@@ -42,7 +42,7 @@ func (p program) isOurs() bool { return p.os == runtime.GOOS && p.arch == runtim
 // more than that of Linux.
 func (p program) maxSize() int64 {
 	if p.os == "linux" {
-		return 20_000_000
+		return 20 << 20
 	}
 	return 21 << 20
 }

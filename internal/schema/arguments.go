@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -112,7 +111,7 @@ func (s *Schema) explain(err error) error {
 			found.Faults = append(found.Faults, m)
 		}
 	}
-	sort.SliceStable(found.Faults, func(i, j int) bool { return natural(found.Faults[i].Argument, found.Faults[j].Argument) < 0 })
+	slices.SortStableFunc(found.Faults, func(a, b ArgumentFault) int { return natural(a.Argument, b.Argument) })
 	return found
 }
 
