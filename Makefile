@@ -17,7 +17,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 # The steps of `make test`, of which two run at once: first those of seconds, then the longest,
 # so that neither of the two is left with a long one at the end. That docs/options.md is current
 # is one of the tests of internal/config.
-STEPS := format spelling workflows e2e race staticcheck vet release-test cross
+STEPS := format spelling workflows e2e race staticcheck vet release-test systems
 
 # The end-to-end tests, and each example with needs of its own, are modules of
 # their own, so that the product's go.mod lists what the product needs.
@@ -41,8 +41,8 @@ in-modules = for module in $(1); do echo "$@ in $$module"; (cd $$module && $(2))
 
 # go-test runs go test, shows the lines that it prints, and adds up at the end. A test that fails
 # runs once more by itself, unless several fail; the end of `make test` names it. To vet is a step of
-# its own.
-go-test = $(GOTESTSUM) --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --packages=./... -- -vet=off $(1)
+# its own. The packages are all of the module unless some are given.
+go-test = $(GOTESTSUM) --format standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --packages="$(or $(2),./...)" -- -vet=off $(1)
 
 # What stress runs, and how often; docs/testing.md says how to do that with end-to-end tests.
 PACKAGES := ./...
@@ -68,7 +68,7 @@ CALLS := 100000
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test stress soak soak-test fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways eval-semantic recordings docs changelog release release-check release-needs clean needs $(STEPS)
+.PHONY: build help unit test cross stress soak soak-test fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways eval-semantic recordings docs changelog release release-check release-needs clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -190,9 +190,16 @@ staticcheck: $(STATICCHECK)
 
 # The time limit catches tests that hang. It is no measure of how long they may take. Properties
 # are tried with fewer examples than by unit and stress: the race detector makes each ten times as dear.
+# Simulations, in files with the constraint !race, run without it: they find out how well something
+# works in hours of virtual time, and the tests beside them have its goroutines meet.
 race: export RAPID_CHECKS = 30
-race: $(GOTESTSUM) ## run the quick tests under the race detector
+race: $(GOTESTSUM) ## run the quick tests under the race detector, and simulations without it
 	@$(call in-modules,$(filter-out $(E2E) $(RELEASE) $(HELM),$(MODULES)),$(call go-test,-race -timeout 20m))
+	@files=$$(grep -rl '^//go:build !race$$' --include='*_test.go' .); \
+	tests=$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $$files | paste -sd'|'); \
+	folders=$$(dirname $$files | sort -u | tr '\n' ' '); \
+	echo "simulations in $$folders"; \
+	$(call go-test,-run "^($$tests)\$$" -timeout 20m,$$folders)
 
 # They build the program twice, and have no goroutines that could race, nor do the tests of the chart.
 release-test: $(GOTESTSUM) ## test that releases are reproducible, small, and of free licences, and the Helm chart
@@ -201,6 +208,11 @@ release-test: $(GOTESTSUM) ## test that releases are reproducible, small, and of
 
 workflows: $(ACTIONLINT)
 	@$(ACTIONLINT) -shellcheck= -pyflakes=
+
+# One architecture of each is enough to see that the files for that system compile: none of ours is for one architecture
+# alone. CI goes on to make a release, for all of them.
+systems: PLATFORMS := darwin/arm64 windows/amd64
+systems: cross ## build for the systems other than this one
 
 cross: ## build for every platform into dist/
 	@for platform in $(PLATFORMS); do \

@@ -82,24 +82,6 @@ func TestQueueThatComesAndGoesBringsInNoColdHost(t *testing.T) {
 	})
 }
 
-func TestQueueThatLastsDrivesOutNoModelThatIsWantedBack(t *testing.T) {
-	for _, pause := range []time.Duration{0, 10 * time.Second, time.Minute} {
-		synctest.Test(t, func(t *testing.T) {
-			hosts, backends := machines(oneByOne("gpu-1"), oneByOne("gpu-2"))
-			p := newPool(t, pool.Options{Hosts: backends, Slots: 1})
-			end := time.Now().Add(30 * time.Minute)
-			much := keepAsking(t, p, 20, "much:latest", end, 0)
-			little := keepAsking(t, p, 1, "little:latest", end, pause)
-			much.Wait()
-			little.Wait()
-			// The first two, and some to find out that there is no room for both.
-			if loads := loadsOf(hosts); loads > 10 {
-				t.Errorf("%d loads in half an hour in which the second model was wanted again after %v", loads, pause)
-			}
-		})
-	}
-}
-
 func TestSlowHostIsSpareHoweverLongTheQueueLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := &machine{name: "slow", parallel: 1, perToken: 400 * time.Millisecond, load: 10 * time.Second}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -208,47 +207,6 @@ func TestCallsWaitForALoadThatOutlivesItsLease(t *testing.T) {
 			all.Wait()
 		}
 	})
-}
-
-func TestModelsThatShareAHostOfManySlotsTakeTurnsInBlocks(t *testing.T) {
-	run := func(callers int, naively bool) (served int64, loads int) {
-		synctest.Test(t, func(t *testing.T) {
-			gpu := &machine{name: "gpu", parallel: 4, perToken: time.Millisecond, load: 5 * time.Second, holds: 1}
-			l := newLender(t, naively, pool.Options{Slots: 4}, gpu)
-			var done atomic.Int64
-			var all sync.WaitGroup
-			end := time.Now().Add(5 * time.Minute)
-			for i := range callers { // each asks again as soon as it is answered
-				need := route.Need{Model: []string{"a:latest", "b:latest"}[i%2], Caller: string(rune('A' + i))}
-				all.Go(func() {
-					for time.Now().Before(end) {
-						err := l.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {
-							return generate(ctx, l.Host, need.Model, 100+i)
-						})
-						if err != nil {
-							t.Error(err)
-						}
-						done.Add(1)
-					}
-				})
-			}
-			all.Wait()
-			served, loads = done.Load(), gpu.loads
-		})
-		return served, loads
-	}
-	served, loads := run(40, false)
-	theirs, theirLoads := run(40, true)
-	t.Logf("%d calls with %d loads; first come first served: %d calls with %d loads", served, loads, theirs, theirLoads)
-	if served < 5*theirs {
-		t.Errorf("%d calls are less than five times %d", served, theirs)
-	}
-	few, fewLoads := run(6, false) // none waits while all three of a model are served
-	t.Logf("with few callers: %d calls with %d loads", few, fewLoads)
-	const most = 5*60/10 + 2 // one in each MaxPassedOver
-	if loads > most || fewLoads > most {
-		t.Errorf("%d and %d loads in five minutes, want at most %d", loads, fewLoads, most)
-	}
 }
 
 func TestCallsWhoseTimeIsOverDuringAColdStartCountNotAgainstTheHost(t *testing.T) {

@@ -2,9 +2,6 @@ package pool_test
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,61 +9,6 @@ import (
 	"ollama-mcp/internal/route"
 	"ollama-mcp/pool"
 )
-
-// sharedHosts has callers of two models share hosts that have room for one model each, and
-// returns how long a thousand calls take and how many loads they cost.
-func sharedHosts(t *testing.T, hosts, slots, parallel, callers int, seed uint64) (took time.Duration, loads int) {
-	synctest.Test(t, func(t *testing.T) {
-		var ms []*machine
-		for i := range hosts {
-			ms = append(ms, &machine{name: fmt.Sprint("gpu-", i+1), parallel: parallel, perToken: 10 * time.Millisecond, load: 5 * time.Second, holds: 1})
-		}
-		all, backends := machines(ms...)
-		p := newPool(t, pool.Options{Hosts: backends, Slots: slots, Queue: 1000, PerCaller: 1000})
-		var next atomic.Int64
-		var group sync.WaitGroup
-		began := time.Now()
-		for i := range callers {
-			model := []string{"a:latest", "b:latest"}[i%2]
-			random := rand.New(rand.NewPCG(seed, uint64(i)))
-			group.Go(func() {
-				for next.Add(1) <= 1000 {
-					if err := ask(t.Context(), p, model, 1+int(random.ExpFloat64()*20)); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		group.Wait()
-		took, loads = time.Since(began), loadsOf(all)
-	})
-	return took, loads
-}
-
-// Each host has room for one of two models, so that calls of the other cost a load.
-func TestLearnedSlotsCostHardlyMoreLoadsAndTimeThanTheRightOnes(t *testing.T) {
-	var given, learned time.Duration
-	var givenLoads, learnedLoads, all int
-	for _, parallel := range []int{1, 4} { // calls that a host works on at once
-		for _, hosts := range []int{2, 4} {
-			for _, callers := range []int{8, 16} {
-				const seed = 0
-				took, loads := sharedHosts(t, hosts, parallel, parallel, callers, seed)
-				all += hosts
-				given, givenLoads = given+took, givenLoads+loads
-				took, loads = sharedHosts(t, hosts, 0, parallel, callers, seed)
-				learned, learnedLoads = learned+took, learnedLoads+loads
-			}
-		}
-	}
-	t.Logf("%d hosts: with given slots %.0f s and %d loads, with learned ones %.0f s and %d loads",
-		all, given.Seconds(), givenLoads, learned.Seconds(), learnedLoads)
-	// One load for each host is the least. The time includes that for learning. Which calls
-	// meet is a matter of chance, so only the sum over all runs is judged.
-	if float64(learned) > 1.3*float64(given) || learnedLoads > 2*all {
-		t.Errorf("%v with learned slots and %v with given ones, %d and %d loads on %d hosts", learned, given, learnedLoads, givenLoads, all)
-	}
-}
 
 func TestIdleHostHasFewSlotsAfterAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

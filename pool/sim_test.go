@@ -1,13 +1,17 @@
+//go:build !race
+
 package pool_test
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,6 +238,184 @@ func TestCallerWhoAsksAHundredTimesAsOftenGetsNoMore(t *testing.T) {
 	t.Logf("seconds served by caller: %.0f; Jain's index %.3f; first come first served: %.0f; %.3f", ours, jain(ours[:]), theirs, jain(theirs[:]))
 	if jain(ours[:]) < 0.95 || jain(theirs[:]) > 0.5 {
 		t.Errorf("Jain's index is %.3f, and %.3f first come first served", jain(ours[:]), jain(theirs[:]))
+	}
+}
+
+// sharedHosts has callers of two models share hosts that have room for one model each, and
+// returns how long a thousand calls take and how many loads they cost.
+func sharedHosts(t *testing.T, hosts, slots, parallel, callers int, seed uint64) (took time.Duration, loads int) {
+	synctest.Test(t, func(t *testing.T) {
+		var ms []*machine
+		for i := range hosts {
+			ms = append(ms, &machine{name: fmt.Sprint("gpu-", i+1), parallel: parallel, perToken: 10 * time.Millisecond, load: 5 * time.Second, holds: 1})
+		}
+		all, backends := machines(ms...)
+		p := newPool(t, pool.Options{Hosts: backends, Slots: slots, Queue: 1000, PerCaller: 1000})
+		var next atomic.Int64
+		var group sync.WaitGroup
+		began := time.Now()
+		for i := range callers {
+			model := []string{"a:latest", "b:latest"}[i%2]
+			random := rand.New(rand.NewPCG(seed, uint64(i)))
+			group.Go(func() {
+				for next.Add(1) <= 1000 {
+					if err := ask(t.Context(), p, model, 1+int(random.ExpFloat64()*20)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		group.Wait()
+		took, loads = time.Since(began), loadsOf(all)
+	})
+	return took, loads
+}
+
+// Each host has room for one of two models, so that calls of the other cost a load.
+func TestLearnedSlotsCostHardlyMoreLoadsAndTimeThanTheRightOnes(t *testing.T) {
+	var given, learned time.Duration
+	var givenLoads, learnedLoads, all int
+	for _, parallel := range []int{1, 4} { // calls that a host works on at once
+		for _, hosts := range []int{2, 4} {
+			for _, callers := range []int{8, 16} {
+				const seed = 0
+				took, loads := sharedHosts(t, hosts, parallel, parallel, callers, seed)
+				all += hosts
+				given, givenLoads = given+took, givenLoads+loads
+				took, loads = sharedHosts(t, hosts, 0, parallel, callers, seed)
+				learned, learnedLoads = learned+took, learnedLoads+loads
+			}
+		}
+	}
+	t.Logf("%d hosts: with given slots %.0f s and %d loads, with learned ones %.0f s and %d loads",
+		all, given.Seconds(), givenLoads, learned.Seconds(), learnedLoads)
+	// One load for each host is the least. The time includes that for learning. Which calls
+	// meet is a matter of chance, so only the sum over all runs is judged.
+	if float64(learned) > 1.3*float64(given) || learnedLoads > 2*all {
+		t.Errorf("%v with learned slots and %v with given ones, %d and %d loads on %d hosts", learned, given, learnedLoads, givenLoads, all)
+	}
+}
+
+// A host of two at once that answers in 20 ms could serve a hundred a second, but a slot is
+// held for 80 ms more, be it by the caller or on the way of the answer.
+func TestHostIsKeptBusyThoughSlotsAreHeldBesideItsWork(t *testing.T) {
+	for name, c := range map[string]struct{ onTheWay, afterwards time.Duration }{
+		"by the caller": {afterwards: 80 * time.Millisecond},
+		"on the way":    {onTheWay: 80 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			_, backends := machines(&machine{name: "gpu", parallel: 2, perToken: time.Millisecond})
+			p := newPool(t, pool.Options{Hosts: []backend.Backend{distant{backends[0], c.onTheWay}}})
+			served := shortAnswers(t, p, c.afterwards)
+			busy := float64(served) / 60 / 100
+			t.Logf("%s: the host is %.0f %% busy, with %d slots", name, 100*busy, p.Stats().Hosts[0].Slots)
+			if busy < 0.82 { // three quarters if only its own work is looked at
+				t.Errorf("%s: the host is %.0f %% busy while 60 callers wait", name, 100*busy)
+			}
+		})
+	}
+}
+
+// shortAnswers has 60 callers ask for two minutes, each keeping its slot for a while after
+// an answer, and returns how many calls were served in the second.
+func shortAnswers(t *testing.T, p *pool.Pool, afterwards time.Duration) (served int64) {
+	learned := time.Now().Add(time.Minute)
+	end := learned.Add(time.Minute)
+	var late atomic.Int64
+	var all sync.WaitGroup
+	for i := range 60 {
+		random := rand.New(rand.NewPCG(9, uint64(i)))
+		all.Go(func() {
+			for time.Now().Before(end) {
+				err := p.With(t.Context(), route.Need{Model: "m:latest"}, func(ctx context.Context, l *pool.Lease) error {
+					err := generate(ctx, l.Host, "m:latest", 1+int(20*random.ExpFloat64()))
+					time.Sleep(afterwards)
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				if time.Now().After(learned) {
+					late.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return late.Load()
+}
+
+// distant is a host whose answers take a while to come, once it has done its work.
+type distant struct {
+	backend.Backend
+	way time.Duration
+}
+
+func (d distant) Generate(ctx context.Context, req *backend.GenerateRequest, onPiece func(backend.Piece)) (*backend.Answer, error) {
+	answer, err := d.Backend.Generate(ctx, req, onPiece)
+	time.Sleep(d.way)
+	if answer != nil {
+		answer.Total += d.way
+	}
+	return answer, err
+}
+
+func TestModelsThatShareAHostOfManySlotsTakeTurnsInBlocks(t *testing.T) {
+	run := func(callers int, naively bool) (served int64, loads int) {
+		synctest.Test(t, func(t *testing.T) {
+			gpu := &machine{name: "gpu", parallel: 4, perToken: time.Millisecond, load: 5 * time.Second, holds: 1}
+			l := newLender(t, naively, pool.Options{Slots: 4}, gpu)
+			var done atomic.Int64
+			var all sync.WaitGroup
+			end := time.Now().Add(5 * time.Minute)
+			for i := range callers { // each asks again as soon as it is answered
+				need := route.Need{Model: []string{"a:latest", "b:latest"}[i%2], Caller: string(rune('A' + i))}
+				all.Go(func() {
+					for time.Now().Before(end) {
+						err := l.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {
+							return generate(ctx, l.Host, need.Model, 100+i)
+						})
+						if err != nil {
+							t.Error(err)
+						}
+						done.Add(1)
+					}
+				})
+			}
+			all.Wait()
+			served, loads = done.Load(), gpu.loads
+		})
+		return served, loads
+	}
+	served, loads := run(40, false)
+	theirs, theirLoads := run(40, true)
+	t.Logf("%d calls with %d loads; first come first served: %d calls with %d loads", served, loads, theirs, theirLoads)
+	if served < 5*theirs {
+		t.Errorf("%d calls are less than five times %d", served, theirs)
+	}
+	few, fewLoads := run(6, false) // none waits while all three of a model are served
+	t.Logf("with few callers: %d calls with %d loads", few, fewLoads)
+	const most = 5*60/10 + 2 // one in each MaxPassedOver
+	if loads > most || fewLoads > most {
+		t.Errorf("%d and %d loads in five minutes, want at most %d", loads, fewLoads, most)
+	}
+}
+
+func TestQueueThatLastsDrivesOutNoModelThatIsWantedBack(t *testing.T) {
+	for _, pause := range []time.Duration{0, 10 * time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			hosts, backends := machines(oneByOne("gpu-1"), oneByOne("gpu-2"))
+			p := newPool(t, pool.Options{Hosts: backends, Slots: 1})
+			end := time.Now().Add(30 * time.Minute)
+			much := keepAsking(t, p, 20, "much:latest", end, 0)
+			little := keepAsking(t, p, 1, "little:latest", end, pause)
+			much.Wait()
+			little.Wait()
+			// The first two, and some to find out that there is no room for both.
+			if loads := loadsOf(hosts); loads > 10 {
+				t.Errorf("%d loads in half an hour in which the second model was wanted again after %v", loads, pause)
+			}
+		})
 	}
 }
 
