@@ -71,12 +71,12 @@ func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, progress P, onJoin func(
 			return e, Hit, nil
 		}
 	}
-	if !l.Deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, l.Deadline)
-		defer cancel()
-	}
 	if l.Policy == Off {
+		if !l.Deadline.IsZero() {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadline(ctx, l.Deadline)
+			defer cancel()
+		}
 		deadline, _ := ctx.Deadline()
 		e, _, err := fill.timed(ctx, alone(deadline))
 		return e, Miss, err
@@ -85,7 +85,7 @@ func (c *Cache[P]) Fetch(ctx context.Context, l Lookup, progress P, onJoin func(
 	if l.Alone || l.Policy == Refresh { // a new answer is not one that was begun before the call
 		loner = c.loners.Add(1)
 	}
-	got, joined, err := c.flights.Do(ctx, request{l.Key, loner, l.Variant}, progress, onJoin, func(ctx context.Context, all Waiters) (found, error) {
+	got, joined, err := c.flights.doBy(ctx, l.Deadline, request{l.Key, loner, l.Variant}, progress, onJoin, func(ctx context.Context, all Waiters) (found, error) {
 		if l.Policy != Refresh && c.flights.finished.Load() != finished {
 			// A fill that ended since the look-up above may have cached this answer.
 			if e, ok := c.kept.getAgain(l.Key); ok {

@@ -74,27 +74,49 @@ type flight[P, V any] struct {
 //
 // A call leaves when its own ctx ends, with that context's error.
 func (f *Flights[K, P, V]) Do(ctx context.Context, key K, progress P, onJoin func(P), fill func(context.Context, Waiters) (V, error)) (v V, shared bool, err error) {
-	if err := ctx.Err(); err != nil {
-		return v, false, err
+	return f.doBy(ctx, time.Time{}, key, progress, onJoin, fill)
+}
+
+// doBy is Do for a call that also leaves when a deadline passes, unless that is the zero Time. It
+// costs less than a context that ends then.
+func (f *Flights[K, P, V]) doBy(
+	ctx context.Context, deadline time.Time, key K, progress P, onJoin func(P), fill func(context.Context, Waiters) (V, error),
+) (v V, shared bool, err error) {
+	var late <-chan time.Time
+	if of, ok := ctx.Deadline(); ok && (deadline.IsZero() || !deadline.Before(of)) {
+		deadline = of // which ends ctx
+	} else if !deadline.IsZero() {
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		late = timer.C
 	}
-	deadline, _ := ctx.Deadline()
+	switch {
+	case ctx.Err() != nil:
+		return v, false, ctx.Err()
+	case late != nil && !time.Now().Before(deadline):
+		return v, false, context.DeadlineExceeded
+	}
 	fl, shared, err := f.join(key, deadline, progress, fill)
 	if err != nil {
 		return v, false, err
 	}
-	defer func() { f.leave(key, fl, deadline, context.Cause(ctx)) }()
+	var cause error
+	defer func() { f.leave(key, fl, deadline, cause) }()
 	if shared && onJoin != nil {
 		onJoin(fl.progress)
 	}
 	select {
 	case <-fl.done:
 	case <-ctx.Done():
+		err, cause = ctx.Err(), context.Cause(ctx)
+	case <-late:
+		err, cause = context.DeadlineExceeded, context.DeadlineExceeded
 	}
 	select {
 	case <-fl.done: // an answer beats a deadline that passed with it
 		return fl.value, shared, fl.err
 	default:
-		return v, shared, ctx.Err()
+		return v, shared, err
 	}
 }
 

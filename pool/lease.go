@@ -63,6 +63,17 @@ type Lease struct {
 
 func (l *Lease) key() modelKey { return l.ticket.Key.model }
 
+// Interrupt ends the request that the host is working on, which fails then. The cause is that of its
+// context. The lease goes on.
+func (l *Lease) Interrupt(cause error) {
+	l.measured.pool.mu.Lock()
+	end := l.end
+	l.measured.pool.mu.Unlock()
+	if end != nil {
+		end(cause)
+	}
+}
+
 // observation is what was seen of the requests of a lease.
 type observation struct {
 	answered   bool // with a complete answer

@@ -140,10 +140,14 @@ func (d Deps) define(a about, in reflect.Type, run runner) mcpserver.ServerTool 
 		panic(fmt.Sprintf("tools: %s: %v", a.name, err)) // our own type is at fault: every test sees it
 	}
 	handle := func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		ctx = caller.NewContext(ctx, caller.FromContext(ctx).For(a.name))
+		who := caller.FromContext(ctx)
+		if who.Grants != nil {
+			who = who.For(a.name)
+			ctx = caller.NewContext(ctx, who)
+		}
 		parent, link := tracesOf(req)
 		c := &call{Call: d.Engine.Begin(inference.CallInfo{
-			Trace: traceOf(parent, req.Header), Parent: parent, Link: link, RequestID: req.Header.Get("X-Request-Id"), Tool: a.name, Caller: caller.FromContext(ctx),
+			Trace: traceOf(parent, req.Header), Parent: parent, Link: link, RequestID: req.Header.Get("X-Request-Id"), Tool: a.name, Caller: who,
 			Began: caller.Arrival(ctx),
 		})}
 		admitted, err := d.admit(ctx, a)

@@ -130,7 +130,7 @@ func (c *climb) fit(ctx context.Context, rung route.Rung, need route.Need, first
 func (c *climb) attempt(
 	ctx context.Context, rung route.Rung, others int, lease *pool.Lease, got *result, after *mistake, onFirst func(),
 ) (err error) {
-	a := &attempt{host: lease.Host, rung: rung, others: others, params: c.params(rung, lease)}
+	a := &attempt{lease: lease, host: lease.Host, rung: rung, others: others, params: c.params(rung, lease)}
 	if c.hedgeAfter(rung) > 0 {
 		ctx, a.stop = context.WithCancelCause(ctx)
 		defer a.stop(nil)
@@ -267,8 +267,8 @@ func (c *climb) awaitModel(ctx context.Context, a *attempt) error {
 // send has the host of an attempt answer once, and follows the answer as it comes. It fails with
 // *thoughtTooLong if it has stopped a model that did nothing but think.
 func (c *climb) send(ctx context.Context, a *attempt, onFirst func()) (*backend.Answer, error) {
-	sendCtx, thoughts := c.watchThinking(ctx, a)
-	answer, err := c.exchange(sendCtx, a, func(piece backend.Piece) {
+	thoughts := c.watchThinking(a)
+	answer, err := c.exchange(ctx, a, func(piece backend.Piece) {
 		n := a.add(piece)
 		thoughts.add(piece)
 		if n == 1 {
@@ -278,7 +278,7 @@ func (c *climb) send(ctx context.Context, a *attempt, onFirst func()) (*backend.
 			c.call.event(Event{Kind: Token, Fill: c.tracker.fill, Model: a.rung.Model, Host: a.host.Name(), Tokens: n})
 		}
 	})
-	if overlong := thoughts.end(sendCtx); overlong != nil && err != nil && ctx.Err() == nil {
+	if overlong := thoughts.end(); overlong != nil && err != nil && ctx.Err() == nil {
 		err = overlong
 	}
 	if answer != nil {

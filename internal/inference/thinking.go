@@ -1,7 +1,6 @@
 package inference
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -9,6 +8,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/markup"
+	"ollama-mcp/pool"
 )
 
 // This file is about models that think until the time of their request is over. That is seen
@@ -44,21 +44,21 @@ func (e *thoughtTooLong) Fault() *fault.Error {
 // thinking watches one request to a host for thoughts without end.
 type thinking struct {
 	deadline func() time.Time
-	stop     context.CancelCauseFunc
+	lease    *pool.Lease
 	began    time.Time // of the first thought; the zero Time before
 	tokens   int
+	stopped  bool
 	task     *task
 	inText   markup.Follower // of thoughts that the host has left in the text
 }
 
-// watchThinking returns ctx, which also ends when the model thinks for too long, if something
-// can be done about that: the model may be told not to think, or another may be tried.
-func (c *climb) watchThinking(ctx context.Context, a *attempt) (context.Context, *thinking) {
+// watchThinking watches a request that is to end when the model thinks for too long. It returns nil
+// if nothing can be done about that: the model may be told not to think, or another may be tried.
+func (c *climb) watchThinking(a *attempt) *thinking {
 	if !c.mayStopThinking(a) {
-		return ctx, nil
+		return nil
 	}
-	ctx, stop := context.WithCancelCause(ctx)
-	return ctx, &thinking{deadline: c.deadline, stop: stop, task: c.task}
+	return &thinking{deadline: c.deadline, lease: a.lease, task: c.task}
 }
 
 // mayStopThinking reports whether something else can be tried while a model thinks. A caller
@@ -81,18 +81,14 @@ func (t *thinking) add(piece backend.Piece) {
 		t.began = now
 	}
 	if end := t.deadline(); !end.IsZero() && now.Sub(t.began) > time.Duration(thinkingShare*float64(end.Sub(t.began))) {
-		t.stop(errThinking)
+		t.stopped = true
+		t.lease.Interrupt(errThinking)
 	}
 }
 
-// end releases what the context holds, and returns why it has ended if the model thought for
-// too long; nil if not.
-func (t *thinking) end(ctx context.Context) error {
-	if t == nil {
-		return nil
-	}
-	defer t.stop(nil)
-	if !errors.Is(context.Cause(ctx), errThinking) {
+// end returns why the request has ended if the model thought for too long; nil if not.
+func (t *thinking) end() error {
+	if t == nil || !t.stopped {
 		return nil
 	}
 	return &thoughtTooLong{t.tokens}

@@ -129,6 +129,7 @@ func (tr *tracker) is(p Progress) {
 // attempt is a host's work on a request, and how far it has come.
 type attempt struct {
 	tracker *tracker
+	lease   *pool.Lease
 	host    backend.Backend
 	rung    route.Rung
 	others  int // rungs behind it
