@@ -114,6 +114,7 @@ var doors = map[string][]string{
 	"github.com/alicebob/miniredis/v2":         {"internal/redis"}, // in tests
 	"golang.org/x/time":                        {"internal/quota"},
 	"github.com/prometheus/client_golang":      {"internal/metrics"},
+	"github.com/prometheus/common/expfmt":      {"internal/metrics"},
 	"go.opentelemetry.io/otel":                 {"internal/tracing"},
 	"go.opentelemetry.io/proto/otlp":           {"internal/tracing", "internal/app"}, // here in tests
 	"google.golang.org/protobuf":               {"internal/tracing", "internal/app"},

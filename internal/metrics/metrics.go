@@ -8,7 +8,10 @@
 package metrics
 
 import (
+	"bufio"
+	"compress/gzip"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime"
 	"slices"
@@ -19,7 +22,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/inference"
@@ -83,10 +86,43 @@ func New(o Options) *Metrics {
 	return m
 }
 
-// Handler serves the metrics in the formats of Prometheus.
-func (m *Metrics) Handler() http.Handler {
-	// What can be told is told, even if one of the metrics is at fault.
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+// Handler serves the metrics in Prometheus' format for text, which every scraper takes.
+func (m *Metrics) Handler() http.Handler { return http.HandlerFunc(m.serve) }
+
+func (m *Metrics) serve(w http.ResponseWriter, req *http.Request) {
+	families, err := m.registry.Gather() // all that can be told, even if one of the metrics is at fault
+	if err != nil && len(families) == 0 {
+		http.Error(w, "the metrics cannot be read: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	w.Header().Set("Vary", "Accept-Encoding")
+	to := io.Writer(w)
+	if takesGzip(req.Header) {
+		w.Header().Set("Content-Encoding", "gzip")
+		packed := gzip.NewWriter(w)
+		defer packed.Close()
+		to = packed
+	}
+	page := bufio.NewWriter(to)
+	defer page.Flush()
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(page, f); err != nil {
+			return // nobody is left to be told
+		}
+	}
+}
+
+// takesGzip reports whether a client may be answered in gzip.
+func takesGzip(h http.Header) bool {
+	for part := range strings.SplitSeq(strings.Join(h.Values("Accept-Encoding"), ","), ",") {
+		coding, weight, _ := strings.Cut(part, ";")
+		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+			_, q, given := strings.Cut(weight, "=")
+			return !given || strings.Trim(q, " 0.") != ""
+		}
+	}
+	return false
 }
 
 // Event implements inference.Watcher.

@@ -1,9 +1,11 @@
 package metrics_test
 
 import (
+	"compress/gzip"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -81,6 +83,32 @@ func scrape(t *testing.T, m *metrics.Metrics) string {
 		}
 	}
 	return own.String()
+}
+
+func TestPageIsPackedForScrapersThatTakeIt(t *testing.T) {
+	m := newMetrics()
+	for accepted, packed := range map[string]bool{
+		"": false, "gzip": true, "deflate, GZIP;q=0.5": true, "gzip;q=0": false, "gzip; q=0.000, br": false, "identity": false,
+	} {
+		w, req := httptest.NewRecorder(), httptest.NewRequest("GET", "/metrics", nil)
+		req.Header.Set("Accept-Encoding", accepted)
+		req.Header.Set("Accept", "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.2") // what Prometheus asks for
+		m.Handler().ServeHTTP(w, req)
+		body := io.Reader(w.Body)
+		if (w.Header().Get("Content-Encoding") == "gzip") != packed {
+			t.Errorf("%q: %v", accepted, w.Header())
+		} else if packed {
+			unpacked, err := gzip.NewReader(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body = unpacked
+		}
+		page, err := io.ReadAll(body)
+		if err != nil || !strings.Contains(string(page), "\nollama_mcp_host_up{host=\"gpu-1\"} 1\n") || w.Header().Get("Content-Type") != "text/plain; version=0.0.4; charset=utf-8" {
+			t.Errorf("%q: %v, %v: %.200s", accepted, err, w.Header(), page)
+		}
+	}
 }
 
 // expect compares parts of a page with whole lines.
