@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,7 +24,37 @@ type registry struct {
 	*httptest.Server
 	models string // folder of the Ollama that has them
 
-	spoiled atomic.Bool // blobs have other bytes than their digest says
+	spoiled atomic.Bool           // blobs have other bytes than their digest says
+	slow    atomic.Pointer[stall] // of every blob, half way; nil for none
+}
+
+// stall is how a slow registry sends blobs: the first half, and nothing more until it goes on.
+type stall struct {
+	goesOn chan struct{}
+	left   chan struct{} // gets a value, if it has room, when whoever downloads a blob has left
+}
+
+// halfway is a file that stalls half way.
+type halfway struct {
+	io.ReadSeeker // and no more of a file, which would be sent without being read
+	at, half      int64
+	wait          func()
+}
+
+func (h *halfway) Seek(offset int64, whence int) (at int64, err error) {
+	h.at, err = h.ReadSeeker.Seek(offset, whence)
+	return h.at, err
+}
+
+func (h *halfway) Read(p []byte) (n int, err error) {
+	if h.at < h.half {
+		p = p[:min(len(p), int(h.half-h.at))]
+	} else {
+		h.wait()
+	}
+	n, err = h.ReadSeeker.Read(p)
+	h.at += int64(n)
+	return n, err
 }
 
 func newRegistry(t *testing.T, of *ollamatest.Server) *registry {
@@ -45,13 +76,36 @@ func newRegistry(t *testing.T, of *ollamatest.Server) *registry {
 func (r *registry) blob(w http.ResponseWriter, req *http.Request) {
 	digest := req.PathValue("digest")
 	path := filepath.Join(r.models, "blobs", strings.Replace(digest, ":", "-", 1))
-	if !r.spoiled.Load() {
-		http.ServeFile(w, req, path)
-		return
-	}
-	info, err := os.Stat(path)
+	file, err := os.Open(path)
 	if err != nil {
 		http.NotFound(w, req)
+		return
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		http.NotFound(w, req)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream") // or its beginning is read to guess it
+	slow := r.slow.Load()
+	switch {
+	case slow != nil:
+		content := &halfway{ReadSeeker: file, half: info.Size() / 2, wait: func() {
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-slow.goesOn:
+			case <-req.Context().Done():
+				select {
+				case slow.left <- struct{}{}:
+				default:
+				}
+			}
+		}}
+		http.ServeContent(w, req, "", info.ModTime(), content)
+		return
+	case !r.spoiled.Load():
+		http.ServeContent(w, req, "", info.ModTime(), file)
 		return
 	}
 	http.ServeContent(w, req, "", info.ModTime(), strings.NewReader(strings.Repeat("x", int(info.Size()))))
@@ -84,6 +138,7 @@ func TestModelIsPulledFromARegistryCopiedMadeAndDeleted(t *testing.T) {
 	if got := s.succeeds("generate", fmt.Sprintf(`{"model":%q,"prompt":"hi"}`, name)); got.text() != tinymodels.Says.Answer {
 		t.Errorf("the model that was pulled says %q", got.text())
 	}
+	pullSlowly(t, s, from)
 	s.fails("pull-model", fmt.Sprintf(`{"model":%q}`, from.name("none")), "model_not_found", "no such model or tag")
 	s.fails("pull-model", `{"model":"registry.example/library/tiny-says"}`, "forbidden", "--allow-registry")
 	s.fails("pull-model", `{"model":"no such/../name"}`, "invalid_argument")
@@ -103,6 +158,48 @@ func TestModelIsPulledFromARegistryCopiedMadeAndDeleted(t *testing.T) {
 	s.succeeds("delete-model", `{"model":"mine","confirm":true}`)
 	s.fails("generate", `{"model":"mine","prompt":"hi"}`, "model_not_found")
 	deleteAfterTheUserIsAsked(t, own)
+}
+
+// pullSlowly pulls from a registry that stalls half way: bytes are told, a pull that is cancelled ends
+// at the registry too, and one that outlasts its wait is a job with its bytes, and ends well.
+func pullSlowly(t *testing.T, s *session, from *registry) {
+	t.Helper()
+	slow := &stall{make(chan struct{}), make(chan struct{}, 1)}
+	from.slow.Store(slow)
+	model := fmt.Sprintf(`"model":%q`, from.name("tiny-loops"))
+	p := s.start("pull-model", "{"+model+"}")
+	note := p.until("downloading on ")
+	for strings.Contains(note.Message, ", 0.0 kB of ") { // nothing need have been asked of the registry yet
+		note = p.until("downloading on ")
+	}
+	if note.Progress <= 0 || !strings.Contains(note.Message, " kB of ") {
+		t.Errorf("%+v does not tell of bytes", note)
+	}
+	p.cancel()
+	<-slow.left
+
+	var id string
+	eventually(t, "half of it is there", func() bool {
+		if id == "" {
+			id, _ = s.start("pull-model", "{"+model+`,"wait_seconds":0}`).result().StructuredContent["job"].(string)
+		}
+		now := s.start("job", fmt.Sprintf(`{"id":%q,"wait_seconds":0}`, id)).result()
+		if now.IsError { // Ollama may still be busy with the end of the one before
+			id = ""
+			return false
+		}
+		done, _ := now.StructuredContent["done"].(float64)
+		of, _ := now.StructuredContent["of"].(float64)
+		return now.StructuredContent["state"] == "running" && done > 0 && done < of
+	})
+	from.slow.Store(nil)
+	close(slow.goesOn)
+	if a := s.succeeds("job", fmt.Sprintf(`{"id":%q,"wait_seconds":600}`, id)); !strings.Contains(a.text(), `"done":true`) {
+		t.Errorf("got %+v", a)
+	}
+	if got := s.succeeds("list-models", `{"query":"tiny-loops"}`); !strings.Contains(got.text(), "tiny-loops") {
+		t.Errorf("after it there are %s", got.text())
+	}
 }
 
 // deleteAfterTheUserIsAsked has clients delete a model whose users agree, or do not.

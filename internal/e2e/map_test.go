@@ -84,6 +84,46 @@ func TestMapOverTwoHostsGoesOnAfterHostAndServerWereKilled(t *testing.T) {
 	}
 }
 
+// An interactive call goes before all inputs of a map that wait, so that it waits for at most one turn
+// of a slot. Requests for /api/chat are the interactive call's, the others those of the map and of a
+// call that keeps the slot until all of them wait.
+func TestInteractiveCallBesideAMapWaitsForOneTurnOfARealHost(t *testing.T) {
+	t.Parallel()
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		ollama := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
+		s := connect(t, ollama, append(env, "OLLAMA_MCP_SLOTS=1")...)
+		first := s.start("generate", fmt.Sprintf(`{"model":"tiny-loops","prompt":%q}`, fresh()))
+		first.until(" tokens, ")
+		const inputs = 20
+		var list []string
+		for range inputs {
+			list = append(list, fresh())
+		}
+		raw, err := json.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := s.start("map", fmt.Sprintf(`{"model":"tiny-loops","prompt":"{{input}}","inputs":%s,"options":{"num_predict":2}}`, raw))
+		eventually(t, "inputs of the map wait", func() bool {
+			var queue struct{ Waiting int }
+			convert(t, s.succeeds("status", "{}").StructuredContent["queue"], &queue)
+			return queue.Waiting >= 2
+		})
+		chat := s.start("chat", fmt.Sprintf(`{"model":"tiny-loops","messages":[{"role":"user","content":%q}],"options":{"num_predict":2}}`, fresh()))
+		if note := chat.until("queued, "); !strings.HasPrefix(note.Message, "queued, 1st of ") {
+			t.Errorf("the interactive call is told %q", note.Message)
+		}
+		first.cancel()
+		chat.result()
+		eventually(t, "its request is in the log", func() bool { return ended(ollama, "/api/chat") > 0 })
+		before, _, _ := strings.Cut(ollama.Log(), ` "/api/chat"`)
+		turns := strings.Count(before, ` "/api/generate"`)
+		if a := all.result(); turns > 1 || a.StructuredContent["answered"] != float64(inputs) {
+			t.Errorf("%d turns were before that of the interactive call, and the map has %s", turns, a.text())
+		}
+	})
+}
+
 func TestProbabilitiesOfARealModelAreTold(t *testing.T) {
 	withAndWithoutCache(t, func(t *testing.T, env ...string) {
 		s := connect(t, shared, env...)

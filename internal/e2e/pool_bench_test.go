@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -49,6 +50,61 @@ func BenchmarkSlots(b *testing.B) {
 	b.ReportMetric(all[0].rate(), "calls/s-learned")
 	b.ReportMetric(all[0].rate()/best, "learned/best")
 	b.ReportMetric(all[0].found(b), "slots-learned")
+}
+
+// BenchmarkMap compares map with the pool's own throughput: as many calls, of 64 callers, of the same
+// server and an Ollama that works on four at once. They take turns. Run it with -benchtime 1x.
+func BenchmarkMap(b *testing.B) {
+	const rounds, inputs, warmup = 10, 200, 5 * time.Second
+	ollama := ollamatest.Start(b, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
+	c := contend(b, ollama, 4)
+	var ratios []float64
+	for b.Loop() {
+		c.serve(b, warmup)
+		for range rounds {
+			alone := c.ask(b, inputs)
+			ratios = append(ratios, float64(alone)/float64(c.mapOver(b, inputs)))
+		}
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "map/pool")
+}
+
+// ask has 64 callers make so many calls, and returns how long that takes.
+func (c *contender) ask(b *testing.B, calls int64) time.Duration {
+	b.Helper()
+	var asked atomic.Int64
+	var all sync.WaitGroup
+	began := time.Now()
+	for range 64 {
+		all.Go(func() {
+			for asked.Add(1) <= calls {
+				c.call(b, "generate", `{"model":"tiny-loops","prompt":"hi","cache":"off","options":{"num_predict":64}}`)
+			}
+		})
+	}
+	all.Wait()
+	return time.Since(began)
+}
+
+// mapOver has as many inputs answered by map.
+func (c *contender) mapOver(b *testing.B, inputs int) time.Duration {
+	b.Helper()
+	list := make([]string, inputs)
+	for i := range list {
+		list[i] = fmt.Sprint("hi ", i)
+	}
+	raw, err := json.Marshal(list)
+	if err != nil {
+		b.Fatal(err)
+	}
+	began := time.Now()
+	a := c.call(b, "map", fmt.Sprintf(`{"model":"tiny-loops","prompt":"{{input}}","inputs":%s,"resume":false,"wait_seconds":600,"cache":"off","options":{"num_predict":64}}`, raw))
+	took := time.Since(began)
+	if text, _ := json.Marshal(a.StructuredContent); !strings.Contains(string(text), fmt.Sprintf(`"answered":%d`, inputs)) {
+		b.Errorf("got %.300s", text)
+	}
+	return took
 }
 
 func contend(b *testing.B, ollama *ollamatest.Server, slots int) *contender {
