@@ -40,7 +40,7 @@ type host struct {
 	// most that may be learned for all models together. For the limit of one model see hasSlot.
 	permits *semaphore.Weighted
 	most    int      // permits in all
-	owed    int      // calls beyond most, since the host was resized while it had them
+	owed    int      // calls beyond them, since the host was resized while it had them
 	learned bool     // the number of slots is learned
 	lent    []*Lease // that have not ended, one for each permit taken, in the order in which they came
 
@@ -55,6 +55,11 @@ type host struct {
 	shunned      int
 	shunnedUntil time.Time // the zero Time if nothing rests
 	index        int       // in Pool.hosts
+
+	divided   bool           // pools of other processes use the host too; see Divide
+	allotted  int            // slots of this pool then
+	elsewhere map[string]int // calls of the other pools, by model; nil if there are none
+	answered  time.Time      // when the host last answered a call of this pool
 
 	health
 	latency   route.EWMA // of answered calls, for the policies; see latencyFor
@@ -126,17 +131,10 @@ func newPermits(most int) *semaphore.Weighted {
 // resize changes the slots of the host. Calls beyond fewer slots go on, and their permits are taken
 // away as they end.
 func (h *host) resize(s Slots) {
-	before := h.most
+	before := h.room()
 	h.slotless = false
 	h.most, h.learned, h.weight = s.most(), s.Given == 0, cmp.Or(s.Weight, 1)
-	for range max(0, h.most-before) {
-		h.freePermit()
-	}
-	for range max(0, before-h.most) {
-		if !h.permits.TryAcquire(1) {
-			h.owed++
-		}
-	}
+	h.adjust(before)
 	if !h.learned {
 		return // what was learned is of use again if they are learned again
 	}
@@ -190,22 +188,25 @@ func (h *host) hasSlot(model string, now time.Time) bool {
 		return false // it would evict a model that is in full use, or slow it down
 	}
 	own := known(&h.models, model)
-	if own == nil || own.lent < own.slots(now) {
+	if own == nil || own.lent+h.elsewhere[model] < own.slots(now) {
 		return true
 	}
 	own.limit.Wanted()
-	return own.lent < own.slots(now)
+	return own.lent+h.elsewhere[model] < own.slots(now)
 }
 
 // slotsOf returns the number of slots for a model.
 func (h *host) slotsOf(model string, now time.Time) int {
-	if !h.learned {
-		return h.most
+	slots := min(firstSlots, h.most)
+	if own := known(&h.models, model); !h.learned {
+		slots = h.most
+	} else if own != nil {
+		slots = own.slots(now)
 	}
-	if own := known(&h.models, model); own != nil {
-		return own.slots(now)
+	if h.divided { // a pool that has none for a moment has one soon
+		slots = min(slots, max(1, h.allotted))
 	}
-	return min(firstSlots, h.most)
+	return slots
 }
 
 // lentOf returns how many of these slots are taken.

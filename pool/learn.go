@@ -109,7 +109,7 @@ func (p *Pool) settle(ctx context.Context, l *Lease, err error, now time.Time) {
 		p.totals.TriesFailed++
 		l.recordFailure(err, now)
 	case l.verdict.model == breaker.Success:
-		h.trouble, h.down, l.own.trouble = nil, false, nil
+		h.trouble, h.down, l.own.trouble, h.answered = nil, false, nil, now
 		p.learnTime(l, now)
 	case isRetryable(err): // a crash that was counted before, or bad output of the model
 		p.totals.TriesFailed++
@@ -145,10 +145,11 @@ func (p *Pool) learnLimit(l *Lease, overload bool, now time.Time) {
 	if limit == nil || !l.seen.answered && !overload {
 		return
 	}
+	inFlight := l.own.lent + h.elsewhere[l.key().model]
 	limit.Observe(now, limiter.Sample{
 		FirstToken: l.seen.firstToken + l.ownTime(now), PerToken: l.seen.perToken, Tokens: l.seen.tokens,
-		Took: now.Sub(l.began) - l.seen.load, InFlight: l.own.lent, Overload: overload,
-		Backlog: l.own.lent >= limit.Limit() && p.queue.HasKey(func(k groupKey) bool { return k.model.model == l.key().model && h.could(k, now) }),
+		Took: now.Sub(l.began) - l.seen.load, InFlight: inFlight, Overload: overload,
+		Backlog: inFlight >= limit.Limit() && p.queue.HasKey(func(k groupKey) bool { return k.model.model == l.key().model && h.could(k, now) }),
 	})
 }
 

@@ -41,7 +41,7 @@ func (p *Pool) match() {
 func (p *Pool) inTurn(now time.Time) []*host {
 	p.free = p.free[:0]
 	for _, h := range p.hosts {
-		if len(h.lent) < h.most && !h.isUseless(p.changes, now) {
+		if len(h.lent) < h.room() && !h.isUseless(p.changes, now) {
 			p.free = append(p.free, h)
 		}
 	}
@@ -209,7 +209,7 @@ func (p *Pool) isServed(k groupKey, now time.Time) bool {
 	p.withdrawOffers()
 	waits := p.queue.Waits(k)
 	for _, h := range p.hosts {
-		if len(h.lent) >= h.most || waits && h.isUseless(p.changes, now) {
+		if len(h.lent) >= h.room() || waits && h.isUseless(p.changes, now) {
 			continue
 		}
 		slot := freeSlot{pool: p, host: h, waiting: p.queue.Len() + 1, now: now}

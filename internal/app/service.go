@@ -315,7 +315,8 @@ func (s *service) start(life context.Context) error {
 		connected, disconnect := context.WithCancel(context.Background())
 		s.leaveRedis = disconnect
 		s.background.Go(func() { s.redis.Run(connected) })
-		s.background.Go(func() { s.quota.Run(life) })
+		s.background.Go(func() { s.quota.Run(connected) })
+		s.background.Go(func() { s.redis.ShareHosts(connected, s.hosts.Pool) })
 	}
 	s.background.Go(func() { s.manager.Watchdog(life, func() { s.engine.Status(caller.Caller{}) }) })
 	if s.alerts != nil {

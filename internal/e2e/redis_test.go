@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -76,6 +77,11 @@ const (
 // startReplicas starts servers for the callers ann and bob, and for some with limits.
 func startReplicas(t *testing.T, n int, redis *redisServer, args ...string) (all []replica) {
 	t.Helper()
+	return startReplicasOf(t, shared.URL(), n, redis, args...)
+}
+
+func startReplicasOf(t *testing.T, ollama string, n int, redis *redisServer, args ...string) (all []replica) {
+	t.Helper()
 	keys := filepath.Join(t.TempDir(), "keys.yaml")
 	text := fmt.Sprintf("- {name: ann, sha256: %x, admin: true}\n- {name: bob, sha256: %x}\n", sha256.Sum256([]byte("ann")), sha256.Sum256([]byte("bob")))
 	for i := range limitedKeys {
@@ -84,7 +90,7 @@ func startReplicas(t *testing.T, n int, redis *redisServer, args ...string) (all
 	}
 	write(t, keys, text)
 	for range n {
-		all = append(all, replica{gatewayTo(t, shared.URL(), append([]string{"--token-file", keys, "--redis", "redis://" + redis.address}, args...)...)})
+		all = append(all, replica{gatewayTo(t, ollama, append([]string{"--token-file", keys, "--redis", "redis://" + redis.address}, args...)...)})
 	}
 	return all
 }
@@ -216,22 +222,118 @@ func TestNoCallFailsWhateverHappensToRedis(t *testing.T) {
 	}
 }
 
+// meet waits until all replicas have heard of each other.
+func meet(t *testing.T, replicas []replica) {
+	t.Helper()
+	eventually(t, "all replicas have heard of each other", func() bool {
+		for _, r := range replicas {
+			if r.metric("ollama_mcp_redis_replicas") != fmt.Sprint(len(replicas)) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// failures says how often Redis was too slow so far: a replica then goes by its share.
+func failures(replicas []replica) (all string) {
+	for _, r := range replicas {
+		all += r.metric(`ollama_mcp_redis_failures_total{reason="command"}`) + " "
+	}
+	return all
+}
+
+// counting is a proxy before an Ollama that counts the requests for answers that are under way. It
+// has forgotten one before its client has the end of the answer.
+type counting struct {
+	mu        sync.Mutex
+	now, most int
+}
+
+func (c *counting) add(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now += n
+	c.most = max(c.most, c.now)
+}
+
+// reset returns the most requests at a time since the last reset.
+func (c *counting) reset() (most int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	most, c.most = c.most, c.now
+	return most
+}
+
+func (c *counting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	counts := r.URL.Path == "/api/generate" || r.URL.Path == "/api/chat"
+	if counts {
+		c.add(1)
+	}
+	req, err := http.NewRequestWithContext(r.Context(), r.Method, shared.URL()+r.URL.Path, r.Body)
+	if err == nil {
+		req.Header = r.Header
+		var resp *http.Response
+		if resp, err = http.DefaultTransport.RoundTrip(req); err == nil {
+			defer resp.Body.Close()
+			var body []byte
+			body, err = io.ReadAll(resp.Body)
+			defer func() {
+				w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
+				w.WriteHeader(resp.StatusCode)
+				_, _ = w.Write(body) // the client may have left
+			}()
+		}
+	}
+	if counts {
+		c.add(-1)
+	}
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func TestReplicasTogetherOfferAHostNoMoreThanItsSlots(t *testing.T) {
+	t.Parallel()
+	var ollama counting
+	proxy := httptest.NewServer(&ollama)
+	t.Cleanup(proxy.Close)
+	const slots, attempts = 2, 10
+	replicas := startReplicasOf(t, proxy.URL, 3, startRedis(t), "--slots", fmt.Sprint(slots))
+	share(t, replicas)
+	meet(t, replicas)
+	for range attempts {
+		before := failures(replicas)
+		ollama.reset()
+		var callers sync.WaitGroup
+		for _, r := range replicas {
+			for range 5 {
+				callers.Go(func() {
+					for range 4 {
+						r.ask("ann", fresh())
+					}
+				})
+			}
+		}
+		callers.Wait()
+		most := ollama.reset()
+		if most <= slots {
+			return
+		}
+		// A replica that was stopped for seconds, or had no answer of Redis in time, may have used
+		// slots that others have.
+		t.Logf("%d requests at once, with %d slots; failures of Redis were %s, and are %s", most, slots, before, failures(replicas))
+	}
+	t.Errorf("three replicas sent a host with %d slots more requests at once in each of %d attempts", slots, attempts)
+}
+
 func TestLimitsOfAKeyHoldOnAllReplicasTogether(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, 3, startRedis(t))
 	share(t, replicas)
-	eventually(t, "all replicas have heard of each other", func() bool {
-		return replicas[0].metric("ollama_mcp_redis_replicas") == "3" && replicas[1].metric("ollama_mcp_redis_replicas") == "3" && replicas[2].metric("ollama_mcp_redis_replicas") == "3"
-	})
-	// failures says how often Redis was too slow so far: a replica then goes by its share.
-	failures := func() (all string) {
-		for _, r := range replicas {
-			all += r.metric(`ollama_mcp_redis_failures_total{reason="command"}`) + " "
-		}
-		return all
-	}
+	meet(t, replicas)
 	for i := range limitedKeys {
-		who, before := fmt.Sprint("limited-", i), failures()
+		who, before := fmt.Sprint("limited-", i), failures(replicas)
 		var answered, refused atomic.Int64
 		var callers sync.WaitGroup
 		for c := range 4 { // as many as may be in flight
@@ -249,7 +351,7 @@ func TestLimitsOfAKeyHoldOnAllReplicasTogether(t *testing.T) {
 			})
 		}
 		callers.Wait()
-		if failures() != before {
+		if failures(replicas) != before {
 			continue
 		}
 		if answered.Load() != callsPerDay || refused.Load() != 3*callsPerDay {

@@ -1,0 +1,213 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+// gpu is a host of which only the name is used.
+type gpu struct {
+	backend.Backend
+	name string
+}
+
+func (g gpu) Name() string { return g.name }
+
+// machineRoom are the hosts, and how many calls of all replicas are on each.
+type machineRoom struct {
+	mu   sync.Mutex
+	on   map[string]int
+	most map[string]int
+}
+
+func (m *machineRoom) enter(host string, by int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.on == nil {
+		m.on, m.most = make(map[string]int), make(map[string]int)
+	}
+	m.on[host] += by
+	m.most[host] = max(m.most[host], m.on[host])
+}
+
+// sharer is a replica with a pool of hosts that it shares.
+type sharer struct {
+	*Client
+	pool *pool.Pool
+	room *machineRoom
+	life context.Context
+	die  func()
+}
+
+// sharing starts replicas, which share some hosts with so many slots each.
+func (w *world) sharing(replicas, hosts, slots int) (room *machineRoom, all []*sharer) {
+	room = new(machineRoom)
+	for range replicas {
+		c, stop := w.replica()
+		var backends []backend.Backend
+		for i := range hosts {
+			backends = append(backends, gpu{name: fmt.Sprint("gpu-", i)})
+		}
+		p, err := pool.New(pool.Options{Hosts: backends, Slots: slots, Queue: 1000, PerCaller: 1000})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		life, cancel := context.WithCancel(context.Background())
+		var work sync.WaitGroup
+		work.Go(func() { c.ShareHosts(life, p) })
+		s := &sharer{Client: c, pool: p, room: room, life: life}
+		s.die = sync.OnceFunc(func() {
+			cancel()
+			work.Wait()
+			stop()
+		})
+		w.t.Cleanup(s.die)
+		all = append(all, s)
+	}
+	synctest.Wait()
+	return room, all
+}
+
+// call has a replica make a call that takes some time, unless the replica dies.
+func (s *sharer) call(takes time.Duration) error {
+	return s.pool.With(s.life, route.Need{}, func(ctx context.Context, l *pool.Lease) error {
+		s.room.enter(l.Host.Name(), 1)
+		defer s.room.enter(l.Host.Name(), -1)
+		timer := time.NewTimer(takes)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// TestReplicasOfferAHostNoMoreThanItsSlots has random calls at random replicas, some of which die.
+func TestReplicasOfferAHostNoMoreThanItsSlots(t *testing.T) {
+	fewChecks(t)
+	rapid.Check(t, func(r *rapid.T) {
+		replicas := rapid.SampledFrom([]int{1, 3, 10}).Draw(r, "replicas")
+		hosts, slots := rapid.IntRange(1, 3).Draw(r, "hosts"), rapid.SampledFrom([]int{1, 2, 4, 30}).Draw(r, "slots")
+		type step struct{ pause, replica, calls, takes, dies int }
+		steps := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
+			return step{
+				rapid.IntRange(0, 1500).Draw(r, "pause in ms"), rapid.IntRange(0, replicas-1).Draw(r, "replica"), rapid.IntRange(0, 6).Draw(r, "calls"),
+				rapid.SampledFrom([]int{1, 300, 4000}).Draw(r, "takes ms"), rapid.IntRange(0, 15).Draw(r, "dies if 0"),
+			}
+		}), 1, 15).Draw(r, "steps")
+		inWorld(t, func(t *testing.T, w *world) {
+			room, all := w.sharing(replicas, hosts, slots)
+			var calls sync.WaitGroup
+			for _, s := range steps {
+				time.Sleep(time.Duration(s.pause) * time.Millisecond)
+				c := all[s.replica]
+				if s.dies == 0 && s.replica > 0 {
+					c.die()
+				}
+				for range s.calls {
+					calls.Go(func() {
+						if err := c.call(time.Duration(s.takes) * time.Millisecond); err != nil && c.life.Err() == nil {
+							t.Errorf("a call failed: %v", err)
+						} else if err != nil && !errors.Is(err, context.Canceled) {
+							t.Errorf("a call of a replica that died: %v", err)
+						}
+					})
+				}
+			}
+			calls.Wait()
+			for host, most := range room.most {
+				if most > slots {
+					t.Errorf("%s had %d calls at once, and it has %d slots", host, most, slots)
+				}
+			}
+		})
+	})
+}
+
+// TestSlotsGoToTheReplicasThatHaveWorkForThem counts what each replica has on a host.
+func TestSlotsGoToTheReplicasThatHaveWorkForThem(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		_, all := w.sharing(3, 1, 12)
+		time.Sleep(3 * time.Second)
+		have := func(what string, want ...int) {
+			t.Helper()
+			synctest.Wait()
+			for i, s := range all {
+				if busy := s.pool.Stats().Hosts[0].Busy; busy != want[i] {
+					t.Errorf("%s: replica %d has %d calls on the host, want %d", what, i, busy, want[i])
+				}
+			}
+		}
+		load := func(s *sharer, calls int) {
+			for range calls {
+				go func() {
+					for s.call(200*time.Millisecond) == nil {
+					}
+				}()
+			}
+		}
+		load(all[0], 30)
+		time.Sleep(5 * time.Second)
+		have("one has work", 12, 0, 0)
+		load(all[1], 30)
+		load(all[2], 2)
+		time.Sleep(5 * time.Second)
+		have("all have work", 5, 5, 2)
+		all[0].die()
+		time.Sleep(leaseTime + 5*time.Second)
+		all = all[1:]
+		have("one died", 10, 2)
+		w.swallows.Store(true)
+		time.Sleep(10 * time.Second)
+		have("without a server", 6, 2)
+		w.swallows.Store(false)
+		time.Sleep(10 * time.Second)
+		have("afterwards", 10, 2)
+		all[0].die()
+		all[1].die()
+	})
+}
+
+// TestEachReplicaHasItsTurnOnAHostWithOneSlot has more replicas than slots.
+func TestEachReplicaHasItsTurnOnAHostWithOneSlot(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		room, all := w.sharing(3, 1, 1)
+		served := make([]int, len(all))
+		var work sync.WaitGroup
+		for i, s := range all {
+			work.Go(func() {
+				for s.call(300*time.Millisecond) == nil {
+					served[i]++
+				}
+			})
+		}
+		time.Sleep(10 * time.Second)
+		for _, s := range all {
+			s.die()
+		}
+		work.Wait()
+		sum := 0
+		for i, n := range served {
+			sum += n
+			if n < 5 {
+				t.Errorf("replica %d was served %d times in 10 s", i, n)
+			}
+		}
+		if room.most["gpu-0"] != 1 || sum < 20 {
+			t.Errorf("%d calls were served, and there were %d at once on a host with one slot", sum, room.most["gpu-0"])
+		}
+	})
+}

@@ -1,0 +1,138 @@
+package pool
+
+import (
+	"errors"
+	"time"
+
+	"ollama-mcp/internal/fairqueue"
+	"ollama-mcp/internal/limiter"
+)
+
+// Claim says what this pool would use of a host that pools of other processes use too.
+type Claim struct {
+	Host  string
+	Slots int            // calls that the host takes at once from all pools, as far as is known
+	Wants int            // calls on the host and in the queue that it could serve
+	Busy  map[string]int // calls on the host, by model
+	// Learned are the slots that were learned, by model; nil if they are configured, or if nothing
+	// was learned yet.
+	Learned map[string]int
+	Ill     string // why the host is sent no calls; "" if it is
+}
+
+// Part says what this pool may use of a host, and what others do.
+type Part struct {
+	Slots     int            // calls that this pool may have on the host; 0 for none at the moment
+	Elsewhere map[string]int // calls of other pools on the host, by model
+	Learned   map[string]int // slots that other pools have learned, by model
+	Ill       string         // why another pool sends the host no calls; "" if all do
+}
+
+// Claims returns what the pool would use of each host.
+func (p *Pool) Claims() []Claim {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	all := make([]Claim, 0, len(p.hosts))
+	for _, h := range p.hosts {
+		if h.isCloudPart {
+			continue
+		}
+		c := Claim{Host: h.name, Slots: h.inAll(now), Wants: len(h.lent), Busy: make(map[string]int)}
+		if why := h.why(now); why != nil && !h.well(now) {
+			c.Ill = why.Error()
+		}
+		for _, l := range h.lent {
+			c.Busy[l.key().model]++
+		}
+		for model, own := range h.models.All() {
+			if h.learned && own.limit.Limit() != firstSlots {
+				if c.Learned == nil {
+					c.Learned = make(map[string]int)
+				}
+				c.Learned[model] = own.limit.Limit()
+			}
+		}
+		for _, class := range []fairqueue.Class{fairqueue.Interactive, fairqueue.Batch} {
+			for k, calls := range p.queue.Keys(class) {
+				if h.could(k, now) {
+					c.Wants += calls
+				}
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// Divide has the pool use only its part of the hosts that are named, and all slots of the others.
+// Calls beyond a part go on, and their slots are taken away as they end.
+func (p *Pool) Divide(parts map[string]Part) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for _, h := range p.hosts {
+		if h.isCloudPart {
+			continue
+		}
+		before := h.room()
+		part, divided := parts[h.name]
+		h.divided, h.allotted, h.elsewhere = divided, max(0, part.Slots), part.Elsewhere
+		h.slotless = false
+		h.adjust(before)
+		if h.learned {
+			h.adopt(part.Learned)
+		}
+		h.hear(part.Ill, now)
+	}
+	p.match()
+}
+
+// inAll is how many calls the host takes at once from all pools.
+func (h *host) inAll(now time.Time) int {
+	divided := h.divided
+	h.divided = false
+	defer func() { h.divided = divided }()
+	return h.slots(now)
+}
+
+// adopt takes over slots that other pools have learned, where this one has learned nothing.
+func (h *host) adopt(learned map[string]int) {
+	for model, slots := range learned {
+		if own := h.model(model); own.limit.Limit() == firstSlots && slots != firstSlots {
+			own.limit = limiter.New(limiter.Options{Initial: max(1, slots), Max: h.most})
+		}
+	}
+}
+
+// hear takes note of what another pool says against the host, which is then used only if no other
+// is free: what this pool has seen of the host lately counts more.
+func (h *host) hear(ill string, now time.Time) {
+	if ill == "" || now.Sub(h.answered) < doubtFor {
+		return
+	}
+	h.failure = now
+	if h.trouble == nil {
+		h.trouble = errors.New("according to another server: " + ill)
+	}
+}
+
+// room is how many calls this pool may have on the host.
+func (h *host) room() int {
+	if h.divided {
+		return min(h.most, h.allotted)
+	}
+	return h.most
+}
+
+// adjust adds or takes away permits after the host has had room for so many calls before.
+func (h *host) adjust(before int) {
+	for range max(0, h.room()-before) {
+		h.freePermit()
+	}
+	for range max(0, before-h.room()) {
+		if !h.permits.TryAcquire(1) {
+			h.owed++
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package pool_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
+)
+
+func TestPoolUsesOnlyItsPartOfAHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Hosts: []backend.Backend{host{name: "gpu"}}, Slots: 4})
+		var all sync.WaitGroup
+		for range 7 {
+			all.Go(func() {
+				if err := p.With(t.Context(), route.Need{}, hold(10*time.Second)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for _, c := range []struct {
+			part          int // -1 for all
+			after         time.Duration
+			busy, waiting int
+		}{{-1, 0, 4, 3}, {1, 0, 4, 3}, {1, 10 * time.Second, 1, 2}, {0, 10 * time.Second, 0, 2}, {2, 0, 2, 0}} {
+			if c.part >= 0 {
+				p.Divide(map[string]pool.Part{"gpu": {Slots: c.part}})
+			}
+			time.Sleep(c.after)
+			synctest.Wait()
+			claim, s := p.Claims()[0], p.Stats()
+			if s.Hosts[0].Busy != c.busy || s.Queue.Waiting != c.waiting || claim.Slots != 4 || claim.Wants != c.busy+c.waiting {
+				t.Errorf("with a part of %d: %d calls on the host and %d in the queue, want %d and %d; it claims %+v", c.part, s.Hosts[0].Busy, s.Queue.Waiting, c.busy, c.waiting, claim)
+			}
+		}
+		all.Wait()
+		p.Divide(nil)
+		if s := p.Stats().Hosts[0]; s.Slots != 4 {
+			t.Errorf("with nobody else there are %d slots", s.Slots)
+		}
+	})
+}
+
+// However often a host is resized and divided, it gets no call beyond its slots and the part of
+// the pool, and in the end every slot is back.
+func TestNoSlotIsLostWhenHostsAreResizedAndDivided(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		type step struct{ After, Slots, Part int }
+		steps := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) step {
+			return step{rapid.IntRange(0, 3).Draw(rt, "after"), rapid.IntRange(1, 5).Draw(rt, "slots"), rapid.IntRange(-1, 6).Draw(rt, "part")}
+		}), 1, 30).Draw(rt, "steps")
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, pool.Options{Hosts: []backend.Backend{host{name: "gpu"}}, Slots: 2})
+			var all sync.WaitGroup
+			for range 20 {
+				all.Go(func() {
+					if err := p.With(t.Context(), route.Need{}, hold(3*time.Second)); err != nil {
+						rt.Error(err)
+					}
+				})
+			}
+			for _, s := range steps {
+				synctest.Wait()
+				before := p.Stats().Hosts[0].Busy
+				room := s.Slots
+				parts := make(map[string]pool.Part)
+				if s.Part >= 0 {
+					parts["gpu"], room = pool.Part{Slots: s.Part}, min(s.Slots, s.Part)
+				}
+				if err := p.Resize("gpu", pool.Slots{Given: s.Slots}); err != nil {
+					rt.Error(err)
+				}
+				p.Divide(parts)
+				synctest.Wait()
+				// Resize may have let some in before the part was known.
+				if busy := p.Stats().Hosts[0].Busy; busy > max(before, room, s.Slots) {
+					rt.Fatalf("%d calls are on a host with room for %d", busy, room)
+				}
+				time.Sleep(time.Duration(s.After)*time.Second + time.Second)
+				synctest.Wait()
+				if s.After == 3 {
+					if busy := p.Stats().Hosts[0].Busy; busy > room {
+						rt.Fatalf("%d calls are on a host with room for %d, 4 s later", busy, room)
+					}
+				}
+			}
+			p.Divide(nil)
+			all.Wait()
+			last := steps[len(steps)-1].Slots
+			for range 9 {
+				all.Go(func() {
+					if err := p.With(t.Context(), route.Need{}, hold(time.Second)); err != nil {
+						rt.Error(err)
+					}
+				})
+			}
+			synctest.Wait()
+			if busy := p.Stats().Hosts[0].Busy; busy != last {
+				rt.Errorf("%d calls are on the host in the end, want %d", busy, last)
+			}
+			all.Wait()
+		})
+	})
+}
+
+func TestCallsOfOtherPoolsTakeLearnedSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, backends := machines(good("gpu"))
+		p := newPool(t, pool.Options{Hosts: backends})
+		if err := ask(t.Context(), p, "m:latest", 1); err != nil {
+			t.Fatal(err)
+		}
+		divide := func(elsewhere, learned int) {
+			p.Divide(map[string]pool.Part{"gpu": {Slots: 64, Elsewhere: map[string]int{"m:latest": elsewhere}, Learned: map[string]int{"m:latest": learned}}})
+		}
+		divide(2, 2)
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				if err := p.With(t.Context(), route.Need{Model: "m:latest"}, hold(10*time.Second)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		for _, c := range []struct{ elsewhere, learned, busy int }{{2, 2, 0}, {1, 2, 1}, {1, 5, 4}} {
+			divide(c.elsewhere, c.learned)
+			synctest.Wait()
+			if busy := p.Stats().Hosts[0].Busy; busy != c.busy {
+				t.Errorf("with %d calls elsewhere, and %d slots learned there: %d calls are on the host, want %d", c.elsewhere, c.learned, busy, c.busy)
+			}
+		}
+		if got := p.Claims()[0]; got.Learned["m:latest"] != 5 || got.Busy["m:latest"] != 4 || got.Slots != 5 {
+			t.Errorf("the pool claims %+v", got)
+		}
+		divide(0, 0)
+		all.Wait()
+	})
+}
+
+func TestHostThatAnotherPoolFindsIllIsTheLastChoiceUnlessItAnswersHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, pool.Options{Hosts: []backend.Backend{host{name: "a"}, host{name: "b"}}, Slots: 2})
+		at := func() (name string) {
+			err := p.With(t.Context(), route.Need{}, func(_ context.Context, l *pool.Lease) error {
+				name = l.Host.Name()
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			return name
+		}
+		hear := func() {
+			p.Divide(map[string]pool.Part{"a": {Slots: 2, Ill: "ejected"}, "b": {Slots: 2}})
+		}
+		uses := func() (n int) {
+			for range 10 {
+				if at() == "a" {
+					n++
+				}
+			}
+			return n
+		}
+		for range 20 {
+			hear()
+			time.Sleep(time.Second)
+		}
+		if n := uses(); n != 0 {
+			t.Errorf("a host that is ill has %d of 10 calls, beside one that is well", n)
+		}
+		p.Divide(map[string]pool.Part{"a": {Slots: 2, Ill: "ejected"}, "b": {}}) // so that a has the next call
+		if got := at(); got != "a" {
+			t.Errorf("the only host with a slot is not used, but %q", got)
+		}
+		hear()
+		if n := uses(); n == 0 {
+			t.Error("a host that has just answered is not used, since another server says that it is ill")
+		}
+	})
+}
