@@ -15,10 +15,10 @@ VERSION :=
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-# The steps of `make test`, of which two run at once: first those of seconds, then the longest,
-# so that neither of the two is left with a long one at the end. That docs/options.md is current
-# is one of the tests of internal/config.
-STEPS := format spelling workflows e2e race staticcheck vet release-test systems
+# The steps of `make test`, of which three run at once: first those of seconds, then the longest,
+# so that none of the three is left with a long one at the end. The soak mostly waits. That
+# docs/options.md is current is one of the tests of internal/config.
+STEPS := format spelling workflows soak-test e2e race staticcheck vet release-test systems
 
 # The end-to-end tests, and each example with needs of its own, are modules of
 # their own, so that the product's go.mod lists what the product needs.
@@ -69,7 +69,7 @@ CALLS := 100000
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test cross stress soak soak-test fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways eval-semantic recordings docs changelog release release-check release-needs clean needs $(STEPS)
+.PHONY: build help unit test cross stress soak fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways eval-semantic recordings docs changelog release release-check release-needs clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -82,7 +82,7 @@ unit: ## run the quick tests: seconds, and nothing but Go
 
 test: needs $(GOFUMPT) $(STATICCHECK) $(GOTESTSUM) $(ACTIONLINT) $(MISSPELL) ## run all that CI runs; each line says which step it is of
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
-	$(MAKE) --no-print-directory -j2 $(STEPS:%=step-%) 2>&1 | tee "$$log" || { echo "make test: failed"; exit 1; }; \
+	$(MAKE) --no-print-directory -j3 $(STEPS:%=step-%) 2>&1 | tee "$$log" || { echo "make test: failed"; exit 1; }; \
 	echo; awk '/: passed after / { print } / DONE [0-9]+ tests/ { sub(/.* DONE /, ""); ran += $$1; if ($$4 ~ /^skipped/) skipped += $$3 } \
 		/ === FAIL: / { sub(/ === FAIL:/, ""); again = again "\n" $$0 } \
 		END { printf "%d s in all\n\n%d passed, 0 failed, %d skipped\n", seconds, ran - skipped, skipped; \
@@ -222,11 +222,12 @@ cross: ## build for every platform into dist/
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o $$target .; \
 	done
 
-# It has a program of its own, since the other steps use theirs, and callers that are fewer and call less often, since the
-# machine has other work.
+# It has a program of its own, since the other steps use theirs, and callers that are fewer and call
+# less often, since the machine has other work. As a test that fails, it runs once more, for a minute.
 soak-test: ## five minutes of the soak, with the processor left to others (Linux)
 	@[[ $$(uname) == Linux ]] || { echo "only on Linux"; exit 0; }; \
-	$(MAKE) --no-print-directory soak BINARY=bin/soak/ollama-mcp DURATION=5m CALLERS=28 PAUSE=20s
+	soak="$(MAKE) --no-print-directory soak BINARY=bin/soak/ollama-mcp CALLERS=28 PAUSE=20s"; \
+	$$soak DURATION=5m || { echo "=== FAIL: the soak, with the seed that it has printed"; $$soak DURATION=1m; }
 
 # Never from go test's cache: it would not see that the server has changed.
 e2e: build $(GOTESTSUM) ## test the built server with a real Ollama and foreign clients
