@@ -123,7 +123,8 @@ bench-fronts: build ## print the table of docs/performance.md: one connection, t
 bench-gateways: build ## measure streams through the gateway and through thushan/olla; OLLA=PROGRAM if it is built (Linux)
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; olla='$(OLLA)'; \
 	[[ -n $$olla ]] || { (cd "$$dir" && GOBIN="$$dir" go install github.com/thushan/olla@latest); olla=$$dir/olla; }; \
-	go run ./internal/overhead -olla "$$olla" -rounds 5 -calls 400 $(BINARY)
+	cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
+		'cd $(CURDIR) && go run ./internal/overhead -olla "'"$$olla"'" -ollama $$OLLAMA_HOST -model tiny-says -rounds 5 -calls 400 $(BINARY)'
 
 bench-peers: build ## measure calls through the server and through two other servers from npm (Linux)
 	@command -v node npm >/dev/null || { echo "not found: node, npm; on Debian: apt-get install npm"; exit 1; }

@@ -102,11 +102,33 @@ func (x *exchange) serveEndpoint(e Endpoint) {
 // reply is the response of an endpoint. Its client has writeTimeout to read each piece.
 type reply struct {
 	*exchange
-	ctx    context.Context // of the request
-	m      incoming
-	flow   *http.ResponseController
-	memory *share.Part
-	begun  bool // the head has been sent
+	ctx      context.Context // of the request
+	m        incoming
+	flow     *http.ResponseController
+	memory   *share.Part
+	begun    bool      // the head has been sent
+	extended time.Time // when the deadline for writing was set; the zero Time if there is none
+}
+
+// deadlineAge is how old a deadline for writing over HTTP/1 may be: to set one for each piece of a stream
+// would cost a tenth of what it takes to send the piece.
+const deadlineAge = time.Second
+
+// extend gives the client writeTimeout to read what is written next, or up to deadlineAge less.
+func (r *reply) extend() {
+	now := time.Now()
+	if r.req.ProtoMajor > 1 || now.Sub(r.extended) >= deadlineAge {
+		r.extended = now
+		extend(r.flow)
+	}
+}
+
+// rest lets time pass in which there is nothing to write. Over HTTP/1 a deadline that passes meanwhile
+// does no harm: the next piece has another.
+func (r *reply) rest() {
+	if r.req.ProtoMajor > 1 {
+		noDeadline(r.flow)
+	}
 }
 
 // Header implements http.ResponseWriter.
@@ -114,7 +136,7 @@ func (r *reply) Header() http.Header { return r.w.Header() }
 
 // WriteHeader implements http.ResponseWriter.
 func (r *reply) WriteHeader(status int) {
-	extend(r.flow)
+	r.extend()
 	r.begun = true
 	r.w.WriteHeader(status)
 }
@@ -125,7 +147,7 @@ func (r *reply) Write(text []byte) (n int, err error) {
 		if n > 0 && r.ctx.Err() != nil { // an error that says so is one piece
 			return n, context.Cause(r.ctx)
 		}
-		extend(r.flow)
+		r.extend()
 		done, err := r.w.Write(piece)
 		if n += done; err != nil {
 			return n, err
@@ -136,8 +158,8 @@ func (r *reply) Write(text []byte) (n int, err error) {
 
 // FlushError has the client get what was written.
 func (r *reply) FlushError() error {
-	extend(r.flow)
-	defer noDeadline(r.flow)
+	r.extend()
+	defer r.rest()
 	return r.flow.Flush()
 }
 

@@ -173,6 +173,8 @@ func (c *completionChat) piece(p inference.Piece) (chunks []any) {
 	return append(chunks, last)
 }
 
+func (c *completionChat) like() any { return c.chunk(chunkChoice{Delta: delta{Content: &markText}}) }
+
 func (c *completionChat) end(r *inference.Response) (chunks []any) {
 	if !c.begun {
 		chunks = c.piece(inference.Piece{})
@@ -230,6 +232,8 @@ func (c *completionText) piece(p inference.Piece) []any {
 	chunk.Again = p.Again
 	return []any{chunk}
 }
+
+func (c *completionText) like() any { return c.chunk(textChoice{Text: markText}) }
 
 func (c *completionText) end(r *inference.Response) []any {
 	chunks := []any{c.chunk(textChoice{FinishReason: openAIReason(r)})}

@@ -143,6 +143,10 @@ func (o *generateOut) piece(p inference.Piece) []any {
 	return []any{generateOut{Model: o.Model, Created: now(), Response: p.Text, Thinking: p.Thinking, Logprobs: p.Logprobs, again: again{p.Again}}}
 }
 
+func (o *generateOut) like() any {
+	return generateOut{Model: o.Model, Created: markTime, Response: markText}
+}
+
 func (o *generateOut) end(r *inference.Response) []any {
 	return []any{generateOut{Model: o.Model, Created: now(), Done: true, DoneReason: ollamaReason(r), metrics: metricsOf(r.Metrics)}}
 }
@@ -179,6 +183,10 @@ func (o *chatOut) piece(p inference.Piece) []any {
 	return []any{chatOut{
 		Model: o.Model, Created: now(), Message: messageOut{"assistant", p.Text, p.Thinking, p.ToolCalls}, Logprobs: p.Logprobs, again: again{p.Again},
 	}}
+}
+
+func (o *chatOut) like() any {
+	return chatOut{Model: o.Model, Created: markTime, Message: messageOut{Role: "assistant", Content: markText}}
 }
 
 func (o *chatOut) end(r *inference.Response) []any {

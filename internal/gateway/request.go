@@ -168,6 +168,9 @@ func lostNote(lost []string) []string {
 type textWriter interface {
 	// piece is a part of a streamed answer, which may be the first.
 	piece(p inference.Piece) []any
+	// like is a piece as all have it that have text alone, but for the first, with markText and, where
+	// pieces have a time, markTime.
+	like() any
 	// end is what follows the last piece.
 	end(resp *inference.Response) []any
 	// whole is an answer in one piece.
@@ -202,6 +205,9 @@ type stream struct {
 	out    textWriter
 	events bool // of server-sent events, and not lines of JSON
 	notes  []string
+	form   form                     // of pieces of text, from the second on
+	flow   *http.ResponseController // nil before the stream has begun
+	buf    []byte                   // for what is sent next
 }
 
 // piece sends a piece of the answer. Its error says that the client has left, or may have no more: an
@@ -210,19 +216,27 @@ func (s *stream) piece(p inference.Piece) error {
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}
-	if s.stream == nil {
+	isFirst := s.stream == nil
+	if isFirst {
 		s.begin(p.Served)
 	}
 	if !s.hold(p.Waiting) {
 		return errors.New("those that wait to be read take as much memory as they may at the moment")
 	}
-	return s.send(s.out.piece(p)...)
+	if isFirst || !isText(p) {
+		return s.send(s.out.piece(p)...)
+	}
+	if s.form.after == nil {
+		s.form.learn(s.out.like())
+	}
+	s.buf = s.chunk(s.buf[:0], func(to []byte) []byte { return s.form.append(to, p.Text) })
+	return s.put(s.buf)
 }
 
 // begin sends the head of the response.
 func (s *stream) begin(served inference.Served) {
 	s.tell(served, s.notes...)
-	s.exchange.stream = s
+	s.exchange.stream, s.flow = s, http.NewResponseController(s.w)
 	header, kind := s.w.Header(), "application/x-ndjson"
 	if s.events {
 		kind = "text/event-stream"
@@ -235,25 +249,27 @@ func (s *stream) begin(served inference.Served) {
 
 // send writes chunks, and has the client get them.
 func (s *stream) send(chunks ...any) error {
-	var text []byte
+	text := s.buf[:0]
 	for _, chunk := range chunks {
-		if s.events {
-			text = append(text, "data: "...)
-		}
-		text = append(text, schema.MustMarshal(chunk)...)
-		text = append(text, '\n')
-		if s.events {
-			text = append(text, '\n')
-		}
+		text = s.chunk(text, func(to []byte) []byte { return append(to, schema.MustMarshal(chunk)...) })
 	}
+	s.buf = text
 	return s.put(text)
+}
+
+// chunk appends a chunk, whose JSON is what appendJSON appends.
+func (s *stream) chunk(to []byte, appendJSON func([]byte) []byte) []byte {
+	if !s.events {
+		return append(appendJSON(to), '\n')
+	}
+	return append(appendJSON(append(to, "data: "...)), "\n\n"...)
 }
 
 func (s *stream) put(text []byte) error {
 	if _, err := s.w.Write(text); err != nil {
 		return err
 	}
-	return http.NewResponseController(s.w).Flush()
+	return s.flow.Flush()
 }
 
 // end sends the end of the stream. If it cannot, nobody is left to be told.

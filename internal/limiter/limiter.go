@@ -51,6 +51,8 @@ const (
 	mostPause = 24
 	// afterOverload is how many do after the host refused calls.
 	afterOverload = 4
+	// bearable is the part of calls that a host may refuse for reasons of its own: no more can be retried.
+	bearable = 0.2
 	// idleTime is how long a model has no calls before what was measured counts no more.
 	idleTime = time.Minute
 )
@@ -69,6 +71,9 @@ type Limiter struct {
 	took  time.Duration // by a call of late; 0 if there were none
 	skip  int           // samples to leave out: their calls began under another limit
 	round round         // samples at the present limit
+
+	refused refused // calls at the present limit
+	own     float64 // part of calls that the host refuses when there are no others; 0 if it is not known
 
 	base  speed // at the limit that is not on trial; of no rounds if unknown
 	first speed // of the first round of a trial that has a second; else of no rounds
@@ -111,7 +116,12 @@ func (l *Limiter) Observe(now time.Time, s Sample) {
 		l.skip--
 		return
 	}
+	l.refused.add(s.Overload)
+	if s.Overload && l.isOwn() {
+		return
+	}
 	if s.Overload {
+		l.own = 0
 		l.forget()
 		l.found, l.idled = true, 0
 		l.pause, l.rest = afterOverload, afterOverload
@@ -134,6 +144,15 @@ func (l *Limiter) Observe(now time.Time, s Sample) {
 	if l.round.add(l.usual.slowness(s)); l.round.full(l.limit) {
 		l.decide(speed{l.limit, l.round.end(), 1})
 	}
+}
+
+// isOwn reports whether calls are refused for reasons of the host's own. It refuses as many then that
+// come one at a time, so it is asked that way when it is not known.
+func (l *Limiter) isOwn() bool {
+	if part, known := l.refused.part(); known && l.limit == l.opts.Min && part <= bearable {
+		l.own = part
+	}
+	return l.own > 0 && float64(l.refused.of) <= 2*l.own*float64(l.refused.calls)+refusedByChance
 }
 
 // Idle says that the host has no call of the model to work on. It may be told at any time,

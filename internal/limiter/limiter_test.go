@@ -91,6 +91,27 @@ func TestRefusedCallsHalveTheLimitOncePerBurst(t *testing.T) {
 	}
 }
 
+func TestCallsThatAreRefusedWhateverTheLimitDoNotLowerIt(t *testing.T) {
+	l, calls := limiter.New(limiter.Options{}), 0
+	// ask has a host answer calls which refuses each tenth, and all that would be more than most at once.
+	ask := func(n, most int) {
+		for range n {
+			calls++
+			s := fast
+			s.InFlight, s.Overload = l.Limit(), calls%10 == 0 || l.Limit() > most && calls%2 == 0
+			l.Observe(start, s)
+		}
+	}
+	ask(3000, 64)
+	if got := l.Limit(); got < 32 {
+		t.Errorf("limit %d of a host that refuses one in ten calls, however few there are at once (%s)", got, l.Reason())
+	}
+	ask(200, 8)
+	if got := l.Limit(); got > 12 { // 12 is a trial
+		t.Errorf("limit %d of a host that refuses more than 8 calls at once, and others at times (%s)", got, l.Reason())
+	}
+}
+
 func TestLimitIsLeftAloneForAWhileAfterCallsWereRefused(t *testing.T) {
 	l := limiter.New(limiter.Options{Initial: 16})
 	feed(l, 1, limiter.Sample{Overload: true})

@@ -89,7 +89,7 @@ func (l *Limiter) move(to int, why cause) (moved bool) {
 	}
 	l.why = change{from: l.limit, to: to, cause: why}
 	l.skip = max(l.limit, to)
-	l.limit = to
+	l.limit, l.refused = to, refused{}
 	return true
 }
 

@@ -170,10 +170,7 @@ func measureFronts(ctx context.Context, p plan, program []string, w io.Writer) e
 		return err
 	}
 	if p.ollama != "" {
-		real := frontPlan{URL: p.ollama, Model: p.model, Slots: 4, Callers: min(64, p.callers), Calls: min(6400, p.fullCalls)}
-		if !strings.Contains(real.URL, "://") {
-			real.URL = "http://" + real.URL
-		}
+		real := frontPlan{URL: p.ollamaURL(), Model: p.model, Slots: 4, Callers: min(64, p.callers), Calls: min(6400, p.fullCalls)}
 		fmt.Fprintf(w, "\n%d callers and %d requests on a real Ollama with %d slots and a tiny model:\n\n", real.Callers, real.Calls, real.Slots)
 		if err := real.table(ctx, p.server, program, nil, w); err != nil {
 			return err

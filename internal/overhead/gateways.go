@@ -27,20 +27,22 @@ import (
 // API begins.
 type gatewayKind struct {
 	name  string
-	begin func(ctx context.Context, url string) (s *served, base string, err error)
+	begin func(ctx context.Context, url, model string) (s *served, base string, err error)
 }
 
 // gatewayKinds are ours and thushan/olla, whose program is given.
 func gatewayKinds(server []string, olla, temp string) []gatewayKind {
 	return []gatewayKind{
-		{"ours", func(ctx context.Context, url string) (*served, string, error) {
+		{"ours", func(ctx context.Context, url, _ string) (*served, string, error) {
 			s, err := serveGateway(ctx, server, url)
 			if err != nil {
 				return nil, "", err
 			}
 			return s, s.url, nil
 		}},
-		{"olla", func(ctx context.Context, url string) (*served, string, error) { return serveOlla(ctx, olla, temp, url) }},
+		{"olla", func(ctx context.Context, url, model string) (*served, string, error) {
+			return serveOlla(ctx, olla, temp, url, model)
+		}},
 	}
 }
 
@@ -61,7 +63,7 @@ model_registry: {type: memory, enable_unifier: true}
 logging: {level: error}
 `
 
-func serveOlla(ctx context.Context, program, temp, url string) (_ *served, base string, err error) {
+func serveOlla(ctx context.Context, program, temp, url, model string) (_ *served, base string, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", err
@@ -79,7 +81,7 @@ func serveOlla(ctx context.Context, program, temp, url string) (_ *served, base 
 		return nil, "", err
 	}
 	base = s.url + "/olla/ollama"
-	g := &gateway{base: base, client: http.DefaultClient}
+	g := &gateway{base: base, model: model, client: http.DefaultClient}
 	for range 300 {
 		if _, err = g.call(ctx, -1); err == nil {
 			return s, base, nil
@@ -96,6 +98,7 @@ func serveOlla(ctx context.Context, program, temp, url string) (_ *served, base 
 // gateway is where streams are asked for.
 type gateway struct {
 	base   string
+	model  string
 	client *http.Client
 }
 
@@ -104,7 +107,7 @@ type streamTimes struct{ first, piece time.Duration }
 
 // call asks for a stream that nobody else has asked for. piece is the time between two pieces.
 func (g *gateway) call(ctx context.Context, n int) (t streamTimes, err error) {
-	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"%s (%d of %x)"}]}`, model, prompt, n, rand.Uint64())
+	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"%s (%d of %x)"}]}`, g.model, prompt, n, rand.Uint64())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.base+"/api/chat", strings.NewReader(body))
 	if err != nil {
 		return t, err
@@ -185,37 +188,50 @@ func compareGateways(ctx context.Context, kinds []gatewayKind, p plan, w io.Writ
 		fmt.Fprintf(out, "%s\t", kind.name)
 	}
 	fmt.Fprintln(out)
-	for _, s := range streamScenes {
-		if err := s.stream(ctx, kinds, p, out); err != nil {
+	scenes := streamScenes
+	if p.ollama != "" {
+		scenes = append(slices.Clip(scenes), scene{name: "16 streams of a real Ollama", callers: 16})
+	}
+	for i, s := range scenes {
+		url, model := "", model
+		if i == len(streamScenes) {
+			url, model = p.ollamaURL(), p.model
+		}
+		if err := s.stream(ctx, kinds, p, url, model, out); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
 	return nil
 }
 
-// stream plays one scene. Each gateway has a host of its own, and the first of all asks one directly.
-func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, w io.Writer) error {
+// stream plays one scene, before the real Ollama at url or, for "", pretend hosts. Each gateway has a
+// pretend host of its own, and the first of all asks one directly.
+func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, url, model string, w io.Writer) error {
 	type player struct {
 		gateway
-		server                  *served // nil for none
-		first, piece, processor []float64
-		failed                  int
+		server                        *served // nil for none
+		first, piece, processor, rate []float64
+		failed                        int
 	}
 	players := make([]*player, 1+len(kinds))
 	for i := range players {
-		h, err := s.host()
-		if err != nil {
-			return err
+		at := url
+		if at == "" {
+			h, err := s.host()
+			if err != nil {
+				return err
+			}
+			defer h.close()
+			at = h.url
 		}
-		defer h.close()
 		transport := &http.Transport{MaxIdleConnsPerHost: s.callers}
 		defer transport.CloseIdleConnections()
-		players[i] = &player{gateway: gateway{base: h.url, client: &http.Client{Transport: transport}}}
+		players[i] = &player{gateway: gateway{base: at, model: model, client: &http.Client{Transport: transport}}}
 		if i == 0 {
 			continue
 		}
-		players[i].server, players[i].base, err = kinds[i-1].begin(ctx, h.url)
-		if err != nil {
+		var err error
+		if players[i].server, players[i].base, err = kinds[i-1].begin(ctx, at, model); err != nil {
 			return fmt.Errorf("%s: %w", kinds[i-1].name, err)
 		}
 		defer players[i].server.close()
@@ -230,7 +246,9 @@ func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, w io.Wri
 					return err
 				}
 			}
+			began := time.Now()
 			first, piece, failed := player.turn(ctx, s.callers, p.calls)
+			took := time.Since(began)
 			if player.server != nil {
 				if after, err = player.server.used(); err != nil {
 					return err
@@ -242,6 +260,7 @@ func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, w io.Wri
 			if round > 0 {
 				player.first, player.piece = append(player.first, first), append(player.piece, piece)
 				player.processor = append(player.processor, micros(after-before)/float64(p.calls))
+				player.rate = append(player.rate, float64(p.calls-failed)/took.Seconds())
 				player.failed += failed
 			}
 		}
@@ -253,6 +272,7 @@ func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, w io.Wri
 		{"to the first piece, µs", func(p *player) float64 { return median(p.first) }},
 		{"from piece to piece, µs", func(p *player) float64 { return median(p.piece) }},
 		{"processor time a stream, µs", func(p *player) float64 { return median(p.processor) }},
+		{"streams a second", func(p *player) float64 { return median(p.rate) }},
 		{"streams that failed, %", func(player *player) float64 { return 100 * float64(player.failed) / float64(p.rounds*p.calls) }},
 	} {
 		fmt.Fprintf(w, "%s: %s\t", s.name, figure.name)

@@ -26,7 +26,8 @@
 //
 // With -fronts it prints the tables of docs/performance.md: a full host by one connection, naive
 // goroutines, the pool, and the server by MCP and by the gateway, each in a process of its own.
-// With -olla, streams through the gateway are measured beside those through thushan/olla.
+// With -olla, streams through the gateway are measured beside those through thushan/olla and, with
+// -ollama, those of a real one too.
 package main
 
 import (
@@ -39,6 +40,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -60,7 +62,7 @@ func main() {
 	front := flag.String("front", "", "`plan` of one of them, which -fronts gives to a process of its own")
 	flag.Parse()
 	if p.server = flag.Args(); !p.good() {
-		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed | -polling n | -fronts | -olla PROGRAM] SERVER [FLAG…]")
+		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed | -polling n | -fronts | -olla PROGRAM [-ollama URL -model NAME]] SERVER [FLAG…]")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
@@ -103,6 +105,14 @@ type plan struct {
 	command string // that the page names
 
 	progress io.Writer // a terminal; nil for none
+}
+
+// ollamaURL is the address of the real Ollama with its scheme.
+func (p plan) ollamaURL() string {
+	if strings.Contains(p.ollama, "://") {
+		return p.ollama
+	}
+	return "http://" + p.ollama
 }
 
 func (p plan) good() bool {
