@@ -110,8 +110,8 @@ type reply struct {
 	extended time.Time // when the deadline for writing was set; the zero Time if there is none
 }
 
-// deadlineAge is how old a deadline for writing over HTTP/1 may be: to set one for each piece of a stream
-// would cost a tenth of what it takes to send the piece.
+// deadlineAge is how old a deadline for writing over HTTP/1 may be, so that one serves for many pieces of
+// a stream.
 const deadlineAge = time.Second
 
 // extend gives the client writeTimeout to read what is written next, or up to deadlineAge less.

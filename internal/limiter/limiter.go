@@ -51,7 +51,7 @@ const (
 	mostPause = 24
 	// afterOverload is how many do after the host refused calls.
 	afterOverload = 4
-	// bearable is the part of calls that a host may refuse for reasons of its own: no more can be retried.
+	// bearable is the part of calls that a host may refuse whatever the limit: more cannot be retried.
 	bearable = 0.2
 	// idleTime is how long a model has no calls before what was measured counts no more.
 	idleTime = time.Minute
@@ -73,7 +73,7 @@ type Limiter struct {
 	round round         // samples at the present limit
 
 	refused refused // calls at the present limit
-	own     float64 // part of calls that the host refuses when there are no others; 0 if it is not known
+	own     float64 // part of calls that the host refuses even one at a time; 0 if none or not known
 
 	base  speed // at the limit that is not on trial; of no rounds if unknown
 	first speed // of the first round of a trial that has a second; else of no rounds
@@ -146,8 +146,8 @@ func (l *Limiter) Observe(now time.Time, s Sample) {
 	}
 }
 
-// isOwn reports whether calls are refused for reasons of the host's own. It refuses as many then that
-// come one at a time, so it is asked that way when it is not known.
+// isOwn reports whether calls are refused for reasons that have nothing to do with how many there are at
+// once. A host refuses as many then that come one at a time, to which refusals lower the limit at first.
 func (l *Limiter) isOwn() bool {
 	if part, known := l.refused.part(); known && l.limit == l.opts.Min && part <= bearable {
 		l.own = part

@@ -78,13 +78,13 @@ func TestStreamsThroughGatewaysAreMeasuredBesideTheHost(t *testing.T) {
 	}
 	for _, row := range []string{
 		`directly +ours +another`, `32 streams: to the first piece, µs( +[1-9]\d*\.\d){3}`, `1 stream: from piece to piece, µs( +[1-9]\d*\.\d){3}`,
-		`8 streams: processor time a stream, µs +0\.0( +[1-9]\d*\.\d){2}`, `every tenth request gets 503: streams that failed, %( +[1-9]\d*\.\d){3}`, `1 stream: streams that failed, %( +0\.0){3}`,
+		`8 streams: processor time a stream, µs +0\.0( +[1-9]\d*\.\d){2}`, `every tenth request gets 503: streams that failed, %( +[1-9]\d*\.\d){3}`, `1 stream: streams a second( +[1-9]\d*\.\d){3}`, `1 stream: streams that failed, %( +0\.0){3}`,
 	} {
 		if !regexp.MustCompile(row).MatchString(out.String()) {
 			t.Errorf("no row %s in\n%s", row, &out)
 		}
 	}
-	if _, _, err := serveOlla(t.Context(), "/nonexistent", t.TempDir(), ""); err == nil {
+	if _, _, err := serveOlla(t.Context(), "/nonexistent", t.TempDir(), "", model); err == nil {
 		t.Error("a program that is not there was started")
 	}
 }
