@@ -37,12 +37,15 @@ func (h *host) conditionFor(k groupKey, now time.Time) condition {
 // elsewhere. A call that has failed before waits for a host that is well, or it would fail on all
 // the others first.
 func (p *Pool) serves(h *host, k groupKey, now time.Time) bool {
-	if !h.could(k, now) || h.isResting(k.model.model, now) {
+	if !h.could(k, now) {
 		return false
 	}
 	mine := h.conditionFor(k, now)
 	if mine == well {
 		return true
+	}
+	if h.isResting(k.model.model, now) {
+		return false
 	}
 	mayHelp := mine == rested && k.tried == ""
 	best, healthy, reachable := gone, 0, 0
@@ -131,7 +134,7 @@ func (f *freeSlot) Defers(k groupKey, since time.Time) bool {
 // byOthers estimates, in nanoseconds, when the last of the waiting calls ends if all of them go to
 // other hosts on which a call costs clearly less than here. ok is false if there is no such host.
 func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all float64, ok bool) {
-	if least, late := f.leastByOthers(k, common, mine); late {
+	if least, decides := f.leastByOthers(k, common, mine); decides {
 		return least, true
 	}
 	var best, rate float64 // of a call on the best of them; of calls by all of them
@@ -157,24 +160,28 @@ func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all f
 	return best + float64(f.waiting)/rate, true
 }
 
-// leastByOthers is a lower bound of what byOthers estimates, by what is known of the model on each
-// host alone. late says that even so the calls end too late for this host to wait, which is a reason
-// to look no closer if it would evict nothing. That is how it is while the queue is long.
-func (f *freeSlot) leastByOthers(k groupKey, common *modelTimes, mine float64) (least float64, late bool) {
+// leastByOthers is a lower bound of what byOthers estimates: hosts that may have a free slot are looked at
+// closely, and of the others only what is known of the model there, as if all were well. decides says that
+// this is enough: a host has a free slot, or even so the calls end too late for this host to wait, which
+// would evict nothing. That is how it is while the queue is long.
+func (f *freeSlot) leastByOthers(k groupKey, common *modelTimes, mine float64) (least float64, decides bool) {
 	var best, rate float64
+	offers := f.pool.offersFor(k)
 	for i, own := range f.pool.onHosts(k.model.model, common) {
 		cost, h := own.leastCost(common), f.pool.hosts[i]
 		if cost*worthwhile >= mine || h == f.host {
 			continue
 		}
-		slots := h.most
-		if h.learned {
-			if own == nil || own.lent < own.limit.Limit() {
-				return 0, false // it may have a free slot
+		slots, isBusy := h.busySlots(own)
+		if !isBusy {
+			theirs := offers[i].price(h, k, common, f.now)
+			if theirs.cost*worthwhile >= mine || !theirs.isGood(k, f.now) {
+				continue
 			}
-			slots = own.limit.Limit()
-		} else if len(h.lent) < h.most {
-			return 0, false
+			if theirs.idle {
+				return theirs.cost, true
+			}
+			cost, slots = theirs.cost, theirs.slots
 		}
 		if best == 0 || cost < best {
 			best = cost
@@ -186,6 +193,18 @@ func (f *freeSlot) leastByOthers(k groupKey, common *modelTimes, mine float64) (
 	}
 	least = best + float64(f.waiting)/rate
 	return least, least*worthwhile >= mine && f.host.memory.holds(k.model)
+}
+
+// busySlots returns how many slots the host has for a model at most, of which own is what is known there,
+// and whether it is certain that all are taken.
+func (h *host) busySlots(own *hostModel) (slots int, isBusy bool) {
+	switch {
+	case !h.learned:
+		return h.most, len(h.lent) >= h.most
+	case own == nil:
+		return 0, false
+	}
+	return own.limit.Limit(), own.lent >= own.limit.Limit()
 }
 
 // offer is what a host can do for the calls of a group. The zero offer is not known yet.

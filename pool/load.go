@@ -106,14 +106,24 @@ func (f *freeSlot) isInUse(k groupKey) bool {
 // isHeldElsewhere reports whether another host that is well has the model in memory, or should
 // have it soon.
 func (f *freeSlot) isHeldElsewhere(k groupKey) bool {
-	return slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
-		if h == f.host {
-			return false
-		}
-		l := h.loader(k.model.model)
-		isComing := l != nil && l.key() == k.model && f.now.Sub(l.began) < max(f.pool.loadOf(k.model.model), f.pool.opts.MaxPassedOver)
-		return (isComing || h.memory.holds(k.model)) && h.could(k, f.now) && h.conditionFor(k, f.now) == well
-	})
+	times := known(&f.pool.models, k.model.model)
+	if times != nil && times.holder != nil && f.isHeldBy(times.holder, k) {
+		return true
+	}
+	i := slices.IndexFunc(f.pool.hosts, func(h *host) bool { return f.isHeldBy(h, k) })
+	if i >= 0 && times != nil {
+		times.holder = f.pool.hosts[i]
+	}
+	return i >= 0
+}
+
+func (f *freeSlot) isHeldBy(h *host, k groupKey) bool {
+	if h == f.host || h.removed {
+		return false
+	}
+	l := h.loader(k.model.model)
+	isComing := l != nil && l.key() == k.model && f.now.Sub(l.began) < max(f.pool.loadOf(k.model.model), f.pool.opts.MaxPassedOver)
+	return (isComing || h.memory.holds(k.model)) && h.could(k, f.now) && h.conditionFor(k, f.now) == well
 }
 
 // sharing says whether a model stays in memory when its host loads another, as was observed last.

@@ -17,7 +17,8 @@ type modelTimes struct {
 	load pace      // time for loading, according to the calls that waited for it
 	paid time.Time // when the loading that began last should end; see hasPaid
 
-	on []*hostModel // the model on each host; see Pool.onHosts
+	on     []*hostModel // the model on each host; see Pool.onHosts
+	holder *host        // that had the model in memory when somebody looked; nil before. It is looked at first
 }
 
 // hostModel is what is known of a model on one host.
