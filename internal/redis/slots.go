@@ -3,6 +3,7 @@ package redis
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -109,6 +110,7 @@ func (c *Client) ShareHosts(ctx context.Context, p *pool.Pool) {
 				renewed = now
 			case c.wasTried():
 				s.alone(p.Claims(), c.Replicas())
+				renewed = now
 			}
 		}
 		select {
@@ -191,7 +193,7 @@ func (s *sharing) renew() (ok bool) {
 	for i, claim := range claims {
 		err := refusal(results[i])
 		if err == nil {
-			leases[claim.Host], parts[claim.Host], err = readLease(claim, results[i])
+			leases[claim.Host], parts[claim.Host], err = s.readLease(claim, results[i])
 		}
 		if err != nil {
 			s.noteRefused(s.keyOfHost(claim.Host), err)
@@ -199,6 +201,7 @@ func (s *sharing) renew() (ok bool) {
 		}
 	}
 	s.leases, s.parts = leases, parts
+	s.unlimited.Store(nil) // scripts are run
 	s.pool.Divide(parts)
 	return true
 }
@@ -211,12 +214,34 @@ func (s *sharing) arguments(claim pool.Claim) []string {
 	if s.leases != nil {
 		keeps = max(keeps, s.parts[claim.Host].Slots)
 	}
-	tells, _ := json.Marshal(news{claim.Busy, claim.Learned, claim.Ill}) // cannot fail
-	return []string{s.id, strconv.Itoa(keeps), strconv.Itoa(claim.Wants), strconv.Itoa(claim.Slots), milliseconds(leaseTime), rueidis.BinaryString(tells)}
+	tells := s.encodeNews(claim.Host, news{claim.Busy, claim.Learned, claim.Ill})
+	return []string{s.id, strconv.Itoa(keeps), strconv.Itoa(claim.Wants), strconv.Itoa(claim.Slots), milliseconds(leaseTime), tells}
+}
+
+// encodeNews makes a text of what is told of a host, sealed if there is a key; "" if there is too much.
+func (c *Client) encodeNews(host string, n news) string {
+	text, _ := json.Marshal(n) // cannot fail
+	record, err := c.sealer.encode(c.keyOfHost(host), header{}, text)
+	if err != nil {
+		return ""
+	}
+	return base64.StdEncoding.EncodeToString(record)
+}
+
+// decodeNews reads what another replica tells of a host; nothing if it makes no sense.
+func (c *Client) decodeNews(host, text string) (n news) {
+	record, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return n
+	}
+	if _, data, err := c.sealer.decode(c.keyOfHost(host), record); err == nil {
+		_ = json.Unmarshal(data, &n) // what another version has added is left out
+	}
+	return n
 }
 
 // readLease reads what the server says of a host.
-func readLease(claim pool.Claim, result rueidis.RedisResult) (l hostLease, part pool.Part, err error) {
+func (c *Client) readLease(claim pool.Claim, result rueidis.RedisResult) (l hostLease, part pool.Part, err error) {
 	list, err := result.ToArray()
 	if err != nil {
 		return l, part, err
@@ -236,10 +261,7 @@ func readLease(claim pool.Claim, result rueidis.RedisResult) (l hostLease, part 
 	part = pool.Part{Slots: min(l.slots, l.share), Elsewhere: make(map[string]int), Learned: make(map[string]int)}
 	for _, m := range list[2:] {
 		text, _ := m.ToString()
-		var n news
-		if json.Unmarshal([]byte(text), &n) != nil {
-			continue // of another version
-		}
+		n := c.decodeNews(claim.Host, text)
 		for model, calls := range n.Busy {
 			part.Elsewhere[model] += max(0, calls)
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -179,6 +181,87 @@ func TestSlotsGoToTheReplicasThatHaveWorkForThem(t *testing.T) {
 		all[0].die()
 		all[1].die()
 	})
+}
+
+// TestReplicasHaveTheirShareOfAHostWhoseKeyIsInUse has another program's value under it for a while.
+func TestReplicasHaveTheirShareOfAHostWhoseKeyIsInUse(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		_, all := w.sharing(2, 1, 4)
+		w.server.Del(all[0].keyOfHost("gpu-0"))
+		if err := w.server.Set(all[0].keyOfHost("gpu-0"), "another program's"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		var calls sync.WaitGroup
+		for range 4 {
+			calls.Go(func() {
+				if err := all[0].call(4 * time.Second); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		busy := func(want int) {
+			t.Helper()
+			synctest.Wait()
+			if got := all[0].pool.Stats().Hosts[0].Busy; got != want {
+				t.Errorf("%d calls are on the host, want %d", got, want)
+			}
+		}
+		busy(2)
+		if s := all[0].State(); !s.Up || !strings.Contains(s.Reason, "not shared") {
+			t.Errorf("got the state %+v, want that it says what is not shared", s)
+		}
+		w.server.Del(all[0].keyOfHost("gpu-0"))
+		time.Sleep(3 * time.Second)
+		busy(4)
+		if s := all[0].State(); s.Reason != "" {
+			t.Errorf("got the state %+v afterwards", s)
+		}
+		calls.Wait()
+	})
+}
+
+// TestNewsOfAHostAreReadByReplicasWithTheSameSecretOnly tries what may be in the server.
+func TestNewsOfAHostAreReadByReplicasWithTheSameSecretOnly(t *testing.T) {
+	with := func(secret string) *Client {
+		o := Options{URL: "redis://redis.test"}
+		if secret != "" {
+			o.SealKey = []byte(strings.Repeat(secret, 32))
+		}
+		c, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	open, sealed, another := with(""), with("a"), with("b")
+	said := news{Busy: map[string]int{"m:latest": 2}, Learned: map[string]int{"m:latest": 5}, Ill: "ejected"}
+	for _, c := range []struct {
+		name     string
+		from, to *Client
+		host     string
+		reads    bool
+	}{
+		{"without a secret", open, open, "gpu", true},
+		{"with the same", sealed, sealed, "gpu", true},
+		{"with another", sealed, another, "gpu", false},
+		{"of another host", sealed, sealed, "gpu-2", false},
+		{"without one, to one that has it", open, sealed, "gpu", false},
+		{"with one, to one without", sealed, open, "gpu", false},
+	} {
+		text := c.from.encodeNews("gpu", said)
+		if got := c.to.decodeNews(c.host, text); reflect.DeepEqual(got, said) != c.reads || !c.reads && !reflect.DeepEqual(got, news{}) {
+			t.Errorf("%s: read %+v", c.name, got)
+		}
+		if strings.ContainsAny(text, " \n") {
+			t.Errorf("%s: %q would not be one word", c.name, text)
+		}
+	}
+	for _, text := range []string{"", "nonsense", "e30=", "AQA="} {
+		if got := open.decodeNews("gpu", text); !reflect.DeepEqual(got, news{}) {
+			t.Errorf("of %q was read %+v", text, got)
+		}
+	}
 }
 
 // TestEachReplicaHasItsTurnOnAHostWithOneSlot has more replicas than slots.
