@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -12,7 +11,7 @@ import (
 // Each row of the table of bounds names the tests that drive it to its bound, and the one in which an
 // honest caller is answered beside a hostile one.
 func TestEveryBoundHasATestThatDrivesItThereBesideAnHonestCaller(t *testing.T) {
-	rows := 0
+	rows, tests := 0, make(testTexts)
 	for line := range strings.Lines(read(t, "docs/security.md")) {
 		cells := strings.Split(strings.TrimSpace(line), "|")
 		if len(cells) != 9 || strings.HasPrefix(cells[1], "-") || strings.TrimSpace(cells[1]) == "resource" {
@@ -24,11 +23,11 @@ func TestEveryBoundHasATestThatDrivesItThereBesideAnHonestCaller(t *testing.T) {
 			if other, test, ok := strings.Cut(strings.TrimPrefix(name, "`"), "` "); ok {
 				folder, name = other, test
 			}
-			if testIn(t, folder, name) == "" {
+			if tests.one(t, folder, name) == "" {
 				t.Errorf("%s: %s has no test %s", cells[1], folder, name)
 			}
 		}
-		if problem := besideAnHonestCaller(t, strings.TrimSpace(cells[7])); problem != "" {
+		if problem := tests.besideAnHonestCaller(t, strings.TrimSpace(cells[7])); problem != "" {
 			t.Errorf("%s: %s", cells[1], problem)
 		}
 	}
@@ -39,7 +38,7 @@ func TestEveryBoundHasATestThatDrivesItThereBesideAnHonestCaller(t *testing.T) {
 
 // besideAnHonestCaller says what is wrong with the last cell of a row: `server`: the name of an attack,
 // `pool` the name of a test that has an honest caller, or `make soak`, which has one.
-func besideAnHonestCaller(t *testing.T, cell string) (problem string) {
+func (all testTexts) besideAnHonestCaller(t *testing.T, cell string) (problem string) {
 	t.Helper()
 	folder, name, ok := strings.Cut(strings.TrimPrefix(cell, "`"), "`")
 	switch attack, isAttack := strings.CutPrefix(name, ": "); {
@@ -47,34 +46,46 @@ func besideAnHonestCaller(t *testing.T, cell string) (problem string) {
 		return ""
 	case !ok:
 		return "no test has an honest caller beside a hostile one"
-	case isAttack && !strings.Contains(testsIn(t, folder), fmt.Sprintf("name: %q", attack)):
+	case isAttack && !strings.Contains(all.in(t, folder), fmt.Sprintf("name: %q", attack)):
 		return folder + " has no attack " + attack
-	case !isAttack && !strings.Contains(strings.ToLower(testIn(t, folder, strings.TrimSpace(name))), "honest"):
+	case !isAttack && !strings.Contains(strings.ToLower(all.one(t, folder, strings.TrimSpace(name))), "honest"):
 		return folder + " has no test" + name + " with an honest caller"
 	}
 	return ""
 }
 
-// testIn is the text of a test in a folder; "" if there is none.
-func testIn(t *testing.T, folder, name string) string {
+// testTexts are the texts of all tests in a folder, once somebody has asked for them.
+type testTexts map[string]string
+
+// one is the text of a test in a folder; "" if there is none.
+func (all testTexts) one(t *testing.T, folder, name string) string {
 	t.Helper()
-	return regexp.MustCompile(`(?ms)^func ` + regexp.QuoteMeta(name) + `\(t \*testing\.T\).*?^}`).FindString(testsIn(t, folder))
+	_, after, ok := strings.Cut(all.in(t, folder), "\nfunc "+name+"(t *testing.T)")
+	if !ok {
+		return ""
+	}
+	text, _, _ := strings.Cut(after, "\n}")
+	return name + text
 }
 
-// testsIn is the text of all tests in a folder.
-func testsIn(t *testing.T, folder string) string {
+// in is the text of all tests in a folder.
+func (all testTexts) in(t *testing.T, folder string) string {
 	t.Helper()
+	if text, ok := all[folder]; ok {
+		return text
+	}
 	files, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all strings.Builder
+	var joined strings.Builder
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		all.Write(text)
+		joined.Write(text)
 	}
-	return all.String()
+	all[folder] = joined.String()
+	return all[folder]
 }
