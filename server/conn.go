@@ -38,7 +38,7 @@ type conn struct {
 	separate func()
 
 	hasRoom func() bool // reports whether a short line can be written to out without waiting for the client
-	polled  []byte      // the last answer to a poll, whose memory the next one reuses; of the goroutine that reads
+	polled  polled
 
 	gone atomic.Bool   // the client is gone
 	out  io.Writer     // given a message, as a line, with each Write

@@ -23,8 +23,8 @@ import (
 // pollMethod asks for a task.
 const pollMethod = "tasks/get"
 
-// maxPollAnswer is the size in bytes of the longest line that is written as the answer to a poll: so
-// much fits into a pipe that can be written to at all.
+// maxPollAnswer is the most, in bytes, that is written of answers to polls at once: so much fits into a
+// pipe that can be written to at all.
 const maxPollAnswer = 4 << 10
 
 // poll is what a message says that asks for a task.
@@ -127,28 +127,51 @@ func (s *Server) appendTask(line []byte, id json.RawMessage, t *task) []byte {
 	return append(append(append(line, `,"_meta":`...), s.about...), "}}"...)
 }
 
-// poll answers a message that asks for a task which goes on, and reports whether it has. The
-// answer is written here if that cannot block, since the next message may be a cancellation.
+// poll answers a message that asks for a task which goes on, and reports whether it has. Answers to
+// messages that came together are sent together, by sendPolls. Until then they count as work.
 func (c *conn) poll(m *incoming) bool {
 	p, ok := c.server.readPoll(m)
 	if !ok || c.isInFlight(m.ID) || c.server.limits.check(*m) != nil {
 		return false
 	}
-	line := c.server.answerPoll(c.polled[:0], m.jobOwner(""), p)
+	line := c.server.answerPoll(c.polled.next[:0], m.jobOwner(""), p)
 	if line == nil {
 		return false
 	}
-	c.polled = append(line, '\n')
-	if !c.writeAtOnce(c.polled) {
-		line := bytes.Clone(line)
-		c.background(func() { c.write(line) })
+	c.polled.next = append(line, '\n')
+	if len(c.polled.all)+len(c.polled.next) > maxPollAnswer {
+		c.sendPolls()
 	}
+	if len(c.polled.all) == 0 {
+		c.join()
+	}
+	c.polled.all = append(c.polled.all, c.polled.next...)
 	return true
 }
 
-// writeAtOnce sends a line of at most maxPollAnswer bytes if that does not block, and reports whether
+// polled are answers to polls that have not been sent. It belongs to the goroutine that reads.
+type polled struct {
+	all  []byte // lines, of maxPollAnswer bytes at most
+	next []byte // the last answer, whose memory the next one uses
+}
+
+// sendPolls sends the answers to polls. They are written here if that cannot block, since the next
+// message may be a cancellation.
+func (c *conn) sendPolls() {
+	if len(c.polled.all) == 0 {
+		return
+	}
+	defer c.leave()
+	if !c.writeAtOnce(c.polled.all) {
+		lines := bytes.Clone(c.polled.all[:len(c.polled.all)-1])
+		c.background(func() { c.write(lines) })
+	}
+	c.polled.all = c.polled.all[:0]
+}
+
+// writeAtOnce sends lines of at most maxPollAnswer bytes if that does not block, and reports whether
 // it has.
-func (c *conn) writeAtOnce(line []byte) bool {
+func (c *conn) writeAtOnce(lines []byte) bool {
 	select {
 	case c.turn <- struct{}{}:
 	default:
@@ -158,7 +181,7 @@ func (c *conn) writeAtOnce(line []byte) bool {
 	if !c.hasRoom() {
 		return false
 	}
-	c.put(line)
+	c.put(lines)
 	return true
 }
 

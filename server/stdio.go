@@ -113,6 +113,9 @@ func (c *conn) read(in io.Reader) error {
 	lines := jsonrpc.NewLineReader(in, c.server.opts.MaxMessage)
 	var e jsonrpc.Envelope
 	for {
+		if !lines.Ready() {
+			c.sendPolls()
+		}
 		line, err := lines.Next(&e)
 		if err != nil && !errors.Is(err, jsonrpc.ErrTooLong) {
 			if errors.Is(err, io.EOF) {

@@ -2,6 +2,7 @@ package jsonrpc
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 )
@@ -20,6 +21,12 @@ type LineReader struct {
 // included.
 func NewLineReader(in io.Reader, longest int64) *LineReader {
 	return &LineReader{in: bufio.NewReaderSize(in, 64<<10), max: longest}
+}
+
+// Ready reports whether a whole line has been read from the stream, so that Next does not wait.
+func (l *LineReader) Ready() bool {
+	read, _ := l.in.Peek(l.in.Buffered())
+	return bytes.IndexByte(read, '\n') >= 0
 }
 
 // Next reads a line, writes it to e, and returns it; the caller owns it. For a line that is
