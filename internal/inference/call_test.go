@@ -7,6 +7,8 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/route"
+	"ollama-mcp/pool"
 )
 
 // The path of each token is hot, and most programs have nobody to tell of events.
@@ -47,3 +49,38 @@ func TestPieceIsTakenInWithoutAllocation(t *testing.T) {
 		t.Errorf("%v allocations for a piece", n)
 	}
 }
+
+// Most programs have observers that want to know of a call when it is over, and nobody who looks on.
+func TestCallThatNobodyWatchesPaysForNoWatcher(t *testing.T) {
+	hosts, err := pool.New(pool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := New(Options{Hosts: hosts, Observer: over{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	call := e.Begin(CallInfo{Trace: "a", Tool: "generate"})
+	var need route.Need
+	call.watch(&need, leg{}, new(tracker))
+	if need.OnGrant != nil || need.OnFirst != nil {
+		t.Error("the pool is to tell of hosts and first tokens")
+	}
+	ctx := t.Context()
+	if n := testing.AllocsPerRun(1000, func() {
+		own, stop := call.Cancellable(ctx)
+		if e.propagate(own, call, leg{}, nil) != ctx {
+			t.Error("the work has another context than its request")
+		}
+		call.attempted(leg{}, nil, nil, nil)
+		stop()
+	}); n != 0 {
+		t.Errorf("%v allocations for what is off", n)
+	}
+}
+
+// over is told of calls when they are over.
+type over struct{}
+
+func (over) Done(Record) {}
