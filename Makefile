@@ -59,6 +59,9 @@ PAUSE    := 2s
 # The program of thushan/olla, for bench-gateways; it is built if none is given.
 OLLA :=
 
+# What simulate simulates.
+COMPANY ?= 20/100/10000/4/2m
+
 # How many requests bench-fronts makes in each row.
 CALLS := 100000
 
@@ -115,6 +118,12 @@ demo: build ## show the server at work with a real Ollama
 bench: build ## measure calls through the server, and a full host; 20 minutes (Linux)
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
 		'cd $(CURDIR) && go run ./internal/overhead -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
+
+bench-polling: build ## measure what it costs to know how a hundred hosts are; a minute (Linux)
+	@go run ./internal/overhead -polling 100 $(BINARY)
+
+simulate: ## compare replicas with one queue in virtual time; COMPANY=replicas/hosts/callers/slots/time
+	@go test ./pool -count=1 -v -timeout 2h -run TestReplicas -args -company $(COMPANY)
 
 bench-fronts: build ## print the table of docs/performance.md: one connection, the pool, MCP, the gateway; 30 minutes, or CALLS=5000 (Linux)
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
