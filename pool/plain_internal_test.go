@@ -362,6 +362,10 @@ func (w *twins) calm() {
 			w.seen[*b] = true
 		}
 	}
+	w.fast.mu.Lock()
+	defer w.fast.mu.Unlock()
+	w.plain.mu.Lock()
+	defer w.plain.mu.Unlock()
 	for _, p := range []*Pool{w.fast, w.plain.Pool} {
 		for _, h := range p.hosts {
 			replace(&h.breaker)
@@ -406,6 +410,8 @@ func (w *twins) arrive() {
 
 // some is a call that meets a condition, chosen at random; nil if there is none.
 func (w *twins) some(meets func(*pair) bool) *pair {
+	w.fast.mu.Lock()
+	defer w.fast.mu.Unlock()
 	var all []*pair
 	for _, c := range w.calls {
 		if !c.isOver && meets(c) {
@@ -505,6 +511,10 @@ func (w *twins) resize() {
 
 // agree reports whether both pools have done the same with all calls.
 func (w *twins) agree(step int) bool {
+	w.fast.mu.Lock()
+	defer w.fast.mu.Unlock()
+	w.plain.mu.Lock()
+	defer w.plain.mu.Unlock()
 	name := func(l *Lease) string {
 		switch {
 		case l.host != nil:
