@@ -55,6 +55,7 @@ var replayedFailures = map[string]struct {
 	"error-context-embed":   {"context_too_long", []string{"input[0], input[1]"}, 3},
 	"error-memory-":         {"upstream", []string{"num_ctx"}, 1},
 	"error-exit-":           {"upstream", []string{"crashed"}, 2},
+	"error-exit-embed":      {"upstream", []string{"crashes", "input[0], input[1]"}, 4}, // once more, and then each text by itself
 	"error-exit-halfway-":   {"upstream", []string{"crashed"}, 2},
 	"error-vector-embed":    {"upstream", []string{"input[0]"}, 3},
 }
