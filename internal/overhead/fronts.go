@@ -201,6 +201,11 @@ func (f frontPlan) table(ctx context.Context, server, program []string, h *host,
 			milliseconds(l.Mean), milliseconds(l.P50), milliseconds(l.P95), milliseconds(l.P99), row.Requests, row.Failed, connections,
 			micros(got.Processor)/float64(max(1, row.Answered+row.Failed)), float64(got.Memory)/1e6)
 	}
+	for _, one := range fronts {
+		for code, failed := range results[one].Row.Errors {
+			fmt.Fprintf(w, "\nOf the calls by %s %d failed with %s: %s\n", one, failed.Count, code, failed.Example)
+		}
+	}
 	naive, pool := results[frontNaive].Row, results[frontPool].Row
 	fmt.Fprintf(w, "\nThe pool makes %.2f of the rate of naive goroutines, with %.2f of their p99.", pool.Requests/naive.Requests, pool.Latency.P99/naive.Latency.P99)
 	if pool.Requests < 1.02*naive.Requests && pool.Latency.P99 > 0.98*naive.Latency.P99 && pool.Failed >= naive.Failed {

@@ -80,7 +80,6 @@ type sharing struct {
 	pool   *pool.Pool
 	leases map[string]hostLease // by host; none while the server cannot be asked
 	parts  map[string]pool.Part // what the pool goes by
-	known  bool                 // leases were granted once
 }
 
 // hostLease is what the server has said of a host.
