@@ -202,7 +202,8 @@ staticcheck: $(STATICCHECK)
 # The time limit catches tests that hang. It is no measure of how long they may take. Properties
 # are tried with fewer examples than by unit and stress: the race detector makes each ten times as dear.
 # Simulations, in files with the constraint !race, run without it: they find out how well something
-# works in hours of virtual time, and the tests beside them have its goroutines meet.
+# works in hours of virtual time, and the tests beside them have its goroutines meet. The tests of
+# internal/overhead, which measures programs, run without it too.
 race: export RAPID_CHECKS = 30
 race: $(GOTESTSUM) ## run the quick tests under the race detector, and simulations without it
 	@$(call in-modules,$(filter-out $(E2E) $(RELEASE) $(HELM),$(MODULES)),$(call go-test,-race -timeout 20m))
