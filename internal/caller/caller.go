@@ -7,6 +7,7 @@ package caller
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -98,6 +99,14 @@ type Limits struct {
 	Body      int64   // bytes of a message
 
 	CallsPerDay, TokensPerDay int // that models are asked for in a day, in UTC
+}
+
+// CallsAtOnce is how many calls may begin at once after a pause: Burst, or else PerSecond, rounded up.
+func (l Limits) CallsAtOnce() int {
+	if l.Burst > 0 {
+		return l.Burst
+	}
+	return int(math.Ceil(l.PerSecond))
 }
 
 // MayCall reports whether the caller may call a tool, whose name may be written with - or _.

@@ -142,7 +142,7 @@ func shareOf(l caller.Limits, replicas int) caller.Limits {
 		return l
 	}
 	if l.PerSecond > 0 {
-		l.Burst = max(1, burst(l)/replicas)
+		l.Burst = max(1, l.CallsAtOnce()/replicas)
 		l.PerSecond /= float64(replicas)
 	}
 	if l.InFlight > 0 {
@@ -160,7 +160,7 @@ func (a *account) divide(replicas int) {
 	if a.rate != nil {
 		l := shareOf(a.limits, replicas)
 		a.rate.SetLimit(rate.Limit(l.PerSecond))
-		a.rate.SetBurst(burst(l))
+		a.rate.SetBurst(l.CallsAtOnce())
 	}
 }
 
@@ -198,13 +198,5 @@ func limiter(l caller.Limits) *rate.Limiter {
 	if l.PerSecond <= 0 {
 		return nil
 	}
-	return rate.NewLimiter(rate.Limit(l.PerSecond), burst(l))
-}
-
-// burst is how many calls may begin at once after a pause.
-func burst(l caller.Limits) int {
-	if l.Burst > 0 {
-		return l.Burst
-	}
-	return int(math.Ceil(l.PerSecond))
+	return rate.NewLimiter(rate.Limit(l.PerSecond), l.CallsAtOnce())
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -90,13 +89,9 @@ return results`
 
 // Take implements quota.Shared.
 func (c *Client) Take(id string, l caller.Limits, inFlight int, wants []quota.Want) (grants []quota.Grant, ok bool) {
-	burst := l.Burst
-	if burst <= 0 {
-		burst = int(math.Ceil(l.PerSecond))
-	}
 	args := []string{
 		c.id, strconv.Itoa(inFlight), milliseconds(leaseTime),
-		strconv.FormatFloat(max(0, l.PerSecond), 'f', -1, 64), strconv.Itoa(burst), strconv.Itoa(max(0, l.InFlight)),
+		strconv.FormatFloat(max(0, l.PerSecond), 'f', -1, 64), strconv.Itoa(l.CallsAtOnce()), strconv.Itoa(max(0, l.InFlight)),
 	}
 	for _, w := range wants {
 		args = append(args, strconv.Itoa(w.Spare), bit(w.InFlight))
