@@ -127,7 +127,7 @@ simulate: ## compare replicas with one queue in virtual time; COMPANY=replicas/h
 
 bench-fronts: build ## print the table of docs/performance.md: one connection, the pool, MCP, the gateway; 30 minutes, or CALLS=5000 (Linux)
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
-		'cd $(CURDIR) && go run ./internal/overhead -fronts -command "make bench-fronts" -full-calls $(CALLS) -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
+		'cd $(CURDIR) && go run ./internal/overhead -fronts -command "make bench-fronts CALLS=$(CALLS)" -full-calls $(CALLS) -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
 
 bench-gateways: build ## measure streams through the gateway and through thushan/olla; OLLA=PROGRAM if it is built (Linux)
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; olla='$(OLLA)'; \
