@@ -91,8 +91,9 @@ type Options struct {
 // Fleet is a set of hosts that changes over time. Use New to make one. All methods but
 // Watch and Close may be called from any goroutine.
 type Fleet struct {
-	opts Options
-	use  use
+	opts  Options
+	use   use
+	began time.Time // the polls are on a beat from then on
 
 	// catalog is read on every call, and so without a lock.
 	catalog atomic.Pointer[catalog]
@@ -129,7 +130,7 @@ func New(o Options) (*Fleet, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	f := &Fleet{
-		opts: o, use: use{idleAfter: o.IdleAfter},
+		opts: o, use: use{idleAfter: o.IdleAfter}, began: time.Now(),
 		groups: map[string]*group{}, tasks: map[task]bool{}, changed: make(chan struct{}),
 	}
 	f.catalog.Store(new(catalog))

@@ -18,6 +18,7 @@ const (
 	maxPollInterval = 30 * time.Second // between two polls of a host that has been down for long
 	listInterval    = 30 * time.Second // between two lists of installed models, which change seldom
 	pollTimeout     = 5 * time.Second  // of one poll, and of one lookup
+	pollBeat        = time.Second      // the hosts that are due within a beat are polled together
 )
 
 // member is one host of the fleet.
@@ -247,10 +248,13 @@ func (m *member) polled() {
 
 // pause is the time to the next poll, which doubles with each that fails. The first is
 // random, so that hosts which were added together, and servers that were started together,
-// do not poll in step for ever.
+// do not poll in step for ever. Polls begin on the beat of the fleet: to wake up for each of many
+// hosts would cost more than to poll it.
 func (m *member) pause() time.Duration {
+	d := jitter(min(pollInterval<<min(max(m.failed-1, 0), 3), maxPollInterval))
 	if m.polls == 1 {
-		return rand.N(pollInterval)
+		d = rand.N(pollInterval)
 	}
-	return jitter(min(pollInterval<<min(max(m.failed-1, 0), 3), maxPollInterval))
+	now := time.Since(m.fleet.began)
+	return (now + d).Round(pollBeat) - now
 }
