@@ -83,6 +83,15 @@ var attacks = []attack{
 		rest: 2 * time.Minute,
 	},
 	{
+		name: "messages of many values", opts: tight, reason: server.ReasonTooLarge,
+		make: func(h *hostile) {
+			for range 20 {
+				h.say(h.posting(listing("1", 0, 2000)), true)
+			}
+		},
+		rest: 2 * time.Minute,
+	},
+	{
 		name: "messages whose last byte is withheld", opts: tight, reason: server.ReasonCallerLimit,
 		make: func(h *hostile) { h.conns = append(h.conns, h.withhold(16, 1<<15, "hostile")...) },
 		rest: 2 * time.Minute,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/caller"
+	"ollama-mcp/internal/jsonrpc"
 	"ollama-mcp/internal/share"
 )
 
@@ -85,6 +86,13 @@ func (x *exchange) serveEndpoint(e Endpoint) {
 		return
 	}
 	defer memory.Give()
+	var scan jsonrpc.Envelope
+	_, _ = scan.Write(body)
+	m.Values = scan.Values
+	if over := x.server.limits.decode(m, memory); over != nil {
+		x.refuseOver(m, over)
+		return
+	}
 	if over := x.server.limits.begin(m); over != nil {
 		x.refuseOver(m, over)
 		return

@@ -86,6 +86,30 @@ func overMessages(id []byte, err error) *overLimit {
 		})
 }
 
+const (
+	// bytesPerValue is how much memory a value of a message is counted with, beside its text. A small
+	// object of JSON may take a hundred times its size once it is decoded.
+	bytesPerValue = 64
+	// fewValues is up to how many values are not counted: requests in flight bound them well enough.
+	fewValues = 100
+)
+
+// decode takes memory for the values of a message before they are decoded, or refuses it.
+func (l *limits) decode(m incoming, memory *share.Part) *overLimit {
+	more := int64(max(0, m.Values-fewValues)) * bytesPerValue
+	if more == 0 {
+		return nil
+	}
+	most := l.messages.Max()
+	if m.from.ID != "" {
+		most /= 2 // which is what a caller alone may have
+	}
+	if memory.Taken()+more > most {
+		return &overLimit{ReasonTooLarge, http.StatusRequestEntityTooLarge, tooManyValues(m.ID, m.Values)}
+	}
+	return overMessages(m.ID, memory.Take(more))
+}
+
 // smallAnswer is the size in bytes up to which answers are not counted: requests in flight
 // bound them well enough.
 const smallAnswer = 64 << 10

@@ -195,7 +195,9 @@ func (x *exchange) begin(client *session, m incoming) (r *request, out *events, 
 }
 
 func (x *exchange) refuseOver(m incoming, over *overLimit) {
-	x.w.Header().Set("Retry-After", "1")
+	if over.status != http.StatusRequestEntityTooLarge { // which it would always be
+		x.w.Header().Set("Retry-After", "1")
+	}
 	x.refuse(m, over.reason, over.status, over.answer)
 }
 
@@ -224,6 +226,11 @@ func (x *exchange) receive() (m incoming, ok bool) {
 	m = incoming{Message: e.Message(body)}
 	m.from, m.header, m.held = x.from, loggedHeaders(x.req.Header), memory
 	m.began, m.transport, m.remote = began, x.transport, x.remote()
+	if over := x.server.limits.decode(m, memory); over != nil {
+		memory.Give()
+		x.refuseOver(m, over)
+		return m, false
+	}
 	return m, true
 }
 

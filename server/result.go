@@ -184,6 +184,13 @@ func tooLong(id json.RawMessage, limit int64, whose string) mcp.JSONRPCError {
 		retry("invalid_argument", false))
 }
 
+// tooManyValues is for a message that would take too much memory once it is decoded.
+func tooManyValues(id json.RawMessage, values int) mcp.JSONRPCError {
+	return rpcError(id, mcp.INVALID_REQUEST,
+		fmt.Sprintf("the message has %d values, lists and objects, too many for its size to be handled; send less, or split it", values),
+		retry("invalid_argument", false))
+}
+
 func mebibytes(n int64) string { return fmt.Sprintf("%.4g MiB", float64(n)/(1<<20)) }
 
 // stopping refuses a request that came when the server had begun to stop.

@@ -51,6 +51,52 @@ func TestMessagesInFlightAreBoundInSizeTogether(t *testing.T) {
 	})
 }
 
+// listing is a call of so many seconds with a list of so many numbers, which take more room than
+// their text.
+func listing(id string, seconds, numbers int) string {
+	return call(id, "sleep", fmt.Sprintf(`{"seconds":%d,"list":[%s0]}`, seconds, strings.Repeat("0,", numbers-1)))
+}
+
+func TestValuesOfAMessageTakeRoomBesideItsText(t *testing.T) {
+	inBubble(t, tight, func(t *testing.T, r *remote) {
+		sleep := modernHeader("tools/call", "sleep")
+		session, s := r.initialize(), r.openStream()
+		first := later(func() reply { return r.post(modern(listing("1", 60, 900)), sleep...) })
+		synctest.Wait()
+		for numbers, want := range map[int]struct {
+			status int
+			words  string
+		}{90: {200, "slept"}, 900: {429, "rate_limited"}, 1100: {413, "invalid_argument"}} {
+			for name, a := range map[string]reply{
+				"modern": r.post(modern(listing("2", 0, numbers)), sleep...),
+				"legacy": r.postIn(session, listing("2", 0, numbers)),
+			} {
+				if a.StatusCode != want.status || !strings.Contains(a.body, want.words) || (a.Header.Get("Retry-After") != "") != (want.status == 429) {
+					t.Errorf("%d numbers, %s: got %d, %s", numbers, name, a.StatusCode, a.body)
+				}
+			}
+		}
+		r.send("POST", s.path, listing("3", 0, 1100), header()).wantStatus("SSE:", 413)
+		if a := <-first; !strings.Contains(a.body, "slept") {
+			t.Errorf("the first got %s", a.body)
+		}
+		r.post(modern(listing("4", 0, 900)), sleep...).wantStatus("when there is room again:", 200)
+	})
+	overStdio(t, tight, func(t *testing.T, c *client) {
+		c.send(listing("0", 60, 1900)) // the client is alone
+		for numbers, words := range map[int]string{1900: "are in flight", 2200: "too many for its size"} {
+			c.send(listing("1", 0, numbers))
+			if m := c.next(); m.Error == nil || !strings.Contains(m.Error.Message, words) {
+				t.Errorf("%d numbers got %s, want %q", numbers, m.line, words)
+			}
+		}
+		c.send(cancel("0"))
+		synctest.Wait()
+		c.send(listing("3", 0, 1900))
+		c.next().want(t, "after a cancel", "3", "slept")
+	})
+}
+
 func TestMessagesThatAreNotHandledLeaveNoRoomTaken(t *testing.T) {
 	inBubble(t, tight, func(t *testing.T, r *remote) {
 		s := r.openStream()

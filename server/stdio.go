@@ -138,7 +138,12 @@ func (c *conn) read(in io.Reader) error {
 		case c.poll(&m):
 		default:
 			memory := c.server.limits.messages.Part(m.from.ID)
-			if over := overMessages(m.ID, memory.Take(int64(len(line)))); over != nil {
+			over := overMessages(m.ID, memory.Take(int64(len(line))))
+			if over == nil {
+				over = c.server.limits.decode(m, memory)
+			}
+			if over != nil {
+				memory.Give()
 				c.refuse(m, over.reason, over.answer)
 				break
 			}

@@ -25,6 +25,7 @@ type Envelope struct {
 	IsReply  bool   // has a result or an error, as only the answer to a request has
 	IsDeep   bool   // more than MaxDepth
 	Doubtful bool   // two readers may take different members of it for the protocol's; see Doubtful
+	Values   int    // objects, arrays, and what stands in them, names included: at most as many
 	id       []byte // the JSON value of the last "id"; empty if there is none
 	method   []byte // likewise
 
@@ -78,6 +79,7 @@ func (e *Envelope) step(b byte) {
 			e.IsObject = b == '{'
 		}
 		e.depth++
+		e.Values++
 		e.IsDeep = e.IsDeep || e.depth > MaxDepth
 		if e.depth == 1 {
 			return
@@ -89,11 +91,13 @@ func (e *Envelope) step(b byte) {
 			return
 		}
 	case ':':
+		e.Values++
 		if e.depth == 1 {
 			e.beginValue()
 			return
 		}
 	case ',':
+		e.Values++
 		if e.depth == 1 {
 			e.endMember()
 			return
@@ -226,6 +230,7 @@ type Message struct {
 	Kind     Kind
 	IsDeep   bool            // nested deeper than encoding/json takes, so that it cannot be handled
 	Doubtful bool            // as in Envelope; such a message is malformed
+	Values   int             // as in Envelope
 	ID       json.RawMessage // of a request, or of what looks like one; nil if there is none
 	Method   string          // "" if there is none
 	Line     []byte          // the message itself, without blanks or a byte order mark around it
@@ -244,7 +249,7 @@ const (
 
 // Message sorts a message by what has been written of it to e. It keeps line.
 func (e *Envelope) Message(line []byte) Message {
-	m := Message{Line: trim(line), IsDeep: e.IsDeep, Doubtful: e.Doubtful}
+	m := Message{Line: trim(line), IsDeep: e.IsDeep, Doubtful: e.Doubtful, Values: e.Values}
 	var hasID, hasMethod bool
 	m.ID, hasID = e.RequestID()
 	m.Method, hasMethod = e.MethodName()
