@@ -34,7 +34,8 @@ type message struct {
 func chat(d Deps, a about) mcpserver.ServerTool {
 	a.hints = d.writesFiles(a.hints)
 	return define(d, a, func(ctx context.Context, in chatIn, c *call) (*result, error) {
-		text, more, to, err := d.prepare(ctx, in.fileArgs, in.outputArgs)
+		text, more, to, held, err := d.prepare(ctx, in.fileArgs, in.outputArgs)
+		defer held.Give()
 		if err != nil {
 			return nil, err
 		}

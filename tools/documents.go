@@ -80,10 +80,15 @@ var (
 	}
 )
 
+// largest is how many bytes a document may have.
+func (v *Documents) largest() int { return v.most() / documentPart }
+
+// most is how many bytes are kept.
+func (v *Documents) most() int { return cmp.Or(v.Max, maxDocumentBytes) }
+
 // keep stores a document for its caller. It reports whether it can: it may be too large.
 func (v *Documents) keep(who caller.Caller, d *document) bool {
-	most := cmp.Or(v.Max, maxDocumentBytes)
-	if len(d.data) > most/documentPart {
+	if len(d.data) > v.largest() {
 		return false
 	}
 	d.ttl = cmp.Or(d.ttl, documentTTL)
@@ -100,7 +105,7 @@ func (v *Documents) keep(who caller.Caller, d *document) bool {
 	})
 	v.kept = append(v.kept, d)
 	v.bytes += len(d.data)
-	for v.bytes > most {
+	for v.bytes > v.most() {
 		v.drop(v.oldestOfLargest(func(k *document) int { return len(k.data) }))
 	}
 	for len(v.kept) > maxDocuments {

@@ -19,6 +19,7 @@ import (
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/share"
 )
 
 // fileArgs are the arguments of tools that read files in place of their caller, who saves the
@@ -94,12 +95,48 @@ func directoryOf(uri, system string) (path string, ok bool) {
 	return filepath.FromSlash(path), true
 }
 
+// fileMemory is the default of Deps.FileBytes.
+const fileMemory = 256 << 20
+
+// readFiles reads files for a call, whose memory they take until held is given back.
+func (d Deps) readFiles(ctx context.Context, dirs *files.Dirs, patterns []string, held *share.Part) ([]files.File, error) {
+	const mostOfCall, mostOfFile = 32 << 20, 10 << 20
+	most := min(mostOfCall, d.mostFileBytes())
+	return dirs.Read(ctx, "files", patterns, files.Limits{AllBytes: most, FileBytes: min(mostOfFile, most), Hold: d.holding(held)})
+}
+
+// mostFileBytes is as much of the memory for files as a caller alone may have.
+func (d Deps) mostFileBytes() int64 { return d.fileShare.Max() / 2 }
+
+// holding takes memory for files and prompts that are made of them.
+func (d Deps) holding(held *share.Part) func(bytes int64) error {
+	return func(bytes int64) error {
+		if most := d.mostFileBytes(); held.Taken()+bytes > most {
+			return fault.Invalidf("what is read of files takes more than the %.1f MiB that a call may have: split it", mebibytes(most))
+		}
+		over, full := errors.AsType[*share.Over](held.Take(bytes))
+		if !full {
+			return nil
+		}
+		e := &fault.Error{
+			Code: fault.Overloaded, Message: "files of calls under way take all of the memory for them", Retryable: true, RetryAfter: time.Second,
+			Hint: "call again when some of these calls have ended",
+		}
+		if over.OfCaller {
+			e.Message = fmt.Sprintf("the files of your calls take %.1f MiB, as much as they may at the moment", mebibytes(over.Taken))
+		}
+		return e
+	}
+}
+
+func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
+
 // read reads the files of a call: the texts, each under its name, and the images.
-func (a fileArgs) read(ctx context.Context, dirs *files.Dirs) (text string, images []backend.ImageData, err error) {
+func (a fileArgs) read(ctx context.Context, d Deps, dirs *files.Dirs, held *share.Part) (text string, images []backend.ImageData, err error) {
 	if len(a.Files) == 0 {
 		return "", nil, nil
 	}
-	all, err := dirs.Read(ctx, "files", a.Files, files.Limits{})
+	all, err := d.readFiles(ctx, dirs, a.Files, held)
 	if err != nil {
 		return "", nil, err
 	}
@@ -115,22 +152,24 @@ func (a fileArgs) read(ctx context.Context, dirs *files.Dirs) (text string, imag
 }
 
 // prepare reads the files of a call and checks the one that its answer is to be written to,
-// before a model is asked. to is nil if there is none.
-func (d Deps) prepare(ctx context.Context, in fileArgs, out outputArgs) (text string, images []backend.ImageData, to *files.Output, err error) {
+// before a model is asked. to is nil if there is none. held is given back when the call has ended,
+// with an error too.
+func (d Deps) prepare(ctx context.Context, in fileArgs, out outputArgs) (text string, images []backend.ImageData, to *files.Output, held *share.Part, err error) {
 	if len(in.Files) == 0 && out.OutputFile == "" {
-		return "", nil, nil, nil
+		return "", nil, nil, nil, nil
 	}
 	dirs, err := d.dirs(ctx)
 	if err != nil {
-		return "", nil, nil, err
+		return "", nil, nil, nil, err
 	}
 	if out.OutputFile != "" {
 		if to, err = dirs.Create("output_file", out.OutputFile, out.Overwrite); err != nil {
-			return "", nil, nil, err
+			return "", nil, nil, nil, err
 		}
 	}
-	text, images, err = in.read(ctx, dirs)
-	return text, images, to, err
+	held = d.fileShare.Part(caller.FromContext(ctx).ID)
+	text, images, err = in.read(ctx, d, dirs, held)
+	return text, images, to, held, err
 }
 
 // receiptOut says what was written in place of an answer.

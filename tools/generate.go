@@ -30,7 +30,8 @@ func generate(d Deps, a about) mcpserver.ServerTool {
 		if err != nil {
 			return nil, err
 		}
-		text, more, to, err := d.prepare(ctx, in.fileArgs, in.outputArgs)
+		text, more, to, held, err := d.prepare(ctx, in.fileArgs, in.outputArgs)
+		defer held.Give()
 		if err != nil {
 			return nil, err
 		}

@@ -61,6 +61,13 @@ var floods = []flood{
 	{name: "batches to be resumed", call: func(_ *client, n int) (string, string) {
 		return "map", fmt.Sprintf(`{"model":"tiny","prompt":"hostile {{input}}","inputs":["%d a","%[1]d b","%[1]d c"]}`, n)
 	}},
+	{name: "files to be read", call: asking(`"model":"tiny","files":["a","b"]`), code: "overloaded"},
+	{name: "a map over files", call: func(_ *client, n int) (string, string) {
+		return "map", fmt.Sprintf(`{"model":"tiny","prompt":"hostile %d {{input}}","files":["a","b"]}`, n)
+	}},
+	{name: "a prompt that names its input too often", code: "invalid_argument", held: true, call: func(_ *client, n int) (string, string) {
+		return "map", `{"model":"tiny","prompt":"` + strings.Repeat("{{input}}", 900) + `","inputs":["` + strings.Repeat("x", 100<<10) + `"]}`
+	}},
 	{name: "models that there are not", call: asking(`"model":"none"`), code: "model_not_found", held: true},
 	{name: "jobs that are not its own", code: "not_found", held: true, call: func(_ *client, n int) (string, string) {
 		return "job", fmt.Sprintf(`{"id":"guess-%d"}`, n)
@@ -113,7 +120,8 @@ func TestHostileCallerLeavesTheHonestOneItsTurnAndNothingBehind(t *testing.T) {
 	const callers, each, honestCalls = 12, 2, 3
 	for _, f := range floods {
 		t.Run(f.name, func(t *testing.T) {
-			storyWith(t, &client{opts: f.opts}, func(t *testing.T, c *client) {
+			storyWith(t, &client{opts: f.opts, fileBytes: 4 << 10}, func(t *testing.T, c *client) {
+				c.allow(map[string]string{"a": strings.Repeat("a", 600), "b": strings.Repeat("b", 600)})
 				host := hostileHost()
 				c.useAll(pool.Options{Slots: 2, Queue: 8, PerCaller: 4}, host)
 				honest := c.as(caller.Caller{ID: "honest", Tenant: "honest"})

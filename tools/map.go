@@ -149,6 +149,10 @@ func (d Deps) batchOf(ctx context.Context, in mapIn, c *call, source batch.Input
 	who := caller.FromContext(ctx)
 	return batch.Spec{
 		Engine: d.Engine, Journals: d.Batches, Request: req, Template: batch.ParseTemplate(in.Prompt), Inputs: source, Afresh: afresh,
+		Hold: func() (func(int64) error, func()) {
+			held := d.fileShare.Part(who.ID)
+			return d.holding(held), held.Give
+		},
 		Admit: func(others int) (func(), time.Duration) {
 			end, err := d.Quota.BeginPart(who, others)
 			if over, ok := errors.AsType[*quota.Exceeded](err); ok {
@@ -189,7 +193,7 @@ func (d Deps) mapped(ctx context.Context, in mapIn, b *batch.Batch, to *files.Ou
 		return r, nil
 	}
 	more := fmt.Sprintf("call again with offset %d", int(in.Offset)+shown)
-	doc, fits := resultsDocument(b)
+	doc, fits := resultsDocument(b, d.Documents.largest())
 	doc.ttl = max(d.Jobs.TTL(), documentTTL)
 	if fits && d.Documents.keep(caller.FromContext(ctx), doc) {
 		out.URI, out.Pages, out.ExpiresAt = doc.uri+"/1", len(doc.ends), doc.expires.UTC().Format(time.RFC3339)
@@ -254,15 +258,15 @@ func writeRows(w io.Writer, b *batch.Batch) error {
 // pageBytes is about how much of the results a page has: some 8,000 tokens.
 const pageBytes = 32 << 10
 
-// resultsDocument has all results, in pages, unless they are too large to be kept.
-func resultsDocument(b *batch.Batch) (doc *document, fits bool) {
+// resultsDocument has all results, in pages, unless they have more bytes than most.
+func resultsDocument(b *batch.Batch, most int) (doc *document, fits bool) {
 	doc = &document{kind: resultsKind}
 	var all bytes.Buffer
 	encoder, begun := json.NewEncoder(&all), 0
 	encoder.SetEscapeHTML(false)
 	for i := range b.Len() {
 		_ = encoder.Encode(row(b, i)) // into memory, and of values of ours
-		if all.Len() > maxDocumentBytes/documentPart {
+		if all.Len() > most {
 			return doc, false
 		}
 		if all.Len()-begun >= pageBytes || i == b.Len()-1 {

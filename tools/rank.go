@@ -11,8 +11,8 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/fault"
-	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/share"
 )
 
 type rankIn struct {
@@ -44,7 +44,9 @@ type ranked struct {
 
 func rank(d Deps, a about) mcpserver.ServerTool {
 	return define(d, a, func(ctx context.Context, in rankIn, c *call) (*result, error) {
-		texts, names, err := d.rankTexts(ctx, in)
+		held := d.fileShare.Part(c.Caller.ID)
+		defer held.Give()
+		texts, names, err := d.rankTexts(ctx, in, held)
 		if err != nil {
 			return nil, err
 		}
@@ -120,7 +122,7 @@ func ranking(in rankIn, got *inference.Embeddings, names []string) (*result, err
 }
 
 // rankTexts are the documents of a call, with their names if they are files.
-func (d Deps) rankTexts(ctx context.Context, in rankIn) (texts, names []string, err error) {
+func (d Deps) rankTexts(ctx context.Context, in rankIn, held *share.Part) (texts, names []string, err error) {
 	switch {
 	case strings.TrimSpace(in.Query) == "":
 		return nil, nil, fault.Invalidf(`argument "query" is empty`)
@@ -131,7 +133,7 @@ func (d Deps) rankTexts(ctx context.Context, in rankIn) (texts, names []string, 
 		if err != nil {
 			return nil, nil, err
 		}
-		all, err := dirs.Read(ctx, "files", in.Files, files.Limits{})
+		all, err := d.readFiles(ctx, dirs, in.Files, held)
 		if err != nil {
 			return nil, nil, err
 		}

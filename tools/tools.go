@@ -23,6 +23,7 @@ import (
 	"ollama-mcp/internal/manage"
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/schema"
+	"ollama-mcp/internal/share"
 	"ollama-mcp/internal/usage"
 )
 
@@ -34,6 +35,7 @@ type Deps struct {
 	Jobs      *jobs.Registry  // of calls that take longer than they may; nil makes one
 	Manage    *manage.Manager // of the models of the hosts
 	Files     *files.Dirs     // that callers may have read and written; nil for none
+	FileBytes int64           // of all files that calls under way have had read; 0 means 256 MiB
 	Log       *slog.Logger
 
 	// Wait is how long calls of slow tools wait for their result, unless they say; 0 means 50 s.
@@ -63,6 +65,8 @@ type Deps struct {
 	// Offer says which tools are offered, and under which names.
 	Offer Offer
 
+	fileShare *share.Limit // of FileBytes
+
 	describe func(Description) // is told of each tool that is made; nil for nobody
 	hasJobs  bool              // the tool that asks for jobs is offered
 	spelling *strings.Replacer // of names of tools in our texts; nil leaves them as they are
@@ -72,6 +76,7 @@ type Deps struct {
 func All(d Deps) (all []mcpserver.ServerTool) {
 	d.spelling, d.Wait = d.Offer.spelling(), cmp.Or(d.Wait, defaultWait)
 	d.hasJobs = d.Offer.offers(jobTool)
+	d.fileShare = share.New(cmp.Or(d.FileBytes, fileMemory))
 	if d.Usage == nil {
 		d.Usage = usage.New(usage.Options{})
 	}

@@ -61,6 +61,7 @@ type client struct {
 	resultMeta string            // tools.Deps.ResultMeta
 	sharing    bool              // what is cached is shared by all calls of a tenant
 	files      *files.Dirs       // that the tools may use
+	fileBytes  int64             // tools.Deps.FileBytes
 	usage      *usage.Usage      // tools.Deps.Usage
 	opts       inference.Options // what use leaves as it is
 	engine     *inference.Engine
@@ -101,7 +102,7 @@ func (c *client) useHosts(hosts inference.Hosts) {
 	registry := jobs.New(jobs.Options{})
 	c.t.Cleanup(registry.Close)
 	c.manager = manage.New(manage.Options{Hosts: hosts.Hosts})
-	deps := tools.Deps{Offer: everything, Engine: engine, Usage: c.usage, Manage: c.manager, Files: c.files, Jobs: registry, Documents: new(tools.Documents), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
+	deps := tools.Deps{Offer: everything, Engine: engine, Usage: c.usage, Manage: c.manager, Files: c.files, FileBytes: c.fileBytes, Jobs: registry, Documents: new(tools.Documents), Quota: new(quota.Quota), Log: slog.New(slog.DiscardHandler), InlineBytes: 4096, ResultMeta: c.resultMeta}
 	c.deps, c.resources = deps, tools.Resources(deps)
 	c.tools = map[string]mcpserver.ToolHandlerFunc{}
 	for _, tool := range tools.All(deps) {

@@ -8,6 +8,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,11 @@ type Spec struct {
 	Template *Template
 	Inputs   Inputs
 	Afresh   bool // answers of an earlier batch are asked for again
+
+	// Hold begins to count what an input and its prompt take of the memory for them: take is asked before
+	// an input of a file is read and for its prompt, and give gives all of it back. An input for which there
+	// is none at the moment waits. nil counts nothing.
+	Hold func() (take func(bytes int64) error, give func())
 
 	// Admit counts a request in the limits of the caller, beside which so many others of the
 	// batch are in flight. It returns for how long the request has to wait if it may not begin
@@ -88,14 +94,7 @@ func New(ctx context.Context, s Spec) (*Batch, error) {
 	}
 	byKey := make(map[string]int, n)
 	for i := range n {
-		req, err := b.request(ctx, i)
-		if err == nil {
-			b.keys[i], err = b.key(req)
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
+		if b.keys[i], err = b.keyOf(ctx, i); err != nil {
 			return nil, fault.Of(err)
 		}
 		first, isDuplicate := byKey[b.keys[i]]
@@ -126,23 +125,47 @@ func (b *Batch) Len() int { return len(b.keys) }
 // Close says that the answers are not needed any more.
 func (b *Batch) Close() { b.journal.close() }
 
-// request is the one for an input. Its error is a *fault.Error.
-func (b *Batch) request(ctx context.Context, i int) (inference.Request, error) {
-	req := b.Request
-	in, err := b.Inputs.Read(ctx, i)
+// keyOf names the question about an input. It waits for memory to read it.
+func (b *Batch) keyOf(ctx context.Context, i int) (key string, err error) {
+	for {
+		req, give, err := b.request(ctx, i)
+		if err == nil {
+			key, err = b.key(req)
+		}
+		give()
+		if err == nil || !isFull(fault.Of(err)) {
+			return key, cmp.Or(err, ctx.Err())
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+}
+
+// request is the one for an input. Its error is a *fault.Error. give gives back the memory that it
+// takes, with an error too.
+func (b *Batch) request(ctx context.Context, i int) (req inference.Request, give func(), err error) {
+	req = b.Request
+	take, give := func(int64) error { return nil }, func() {}
+	if b.Hold != nil {
+		take, give = b.Hold()
+	}
+	in, err := b.Inputs.Read(ctx, i, take)
 	if err != nil {
-		return req, err
+		return req, give, err
 	}
 	if req.Prompt, err = b.Template.Render(in); err != nil {
-		return req, err
+		return req, give, err
 	}
-	if len(req.Prompt) > MaxInputBytes {
-		return req, tooLarge("the prompt for "+in.Name, len(req.Prompt))
+	if err := take(int64(len(req.Prompt))); err != nil {
+		return req, give, err
 	}
 	if in.Image != nil {
 		req.Images = append(req.Images[:len(req.Images):len(req.Images)], in.Image)
 	}
-	return req, nil
+	return req, give, nil
 }
 
 // Progress is how far a batch is.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -168,6 +169,7 @@ func TestMistakesInAnyInputAreFoundBeforeAnythingIsAsked(t *testing.T) {
 		"missing field":   {"{{name}}", values(map[string]any{"name": 1}, map[string]any{"other": 2}), `inputs[1] has no field "name" for {{name}}`},
 		"empty field":     {"{{}}", values("a"), "its fields are: input"},
 		"large":           {"{{input}}", values("a", strings.Repeat("x", 50<<20)), "inputs[1] has 52428802 bytes"},
+		"many places":     {strings.Repeat("{{input}}", batch.MaxFields+1), values("a"), "more than 1000 places"},
 		"large prompt":    {strings.Repeat("{{input}}", 30), values(strings.Repeat("x", 1<<20)), "the prompt for inputs[0] has"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -184,6 +186,59 @@ func TestMistakesInAnyInputAreFoundBeforeAnythingIsAsked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A template may name a long input often.
+func TestPromptThatWouldBeTooLargeIsNotMade(t *testing.T) {
+	in, many := batch.Input{Name: "inputs[0]", Text: strings.Repeat("x", 1<<20)}, batch.ParseTemplate(strings.Repeat("{{input}}", 200))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := many.Render(in)
+	runtime.ReadMemStats(&after)
+	if made := after.TotalAlloc - before.TotalAlloc; err == nil || !strings.Contains(err.Error(), "has 209715200 bytes") || made > 10<<20 {
+		t.Errorf("%d bytes were allocated, and the error is %v", made, err)
+	}
+}
+
+func TestInputsWaitForMemoryAndGiveItBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const room = 20
+		_, dirs := allowed(t, map[string]string{"a.txt": "alpha\nbeta\ngamma\ndelta\n"})
+		lines, err := dirs.Lines(t.Context(), "lines", []string{"*.txt"}, 10, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lines.Close()
+		var mu sync.Mutex
+		taken, most := int64(room), int64(0) // others have all of it
+		time.AfterFunc(5*time.Second, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			taken -= room
+		})
+		s := spec(&engine{slots: 4}, memory(), batch.Lines{Lines: lines})
+		s.Hold = func() (func(int64) error, func()) {
+			var mine int64
+			take := func(bytes int64) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if taken+bytes > room {
+					return coded(fault.Overloaded, 0)
+				}
+				taken, mine, most = taken+bytes, mine+bytes, max(most, taken+bytes)
+				return nil
+			}
+			return take, func() {
+				mu.Lock()
+				defer mu.Unlock()
+				taken -= mine
+			}
+		}
+		got, sum := does(t, t.Context(), s)
+		if sum.Answered != 4 || got[3] != "re: say delta" || taken != 0 || most < 14 {
+			t.Errorf("got %q, %+v; %d bytes are taken, and %d were at most", got, sum, taken, most)
+		}
+	})
 }
 
 func TestNoMoreIsInFlightThanTheHostsCanBegin(t *testing.T) {

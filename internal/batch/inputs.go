@@ -31,7 +31,8 @@ type Inputs interface {
 	Len() int
 	// Name says which input it is: its place, or its file.
 	Name(i int) string
-	Read(ctx context.Context, i int) (Input, error)
+	// Read asks take for the memory that an input takes which is not in memory yet.
+	Read(ctx context.Context, i int, take func(bytes int64) error) (Input, error)
 }
 
 // Values are inputs that are given as JSON: texts, or objects with fields.
@@ -44,7 +45,7 @@ func (v Values) Len() int { return len(v) }
 func (v Values) Name(i int) string { return fmt.Sprintf("inputs[%d]", i) }
 
 // Read implements Inputs.
-func (v Values) Read(_ context.Context, i int) (Input, error) {
+func (v Values) Read(_ context.Context, i int, _ func(int64) error) (Input, error) {
 	if len(v[i]) > MaxInputBytes {
 		return Input{}, tooLarge(v.Name(i), len(v[i]))
 	}
@@ -60,7 +61,10 @@ func tooLarge(name string, size int) *fault.Error {
 type Lines struct{ *files.Lines }
 
 // Read implements Inputs.
-func (l Lines) Read(_ context.Context, i int) (Input, error) {
+func (l Lines) Read(_ context.Context, i int, take func(int64) error) (Input, error) {
+	if err := take(int64(l.Size(i))); err != nil {
+		return Input{}, err
+	}
 	text, err := l.Lines.Read(i)
 	if err != nil {
 		return Input{}, err
@@ -82,8 +86,8 @@ func (l Lines) Read(_ context.Context, i int) (Input, error) {
 type Files struct{ *files.List }
 
 // Read implements Inputs.
-func (f Files) Read(ctx context.Context, i int) (Input, error) {
-	got, err := f.List.Read(ctx, i, MaxInputBytes)
+func (f Files) Read(ctx context.Context, i int, take func(int64) error) (Input, error) {
+	got, err := f.List.Read(ctx, i, MaxInputBytes, take)
 	if err != nil {
 		return Input{}, err
 	}

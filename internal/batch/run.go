@@ -160,7 +160,8 @@ func (b *Batch) ask(ctx context.Context, i int) (row Row, err error) {
 	}
 	call := b.Engine.Begin(info)
 	defer func() { call.End(err) }()
-	req, err := b.request(ctx, i)
+	req, give, err := b.request(ctx, i)
+	defer give()
 	if err != nil {
 		return row, err
 	}

@@ -17,16 +17,19 @@ import (
 type Template struct {
 	text   string
 	pieces []string // between the fields, one more than there are
-	fields []string
+	fields []string // at most one more than MaxFields
 }
 
 var placeholder = regexp.MustCompile(`\{\{[^{}\n]*\}\}`)
 
-// ParseTemplate reads a template. Every text is one.
+// MaxFields is how many places for fields a template may have.
+const MaxFields = 1000
+
+// ParseTemplate reads a template. Every text is one, but Render refuses one with too many places.
 func ParseTemplate(text string) *Template {
 	t := &Template{text: text}
 	at := 0
-	for _, place := range placeholder.FindAllStringIndex(text, -1) {
+	for _, place := range placeholder.FindAllStringIndex(text, MaxFields+1) {
 		t.pieces = append(t.pieces, text[at:place[0]])
 		t.fields = append(t.fields, strings.TrimSpace(text[place[0]+2:place[1]-2]))
 		at = place[1]
@@ -39,14 +42,16 @@ func ParseTemplate(text string) *Template {
 const whole = "input"
 
 // Render puts an input into the template. Its error is a *fault.Error, about the argument
-// "prompt".
+// "prompt". A prompt that would be too large is not made: a template may name a long input often.
 func (t *Template) Render(in Input) (string, error) {
 	if len(t.fields) == 0 && in.Image == nil { // an image is sent beside the prompt
 		return "", fault.Invalidf(`argument "prompt" has no {{input}}, so every input would get the same prompt: put {{input}} where the input belongs`)
 	}
-	var b strings.Builder
+	if len(t.fields) > MaxFields {
+		return "", fault.Invalidf(`argument "prompt" has more than %d places such as {{input}}`, MaxFields)
+	}
+	size, values := 0, make([]string, len(t.fields))
 	for i, field := range t.fields {
-		b.WriteString(t.pieces[i])
 		value, ok := in.Fields[field]
 		switch {
 		case ok:
@@ -55,9 +60,23 @@ func (t *Template) Render(in Input) (string, error) {
 		default:
 			return "", unknownField(field, in)
 		}
-		b.WriteString(value)
+		values[i] = value
+		size += len(value)
 	}
-	b.WriteString(t.pieces[len(t.fields)])
+	for _, piece := range t.pieces {
+		size += len(piece)
+	}
+	if size > MaxInputBytes {
+		return "", tooLarge("the prompt for "+in.Name, size)
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for i, piece := range t.pieces {
+		b.WriteString(piece)
+		if i < len(values) {
+			b.WriteString(values[i])
+		}
+	}
 	return b.String(), nil
 }
 

@@ -151,6 +151,28 @@ func TestNumberAndSizeOfFilesAreBounded(t *testing.T) {
 	}
 }
 
+func TestMemoryIsTakenBeforeAFileIsRead(t *testing.T) {
+	d := allow(t, []string{tree(t, map[string]string{"a": "alpha", "b": "beta", "c": "\xff"})}, nil)
+	full := fault.Invalidf("no memory")
+	for most, want := range map[int64]string{9: "a=alpha b=beta", 8: "invalid_argument no memory"} {
+		var sizes []int64
+		left := most
+		got := outcome(d.Read(t.Context(), "files", []string{"a", "b"}, files.Limits{Hold: func(bytes int64) error {
+			sizes = append(sizes, bytes)
+			if left -= bytes; left < 0 {
+				return full
+			}
+			return nil
+		}}))
+		if got != want || fmt.Sprint(sizes) != "[5 4]" {
+			t.Errorf("with %d bytes: got %s, asked for %v", most, got, sizes)
+		}
+	}
+	if got := outcome(d.Read(t.Context(), "files", []string{"c"}, files.Limits{Hold: func(int64) error { return full }})); got != "invalid_argument no memory" {
+		t.Errorf("a file that would be refused was read: %s", got)
+	}
+}
+
 // midway is a context that is asked in the middle of the work whether it has ended.
 type midway struct {
 	context.Context

@@ -112,6 +112,9 @@ func (l *Lines) File(i int) string { return l.names[l.spans[i].file] }
 // Name says which line it is, by its file and its number there.
 func (l *Lines) Name(i int) string { return fmt.Sprintf("%s:%d", l.File(i), l.spans[i].line) }
 
+// Size is how many bytes a line has in its file.
+func (l *Lines) Size(i int) int { return int(l.spans[i].length) }
+
 // Read returns a line, without the characters that end it. Its error is a *fault.Error.
 func (l *Lines) Read(i int) (string, error) {
 	s := l.spans[i]

@@ -25,6 +25,10 @@ type Limits struct {
 	Files     int   // how many files; 0 means 200
 	FileBytes int64 // of one file; 0 means 10 MiB
 	AllBytes  int64 // of all files together; 0 means 32 MiB
+
+	// Hold is asked for memory before a file of so many bytes is read; its error ends the reading.
+	// nil means that there is enough.
+	Hold func(bytes int64) error
 }
 
 // The defaults of Limits.
@@ -35,7 +39,11 @@ const (
 )
 
 func (l Limits) withDefaults() Limits {
-	return Limits{cmp.Or(l.Files, defaultFiles), cmp.Or(l.FileBytes, defaultFileBytes), cmp.Or(l.AllBytes, defaultAllBytes)}
+	l.Files, l.FileBytes, l.AllBytes = cmp.Or(l.Files, defaultFiles), cmp.Or(l.FileBytes, defaultFileBytes), cmp.Or(l.AllBytes, defaultAllBytes)
+	if l.Hold == nil {
+		l.Hold = func(int64) error { return nil }
+	}
+	return l
 }
 
 // File is what was read: a text or an image.
@@ -55,12 +63,14 @@ func (d *Dirs) Read(ctx context.Context, argument string, patterns []string, l L
 	}
 	all, left := make([]File, 0, list.Len()), l.AllBytes
 	for i := range list.Len() {
-		f, size, err := list.read(ctx, i, l.FileBytes)
+		f, err := list.Read(ctx, i, l.FileBytes, func(bytes int64) error {
+			if left -= bytes; left < 0 {
+				return fault.Invalidf("argument %q: the files have more than %d MiB together: name fewer", argument, l.AllBytes>>20)
+			}
+			return l.Hold(bytes)
+		})
 		if err != nil {
 			return nil, err
-		}
-		if left -= size; left < 0 {
-			return nil, fault.Invalidf("argument %q: the files have more than %d MiB together: name fewer", argument, l.AllBytes>>20)
 		}
 		all = append(all, f)
 	}
@@ -113,22 +123,26 @@ func (l *List) Len() int { return len(l.found) }
 // characters it has.
 func (l *List) Name(i int) string { return shown(filepath.ToSlash(l.found[i].rel)) }
 
-// Read reads one of the files, of which it accepts so many bytes. Its error is a *fault.Error.
-func (l *List) Read(ctx context.Context, i int, most int64) (File, error) {
-	f, _, err := l.read(ctx, i, cmp.Or(most, defaultFileBytes))
-	return f, err
-}
-
-func (l *List) read(ctx context.Context, i int, most int64) (File, int64, error) {
+// Read reads one of the files, of which it accepts so many bytes; 0 means 10 MiB. hold is as in Limits.
+// Its error is a *fault.Error.
+func (l *List) Read(ctx context.Context, i int, most int64, hold func(bytes int64) error) (File, error) {
+	most = cmp.Or(most, defaultFileBytes)
 	f := File{Name: l.Name(i)}
-	data, err := l.found[i].contents(ctx, most)
+	var full error
+	data, err := l.found[i].contents(ctx, most, func(bytes int64) error {
+		full = hold(bytes)
+		return full
+	})
+	if full != nil {
+		return f, full
+	}
 	if err == nil {
 		err = f.decode(data)
 	}
 	if err != nil {
-		return f, 0, refuse(l.argument, f.Name, cause(err))
+		return f, refuse(l.argument, f.Name, cause(err))
 	}
-	return f, int64(len(data)), nil
+	return f, nil
 }
 
 // decode takes the data of a file for a text or an image.
@@ -167,8 +181,8 @@ func fromUTF16(data []byte, order binary.ByteOrder) string {
 	return string(utf16.Decode(units))
 }
 
-// contents reads a file that does not change meanwhile.
-func (p place) contents(ctx context.Context, most int64) ([]byte, error) {
+// contents reads a file that does not change meanwhile, unless hold says that it takes too much.
+func (p place) contents(ctx context.Context, most int64, hold func(bytes int64) error) ([]byte, error) {
 	f, info, err := p.openRegular()
 	if err != nil {
 		return nil, err
@@ -177,11 +191,12 @@ func (p place) contents(ctx context.Context, most int64) ([]byte, error) {
 	if info.Size() > most {
 		return nil, fmt.Errorf("has %d bytes, more than the %d that are read of a file", info.Size(), most)
 	}
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(ctx.Err(), hold(info.Size())); err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err != nil {
+	data := make([]byte, info.Size(), info.Size()+1)
+	n, err := io.ReadFull(f, data[:cap(data)]) // the end of the file is where it should be
+	if data = data[:n]; err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return nil, err
 	}
 	if err := unchanged(f, info); err != nil || int64(len(data)) != info.Size() {
