@@ -15,6 +15,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/share"
 	"ollama-mcp/pool"
 )
 
@@ -235,6 +236,7 @@ type Call struct {
 	asked    Asked
 	status   int
 	stop     context.CancelCauseFunc // ends the work; nil if nobody can
+	vectors  *share.Part             // what its vectors take; nil for nothing
 }
 
 // Begin begins a call that is to be observed. Its End must be called. The engine does
@@ -366,6 +368,9 @@ func (c *Call) End(err error) {
 	if c.live != nil {
 		c.live.remove(c)
 	}
+	c.mu.Lock()
+	c.vectors.Give()
+	c.mu.Unlock()
 	if c.observer == nil {
 		return
 	}

@@ -19,6 +19,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/share"
 	"ollama-mcp/pool"
 )
 
@@ -149,6 +150,9 @@ func (m *embedding) run(ctx context.Context) (err error) {
 		m.call.event(Event{Kind: FillBegan, Fill: m.tracker.fill, Model: m.Model})
 		defer func() { m.call.event(Event{Kind: FillEnded, Fill: m.tracker.fill, Cache: m.verdict(), Err: err}) }()
 	}
+	if err := m.reserve(); err != nil { // for those that were cached
+		return err
+	}
 	defer m.copyEqual()
 	rungs := m.rungs()
 	for i, rung := range rungs {
@@ -156,7 +160,8 @@ func (m *embedding) run(ctx context.Context) (err error) {
 			break
 		}
 		m.failed = append(m.failed, m.failure(rung, err))
-		if ctx.Err() != nil || refusedByAll(err) { // the others are the same model, and would refuse the text too
+		_, full := errors.AsType[vectorsError](err)
+		if ctx.Err() != nil || full || refusedByAll(err) { // the others are the same model, and would refuse the text too
 			return err
 		}
 	}
@@ -314,6 +319,9 @@ func (m *embedding) embedBatch(ctx context.Context, batch []int) error {
 	if err := m.checkLengths(); err != nil {
 		return lengthsError{err}
 	}
+	if err := m.reserve(); err != nil {
+		return err
+	}
 	m.keep(batch)
 	return nil
 }
@@ -452,6 +460,60 @@ func (m *embedding) copyEqual() {
 			}
 		}
 	}
+}
+
+const (
+	// bytesPerNumber is how much memory a number of a vector takes, with what a result makes of it: four
+	// bytes, and its text.
+	bytesPerNumber = 16
+	// fewVectorBytes is up to how much is not counted: calls in flight bound it well enough.
+	fewVectorBytes = 64 << 10
+)
+
+// vectorsError says that there is no memory for the vectors of a call.
+type vectorsError struct{ why *fault.Error }
+
+func (e vectorsError) Error() string { return e.why.Error() }
+func (e vectorsError) Unwrap() error { return e.why }
+
+// reserve takes memory for the vectors of all inputs, once the length of one is known. Its error is a
+// vectorsError.
+func (m *embedding) reserve() error {
+	n := lengthOf(m.vectors)
+	bytes := int64(len(m.Input)) * int64(n) * bytesPerNumber
+	if m.merged != nil || bytes <= fewVectorBytes { // calls are merged for a text each
+		return nil
+	}
+	m.call.mu.Lock()
+	defer m.call.mu.Unlock()
+	if m.call.vectors == nil {
+		m.call.vectors = m.Engine.vectors.Part(m.Caller.ID)
+	}
+	more := bytes - m.call.vectors.Taken()
+	if more <= 0 {
+		return nil
+	}
+	most := m.Engine.vectors.Max()
+	if m.Caller.ID != "" {
+		most /= 2 // which is what a caller alone may have
+	}
+	if bytes > most {
+		e := fault.Invalidf("%d vectors of %d numbers take more memory than one call may have", len(m.Input), n)
+		e.Hint = fmt.Sprintf("embed at most %d texts in a call", most/int64(n)/bytesPerNumber)
+		return vectorsError{e}
+	}
+	over, full := errors.AsType[*share.Over](m.call.vectors.Take(more))
+	if !full {
+		return nil
+	}
+	e := &fault.Error{
+		Code: fault.Overloaded, Message: "vectors of calls under way take all of the memory for them", Retryable: true, RetryAfter: time.Second,
+		Hint: "call again when some of these calls have ended, or embed fewer texts in a call",
+	}
+	if over.OfCaller {
+		e.Message = "the vectors of your calls under way take as much memory as they may at the moment"
+	}
+	return vectorsError{e}
 }
 
 // done is how many inputs have a vector.
@@ -845,7 +907,10 @@ func lengthOf(vectors [][]float32) int {
 func (m *embedding) explain(ctx context.Context, err error) *fault.Error {
 	long, ok := errors.AsType[*pool.QueueTimeoutError](err)
 	queued := ok && (m.waited || long.RetryAfter > 0)
+	full, isFull := errors.AsType[vectorsError](err)
 	switch {
+	case isFull:
+		return full.why
 	case errors.Is(ctx.Err(), context.Canceled):
 		return cancelled(ctx)
 	case ctx.Err() == nil || queued:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -290,4 +291,40 @@ func TestBatchesOfAnEmbedCallAreSpreadOverFreeSlots(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The length of vectors is known once there is one, and so what all of a call take until it has ended.
+func TestVectorsOfCallsUnderWayAreBoundAndLeaveTheHonestCallerItsShare(t *testing.T) {
+	storyWith(t, &client{opts: inference.Options{VectorBytes: 1 << 20}}, func(t *testing.T, c *client) {
+		host := backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 512}) // 8 KiB for each
+		host.FailWhen(func(c backendtest.Call) backendtest.Fault {
+			if !slices.Contains(inputsOf(c), "slow 59") {
+				return nil
+			}
+			return func(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+				time.Sleep(30 * time.Second)
+				serve(w, r)
+			}
+		})
+		c.useAll(pool.Options{Slots: 4}, host)
+		hostile, honest := c.as(caller.Caller{ID: "hostile", Tenant: "hostile"}), c.as(caller.Caller{ID: "honest", Tenant: "honest"})
+		embed := func(kind string, n int) string {
+			all := make([]string, n)
+			for i := range all {
+				all[i] = fmt.Sprintf(`"%s %d"`, kind, i)
+			}
+			return `{"model":"words","input":[` + strings.Join(all, ",") + `]}`
+		}
+		first := make(chan answer)
+		go func() { first <- hostile.call(t.Context(), "embed", embed("slow", 60)) }()
+		synctest.Wait()
+		hostile.fails("embed", embed("more", 20), "overloaded", "of your calls under way")
+		hostile.fails("embed", embed("many", 65), "invalid_argument", "at most 64 texts in a call")
+		honest.succeeds("embed", embed("few", 40))
+		honest.succeeds("embed", embed("single", 1))
+		if a := <-first; a.err != nil || len(a.vectors) != 60 {
+			t.Errorf("the first got %v", a)
+		}
+		hostile.succeeds("embed", embed("later", 60))
+	})
 }

@@ -11,6 +11,7 @@
 package inference
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/route"
+	"ollama-mcp/internal/share"
 	"ollama-mcp/pool"
 )
 
@@ -86,6 +88,10 @@ type Options struct {
 	// even if the model has to be reloaded for that.
 	RawRunner bool
 
+	// VectorBytes bounds the vectors of all calls under way, from the first of a call until the call has
+	// ended, with what results are made of them; 0 means 256 MiB.
+	VectorBytes int64
+
 	// Cache bounds the answers that are cached, and says with whom they are shared; the zero
 	// Options cache none. The engine sets how answers are encoded.
 	Cache cache.Options
@@ -120,6 +126,7 @@ type Engine struct {
 
 	calls, fills atomic.Uint64 // that have begun, which names them
 
+	vectors *share.Limit // bytes
 	merges  merges
 	details details
 	loads   loads
@@ -150,7 +157,7 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inference: %w", err)
 	}
-	e := &Engine{opts: o, answers: answers}
+	e := &Engine{opts: o, answers: answers, vectors: share.New(cmp.Or(o.VectorBytes, 256<<20))}
 	e.watcher, _ = o.Observer.(Watcher)
 	if o.Semantic != nil {
 		if e.semantic, err = newSemanticCache(*o.Semantic); err != nil {
