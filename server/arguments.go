@@ -142,6 +142,8 @@ func passArguments(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerFunc {
 			}
 			if r.arguments != nil {
 				call.Params.Arguments, call.Params.RawArguments = r.values, r.arguments
+				// The tool may take long, and needs them only until it has read them.
+				r.values, r.arguments, r.Line = nil, nil, nil
 			}
 		}
 		return handle(ctx, call)

@@ -100,7 +100,7 @@ func (s *Server) asTask(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerF
 		}
 		var res *mcp.CallToolResult
 		var err error
-		job := o.Jobs.Start(ctx, jobs.Spec{Tool: call.Params.Name, Size: len(r.Line)}, func(ctx context.Context) func() jobs.Outcome {
+		job := o.Jobs.Start(ctx, jobs.Spec{Tool: call.Params.Name, Size: len(call.Params.RawArguments)}, func(ctx context.Context) func() jobs.Outcome {
 			res, err = s.work(ctx, r, handle, call)
 			return func() jobs.Outcome { return outcome(res, err) }
 		})

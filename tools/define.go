@@ -159,6 +159,8 @@ func (d Deps) define(a about, in reflect.Type, run runner) mcpserver.ServerTool 
 			admitted()
 			return d.finish(c, nil, &fault.Error{Code: fault.InvalidArgument, Message: err.Error()}), nil
 		}
+		size := len(req.Params.RawArguments)
+		req.Params.Arguments, req.Params.RawArguments = nil, nil // they have been read, and are large where texts are
 		ctx = context.WithValue(ctx, answersKey{}, req.Params.InputResponses)
 		work := func(ctx context.Context) *mcp.CallToolResult {
 			defer admitted()
@@ -175,7 +177,7 @@ func (d Deps) define(a about, in reflect.Type, run runner) mcpserver.ServerTool 
 		if !a.slow {
 			return work(ctx), nil
 		}
-		return d.await(ctx, c, wait, len(req.Params.RawArguments), work), nil
+		return d.await(ctx, c, wait, size, work), nil
 	}
 	return mcpserver.ServerTool{Tool: a.tool(d, arguments), Handler: handle}
 }
