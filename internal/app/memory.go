@@ -36,11 +36,21 @@ type memory struct {
 	messages  int64 // messages that are being read or handled
 	message   int64 // one of them
 	queue     int64 // requests that wait for a host, whose messages are counted in messages or jobs too
+	files     int64 // that calls have had read
+	vectors   int64 // of calls under way
+	conns     int64 // connections over HTTP; 0 if there is no limit for the whole
 }
 
 // usualMemory is what is divided if nobody says how much there is, and at most unless --memory
 // says so: a large container is not there to be filled.
 const usualMemory = 2 << 30
+
+// ownMemory is what the program takes beside what is divided, in bytes: its code, and what Go does not
+// give back at once. docs/security.md promises it.
+const ownMemory = 32 << 20
+
+// connSize is about how much memory a connection takes that is used, in bytes.
+const connSize = 32 << 10
 
 // divide divides the memory that there is. container is the limit of the process's container,
 // in bytes; 0 for none. Options that are set win over what would follow from the whole.
@@ -49,12 +59,17 @@ func divide(c config.Config, container int64) memory {
 	if m.total == 0 {
 		m.total = usualMemory
 		if container > 0 {
-			m.total = min(m.total, container/10*9)
+			m.total = min(m.total, container/10*9, max(container-ownMemory, container/2))
 		}
 	}
-	eighth := m.total / 8
-	m.cache, m.documents, m.jobs, m.arriving, m.unread, m.queue, m.messages = eighth, eighth, eighth, eighth, eighth, eighth, 2*eighth
-	m.questions, m.batches = min(64<<20, eighth/4), min(64<<20, eighth/4)
+	part := m.total / 8
+	m.cache = part
+	if m.isLimit { // what is worked on is there more than once meanwhile
+		part /= 2
+		m.conns = m.total / 8 / connSize
+	}
+	m.documents, m.jobs, m.arriving, m.unread, m.queue, m.files, m.vectors, m.messages = part, part, part, part, part, part, part, 2*part
+	m.questions, m.batches = min(64<<20, part/4), min(64<<20, part/4)
 	m.answer = min(64<<20, m.arriving/4)
 	m.message = min(int64(c.MaxMessage)<<20, m.messages/4)
 	if c.IsSet("cache-size") {

@@ -52,11 +52,12 @@ func TestMemoryIsDividedByTheWhole(t *testing.T) {
 		want      memory
 	}{
 		"by default":             {nil, 0, usual},
-		"in a small container":   {nil, 640 * mib, memory{total: 576 * mib, isLimit: true, cache: 72 * mib, questions: 18 * mib, batches: 18 * mib, documents: 72 * mib, jobs: 72 * mib, arriving: 72 * mib, answer: 18 * mib, unread: 72 * mib, queue: 72 * mib, messages: 144 * mib, message: 32 * mib}},
-		"in a large container":   {nil, 64 << 30, limited(usual)},
-		"with --memory":          {[]string{"--memory=128MiB"}, 0, memory{total: 128 * mib, isLimit: true, cache: 16 * mib, questions: 4 * mib, batches: 4 * mib, documents: 16 * mib, jobs: 16 * mib, arriving: 16 * mib, answer: 4 * mib, unread: 16 * mib, queue: 16 * mib, messages: 32 * mib, message: 8 * mib}},
-		"above the container's":  {[]string{"--memory=2GiB"}, 256 * mib, limited(usual)},
-		"with options beside it": {[]string{"--memory=256MiB", "--cache-size=100", "--max-message=32"}, 0, memory{total: 256 * mib, isLimit: true, cache: 100 * mib, questions: 8 * mib, batches: 8 * mib, documents: 32 * mib, jobs: 32 * mib, arriving: 32 * mib, answer: 8 * mib, unread: 32 * mib, queue: 32 * mib, messages: 64 * mib, message: 32 * mib}},
+		"in a small container":   {nil, 640 * mib, memory{total: 576 * mib, isLimit: true, cache: 72 * mib, questions: 9 * mib, batches: 9 * mib, documents: 36 * mib, jobs: 36 * mib, arriving: 36 * mib, answer: 9 * mib, unread: 36 * mib, queue: 36 * mib, files: 36 * mib, vectors: 36 * mib, messages: 72 * mib, message: 18 * mib, conns: 2304}},
+		"in a tiny container":    {nil, 96 * mib, memory{total: 64 * mib, isLimit: true, cache: 8 * mib, questions: 1 * mib, batches: 1 * mib, documents: 4 * mib, jobs: 4 * mib, arriving: 4 * mib, answer: 1 * mib, unread: 4 * mib, queue: 4 * mib, files: 4 * mib, vectors: 4 * mib, messages: 8 * mib, message: 2 * mib, conns: 256}},
+		"in a large container":   {nil, 64 << 30, limited},
+		"with --memory":          {[]string{"--memory=128MiB"}, 0, memory{total: 128 * mib, isLimit: true, cache: 16 * mib, questions: 2 * mib, batches: 2 * mib, documents: 8 * mib, jobs: 8 * mib, arriving: 8 * mib, answer: 2 * mib, unread: 8 * mib, queue: 8 * mib, files: 8 * mib, vectors: 8 * mib, messages: 16 * mib, message: 4 * mib, conns: 512}},
+		"above the container's":  {[]string{"--memory=2GiB"}, 256 * mib, limited},
+		"with options beside it": {[]string{"--memory=256MiB", "--cache-size=100", "--max-message=32"}, 0, memory{total: 256 * mib, isLimit: true, cache: 100 * mib, questions: 4 * mib, batches: 4 * mib, documents: 16 * mib, jobs: 16 * mib, arriving: 16 * mib, answer: 4 * mib, unread: 16 * mib, queue: 16 * mib, files: 16 * mib, vectors: 16 * mib, messages: 64 * mib, message: 32 * mib, conns: 1024}},
 		"with options alone":     {[]string{"--cache-size=256", "--max-message=512"}, 0, func() memory { m := usual; m.message, m.messages = 512*mib, 1024*mib; return m }()},
 	} {
 		var c config.Config
@@ -67,7 +68,8 @@ func TestMemoryIsDividedByTheWhole(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", name, got, tt.want)
 		}
-		if sum := got.cache + got.documents + got.jobs + got.arriving + got.unread + got.messages; tt.args == nil && sum > got.total/8*7 {
+		sum := got.cache + got.questions + got.batches + got.documents + got.jobs + got.arriving + got.unread + got.files + got.vectors + got.messages + got.conns*connSize
+		if got.isLimit && got.message < 32*mib && sum > got.total/8*7 {
 			t.Errorf("%s: the parts are %d of %d", name, sum, got.total)
 		}
 	}
@@ -75,11 +77,15 @@ func TestMemoryIsDividedByTheWhole(t *testing.T) {
 
 // usual is what there is where nobody says anything: the bounds that the parts have by themselves.
 var usual = memory{
-	total: 2 << 30, cache: 256 << 20, questions: 64 << 20, batches: 64 << 20, documents: 256 << 20, jobs: 256 << 20,
-	arriving: 256 << 20, answer: 64 << 20, unread: 256 << 20, queue: 256 << 20, messages: 512 << 20, message: 32 << 20,
+	total: 2 << 30, cache: 256 << 20, questions: 64 << 20, batches: 64 << 20, documents: 256 << 20, jobs: 256 << 20, arriving: 256 << 20,
+	answer: 64 << 20, unread: 256 << 20, queue: 256 << 20, files: 256 << 20, vectors: 256 << 20, messages: 512 << 20, message: 32 << 20,
 }
 
-func limited(m memory) memory { m.isLimit = true; return m }
+// limited is what there is where as much is a limit.
+var limited = memory{
+	total: 2 << 30, isLimit: true, cache: 256 << 20, questions: 32 << 20, batches: 32 << 20, documents: 128 << 20, jobs: 128 << 20, arriving: 128 << 20,
+	answer: 32 << 20, unread: 128 << 20, queue: 128 << 20, files: 128 << 20, vectors: 128 << 20, messages: 256 << 20, message: 32 << 20, conns: 8192,
+}
 
 func TestLimitOfTheContainerIsFound(t *testing.T) {
 	const none = "9223372036854771712\n" // as version 1 has it

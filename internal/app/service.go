@@ -25,6 +25,7 @@ import (
 	"ollama-mcp/internal/manage"
 	"ollama-mcp/internal/metrics"
 	"ollama-mcp/internal/moderation"
+	"ollama-mcp/internal/netserve"
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/redis"
 	"ollama-mcp/internal/reload"
@@ -227,7 +228,7 @@ func (s *service) newServer() (*server.Server, error) {
 		Hosts: s.hosts, Settings: s.settings.Load, Digest: s.hosts.fleet.Digest, Listed: s.hosts.fleet.Listed, Defaults: s.hosts.fleet.Defaults,
 		Timeout: c.Timeout, Patience: c.Wait, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, MergeWindow: c.MergeWindow, NoCloud: c.NoCloud, Affinity: c.Affinity,
 		ContextGuard: c.ContextGuard, RawRunner: c.RunnerOptions == "caller",
-		Cache: kept, CacheMode: c.Cache, Semantic: similar,
+		Cache: kept, CacheMode: c.Cache, Semantic: similar, VectorBytes: s.memory.vectors,
 		Admit: s.usage.Admit, Propagate: s.propagate(), Observer: s.observers(), Live: s.dashboard != nil, Texts: c.LogContent || c.TraceContent, Log: s.log,
 	})
 	if err != nil {
@@ -247,7 +248,7 @@ func (s *service) newServer() (*server.Server, error) {
 	}
 	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, TotalBytes: s.memory.jobs, BytesPerOwner: s.memory.jobs / 4, Dir: s.stateDir("jobs"), Spare: spareWorkers, Log: s.log})
 	deps := tools.Deps{
-		Engine: s.engine, Manage: s.newManager(), Files: allowed, Documents: &tools.Documents{Max: int(s.memory.documents)}, Quota: &s.quota, Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
+		Engine: s.engine, Manage: s.newManager(), Files: allowed, FileBytes: s.memory.files, Documents: &tools.Documents{Max: int(s.memory.documents)}, Quota: &s.quota, Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
 		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Bytes: s.memory.batches, Log: s.log}),
 		Refresh: s.hosts.refresh, Usage: s.usage, Dashboard: s.dashboardAddress, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
@@ -290,6 +291,10 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 		for _, e := range s.gateway.Endpoints() {
 			o.Endpoints = append(o.Endpoints, server.Endpoint{Method: e.Method, Path: e.Path, Serve: e.Serve, Fail: e.Fail, Expose: gateway.Headers()})
 		}
+	}
+	if n := int(s.memory.conns); n > 0 {
+		conns, _ := netserve.MaxConns()
+		o.MaxConns, o.MaxStreams = min(n, conns), n
 	}
 	s.callers.configure(&o)
 	var err error

@@ -158,7 +158,7 @@ func declare(fs *FlagSet, c *Config) {
 	oneOf(fs, &c.Cache, "cache", "`answers` to cache",
 		"auto: all but those of calls that ask for random answers: with a temperature above 0, top_p, top_k, min_p or mirostat, and no seed",
 		"all: those too", "deterministic: only those of calls with temperature 0 or a seed", "off: none")
-	fs.Var(&c.Memory, "memory", "`size` of the memory that the server may use, such as 512MiB or 2GiB, from which all bounds of memory follow that are not set; by default nine tenths of the limit of its container, but 2GiB at most")
+	fs.Var(&c.Memory, "memory", "`size` of the memory that the server may use, such as 512MiB or 2GiB, from which all bounds of memory follow that are not set; by default nine tenths of the limit of its container, less if that is below 320MiB, and 2GiB at most")
 	fs.IntVar(&c.CacheSize, "cache-size", 256, "memory for cached answers, in `MiB`; by default an eighth of what --memory says")
 	fs.DurationVar(&c.CacheTTL, "cache-ttl", 10*time.Minute, "how long an answer stays cached")
 	oneOf(fs, &c.SemanticCache, "semantic-cache", "`use` of cached answers to paraphrases of a prompt",
@@ -180,7 +180,7 @@ func declare(fs *FlagSet, c *Config) {
 	fs.BoolVar(&c.AllowManage, "allow-manage", false, "offer administrators the tools that pull, copy, delete and create models")
 	fs.StringSliceVar(&c.AllowRegistries, "allow-registry", nil, "`registry` that pull-model may use besides Ollama's own, such as hf.co, or http://localhost:5000 for plain HTTP; repeatable")
 	oneOf(fs, &c.ToolNames, "tool-names", "`spelling` of the names of tools; both are accepted in calls", "kebab: list-models", "snake: list_models, for hosts that refuse hyphens")
-	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`; less by default where --memory is less than 512MiB")
+	fs.IntVar(&c.MaxMessage, "max-message", 32, "largest message accepted from a client, in `MiB`; less by default where --memory, or the limit of a container, is less than 1GiB")
 	fs.StringSliceVar(&c.AllowDir, "allow-dir", nil, "`directory` whose files tools may read for callers, with all below it; repeatable; by default no file is read")
 	fs.StringSliceVar(&c.AllowWrite, "allow-write", nil, "`directory` in which tools may write answers to files, with all below it; repeatable; by default no file is written")
 	fs.StringSliceVar(&c.Listen, "listen", nil, "`address` to serve HTTP at, instead of stdio: host:port, or unix:PATH; repeatable")
