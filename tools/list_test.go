@@ -100,6 +100,14 @@ func TestToolDescriptionsWorkForEveryHost(t *testing.T) {
 			t.Errorf("%s: %s", name, fault)
 		}
 	}
+	for _, tool := range tools.All(tools.Deps{Offer: tools.Offer{Manage: true, Snake: true}}) {
+		for _, fault := range lint(decoded(t, tool.Tool)) {
+			t.Errorf("%s: %s", tool.Tool.Name, fault)
+		}
+		if strings.Contains(tool.Tool.Name, "-") {
+			t.Errorf("%s has a hyphen", tool.Tool.Name)
+		}
+	}
 }
 
 var (

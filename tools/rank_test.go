@@ -1,9 +1,12 @@
 package tools_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/pool"
 )
 
 func TestRankOrdersDocumentsBySimilarityAndTellsNoVectors(t *testing.T) {
@@ -43,5 +46,36 @@ func TestRankOrdersDocumentsBySimilarityAndTellsNoVectors(t *testing.T) {
 		if n := len(host.Calls()) - asked; !c.cacheOff && n > 0 {
 			t.Errorf("the same documents were embedded again, in %d requests", n)
 		}
+	})
+}
+
+// Vectors of two models do not compare, though the models may have the same name.
+func TestRankComparesNoVectorsOfTwoModels(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		words := func(dimensions int) backendtest.Model {
+			return backendtest.Model{Name: "words", Dimensions: dimensions, Capabilities: []string{"embedding"}}
+		}
+		const bread = `"query":"bake bread","documents":["tax law","bake bread","water"]`
+		first := func(args string) any {
+			return c.succeeds("rank", args).StructuredContent["ranked"].([]any)[0].(map[string]any)["index"]
+		}
+		host := c.use(backendtest.New("gpu-1").Install(words(64)).Install(backendtest.Model{Name: "other", Dimensions: 32, Capabilities: []string{"embedding"}}))
+		for _, model := range []string{"words", "other", "words"} {
+			if got := first(`{"model":"` + model + `",` + bread + `}`); got != 1.0 {
+				t.Errorf("%s: the first is %v", model, got)
+			}
+		}
+		host.Install(words(32)) // pulled anew
+		if got := first(`{"model":"words","query":"bake bread","documents":["tax law","new","bake bread"]}`); got != 2.0 {
+			t.Errorf("of the model that was pulled anew, the first is %v", got)
+		}
+
+		one, two := backendtest.New("gpu-1").Install(words(64)), backendtest.New("gpu-2").Install(words(32))
+		c.useAll(pool.Options{Slots: 1}, one, two)
+		var many []string
+		for i := range 200 {
+			many = append(many, fmt.Sprintf(`"document %d"`, i))
+		}
+		c.fails("rank", `{"model":"words","query":"document","documents":[`+strings.Join(many, ",")+`]}`, "upstream", "differ in length")
 	})
 }
