@@ -295,7 +295,7 @@ func (s *soak) run(ctx context.Context, duration time.Duration) error {
 		all.Go(func() { s.caller(raging, i) })
 	}
 	var stormy []measured
-	all.Go(func() { stormy = s.measure(raging) })
+	all.Go(func() { stormy = s.measure(raging, stormyPause) })
 	all.Go(func() { s.wander(raging) })
 	s.rage(raging, rand.New(rand.NewPCG(s.seed, 0)))
 	all.Wait()
@@ -336,8 +336,18 @@ func (s *soak) quiet(ctx context.Context, d time.Duration) ([]measured, error) {
 	}
 	ctx, stop := context.WithTimeout(ctx, d)
 	defer stop()
-	return s.measure(ctx), nil
+	return s.measure(ctx, quietPause), nil
 }
+
+// Pauses of the honest caller between its calls. At rest it calls often, since the p99 of few calls is the
+// longest of them; in trouble it must be no burden.
+const (
+	quietPause  = 10 * time.Millisecond
+	stormyPause = 200 * time.Millisecond
+)
+
+// fewCalls is how many calls a p99 takes to be more than one of the longest.
+const fewCalls = 500
 
 // measured is a call of the honest caller.
 type measured struct {
@@ -348,7 +358,7 @@ type measured struct {
 }
 
 // measure makes short calls, one after another.
-func (s *soak) measure(ctx context.Context) (all []measured) {
+func (s *soak) measure(ctx context.Context, rest time.Duration) (all []measured) {
 	random := rand.New(rand.NewPCG(s.seed, 2))
 	for ctx.Err() == nil {
 		c := short(random)
@@ -366,7 +376,7 @@ func (s *soak) measure(ctx context.Context) (all []measured) {
 			m.wrong = slices.Compact(slices.Sorted(slices.Values(append(m.wrong, s.wrong()...))))
 			all = append(all, m)
 		}
-		pause(ctx, 200*time.Millisecond)
+		pause(ctx, rest)
 	}
 	return all
 }
@@ -607,6 +617,9 @@ func (s *soak) report(quiet, stormy []measured) {
 	atRest, inTrouble := p99(quiet), p99(stormy)
 	fmt.Printf("an honest caller's p99: %v at rest (%d calls), %v in trouble (%d calls), which is %.1f times as much; the goal is twice\n",
 		atRest, len(quiet), inTrouble, len(stormy), inTrouble.Seconds()/max(atRest.Seconds(), 1e-3))
+	if n := min(len(quiet), len(stormy)); n < fewCalls {
+		fmt.Printf("  %d calls are few for a p99: it is about the longest of them\n", n)
+	}
 	for _, m := range stormy[max(0, len(stormy)-5):] {
 		fmt.Printf("  %v by %s: %d ms in the queue, %d loading, %d to the first token, %d in all; %s\n", m.took.Round(time.Millisecond), m.host,
 			m.spent.Queue, m.spent.Load, m.spent.FirstToken, m.spent.Total, strings.Join(m.wrong, ", "))
