@@ -55,7 +55,7 @@ func (m *incoming) jobOwner(session string) jobs.Owner {
 	case m.transport == overStdio:
 		return jobs.Owner{Account: "stdio", Private: true}
 	case m.from.Tenant != "":
-		return jobs.Owner{Account: "key " + m.from.Tenant, Private: true}
+		return jobs.Owner{Account: "key " + m.from.Tenant, Private: true, Authenticated: true}
 	}
 	who := jobs.Owner{Account: "client " + m.from.ID, Private: m.from.Admin}
 	if session != "" {
@@ -278,8 +278,7 @@ var taskMethods = map[string]func(*Server, *jobs.Job, map[string]json.RawMessage
 		return s.details(job.Info()), nil
 	},
 	"tasks/cancel": func(s *Server, job *jobs.Job, _ map[string]json.RawMessage) (any, error) {
-		job.Cancel()
-		return ack{string(mcp.ResultTypeComplete), s.meta()}, nil
+		return ack{string(mcp.ResultTypeComplete), s.meta()}, job.Cancel()
 	},
 	"tasks/update": func(s *Server, job *jobs.Job, answers map[string]json.RawMessage) (any, error) {
 		asking := job.Info().Asking
@@ -289,15 +288,15 @@ var taskMethods = map[string]func(*Server, *jobs.Job, map[string]json.RawMessage
 				continue // it may have been answered before
 			}
 			var q struct{ Method mcp.MCPMethod }
-			if err := json.Unmarshal(question, &q); err != nil {
-				return nil, err
+			err := json.Unmarshal(question, &q)
+			if err == nil {
+				_, err = readAnswer(answers[name], q.Method)
 			}
-			if _, err := readAnswer(answers[name], q.Method); err != nil {
-				return nil, fmt.Errorf("inputResponses: %.64q: %w", name, err)
+			if err != nil {
+				return nil, fault.Invalidf("inputResponses: %.64q: %v", name, err)
 			}
 		}
-		job.Answer(answers)
-		return ack{string(mcp.ResultTypeComplete), s.meta()}, nil
+		return ack{string(mcp.ResultTypeComplete), s.meta()}, job.Answer(answers)
 	},
 }
 
@@ -340,10 +339,12 @@ func (s *Server) answerTask(r *request) (answer mcp.JSONRPCMessage, ok bool) {
 		if result, err = taskMethods[r.Method](s, job, answers); err == nil {
 			return mcp.NewJSONRPCResultResponse(mcp.NewRequestId(r.ID), result), true
 		}
-		err = fault.Invalidf("%v", err)
 	}
-	e := fault.Of(err)
-	return rpcError(r.ID, mcp.INVALID_PARAMS, e.Error(), e), true
+	e, code := fault.Of(err), mcp.INVALID_PARAMS
+	if e.Retryable { // there may be such a task
+		code = codeOverloaded
+	}
+	return rpcError(r.ID, code, e.Error(), e), true
 }
 
 // checkTaskHeader compares the header that names a task with the request. Proxies may act on the

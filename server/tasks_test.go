@@ -277,6 +277,27 @@ func TestTaskOfAClientWithoutAKeyIsUnknownToOthers(t *testing.T) {
 	})
 }
 
+// silent is what replicas tell each other of their jobs, while nothing can be told.
+type silent struct{ jobs.Shared }
+
+func (silent) Memory() string                                            { return "" }
+func (silent) Jobs([]string, bool) (found map[string]jobs.Told, ok bool) { return nil, false }
+
+func TestTaskOfAReplicaThatCannotBeReachedMayBeAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry := jobs.New(jobs.Options{Shared: silent{}})
+		r := serveInBubble(t, taskServer(registry), server.HTTPOptions{})
+		for _, method := range []string{"tasks/get", "tasks/update", "tasks/cancel"} {
+			m := r.ask(method, "abcdef-abcdefghijklmnopqrstuvwxyz", "").message()
+			if m.Error == nil || m.Error.Code != -32000 || !strings.Contains(m.Error.Message, "cannot be reached now; try again") || !strings.Contains(m.line, `"retryable":true`) {
+				t.Errorf("%s: got %s", method, m.line)
+			}
+		}
+		registry.Close()
+		r.end()
+	})
+}
+
 func TestTaskAsksItsClient(t *testing.T) {
 	withTasks(t, server.HTTPOptions{}, func(t *testing.T, r *remote) {
 		task := r.startTask("asks")

@@ -40,7 +40,7 @@ func job(d Deps, a about) mcpserver.ServerTool {
 			return nil, err
 		}
 		if in.Action == "cancel" {
-			return cancelJob(ctx, job), nil
+			return cancelJob(ctx, job)
 		}
 		c.reports(func() jobs.Progress { return job.Info().Progress })
 		return d.jobResult(ctx, job, in.Wait.duration(d.Wait))
@@ -51,10 +51,7 @@ func job(d Deps, a about) mcpserver.ServerTool {
 func (d Deps) jobResult(ctx context.Context, job *jobs.Job, wait time.Duration) (*result, error) {
 	ctx, stop := context.WithTimeout(ctx, wait)
 	defer stop()
-	select {
-	case <-job.Ended():
-	case <-ctx.Done():
-	}
+	job.Wait(ctx)
 	info := job.Info()
 	if !info.State.Ended() {
 		return &result{whole: unfinished(job)}, nil
@@ -67,16 +64,15 @@ func (d Deps) jobResult(ctx context.Context, job *jobs.Job, wait time.Duration) 
 // will.
 const cancelGrace = 5 * time.Second
 
-func cancelJob(ctx context.Context, job *jobs.Job) *result {
+func cancelJob(ctx context.Context, job *jobs.Job) (*result, error) {
 	before := job.Info().State
 	if !before.Ended() {
-		job.Cancel()
+		if err := job.Cancel(); err != nil {
+			return nil, err
+		}
 		ctx, stop := context.WithTimeout(ctx, cancelGrace)
 		defer stop()
-		select {
-		case <-job.Ended():
-		case <-ctx.Done():
-		}
+		job.Wait(ctx)
 	}
 	info := job.Info()
 	r := &result{data: describe(info)}
@@ -88,15 +84,20 @@ func cancelJob(ctx context.Context, job *jobs.Job) *result {
 	case info.State == jobs.Done:
 		r.notes = append(r.notes, "The job ended before it could be cancelled. Its result can be had with action \"result\".")
 	}
-	return r
+	return r, nil
 }
 
 func (d Deps) listJobs(owner jobs.Owner) *result {
 	out := &jobsOut{Jobs: []*jobOut{}}
-	for _, job := range d.Jobs.List(owner) {
+	all, areAll := d.Jobs.List(owner)
+	for _, job := range all {
 		one := describe(job.Info())
 		one.Partial = ""
 		out.Jobs = append(out.Jobs, one)
 	}
-	return &result{data: out}
+	r := &result{data: out}
+	if !areAll {
+		r.notes = append(r.notes, "Jobs of other servers are missing: these cannot be reached now. Try again.")
+	}
+	return r
 }

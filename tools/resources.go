@@ -128,7 +128,7 @@ func unread(uri string, res *mcp.CallToolResult) error {
 	if err := json.Unmarshal(schema.MustMarshal(res.StructuredContent), e); err != nil {
 		return err
 	}
-	if e.Code == fault.NotFound || e.Code == fault.ModelNotFound {
+	if (e.Code == fault.NotFound || e.Code == fault.ModelNotFound) && !e.Retryable {
 		return fmt.Errorf("%w: %s: %s", mcpserver.ErrResourceNotFound, uri, e.Message)
 	}
 	return e
@@ -221,7 +221,8 @@ func (c Completions) CompleteResourceArgument(ctx context.Context, uri string, a
 		return completion("", a.Value, c.models(ctx)), nil
 	case strings.HasPrefix(uri, "ollama://jobs/") && MayCall(caller.FromContext(ctx), jobTool) && c.Deps.Jobs != nil:
 		var ids []string
-		for _, job := range c.Deps.Jobs.List(sessionOf(ctx).JobOwner()) {
+		all, _ := c.Deps.Jobs.List(sessionOf(ctx).JobOwner())
+		for _, job := range all {
 			ids = append(ids, job.Info().ID)
 		}
 		return completion("", a.Value, ids), nil

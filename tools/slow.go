@@ -93,7 +93,7 @@ func (d Deps) await(ctx context.Context, c *call, asked *waitSeconds, size int, 
 		case err == nil:
 			return unfinished(job)
 		case wait == 0 && err != jobs.ErrEnded: // a caller who does not wait is refused what cannot be kept
-			job.Cancel()
+			_ = job.Cancel() // it is one of ours, so that cannot fail
 			<-job.Ended()
 			return d.failed(c.Tool, err)
 		}

@@ -60,7 +60,7 @@ var packages = map[string][]string{
 	"internal/fleet":               {"internal/backend"},
 	"internal/prompts":             {"internal/fault"},
 	"internal/manage":              {"internal/backend", "internal/fault"},
-	"internal/redis":               {"cache", "pool", "internal/quota", "internal/tally", "internal/caller", "internal/route", "internal/backend"},
+	"internal/redis":               {"cache", "pool", "internal/jobs", "internal/fault", "internal/quota", "internal/tally", "internal/caller", "internal/route", "internal/backend"},
 	"internal/quota":               {"internal/caller", "internal/combine", "internal/fault"},
 	"internal/tally":               {"internal/combine"},
 	"internal/combine":             {},

@@ -246,7 +246,11 @@ func (s *service) newServer() (*server.Server, error) {
 	if err := offer.Check(); err != nil {
 		return nil, fmt.Errorf("tools to offer: %w", err)
 	}
-	s.jobs = jobs.New(jobs.Options{TTL: c.JobTTL, TotalBytes: s.memory.jobs, BytesPerOwner: s.memory.jobs / 4, Dir: s.stateDir("jobs"), Spare: spareWorkers, Log: s.log})
+	keeping := jobs.Options{TTL: c.JobTTL, TotalBytes: s.memory.jobs, BytesPerOwner: s.memory.jobs / 4, Dir: s.stateDir("jobs"), Spare: spareWorkers, Log: s.log}
+	if s.redis != nil && len(c.Listen) > 0 { // on stdio every user is the same caller
+		keeping.Shared = s.redis
+	}
+	s.jobs = jobs.New(keeping)
 	deps := tools.Deps{
 		Engine: s.engine, Manage: s.newManager(), Files: allowed, FileBytes: s.memory.files, Documents: &tools.Documents{Max: int(s.memory.documents)}, Quota: &s.quota, Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
 		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Bytes: s.memory.batches, Log: s.log}),
@@ -322,6 +326,7 @@ func (s *service) start(life context.Context) error {
 		s.background.Go(func() { s.redis.Run(connected) })
 		s.background.Go(func() { s.quota.Run(connected) })
 		s.background.Go(func() { s.redis.ShareHosts(connected, s.hosts.Pool) })
+		s.background.Go(func() { s.jobs.Share(connected) })
 	}
 	s.background.Go(func() { s.manager.Watchdog(life, func() { s.engine.Status(caller.Caller{}) }) })
 	if s.alerts != nil {

@@ -73,6 +73,7 @@ func TestLongGenerationReachesAClientThatGivesUpEarly(t *testing.T) {
 type taskClient struct {
 	t   *testing.T
 	url string
+	key string // "" for none
 }
 
 // task is a result about a task, or that of a tool.
@@ -98,6 +99,9 @@ func (c taskClient) send(method, name, params string) (got task) {
 	}
 	for key, value := range map[string]string{"Content-Type": "application/json", "Accept": "application/json", "MCP-Protocol-Version": modern, "Mcp-Method": method, "Mcp-Name": name} {
 		req.Header.Set(key, value)
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -140,9 +144,18 @@ func (c taskClient) start(limit time.Duration) task {
 	return got
 }
 
+// startShort calls generate for a short answer, as a task.
+func (c taskClient) startShort() (got task) {
+	c.t.Helper()
+	for got.TaskID == "" { // which it has not if the answer was there at once
+		got = c.send("tools/call", "generate", fmt.Sprintf(`"name":"generate","arguments":{"model":"tiny-says","prompt":%q,"wait_seconds":0}`, fresh()))
+	}
+	return got
+}
+
 func TestLongGenerationIsATaskForClientsThatTakeTasks(t *testing.T) {
 	t.Parallel()
-	c := taskClient{t, serve(t, command(deadline(t), shared.URL(), "--listen=127.0.0.1:0", "--result-meta=full")).url()}
+	c := taskClient{t: t, url: serve(t, command(deadline(t), shared.URL(), "--listen=127.0.0.1:0", "--result-meta=full")).url()}
 	longEnough(t, func(limit time.Duration) bool {
 		id := c.start(limit).TaskID
 		var got task
@@ -172,13 +185,10 @@ func TestKilledServerLeavesResultsAndClearAnswers(t *testing.T) {
 	state := t.TempDir()
 	start := func(addr string) (*listening, taskClient) {
 		l := serve(t, command(deadline(t), shared.URL(), "--listen", addr, "--state-dir", state))
-		return l, taskClient{t, l.url()}
+		return l, taskClient{t: t, url: l.url()}
 	}
 	l, c := start("127.0.0.1:0")
-	var finished task
-	for finished.TaskID == "" { // which has none if the answer was there at once
-		finished = c.send("tools/call", "generate", fmt.Sprintf(`"name":"generate","arguments":{"model":"tiny-says","prompt":%q,"wait_seconds":0}`, fresh()))
-	}
+	finished := c.startShort()
 	working := c.start(testLimit)
 	eventually(t, "the short task has ended", func() bool { return c.about("tasks/get", finished.TaskID).Status == "completed" })
 	if err := l.cmd.Process.Kill(); err != nil {

@@ -17,7 +17,10 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
 	"ollama-mcp/internal/e2e/procgroup"
+	"ollama-mcp/internal/e2e/tinymodels"
 )
 
 // redisServer is a real Redis, which can be stopped and started anew at its address.
@@ -361,4 +364,70 @@ func TestLimitsOfAKeyHoldOnAllReplicasTogether(t *testing.T) {
 		return
 	}
 	t.Error("Redis was too slow each time")
+}
+
+func TestJobsOfAReplicaAreToldAndCancelledByTheOthersForTheirOwnerOnly(t *testing.T) {
+	t.Parallel()
+	redis := startRedis(t)
+	replicas := startReplicas(t, 2, redis)
+	share(t, replicas)
+	meet(t, replicas)
+	of := func(r replica, key string) taskClient { return taskClient{t: t, url: r.url(), key: key} }
+	here, there, his := of(replicas[0], "ann"), of(replicas[1], "ann"), of(replicas[1], "bob")
+	isThere := func(id, status string) (got task) {
+		t.Helper()
+		eventually(t, "the other replica says that the task is "+status, func() bool {
+			got = there.about("tasks/get", id)
+			return got.Status == status
+		})
+		return got
+	}
+
+	finished, cancelled := here.startShort().TaskID, here.start(testLimit).TaskID
+	if got := isThere(finished, "completed"); got.Result == nil || got.Result.text() != tinymodels.Says.Answer {
+		t.Errorf("the task that had ended: got %+v", got)
+	}
+	isThere(cancelled, "working")
+	const unreachable = "cannot be reached now; try again" // which Redis may be for a moment on a busy machine
+	for _, method := range []string{"tasks/get", "tasks/cancel"} {
+		eventually(t, "bob is refused the task", func() bool {
+			got := his.about(method, cancelled)
+			if got.Error == nil {
+				t.Fatalf("%s for bob: got %+v", method, got)
+			}
+			return strings.Contains(got.Error.Message, "there is no job")
+		})
+	}
+	eventually(t, "the other replica takes the cancellation", func() bool { return there.about("tasks/cancel", cancelled).Error == nil })
+	isThere(cancelled, "cancelled")
+	if got := here.about("tasks/get", cancelled); got.Status != "cancelled" {
+		t.Errorf("the replica that worked on it: got %+v", got)
+	}
+
+	working := here.start(testLimit).TaskID
+	isThere(working, "working")
+	if err := replicas[0].cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = replicas[0].cmd.Wait() // which says that it was killed
+	isThere(working, "failed")
+	isThere(finished, "completed")
+	s := join(t, deadline(t), &mcp.StreamableClientTransport{Endpoint: replicas[1].url() + "/mcp", HTTPClient: &http.Client{Transport: withKey{"ann", http.DefaultTransport}}}, "")
+	job := func(id string) (a answer) {
+		t.Helper()
+		eventually(t, "Redis is reached", func() bool {
+			a = s.start("job", `{"id":"`+id+`"}`).result()
+			return !strings.Contains(a.text(), unreachable)
+		})
+		return a
+	}
+	wantError(t, job(working), "cancelled", "ended with the server that ran it", "call the tool again")
+	if a := job(finished); a.text() != tinymodels.Says.Answer {
+		t.Errorf("the job that had ended: got %+v", a)
+	}
+	redis.kill()
+	wantError(t, s.start("job", `{"id":"`+finished+`"}`).result(), "not_found", unreachable)
+	if notes := fmt.Sprint(s.succeeds("job", `{"action":"list"}`).StructuredContent["notes"]); !strings.Contains(notes, "Jobs of other servers are missing") {
+		t.Errorf("the list without Redis has the notes %s", notes)
+	}
 }

@@ -38,8 +38,17 @@ func (j *Job) ask(q *questions) {
 }
 
 // Answer answers questions of the job. Answers to questions that are not open are ignored: they
-// may have been answered before.
-func (j *Job) Answer(answers map[string]json.RawMessage) {
+// may have been answered before. It fails if the job is one of another replica, which cannot be
+// told now, with an error that explains itself to callers.
+func (j *Job) Answer(answers map[string]json.RawMessage) error {
+	if j.isElsewhere() {
+		return j.answerElsewhere(answers)
+	}
+	j.answer(answers)
+	return nil
+}
+
+func (j *Job) answer(answers map[string]json.RawMessage) {
 	j.registry.mu.Lock()
 	defer j.registry.mu.Unlock()
 	q := j.asking

@@ -83,7 +83,7 @@ func (d *disk) save(id string, rec record, result json.RawMessage) error {
 
 // bury ends a job whose run has ended.
 func (d *disk) bury(id string, rec record) (record, error) {
-	rec.State, rec.Ended, rec.Err = Failed, time.Now(), fault.Of(&lostError{id})
+	rec.State, rec.Ended, rec.Err = Failed, time.Now(), fault.Of(&lostError{id: id})
 	rec.Expires = rec.Ended.Round(0).Add(d.ttl)
 	return rec, d.save(id, rec, nil)
 }
@@ -97,7 +97,7 @@ func (d *disk) remove(id string) {
 var handle = regexp.MustCompile(fmt.Sprintf(`^[a-z2-7]{%d}-[a-z2-7]{26,52}$`, runLength))
 
 // load finds a job of an owner that has ended. The error explains itself to callers.
-func (d *disk) load(who Owner, id string, withResult bool) (*Job, error) {
+func (d *disk) load(who Owner, id string, withResult bool) (*Job, *unknownError) {
 	if !handle.MatchString(id) {
 		return nil, &unknownError{id, unheardOf}
 	}
@@ -114,17 +114,22 @@ func (d *disk) load(who Owner, id string, withResult bool) (*Job, error) {
 	case !rec.State.Ended():
 		rec, _ = d.bury(id, rec) // or it is buried again
 	}
-	j := &Job{
-		Spec: Spec{Tool: rec.Tool}, id: id, owner: rec.Owner, created: rec.Created, ended: rec.Ended, expires: rec.Expires,
-		done: ended, cancel: func(error) {}, over: true, cancelling: rec.State == Cancelled,
-		outcome: Outcome{Failed: rec.State != Done, Err: rec.Err},
-	}
+	j := rec.ended(id)
 	if rec.Err == nil && withResult {
 		if j.outcome.Result, err = os.ReadFile(d.path(id, resultSuffix)); err != nil {
 			return nil, &unknownError{id, expired}
 		}
 	}
 	return j, nil
+}
+
+// ended is a job that has ended, without its result.
+func (rec record) ended(id string) *Job {
+	return &Job{
+		Spec: Spec{Tool: rec.Tool}, id: id, owner: rec.Owner, created: rec.Created, ended: rec.Ended, expires: rec.Expires,
+		done: ended, cancel: func(error) {}, over: true, cancelling: rec.State == Cancelled,
+		outcome: Outcome{Failed: rec.State != Done, Err: rec.Err},
+	}
 }
 
 // ended is the channel of jobs that have ended.

@@ -80,11 +80,11 @@ func TestResultsOutlastTheProgramAndTheirTimeDoesToo(t *testing.T) {
 		if err := j.Info().Err; err == nil || err.Code != fault.InvalidArgument || err.Message != "no" {
 			t.Errorf("got %v", err)
 		}
-		if n := len(r.List(alice)); n != 3 {
-			t.Errorf("%d jobs are listed, want 3", n)
+		if all, areAll := r.List(alice); len(all) != 3 || !areAll {
+			t.Errorf("%d jobs are listed, want 3", len(all))
 		}
-		if n := len(r.List(bob)); n != 0 {
-			t.Errorf("%d jobs are listed to another", n)
+		if all, _ := r.List(bob); len(all) != 0 {
+			t.Errorf("%d jobs are listed to another", len(all))
 		}
 		time.Sleep(2 * time.Hour) // in each bubble the clock begins anew
 		fails(t, r, alice, done, fault.NotFound, "is not kept any more")

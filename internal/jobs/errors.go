@@ -34,6 +34,9 @@ const (
 	expired
 	ofAnotherRun
 	ofAnotherProcess
+	unreachable // it may be one of another replica, none of which can be asked
+	nowhere     // no replica knows it
+	apart       // its result is with the replica that made it, and not shared
 )
 
 func (e *unknownError) Error() string {
@@ -44,6 +47,12 @@ func (e *unknownError) Error() string {
 		return fmt.Sprintf("job %.64q ended with the server that ran it", e.id)
 	case ofAnotherProcess:
 		return fmt.Sprintf("job %.64q is worked on by another server, with which this one shares the state directory", e.id)
+	case unreachable:
+		return fmt.Sprintf("job %.64q is one of another server, which cannot be reached now", e.id)
+	case nowhere:
+		return fmt.Sprintf("the result of job %.64q is not kept any more, or the job ended with the server that ran it", e.id)
+	case apart:
+		return fmt.Sprintf("the result of job %.64q is too large to be had from another server than the one that made it", e.id)
 	}
 	return fmt.Sprintf("there is no job %.64q of yours", e.id)
 }
@@ -56,14 +65,25 @@ func (e *unknownError) Fault() *fault.Error {
 		f.Hint = "copy the id from the result that named the job, or list your jobs"
 	case ofAnotherProcess:
 		f.Hint, f.Retryable, f.RetryAfter = "ask for it when it has ended", true, 10*time.Second
+	case unreachable:
+		f.Hint, f.Retryable, f.RetryAfter = "try again", true, 5*time.Second
+	case apart:
+		f.Hint, f.Retryable = "try again, since that server may be the one that answers; or call the tool again and ask for less", true
 	}
 	return f
 }
 
 // lostError says that a job has no result, since the program ended before it.
-type lostError struct{ id string }
+type lostError struct {
+	id string
+	// unheard says that this is not known for certain: nothing is heard of the replica any more.
+	unheard bool
+}
 
 func (e *lostError) Error() string {
+	if e.unheard {
+		return fmt.Sprintf("job %.64q ended with the server that ran it, of which nothing has been heard for seconds", e.id)
+	}
 	return fmt.Sprintf("job %.64q ended with the server that ran it", e.id)
 }
 

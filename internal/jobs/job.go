@@ -38,11 +38,13 @@ type Job struct {
 	cancel   context.CancelCauseFunc
 	detach   func() bool // from the request; reports whether the request was still there
 	done     chan struct{}
-	saving   sync.Mutex // held while the job is written to the disk, so that its states come in order
+	saving   sync.Mutex // held while the job is written to the disk, or other replicas are told, so that its states come in order
+	told     string     // what Shared.Memory was when other replicas were last told; guarded by saving
 
 	// What follows is guarded by the registry's mutex.
 
 	id         string          // "" until it is kept
+	replica    string          // that works on it; "" if this one does, or the job has ended
 	progress   func() Progress // nil if that is not known
 	asking     *questions      // nil if the work asks nothing
 	owner      Owner
@@ -121,12 +123,9 @@ func (j *Job) record() record {
 	return record{j.owner, j.Tool, j.created, j.ended, j.expires, j.state(), j.outcome.Err}
 }
 
-// save writes the job to the disk, if jobs are kept there. A job that cannot be written is kept
-// in memory alone.
+// save writes the job to the disk, if jobs are kept there, and tells other replicas of it. A job
+// that cannot be written is kept in memory alone.
 func (j *Job) save(rec record, result json.RawMessage) {
-	if j.registry.disk == nil {
-		return
-	}
 	j.saving.Lock()
 	defer j.saving.Unlock()
 	j.write(rec, result)
@@ -134,9 +133,12 @@ func (j *Job) save(rec record, result json.RawMessage) {
 
 // write needs saving to be held.
 func (j *Job) write(rec record, result json.RawMessage) {
-	if err := j.registry.disk.save(j.id, rec, result); err != nil {
-		j.registry.unsaved(err)
+	if d := j.registry.disk; d != nil {
+		if err := d.save(j.id, rec, result); err != nil {
+			j.registry.unsaved(err)
+		}
 	}
+	j.tell()
 }
 
 // Reports has the progress of the job be what a function says. The function is called from
@@ -149,8 +151,20 @@ func (j *Job) Reports(progress func() Progress) {
 	}
 }
 
-// Ended is closed when the work has ended.
+// Ended is closed when the work has ended. That of a job on another replica is heard by Wait only.
 func (j *Job) Ended() <-chan struct{} { return j.done }
+
+// Wait returns when the job has ended, or ctx has.
+func (j *Job) Wait(ctx context.Context) {
+	if j.isElsewhere() {
+		j.waitElsewhere(ctx)
+		return
+	}
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+	}
+}
 
 // Keep lets the job outlast its request, and makes its handle for an owner. It fails if that has as
 // many jobs as it may have, and there is none among them that has ended, with an error that
@@ -160,13 +174,13 @@ func (j *Job) Keep(who Owner) error {
 	j.saving.Lock() // before anybody can see the job end
 	defer j.saving.Unlock()
 	rec, err := j.keep(who)
-	if err == nil && j.registry.disk != nil {
+	if err == nil {
 		j.write(rec, nil)
 	}
 	return err
 }
 
-// keep is Keep without the disk.
+// keep is Keep without the disk and other replicas.
 func (j *Job) keep(who Owner) (rec record, err error) {
 	r := j.registry
 	r.mu.Lock()
@@ -196,8 +210,17 @@ func (j *Job) IsKept() bool {
 }
 
 // Cancel asks the work to end. The job is cancelled when the work has ended, unless it
-// succeeds all the same.
-func (j *Job) Cancel() {
+// succeeds all the same. It fails if the job is one of another replica, which cannot be told now,
+// with an error that explains itself to callers.
+func (j *Job) Cancel() error {
+	if j.isElsewhere() {
+		return j.cancelElsewhere()
+	}
+	j.cancelHere()
+	return nil
+}
+
+func (j *Job) cancelHere() {
 	j.registry.mu.Lock()
 	j.cancelling = j.cancelling || !j.over
 	j.registry.mu.Unlock()

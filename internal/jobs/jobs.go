@@ -4,6 +4,7 @@
 // goes on until it ends or is cancelled, although the request is gone; that its result can
 // then be had for a time, by its owner alone, under a handle that cannot be guessed; and that
 // no owner can keep more than a bounded number of jobs and bytes, or push out those of others.
+// With a Shared, other processes tell and cancel the jobs too, for the same owner.
 // What the work is, and what its result means, is left to the packages that start it.
 package jobs
 
@@ -37,6 +38,10 @@ type Options struct {
 	// Trouble with it is logged, and jobs are then kept in memory alone.
 	Dir string
 
+	// Shared has other replicas know of the jobs, and this one of theirs, while Share runs; nil
+	// for none. No two users may have the same Account on them.
+	Shared Shared
+
 	// Spare is how many goroutines are kept for later work until Close; 0 means none. They make it
 	// cheaper to start work; see package workers.
 	Spare int
@@ -55,6 +60,8 @@ type Owner struct {
 	// Private says that Account stands for one user, so that its jobs can be listed. The jobs
 	// of others are only listed within their session.
 	Private bool
+	// Authenticated says that Account stands for the same user on every replica of the server.
+	Authenticated bool
 }
 
 func (o Owner) owns(j *Job) bool {
@@ -168,16 +175,20 @@ func (r *Registry) Close() {
 	}
 }
 
-// Get finds a job of an owner. The error explains itself to callers.
+// Get finds a job of an owner: in memory, on the disk, or on another replica. The error explains
+// itself to callers.
 func (r *Registry) Get(who Owner, id string) (*Job, error) {
 	id = strings.ToLower(strings.TrimSpace(id))
 	j, err := r.find(who, id)
 	if r.disk != nil && err != nil && err.why != expired {
-		if j, diskErr := r.disk.load(who, id, true); diskErr != nil {
-			return nil, diskErr
-		} else {
+		if j, err = r.disk.load(who, id, true); err == nil {
 			j.registry = r
-			return j, nil
+		}
+	}
+	if r.opts.Shared != nil && err != nil && (err.why == ofAnotherRun || err.why == ofAnotherProcess) {
+		var unheard *unknownError
+		if j, unheard = r.load(who, id); unheard == nil || err.why == ofAnotherRun {
+			err = unheard
 		}
 	}
 	if err != nil {
@@ -217,20 +228,22 @@ func (r *Registry) find(who Owner, id string) (*Job, *unknownError) {
 	return nil, &unknownError{id, unheardOf}
 }
 
-// List returns the jobs that an owner may see, the newest first.
-func (r *Registry) List(who Owner) []*Job {
+// List returns the jobs that an owner may see, the newest first. They are not all if those of
+// other replicas cannot be had now.
+func (r *Registry) List(who Owner) (jobs []*Job, areAll bool) {
 	r.mu.Lock()
-	jobs := slices.DeleteFunc(slices.Collect(maps.Values(r.kept)), func(j *Job) bool { return !who.lists(j) })
+	jobs = slices.DeleteFunc(slices.Collect(maps.Values(r.kept)), func(j *Job) bool { return !who.lists(j) })
 	r.mu.Unlock()
 	if r.disk != nil {
-		jobs = append(jobs, r.elsewhere(who)...)
+		jobs = append(jobs, r.ofOtherRuns(who)...)
 	}
+	jobs, areAll = r.addElsewhere(who, jobs)
 	slices.SortFunc(jobs, func(a, b *Job) int { return cmp.Or(b.created.Compare(a.created), cmp.Compare(a.id, b.id)) })
-	return jobs
+	return jobs, areAll
 }
 
-// elsewhere are the jobs of an owner that are not of this run, and have ended.
-func (r *Registry) elsewhere(who Owner) (jobs []*Job) {
+// ofOtherRuns are the jobs of an owner on the disk that are not of this run, and have ended.
+func (r *Registry) ofOtherRuns(who Owner) (jobs []*Job) {
 	ids, err := r.disk.ids()
 	if err != nil {
 		r.unsaved(err)
@@ -354,11 +367,23 @@ func (r *Registry) drop(j *Job) {
 	}
 	delete(r.kept, j.id)
 	r.gone.Set(j.id, j.owner, mostGone)
-	if id := j.id; r.disk != nil {
-		r.work.Go(func() { r.disk.remove(id) })
+	if r.disk != nil || r.opts.Shared != nil {
+		r.work.Go(j.remove)
 	}
 	j.outcome.Result = nil // the runtime may hold the stopped timer, and thus the job, for long
 	if j.expiry != nil {
 		j.expiry.Stop()
+	}
+}
+
+// remove removes a job that was dropped from the disk, and from what other replicas know.
+func (j *Job) remove() {
+	j.saving.Lock()
+	defer j.saving.Unlock()
+	if d := j.registry.disk; d != nil {
+		d.remove(j.id)
+	}
+	if s := j.registry.opts.Shared; s != nil {
+		s.DropJob(j.id, j.owner.list())
 	}
 }

@@ -194,7 +194,8 @@ func TestJobsBelongToTheirOwners(t *testing.T) {
 				t.Errorf("%s: got error %v, want the job: %v", c.name, err, c.getsIt)
 			}
 			listed := false
-			for _, l := range r.List(c.other) {
+			all, _ := r.List(c.other)
+			for _, l := range all {
 				listed = listed || l == j
 			}
 			if listed != c.isListedToIt {
