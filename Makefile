@@ -72,7 +72,7 @@ CALLS := 100000
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test cross stress soak fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways eval-semantic recordings docs changelog release release-check release-needs clean needs $(STEPS)
+.PHONY: build help unit test cross stress soak fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways bench-polling bench-redis simulate eval-semantic recordings docs changelog release release-check release-needs clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -124,6 +124,9 @@ bench-polling: build ## measure what it costs to know how a hundred hosts are; a
 
 simulate: ## compare replicas with one queue in virtual time; COMPANY=replicas/hosts/callers/slots/time
 	@go test ./pool -count=1 -v -timeout 2h -run TestReplicas -args -company $(COMPANY)
+
+bench-redis: build ## measure calls of replicas that share answers through Redis, and without; a minute (Linux)
+	@go run ./internal/overhead -redis -rounds 7 -calls 2000 $(BINARY)
 
 bench-fronts: build ## print the table of docs/performance.md: one connection, the pool, MCP, the gateway; 30 minutes, or CALLS=5000 (Linux)
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \

@@ -19,6 +19,8 @@
 // all in this process; a real one also through the control that posts and the server. With
 // 100,000 calls of 50 ms on 16 slots that takes some fifteen minutes.
 //
+// With -redis, a server without Redis is measured, and two replicas that share answers through one.
+//
 // With -polling, a server without calls is measured that knows how so many pretend hosts are.
 //
 // With -peers, other MCP servers for Ollama stand beside it instead, as they come from npm, and
@@ -54,6 +56,7 @@ func main() {
 	flag.StringVar(&p.model, "model", "", "`model` to use there")
 	flag.StringVar(&p.peers, "peers", "", "`folder` of node_modules with other servers, to be measured instead of the controls")
 	flag.BoolVar(&p.observed, "observed", false, "measure nothing but what metrics, traces, the call log and the page cost")
+	flag.BoolVar(&p.redis, "redis", false, "measure nothing but what it costs to share answers through Redis")
 	flag.IntVar(&p.polling, "polling", 0, "number of `hosts` to poll; then nothing is measured but what that costs a server without calls")
 	flag.StringVar(&p.olla, "olla", "", "`program` of thushan/olla, through which streams are measured beside our gateway")
 	flag.BoolVar(&p.fronts, "fronts", false, "measure a full host by one connection, naive goroutines, the pool, and the server by MCP and by the gateway")
@@ -62,7 +65,7 @@ func main() {
 	front := flag.String("front", "", "`plan` of one of them, which -fronts gives to a process of its own")
 	flag.Parse()
 	if p.server = flag.Args(); !p.good() {
-		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed | -polling n | -fronts | -olla PROGRAM [-ollama URL -model NAME]] SERVER [FLAG…]")
+		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed | -redis | -polling n | -fronts | -olla PROGRAM [-ollama URL -model NAME]] SERVER [FLAG…]")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
@@ -97,6 +100,8 @@ type plan struct {
 
 	peers    string // node_modules with other servers; empty for none
 	observed bool   // only what it costs to be observed is measured
+
+	redis bool // only what it costs to share answers is measured
 
 	polling int    // hosts that are polled, which alone is measured; 0 for none
 	olla    string // program of another gateway; empty for none
@@ -146,6 +151,15 @@ func run(ctx context.Context, p plan, w io.Writer) error {
 			return err
 		}
 		return measureFronts(ctx, p, []string{program}, w)
+	}
+	if p.redis {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel() // ends Redis
+		url, err := startRedis(ctx, temp)
+		if err != nil {
+			return err
+		}
+		return measureShared(ctx, p, url, w)
 	}
 	if p.observed {
 		return measureObserved(ctx, p, temp, w)

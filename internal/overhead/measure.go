@@ -111,6 +111,7 @@ func measureLevel(ctx context.Context, field [contenders]contender, callers, rou
 type turn struct {
 	processor time.Duration // spent by its server on one call, on average
 	median    time.Duration // of the time that a call took
+	p99       time.Duration // the same
 	rate      float64       // calls a second
 }
 
@@ -148,6 +149,7 @@ func takeTurn(ctx context.Context, c contender, callers, calls int) (turn, error
 	return turn{
 		processor: (after - before) / time.Duration(calls),
 		median:    took[calls/2],
+		p99:       took[calls*99/100],
 		rate:      float64(calls) / elapsed.Seconds(),
 	}, nil
 }

@@ -97,6 +97,14 @@ func TestPollingOfManyHostsIsMeasured(t *testing.T) {
 	}
 }
 
+func TestAnswersThatAreNotSharedFailTheRun(t *testing.T) {
+	server := []string{"env", "OVERHEAD_SERVER=" + controlBinary, os.Args[0]} // which stores no answers
+	err := measureShared(t.Context(), plan{server: server, rounds: 1, calls: 20}, "redis://127.0.0.1:1", io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "the host was asked 200 times, want 80") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func withControl(run func() int) (status int) {
 	dir, err := os.MkdirTemp("", "ollama-mcp-overhead-*")
 	if err == nil {
