@@ -96,11 +96,11 @@ func (f failure) Error() string { return f.err.Error() }
 func (f failure) Unwrap() error { return f.err }
 
 func (o *Options) run(ctx context.Context, line *progressLine) error {
-	srv, err := o.connect(ctx, line)
+	srv, err := o.connect(line)
 	if err != nil {
 		return err
 	}
-	defer srv.stop()
+	defer srv.close()
 	tools, err := srv.tools(ctx)
 	if err != nil {
 		return err
