@@ -219,9 +219,19 @@ var settings = []struct{ name, host, before, after, removed string }{
 	},
 	{
 		name: "inline tables", host: "codex",
-		before:  "mcp_servers = { files = { command = \"npx\" } } # all\n",
-		after:   "mcp_servers = {files = {command = 'npx'}, ollama = {args = [], command = '/opt/bin/ollama-mcp', env = {OLLAMA_HOST = 'http://gpu:11434', OLLAMA_MCP_TIMEOUT = '9m50s'}, tool_timeout_sec = 600}} # all\n",
-		removed: "mcp_servers = {files = {command = 'npx'}} # all\n",
+		before: "mcp_servers = { files = { command = \"npx\" } } # all\n",
+		after: "mcp_servers = { files = { command = \"npx\" }, ollama = { command = \"/opt/bin/ollama-mcp\", args = [], " +
+			"env = { OLLAMA_HOST = \"http://gpu:11434\", OLLAMA_MCP_TIMEOUT = \"9m50s\" }, tool_timeout_sec = 600 } } # all\n",
+	},
+	{
+		name: "inline tables with values of all kinds", host: "codex",
+		before: `mcp_servers = {files = {a = 1, b = 1.0, c = -0.5e-7, d = 1e30, e = inf, f = true, g = 2026-01-02T03:04:05.6+07:00, h = 2026-01-02, i = 03:04:05, ` +
+			`j = 2026-01-02T03:04:05, k = [], l = [1, [2.5, "x"], {m = '\'}], "n o" = "\u0001\"\n'\u2028", p = {}}}` + "\n",
+		after: `mcp_servers = { files = { a = 1, b = 1.0, c = -5e-08, d = 1e+30, e = +inf, f = true, g = 2026-01-02T03:04:05.6+07:00, h = 2026-01-02, i = 03:04:05, ` +
+			`j = 2026-01-02T03:04:05, k = [], l = [1, [2.5, "x"], { m = '\' }], "n o" = "\u0001\"\n'\u2028", p = {} }, ollama = { command = "/opt/bin/ollama-mcp", args = [], ` +
+			`env = { OLLAMA_HOST = "http://gpu:11434", OLLAMA_MCP_TIMEOUT = "9m50s" }, tool_timeout_sec = 600 } }` + "\n",
+		removed: `mcp_servers = { files = { a = 1, b = 1.0, c = -5e-08, d = 1e+30, e = +inf, f = true, g = 2026-01-02T03:04:05.6+07:00, h = 2026-01-02, i = 03:04:05, ` +
+			`j = 2026-01-02T03:04:05, k = [], l = [1, [2.5, "x"], { m = '\' }], "n o" = "\u0001\"\n'\u2028", p = {} } }` + "\n",
 	},
 }
 

@@ -2,6 +2,7 @@ package install
 
 import (
 	"errors"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -55,9 +56,9 @@ func (h host) find(file, program string) []Installed {
 	}
 	servers, _ := lookUp(settings, h.servers(settings)).(map[string]any)
 	var found []Installed
-	for name, value := range servers {
+	for _, name := range slices.Sorted(maps.Keys(servers)) {
 		one := here
-		one.Entry, one.Off = entryFrom(value)
+		one.Entry, one.Off = entryFrom(servers[name])
 		one.Entry.Name = name
 		switch command := baseName(one.Entry.Command); {
 		case command == program:
@@ -66,7 +67,6 @@ func (h host) find(file, program string) []Installed {
 			found = append(found, one)
 		}
 	}
-	slices.SortFunc(found, func(a, b Installed) int { return strings.Compare(a.Entry.Name, b.Entry.Name) })
 	return found
 }
 

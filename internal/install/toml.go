@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/pelletier/go-toml/v2"
@@ -103,8 +106,8 @@ func (f tomlFormat) setInline(text []byte, l tomlLine, path []string, value any)
 	if reflect.DeepEqual(inner[last], plainTOML(value)) {
 		return text, nil // as it is written
 	}
-	inner[last] = plainTOML(value)
-	return splice(text, l.begin, l.end, key(l.key)+" = "+inline(object)), nil
+	inner[last] = value
+	return splice(text, l.begin, l.end, key(l.key)+" = "+renderTOML(object)), nil
 }
 
 func (f tomlFormat) remove(text []byte, path []string) ([]byte, error) {
@@ -158,8 +161,8 @@ func (f tomlFormat) removeInline(text []byte, l tomlLine, path []string) ([]byte
 	if !ok {
 		return text, nil
 	}
-	left, _ := without(object, path[len(l.path):]).(map[string]any)
-	return splice(text, l.begin, l.end, key(l.key)+" = "+inline(left)), nil
+	left := without(object, path[len(l.path):])
+	return splice(text, l.begin, l.end, key(l.key)+" = "+renderTOML(left)), nil
 }
 
 // tomlLine is an expression: the head of a table, or a key with its value.
@@ -244,37 +247,50 @@ func plainTOML(value any) any {
 	return object
 }
 
-// renderTOML writes a value on one line.
+// renderTOML writes a value of ours, or one that was parsed, on one line.
 func renderTOML(value any) string {
 	switch v := value.(type) {
 	case members:
+		if len(v) == 0 {
+			return "{}"
+		}
 		pairs := make([]string, len(v))
 		for i, m := range v {
 			pairs[i] = key([]string{m.name}) + " = " + renderTOML(m.value)
 		}
 		return "{ " + strings.Join(pairs, ", ") + " }"
-	case []string:
-		quoted := make([]string, len(v))
-		for i, text := range v {
-			quoted[i] = renderTOML(text)
+	case map[string]any:
+		var sorted members
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			sorted = append(sorted, member{name, v[name]})
 		}
-		return "[" + strings.Join(quoted, ", ") + "]"
+		return renderTOML(sorted)
+	case []string:
+		return renderList(v)
+	case []any:
+		return renderList(v)
 	case string:
 		if strings.Contains(v, `\`) && !strings.Contains(v, "'") && !strings.ContainsFunc(v, unicode.IsControl) {
 			return "'" + v + "'" // so that a path on Windows stays as people know it
 		}
 		return quote(v)
-	default:
+	case float64:
+		text := strings.ToLower(strconv.FormatFloat(v, 'g', -1, 64))
+		if !strings.ContainsAny(text, ".en") { // it looks like a whole number, and is neither inf nor nan
+			text += ".0"
+		}
+		return text
+	case time.Time:
+		return v.Format(time.RFC3339Nano)
+	default: // numbers, truth, and times and dates of no zone
 		return fmt.Sprint(v)
 	}
 }
 
-// inline writes a parsed table on one line.
-func inline(table map[string]any) string {
-	var text strings.Builder
-	encoder := toml.NewEncoder(&text)
-	encoder.SetTablesInline(true)
-	_ = encoder.Encode(map[string]any{"t": table}) // What was parsed can be written.
-	_, value, _ := strings.Cut(strings.TrimSpace(text.String()), "= ")
-	return value
+func renderList[T any](items []T) string {
+	written := make([]string, len(items))
+	for i, item := range items {
+		written[i] = renderTOML(item)
+	}
+	return "[" + strings.Join(written, ", ") + "]"
 }
