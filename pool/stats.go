@@ -164,7 +164,7 @@ func (h *host) ejected(now time.Time) (all []ModelHealth) {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b ModelHealth) int { return strings.Compare(a.Model, b.Model) })
+	slices.SortStableFunc(all, func(a, b ModelHealth) int { return strings.Compare(a.Model, b.Model) })
 	return all
 }
 
@@ -195,7 +195,7 @@ func (h *host) modelSlots(now time.Time) (all []ModelSlots) {
 			all = append(all, ModelSlots{Model: name, Busy: own.lent, Slots: own.slots(now), Reason: own.limit.Reason()})
 		}
 	}
-	slices.SortFunc(all, func(a, b ModelSlots) int { return strings.Compare(a.Model, b.Model) })
+	slices.SortStableFunc(all, func(a, b ModelSlots) int { return strings.Compare(a.Model, b.Model) })
 	return all
 }
 

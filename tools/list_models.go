@@ -1,10 +1,10 @@
 package tools
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -71,30 +71,31 @@ func listModels(d Deps, a about) mcpserver.ServerTool {
 
 // listed are the models of all hosts, by name.
 func listed(all []inference.HostListing) []listedModel {
-	models := []listedModel{}
-	byName := map[string]int{} // index into models
+	byName := make(map[string]*listedModel)
 	for _, on := range all {
 		for i, m := range on.Models {
-			at, ok := byName[m.Name]
-			if !ok {
-				at = len(models)
-				byName[m.Name] = at
-				models = append(models, listedModel{
+			one := byName[m.Name]
+			if one == nil {
+				one = &listedModel{
 					Name: m.Name, Size: m.Size, Parameters: m.Details.ParameterSize,
 					Family: m.Details.Family, Quantization: m.Details.QuantizationLevel,
 					Context: on.Details[i].Context, Capabilities: on.Details[i].Capabilities,
-				})
+				}
+				byName[m.Name] = one
 			}
-			models[at].Hosts = append(models[at].Hosts, on.Host)
+			one.Hosts = append(one.Hosts, on.Host)
 			if on.Loaded[m.Name] {
-				models[at].Loaded = append(models[at].Loaded, on.Host)
+				one.Loaded = append(one.Loaded, on.Host)
 			}
 			if on.Cloud[m.Name] {
-				models[at].Cloud = append(models[at].Cloud, on.Host)
+				one.Cloud = append(one.Cloud, on.Host)
 			}
 		}
 	}
-	slices.SortFunc(models, func(a, b listedModel) int { return cmp.Compare(a.Name, b.Name) })
+	models := make([]listedModel, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		models = append(models, *byName[name])
+	}
 	return models
 }
 

@@ -18,8 +18,8 @@ type usageIn struct {
 type usageDays int
 
 type usageOut struct {
-	Models []usageRow  `json:"models" jsonschema:"by source: local, cloud, cache or none"`
-	Days   []usageDay  `json:"days" jsonschema:"in UTC, the latest first"`
+	Models []*usageRow `json:"models" jsonschema:"by source: local, cloud, cache or none"`
+	Days   []*usageDay `json:"days" jsonschema:"in UTC, the latest first"`
 	Budget *budgetLeft `json:"budget,omitempty" jsonschema:"your budget of today"`
 	noted
 }
@@ -69,7 +69,7 @@ func showUsage(d Deps, a about) mcpserver.ServerTool {
 // usageOutOf adds rows up, by model and by day. A caller who sees only its own need not be named.
 func usageOutOf(rows []usage.Row, who caller.Caller) *usageOut {
 	models, days := make(map[usageRow]*usageRow), make(map[string]*usageDay)
-	out := &usageOut{Models: []usageRow{}, Days: []usageDay{}}
+	out := &usageOut{Models: []*usageRow{}, Days: []*usageDay{}}
 	for _, r := range rows {
 		k := usageRow{Model: r.Model, Source: r.Source}
 		if who.Admin {
@@ -77,27 +77,25 @@ func usageOutOf(rows []usage.Row, who caller.Caller) *usageOut {
 		}
 		if models[k] == nil {
 			models[k] = &usageRow{Caller: k.Caller, Model: k.Model, Source: k.Source}
+			out.Models = append(out.Models, models[k])
 		}
 		models[k].Add(r.Counts)
 		if days[r.Day] == nil {
 			days[r.Day] = &usageDay{Day: r.Day}
+			out.Days = append(out.Days, days[r.Day])
 		}
 		days[r.Day].Calls += r.Calls
 		days[r.Day].Tokens += r.TokensIn + r.TokensOut
 	}
 	for _, m := range models {
 		m.Seconds, m.Saved = rounded(m.Seconds), rounded(m.Saved)
-		out.Models = append(out.Models, *m)
 	}
-	for _, day := range days {
-		out.Days = append(out.Days, *day)
-	}
-	slices.SortFunc(out.Models, func(a, b usageRow) int {
+	slices.SortFunc(out.Models, func(a, b *usageRow) int {
 		return cmp.Or(
 			cmp.Compare(b.TokensIn+b.TokensOut, a.TokensIn+a.TokensOut), cmp.Compare(b.Calls, a.Calls),
 			cmp.Compare(a.Caller, b.Caller), cmp.Compare(a.Model, b.Model), cmp.Compare(a.Source, b.Source),
 		)
 	})
-	slices.SortFunc(out.Days, func(a, b usageDay) int { return cmp.Compare(b.Day, a.Day) })
+	slices.SortFunc(out.Days, func(a, b *usageDay) int { return cmp.Compare(b.Day, a.Day) })
 	return out
 }

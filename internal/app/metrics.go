@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -120,13 +122,14 @@ func (s *service) serveMetrics(life context.Context) error {
 	return nil
 }
 
-// keyStates are the keys in force that have a budget or expire.
+// keyStates are the keys in force, by the names of their callers.
 func (s *service) keyStates() (all []metrics.Key) {
 	keys := s.callers.inForce.Load()
 	if keys == nil {
 		return nil
 	}
-	for _, k := range *keys {
+	for _, name := range slices.Sorted(maps.Keys(*keys)) {
+		k := (*keys)[name]
 		spent := s.usage.Spent(k.Caller.ID)
 		all = append(all, metrics.Key{
 			Caller: k.Caller.ID, Expires: k.Expires,

@@ -34,7 +34,7 @@ type Options struct {
 	Cancel func(number uint64) bool
 	// Usage is what callers have used today.
 	Usage   func() ([]usage.Row, error)
-	Keys    func() []Key
+	Keys    func() []Key // in the order in which they are shown
 	Content bool         // prompts and answers are shown
 	Log     *slog.Logger // nil discards
 }

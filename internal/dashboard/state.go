@@ -332,7 +332,6 @@ func (p *Page) used() usageView {
 }
 
 func (p *Page) keysOf(keys []Key) (out []keyOut) {
-	slices.SortFunc(keys, func(a, b Key) int { return cmp.Compare(a.Caller, b.Caller) })
 	for _, k := range keys {
 		if len(out) < maxCallers && (k.CallsPerDay > 0 || k.TokensPerDay > 0 || !k.Expires.IsZero()) {
 			out = append(out, keyOut{callerName(k.Caller), k.Calls, k.CallsPerDay, k.Tokens, k.TokensPerDay, p.at(k.Expires)})
@@ -346,7 +345,7 @@ func counts(of map[string]int) (all []countOf) {
 	for name, n := range of {
 		all = append(all, countOf{clip(name, maxName), n})
 	}
-	slices.SortFunc(all, func(a, b countOf) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) })
+	slices.SortStableFunc(all, func(a, b countOf) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) })
 	return first(all, maxCallers)
 }
 

@@ -18,7 +18,7 @@ func (e *examination) memory(ctx context.Context, running []backend.RunningModel
 	if len(running) == 0 {
 		e.ok("no model is in memory; the first call has to load one")
 	}
-	slices.SortFunc(running, func(a, b backend.RunningModel) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(running, func(a, b backend.RunningModel) int { return cmp.Compare(a.Name, b.Name) })
 	var onCPU, shortened []string
 	for _, m := range running {
 		loaded := fmt.Sprintf("%s is in memory for %s", m.Name, remaining(m.ExpiresAt))
