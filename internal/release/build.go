@@ -42,7 +42,7 @@ func (p program) isOurs() bool { return p.os == runtime.GOOS && p.arch == runtim
 // more than that of Linux.
 func (p program) maxSize() int64 {
 	if p.os == "linux" {
-		return 20 << 20
+		return 20_000_000
 	}
 	return 21 << 20
 }
@@ -55,7 +55,7 @@ func (r *release) build(ctx context.Context, programs ...program) ([]program, er
 		p.file = filepath.Join(r.work, p.os+"-"+p.arch, p.name())
 		stamp := fmt.Sprintf("-s -w -funcalign=16 -X 'ollama-mcp/internal/app.release=%s %s %s'", r.version, r.commit, r.date.Format(time.RFC3339))
 		// What git says of the directory is left out: a file beside the sources would change it.
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-ldflags", stamp, "-o", p.file, ".")
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", stamp, "-o", p.file, ".")
 		cmd.Dir, cmd.Env = r.root, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOOS="+p.os, "GOARCH="+p.arch)
 		var said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &said, &said
