@@ -101,6 +101,24 @@ func TestSpentBudgetRefusedConfigurationAndExpiringKeysAreTrouble(t *testing.T) 
 	}
 }
 
+func TestCertificateIsTroubleFromTwoWeeksBeforeItsEnd(t *testing.T) {
+	end := time.Now().AddDate(0, 1, 0).Truncate(time.Second)
+	file, _ := certificate(t, end)
+	for left, want := range map[time.Duration]bool{15 * 24 * time.Hour: false, 13 * 24 * time.Hour: true, -time.Hour: true} {
+		got := expiringCertificate(file, end.Add(-left))
+		if (got != nil) != want || want && (got.Event != alert.Expiring || !strings.Contains(got.Subject, file) || got.Detail != "on "+end.UTC().Format(time.RFC3339)) {
+			t.Errorf("%v before its end: %+v", left, got)
+		}
+	}
+	broken := filepath.Join(t.TempDir(), "cert.pem")
+	write(t, broken, "no certificate")
+	for _, file := range []string{"", broken, broken + ".gone"} {
+		if got := expiringCertificate(file, end); got != nil {
+			t.Errorf("%q: %+v", file, got)
+		}
+	}
+}
+
 func TestWhatTheServerLearnsOfIsLookedAtAtOnce(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	synctest.Test(t, func(t *testing.T) {

@@ -55,6 +55,21 @@ var ways = map[string]func(context.Context, backend.Backend) error{
 	"version": func(ctx context.Context, b backend.Backend) error { _, err := b.Version(ctx); return err },
 }
 
+func TestHostsAreToldOfTracesAndOllamasCloudIsNot(t *testing.T) {
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	ctx := backend.WithTrace(t.Context(), backend.TraceContext{Parent: parent, State: "vendor=1"})
+	for url, want := range map[string]string{"http://gpu-1:11434": parent, "http://ollama.com": ""} {
+		fake := backendtest.New("a").Answer("one")
+		t.Cleanup(fake.Close)
+		if err := ways["chat"](ctx, open(t, ollama.Options{URL: url, DialContext: fake.Dial})); err != nil {
+			t.Fatal(err)
+		}
+		if sent := fake.Calls()[0].Header; sent.Get("Traceparent") != want || (sent.Get("Tracestate") == "vendor=1") != (want != "") {
+			t.Errorf("%s is sent %v", url, sent)
+		}
+	}
+}
+
 func TestHostConformsOverSockets(t *testing.T) {
 	backendtest.Conform(t, backendtest.Ollama, func(t *testing.T, host *backendtest.Host) backend.Backend {
 		return open(t, ollama.Options{Name: "a", URL: host.Listen(t)})
