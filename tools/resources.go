@@ -52,11 +52,11 @@ func (v view) variable() string {
 // template is the URI with a place for the argument. Names of models have / and : in them.
 func (v view) template() string { return v.uri + "{+" + v.variable() + "}" }
 
-// Reads are the resources of the offered tools.
-func Reads(d Deps) (all []mcpserver.ServerResource, templates []mcpserver.ServerResourceTemplate) {
+// Reads are the resources of the tools that All has made.
+func Reads(d Deps, tools []mcpserver.ServerTool) (all []mcpserver.ServerResource, templates []mcpserver.ServerResourceTemplate) {
 	made := make(map[string]mcpserver.ToolHandlerFunc)
-	for i, tool := range All(d) {
-		made[offered(d.Offer)[i].name] = tool.Handler
+	for i, row := range offered(d.Offer) {
+		made[row.name] = tools[i].Handler
 	}
 	d.spelling = d.Offer.spelling()
 	for _, v := range views {

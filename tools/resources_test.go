@@ -22,7 +22,7 @@ import (
 // readURI reads a resource as a client does.
 func (c *client) readURI(uri string) (text, mime string, err error) {
 	c.t.Helper()
-	all, templates := tools.Reads(c.deps)
+	all, templates := tools.Reads(c.deps, tools.All(c.deps))
 	var req mcp.ReadResourceRequest
 	req.Params.URI = uri
 	var contents []mcp.ResourceContents
@@ -98,7 +98,7 @@ func TestResourcesHaveThePermissionsAndLimitsOfTheirTools(t *testing.T) {
 			t.Errorf("twice in a second: %v and %v", first, second)
 		}
 		c.deps.Offer = tools.Offer{Only: []string{"generate"}}
-		if all, templates := tools.Reads(c.deps); len(all) != 0 || slices.ContainsFunc(templates, func(r mcpserver.ServerResourceTemplate) bool { return r.Template.Name == "model" }) {
+		if all, templates := tools.Reads(c.deps, tools.All(c.deps)); len(all) != 0 || slices.ContainsFunc(templates, func(r mcpserver.ServerResourceTemplate) bool { return r.Template.Name == "model" }) {
 			t.Errorf("without the tools there are the resources %v", all)
 		}
 	})

@@ -261,7 +261,8 @@ func (s *service) newServer() (*server.Server, error) {
 			Engine: s.engine, Manage: deps.Manage, Admit: deps.Admit, Trace: tools.TraceOf, Log: s.log, Quiet: c.ResultMeta == "off",
 		})
 	}
-	resources, templates := tools.Reads(deps)
+	offered := tools.All(deps)
+	resources, templates := tools.Reads(deps, offered)
 	withTasks := offer
 	withTasks.Without = slices.Concat(offer.Without, tools.ReplacedByTasks)
 	return server.New(server.Options{
@@ -270,7 +271,7 @@ func (s *service) newServer() (*server.Server, error) {
 			Jobs: s.jobs, Tools: tools.Slow(offer), Wait: tools.TaskWait,
 			Replaced: tools.ReplacedByTasks, Instructions: tools.Instructions(withTasks),
 		},
-		Tools: tools.All(deps), Direct: tools.Direct(offer), Resources: resources, ResourceTemplates: templates,
+		Tools: offered, Direct: tools.Direct(offer), Resources: resources, ResourceTemplates: templates,
 		Prompts: tools.Prompts(deps), Completions: tools.Completions{Deps: deps},
 		Log: s.log, OnRefused: s.refused, MaxMessage: s.memory.message, MaxHeld: s.memory.messages, MaxAnswers: s.memory.unread, Drain: s.config.DrainTimeout,
 	})

@@ -96,11 +96,13 @@ func For(t reflect.Type, overrides Overrides, more ...reflect.Type) (*Schema, er
 		doc.Required = append(doc.Required, other.Required...)
 	}
 	limitLists(doc)
-	raw, err := json.Marshal(doc)
-	if err != nil {
-		return nil, err
-	}
-	compile := sync.OnceValues(func() (*validate.Schema, error) { return compile(raw) })
+	compile := sync.OnceValues(func() (*validate.Schema, error) {
+		raw, err := json.Marshal(doc)
+		if err != nil {
+			return nil, err
+		}
+		return compile(raw)
+	})
 	return &Schema{doc, compile, textsOf(doc)}, nil
 }
 
