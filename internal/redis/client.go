@@ -230,7 +230,7 @@ func (c *Client) check(ctx context.Context) error {
 		if c.beat(ctx) == nil {
 			return nil
 		}
-		c.usable.Store(false)
+		c.noteFailure(ctx)
 	}
 	if c.lib.Load() == nil {
 		lib, err := rueidis.NewClient(c.option)
@@ -269,12 +269,21 @@ func (c *Client) do(ctx context.Context, build func(rueidis.Builder) rueidis.Com
 		return nil, false
 	}
 	results, err := c.send(ctx, commandTime, build)
-	if err != nil && ctx.Err() == nil { // and not because the call has ended
-		c.failures.Add(1)
-		c.usable.Store(false)
+	if err != nil && c.noteFailure(ctx) {
 		c.poke()
 	}
 	return results, err == nil
+}
+
+// noteFailure counts a command that failed, and has calls do without the server until it answers
+// again. It reports false, and does neither, if the command failed because ctx has ended.
+func (c *Client) noteFailure(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	c.failures.Add(1) // before calls do without it: whoever sees no failure knows that none did
+	c.usable.Store(false)
+	return true
 }
 
 // poke has Run ask the server at once.

@@ -207,6 +207,17 @@ func TestServerThatSwallowsIsWaitedForOnce(t *testing.T) {
 	})
 }
 
+func TestFailureThatNoCallMetIsCounted(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c, _ := w.replica()
+		w.swallows.Store(true)
+		time.Sleep(time.Minute)
+		if s := c.State(); s.Up || s.Failures != 1 {
+			t.Errorf("got %+v, want not up, and one failure: from then on the server is only tried", s)
+		}
+	})
+}
+
 func TestReplicaStartsWithoutARedisAndFindsItLater(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		silent := func(ctx context.Context) (net.Conn, error) { // a connection that nobody answers
