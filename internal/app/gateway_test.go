@@ -95,11 +95,18 @@ func TestKeysMeanTheSameForAllAPIs(t *testing.T) {
 		{"no administrator", "POST", "/api/pull", few, `{"model":"x"}`, 403, "administrator"},
 		{"an administrator", "POST", "/api/copy", root, `{"source":"tiny","destination":"again"}`, 200, ""},
 		{"once a day", "POST", "/v1/chat/completions", few, askTiny, 200, "quick"},
-		{"twice a day", "POST", "/v1/chat/completions", few, askTiny, 429, `"code":"rate_limited"`},
 	} {
 		if status, text := s.postJSON(row.method, row.path, row.key, row.body); status != row.status || !strings.Contains(text, row.want) {
 			t.Errorf("%s: got %d %s, want %d %s", row.name, status, text, row.status, row.want)
 		}
+	}
+	// One of the next two calls is the second of its day, if the test runs over midnight too.
+	status, text := s.postJSON("POST", "/v1/chat/completions", few, askTiny)
+	if status == 200 {
+		status, text = s.postJSON("POST", "/v1/chat/completions", few, askTiny)
+	}
+	if status != 429 || !strings.Contains(text, `"code":"rate_limited"`) {
+		t.Errorf("twice a day: got %d %s, want 429", status, text)
 	}
 	if _, text := s.postJSON("GET", "/api/tags", ann, ""); strings.Contains(text, "other") {
 		t.Errorf("ann sees %s", text)
