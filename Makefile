@@ -18,7 +18,12 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 # The steps of `make test`, of which three run at once: first those of seconds, then the longest,
 # so that none of the three is left with a long one at the end. The soak mostly waits. That
 # docs/options.md is current is one of the tests of internal/config.
-STEPS := format spelling workflows soak-test e2e race staticcheck vet release-test systems
+STEPS := format spelling workflows soak-test e2e race staticcheck vet simulations release-test
+
+# What is built without the race detector is built with the flags of the program in all steps, so
+# that each package is compiled once for all of them.
+vet staticcheck simulations release-test e2e soak: export CGO_ENABLED = 0
+vet staticcheck simulations release-test e2e soak: export GOFLAGS := $(strip $(GOFLAGS) -trimpath -tags=grpcnotrace)
 
 # The end-to-end tests, and each example with needs of its own, are modules of
 # their own, so that the product's go.mod lists what the product needs.
@@ -83,7 +88,7 @@ help: ## list what there is to make
 unit: ## run the quick tests: seconds, and nothing but Go
 	go test ./...
 
-test: needs $(GOFUMPT) $(STATICCHECK) $(GOTESTSUM) $(ACTIONLINT) $(MISSPELL) ## run all that CI runs; each line says which step it is of
+test: needs build $(GOFUMPT) $(STATICCHECK) $(GOTESTSUM) $(ACTIONLINT) $(MISSPELL) ## run all that CI runs; each line says which step it is of
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	$(MAKE) --no-print-directory -j3 $(STEPS:%=step-%) 2>&1 | tee "$$log" || { echo "make test: failed"; exit 1; }; \
 	echo; awk '/: passed after / { print } / DONE [0-9]+ tests/ { sub(/.* DONE /, ""); ran += $$1; if ($$4 ~ /^skipped/) skipped += $$3 } \
@@ -204,12 +209,14 @@ staticcheck: $(STATICCHECK)
 
 # The time limit catches tests that hang. It is no measure of how long they may take. Properties
 # are tried with fewer examples than by unit and stress: the race detector makes each ten times as dear.
-# Simulations, in files with the constraint !race, run without it: they find out how well something
-# works in hours of virtual time, and the tests beside them have its goroutines meet. The tests of
-# internal/overhead, which measures programs, run without it too.
 race: export RAPID_CHECKS = 30
-race: $(GOTESTSUM) ## run the quick tests under the race detector, and simulations without it
+race: $(GOTESTSUM) ## run the quick tests under the race detector
 	@$(call in-modules,$(filter-out $(E2E) $(RELEASE) $(HELM),$(MODULES)),$(call go-test,-race -timeout 20m))
+
+# Simulations, in files with the constraint !race, find out how well something works in hours of
+# virtual time, and the tests beside them have its goroutines meet. The tests of internal/overhead, which
+# measures programs, and of internal/systems, which checks types, are such files too.
+simulations: $(GOTESTSUM) ## run the tests that the race detector has nothing to find in
 	@files=$$(grep -rl '^//go:build !race$$' --include='*_test.go' .); \
 	tests=$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $$files | paste -sd'|'); \
 	folders=$$(dirname $$files | sort -u | tr '\n' ' '); \
@@ -223,11 +230,6 @@ release-test: $(GOTESTSUM) ## test that releases are reproducible, small, and of
 
 workflows: $(ACTIONLINT)
 	@$(ACTIONLINT) -shellcheck= -pyflakes=
-
-# One architecture of each is enough to see that the files for that system compile: none of ours is for one architecture
-# alone. CI goes on to make a release, for all of them.
-systems: PLATFORMS := darwin/arm64 windows/amd64
-systems: cross ## build for the systems other than this one
 
 cross: ## build for every platform into dist/
 	@for platform in $(PLATFORMS); do \

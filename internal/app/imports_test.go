@@ -85,6 +85,7 @@ var packages = map[string][]string{
 	"internal/schema":              {"internal/nearest"},
 	"internal/semantic":            {},
 	"internal/stress":              {},
+	"internal/systems":             {},
 	"internal/semantic/evaluate":   {"internal/semantic", "internal/backend", "internal/backend/ollama"},
 }
 
