@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/ollama/ollama/api"
@@ -46,7 +47,7 @@ func (s *session) lend(args string) (lent, error) {
 }
 
 // callers start n callers, each of whom has tiny-loops generate that many words again and
-// again until stop returns true.
+// again until stop returns true. served is called in between.
 func (s *session) callers(n, words int, stop func() bool, served func(lent)) *sync.WaitGroup {
 	all := new(sync.WaitGroup)
 	for range n {
@@ -123,9 +124,14 @@ func TestHostThatDiesLosesNoCallAndIsAskedAgainWhenItIsBack(t *testing.T) {
 		cmd.Env = append(cmd.Env, env...)
 		s := attach(t, ctx, cmd, "")
 
-		var stop atomic.Bool
+		var stop, lull atomic.Bool
 		served := newTally()
-		all := s.callers(24, 200, stop.Load, served.add)
+		all := s.callers(24, 200, stop.Load, func(l lent) {
+			served.add(l)
+			if lull.Load() {
+				time.Sleep(500 * time.Millisecond)
+			}
+		})
 		t.Cleanup(func() { stop.Store(true); all.Wait() })
 		eventually(t, "both serve", func() bool { return served.of(hostName(one)) > 0 && served.of(hostName(other)) > 0 })
 		one.Kill()
@@ -134,6 +140,7 @@ func TestHostThatDiesLosesNoCallAndIsAskedAgainWhenItIsBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		loadedOn(t, one, tinymodels.Loops.Name)
+		lull.Store(true) // the program takes its time until it asks the host again
 		before := served.of(hostName(one))
 		eventually(t, "it serves again", func() bool { return served.of(hostName(one)) > before+8 })
 		t.Logf("calls served %v, of which %d were tried again", served.all(), served.retried())
@@ -285,7 +292,10 @@ func TestHostsThatAreReplacedWhileTheProgramRunsLoseNoCall(t *testing.T) {
 
 		var stop atomic.Bool
 		served := newTally()
-		all := s.callers(callers, 100, stop.Load, served.add)
+		all := s.callers(callers, 100, stop.Load, func(l lent) {
+			served.add(l)
+			time.Sleep(20 * time.Millisecond) // about as long as a call: at any time some are under way
+		})
 		t.Cleanup(func() { stop.Store(true); all.Wait() })
 		last := "one"
 		eventually(t, "the first serves", func() bool { return served.of(last) > callers })

@@ -369,17 +369,16 @@ func wantError(t *testing.T, a answer, code string, words ...string) {
 	}
 }
 
-// eventually waits for something that happens in another process.
+// eventually waits for something that happens in another process. It looks less often the longer
+// it has waited, since what it looks at may cost the processor time that others need.
 func eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
-	poll := time.NewTicker(5 * time.Millisecond)
-	defer poll.Stop()
-	for limit := time.After(waitLimit); !happened(); {
-		select {
-		case <-poll.C:
-		case <-limit:
+	for began := time.Now(); !happened(); {
+		waited := time.Since(began)
+		if waited > waitLimit {
 			t.Fatalf("still not so: %s", what)
 		}
+		time.Sleep(max(5*time.Millisecond, waited/20))
 	}
 }
 

@@ -37,6 +37,7 @@ type storm struct {
 	answered, byProvider, unanswered, misleading atomic.Int64 // calls
 
 	made [stormCallers]atomic.Int64 // calls that have ended, of each caller
+	lull atomic.Bool                // callers pause between two calls
 }
 
 // says is m under the name of the model that both hosts have.
@@ -93,10 +94,14 @@ func (s *storm) blow(stop <-chan struct{}) (ended *sync.WaitGroup) {
 	for i := range s.made {
 		ended.Go(func() {
 			for ; ; s.made[i].Add(1) {
+				pause := time.Duration(0)
+				if s.lull.Load() {
+					pause = 500 * time.Millisecond
+				}
 				select {
 				case <-stop:
 					return
-				default:
+				case <-time.After(pause):
 				}
 				began := time.Now()
 				a, err := s.call("")
@@ -168,6 +173,15 @@ func (s *storm) renewed() {
 	})
 }
 
+// abide waits for what takes its time, such as that a circuit breaker closes. Meanwhile the callers
+// call less often: all that calls could meet has happened.
+func (s *storm) abide(what string, happened func() bool) {
+	s.t.Helper()
+	s.lull.Store(true)
+	defer s.lull.Store(false)
+	eventually(s.t, what, happened)
+}
+
 // logged counts the lines of the log that tell of such a change of the ladder.
 func (s *storm) logged(change string) int { return strings.Count(s.program.stderr.String(), change) }
 
@@ -176,13 +190,13 @@ func (s *storm) untilLogged(change string, step func()) {
 	s.t.Helper()
 	before := s.logged(change)
 	step()
-	eventually(s.t, "the log tells of "+change, func() bool { return s.logged(change) > before })
+	s.abide("the log tells of "+change, func() bool { return s.logged(change) > before })
 }
 
 // calm waits until the ladder is normal.
 func (s *storm) calm() {
 	s.t.Helper()
-	eventually(s.t, "the ladder is out of trouble", func() bool { return !s.troubled() })
+	s.abide("the ladder is out of trouble", func() bool { return !s.troubled() })
 }
 
 // spell is all the bad weather there is. A rung that can answer is left at any time, and
