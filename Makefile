@@ -207,11 +207,12 @@ vet:
 staticcheck: $(STATICCHECK)
 	@$(call in-modules,$(filter-out $(HELM),$(MODULES)),$(STATICCHECK) ./...)
 
-# The time limit catches tests that hang. It is no measure of how long they may take. Properties
-# are tried with fewer examples than by unit and stress: the race detector makes each ten times as dear.
+# The time limit catches tests that hang. It is no measure of how long they may take. Other modules have
+# steps of their own, or no tests. Properties are tried with fewer examples than by unit and stress: the
+# race detector makes each ten times as dear.
 race: export RAPID_CHECKS = 30
 race: $(GOTESTSUM) ## run the quick tests under the race detector
-	@$(call in-modules,$(filter-out $(E2E) $(RELEASE) $(HELM),$(MODULES)),$(call go-test,-race -timeout 20m))
+	@$(call go-test,-race -timeout 20m)
 
 # Simulations, in files with the constraint !race, find out how well something works in hours of
 # virtual time, and the tests beside them have its goroutines meet. The tests of internal/overhead, which
