@@ -37,7 +37,7 @@ func TestConformanceSuiteFindsNoFaultThatHasNoReason(t *testing.T) {
 		passes  []int  // checks that have been seen to pass, in each of the runs
 	}{
 		{"program", func(t *testing.T) *listening { return listen(t, "127.0.0.1:0") }, "conformance.txt", []int{4, 7, 33, 40, 91}},
-		{"fixtures", func(t *testing.T) *listening { return serveFixtures(t, buildFixtures(t)) }, "fixtures.txt", []int{26, 43, 55, 79, 150}},
+		{"fixtures", serveFixtures, "fixtures.txt", []int{26, 43, 55, 79, 150}},
 	} {
 		t.Run(subject.name, func(t *testing.T) {
 			excused := readExcused(t, subject.excused)
@@ -65,7 +65,7 @@ var taskScenarios = map[string]int{
 }
 
 func TestConformanceSuiteFindsNoFaultInTasks(t *testing.T) {
-	url := serveFixtures(t, buildFixtures(t)).url()
+	url := serveFixtures(t).url()
 	for scenario, passes := range taskScenarios {
 		t.Run(scenario, func(t *testing.T) {
 			t.Parallel()
@@ -79,7 +79,7 @@ func TestConformanceSuiteFindsNoFaultInTasks(t *testing.T) {
 // Notifications sent just before an answer could get lost now and then if they took another
 // way than the answer, and the suite calls each of these tools only once.
 func TestProgressAndLogsComeBeforeTheAnswerEachTime(t *testing.T) {
-	url := serveFixtures(t, buildFixtures(t)).url()
+	url := serveFixtures(t).url()
 	for tool, note := range map[string]string{"test_tool_with_progress": "notifications/progress", "test_tool_with_logging": "notifications/message"} {
 		t.Run(tool, func(t *testing.T) {
 			var calls sync.WaitGroup
@@ -117,19 +117,19 @@ func callModern(ctx context.Context, url, tool string) (string, error) {
 	return string(all), err
 }
 
-// buildFixtures builds the program of the folder fixtures.
-func buildFixtures(t *testing.T) string {
-	t.Helper()
-	fixtures := filepath.Join(t.TempDir(), "fixtures")
-	if err := build(t.Context(), fixtures, "fixtures"); err != nil {
-		t.Fatal(err)
-	}
-	return fixtures
-}
+// buildFixtures builds the program of the folder fixtures, once for all tests.
+var buildFixtures = sync.OnceValues(func() (fixtures string, err error) {
+	fixtures = filepath.Join(scratch, "fixtures")
+	return fixtures, build(context.Background(), fixtures, "fixtures")
+})
 
 // serveFixtures starts that program, with enough time to start Node for many scenarios.
-func serveFixtures(t *testing.T, fixtures string) *listening {
+func serveFixtures(t *testing.T) *listening {
 	t.Helper()
+	fixtures, err := buildFixtures()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*testLimit)
 	t.Cleanup(cancel)
 	return serve(t, exec.CommandContext(ctx, fixtures, "127.0.0.1:0"))

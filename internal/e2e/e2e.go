@@ -12,16 +12,23 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"sync"
 )
 
 // Path returns the path of a file of this module, given relative to the module's root.
 func Path(elem ...string) (string, error) {
-	gomod, err := exec.Command("go", "env", "GOMOD").Output()
+	root, err := root()
 	if err != nil {
 		return "", fmt.Errorf("finding the e2e module: %w", err)
 	}
-	return filepath.Join(append([]string{filepath.Dir(string(gomod))}, elem...)...), nil
+	return filepath.Join(append([]string{root}, elem...)...), nil
 }
+
+// root is the root of this module. It stays the same while this process runs.
+var root = sync.OnceValues(func() (string, error) {
+	gomod, err := exec.Command("go", "env", "GOMOD").Output()
+	return filepath.Dir(string(gomod)), err
+})
 
 // FreeAddress is an address of this machine at which nothing listens, such as "127.20.3.7:40123".
 // A server that is started there, or started there again, finds its port free: where the loopback

@@ -200,8 +200,8 @@ func TestProgressComesToTheClientThatItIsFor(t *testing.T) {
 // The last report comes right before the answer, where some servers lose it. So do the
 // SDKs for TypeScript, if they have read the two together.
 func TestEveryReportOfProgressComesInOrderAndBeforeTheAnswer(t *testing.T) {
-	fixtures := buildFixtures(t)
-	url := serveFixtures(t, fixtures).url()
+	url := serveFixtures(t).url()
+	fixtures, _ := buildFixtures() // which is what serves
 	for _, at := range []place{{"stdio", fixtures}, {"http", url}, {"sse", url}} {
 		for _, sdk := range sdks {
 			t.Run(sdk.name+" over "+at.transport, func(t *testing.T) {

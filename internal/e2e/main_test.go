@@ -15,6 +15,7 @@ import (
 
 // Shared by all tests, which only read them.
 var (
+	scratch string             // a directory that is removed in the end
 	program string             // path of the ollama-mcp to test
 	shared  *ollamatest.Server // with every model, and memory to keep all of them loaded
 )
@@ -30,6 +31,7 @@ func run(m *testing.M) (code int) {
 		return giveUp(err)
 	}
 	defer os.RemoveAll(dir)
+	scratch = dir
 	program = os.Getenv("OLLAMA_MCP_BIN")
 	if program == "" {
 		program = filepath.Join(dir, "ollama-mcp")

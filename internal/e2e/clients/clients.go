@@ -5,7 +5,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"ollama-mcp/internal/e2e"
@@ -16,9 +21,6 @@ type Result struct {
 	Stdout, Stderr string
 	Exit           int
 }
-
-// cannotRun is how node.sh ends when there is no Node or there are no packages.
-const cannotRun = 127
 
 // Inspector runs the MCP Inspector's command line with the arguments that follow
 // its --cli, such as a program to start or the address of a server, and a method.
@@ -41,33 +43,55 @@ func Node(t testing.TB, program string, args ...string) Result {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout = &stdout
 	cmd.Stderr = &stderr
-	err = cmd.Run()
-	exit := cmd.ProcessState.ExitCode()
-	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended || exit == cannotRun {
-		t.Fatalf("%s: %v\n%s", program, err, &stderr)
+	if err = cmd.Run(); err != nil {
+		if _, ended := errors.AsType[*exec.ExitError](err); !ended {
+			t.Fatalf("%s: %v", program, err)
+		}
 	}
-	return Result{stdout.String(), stderr.String(), exit}
+	return Result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
 // Command is a JavaScript program, to be started: a file of this folder, one among
 // the packages, or a path from the root. It is killed when ctx ends.
 func Command(ctx context.Context, program string, args ...string) (*exec.Cmd, error) {
-	script, err := e2e.Path("clients", "node.sh")
+	found, err := install()
 	if err != nil {
 		return nil, err
 	}
-	return exec.CommandContext(ctx, script, append([]string{program}, args...)...), nil
+	if !filepath.IsAbs(program) {
+		own := filepath.Join(found.folder, program)
+		if _, err := os.Stat(own); err != nil {
+			own = filepath.Join(found.folder, "node_modules", program)
+		}
+		program = own
+	}
+	return exec.CommandContext(ctx, found.node, append([]string{"--require", filepath.Join(found.folder, "compiled.cjs"), program}, args...)...), nil
 }
 
 // Install installs the packages if that has not been done, which takes minutes. Programs
 // do so themselves, but a test with a time limit calls this before the limit begins.
 func Install(t testing.TB) {
 	t.Helper()
-	script, err := e2e.Path("clients", "node.sh")
-	if err != nil {
+	if _, err := install(); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), script).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
 }
+
+// installation is where the packages are, in this folder, and the Node that runs them.
+type installation struct{ folder, node string }
+
+// install installs the packages. What it finds stays there while this process runs.
+var install = sync.OnceValues(func() (found installation, err error) {
+	if found.folder, err = e2e.Path("clients"); err != nil {
+		return found, err
+	}
+	var stderr bytes.Buffer
+	cmd := exec.Command(filepath.Join(found.folder, "node.sh"))
+	cmd.Stderr = &stderr
+	path, err := cmd.Output()
+	if err != nil {
+		return found, fmt.Errorf("%s: %w\n%s", cmd.Path, err, &stderr)
+	}
+	found.node = strings.TrimSpace(string(path))
+	return found, nil
+})

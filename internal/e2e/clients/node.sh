@@ -1,36 +1,18 @@
 #!/usr/bin/env bash
-# Runs a JavaScript program with the packages of this folder, installing them
-# first where that has not been done: node.sh PROGRAM [ARGUMENT...]
-# Without a program it only installs them.
-#
-# A program is a file of this folder, one among the packages, or a path from the root.
+# Prints the path of a Node that can run the packages of this folder, and installs them
+# first where that has not been done.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 oldest=22.19.0 # what the Inspector asks for
 
-# 127 is what a shell answers for a program that it cannot run, so that nobody
-# takes this for the program's own failure.
-fail() { echo "node.sh: $*" >&2; exit 127; }
+fail() { echo "node.sh: $*" >&2; exit 1; }
 
 main() {
 	if ! installed; then
 		install_once
 	fi
-	if (($# == 0)); then
-		return
-	fi
-	local program=$1 runtime
-	shift
-	if [[ $program == /* ]]; then
-		:
-	elif [[ -e $here/$program ]]; then
-		program=$here/$program
-	else
-		program=$here/node_modules/$program
-	fi
-	runtime=$(node)
-	exec "$runtime" "$program" "$@"
+	node
 }
 
 # installed reports whether the packages of this list are there, and a Node to run them.
@@ -97,4 +79,4 @@ own_version() {
 	own=$(type -P node) && "$own" --version || echo none
 }
 
-main "$@"
+main
