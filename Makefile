@@ -203,7 +203,10 @@ spelling: $(MISSPELL)
 vet:
 	@$(call in-modules,$(MODULES),go vet ./...)
 
-# Not in the module of the chart: its few tests would have all of Kubernetes' client checked too.
+# Not in the module of the chart: its few tests would have all of Kubernetes' client checked too. It spends
+# a quarter less processor time if it collects garbage less often.
+staticcheck: export GOGC = 400
+staticcheck: export GOMEMLIMIT = 4GiB
 staticcheck: $(STATICCHECK)
 	@$(call in-modules,$(filter-out $(HELM),$(MODULES)),$(STATICCHECK) ./...)
 
@@ -216,7 +219,8 @@ race: $(GOTESTSUM) ## run the quick tests under the race detector
 
 # Simulations, in files with the constraint !race, find out how well something works in hours of
 # virtual time, and the tests beside them have its goroutines meet. The tests of internal/overhead, which
-# measures programs, and of internal/systems, which checks types, are such files too.
+# measures programs, of internal/systems, which checks types, and of commands that do one thing after
+# another are such files too.
 simulations: $(GOTESTSUM) ## run the tests that the race detector has nothing to find in
 	@files=$$(grep -rl '^//go:build !race$$' --include='*_test.go' .); \
 	tests=$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $$files | paste -sd'|'); \
