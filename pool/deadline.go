@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"errors"
-	"math"
 	"time"
 
 	"ollama-mcp/internal/route"
@@ -31,32 +30,6 @@ func (d deadline) before(t time.Time) bool {
 	}
 	at := d.ofNeed()
 	return !at.IsZero() && at.Before(t)
-}
-
-// withDeadline returns a context that is cancelled with the cause context.DeadlineExceeded when
-// a deadline passes that may be extended until then. The returned function releases the
-// resources of the context.
-func withDeadline(ctx context.Context, at func() time.Time) (context.Context, context.CancelFunc) {
-	if at == nil {
-		return ctx, func() {}
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	var timer *time.Timer
-	check := func() {
-		switch end := at(); {
-		case end.IsZero() || ctx.Err() != nil:
-		case time.Now().Before(end):
-			timer.Reset(time.Until(end))
-		default:
-			cancel(context.DeadlineExceeded)
-		}
-	}
-	timer = time.AfterFunc(math.MaxInt64, check) // check must find the timer set
-	check()
-	return ctx, func() {
-		timer.Stop()
-		cancel(nil)
-	}
 }
 
 // timedOut reports whether a context ended because its deadline passed. The context of a request

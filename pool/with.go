@@ -43,8 +43,6 @@ var errPanicked = errors.New("the borrower panicked")
 // and *NoHostError if there is no host.
 func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Context, *Lease) error) (err error) {
 	var failed []Failure
-	ctx, stop := withDeadline(ctx, need.Deadline)
-	defer stop()
 	lent := false
 	err = errPanicked // unless use returns
 	defer func() { p.ended(ctx, lent, err) }()

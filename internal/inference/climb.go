@@ -129,8 +129,8 @@ func isForWantOfTime(err error) bool {
 	return code == fault.Timeout || code == fault.QueueTimeout
 }
 
-// isOver reports whether all calls that wait for the answer have left or run out of time. The
-// host of an attempt may end it at the deadline a moment before the context of the climb ends.
+// isOver reports whether all calls that wait for the answer have left or run out of time. An
+// attempt may fail at the deadline a moment before the context of the climb ends.
 func (c *climb) isOver(ctx context.Context) bool {
 	deadline := c.deadline()
 	return ctx.Err() != nil || !deadline.IsZero() && !time.Now().Before(deadline)

@@ -8,6 +8,7 @@
 package markup
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -53,16 +54,27 @@ var thoughtTags = []thoughtTag{
 	{open: "analysis", end: "assistantfinal", isPlain: true}, // of harmony without its special tokens
 }
 
-// openers are the first bytes of thoughts in tags and channels.
+// openers are the first bytes of all markup but plain words.
 var openers = func() string {
 	first := channelMark[:1]
 	for _, tag := range thoughtTags {
-		if !tag.isPlain {
-			first += tag.open[:1]
+		if b := tag.open[:1]; !tag.isPlain && !strings.Contains(first, b) {
+			first += b
 		}
 	}
 	return first
 }()
+
+// mayHaveMarkup reports whether a text has a byte that markup begins with, or begins with a plain
+// word that does. Most answers have neither, and need not be searched for each tag.
+func mayHaveMarkup(text string) bool {
+	for i := range len(openers) {
+		if strings.IndexByte(text, openers[i]) >= 0 {
+			return true
+		}
+	}
+	return slices.ContainsFunc(thoughtTags, func(tag thoughtTag) bool { return tag.isPlain && hasPrefixFold(text, tag.open) })
+}
 
 // thoughtTag is what stands before and behind thoughts.
 type thoughtTag struct {
@@ -83,12 +95,15 @@ const blanks = " \t\r\n"
 // Separate takes an answer apart; ok is false if it has no markup. An answer that was cut may have
 // no closing tag, and one whose prompt ended with the opening tag has the closing tag alone.
 func (r Request) Separate(text string, isCut bool) (got Answer, ok bool) {
+	rest := strings.TrimLeft(text, blanks)
+	if !mayHaveMarkup(rest) {
+		return Answer{Text: rest}, false
+	}
 	if !r.Mentions(channelMark) {
 		if got, ok = r.separateChannels(text); ok {
 			return got, true
 		}
 	}
-	rest := strings.TrimLeft(text, blanks)
 	got.Thinking, got.Text, ok = r.cutThoughts(rest, isCut)
 	if !ok {
 		got.Thinking, got.Text, ok = r.cutUnopened(rest)

@@ -40,8 +40,8 @@ type Need struct {
 	// never. The earlier of this and the deadline of the context counts. It may move later
 	// while the request waits or is worked on, as it does when a caller with more time
 	// joins, so it is read whenever it decides something: from any goroutine, and under the
-	// pool's lock, where it must neither block nor use the pool. When it passes, the context
-	// of the request ends with the cause context.DeadlineExceeded.
+	// pool's lock, where it must neither block nor use the pool. It ends nothing by itself: when
+	// it passes, the caller ends the context, with the cause context.DeadlineExceeded.
 	Deadline func() time.Time
 
 	// MaxPause is how long the request waits for a host that has asked to be left alone, as
