@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"ollama-mcp/internal/fairqueue"
@@ -18,7 +19,29 @@ type Claim struct {
 	// was learned yet.
 	Learned map[string]int
 	Ill     string // why the host is sent no calls; "" if it is
+	Loading []Load // models that it is loading for calls of this pool
+	Loaded  []Load // models that it has loaded for them lately
 }
+
+// Load is a model that a host loads, or has loaded.
+type Load struct {
+	Model  string        // canonical
+	NumCtx int           // tokens of context that were requested; 0 if the host chooses
+	Others string        // other runner options, in a form that pools compare
+	Age    time.Duration // since loading began, or ended
+	// Takes is what loading the model takes, and Holds for how long a call of the model then holds a
+	// slot, as far as is known; 0 if it is not.
+	Takes, Holds time.Duration
+}
+
+func (l Load) key() modelKey { return modelKey{model: l.Model, numCtx: l.NumCtx, others: l.Others} }
+
+const (
+	// toldFor is how long other pools are told of a load that is over.
+	toldFor = 3 * time.Second
+	// newsAge is how old news of other pools may be.
+	newsAge = time.Second
+)
 
 // Part says what this pool may use of a host, and what others do.
 type Part struct {
@@ -26,6 +49,8 @@ type Part struct {
 	Elsewhere map[string]int // calls of other pools on the host, by model
 	Learned   map[string]int // slots that other pools have learned, by model
 	Ill       string         // why another pool sends the host no calls; "" if all do
+	Loading   []Load         // models that the host is loading for calls of other pools
+	Loaded    []Load         // models that it has loaded for them lately
 }
 
 // Claims returns what the pool would use of each host.
@@ -45,6 +70,7 @@ func (p *Pool) Claims() []Claim {
 		for _, l := range h.lent {
 			c.Busy[l.key().model]++
 		}
+		c.Loading, c.Loaded = p.loadsOn(h, now)
 		for model, own := range h.models.All() {
 			if h.learned && own.limit.Limit() != firstSlots {
 				if c.Learned == nil {
@@ -84,8 +110,61 @@ func (p *Pool) Divide(parts map[string]Part) {
 			h.adopt(part.Learned)
 		}
 		h.hear(part.Ill, now)
+		p.hearLoads(h, part, now)
 	}
 	p.match()
+}
+
+// loadsOn returns the models that a host is loading for calls of this pool, and those that it has loaded
+// lately.
+func (p *Pool) loadsOn(h *host, now time.Time) (loading, loaded []Load) {
+	tell := func(k modelKey, at time.Time) Load {
+		return Load{Model: k.model, NumCtx: k.numCtx, Others: k.others, Age: now.Sub(at), Takes: p.loadOf(k.model), Holds: p.heldBy(k.model)}
+	}
+	for i, l := range h.loading {
+		if !slices.ContainsFunc(h.loading[:i], func(first *Lease) bool { return first.key() == l.key() }) {
+			loading = append(loading, tell(l.key(), l.began))
+		}
+	}
+	h.forgetLoads(now)
+	for _, l := range h.lastLoads {
+		loaded = append(loaded, tell(l.key, l.at))
+	}
+	return loading, loaded
+}
+
+// hearLoads takes note of what a host loads and has loaded for calls of other pools, unless this pool
+// has learned of its memory since.
+func (p *Pool) hearLoads(h *host, part Part, now time.Time) {
+	for _, l := range slices.Concat(part.Loading, part.Loaded) {
+		p.adoptTimes(l)
+	}
+	for _, l := range part.Loaded {
+		if at := now.Add(-l.Age - newsAge); at.After(h.memoryAt) && !h.memory.holds(l.key()) {
+			h.nowHolds(l.key(), true, at)
+		}
+	}
+	h.loadsElsewhere = nil
+	for _, l := range part.Loading {
+		if !h.memory.holds(l.key()) {
+			h.loadsElsewhere = append(h.loadsElsewhere, load{l.key(), now.Add(-l.Age)})
+		}
+	}
+	slices.SortFunc(h.loadsElsewhere, func(a, b load) int { return a.at.Compare(b.at) })
+}
+
+// adoptTimes takes over the times of a model from another pool, where this one has measured none.
+func (p *Pool) adoptTimes(l Load) {
+	if l.Takes == 0 && l.Holds == 0 {
+		return
+	}
+	times := p.timesOf(l.Model)
+	if times.load.samples == 0 && l.Takes > 0 {
+		times.load.observe(l.Takes)
+	}
+	if times.held.samples == 0 && l.Holds > 0 {
+		times.held.observe(l.Holds)
+	}
 }
 
 // inAll is how many calls the host takes at once from all pools.

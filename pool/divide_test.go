@@ -185,3 +185,147 @@ func TestHostThatAnotherPoolFindsIllIsTheLastChoiceUnlessItAnswersHere(t *testin
 		}
 	})
 }
+
+// hears has a pool hear what another one tells of all hosts, of each of which it has so many slots.
+func hears(p, other *pool.Pool, slots map[string]int) {
+	parts := make(map[string]pool.Part)
+	for _, c := range other.Claims() {
+		parts[c.Host] = pool.Part{Slots: slots[c.Host], Loading: c.Loading, Loaded: c.Loaded}
+	}
+	p.Divide(parts)
+}
+
+// twoPools share two cold machines, of which each pool prefers another one.
+func twoPools(t *testing.T) (hosts []*machine, a, b *pool.Pool) {
+	hosts, backends := machines(coldMachine("gpu-1", 1), coldMachine("gpu-2", 1))
+	a = newPool(t, pool.Options{Hosts: backends, Slots: 2})
+	b = newPool(t, pool.Options{Hosts: []backend.Backend{backends[1], backends[0]}, Slots: 2})
+	return hosts, a, b
+}
+
+func TestModelThatAnotherPoolHasAHostLoadIsNotLoadedOnASecondHost(t *testing.T) {
+	both := map[string]int{"gpu-1": 2, "gpu-2": 2}
+	for _, c := range []struct {
+		name    string
+		after   time.Duration // of which the second call comes
+		hears   bool
+		loads   int
+		ownLoad bool // the second call needs another context
+	}{
+		{"while it loads", 30 * time.Second, true, 1, false},
+		{"while it loads, untold", 30 * time.Second, false, 2, false},
+		{"with other options", 30 * time.Second, true, 2, true},
+		{"once it is loaded", 61 * time.Second, true, 1, false},
+		{"once it is loaded, untold", 61 * time.Second, false, 2, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hosts, a, b := twoPools(t)
+				var all sync.WaitGroup
+				all.Go(func() {
+					if err := ask(t.Context(), a, "m:latest", 1); err != nil {
+						t.Error(err)
+					}
+				})
+				time.Sleep(c.after)
+				if c.hears {
+					hears(b, a, both)
+				}
+				need := route.Need{Model: "m:latest"}
+				if c.ownLoad {
+					need.Runner = map[string]any{"num_ctx": 8192.0}
+				}
+				began := time.Now()
+				err := b.With(t.Context(), need, func(ctx context.Context, l *pool.Lease) error {
+					return generate(ctx, l.Host, "m:latest", 1)
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				if loads := hosts[0].loads + hosts[1].loads; loads != c.loads {
+					t.Errorf("%d loads, want %d; the second call took %v", loads, c.loads, time.Since(began))
+				}
+				all.Wait()
+			})
+		})
+	}
+}
+
+// askAt has a model answer on one host.
+func askAt(t *testing.T, p *pool.Pool, host, model string) {
+	err := p.With(t.Context(), route.Need{Model: model, Host: host}, func(ctx context.Context, l *pool.Lease) error {
+		return generate(ctx, l.Host, model, 1)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHostThatLoadsForAnotherPoolIsGivenNoSecondModelToLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, a, b := twoPools(t)
+		var all sync.WaitGroup
+		all.Go(func() { askAt(t, a, "gpu-2", "m:latest") })
+		time.Sleep(30 * time.Second)
+		hears(b, a, map[string]int{"gpu-1": 2, "gpu-2": 2})
+		if err := ask(t.Context(), b, "other:latest", 1); err != nil {
+			t.Error(err)
+		}
+		all.Wait()
+		if hosts[0].loads != 1 || hosts[1].loads != 1 {
+			t.Errorf("%d and %d loads, want one on each host", hosts[0].loads, hosts[1].loads)
+		}
+	})
+}
+
+// The pool has no slot of the host that loads, and knows how long that takes from the other pool only.
+func TestCallWaitsForALoadOfAnotherPoolThatIsAlmostDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, a, b := twoPools(t)
+		if err := ask(t.Context(), a, "m:latest", 1); err != nil {
+			t.Fatal(err)
+		}
+		hosts[0].loaded = nil
+		a.Know("gpu-1", pool.Facts{Up: true, Loaded: []pool.Loaded{}})
+		var all sync.WaitGroup
+		all.Go(func() { askAt(t, a, "gpu-1", "m:latest") })
+		time.Sleep(55 * time.Second)
+		hears(b, a, map[string]int{"gpu-2": 2})
+		began := time.Now()
+		all.Go(func() {
+			if err := ask(t.Context(), b, "m:latest", 1); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("it took %v, and the model was in memory after 5s", took)
+			}
+		})
+		time.Sleep(6 * time.Second)
+		hears(b, a, map[string]int{"gpu-1": 1, "gpu-2": 1})
+		all.Wait()
+		if hosts[0].loads != 2 || hosts[1].loads != 0 {
+			t.Errorf("%d and %d loads, want the two of the first pool", hosts[0].loads, hosts[1].loads)
+		}
+	})
+}
+
+func TestNewsOfALoadDoNotUndoWhatAPoolHasSeenSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := twoPools(t)
+		if err := ask(t.Context(), a, "m:latest", 1); err != nil {
+			t.Fatal(err)
+		}
+		b.Know("gpu-1", pool.Facts{Up: true, Loaded: []pool.Loaded{{Model: "other:latest"}}})
+		time.Sleep(time.Second)
+		hears(b, a, map[string]int{"gpu-1": 2, "gpu-2": 2})
+		for _, h := range b.Stats().Hosts {
+			if h.Name == "gpu-1" && (len(h.Loaded) != 1 || h.Loaded[0] != "other:latest") {
+				t.Errorf("the models %v are said to be loaded, and a check has just found another", h.Loaded)
+			}
+		}
+		time.Sleep(time.Minute)
+		if c := a.Claims()[0]; len(c.Loading) != 0 || len(c.Loaded) != 0 {
+			t.Errorf("a minute later the pool still tells of it: %+v", c)
+		}
+	})
+}

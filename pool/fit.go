@@ -97,7 +97,7 @@ func (f *freeSlot) Fit(k groupKey) fairqueue.Fit {
 		return fairqueue.Warm
 	case f.mustWait(k):
 		return fairqueue.Never
-	case f.host.memory.holds(k.model):
+	case f.host.memory.holds(k.model), f.host.isLoadedElsewhere(k.model):
 		return fairqueue.Warm
 	}
 	return fairqueue.Cold
@@ -296,7 +296,7 @@ func (f *freeSlot) hasPaid(k modelKey, common *modelTimes, since time.Time) bool
 // wouldLose reports whether the host would have to load a model and evict another for it, or the
 // same one with other options, that was requested within the time for which it is kept.
 func (f *freeSlot) wouldLose(k modelKey, kept func(model string) time.Duration) bool {
-	if f.host.memory.holds(k) {
+	if f.host.memory.holds(k) || f.host.isLoadedElsewhere(k) {
 		return false
 	}
 	isUnknown := false
@@ -318,8 +318,8 @@ func (f *freeSlot) wouldLose(k modelKey, kept func(model string) time.Duration) 
 // to evict one that others use.
 func (f *freeSlot) IsComing(k groupKey) bool {
 	return slices.ContainsFunc(f.pool.hosts, func(h *host) bool {
-		l := h.loader(k.model.model)
-		isSoon := l != nil && l.key() == k.model && f.now.Sub(l.began) < f.pool.loadOf(k.model.model)
+		l, loads := h.loadingOf(k.model.model)
+		isSoon := loads && l.key == k.model && f.now.Sub(l.at) < f.pool.loadOf(k.model.model)
 		return isSoon && h.could(k, f.now) && h.conditionFor(k, f.now) == well
 	})
 }
@@ -328,6 +328,14 @@ func (f *freeSlot) IsComing(k groupKey) bool {
 func (p *Pool) loadOf(model string) time.Duration {
 	if b := known(&p.models, model); b != nil {
 		return b.load.mean
+	}
+	return 0
+}
+
+// heldBy returns for how long a call of a model holds a slot; 0 if that is not known.
+func (p *Pool) heldBy(model string) time.Duration {
+	if b := known(&p.models, model); b != nil {
+		return b.held.mean
 	}
 	return 0
 }
@@ -353,8 +361,8 @@ func (h *host) loadTime(k modelKey, common *modelTimes, now time.Time) time.Dura
 	if h.memory.holds(k) {
 		return 0
 	}
-	if loader := h.loader(k.model); loader != nil {
-		return max(0, common.load.mean-now.Sub(loader.began))
+	if l, loads := h.loadingOf(k.model); loads {
+		return max(0, common.load.mean-now.Sub(l.at))
 	}
 	return common.load.mean
 }

@@ -60,6 +60,9 @@ type host struct {
 	allotted  int            // slots of this pool then
 	elsewhere map[string]int // calls of the other pools, by model; nil if there are none
 	answered  time.Time      // when the host last answered a call of this pool
+	// loadsElsewhere are the models that the host is loading for calls of the other pools, the first
+	// that began first. It has none of them in memory.
+	loadsElsewhere []load
 
 	health
 	latency   route.EWMA // of answered calls, for the policies; see latencyFor
@@ -81,6 +84,8 @@ type host struct {
 	origins   *origins        // of the models; nil where all run in one place, as at a provider
 	loaded    []Loaded        // according to the last check
 	memory    memory
+	memoryAt  time.Time // of the last check or load that memory is known by; the zero Time before
+	lastLoads []load    // that ended lately, with when they did
 	noRoom    map[modelKey]lackOfRoom
 	loading   []*Lease // calls for which the host is believed to be loading a model
 

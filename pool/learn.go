@@ -201,7 +201,7 @@ func (p *Pool) learnTime(l *Lease, now time.Time) {
 		common := p.timesOf(model)
 		common.held.observe(held)
 		p.noteOn(l)
-		if l.seen.load >= loadedAtOnce {
+		if l.seen.load >= loadedAtOnce && !l.joins { // of a load that it joins a call sees a part
 			common.load.observe(l.seen.load)
 		}
 	}

@@ -53,6 +53,7 @@ type Lease struct {
 	verdict verdict
 	over    bool      // the slot was given back
 	cold    bool      // the model was not known to be in memory
+	joins   bool      // the host was loading it for a call of another pool already
 	loading bool      // the host is believed to be loading it for this call
 	heard   time.Time // when the first piece came; the zero Time before
 	seen    observation

@@ -53,13 +53,57 @@ func (h *host) loader(model string) *Lease {
 	return nil
 }
 
+// load is the loading of a model on a host.
+type load struct {
+	key modelKey
+	at  time.Time // when it began or, of one that is over, ended
+}
+
+// loadingOf returns how the host is loading a model, for a call of this pool or, if there is none, of
+// another. It is not ok if it is not.
+func (h *host) loadingOf(model string) (l load, ok bool) {
+	if own := h.loader(model); own != nil {
+		return load{own.key(), own.began}, true
+	}
+	i := slices.IndexFunc(h.loadsElsewhere, func(l load) bool { return l.key.model == model })
+	if i < 0 {
+		return load{}, false
+	}
+	return h.loadsElsewhere[i], true
+}
+
+// isLoadedElsewhere reports whether the host is loading a call's model for a call of another pool. This
+// one may wait there too: it has nothing loaded itself.
+func (h *host) isLoadedElsewhere(k modelKey) bool {
+	return slices.ContainsFunc(h.loadsElsewhere, func(l load) bool { return l.key == k })
+}
+
+// otherLoad returns since when the host is loading another model than that of a call; not ok if it is not.
+func (h *host) otherLoad(k modelKey) (began time.Time, ok bool) {
+	if len(h.loading) > 0 {
+		return h.loading[0].began, true
+	}
+	for _, l := range h.loadsElsewhere {
+		if l.key != k {
+			return l.at, true
+		}
+	}
+	return time.Time{}, false
+}
+
 // hasSlotFor reports whether the host has a slot for another call of a group, which does not wait for a
 // model to be loaded. On the host it would wait too if that is its own model, or if its own model has to
-// be loaded afterwards: Ollama loads one model at a time.
+// be loaded afterwards: Ollama loads one model at a time. But where another pool has its model loaded, one
+// call may wait on the host: when that is done is heard later than the host answers.
 func (h *host) hasSlotFor(k groupKey, now time.Time) bool {
 	model := k.model.model
-	if len(h.loading) > 0 && model != "" && !h.inMemory && (h.loader(model) != nil || !h.memory.holds(k.model)) {
-		return false
+	if model != "" && !h.inMemory {
+		if h.loader(model) != nil {
+			return false
+		}
+		if _, loads := h.otherLoad(k.model); loads && !h.memory.holds(k.model) {
+			return false
+		}
 	}
 	return h.hasSlot(model, now)
 }
@@ -70,10 +114,11 @@ func (h *host) hasSlotFor(k groupKey, now time.Time) bool {
 // for MaxPassedOver at most, and only if no other host has their model.
 func (f *freeSlot) mustWait(key groupKey) bool {
 	h, k := f.host, key.model
-	if len(h.loading) == 0 {
+	began, loads := h.otherLoad(k)
+	if !loads {
 		return false
 	}
-	switch age := f.now.Sub(h.loading[0].began); h.sharingOf(k.model) {
+	switch age := f.now.Sub(began); h.sharingOf(k.model) {
 	case exclusive:
 		return true
 	case shared:
@@ -121,8 +166,8 @@ func (f *freeSlot) isHeldBy(h *host, k groupKey) bool {
 	if h == f.host || h.removed {
 		return false
 	}
-	l := h.loader(k.model.model)
-	isComing := l != nil && l.key() == k.model && f.now.Sub(l.began) < max(f.pool.loadOf(k.model.model), f.pool.opts.MaxPassedOver)
+	l, loads := h.loadingOf(k.model.model)
+	isComing := loads && l.key == k.model && f.now.Sub(l.at) < max(f.pool.loadOf(k.model.model), f.pool.opts.MaxPassedOver)
 	return (isComing || h.memory.holds(k.model)) && h.could(k, f.now) && h.conditionFor(k, f.now) == well
 }
 
@@ -142,17 +187,34 @@ func (h *host) sharingOf(model string) sharing {
 	return unknown
 }
 
-// markLoaded records that a call's model is in memory. If it had to be loaded, the other models
-// are believed to be in memory still only if they have stayed there before.
+// markLoaded records that a call's model is in memory, and whether it had to be loaded.
 func (h *host) markLoaded(l *Lease, anew bool) {
-	h.slotless = false
 	l.stopLoading()
 	l.own.waited = time.Time{}
 	if anew {
-		delete(h.memory, l.key().model)
+		now := time.Now()
+		h.forgetLoads(now)
+		h.lastLoads = append(h.lastLoads, load{l.key(), now})
+	}
+	h.nowHolds(l.key(), anew, time.Now())
+}
+
+// forgetLoads forgets the loads that ended so long ago that other pools have been told of them.
+func (h *host) forgetLoads(now time.Time) {
+	h.lastLoads = slices.DeleteFunc(h.lastLoads, func(l load) bool { return now.Sub(l.at) >= toldFor })
+}
+
+// nowHolds records that a model is in memory, as of a time. If it had to be loaded, the other models are
+// believed to be in memory still only if they have stayed there before.
+func (h *host) nowHolds(k modelKey, anew bool, at time.Time) {
+	h.slotless = false
+	h.loadsElsewhere = slices.DeleteFunc(h.loadsElsewhere, func(l load) bool { return l.key == k })
+	if anew {
+		h.memoryAt = at
+		delete(h.memory, k.model)
 		maps.DeleteFunc(h.memory, func(model string, _ resident) bool { return h.sharingOf(model) != shared })
 	}
-	h.memory.hold(l.key())
+	h.memory.hold(k)
 	for _, other := range h.lent { // a call for a model that was evicted waits on the host now
 		if k := other.key(); k.model != "" && !other.loading && !other.seen.pieces && !h.memory.holds(k) {
 			other.startLoading()
@@ -174,6 +236,9 @@ func (h *host) learnLoaded(found []Loaded) {
 	for _, l := range h.loading {
 		delete(memory, l.key().model)
 	}
+	for _, l := range h.loadsElsewhere {
+		delete(memory, l.key.model)
+	}
 	for model := range memory {
 		switch own := h.model(model); {
 		case room && len(found) > 1:
@@ -183,7 +248,7 @@ func (h *host) learnLoaded(found []Loaded) {
 		}
 	}
 	if room {
-		h.memory, h.slotless = memory, false
+		h.memory, h.memoryAt, h.slotless = memory, time.Now(), false
 	}
 }
 

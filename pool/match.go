@@ -384,7 +384,7 @@ func (p *Pool) noteAttempt(l *Lease, now time.Time) {
 	if h.inMemory || h.memory.holds(k) {
 		return
 	}
-	l.cold = true
+	l.cold, l.joins = true, h.isLoadedElsewhere(k)
 	l.startLoading()
 	common := p.timesOf(k.model)
 	common.paid = now.Add(common.load.mean)

@@ -212,13 +212,13 @@ type plainSlot struct{ freeSlot }
 
 func (f *plainSlot) Fit(k groupKey) fairqueue.Fit {
 	switch {
-	case !f.host.hasSlot(k.model.model, f.now) || !f.plainServes(k) || k.afterCrash && f.host.isRetryingAfterCrash():
+	case !f.host.hasSlotFor(k, f.now) || !f.plainServes(k) || k.afterCrash && f.host.isRetryingAfterCrash():
 		return fairqueue.Never
 	case k.model.model == "" || f.host.inMemory:
 		return fairqueue.Warm
-	case len(f.host.loading) > 0 && (f.host.loader(k.model.model) != nil || !f.host.memory.holds(k.model)), f.mustWait(k):
+	case f.mustWait(k):
 		return fairqueue.Never
-	case f.host.memory.holds(k.model):
+	case f.host.memory.holds(k.model), f.host.isLoadedElsewhere(k.model):
 		return fairqueue.Warm
 	}
 	return fairqueue.Cold
@@ -509,6 +509,25 @@ func (w *twins) resize() {
 	})
 }
 
+// hear passes on what other pools have the hosts load, and have had them load. They leave all slots.
+func (w *twins) hear() {
+	parts := make(map[string]Part)
+	some := func() (loads []Load) {
+		for range w.rand.IntN(3) / 2 {
+			l := Load{Model: fmt.Sprint("model-", w.rand.IntN(twinModels)), Age: time.Duration(w.rand.IntN(4000)) * time.Millisecond}
+			if w.rand.IntN(2) == 0 {
+				l.Takes, l.Holds = time.Duration(w.rand.IntN(8))*time.Second, time.Duration(w.rand.IntN(3))*time.Second
+			}
+			loads = append(loads, l)
+		}
+		return loads
+	}
+	for i := range twinHosts {
+		parts[fmt.Sprint("gpu-", i)] = Part{Slots: maxSlots, Loading: some(), Loaded: some()}
+	}
+	w.both(func(p *Pool) { p.Divide(parts) })
+}
+
 // agree reports whether both pools have done the same with all calls.
 func (w *twins) agree(step int) bool {
 	w.fast.mu.Lock()
@@ -548,6 +567,7 @@ func TestPoolDecidesAsOneThatLooksAtEverything(t *testing.T) {
 		slots := rapid.SampledFrom([]Slots{{}, {Given: 1}, {Given: 3}}).Draw(rt, "slots")
 		policy := rapid.SampledFrom(policies).Draw(rt, "policy")
 		busy := rapid.IntRange(2, 12).Draw(rt, "busy")
+		hears := rapid.Bool().Draw(rt, "hears of other pools")
 		synctest.Test(t, func(*testing.T) {
 			w := newTwins(rt, seed, slots, policy)
 			for step := range 250 {
@@ -564,6 +584,8 @@ func TestPoolDecidesAsOneThatLooksAtEverything(t *testing.T) {
 					w.check()
 				case n == 27 && w.rand.IntN(4) == 0:
 					w.resize()
+				case n == 28 && hears:
+					w.hear()
 				}
 				w.calm()
 				if !w.agree(step) {

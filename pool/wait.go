@@ -239,7 +239,7 @@ func (p *Pool) isSurelySoon(t *ticket, now time.Time) bool {
 	}
 	work, slots := slowest*time.Duration(p.queue.Len()+1), 0
 	for _, h := range p.hosts {
-		if p.serves(h, t.Key, now) && h.loader(t.Key.model.model) == nil {
+		if _, loads := h.loadingOf(t.Key.model.model); !loads && p.serves(h, t.Key, now) {
 			slots += h.slotsOf(t.Key.model.model, now)
 			if slots = min(slots, cmp.Or(p.opts.MaxInFlight, slots)); !p.isTooLate(t, now.Add(work/time.Duration(slots))) {
 				return true
@@ -338,9 +338,9 @@ func (p *Pool) outlookOf(k groupKey) (o outlook) {
 	now := time.Now()
 	isLoaded := false
 	for _, h := range p.hosts {
-		switch {
+		switch _, loads := h.loadingOf(k.model.model); {
 		case !p.serves(h, k, now):
-		case h.loader(k.model.model) != nil:
+		case loads:
 			o.loading = true
 		default:
 			o.slots += h.slotsOf(k.model.model, now)

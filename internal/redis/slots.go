@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -84,9 +86,10 @@ type sharing struct {
 
 // hostLease is what the server has said of a host.
 type hostLease struct {
-	slots int // that this replica was granted
-	share int // that are its fair share; it uses no more, and gives back the others as calls end
-	wants int // that it wanted
+	slots int    // that this replica was granted
+	share int    // that are its fair share; it uses no more, and gives back the others as calls end
+	wants int    // that it wanted
+	told  string // what others were told at the time that they want to hear at once; see urgent
 }
 
 // news is what a replica tells the others of a host.
@@ -94,6 +97,46 @@ type news struct {
 	Busy    map[string]int `json:"b,omitempty"` // calls there, by model
 	Learned map[string]int `json:"l,omitempty"` // slots, by model
 	Ill     string         `json:"i,omitempty"` // why the host is sent no calls; "" if it is
+	Loading []loadNews     `json:"o,omitempty"` // models that it is loading
+	Loaded  []loadNews     `json:"d,omitempty"` // models that it has loaded lately
+}
+
+// loadNews is a pool.Load. The names of its members are part of the form of news.
+type loadNews struct {
+	Model  string        `json:"m"`
+	NumCtx int           `json:"c,omitempty"`
+	Others string        `json:"o,omitempty"`
+	Age    time.Duration `json:"a"` // nanoseconds, as the others
+	Takes  time.Duration `json:"t,omitempty"`
+	Holds  time.Duration `json:"h,omitempty"`
+}
+
+// tellLoads and hearLoads turn loads into news, and news that make sense into loads.
+func tellLoads(loads []pool.Load) (all []loadNews) {
+	for _, l := range loads {
+		all = append(all, loadNews(l))
+	}
+	return all
+}
+
+func hearLoads(told []loadNews) (all []pool.Load) {
+	for _, l := range told {
+		if l.Model != "" && min(l.Age, l.Takes, l.Holds) >= 0 && l.NumCtx >= 0 {
+			all = append(all, pool.Load(l))
+		}
+	}
+	return all
+}
+
+// urgent is what others want to hear of a host at once when it changes: whether it is ill, and which
+// models it is loading.
+func urgent(claim pool.Claim) string {
+	var b strings.Builder
+	fmt.Fprint(&b, claim.Ill != "")
+	for _, l := range claim.Loading {
+		fmt.Fprintf(&b, " %q %d %q", l.Model, l.NumCtx, l.Others)
+	}
+	return b.String()
 }
 
 // ShareHosts divides the slots of a pool's hosts with the other replicas, until ctx ends.
@@ -143,7 +186,7 @@ func (s *sharing) alone(claims []pool.Claim, replicas int) {
 }
 
 // hurries reports whether leases should be renewed at once: this replica has slots that others
-// want, or calls that wait and no slot for them.
+// want, or calls that wait and no slot for them, or something to tell.
 func (s *sharing) hurries() bool {
 	if s.leases == nil {
 		return false
@@ -152,6 +195,9 @@ func (s *sharing) hurries() bool {
 	for _, claim := range s.pool.Claims() {
 		l, busy := s.leases[claim.Host], calls(claim)
 		if l.share < l.slots && busy < l.slots || l.wants <= l.slots && claim.Wants > l.slots && busy >= l.slots {
+			return true
+		}
+		if l.told != urgent(claim) {
 			return true
 		}
 		if claim.Wants > 0 {
@@ -213,7 +259,7 @@ func (s *sharing) arguments(claim pool.Claim) []string {
 	if s.leases != nil {
 		keeps = max(keeps, s.parts[claim.Host].Slots)
 	}
-	tells := s.encodeNews(claim.Host, news{claim.Busy, claim.Learned, claim.Ill})
+	tells := s.encodeNews(claim.Host, news{claim.Busy, claim.Learned, claim.Ill, tellLoads(claim.Loading), tellLoads(claim.Loaded)})
 	return []string{s.id, strconv.Itoa(keeps), strconv.Itoa(claim.Wants), strconv.Itoa(claim.Slots), milliseconds(leaseTime), tells}
 }
 
@@ -256,7 +302,7 @@ func (c *Client) readLease(claim pool.Claim, result rueidis.RedisResult) (l host
 	if err != nil {
 		return l, part, err
 	}
-	l = hostLease{int(granted), int(share), claim.Wants}
+	l = hostLease{int(granted), int(share), claim.Wants, urgent(claim)}
 	part = pool.Part{Slots: min(l.slots, l.share), Elsewhere: make(map[string]int), Learned: make(map[string]int)}
 	for _, m := range list[2:] {
 		text, _ := m.ToString()
@@ -268,6 +314,8 @@ func (c *Client) readLease(claim pool.Claim, result rueidis.RedisResult) (l host
 			part.Learned[model] = max(part.Learned[model], slots)
 		}
 		part.Ill = cmp.Or(part.Ill, n.Ill)
+		part.Loading = append(part.Loading, hearLoads(n.Loading)...)
+		part.Loaded = append(part.Loaded, hearLoads(n.Loaded)...)
 	}
 	return l, part, nil
 }

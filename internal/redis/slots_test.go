@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -235,7 +236,11 @@ func TestNewsOfAHostAreReadByReplicasWithTheSameSecretOnly(t *testing.T) {
 		return c
 	}
 	open, sealed, another := with(""), with("a"), with("b")
-	said := news{Busy: map[string]int{"m:latest": 2}, Learned: map[string]int{"m:latest": 5}, Ill: "ejected"}
+	said := news{
+		Busy: map[string]int{"m:latest": 2}, Learned: map[string]int{"m:latest": 5}, Ill: "ejected",
+		Loading: []loadNews{{Model: "m:latest", NumCtx: 8192, Others: "num_gpu=1\x00", Age: time.Second, Takes: time.Minute, Holds: 3 * time.Second}},
+		Loaded:  []loadNews{{Model: "other:latest", Age: time.Second}},
+	}
 	for _, c := range []struct {
 		name     string
 		from, to *Client
@@ -261,6 +266,72 @@ func TestNewsOfAHostAreReadByReplicasWithTheSameSecretOnly(t *testing.T) {
 		if got := open.decodeNews("gpu", text); !reflect.DeepEqual(got, news{}) {
 			t.Errorf("of %q was read %+v", text, got)
 		}
+	}
+}
+
+// TestReplicasHearWithinASecondWhatAHostIsLoadingAndHasLoaded has one of two replicas load a model.
+func TestReplicasHearWithinASecondWhatAHostIsLoadingAndHasLoaded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		_, all := w.sharing(2, 2, 4)
+		time.Sleep(3*time.Second + 300*time.Millisecond)
+		at := func(s *sharer) (name string) {
+			err := s.pool.With(t.Context(), route.Need{Model: "m:latest"}, func(_ context.Context, l *pool.Lease) error {
+				name = l.Host.Name()
+				time.Sleep(10 * time.Millisecond) // and nothing is heard of the model
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			return name
+		}
+		var loading sync.WaitGroup
+		first := make(chan string, 1)
+		loading.Go(func() {
+			err := all[0].pool.With(t.Context(), route.Need{Model: "m:latest"}, func(_ context.Context, l *pool.Lease) error {
+				first <- l.Host.Name()
+				time.Sleep(20 * time.Second)
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		host := <-first
+		time.Sleep(2 * hurryInterval)
+		words := strings.Fields(w.server.HGet(all[0].keyOfHost(host), all[0].id))
+		if told := all[1].decodeNews(host, words[len(words)-1]); len(told.Loading) != 1 || told.Loading[0].Model != "m:latest" {
+			t.Errorf("soon afterwards the others are told %+v", told)
+		}
+		time.Sleep(time.Second - hurryInterval)
+		for range 6 {
+			if got := at(all[1]); got != host {
+				t.Fatalf("a call goes to %s, while %s is loading its model for another replica", got, host)
+			}
+		}
+		w.swallows.Store(true) // then nobody knows whether that goes on
+		time.Sleep(10 * time.Second)
+		elsewhere := false
+		for range 6 {
+			elsewhere = elsewhere || at(all[1]) != host
+		}
+		if !elsewhere {
+			t.Error("without Redis all calls go to the host of which was last heard that it loads their model")
+		}
+		w.swallows.Store(false)
+		loading.Wait()
+	})
+}
+
+// TestNewsThatMakeNoSenseAreLeftOut has a replica hear of loads that cannot be.
+func TestNewsThatMakeNoSenseAreLeftOut(t *testing.T) {
+	var all []loadNews
+	text := `[{"m":""},{"m":"a","a":-1},{"m":"b","t":-1},{"m":"c","h":-5},{"m":"d","c":-1},{"m":"e","a":7}]`
+	if err := json.Unmarshal([]byte(text), &all); err != nil {
+		t.Fatal(err)
+	}
+	if got := hearLoads(all); len(got) != 1 || got[0] != (pool.Load{Model: "e", Age: 7}) {
+		t.Errorf("got %+v", got)
 	}
 }
 
