@@ -9,6 +9,7 @@
 package cache
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -123,12 +124,20 @@ func (c *Cache[P]) Get(key Key) (Entry, bool) {
 // Peek is Get without the counting, for look-ups that are counted elsewhere.
 func (c *Cache[P]) Peek(key Key) (Entry, bool) { return c.kept.get(key) }
 
-// Hit is Peek that counts a hit, for a look-up under another key than the call's own:
-// the Fetch that follows where there is none counts the miss.
-func (c *Cache[P]) Hit(key Key) (Entry, bool) {
-	e, ok := c.kept.get(key)
-	if ok {
+// Find looks up an answer under another key than the call's own, in memory and then in the
+// shared store. It counts what it finds: the Fetch that follows where there is none counts the miss.
+func (c *Cache[P]) Find(ctx context.Context, key Key) (Entry, bool) {
+	if e, ok := c.kept.get(key); ok {
 		c.count(Hit, e)
+		return e, true
+	}
+	if !c.second.is() {
+		return Entry{}, false
+	}
+	e, ok := c.second.get(ctx, key)
+	if ok {
+		c.kept.set(key, e)
+		c.count(SharedHit, e)
 	}
 	return e, ok
 }

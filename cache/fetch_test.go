@@ -294,12 +294,13 @@ func TestCloseEndsAFetchAndItsFill(t *testing.T) {
 
 func TestLookUpsAreCountedAsTheirMethodSays(t *testing.T) {
 	c, kept, missing := open(t, small), keyOf(t, "kept"), keyOf(t, "missing")
+	find := func(k cache.Key) (cache.Entry, bool) { return c.Find(t.Context(), k) }
 	c.Set(kept, cache.Entry{Value: text("an answer"), Took: time.Second})
 	for _, tt := range []struct {
 		name         string
 		look         func(cache.Key) (cache.Entry, bool)
 		hits, misses uint64 // of one look-up of each key
-	}{{"Get", c.Get, 1, 1}, {"Hit", c.Hit, 1, 0}, {"Peek", c.Peek, 0, 0}} {
+	}{{"Get", c.Get, 1, 1}, {"Find", find, 1, 0}, {"Peek", c.Peek, 0, 0}} {
 		before := c.Stats()
 		if e, ok := tt.look(kept); !ok || e.Value != text("an answer") {
 			t.Errorf("%s: got %v, %v", tt.name, e, ok)

@@ -62,6 +62,15 @@ func KeyOf(s Scope, request any) (Key, error) {
 // String is the key in hexadecimal, for logs. It tells nothing of the request.
 func (k Key) String() string { return hex.EncodeToString(k.sum[:]) }
 
+// ParseKey undoes String, for a key whose scope is known otherwise.
+func ParseKey(s Scope, text string) (Key, error) {
+	sum, err := hex.DecodeString(text)
+	if err != nil || len(sum) != sha256.Size {
+		return Key{}, fmt.Errorf("cache key: %.80q is none", text)
+	}
+	return Key{sum: [sha256.Size]byte(sum), scope: s}, nil
+}
+
 // Scope is the scope of the answer.
 func (k Key) Scope() Scope { return k.scope }
 

@@ -188,3 +188,19 @@ func keysOf(m map[string]any) []string {
 	}
 	return names
 }
+
+func TestKeyIsReadFromItsTextAndItsScope(t *testing.T) {
+	scope := cache.Scope{Tenant: "a", Tool: "generate", Model: "tiny", Digest: "sha256:1"}
+	key, err := cache.KeyOf(scope, "question")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := cache.ParseKey(scope, key.String()); err != nil || got != key {
+		t.Errorf("got %v, %v, want the same key", got, err)
+	}
+	for _, text := range []string{"", "x", key.String()[2:], key.String() + "00", "zz" + key.String()[2:]} {
+		if got, err := cache.ParseKey(scope, text); err == nil {
+			t.Errorf("%q is taken for %v", text, got)
+		}
+	}
+}

@@ -20,8 +20,8 @@ type Shared interface {
 	// Clear removes the records of a model, or for "" all, from here and from the memory of the
 	// other processes. It is told if that has been done, and otherwise will be when it can.
 	Clear(ctx context.Context, model string) (told bool)
-	// OnClear has forget called for what is cleared, here or by another process. It may not use
-	// the store.
+	// OnClear has forget called too for what is cleared, here or by another process. It may not
+	// use the store.
 	OnClear(forget func(isOf func(model string) bool))
 	// State returns how the store fares. It does no input or output.
 	State() SharedState
@@ -76,10 +76,7 @@ func (s second) is() bool { return s.Shared != nil }
 // time that the calls have to a fill of their own.
 func (s second) join(ctx context.Context, l Lookup, all Waiters) (e Entry, ok bool, leave func(End)) {
 	if l.Alone {
-		r, ok := s.Shared.Get(ctx, l.Key)
-		if ok {
-			e, ok = s.entry(r)
-		}
+		e, ok = s.get(ctx, l.Key)
 		return e, ok, func(End) {}
 	}
 	var until time.Time
@@ -91,6 +88,15 @@ func (s second) join(ctx context.Context, l Lookup, all Waiters) (e Entry, ok bo
 		e, ok = s.entry(r)
 	}
 	return e, ok, leave
+}
+
+// get looks for an answer.
+func (s second) get(ctx context.Context, key Key) (e Entry, ok bool) {
+	r, ok := s.Shared.Get(ctx, key)
+	if ok {
+		e, ok = s.entry(r)
+	}
+	return e, ok
 }
 
 // entry makes an entry of a record. It is kept in memory as long as an answer of our own would

@@ -205,3 +205,25 @@ func TestSharedAnswerThatCannotBeReadIsAMiss(t *testing.T) {
 	o.Set(t.Context(), key, cache.Record{Data: []byte("broken")})
 	from(t, a, cache.Lookup{Key: key}, giving("answer", true, nil), "answer", cache.Miss)
 }
+
+func TestAnswerUnderAnotherKeyIsFoundInTheSharedStoreToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, o := twoOf(t)
+		key := keyOf(t, "question")
+		if _, ok := b.Find(t.Context(), key); ok {
+			t.Error("found what nobody has answered")
+		}
+		from(t, a, cache.Lookup{Key: key}, giving("answer", true, nil), "answer", cache.Miss)
+		for range 2 {
+			if e, ok := b.Find(t.Context(), key); !ok || e.Value != text("answer") {
+				t.Errorf("got %+v, %v", e, ok)
+			}
+			o.records = nil // it is in memory now
+		}
+		if s := b.Stats(); s.Shared != 1 || s.Hits != 1 || s.Misses != 0 {
+			t.Errorf("got %+v, want one hit of each, and no miss: that is counted by the call's own look-up", s)
+		}
+		a.Close()
+		b.Close()
+	})
+}

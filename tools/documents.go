@@ -38,10 +38,21 @@ type Documents struct {
 	// Max is how many bytes are kept; 0 means 256 MiB. One document may take a quarter. It must
 	// not change once the first is kept.
 	Max int
+	// Shared has other processes find documents of one page too; nil for none. Nor must it change.
+	Shared SharedDocuments
 
 	mu    sync.Mutex
 	kept  []*document // oldest first
 	bytes int
+}
+
+// SharedDocuments are documents that other processes find too, unless they are too large for that. Its
+// methods return within a short time.
+type SharedDocuments interface {
+	// PutDocument keeps a document of a tenant under its address for a time.
+	PutDocument(ctx context.Context, tenant, uri string, data []byte, ttl time.Duration)
+	// Document returns a document of a tenant.
+	Document(ctx context.Context, tenant, uri string) (data []byte, ok bool)
 }
 
 // document is what a resource holds.
@@ -87,7 +98,19 @@ func (v *Documents) largest() int { return v.most() / documentPart }
 func (v *Documents) most() int { return cmp.Or(v.Max, maxDocumentBytes) }
 
 // keep stores a document for its caller. It reports whether it can: it may be too large.
-func (v *Documents) keep(who caller.Caller, d *document) bool {
+func (v *Documents) keep(ctx context.Context, who caller.Caller, d *document) bool {
+	data := d.data // which is gone when the document has to make room
+	if !v.store(who, d) {
+		return false
+	}
+	if v.Shared != nil && d.ends == nil {
+		v.Shared.PutDocument(ctx, d.tenant, d.uri, data, d.ttl)
+	}
+	return true
+}
+
+// store keeps a document in memory.
+func (v *Documents) store(who caller.Caller, d *document) bool {
 	if len(d.data) > v.largest() {
 		return false
 	}
@@ -132,7 +155,16 @@ func (d *document) page(uri string) (data []byte, ok bool) {
 }
 
 // read returns a document of a tenant, or a page of one.
-func (v *Documents) read(tenant, uri string) ([]byte, bool) {
+func (v *Documents) read(ctx context.Context, tenant, uri string) ([]byte, bool) {
+	data, ok := v.own(tenant, uri)
+	if !ok && v.Shared != nil {
+		return v.Shared.Document(ctx, tenant, uri)
+	}
+	return data, ok
+}
+
+// own returns what is in memory.
+func (v *Documents) own(tenant, uri string) ([]byte, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, d := range v.kept {
@@ -193,7 +225,7 @@ func resource(d Deps, kind documentKind) mcpserver.ServerResourceTemplate {
 				}
 				context.AfterFunc(ctx, end) // the request ends when the client has taken the answer
 				var ok bool
-				if data, ok = d.Documents.read(who.Tenant, req.Params.URI); !ok {
+				if data, ok = d.Documents.read(ctx, who.Tenant, req.Params.URI); !ok {
 					return notFound{req.Params.URI, kind.remedy}
 				}
 				return nil

@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"testing"
@@ -31,7 +32,7 @@ func isFree(doc weak.Pointer[byte]) bool {
 func mustKeep(t *testing.T, v *Documents, who caller.Caller, doc []byte) (uri string) {
 	t.Helper()
 	d := &document{kind: vectorsKind, data: doc}
-	if !v.keep(who, d) {
+	if !v.keep(t.Context(), who, d) {
 		t.Fatal("a document is too large to keep")
 	}
 	return d.uri
@@ -60,7 +61,7 @@ func TestExpiredVectorsAreFreed(t *testing.T) {
 				t.Errorf("document %d has expired, and its memory is in use", i)
 			}
 		}
-		if _, ok := v.read("", uri); !ok || isFree(used) {
+		if _, ok := v.read(t.Context(), "", uri); !ok || isFree(used) {
 			t.Error("the last document is gone, though its time is not over")
 		}
 		time.Sleep(documentTTL)
@@ -113,7 +114,7 @@ func TestVectorsAreBoundedInNumberAndBytes(t *testing.T) {
 		if v.bytes > maxDocumentBytes || len(v.kept) != 4 {
 			t.Errorf("%d documents of %d bytes are kept, want at most %d", len(v.kept), v.bytes, maxDocumentBytes)
 		}
-		if v.keep(caller.Caller{}, &document{data: make([]byte, maxDocumentBytes/documentPart+1)}) || len(v.kept) != 4 {
+		if v.keep(t.Context(), caller.Caller{}, &document{data: make([]byte, maxDocumentBytes/documentPart+1)}) || len(v.kept) != 4 {
 			t.Errorf("a document that fits nowhere is kept, or pushes out others: %d are kept", len(v.kept))
 		}
 	})
@@ -138,11 +139,11 @@ func TestNoCallerPushesOutTheVectorsOfAnother(t *testing.T) {
 				last = mustKeep(t, v, caller.Caller{ID: "greedy", Tenant: "greedy"}, doc)
 			}
 			for i, uri := range mine {
-				if got, ok := v.read("modest", uri); !ok || string(got) != fmt.Sprint("document ", i) {
+				if got, ok := v.read(t.Context(), "modest", uri); !ok || string(got) != fmt.Sprint("document ", i) {
 					t.Errorf("%s: document %d of the modest caller was pushed out", name, i)
 				}
 			}
-			if _, ok := v.read("greedy", last); !ok {
+			if _, ok := v.read(t.Context(), "greedy", last); !ok {
 				t.Errorf("%s: the newest document of the greedy caller was pushed out", name)
 			}
 		})
@@ -154,17 +155,50 @@ func TestVectorsAreUnknownOnceTheTimeThatWasToldIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := new(Documents)
 		doc := &document{kind: vectorsKind, data: []byte("x")}
-		if !v.keep(caller.Caller{}, doc) {
+		if !v.keep(t.Context(), caller.Caller{}, doc) {
 			t.Fatal("it is too large to keep")
 		}
 		uri, expires := doc.uri, doc.expires
 		time.Sleep(time.Until(expires) - time.Nanosecond)
-		if _, ok := v.read("", uri); !ok {
+		if _, ok := v.read(t.Context(), "", uri); !ok {
 			t.Error("it is gone before its time")
 		}
 		time.Sleep(2 * time.Nanosecond)
-		if _, ok := v.read("", uri); ok {
+		if _, ok := v.read(t.Context(), "", uri); ok {
 			t.Error("it is there after its time")
 		}
+	})
+}
+
+// elsewhere are documents that several processes share, by tenant and address.
+type elsewhere map[[2]string][]byte
+
+func (e elsewhere) PutDocument(_ context.Context, tenant, uri string, data []byte, ttl time.Duration) {
+	if ttl == documentTTL {
+		e[[2]string{tenant, uri}] = data
+	}
+}
+
+func (e elsewhere) Document(_ context.Context, tenant, uri string) ([]byte, bool) {
+	data, ok := e[[2]string{tenant, uri}]
+	return data, ok
+}
+
+func TestDocumentsOfOnePageAreFoundByOtherProcesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := make(elsewhere)
+		one, other := &Documents{Shared: shared}, &Documents{Shared: shared}
+		uri := mustKeep(t, one, caller.Caller{ID: "a", Tenant: "a"}, []byte("vectors"))
+		if got, ok := other.read(t.Context(), "a", uri); !ok || string(got) != "vectors" {
+			t.Errorf("read %q, %v", got, ok)
+		}
+		if got, ok := other.read(t.Context(), "b", uri); ok {
+			t.Errorf("another tenant has read %q", got)
+		}
+		paged := &document{kind: resultsKind, data: []byte("12"), ends: []int{1, 2}}
+		if !one.keep(t.Context(), caller.Caller{ID: "a", Tenant: "a"}, paged) || len(shared) != 1 {
+			t.Errorf("%d documents are shared, want the one of one page", len(shared))
+		}
+		time.Sleep(documentTTL)
 	})
 }

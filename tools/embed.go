@@ -74,13 +74,13 @@ func embed(d Deps, a about) mcpserver.ServerTool {
 		if err != nil {
 			return nil, err
 		}
-		return d.vectors(in, got, caller.FromContext(ctx))
+		return d.vectors(ctx, in, got, caller.FromContext(ctx))
 	})
 }
 
 // vectors returns vectors in the result, or keeps them for the client to read: large ones
 // would overflow what a host passes on to its model.
-func (d Deps) vectors(in embedIn, got *inference.Embeddings, who caller.Caller) (*result, error) {
+func (d Deps) vectors(ctx context.Context, in embedIn, got *inference.Embeddings, who caller.Caller) (*result, error) {
 	out := &embedOut{
 		Model: string(in.Model), Count: len(got.Vectors), Dimensions: got.Dimensions(), Vectors: encoded(got.Vectors, in.Encoding),
 	}
@@ -97,7 +97,7 @@ func (d Deps) vectors(in embedIn, got *inference.Embeddings, who caller.Caller) 
 		return r, nil
 	}
 	kept := &document{kind: vectorsKind, data: doc}
-	if !d.Documents.keep(who, kept) {
+	if !d.Documents.keep(ctx, who, kept) {
 		return nil, fault.Invalidf("%d MB of vectors are too large to keep: embed fewer texts in a call", len(doc)>>20)
 	}
 	out.Vectors, out.URI, out.ExpiresAt = nil, kept.uri, kept.expires.UTC().Format(time.RFC3339)

@@ -195,7 +195,7 @@ func (d Deps) mapped(ctx context.Context, in mapIn, b *batch.Batch, to *files.Ou
 	more := fmt.Sprintf("call again with offset %d", int(in.Offset)+shown)
 	doc, fits := resultsDocument(b, d.Documents.largest())
 	doc.ttl = max(d.Jobs.TTL(), documentTTL)
-	if fits && d.Documents.keep(caller.FromContext(ctx), doc) {
+	if fits && d.Documents.keep(ctx, caller.FromContext(ctx), doc) {
 		out.URI, out.Pages, out.ExpiresAt = doc.uri+"/1", len(doc.ends), doc.expires.UTC().Format(time.RFC3339)
 		more += ", or read the pages at the URI"
 	}

@@ -163,7 +163,7 @@ func (d Deps) addLogprobs(ctx context.Context, r *result, resp *inference.Respon
 	out := summarise(resp.Logprobs)
 	doc := &document{kind: logprobsKind, data: schema.MustMarshal(map[string]any{"logprobs": resp.Logprobs})}
 	whole := ""
-	if d.Documents.keep(caller.FromContext(ctx), doc) {
+	if d.Documents.keep(ctx, caller.FromContext(ctx), doc) {
 		out.URI, out.Expires = doc.uri, doc.expires.UTC().Format(time.RFC3339)
 		whole = fmt.Sprintf(" All of them are at %s for %d minutes.", doc.uri, int(doc.ttl.Minutes()))
 	}

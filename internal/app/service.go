@@ -208,6 +208,9 @@ func filter(c config.Config) (*moderation.Filter, error) {
 	return f, nil
 }
 
+// comparesQuestions reports whether there is a semantic cache.
+func comparesQuestions(c config.Config) bool { return c.Cache != "off" && c.SemanticCache != "off" }
+
 func (s *service) newServer() (*server.Server, error) {
 	c := s.config
 	var kept cache.Options
@@ -218,9 +221,12 @@ func (s *service) newServer() (*server.Server, error) {
 		}
 	}
 	var similar *inference.SemanticOptions
-	if c.Cache != "off" && c.SemanticCache != "off" {
+	if comparesQuestions(c) {
 		similar = &inference.SemanticOptions{
 			Model: c.SemanticModel, Threshold: c.SemanticAlike, Shadow: c.SemanticCache == "shadow", TTL: c.CacheTTL, Bytes: s.memory.questions,
+		}
+		if s.redis != nil {
+			similar.Tell, similar.TTL = s.redis.TellQuestion, max(c.CacheTTL, c.RedisTTL)
 		}
 	}
 	var err error
@@ -246,13 +252,17 @@ func (s *service) newServer() (*server.Server, error) {
 	if err := offer.Check(); err != nil {
 		return nil, fmt.Errorf("tools to offer: %w", err)
 	}
+	documents := &tools.Documents{Max: int(s.memory.documents)}
+	if s.redis != nil {
+		documents.Shared = s.redis
+	}
 	keeping := jobs.Options{TTL: c.JobTTL, TotalBytes: s.memory.jobs, BytesPerOwner: s.memory.jobs / 4, Dir: s.stateDir("jobs"), Spare: spareWorkers, Log: s.log}
 	if s.redis != nil && len(c.Listen) > 0 { // on stdio every user is the same caller
 		keeping.Shared = s.redis
 	}
 	s.jobs = jobs.New(keeping)
 	deps := tools.Deps{
-		Engine: s.engine, Manage: s.newManager(), Files: allowed, FileBytes: s.memory.files, Documents: &tools.Documents{Max: int(s.memory.documents)}, Quota: &s.quota, Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
+		Engine: s.engine, Manage: s.newManager(), Files: allowed, FileBytes: s.memory.files, Documents: documents, Quota: &s.quota, Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
 		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Bytes: s.memory.batches, Log: s.log}),
 		Refresh: s.hosts.refresh, Usage: s.usage, Dashboard: s.dashboardAddress, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
@@ -328,6 +338,9 @@ func (s *service) start(life context.Context) error {
 		s.background.Go(func() { s.quota.Run(connected) })
 		s.background.Go(func() { s.redis.ShareHosts(connected, s.hosts.Pool) })
 		s.background.Go(func() { s.jobs.Share(connected) })
+		if comparesQuestions(s.config) {
+			s.background.Go(func() { s.redis.ShareQuestions(connected, s.engine.HearQuestion) })
+		}
 	}
 	s.background.Go(func() { s.manager.Watchdog(life, func() { s.engine.Status(caller.Caller{}) }) })
 	if s.alerts != nil {

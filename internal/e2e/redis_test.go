@@ -450,3 +450,58 @@ func TestJobsOfAReplicaAreToldAndCancelledByTheOthersForTheirOwnerOnly(t *testin
 		t.Errorf("the list without Redis has the notes %s", notes)
 	}
 }
+
+// questions is how many questions the semantic cache of a replica remembers.
+func (r replica) questions() int {
+	var got struct {
+		Result struct {
+			StructuredContent struct {
+				Cache struct{ Semantic struct{ Entries int } }
+			}
+		}
+	}
+	text := r.post("ann", "status", "{}")
+	if err := json.Unmarshal([]byte(text), &got); err != nil {
+		r.t.Errorf("%v: %.300s", err, text)
+	}
+	return got.Result.StructuredContent.Cache.Semantic.Entries
+}
+
+func TestParaphraseIsAnsweredByWhatAnotherReplicaHasAnswered(t *testing.T) {
+	t.Parallel()
+	seal := filepath.Join(t.TempDir(), "seal.key")
+	write(t, seal, strings.Repeat("0123456789abcdef", 4))
+	replicas := startReplicas(t, 2, startRedis(t), "--redis-seal-key", seal, "--semantic-cache=on", "--semantic-model=tiny-words", "--semantic-threshold=0.7")
+	one, other := replicas[0], replicas[1]
+	share(t, replicas)
+	ask := func(r replica, caller, system, prompt string) (source string) {
+		_, header, _ := r.request(caller, "POST", "/api/generate", map[string]any{"model": "tiny-says", "system": system, "prompt": prompt, "stream": false})
+		return header.Get("X-Ollama-MCP-Source")
+	}
+	const question, paraphrase = "Please explain what a docker container is and what it is good for", "explain what a docker container is and what it is good for"
+	var system string
+	// A question whose vector is late is not compared.
+	eventually(t, "a paraphrase is answered by what the other replica has answered", func() bool {
+		system = fresh()
+		before, heard := one.questions(), other.questions()
+		ask(one, "ann", system, question)
+		if one.questions() == before {
+			return false
+		}
+		eventually(t, "the other replica hears of it", func() bool { return other.questions() > heard })
+		return ask(other, "ann", system, paraphrase) == "cache-semantic"
+	})
+	if source := ask(other, "bob", system, paraphrase); source != "local" {
+		t.Errorf("bob's paraphrase was answered from %s, and bob has asked nothing before", source)
+	}
+	one.post("ann", "clear-cache", "{}")
+	eventually(t, "both replicas have forgotten all questions", func() bool { return one.questions()+other.questions() == 0 })
+	for _, r := range replicas {
+		if source := ask(r, "ann", fresh(), paraphrase); source != "local" {
+			t.Errorf("once all was cleared a question was answered from %s", source)
+		}
+		if source := ask(r, "ann", system, question+" "); source == "cache-semantic" {
+			t.Errorf("once all was cleared a question was answered from %s", source)
+		}
+	}
+}

@@ -164,6 +164,9 @@ func New(o Options) (*Engine, error) {
 			answers.Close()
 			return nil, fmt.Errorf("inference: %w", err)
 		}
+		if o.Cache.Shared != nil {
+			o.Cache.Shared.OnClear(e.semantic.forget)
+		}
 	}
 	e.life, e.end = context.WithCancel(context.Background())
 	return e, nil

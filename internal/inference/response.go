@@ -377,14 +377,17 @@ type sharedResult struct {
 	Repaired string              `json:"repaired,omitempty"`
 }
 
+// isForAll reports whether other replicas may use a result: that of a prompt which was cut tells of this
+// replica's hosts, and that of a similar question is the answer to another.
+func (r *result) isForAll() bool { return r.truncated == nil && r.similarTo == "" }
+
 // codec makes JSON of results that other replicas may use.
 type codec struct{}
 
-// Encode returns nil for a value that is no result, and for an answer to a prompt that was cut,
-// which tells of this replica's hosts.
+// Encode returns nil for a value that is no result, and for one that is not for all.
 func (codec) Encode(v cache.Value) []byte {
 	r, ok := v.(*result)
-	if !ok || r.truncated != nil || r.similarTo != "" {
+	if !ok || !r.isForAll() {
 		return nil
 	}
 	raw, err := json.Marshal(sharedResult{r.answer, r.served, r.clamped, r.pinned, r.think, r.lowered, r.repaired})

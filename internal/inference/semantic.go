@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,6 +28,9 @@ type SemanticOptions struct {
 	Shadow    bool          // only count what would be answered
 	TTL       time.Duration // how long a question is remembered; 0 means for ever
 	Bytes     int64         // of the questions that are remembered; 0 means 64 MiB
+	// Tell has the engines of other processes hear of a question; see Engine.HearQuestion. It must not
+	// block. nil tells nobody.
+	Tell func(scope cache.Scope, question []byte)
 }
 
 // SemanticStats are the counters of the semantic cache.
@@ -111,18 +117,85 @@ func (t *task) similar(ctx context.Context) (found *result, remember func(cache.
 	}
 	verdict := semantic.Judge(w.question, s.index.Nearest(ns, vector, semantic.Considered), semantic.Rules{Threshold: threshold})
 	if verdict.Refused == "" {
-		found, verdict.Refused = t.answerOf(verdict.Match)
+		found, verdict.Refused = t.answerOf(ctx, verdict.Match)
 	}
 	count(verdict.Refused, verdict.Match.Similarity)
 	if s.opts.Shadow {
 		found = nil
 	}
 	return found, func(key cache.Key, got *result) {
-		// It is refused only if the index could not compare it with anything.
-		_ = s.index.Add(ns, vector, semantic.Entry[cache.Key]{
+		e := semantic.Entry[cache.Key]{
 			Key: key, Question: w.question, Answer: sha256.Sum256([]byte(got.answer.Text)), Stored: time.Now(),
-		})
+		}
+		// It is refused only if the index could not compare it with anything.
+		if err := s.index.Add(ns, vector, e); err == nil && s.opts.Tell != nil && got.isForAll() {
+			s.opts.Tell(key.Scope(), encodeQuestion(ns, vector, e))
+		}
 	}
+}
+
+// sharedQuestion is a question as processes share it; tenant and model are those of the scope of its
+// answer. Its JSON is part of the form of their records.
+type sharedQuestion struct {
+	Key      string    `json:"k"` // of the answer
+	Rest     string    `json:"r"` // of the namespace
+	Question string    `json:"q"`
+	Answer   []byte    `json:"a"` // hash of the answer
+	Stored   time.Time `json:"s"`
+	Vector   []byte    `json:"v"` // little-endian numbers of 32 bits
+}
+
+func encodeQuestion(ns semantic.Namespace, v vector, e semantic.Entry[cache.Key]) []byte {
+	shared := sharedQuestion{Key: e.Key.String(), Rest: ns.Rest, Question: e.Question, Answer: e.Answer[:], Stored: e.Stored.Round(0)}
+	shared.Vector = make([]byte, 0, v.Size())
+	for _, number := range v {
+		shared.Vector = binary.LittleEndian.AppendUint32(shared.Vector, math.Float32bits(number))
+	}
+	raw, _ := json.Marshal(shared) // cannot fail
+	return raw
+}
+
+// mostDimensions is more than the vectors of any model have.
+const mostDimensions = 16 << 10
+
+// decodeQuestion undoes encodeQuestion, for an answer of a scope. It is not ok for bytes of which it can
+// make nothing.
+func decodeQuestion(scope cache.Scope, raw []byte) (ns semantic.Namespace, v vector, e semantic.Entry[cache.Key], ok bool) {
+	var shared sharedQuestion
+	if json.Unmarshal(raw, &shared) != nil || len(shared.Answer) != sha256.Size || len(shared.Vector)%4 != 0 || len(shared.Vector) > 4*mostDimensions ||
+		semantic.Skip(semantic.Request{Question: shared.Question, Messages: 1}) != "" {
+		return ns, nil, e, false
+	}
+	key, err := cache.ParseKey(scope, shared.Key)
+	if err != nil {
+		return ns, nil, e, false
+	}
+	for at := 0; at < len(shared.Vector); at += 4 {
+		v = append(v, math.Float32frombits(binary.LittleEndian.Uint32(shared.Vector[at:])))
+	}
+	ns = semantic.Namespace{Tenant: scope.Tenant, Model: scope.Model, Rest: shared.Rest}
+	return ns, v, semantic.Entry[cache.Key]{Key: key, Question: shared.Question, Answer: [sha256.Size]byte(shared.Answer), Stored: shared.Stored}, true
+}
+
+// HearQuestion has the semantic cache remember a question that another process has told of, with an
+// answer of a scope. It is not ok for one of which it can make nothing.
+func (e *Engine) HearQuestion(scope cache.Scope, question []byte) (ok bool) {
+	s := e.semantic
+	if s == nil {
+		return true
+	}
+	ns, v, entry, ok := decodeQuestion(scope, question)
+	if !ok {
+		return false
+	}
+	now := time.Now()
+	if s.opts.TTL > 0 && now.Sub(entry.Stored) >= s.opts.TTL {
+		return true
+	}
+	if entry.Stored.After(now) { // the clocks of two machines differ
+		entry.Stored = now
+	}
+	return s.index.Add(ns, v, entry) == nil
 }
 
 // similarityThreshold is how similar questions must be, or why none are similar enough.
@@ -156,11 +229,14 @@ func (t *task) namespace(ctx context.Context, w wording) (ns semantic.Namespace,
 	}, err
 }
 
-// answerOf is the cached answer to the question of a match.
-func (t *task) answerOf(m semantic.Match[cache.Key]) (*result, semantic.Reason) {
-	entry, ok := t.answers.Hit(m.Key)
+// answerOf is the cached answer to the question of a match. Without one the question is forgotten, unless
+// other processes may have it.
+func (t *task) answerOf(ctx context.Context, m semantic.Match[cache.Key]) (*result, semantic.Reason) {
+	entry, ok := t.answers.Find(ctx, m.Key)
 	if !ok {
-		t.semantic.index.Delete(m.Key)
+		if shared := t.opts.Cache.Shared; shared == nil || shared.State().Up {
+			t.semantic.index.Delete(m.Key)
+		}
 		return nil, semantic.Gone
 	}
 	got := entry.Value.(*result).clone()

@@ -72,6 +72,8 @@ type Client struct {
 	// ask it otherwise, so that a server that swallows commands is waited for once.
 	usable atomic.Bool
 	wake   chan struct{} // has Run ask the server at once
+	// questions wait to be told to the other replicas.
+	questions chan question
 
 	hits, misses, failures, unreadable, tooLarge atomic.Uint64
 
@@ -91,7 +93,7 @@ type Client struct {
 	heardAt  time.Time         // of that beat
 	cleared  map[string]string // what has been cleared last, by model; nil until it is known
 	unsent   map[string]bool   // models that are to be cleared once the server can be reached
-	onClear  func(isOf func(model string) bool)
+	onClear  []func(isOf func(model string) bool)
 }
 
 // New makes a client, which connects when Run is called. It fails if the URL, the CA file or the
@@ -101,7 +103,10 @@ func New(o Options) (*Client, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{opts: o, id: rand.Text(), wake: make(chan struct{}, 1), replicas: make(replicas), unsent: make(map[string]bool)}
+	c := &Client{
+		opts: o, id: rand.Text(), wake: make(chan struct{}, 1), questions: make(chan question, questionsWaiting),
+		replicas: make(replicas), unsent: make(map[string]bool),
+	}
 	var err error
 	if c.option, err = clientOption(o); err != nil {
 		return nil, err

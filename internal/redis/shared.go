@@ -174,7 +174,7 @@ func (c *Client) Clear(ctx context.Context, model string) (told bool) {
 func (c *Client) OnClear(forget func(isOf func(model string) bool)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.onClear = forget
+	c.onClear = append(c.onClear, forget)
 }
 
 // learnCleared takes over what a look-up has found of what was cleared.
@@ -192,17 +192,19 @@ func (c *Client) learnCleared(model, era, name string) {
 // that a caller has asked for.
 func (c *Client) hearCleared(now map[string]string) {
 	c.mu.Lock()
-	was, forget := c.cleared, c.onClear
+	was, onClear := c.cleared, c.onClear
 	c.cleared = now
 	c.mu.Unlock()
-	if was == nil || forget == nil {
+	if was == nil {
 		return
 	}
 	for field, name := range now {
 		if was[field] == name || !strings.HasPrefix(name, byCall) {
 			continue
 		}
-		forget(func(model string) bool { return field == allModels || c.sealer.name(model) == field })
+		for _, forget := range onClear {
+			forget(func(model string) bool { return field == allModels || c.sealer.name(model) == field })
+		}
 	}
 }
 
