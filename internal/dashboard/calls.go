@@ -178,6 +178,7 @@ type live struct {
 	Number    uint64   `json:"n"`
 	Trace     string   `json:"trace"`
 	Tool      string   `json:"tool"`
+	API       string   `json:"api,omitempty"` // as of a finished call
 	Caller    string   `json:"caller"`
 	Began     int64    `json:"began"`
 	Requested string   `json:"requested,omitempty"`
@@ -206,7 +207,7 @@ type live struct {
 func (p *Page) liveOf(c *inference.LiveCall) live {
 	pr := &c.Progress
 	l := live{
-		Number: c.ID, Trace: clip(c.Trace, maxName), Tool: clip(c.Tool, maxName), Caller: callerName(c.Caller.ID), Began: p.at(c.Began),
+		Number: c.ID, Trace: clip(c.Trace, maxName), Tool: clip(c.Tool, maxName), API: c.HTTP.String(), Caller: callerName(c.Caller.ID), Began: p.at(c.Began),
 		Requested: clip(c.Requested, maxName), Model: clip(pr.Model, maxName), Host: clip(pr.Host, maxName), Phase: string(pr.State),
 		Place: pr.Standing.Place, Of: pr.Standing.Of, Expect: pr.Standing.Expect.Milliseconds(), Batch: pr.Standing.Batch,
 		Tokens: pr.Tokens, Thinking: pr.Thinking, Rung: c.Rung, Passed: clipAll(c.Passed), Cancel: c.Cancellable, loading: pr.Standing.Loading,

@@ -443,6 +443,24 @@ func TestPageSaysWhyACallIsWhereItIs(t *testing.T) {
 	})
 }
 
+func TestCallByAnotherAPIIsShownWithItWhileItIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := tell(t, false, inference.Settings{})
+		chat := s.engine.Begin(inference.CallInfo{Tool: "chat", HTTP: inference.HTTPRequest{Method: "POST", Route: "/v1/chat/completions", Scheme: "http"}})
+		tool := s.engine.Begin(inference.CallInfo{Tool: "chat"})
+		_, stopChat := chat.Cancellable(t.Context())
+		_, stopTool := tool.Cancellable(t.Context())
+		calls := list(s.now(t).last(t), "state", "live")
+		if len(calls) != 2 || calls[0]["api"] != "POST /v1/chat/completions" || calls[1]["api"] != nil {
+			t.Errorf("under way: %v", calls)
+		}
+		stopChat()
+		stopTool()
+		chat.End(nil)
+		tool.End(nil)
+	})
+}
+
 func TestFloodOfCallsLeavesThePageAndTheHonestCallerAsTheyWere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := tell(t, true, inference.Settings{}, backendtest.New("gpu-1").Answer("one two three"))

@@ -313,7 +313,7 @@
       return el('tr', null, el('td'), cell('Caller', ''), cell('Host', ''), cell('Phase', ''), cell('For', 'num', since(c.began)), el('td', { class: 'num' }, cancel));
     }, (row, c) => {
       const what = row.firstChild, [who, host, phase] = [...row.children].slice(1, 4).map((td) => td.firstChild);
-      redraw(what, [c.tool, c.requested, c.model], () => [el('b', null, c.tool), ' ', modelText(c)]);
+      redraw(what, [c.tool, c.requested, c.model], () => [el('b', null, c.tool), ' ', modelText(c), c.api ? el('span', { class: 'why' }, c.api) : null]);
       setText(who, c.caller);
       setText(host, c.host || '');
       redraw(phase, [phaseText(c), c.why, c.passed, c.partial], () => [
