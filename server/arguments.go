@@ -117,6 +117,7 @@ func (s *Server) callDirectly(ctx context.Context, r *request) (answer mcp.JSONR
 	if handle == nil || !isPlain || !json.Valid(r.brief) {
 		return nil, false
 	}
+	r.direct = true
 	var call mcp.CallToolRequest
 	call.Method, call.Params.Name = r.Method, name
 	result, err := handle(ctx, call)
@@ -142,8 +143,9 @@ func passArguments(handle mcpserver.ToolHandlerFunc) mcpserver.ToolHandlerFunc {
 			}
 			if r.arguments != nil {
 				call.Params.Arguments, call.Params.RawArguments = r.values, r.arguments
-				// The tool may take long, and needs them only until it has read them.
-				r.values, r.arguments, r.Line = nil, nil, nil
+				if r.direct { // once, and the tool may take long: it needs them only until it has read them
+					r.values, r.arguments, r.Line = nil, nil, nil
+				}
 			}
 		}
 		return handle(ctx, call)

@@ -90,7 +90,7 @@ func TestAnswerThatAsksIsAskedOfClientsBefore2026(t *testing.T) {
 		p := r.Params
 		roots, form := mcpserver.RootsResponse(p.InputResponses, "z"), mcpserver.ElicitationResponse(p.InputResponses, "a")
 		if roots != nil && form != nil {
-			return mcp.NewToolResultText(fmt.Sprintf("%s %s %s", p.RequestState, roots.Roots[0].URI, form.Action)), nil
+			return mcp.NewToolResultText(fmt.Sprintf("%s %s %s %v", p.RequestState, roots.Roots[0].URI, form.Action, p.Arguments)), nil
 		}
 		return mcpserver.NewInputRequestBuilder("asked").
 			Roots("z").
@@ -98,7 +98,7 @@ func TestAnswerThatAsksIsAskedOfClientsBefore2026(t *testing.T) {
 			ToolResult(), nil
 	})
 	onEachTransport(t, with(wanting), everything, func(t *testing.T, a *asked) {
-		a.send(call("1", "want", "{}"))
+		a.send(call("1", "want", `{"model":"m"}`))
 		for range 2 { // both at once
 			if q := a.question(); q.Method == "roots/list" {
 				a.reply(q, `{"roots":[{"uri":"file:///home"}]}`)
@@ -106,6 +106,6 @@ func TestAnswerThatAsksIsAskedOfClientsBefore2026(t *testing.T) {
 				a.reply(q, accepted)
 			}
 		}
-		a.next().want(t, "the call", "1", "asked file:///home accept")
+		a.next().want(t, "the call", "1", "asked file:///home accept map[model:m]")
 	})
 }

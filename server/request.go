@@ -65,6 +65,7 @@ type request struct {
 	onlyAnswer        bool                 // the client accepts no stream, and send does nothing
 	reached           bool                 // its tool
 	unknown           bool                 // there is no such tool
+	direct            bool                 // its tool is called without mcp-go, and so once
 	missingCapability string               // that the tool needs and the client has not declared; "" if none
 
 	offersTasks bool      // the server has the protocol's tasks
