@@ -171,9 +171,12 @@ func TestNoModelIsReplacedUnlessSaid(t *testing.T) {
 	})
 }
 
+// gguf is the head of a file without values and tensors.
+const gguf = "GGUF\x03\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00"
+
 func TestModelIsMadeOfAFileInAnAllowedDirectory(t *testing.T) {
 	storyWith(t, &client{}, func(t *testing.T, c *client) {
-		c.allow(map[string]string{"good.gguf": "GGUF and more", "broken.gguf": "GGUF broken", "text.txt": "hello"})
+		c.allow(map[string]string{"good.gguf": gguf + "and more", "broken.gguf": gguf + "broken", "cut.gguf": gguf[:20], "text.txt": "hello"})
 		a, b := twoHosts(c)
 		c = c.as(admin)
 		if got := hostsOf(c.succeeds("create-model", `{"model":"mine","file":"good.gguf"}`)); got != "gpu-1 gpu-2" || !a.Has("mine") || !b.Has("mine") {
@@ -183,7 +186,7 @@ func TestModelIsMadeOfAFileInAnAllowedDirectory(t *testing.T) {
 			t.Errorf("the host was asked for %+v", made)
 		}
 		for file, words := range map[string][]string{
-			"broken.gguf": {"invalid_argument", "damaged"}, "text.txt": {"invalid_argument", "is no GGUF"},
+			"broken.gguf": {"invalid_argument", "damaged"}, "cut.gguf": {"invalid_argument", "damaged: it is cut short"}, "text.txt": {"invalid_argument", "is no GGUF"},
 			"nothere.gguf": {"invalid_argument", "does not exist"}, ".": {"invalid_argument", "directory"}, "../x.gguf": {"forbidden", "outside"},
 		} {
 			c.fails("create-model", `{"model":"other","file":"`+file+`","host":"gpu-1"}`, words[0], words[1])

@@ -85,6 +85,12 @@ func TestFilesWithHostileNamesAreReadAndWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "huge.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "huge.txt"), 5<<30); err != nil { // which takes no room on the disk
+		t.Fatal(err)
+	}
 	for name, to := range map[string]string{"in/link": outside, "in/loop": "loop", "link.jsonl": outside} {
 		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -133,6 +139,7 @@ func TestFilesWithHostileNamesAreReadAndWritten(t *testing.T) {
 		"files": {
 			"no\nsuch": `no\nsuch: does not exist`, "../secret": "outside", outside: "outside", "in/link": "leads out of the allowed directory",
 			"in/loop": "in/loop", strings.Repeat("x", 5000): "…", "nul\x00": "is not a path", "in/../../x": "outside",
+			"huge.txt": "has 5368709120 bytes, more than the 10485760",
 		},
 		"output_file": {
 			"no\nsuch/x": "folder that does not exist", "../x": "outside", outside: "outside", "link.jsonl": "no regular file",

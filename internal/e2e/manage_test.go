@@ -120,7 +120,11 @@ func TestModelIsPulledFromARegistryCopiedMadeAndDeleted(t *testing.T) {
 	t.Parallel()
 	from := newRegistry(t, shared)
 	own := ollamatest.Start(t, ollamatest.Options{})
-	s := connect(t, own, "OLLAMA_MCP_ALLOW_MANAGE=true", "OLLAMA_MCP_ALLOW_REGISTRY="+from.URL)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "broken.gguf"), []byte("GGUF\x03\x00\x00\x00 and then nothing that makes sense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := connect(t, own, "OLLAMA_MCP_ALLOW_MANAGE=true", "OLLAMA_MCP_ALLOW_REGISTRY="+from.URL, "OLLAMA_MCP_ALLOW_DIR="+dir)
 
 	name := from.name("tiny-says")
 	from.spoiled.Store(true)
@@ -150,6 +154,7 @@ func TestModelIsPulledFromARegistryCopiedMadeAndDeleted(t *testing.T) {
 		t.Errorf("the model with a limit of two tokens says %q", got.text())
 	}
 	s.fails("create-model", `{"model":"other","from":"nowhere"}`, "model_not_found", "nowhere")
+	s.fails("create-model", `{"model":"other","file":"broken.gguf"}`, "invalid_argument", "damaged")
 
 	from.Close()
 	s.fails("pull-model", fmt.Sprintf(`{"model":%q}`, from.name("tiny-json")), "upstream", "cannot reach the registry")

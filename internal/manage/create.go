@@ -91,6 +91,11 @@ func (b *Blueprint) digest(ctx context.Context, progress *Progress) (string, err
 			Hint: "convert the model to GGUF first, for example with llama.cpp",
 		}
 	}
+	if err := checkGGUF(b.File, b.Size); err != nil {
+		return "", &fault.Error{
+			Code: fault.InvalidArgument, Message: fmt.Sprintf("argument \"file\": %s is damaged: %v", b.FileName, err), Hint: "download it again",
+		}
+	}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, contextReader{ctx, io.NewSectionReader(b.File, 0, b.Size)}); err != nil {
 		return "", err
