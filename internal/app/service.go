@@ -253,8 +253,9 @@ func (s *service) newServer() (*server.Server, error) {
 		return nil, fmt.Errorf("tools to offer: %w", err)
 	}
 	documents := &tools.Documents{Max: int(s.memory.documents)}
+	journals := batch.JournalOptions{Dir: s.stateDir("batches"), Bytes: s.memory.batches, Log: s.log}
 	if s.redis != nil {
-		documents.Shared = s.redis
+		documents.Shared, journals.Shared = s.redis, s.redis
 	}
 	keeping := jobs.Options{TTL: c.JobTTL, TotalBytes: s.memory.jobs, BytesPerOwner: s.memory.jobs / 4, Dir: s.stateDir("jobs"), Spare: spareWorkers, Log: s.log}
 	if s.redis != nil && len(c.Listen) > 0 { // on stdio every user is the same caller
@@ -263,7 +264,7 @@ func (s *service) newServer() (*server.Server, error) {
 	s.jobs = jobs.New(keeping)
 	deps := tools.Deps{
 		Engine: s.engine, Manage: s.newManager(), Files: allowed, FileBytes: s.memory.files, Documents: documents, Quota: &s.quota, Log: s.log, InlineBytes: c.InlineBytes, ResultMeta: c.ResultMeta,
-		Batches: batch.NewJournals(batch.JournalOptions{Dir: s.stateDir("batches"), Bytes: s.memory.batches, Log: s.log}),
+		Batches: batch.NewJournals(journals),
 		Refresh: s.hosts.refresh, Usage: s.usage, Dashboard: s.dashboardAddress, Offer: offer, Jobs: s.jobs, Wait: c.Wait,
 	}
 	if c.Gateway {

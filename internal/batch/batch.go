@@ -115,6 +115,9 @@ func New(ctx context.Context, s Spec) (*Batch, error) {
 	}
 	if s.Afresh {
 		b.journal.forget()
+		b.journal.dropShared(b.keys)
+	} else {
+		b.journal.take(b.keys, b.digests)
 	}
 	return b, nil
 }

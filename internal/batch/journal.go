@@ -40,6 +40,10 @@ type JournalOptions struct {
 	Dir   string
 	Bytes int64        // that are kept in memory, of all batches together; 0 means 64 MiB
 	Log   *slog.Logger // nil discards
+
+	// Shared has a batch that is begun again find the answers that other replicas have got; nil
+	// for none.
+	Shared Shared
 }
 
 const (
@@ -255,8 +259,20 @@ func (j *journal) get(key string) (row Row, err error) {
 	return row, err
 }
 
-// put keeps a row. It fails if there is no room for it, with a *fault.Error.
+// put keeps a row, here and for other replicas. It fails if there is no room for it here, with a
+// *fault.Error.
 func (j *journal) put(key string, row Row) error {
+	if err := j.keep(key, row); err != nil {
+		return err
+	}
+	if shared := j.set.opts.Shared; shared != nil {
+		shared.PutRow(j.id, key, mustMarshal(row))
+	}
+	return nil
+}
+
+// keep keeps a row here. It fails like put.
+func (j *journal) keep(key string, row Row) error {
 	raw := append(mustMarshal(line{key, mustMarshal(row)}), '\n')
 	if j.write(key, raw, row.Digests) {
 		return nil

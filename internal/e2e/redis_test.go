@@ -423,6 +423,22 @@ func TestJobsOfAReplicaAreToldAndCancelledByTheOthersForTheirOwnerOnly(t *testin
 		t.Errorf("the replica that worked on it: got %+v", got)
 	}
 
+	// reused is how many inputs of a map need not be asked, of three. Caches have no part in it.
+	reused := func(c taskClient, prompt string) (n int) {
+		t.Helper()
+		got := c.send("tools/call", "map", fmt.Sprintf(`"name":"map","arguments":{"model":"tiny-says","prompt":%q,"inputs":["a","b","c"],"cache":"off","wait_seconds":%v}`,
+			prompt+" {{input}}", testLimit.Seconds()))
+		var out struct{ Answered, Reused int }
+		if len(got.Content) == 0 || json.Unmarshal([]byte(got.Content[0].Text), &out) != nil || out.Answered != 3 {
+			t.Fatalf("got %+v, want three answers", got)
+		}
+		return out.Reused
+	}
+	eventually(t, "a map goes on on the other replica", func() bool {
+		prompt := fresh()
+		return reused(here, prompt) == 0 && reused(there, prompt) == 3
+	})
+
 	working := here.start(testLimit).TaskID
 	isThere(working, "working")
 	if err := replicas[0].cmd.Process.Kill(); err != nil {

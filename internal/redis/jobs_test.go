@@ -85,6 +85,14 @@ func (r *teller) stands(t *testing.T, who jobs.Owner, id string, state jobs.Stat
 	return j
 }
 
+// wait waits for a job to end, but not for ever.
+func wait(t *testing.T, j *jobs.Job) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	j.Wait(ctx)
+}
+
 // refuses fails unless an owner is refused a job by a replica, for this reason.
 func (r *teller) refuses(t *testing.T, who jobs.Owner, id string, retryable bool, words string) {
 	t.Helper()
@@ -136,7 +144,7 @@ func TestJobOfOneReplicaIsToldByTheOthersToItsOwnerOnly(t *testing.T) {
 				b.refuses(t, bob, id, false, "there is no job")
 
 				began := time.Now()
-				far.Wait(t.Context())
+				wait(t, far)
 				if took := time.Since(began); took > 7*time.Second {
 					t.Errorf("the end was heard after %v, want 6s", took)
 				}
@@ -166,7 +174,7 @@ func TestJobIsCancelledThroughAnotherReplicaByItsOwnerOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		far.Wait(t.Context())
+		wait(t, far)
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("it ended after %v", took)
 		}
@@ -234,7 +242,7 @@ func TestJobsOfAReplicaThatDiesEndInAnErrorThatIsRetryable(t *testing.T) {
 		a.die()
 		time.Sleep(2 * time.Second)
 		b.stands(t, ann, working, jobs.Running, "") // it may be slow
-		waiting.Wait(t.Context())
+		wait(t, waiting)
 		late := w.telling(1, jobs.Options{})[0]
 		time.Sleep(goneAfter)
 		for _, r := range []*teller{b, late} {
@@ -300,7 +308,7 @@ func TestReplicasGoOnWithTheirOwnJobsWithoutRedis(t *testing.T) {
 		time.Sleep(8 * time.Second)
 		b.stands(t, ann, first, jobs.Done, `"first"`)
 		b.stands(t, ann, second, jobs.Done, `"second"`)
-		far.Wait(t.Context())
+		wait(t, far)
 		if state := far.Info().State; state != jobs.Done {
 			t.Errorf("the job is %s for who has waited", state)
 		}
