@@ -203,6 +203,21 @@ func TestReplicasShareAnswersAndNoTenantGetsThoseOfAnother(t *testing.T) {
 			t.Errorf("bob got an answer that was made for ann, from %s", source)
 		}
 	}
+
+	as := func(r replica, key string) *session {
+		return join(t, deadline(t), &mcp.StreamableClientTransport{Endpoint: r.url() + "/mcp", HTTPClient: &http.Client{Transport: withKey{key, http.DefaultTransport}}}, "")
+	}
+	here, there, his := as(replicas[0], "ann"), as(replicas[1], "ann"), as(replicas[1], "bob")
+	var vectors *mcp.ReadResourceParams
+	eventually(t, "vectors that one replica keeps are read from another", func() bool {
+		uri, _ := here.succeeds("embed", `{"model":"tiny-words","input":"hello","output":"resource"}`).StructuredContent["uri"].(string)
+		vectors = &mcp.ReadResourceParams{URI: uri}
+		_, err := there.ReadResource(there.ctx, vectors)
+		return err == nil
+	})
+	if _, err := his.ReadResource(his.ctx, vectors); err == nil {
+		t.Error("bob has read the vectors of ann")
+	}
 }
 
 func TestNoCallFailsWhateverHappensToRedis(t *testing.T) {
