@@ -136,21 +136,34 @@ func (p *Pool) loadsOn(h *host, now time.Time) (loading, loaded []Load) {
 // hearLoads takes note of what a host loads and has loaded for calls of other pools, unless this pool
 // has learned of its memory since.
 func (p *Pool) hearLoads(h *host, part Part, now time.Time) {
-	for _, l := range slices.Concat(part.Loading, part.Loaded) {
-		p.adoptTimes(l)
-	}
 	for _, l := range part.Loaded {
+		p.adoptTimes(l)
 		if at := now.Add(-l.Age - newsAge); at.After(h.memoryAt) && !h.memory.holds(l.key()) {
 			h.nowHolds(l.key(), true, at)
 		}
 	}
 	h.loadsElsewhere = nil
 	for _, l := range part.Loading {
-		if !h.memory.holds(l.key()) {
-			h.loadsElsewhere = append(h.loadsElsewhere, load{l.key(), now.Add(-l.Age)})
+		p.adoptTimes(l)
+		h.hearLoad(load{l.key(), now.Add(-l.Age)})
+	}
+}
+
+// hearLoad takes note of a load for a call of another pool, unless the model is in memory. Of several of
+// one model the first counts.
+func (h *host) hearLoad(l load) {
+	if h.memory.holds(l.key) {
+		return
+	}
+	for i := range h.loadsElsewhere {
+		if first := &h.loadsElsewhere[i]; first.key == l.key {
+			if l.at.Before(first.at) {
+				first.at = l.at
+			}
+			return
 		}
 	}
-	slices.SortFunc(h.loadsElsewhere, func(a, b load) int { return a.at.Compare(b.at) })
+	h.loadsElsewhere = append(h.loadsElsewhere, l)
 }
 
 // adoptTimes takes over the times of a model from another pool, where this one has measured none.

@@ -60,8 +60,8 @@ type host struct {
 	allotted  int            // slots of this pool then
 	elsewhere map[string]int // calls of the other pools, by model; nil if there are none
 	answered  time.Time      // when the host last answered a call of this pool
-	// loadsElsewhere are the models that the host is loading for calls of the other pools, the first
-	// that began first. It has none of them in memory.
+	// loadsElsewhere are the models that the host is loading for calls of the other pools. It has none of
+	// them in memory.
 	loadsElsewhere []load
 
 	health

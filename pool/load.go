@@ -84,11 +84,11 @@ func (h *host) otherLoad(k modelKey) (began time.Time, ok bool) {
 		return h.loading[0].began, true
 	}
 	for _, l := range h.loadsElsewhere {
-		if l.key != k {
-			return l.at, true
+		if l.key != k && (!ok || l.at.Before(began)) {
+			began, ok = l.at, true
 		}
 	}
-	return time.Time{}, false
+	return began, ok
 }
 
 // hasSlotFor reports whether the host has a slot for another call of a group, which does not wait for a
