@@ -132,79 +132,88 @@ func (f *freeSlot) Defers(k groupKey, since time.Time) bool {
 }
 
 // byOthers estimates, in nanoseconds, when the last of the waiting calls ends if all of them go to
-// other hosts on which a call costs clearly less than here. ok is false if there is no such host.
+// other hosts on which a call costs clearly less than here: as many as find a free slot there now, and
+// the others at the rate of these hosts. ok is false if there is no such host.
 func (f *freeSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all float64, ok bool) {
 	if least, decides := f.leastByOthers(k, common, mine); decides {
 		return least, true
 	}
-	var best, rate float64 // of a call on the best of them; of calls by all of them
-	idle := false
+	var others totalOffer
 	offers := f.pool.offersFor(k)
 	for i, own := range f.pool.onHosts(k.model.model, common) {
 		if own.leastCost(common)*worthwhile >= mine || f.pool.hosts[i] == f.host {
 			continue
 		}
 		theirs := offers[i].price(f.pool.hosts[i], k, common, f.now)
-		if theirs.cost*worthwhile >= mine || !theirs.isGood(k, f.now) {
-			continue
+		if theirs.cost*worthwhile < mine && theirs.isGood(f.pool, k, f.now) {
+			others.add(theirs.cost, theirs.slots, theirs.free)
 		}
-		if best == 0 || theirs.cost < best {
-			best = theirs.cost
-		}
-		rate += float64(theirs.slots) / theirs.cost
-		idle = idle || theirs.idle
 	}
-	if idle || rate == 0 {
-		return best, idle
-	}
-	return best + float64(f.waiting)/rate, true
+	return others.end(f.waiting)
 }
 
 // leastByOthers is a lower bound of what byOthers estimates: hosts that may have a free slot are looked at
 // closely, and of the others only what is known of the model there, as if all were well. decides says that
-// this is enough: a host has a free slot, or even so the calls end too late for this host to wait, which
-// would evict nothing. That is how it is while the queue is long.
+// this is enough: there are free slots for all calls, or even so the calls end too late for this host to
+// wait, which would evict nothing. That is how it is while the queue is long.
 func (f *freeSlot) leastByOthers(k groupKey, common *modelTimes, mine float64) (least float64, decides bool) {
-	var best, rate float64
-	offers := f.pool.offersFor(k)
+	var others totalOffer
+	offers, waits := f.pool.offersFor(k), f.pool.queue.Waits(k)
 	for i, own := range f.pool.onHosts(k.model.model, common) {
 		cost, h := own.leastCost(common), f.pool.hosts[i]
 		if cost*worthwhile >= mine || h == f.host {
 			continue
 		}
-		slots, isBusy := h.busySlots(own)
-		if !isBusy {
-			theirs := offers[i].price(h, k, common, f.now)
-			if theirs.cost*worthwhile >= mine || !theirs.isGood(k, f.now) {
-				continue
-			}
-			if theirs.idle {
-				return theirs.cost, true
-			}
-			cost, slots = theirs.cost, theirs.slots
+		slots, isBusy := h.busySlots(own, waits)
+		if isBusy {
+			others.add(cost, slots, 0)
+			continue
 		}
-		if best == 0 || cost < best {
-			best = cost
+		theirs := offers[i].price(h, k, common, f.now)
+		if theirs.cost*worthwhile >= mine || !theirs.isGood(f.pool, k, f.now) {
+			continue
 		}
-		rate += float64(slots) / cost
+		if others.add(theirs.cost, theirs.slots, theirs.free); others.free >= f.waiting {
+			return others.best, true
+		}
 	}
-	if rate == 0 {
+	least, ok := others.end(f.waiting)
+	return least, ok && least*worthwhile >= mine && f.host.memory.holds(k.model)
+}
+
+// totalOffer is what some hosts together can do for the calls of a group.
+type totalOffer struct {
+	best float64 // least cost of a call, in nanoseconds; 0 if there is no host
+	rate float64 // of calls, while all slots are taken
+	free int     // slots
+}
+
+func (t *totalOffer) add(cost float64, slots, free int) {
+	if t.best == 0 || cost < t.best {
+		t.best = cost
+	}
+	t.rate += float64(slots) / cost
+	t.free += free
+}
+
+// end estimates, in nanoseconds, when the last of so many calls ends. It is not ok if there is no host.
+func (t *totalOffer) end(waiting int) (last float64, ok bool) {
+	if t.rate == 0 {
 		return 0, false
 	}
-	least = best + float64(f.waiting)/rate
-	return least, least*worthwhile >= mine && f.host.memory.holds(k.model)
+	return t.best + float64(max(0, waiting-t.free))/t.rate, true
 }
 
 // busySlots returns how many slots the host has for a model at most, of which own is what is known there,
-// and whether it is certain that all are taken.
-func (h *host) busySlots(own *hostModel) (slots int, isBusy bool) {
-	switch {
-	case !h.learned:
-		return h.most, len(h.lent) >= h.most
-	case own == nil:
-		return 0, false
+// and whether it is certain that none is free. waits says that calls wait for the model.
+func (h *host) busySlots(own *hostModel, waits bool) (slots int, isBusy bool) {
+	slots, isBusy = min(firstSlots, h.most), len(h.lent) >= h.room() || waits && h.slotless
+	if !h.learned {
+		slots = h.most
+	} else if own != nil {
+		slots, isBusy = own.limit.Limit(), isBusy || own.lent >= own.limit.Limit()
 	}
-	return own.limit.Limit(), own.lent >= own.limit.Limit()
+	return h.ofPool(slots), isBusy
 }
 
 // offer is what a host can do for the calls of a group. The zero offer is not known yet.
@@ -215,7 +224,7 @@ type offer struct {
 	checked bool // the fields below are set
 	good    bool // the host is well and can serve the calls
 	slots   int  // for their model
-	idle    bool // one of these is free
+	free    int  // how many of these they could have at once
 }
 
 // price sets what a call of a group costs on the host of an offer.
@@ -227,13 +236,15 @@ func (o *offer) price(h *host, k groupKey, common *modelTimes, now time.Time) *o
 }
 
 // isGood reports whether the host of an offer is well and can serve a group.
-func (o *offer) isGood(k groupKey, now time.Time) bool {
+func (o *offer) isGood(p *Pool, k groupKey, now time.Time) bool {
 	if !o.checked {
 		h, model := o.host, k.model.model
 		o.checked = true
 		o.good = h.could(k, now) && h.conditionFor(k, now) == well && !h.doubtfulFor(model, now)
-		o.slots = h.slotsOf(model, now)
-		o.idle = h.lentOf(model) < o.slots && h.loader(model) == nil
+		o.slots, o.free = h.slotsOf(model, now), h.freeFor(k, now)
+		if o.free > 0 && (&freeSlot{pool: p, host: h, now: now}).isInUse(k) {
+			o.free = 0
+		}
 	}
 	return o.good
 }

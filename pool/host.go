@@ -189,15 +189,37 @@ func (h *host) hasSlot(model string, now time.Time) bool {
 	if !h.learned {
 		return true
 	}
-	if _, loaded := h.memory[model]; !loaded && len(h.memory) > 0 && len(h.lent) >= h.slots(now) {
-		return false // it would evict a model that is in full use, or slow it down
+	if h.crowds(model, now) {
+		return false
 	}
 	own := known(&h.models, model)
-	if own == nil || own.lent+h.elsewhere[model] < own.slots(now) {
+	if own.hasSlot(h.elsewhere[model], now) {
 		return true
 	}
 	own.limit.Wanted()
-	return own.lent+h.elsewhere[model] < own.slots(now)
+	return own.hasSlot(h.elsewhere[model], now)
+}
+
+// crowds reports whether a call of a model would evict a model that is in full use, or slow it down.
+func (h *host) crowds(model string, now time.Time) bool {
+	_, loaded := h.memory[model]
+	return !loaded && len(h.memory) > 0 && len(h.lent) >= h.slots(now)
+}
+
+// freeFor returns how many slots the host has at once for calls of a group. It changes nothing.
+func (h *host) freeFor(k groupKey, now time.Time) int {
+	model, free := k.model.model, h.room()-len(h.lent)
+	switch {
+	case free <= 0, h.isLoadingBefore(k), h.learned && h.crowds(model, now):
+		return 0
+	case !h.learned:
+		return free
+	}
+	learned := firstSlots
+	if own := known(&h.models, model); own != nil {
+		learned = own.slots(now) - own.lent
+	}
+	return min(free, max(0, learned-h.elsewhere[model]))
 }
 
 // slotsOf returns the number of slots for a model.
@@ -208,8 +230,14 @@ func (h *host) slotsOf(model string, now time.Time) int {
 	} else if own != nil {
 		slots = own.slots(now)
 	}
-	if h.divided { // a pool that has none for a moment has one soon
-		slots = min(slots, max(1, h.allotted))
+	return h.ofPool(slots)
+}
+
+// ofPool returns how many of the host's slots this pool has, if others use the host too. A pool that has
+// none for a moment has one soon.
+func (h *host) ofPool(slots int) int {
+	if h.divided {
+		return min(slots, max(1, h.allotted))
 	}
 	return slots
 }

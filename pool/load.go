@@ -92,20 +92,22 @@ func (h *host) otherLoad(k modelKey) (began time.Time, ok bool) {
 }
 
 // hasSlotFor reports whether the host has a slot for another call of a group, which does not wait for a
-// model to be loaded. On the host it would wait too if that is its own model, or if its own model has to
-// be loaded afterwards: Ollama loads one model at a time. But where another pool has its model loaded, one
-// call may wait on the host: when that is done is heard later than the host answers.
+// model to be loaded.
 func (h *host) hasSlotFor(k groupKey, now time.Time) bool {
+	return !h.isLoadingBefore(k) && h.hasSlot(k.model.model, now)
+}
+
+// isLoadingBefore reports whether the calls of a group would wait on the host for a model to be loaded that
+// it is loading: their own, or another if theirs has to be loaded afterwards, since Ollama loads one model
+// at a time. But where another pool has their model loaded, one call may wait on the host: when that is done
+// is heard later than the host answers.
+func (h *host) isLoadingBefore(k groupKey) bool {
 	model := k.model.model
-	if model != "" && !h.inMemory {
-		if h.loader(model) != nil {
-			return false
-		}
-		if _, loads := h.otherLoad(k.model); loads && !h.memory.holds(k.model) {
-			return false
-		}
+	if model == "" || h.inMemory {
+		return false
 	}
-	return h.hasSlot(model, now)
+	_, loads := h.otherLoad(k.model)
+	return h.loader(model) != nil || loads && !h.memory.holds(k.model)
 }
 
 // mustWait reports whether a call of a model in memory is better off in the queue than on a host that is

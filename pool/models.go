@@ -46,6 +46,12 @@ func (m *hostModel) slots(now time.Time) int {
 	return m.limit.Limit()
 }
 
+// hasSlot reports whether there is a learned slot for another call of the model, beside so many calls of
+// other pools. It is so for a model of which nothing is known.
+func (m *hostModel) hasSlot(elsewhere int, now time.Time) bool {
+	return m == nil || m.lent+elsewhere < m.slots(now)
+}
+
 // timesOf returns what is known of the times of a model's calls.
 func (p *Pool) timesOf(model string) *modelTimes {
 	times, ok := p.models.Get(model)

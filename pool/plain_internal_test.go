@@ -271,7 +271,7 @@ func (f *plainSlot) Defers(k groupKey, since time.Time) bool {
 
 func (f *plainSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all float64, ok bool) {
 	var best, rate float64
-	idle := false
+	free := 0
 	for _, h := range f.pool.hosts {
 		cost := float64(max(1, h.cost(k.model, common, f.now)))
 		model := k.model.model
@@ -281,14 +281,15 @@ func (f *plainSlot) byOthers(k groupKey, common *modelTimes, mine float64) (all 
 		if best == 0 || cost < best {
 			best = cost
 		}
-		slots := h.slotsOf(model, f.now)
-		rate += float64(slots) / cost
-		idle = idle || h.lentOf(model) < slots && h.loader(model) == nil
+		rate += float64(h.slotsOf(model, f.now)) / cost
+		if slot := (&plainSlot{freeSlot{pool: f.pool, host: h, now: f.now}}); !slot.isInUse(k) {
+			free += h.freeFor(k, f.now)
+		}
 	}
-	if idle || rate == 0 {
-		return best, idle
+	if rate == 0 {
+		return 0, false
 	}
-	return best + float64(f.waiting)/rate, true
+	return best + float64(max(0, f.waiting-free))/rate, true
 }
 
 // twins are a pool and a plain one to which the same happens.
@@ -528,6 +529,17 @@ func (w *twins) hear() {
 	w.both(func(p *Pool) { p.Divide(parts) })
 }
 
+// divide gives the pools a part of some hosts.
+func (w *twins) divide() {
+	parts := make(map[string]Part)
+	for i := range twinHosts {
+		if w.rand.IntN(2) == 0 {
+			parts[fmt.Sprint("gpu-", i)] = Part{Slots: w.rand.IntN(4), Elsewhere: map[string]int{"model-0": w.rand.IntN(2)}}
+		}
+	}
+	w.both(func(p *Pool) { p.Divide(parts) })
+}
+
 // agree reports whether both pools have done the same with all calls.
 func (w *twins) agree(step int) bool {
 	w.fast.mu.Lock()
@@ -586,6 +598,8 @@ func TestPoolDecidesAsOneThatLooksAtEverything(t *testing.T) {
 					w.resize()
 				case n == 28 && hears:
 					w.hear()
+				case n == 29 && w.rand.IntN(4) == 0:
+					w.divide()
 				}
 				w.calm()
 				if !w.agree(step) {
