@@ -128,7 +128,7 @@ bench-polling: build ## measure what it costs to know how a hundred hosts are; a
 	@go run ./internal/overhead -polling 100 $(BINARY)
 
 simulate: ## compare replicas with one queue in virtual time; COMPANY=replicas/hosts/callers/slots/time
-	@go test ./pool -count=1 -v -timeout 2h -run TestReplicas -args -company $(COMPANY)
+	@go test ./internal/redis -count=1 -v -timeout 2h -run TestReplicasThatShareHosts -args -company $(COMPANY)
 
 bench-redis: build ## measure calls of replicas that share answers through Redis, and without; a minute (Linux)
 	@go run ./internal/overhead -redis -rounds 7 -calls 2000 $(BINARY)

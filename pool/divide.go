@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -13,14 +14,29 @@ import (
 type Claim struct {
 	Host  string
 	Slots int            // calls that the host takes at once from all pools, as far as is known
-	Wants int            // calls on the host and in the queue that it could serve
 	Busy  map[string]int // calls on the host, by model
+	// Waits is the host's part of the calls that wait: each counts one in all, divided among the hosts that
+	// serve it now.
+	Waits float64
 	// Learned are the slots that were learned, by model; nil if they are configured, or if nothing
 	// was learned yet.
 	Learned map[string]int
 	Ill     string // why the host is sent no calls; "" if it is
 	Loading []Load // models that it is loading for calls of this pool
 	Loaded  []Load // models that it has loaded for them lately
+
+	Loads bool // the host would have to load a model for each of these calls
+
+	index int           // of the host, in Pool.hosts
+	cost  time.Duration // least that one of them takes there
+}
+
+// Calls is how many calls of this pool are on the host.
+func (c Claim) Calls() (n int) {
+	for _, calls := range c.Busy {
+		n += calls
+	}
+	return n
 }
 
 // Load is a model that a host loads, or has loaded.
@@ -53,43 +69,74 @@ type Part struct {
 	Loaded    []Load         // models that it has loaded for them lately
 }
 
-// Claims returns what the pool would use of each host.
+// Claims returns what the pool would use of each host. Hosts that serve calls which wait come first, and of
+// those the hosts that have a model in memory, and that are fast.
 func (p *Pool) Claims() []Claim {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	all := make([]Claim, 0, len(p.hosts))
-	for _, h := range p.hosts {
-		if h.isCloudPart {
-			continue
-		}
-		c := Claim{Host: h.name, Slots: h.inAll(now), Wants: len(h.lent), Busy: make(map[string]int)}
-		if why := h.why(now); why != nil && !h.well(now) {
-			c.Ill = why.Error()
-		}
-		for _, l := range h.lent {
-			c.Busy[l.key().model]++
-		}
-		c.Loading, c.Loaded = p.loadsOn(h, now)
-		for model, own := range h.models.All() {
-			if h.learned && own.limit.Limit() != firstSlots {
-				if c.Learned == nil {
-					c.Learned = make(map[string]int)
-				}
-				c.Learned[model] = own.limit.Limit()
-			}
-		}
-		for _, class := range []fairqueue.Class{fairqueue.Interactive, fairqueue.Batch} {
-			for k, calls := range p.queue.Keys(class) {
-				if h.could(k, now) {
-					c.Wants += calls
-				}
-			}
-		}
-		all = append(all, c)
+	all := make([]Claim, len(p.hosts))
+	for i, h := range p.hosts {
+		all[i] = p.claim(h, now)
 	}
+	var serving []*host
+	for _, class := range []fairqueue.Class{fairqueue.Interactive, fairqueue.Batch} {
+		for k, calls := range p.queue.Keys(class) {
+			serving = serving[:0]
+			for _, h := range p.hosts {
+				if !h.isCloudPart && p.serves(h, k, now) {
+					serving = append(serving, h)
+				}
+			}
+			common := cmp.Or(known(&p.models, k.model.model), new(modelTimes))
+			for _, h := range serving {
+				c, loads, cost := &all[h.index], !h.inMemory && !h.memory.holds(k.model) && !h.isLoadedElsewhere(k.model), h.cost(k.model, common, now)
+				if c.Waits == 0 || c.Loads && !loads || c.Loads == loads && cost < c.cost {
+					c.Loads, c.cost = loads, cost
+				}
+				c.Waits += float64(calls) / float64(len(serving))
+			}
+		}
+	}
+	all = slices.DeleteFunc(all, func(c Claim) bool { return p.hosts[c.index].isCloudPart })
+	slices.SortStableFunc(all, func(a, b Claim) int { return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.cost, b.cost)) })
 	return all
 }
+
+func (c Claim) rank() int {
+	switch {
+	case c.Waits == 0:
+		return 2
+	case c.Loads:
+		return 1
+	}
+	return 0
+}
+
+// claim returns what the pool uses of a host.
+func (p *Pool) claim(h *host, now time.Time) Claim {
+	c := Claim{Host: h.name, Slots: h.inAll(now), Busy: make(map[string]int), index: h.index}
+	if why := h.why(now); why != nil && !h.well(now) {
+		c.Ill = why.Error()
+	}
+	for _, l := range h.lent {
+		c.Busy[l.key().model]++
+	}
+	c.Loading, c.Loaded = p.loadsOn(h, now)
+	for model, own := range h.models.All() {
+		if h.learned && own.limit.Limit() != firstSlots {
+			if c.Learned == nil {
+				c.Learned = make(map[string]int)
+			}
+			c.Learned[model] = own.limit.Limit()
+		}
+	}
+	return c
+}
+
+// Short receives, while hosts are divided, when a call has arrived that has to wait: this pool may lack
+// slots that others have.
+func (p *Pool) Short() <-chan struct{} { return p.short }
 
 // Divide has the pool use only its part of the hosts that are named, and all slots of the others.
 // Calls beyond a part go on, and their slots are taken away as they end.
@@ -97,6 +144,7 @@ func (p *Pool) Divide(parts map[string]Part) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
+	p.divided = len(parts) > 0
 	for _, h := range p.hosts {
 		if h.isCloudPart {
 			continue

@@ -2,6 +2,8 @@ package pool_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -36,7 +38,7 @@ func TestPoolUsesOnlyItsPartOfAHost(t *testing.T) {
 			time.Sleep(c.after)
 			synctest.Wait()
 			claim, s := p.Claims()[0], p.Stats()
-			if s.Hosts[0].Busy != c.busy || s.Queue.Waiting != c.waiting || claim.Slots != 4 || claim.Wants != c.busy+c.waiting {
+			if s.Hosts[0].Busy != c.busy || s.Queue.Waiting != c.waiting || claim.Slots != 4 || claim.Calls() != c.busy || claim.Waits != float64(c.waiting) {
 				t.Errorf("with a part of %d: %d calls on the host and %d in the queue, want %d and %d; it claims %+v", c.part, s.Hosts[0].Busy, s.Queue.Waiting, c.busy, c.waiting, claim)
 			}
 		}
@@ -327,5 +329,57 @@ func TestNewsOfALoadDoNotUndoWhatAPoolHasSeenSince(t *testing.T) {
 		if c := a.Claims()[0]; len(c.Loading) != 0 || len(c.Loaded) != 0 {
 			t.Errorf("a minute later the pool still tells of it: %+v", c)
 		}
+	})
+}
+
+func TestPoolTellsThatItIsShortOfSlotsAndWhereItWantsThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		machine := func(name string, perToken time.Duration) *machine {
+			return &machine{name: name, parallel: 2, perToken: perToken, load: time.Second}
+		}
+		_, backends := machines(machine("without", time.Millisecond), machine("cold", time.Millisecond), machine("slow", 40*time.Millisecond), machine("fast", 10*time.Millisecond))
+		p := newPool(t, pool.Options{Hosts: backends, Slots: 2})
+		p.Know("without", pool.Facts{Up: true, Installed: []string{"other:latest"}})
+		for _, name := range []string{"slow", "fast"} {
+			err := p.With(t.Context(), route.Need{Model: "m:latest", Host: name}, func(ctx context.Context, l *pool.Lease) error {
+				return generate(ctx, l.Host, "m:latest", 100)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		isShort := func() bool {
+			select {
+			case <-p.Short():
+				return true
+			default:
+				return false
+			}
+		}
+		p.Divide(map[string]pool.Part{"without": {}, "cold": {}, "slow": {}, "fast": {}})
+		if isShort() {
+			t.Error("the pool is short of slots though no call waits")
+		}
+		var calls sync.WaitGroup
+		for range 6 {
+			calls.Go(func() {
+				if err := ask(t.Context(), p, "m:latest", 100); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if !isShort() {
+			t.Error("the pool is not short of slots though calls wait")
+		}
+		var got []string
+		for _, c := range p.Claims() {
+			got = append(got, fmt.Sprint(c.Host, " ", c.Waits, " ", c.Loads))
+		}
+		if want := []string{"fast 2 false", "slow 2 false", "cold 2 true", "without 0 false"}; !slices.Equal(got, want) {
+			t.Errorf("the pool claims %q, want %q", got, want)
+		}
+		p.Divide(nil)
+		calls.Wait()
 	})
 }

@@ -149,6 +149,9 @@ type Pool struct {
 	offers  []offer  // see offersFor; none if they are not known
 	offered groupKey // to which they are made
 
+	divided bool          // pools of other processes use some of the hosts; see Divide
+	short   chan struct{} // see Short
+
 	survey survey
 }
 
@@ -159,7 +162,7 @@ func New(o Options) (*Pool, error) {
 	}
 	o = o.withDefaults()
 	p := &Pool{
-		opts: o, changes: 1, pinned: o.Runner, queue: fairqueue.New[groupKey, *Lease](o.MaxPassedOver),
+		opts: o, changes: 1, pinned: o.Runner, queue: fairqueue.New[groupKey, *Lease](o.MaxPassedOver), short: make(chan struct{}, 1),
 		// Retries may be a fifth of the calls, plus one a second. Envoy allows a fifth plus three at
 		// a time, Finagle a fifth plus ten a second. With three in ten seconds, chance alone would
 		// exhaust the budget where one call in ten of eight callers fails.

@@ -112,6 +112,11 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 	p.rates.growth.add(now, 1)
 	if p.match(); !l.ticket.Waits() {
 		l.first = route.Standing{Of: p.queue.Len()}
+	} else if p.divided {
+		select {
+		case p.short <- struct{}{}:
+		default: // it is known already
+		}
 	}
 	return nil
 }

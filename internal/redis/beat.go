@@ -70,11 +70,20 @@ func (c *Client) countReplicas(now time.Time) int {
 func (c *Client) countBeating(now time.Time) int {
 	n := 1
 	for id, h := range c.replicas {
-		if id != c.id && !h.at.IsZero() && now.Sub(h.at) <= goneAfter {
+		if id != c.id && h.beats(now) {
 			n++
 		}
 	}
 	return n
+}
+
+func (h heard) beats(now time.Time) bool { return !h.at.IsZero() && now.Sub(h.at) <= goneAfter }
+
+// isBeating reports whether a replica has been heard of lately.
+func (c *Client) isBeating(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.replicas[id].beats(time.Now())
 }
 
 // beat says that this replica is there, and hears of the others and of what has been cleared. It
@@ -129,7 +138,10 @@ func (c *Client) beat(ctx context.Context) error {
 	c.hearCleared(cleared)
 	if len(gone) > 0 {
 		_, _ = c.send(ctx, commandTime, func(b rueidis.Builder) rueidis.Commands {
-			return rueidis.Commands{b.Arbitrary("HDEL").Keys(c.keyOfReplicas()).Args(gone...).Build()}
+			return rueidis.Commands{
+				b.Arbitrary("HDEL").Keys(c.keyOfReplicas()).Args(gone...).Build(),
+				b.Arbitrary("HDEL").Keys(c.keyOfNews()).Args(gone...).Build(),
+			}
 		})
 	}
 	return nil

@@ -184,12 +184,12 @@ func TestSlotsGoToTheReplicasThatHaveWorkForThem(t *testing.T) {
 	})
 }
 
-// TestReplicasHaveTheirShareOfAHostWhoseKeyIsInUse has another program's value under it for a while.
-func TestReplicasHaveTheirShareOfAHostWhoseKeyIsInUse(t *testing.T) {
+// TestReplicasHaveTheirShareOfAHostWhileTheKeyOfSlotsIsInUse has another program's value under it for a while.
+func TestReplicasHaveTheirShareOfAHostWhileTheKeyOfSlotsIsInUse(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		_, all := w.sharing(2, 1, 4)
-		w.server.Del(all[0].keyOfHost("gpu-0"))
-		if err := w.server.Set(all[0].keyOfHost("gpu-0"), "another program's"); err != nil {
+		w.server.Del(all[0].keyOfSlots())
+		if err := w.server.Set(all[0].keyOfSlots(), "another program's"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(3 * time.Second)
@@ -212,7 +212,7 @@ func TestReplicasHaveTheirShareOfAHostWhoseKeyIsInUse(t *testing.T) {
 		if s := all[0].State(); !s.Up || !strings.Contains(s.Reason, "not shared") {
 			t.Errorf("got the state %+v, want that it says what is not shared", s)
 		}
-		w.server.Del(all[0].keyOfHost("gpu-0"))
+		w.server.Del(all[0].keyOfSlots())
 		time.Sleep(3 * time.Second)
 		busy(4)
 		if s := all[0].State(); s.Reason != "" {
@@ -236,34 +236,29 @@ func TestNewsOfAHostAreReadByReplicasWithTheSameSecretOnly(t *testing.T) {
 		return c
 	}
 	open, sealed, another := with(""), with("a"), with("b")
-	said := news{
+	said := map[string]news{"gpu": {
 		Busy: map[string]int{"m:latest": 2}, Learned: map[string]int{"m:latest": 5}, Ill: "ejected",
 		Loading: []loadNews{{Model: "m:latest", NumCtx: 8192, Others: "num_gpu=1\x00", Age: time.Second, Takes: time.Minute, Holds: 3 * time.Second}},
 		Loaded:  []loadNews{{Model: "other:latest", Age: time.Second}},
-	}
+	}}
 	for _, c := range []struct {
 		name     string
 		from, to *Client
-		host     string
 		reads    bool
 	}{
-		{"without a secret", open, open, "gpu", true},
-		{"with the same", sealed, sealed, "gpu", true},
-		{"with another", sealed, another, "gpu", false},
-		{"of another host", sealed, sealed, "gpu-2", false},
-		{"without one, to one that has it", open, sealed, "gpu", false},
-		{"with one, to one without", sealed, open, "gpu", false},
+		{"without a secret", open, open, true},
+		{"with the same", sealed, sealed, true},
+		{"with another", sealed, another, false},
+		{"without one, to one that has it", open, sealed, false},
+		{"with one, to one without", sealed, open, false},
 	} {
-		text := c.from.encodeNews("gpu", said)
-		if got := c.to.decodeNews(c.host, text); reflect.DeepEqual(got, said) != c.reads || !c.reads && !reflect.DeepEqual(got, news{}) {
+		got := c.to.decodeNews(c.from.encodeNews(said))
+		if c.reads && !reflect.DeepEqual(got, said) || !c.reads && len(got) > 0 {
 			t.Errorf("%s: read %+v", c.name, got)
 		}
-		if strings.ContainsAny(text, " \n") {
-			t.Errorf("%s: %q would not be one word", c.name, text)
-		}
 	}
-	for _, text := range []string{"", "nonsense", "e30=", "AQA="} {
-		if got := open.decodeNews("gpu", text); !reflect.DeepEqual(got, news{}) {
+	for _, text := range []string{"", "nonsense", "\x01\x00"} {
+		if got := open.decodeNews(text); len(got) > 0 {
 			t.Errorf("of %q was read %+v", text, got)
 		}
 	}
@@ -299,8 +294,7 @@ func TestReplicasHearWithinASecondWhatAHostIsLoadingAndHasLoaded(t *testing.T) {
 		})
 		host := <-first
 		time.Sleep(2 * hurryInterval)
-		words := strings.Fields(w.server.HGet(all[0].keyOfHost(host), all[0].id))
-		if told := all[1].decodeNews(host, words[len(words)-1]); len(told.Loading) != 1 || told.Loading[0].Model != "m:latest" {
+		if told := all[1].decodeNews(w.server.HGet(all[0].keyOfNews(), all[0].id))[host]; len(told.Loading) != 1 || told.Loading[0].Model != "m:latest" {
 			t.Errorf("soon afterwards the others are told %+v", told)
 		}
 		time.Sleep(time.Second - hurryInterval)
@@ -364,4 +358,30 @@ func TestEachReplicaHasItsTurnOnAHostWithOneSlot(t *testing.T) {
 			t.Errorf("%d calls were served, and there were %d at once on a host with one slot", sum, room.most["gpu-0"])
 		}
 	})
+}
+
+// TestSlotsThatOneReplicaDoesNotUseServeTheCallsOfAnotherAtOnce has two that use all slots in turn.
+func TestSlotsThatOneReplicaDoesNotUseServeTheCallsOfAnotherAtOnce(t *testing.T) {
+	const takes = 300 * time.Millisecond
+	for _, hosts := range []int{1, 5} {
+		inWorld(t, func(t *testing.T, w *world) {
+			_, all := w.sharing(2, hosts, 4)
+			for turn := range 6 {
+				time.Sleep(takes)
+				began := time.Now()
+				var calls sync.WaitGroup
+				for range 4 * hosts {
+					calls.Go(func() {
+						if err := all[turn%2].call(takes); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				calls.Wait()
+				if d := time.Since(began); d > takes+3*hurryInterval {
+					t.Errorf("with %d hosts, turn %d took %v, want hardly more than %v", hosts, turn, d, takes)
+				}
+			}
+		})
+	}
 }
