@@ -24,7 +24,7 @@ var packages = map[string][]string{
 	".":                            {"internal/app"},
 	"server":                       {"internal/caller", "internal/fault", "internal/jobs", "internal/jsonrpc", "internal/lru", "internal/netserve", "internal/share", "internal/workers"},
 	"tools":                        {"internal/usage", "cache", "internal/batch", "internal/manage", "internal/prompts", "internal/files", "pool", "internal/inference", "internal/jobs", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest", "internal/share"},
-	"internal/inference":           {"internal/affinity", "pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru", "internal/markup", "internal/pixels", "internal/share"},
+	"internal/inference":           {"internal/affinity", "pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru", "internal/markup", "internal/pixels", "internal/share", "internal/workers"},
 	"internal/markup":              {"internal/backend"},
 	"internal/gateway":             {"cache", "pool", "internal/inference", "internal/manage", "internal/route", "internal/backend", "internal/caller", "internal/fault", "internal/schema"},
 	"internal/pixels":              {},

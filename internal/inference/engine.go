@@ -26,6 +26,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/internal/share"
+	"ollama-mcp/internal/workers"
 	"ollama-mcp/pool"
 )
 
@@ -138,7 +139,12 @@ type Engine struct {
 	life       context.Context
 	end        context.CancelFunc
 	background sync.WaitGroup
+	streams    workers.Group // give callers answers in pieces
 }
+
+// spareStreams is how many goroutines are kept for later streams. To send a piece takes a deep
+// stack, which a new goroutine would have to grow.
+const spareStreams = 64
 
 // New makes an engine. It starts no work but the maintenance of the cache.
 func New(o Options) (*Engine, error) {
@@ -169,6 +175,7 @@ func New(o Options) (*Engine, error) {
 		}
 	}
 	e.life, e.end = context.WithCancel(context.Background())
+	e.streams.Keep(spareStreams, e.life.Done())
 	return e, nil
 }
 
@@ -179,6 +186,7 @@ func (e *Engine) Close() {
 	e.merges.flights.Close()
 	e.end()
 	e.background.Wait()
+	e.streams.Wait()
 }
 
 // Do answers a request for text. The error is a *fault.Error.

@@ -104,7 +104,7 @@ func (t *task) streamed(ctx context.Context) (*Response, error) {
 		live: t.format == nil && t.settings.Filter.CanMask() && !t.Logprobs && t.only == nil,
 	}
 	t.stream = s
-	go s.run()
+	t.streams.Go(s.run)
 	resp, err := t.do(ctx)
 	close(s.stop)
 	<-s.ended
