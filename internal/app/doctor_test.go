@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,71 +21,6 @@ import (
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/doctor"
 )
-
-func TestDoctorSaysWhereTheAddressIsFrom(t *testing.T) {
-	t.Parallel()
-	address := backendtest.New("gpu-1").Listen(t)
-	bare := strings.TrimPrefix(address, "http://")
-	file := filepath.Join(t.TempDir(), "config.yaml")
-	write(t, file, "hosts: [{name: gpu, url: \""+address+"\"}]\n")
-	for _, c := range []struct {
-		env, args []string
-		want      string
-	}{
-		{nil, []string{"--host=" + address}, "ok    address: " + bare + ", from --host\n"},
-		{nil, []string{"--config=" + file}, "ok    address: " + bare + ", from " + file + "\n"},
-		{[]string{"OLLAMA_HOST=" + address}, nil, "ok    address: " + bare + ", from OLLAMA_HOST of this shell\n"},
-		{[]string{"OLLAMA_HOST=" + address}, nil, `"env": {"OLLAMA_HOST": "` + bare + `"}`},
-		{[]string{"OLLAMA_MCP_HOST=" + address}, nil, `does not get OLLAMA_MCP_HOST`},
-		{nil, nil, "ok    address: 127.0.0.1:11434, the default"},
-		{nil, []string{"--host=" + address + "/v1/"}, "leave out /v1"},
-		{nil, []string{"--host=http://me:sesame@" + bare}, "ok    address: " + bare + ", from --host\n"},
-	} {
-		out, errs, _ := program(t, "", c.env, append([]string{"doctor"}, c.args...)...)
-		if !strings.Contains(out, c.want) || strings.Contains(out+errs, "sesame") {
-			t.Errorf("%v %v: got\n%s%s\nwant %q", c.env, c.args, out, errs, c.want)
-		}
-	}
-}
-
-func TestDoctorLooksAtWhatMCPHostsWouldStart(t *testing.T) {
-	t.Parallel()
-	program, address := installed(t), backendtest.New("gpu-1").Listen(t)
-	for _, c := range []struct {
-		name, entry string
-		status      int
-		want        string
-	}{
-		{"as this shell", `{"command": "PROGRAM", "env": {"OLLAMA_HOST": "ADDRESS"}}`, ok, "ok    Cursor: starts PROGRAM with Ollama at "},
-		{"without the address", `{"command": "PROGRAM", "env": {"OLLAMA_HOST": "127.0.0.1:1"}}`, failure, "fail  Cursor: uses Ollama at 127.0.0.1:1, and this shell "},
-		{"another that answers", `{"command": "PROGRAM", "args": ["--host", "OTHER"]}`, ok, "warn  Cursor: uses Ollama at "},
-		{"a program that is gone", `{"command": "/nowhere/ollama-mcp"}`, failure, "/nowhere/ollama-mcp, which does not exist"},
-		{"a program that is nowhere", `{"command": "ollama-mcp"}`, failure, "not on the PATH"},
-		{"a mistake in the options", `{"command": "PROGRAM", "args": ["--slots=x"]}`, failure, "does not start as this host starts it: --slots"},
-		{"a variable of the shell", `{"command": "PROGRAM", "args": ["--config", "FILE"]}`, failure, "add the variable that it names to env"},
-		{"a container with a network of its own", `{"command": "DOCKER", "args": ["run", "-i", "ghcr.io/us/ollama-mcp"]}`, failure, "where 127.0.0.1:11434 is the container itself"},
-		{"a container that is told", `{"command": "DOCKER", "args": ["run", "-i", "-e", "OLLAMA_HOST=OTHER", "ghcr.io/us/ollama-mcp"]}`, failure, " is the container itself"},
-		{"a container on this network", `{"command": "DOCKER", "args": ["run", "-i", "--network=host", "-e", "OLLAMA_HOST=ADDRESS", "ghcr.io/us/ollama-mcp"]}`, ok, "ok    Cursor: starts DOCKER with Ollama at "},
-		{"a package", `{"command": "NPX", "args": ["-y", "@us/ollama-mcp", "--slots=x"]}`, failure, "does not start as this host starts it: --slots"},
-		{"switched off", `{"command": "PROGRAM", "disabled": true}`, ok, "warn  Cursor: the server is switched off"},
-	} {
-		home := t.TempDir()
-		file := filepath.Join(home, "config.yaml")
-		write(t, file, "providers:\n  cloud: {kind: openai, url: \"https://127.0.0.1:1/v1\", key_env: CLOUD_KEY}\n")
-		fill := strings.NewReplacer("PROGRAM", program, "ADDRESS", address, "OTHER", strings.Replace(address, "127.0.0.1", "localhost", 1), "FILE", file,
-			"DOCKER", filepath.Join(home, "docker"), "NPX", filepath.Join(home, "npx"))
-		write(t, filepath.Join(home, "docker"), "")
-		write(t, filepath.Join(home, "npx"), "")
-		if err := os.Mkdir(filepath.Join(home, ".cursor"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(home, ".cursor", "mcp.json"), fill.Replace(`{"mcpServers": {"ollama": `+c.entry+`}}`))
-		out, errs, status := atHome(t, program, home, []string{"OLLAMA_HOST=" + address, "CLOUD_KEY=x"}, "doctor")
-		if status != c.status || !strings.Contains(out, fill.Replace(c.want)) {
-			t.Errorf("%s: status %d, want %d and %q\n%s%s", c.name, status, c.status, c.want, out, errs)
-		}
-	}
-}
 
 func TestDoctorReadsWhatTheFileSaysOfModels(t *testing.T) {
 	t.Parallel()

@@ -179,7 +179,7 @@ func TestTracesAreOffUnlessTheVariablesAskForThem(t *testing.T) {
 // Whatever the receiver does, calls take no time for it, what waits is bounded, and the log
 // has one line.
 func TestReceiverInTroubleCostsNoCall(t *testing.T) {
-	const many = 6_000 // spans are more than the queue and a batch hold
+	const many = 3_000 // spans are more than the queue and a batch hold
 	for name, answer := range map[string]func(*http.Request) (int, error){
 		"down":     func(*http.Request) (int, error) { return 0, errors.New("connection refused") },
 		"refusing": func(*http.Request) (int, error) { return http.StatusForbidden, nil },
