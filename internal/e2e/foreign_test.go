@@ -154,16 +154,18 @@ func TestProgressComesToTheClientThatItIsFor(t *testing.T) {
 		t.Run(transport, func(t *testing.T) {
 			ranks := []string{"1st", "2nd", "3rd"}
 			var connected []client
+			for _, w := range waysTo(place{transport, url}) { // first of all, since the first call never ends by itself
+				connected = append(connected, w.connect(t))
+			}
 			var calls []*pending
-			for n, w := range waysTo(place{transport, url}) {
-				c := w.connect(t)
+			for n, c := range connected {
 				p := c.start("generate", fmt.Sprintf(`{"model":"tiny-loops","prompt":%q}`, fresh()))
 				words := " tokens, "
 				if n > 0 {
 					words = fmt.Sprintf("queued, %s of %d", ranks[n-1], n)
 				}
 				p.until(words)
-				connected, calls = append(connected, c), append(calls, p)
+				calls = append(calls, p)
 			}
 			for n, p := range calls {
 				words, kind := " tokens, ", " tokens, "
