@@ -23,7 +23,7 @@ STEPS := format spelling workflows soak-test e2e race staticcheck vet simulation
 # What is built without the race detector is built with the flags of the program in all steps, so
 # that each package is compiled once for all of them.
 vet staticcheck simulations release-test e2e soak: export CGO_ENABLED = 0
-vet staticcheck simulations release-test e2e soak: export GOFLAGS := $(strip $(GOFLAGS) -trimpath -tags=grpcnotrace)
+vet staticcheck simulations release-test e2e soak: export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
 
 # The end-to-end tests, and each example with needs of its own, are modules of
 # their own, so that the product's go.mod lists what the product needs.

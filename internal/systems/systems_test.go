@@ -126,7 +126,7 @@ func (p listed) parse(files *token.FileSet) (parsed []*ast.File, err error) {
 
 // list lists the packages of a program, each after those that it imports.
 func list(dir, system, arch string) (all []listed, err error) {
-	cmd := exec.Command("go", "list", "-deps", "-tags", "grpcnotrace", "-json=ImportPath,Dir,GoFiles,ImportMap,Module", ".")
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Dir,GoFiles,ImportMap,Module", ".")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOOS="+system, "GOARCH="+arch, "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
