@@ -8,12 +8,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"ollama-mcp/internal/auth"
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/durable"
+	"ollama-mcp/internal/table"
 )
 
 // tokenOptions are those of the command token.
@@ -78,8 +78,7 @@ func listTokens(file string, std Stdio) int {
 	if err != nil {
 		return fail(std, fmt.Errorf("%s:%w", file, err))
 	}
-	table := tabwriter.NewWriter(std.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tADMIN\tTOOLS\tMODELS\tCALLS/S\tIN FLIGHT\tCALLS/DAY\tTOKENS/DAY\tEXPIRES")
+	list := table.Table{Head: []string{"NAME", "ADMIN", "TOOLS", "MODELS", "CALLS/S", "IN FLIGHT", "CALLS/DAY", "TOKENS/DAY", "EXPIRES"}}
 	for _, k := range keys {
 		c := k.Caller
 		admin := map[bool]string{true: "yes", false: "no"}[c.Admin]
@@ -93,13 +92,11 @@ func listTokens(file string, std Stdio) int {
 		if !k.Expires.IsZero() {
 			expires = k.Expires.UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, admin, cmp.Or(strings.Join(c.Tools, ","), "all"), cmp.Or(strings.Join(c.Models, ","), "all"),
+		list.Row(c.ID, admin, cmp.Or(strings.Join(c.Tools, ","), "all"), cmp.Or(strings.Join(c.Models, ","), "all"),
 			limit(c.Limits.PerSecond), limit(float64(c.Limits.InFlight)),
 			limit(float64(c.Limits.CallsPerDay)), limit(float64(c.Limits.TokensPerDay)), expires)
 	}
-	if err := table.Flush(); err != nil {
-		return fail(std, err)
-	}
+	list.Print(std.Out, true)
 	return ok
 }
 

@@ -370,7 +370,7 @@ func (s *Journals) sweep() {
 			infos = append(infos, info)
 		}
 	}
-	slices.SortFunc(infos, func(a, b fs.FileInfo) int { return b.ModTime().Compare(a.ModTime()) }) // the newest first
+	slices.SortStableFunc(infos, func(a, b fs.FileInfo) int { return b.ModTime().Compare(a.ModTime()) }) // the newest first
 	var all int64
 	for _, info := range infos {
 		if all += info.Size(); all <= journalBytes && time.Since(info.ModTime()) < journalAge {

@@ -21,12 +21,12 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 
 	"ollama-mcp/internal/nearest"
+	"ollama-mcp/internal/table"
 	"ollama-mcp/internal/terminal"
 )
 
@@ -186,12 +186,15 @@ func readAll(ctx context.Context, r io.Reader) (data []byte, err error) {
 }
 
 func listTools(w io.Writer, tools []mcp.Tool) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	list := table.Table{Head: []string{"", ""}}
 	for _, tool := range tools {
 		sentence, _, _ := strings.Cut(tool.Description, ". ")
-		fmt.Fprintf(table, "%s\t%s\n", tool.Name, strings.TrimSuffix(sentence, "."))
+		list.Row(tool.Name, strings.TrimSuffix(sentence, "."))
 	}
-	return table.Flush()
+	var text strings.Builder
+	list.Print(&text, true)
+	_, err := io.WriteString(w, text.String())
+	return err
 }
 
 // find returns the tool of that name. Names of tools may be written with - or _, whichever the server lists.

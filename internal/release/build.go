@@ -53,7 +53,7 @@ func (r *release) build(ctx context.Context, programs ...program) ([]program, er
 	for i := range programs {
 		p := &programs[i]
 		p.file = filepath.Join(r.work, p.os+"-"+p.arch, p.name())
-		stamp := fmt.Sprintf("-s -w -funcalign=16 -X 'ollama-mcp/internal/app.release=%s %s %s'", r.version, r.commit, r.date.Format(time.RFC3339))
+		stamp := fmt.Sprintf("-s -w -funcalign=8 -X 'ollama-mcp/internal/app.release=%s %s %s'", r.version, r.commit, r.date.Format(time.RFC3339))
 		// What git says of the directory is left out: a file beside the sources would change it.
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", stamp, "-o", p.file, ".")
 		cmd.Dir, cmd.Env = r.root, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOOS="+p.os, "GOARCH="+p.arch)
