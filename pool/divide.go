@@ -32,7 +32,7 @@ type Claim struct {
 }
 
 // Calls is how many calls of this pool are on the host.
-func (c Claim) Calls() (n int) {
+func (c *Claim) Calls() (n int) {
 	for _, calls := range c.Busy {
 		n += calls
 	}
@@ -71,11 +71,11 @@ type Part struct {
 
 // Claims returns what the pool would use of each host. Hosts that serve calls which wait come first, and of
 // those the hosts that have a model in memory, and that are fast.
-func (p *Pool) Claims() []Claim {
+func (p *Pool) Claims() []*Claim {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	all := make([]Claim, len(p.hosts))
+	all := make([]*Claim, len(p.hosts))
 	for i, h := range p.hosts {
 		all[i] = p.claim(h, now)
 	}
@@ -90,7 +90,7 @@ func (p *Pool) Claims() []Claim {
 			}
 			common := cmp.Or(known(&p.models, k.model.model), new(modelTimes))
 			for _, h := range serving {
-				c, loads, cost := &all[h.index], !h.inMemory && !h.memory.holds(k.model) && !h.isLoadedElsewhere(k.model), h.cost(k.model, common, now)
+				c, loads, cost := all[h.index], !h.inMemory && !h.memory.holds(k.model) && !h.isLoadedElsewhere(k.model), h.cost(k.model, common, now)
 				if c.Waits == 0 || c.Loads && !loads || c.Loads == loads && cost < c.cost {
 					c.Loads, c.cost = loads, cost
 				}
@@ -98,12 +98,12 @@ func (p *Pool) Claims() []Claim {
 			}
 		}
 	}
-	all = slices.DeleteFunc(all, func(c Claim) bool { return p.hosts[c.index].isCloudPart })
-	slices.SortStableFunc(all, func(a, b Claim) int { return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.cost, b.cost)) })
+	all = slices.DeleteFunc(all, func(c *Claim) bool { return p.hosts[c.index].isCloudPart })
+	slices.SortStableFunc(all, func(a, b *Claim) int { return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.cost, b.cost)) })
 	return all
 }
 
-func (c Claim) rank() int {
+func (c *Claim) rank() int {
 	switch {
 	case c.Waits == 0:
 		return 2
@@ -114,8 +114,8 @@ func (c Claim) rank() int {
 }
 
 // claim returns what the pool uses of a host.
-func (p *Pool) claim(h *host, now time.Time) Claim {
-	c := Claim{Host: h.name, Slots: h.inAll(now), Busy: make(map[string]int), index: h.index}
+func (p *Pool) claim(h *host, now time.Time) *Claim {
+	c := &Claim{Host: h.name, Slots: h.inAll(now), Busy: make(map[string]int), index: h.index}
 	if why := h.why(now); why != nil && !h.well(now) {
 		c.Ill = why.Error()
 	}

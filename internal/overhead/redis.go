@@ -36,7 +36,7 @@ func startRedis(ctx context.Context, dir string) (url string, err error) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return "", errors.New("Redis does not accept connections")
+	return "", errors.New("the Redis that was started does not accept connections")
 }
 
 // sharedCallers is how many calls are made at a time of each of the servers that share a Redis.

@@ -198,7 +198,7 @@ func hearLoads(told []loadNews) (all []pool.Load) {
 
 // urgent is what others want to hear of hosts at once when it changes: which are ill, and which models they
 // are loading.
-func urgent(claims []pool.Claim) string {
+func urgent(claims []*pool.Claim) string {
 	var all []string
 	for _, claim := range claims {
 		text := fmt.Sprintf("%q %t", claim.Host, claim.Ill != "")
@@ -254,7 +254,7 @@ func (c *Client) wasTried() bool {
 }
 
 // alone has this replica use its part of each host without asking: one of so many, or, for 0, nothing.
-func (s *sharing) alone(claims []pool.Claim, replicas int) {
+func (s *sharing) alone(claims []*pool.Claim, replicas int) {
 	s.leases, s.parts = nil, make(map[string]pool.Part)
 	for _, claim := range claims {
 		switch replicas {
@@ -359,8 +359,8 @@ func (s *sharing) returnIdle() {
 // arguments are those with which slots are asked for. Hosts that serve no call which waits are brought into
 // an order of this replica's own, so that slots for calls to come are not all on the same hosts. So is
 // which host is to have a slot for which call, if more are wanted than there are.
-func (s *sharing) arguments(claims []pool.Claim) []string {
-	serves := func(claim pool.Claim) bool { return claim.Waits > 0 && !s.unused[claim.Host] }
+func (s *sharing) arguments(claims []*pool.Claim) []string {
+	serves := func(claim *pool.Claim) bool { return claim.Waits > 0 && !s.unused[claim.Host] }
 	place := make(map[string]uint64, len(claims))
 	ready, serving, waits := 0, 0, 0.0
 	for _, claim := range claims {
@@ -373,8 +373,8 @@ func (s *sharing) arguments(claims []pool.Claim) []string {
 			}
 		}
 	}
-	byPlace := func(a, b pool.Claim) int { return cmp.Compare(place[a.Host], place[b.Host]) }
-	slices.SortStableFunc(claims, func(a, b pool.Claim) int {
+	byPlace := func(a, b *pool.Claim) int { return cmp.Compare(place[a.Host], place[b.Host]) }
+	slices.SortStableFunc(claims, func(a, b *pool.Claim) int {
 		switch x, y := serves(a), serves(b); {
 		case x && y: // as the pool has them
 			return 0
@@ -408,7 +408,7 @@ func (s *sharing) place(host string) uint64 {
 }
 
 // readLeases reads what the server has granted.
-func (s *sharing) readLeases(claims []pool.Claim, result rueidis.RedisResult) error {
+func (s *sharing) readLeases(claims []*pool.Claim, result rueidis.RedisResult) error {
 	list, err := result.AsIntSlice()
 	if err != nil {
 		return err
@@ -440,7 +440,7 @@ func aged(loads []pool.Load, ago time.Duration) []pool.Load {
 }
 
 // newsOf is what this replica tells of hosts.
-func newsOf(claims []pool.Claim) map[string]news {
+func newsOf(claims []*pool.Claim) map[string]news {
 	all := make(map[string]news)
 	for _, claim := range claims {
 		if len(claim.Busy) > 0 || claim.Learned != nil || claim.Ill != "" || len(claim.Loading)+len(claim.Loaded) > 0 {
