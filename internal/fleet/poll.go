@@ -256,5 +256,9 @@ func (m *member) pause() time.Duration {
 		d = rand.N(pollInterval)
 	}
 	now := time.Since(m.fleet.began)
-	return (now + d).Round(pollBeat) - now
+	next := (now + d).Round(pollBeat)
+	if next <= now {
+		next += pollBeat
+	}
+	return next - now
 }
