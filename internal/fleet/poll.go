@@ -14,11 +14,12 @@ import (
 )
 
 const (
-	pollInterval    = 5 * time.Second  // between two polls of a host that answers
-	maxPollInterval = 30 * time.Second // between two polls of a host that has been down for long
-	listInterval    = 30 * time.Second // between two lists of installed models, which change seldom
-	pollTimeout     = 5 * time.Second  // of one poll, and of one lookup
-	pollBeat        = time.Second      // the hosts that are due within a beat are polled together
+	pollInterval    = 5 * time.Second        // between two polls of a host that answers, unless there are many
+	maxPollInterval = 30 * time.Second       // between two polls of a host that has been down for long
+	listInterval    = 30 * time.Second       // between two lists of installed models, which change seldom
+	pollTimeout     = 5 * time.Second        // of one poll, and of one lookup
+	pollBeat        = time.Second            // the hosts that are due within a beat are polled together
+	pollShare       = 100 * time.Millisecond // of the time between two polls for each host there is, at least
 )
 
 // member is one host of the fleet.
@@ -248,12 +249,14 @@ func (m *member) polled() {
 
 // pause is the time to the next poll, which doubles with each that fails. The first is
 // random, so that hosts which were added together, and servers that were started together,
-// do not poll in step for ever. Polls begin on the beat of the fleet: to wake up for each of many
+// do not poll in step for ever. With more than fifty hosts all pauses are longer, since calls tell
+// of most failures before polls do. Polls begin on the beat of the fleet: to wake up for each of many
 // hosts would cost more than to poll it.
 func (m *member) pause() time.Duration {
-	d := jitter(min(pollInterval<<min(max(m.failed-1, 0), 3), maxPollInterval))
+	usual := max(pollInterval, pollShare*time.Duration(len(m.fleet.catalog.Load().hosts)))
+	d := jitter(min(usual<<min(max(m.failed-1, 0), 3), max(usual, maxPollInterval)))
 	if m.polls == 1 {
-		d = rand.N(pollInterval)
+		d = rand.N(usual)
 	}
 	now := time.Since(m.fleet.began)
 	next := (now + d).Round(pollBeat)

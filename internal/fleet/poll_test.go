@@ -223,6 +223,23 @@ func TestHostsThatAreDueWithinASecondArePolledTogether(t *testing.T) {
 	})
 }
 
+func TestManyHostsArePolledLessOften(t *testing.T) {
+	for hosts, polls := range map[int]int{1: 120, 50: 120, 100: 60} { // each, in ten minutes
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, fleet.Options{})
+			var specs []fleet.Spec
+			for i := range hosts {
+				specs = append(specs, spec(fmt.Sprintf("host-%d", i)))
+			}
+			w.set(specs...)
+			time.Sleep(10 * time.Minute)
+			if n := len(w.told("host-0")); n < polls-polls/10 || n > polls+polls/10 {
+				t.Errorf("of %d hosts one was polled %d times, want about %d", hosts, n, polls)
+			}
+		})
+	}
+}
+
 func TestHostThatHasGoneIsAskedNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, fleet.Options{})

@@ -100,7 +100,7 @@ func TestPollingOfManyHostsIsMeasured(t *testing.T) {
 func TestAnswersThatAreNotSharedFailTheRun(t *testing.T) {
 	server := []string{"env", "OVERHEAD_SERVER=" + controlBinary, os.Args[0]} // which stores no answers
 	err := measureShared(t.Context(), plan{server: server, rounds: 1, calls: 20}, "redis://127.0.0.1:1", io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "the host was asked 200 times, want 80") {
+	if err == nil || !strings.Contains(err.Error(), "the host was asked 400 times, want 160") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -39,9 +39,6 @@ func startRedis(ctx context.Context, dir string) (url string, err error) {
 	return "", errors.New("the Redis that was started does not accept connections")
 }
 
-// sharedCallers is how many calls are made at a time of each of the servers that share a Redis.
-const sharedCallers = 8
-
 // measureShared measures what sharing answers through Redis costs a call that finds none, and how long
 // a call takes that finds one there. Three servers ask a pretend host in turns: one without Redis, and two
 // replicas that share the one at url, of which the second makes the calls of the first again.
@@ -60,25 +57,43 @@ func measureShared(ctx context.Context, p plan, url string, w io.Writer) error {
 	}
 	alone, first, second := servers[0], servers[1], servers[2]
 
-	rows := []struct {
-		name   string
-		server *process
-		again  bool // the calls of the turn before
-		turns  []turn
-	}{
-		{name: "no Redis: answered by the host", server: alone},
-		{name: "no Redis: answered from memory", server: alone, again: true},
-		{name: "Redis: answered by the host", server: first},
-		{name: "Redis: answered from memory", server: first, again: true},
-		{name: "Redis: answered from what another replica stored", server: second},
+	fmt.Fprintf(w, "%s, on %s\n", time.Now().Format("2 January 2006"), machine())
+	levels := []int{1, 8}
+	for _, callers := range levels {
+		rows := []*sharedRow{
+			{name: "no Redis: answered by the host", server: alone},
+			{name: "no Redis: answered from memory", server: alone, again: true},
+			{name: "Redis: answered by the host", server: first},
+			{name: "Redis: answered from memory", server: first, again: true},
+			{name: "Redis: answered from what another replica stored", server: second},
+		}
+		if err := takeTurns(ctx, rows, callers, p); err != nil {
+			return err
+		}
+		printShared(w, rows, callers, p)
 	}
+	if asked, want := h.asked.Load(), int64(2*len(levels)*(1+p.rounds)*p.calls); asked > want+want/100 {
+		return fmt.Errorf("the host was asked %d times, want %d: answers were not shared", asked, want)
+	}
+	return nil
+}
+
+// sharedRow is what calls of a server do.
+type sharedRow struct {
+	name   string
+	server *process
+	again  bool // the calls of the turn before
+	turns  []turn
+}
+
+// takeTurns has callers make the calls of all rows, round by round.
+func takeTurns(ctx context.Context, rows []*sharedRow, callers int, p plan) error {
 	for i := range 1 + p.rounds {
-		for j := range rows {
-			r := &rows[j]
+		for _, r := range rows {
 			if r.again {
 				r.server.calls.Add(-int64(p.calls))
 			}
-			t, err := takeTurn(ctx, r.server, sharedCallers, p.calls)
+			t, err := takeTurn(ctx, r.server, callers, p.calls)
 			if err != nil {
 				return err
 			}
@@ -87,11 +102,11 @@ func measureShared(ctx context.Context, p plan, url string, w io.Writer) error {
 			}
 		}
 	}
-	if asked, want := h.asked.Load(), int64(2*(1+p.rounds)*p.calls); asked > want+want/100 {
-		return fmt.Errorf("the host was asked %d times, want %d: answers were not shared", asked, want)
-	}
-	fmt.Fprintf(w, "%s, on %s\n\n", time.Now().Format("2 January 2006"), machine())
-	fmt.Fprintf(w, "%d callers at a time: medians of %d rounds of %d calls\n\n", sharedCallers, p.rounds, p.calls)
+	return nil
+}
+
+func printShared(w io.Writer, rows []*sharedRow, callers int, p plan) {
+	fmt.Fprintf(w, "\n%d at a time: medians of %d rounds of %d calls\n\n", callers, p.rounds, p.calls)
 	const cells = "%-50s%12s%12s%22s\n"
 	fmt.Fprintf(w, cells, "", "p50, ms", "p99, ms", "processor time, µs")
 	for _, r := range rows {
@@ -107,5 +122,4 @@ func measureShared(ctx context.Context, p plan, url string, w io.Writer) error {
 			fmt.Sprintf("%.2f", of(func(t turn) time.Duration { return t.p99 }, time.Millisecond)),
 			fmt.Sprintf("%.0f", of(func(t turn) time.Duration { return t.processor }, time.Microsecond)))
 	}
-	return nil
 }
