@@ -125,6 +125,7 @@ func TestWaitForAConnectionEndsWithItsContext(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		synctest.Wait() // until the host has noticed which connections have been closed
 		if open := fake.Stats().Open; open > 3 {
 			t.Errorf("%d connections are open, want at most 3", open)
 		}
