@@ -312,13 +312,7 @@ func nginxAt(t *testing.T, server string, changes ...string) (address string, cl
 		t.Fatal(err)
 	}
 
-	cmd := exec.CommandContext(deadline(t), nginxProgram(t), "-p", dir, "-c", config, "-e", "stderr", "-g", "daemon off; master_process off;")
-	var log buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	group, err := procgroup.Start(cmd)
-	if err != nil {
-		t.Fatal(err)
-	}
+	runNginx(t, dir, address, "master_process off;")
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: trusted, ServerName: stackHost},
 		DialContext: func(ctx context.Context, network, to string) (net.Conn, error) {
@@ -328,8 +322,22 @@ func nginxAt(t *testing.T, server string, changes ...string) (address string, cl
 			return new(net.Dialer).DialContext(ctx, network, address)
 		},
 	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return address, &http.Client{Transport: transport}
+}
+
+// runNginx runs nginx with the nginx.conf in a directory until the test has ended, and waits until it
+// listens at an address.
+func runNginx(t *testing.T, dir, address, directives string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(deadline(t), nginxProgram(t), "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr", "-g", "daemon off;"+directives)
+	var log buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	group, err := procgroup.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		transport.CloseIdleConnections()
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
@@ -348,7 +356,7 @@ func nginxAt(t *testing.T, server string, changes ...string) (address string, cl
 		}
 		return err == nil
 	})
-	return address, &http.Client{Transport: transport}
+	return cmd
 }
 
 // nginxProgram is where Debian has it, if the user's PATH leads nowhere.

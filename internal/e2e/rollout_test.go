@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,8 +15,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"ollama-mcp/internal/e2e/procgroup"
 )
 
 // TestNoCallIsLostWhileReplicasAreReplacedAsTheChartDoes has callers ask without a pause while each of
@@ -127,28 +124,7 @@ func startBalancer(t *testing.T, replicas ...*listening) *balancer {
 	address := freeAddress(t)
 	b := &balancer{t: t, dir: t.TempDir(), url: "http://" + address}
 	b.write(address, replicas)
-	var log buffer
-	b.cmd = exec.CommandContext(deadline(t), nginxProgram(t), "-p", b.dir, "-c", filepath.Join(b.dir, "nginx.conf"), "-e", "stderr", "-g", "daemon off;")
-	b.cmd.Stdout, b.cmd.Stderr = &log, &log
-	group, err := procgroup.Start(b.cmd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = group.Signal(syscall.SIGTERM)
-		_ = b.cmd.Wait()
-		group.Kill()
-		if t.Failed() {
-			t.Logf("the log of nginx:\n%s", log.tail())
-		}
-	})
-	eventually(t, "nginx listens", func() bool {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
+	b.cmd = runNginx(t, b.dir, address, "")
 	return b
 }
 

@@ -280,6 +280,24 @@ func (c *Client) do(ctx context.Context, build func(rueidis.Builder) rueidis.Com
 	return results, err == nil
 }
 
+// write sends commands that write, and notes what the server says against one. It is ok if all were done.
+func (c *Client) write(key string, build func(rueidis.Builder) rueidis.Commands) (ok bool) {
+	results, ok := c.do(context.Background(), build)
+	for _, r := range results {
+		err := refusal(r)
+		switch {
+		case err == nil:
+			continue
+		case takesNoWrites(err):
+			c.noteWrite(err)
+		default:
+			c.noteUnreadable(key, err)
+		}
+		return false
+	}
+	return ok
+}
+
 // noteFailure counts a command that failed, and has calls do without the server until it answers
 // again. It reports false, and does neither, if the command failed because ctx has ended.
 func (c *Client) noteFailure(ctx context.Context) bool {

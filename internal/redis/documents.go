@@ -42,20 +42,9 @@ func (c *Client) Document(ctx context.Context, tenant, uri string) (data []byte,
 	if !ok {
 		return nil, false
 	}
-	text, err := results[0].ToString()
-	if err == nil && text == "" {
+	h, data, ok := c.decodeRecord(key, results[0])
+	if !ok || h.Scope.Tenant != tenant { // whoever asks has guessed the address, or was given it
 		return nil, false
-	}
-	var h header
-	if err == nil {
-		h, data, err = c.sealer.decode(key, []byte(text))
-	}
-	switch {
-	case err != nil:
-		c.noteUnreadable(key, err)
-		return nil, false
-	case h.Scope.Tenant != tenant:
-		return nil, false // whoever asks has guessed the address, or was given it
 	}
 	return data, true
 }

@@ -38,41 +38,6 @@ func (c *Client) encodeOwn(key string, data []byte) (record []byte, err error) {
 	return record, err
 }
 
-// decodeOf reads a record, and says which replica made it. It is not ok if there is none of ours.
-func (c *Client) decodeOf(key string, value rueidis.RedisResult) (replica string, data []byte, ok bool) {
-	text, err := value.ToString()
-	if err == nil && text == "" || rueidis.IsRedisNil(err) {
-		return "", nil, false
-	}
-	var h header
-	if err == nil {
-		h, data, err = c.sealer.decode(key, []byte(text))
-	}
-	if err != nil {
-		c.noteUnreadable(key, err)
-		return "", nil, false
-	}
-	return h.Scope.Tenant, data, true
-}
-
-// write sends commands that write. It is ok if all were done.
-func (c *Client) write(key string, build func(rueidis.Builder) rueidis.Commands) (ok bool) {
-	results, ok := c.do(context.Background(), build)
-	for _, r := range results {
-		err := refusal(r)
-		switch {
-		case err == nil:
-			continue
-		case takesNoWrites(err):
-			c.noteWrite(err)
-		default:
-			c.noteUnreadable(key, err)
-		}
-		return false
-	}
-	return ok
-}
-
 // PutJob implements jobs.Shared.
 func (c *Client) PutJob(j jobs.Told) (ok bool) {
 	if !c.usable.Load() {
@@ -141,16 +106,17 @@ func (c *Client) Jobs(ids []string, withResults bool) (found map[string]jobs.Tol
 	found = make(map[string]jobs.Told)
 	gone := make(map[string]bool)
 	for i, id := range ids {
-		replica, data, isThere := c.decodeOf(c.keyOfJob(id), results[each*i])
+		h, data, isThere := c.decodeRecord(c.keyOfJob(id), results[each*i])
 		if !isThere {
 			continue
 		}
+		replica := h.Scope.Tenant
 		if _, known := gone[replica]; !known {
 			gone[replica] = c.isGone(replica)
 		}
 		told := jobs.Told{ID: id, Data: data, Replica: replica, Gone: gone[replica]}
 		if withResults {
-			if of, result, ok := c.decodeOf(c.keyOfResult(id), results[each*i+1]); ok && of == replica {
+			if of, result, ok := c.decodeRecord(c.keyOfResult(id), results[each*i+1]); ok && of.Scope.Tenant == replica {
 				told.Result = result
 			}
 		}

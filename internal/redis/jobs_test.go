@@ -28,6 +28,12 @@ type teller struct {
 	die  func() // as a process that is killed
 }
 
+// twoTelling starts two replicas that keep jobs.
+func (w *world) twoTelling(o jobs.Options, change ...func(*Options)) (a, b *teller) {
+	all := w.telling(2, o, change...)
+	return all[0], all[1]
+}
+
 // telling starts replicas that keep jobs.
 func (w *world) telling(n int, o jobs.Options, change ...func(*Options)) (all []*teller) {
 	for range n {
@@ -119,8 +125,7 @@ func TestJobOfOneReplicaIsToldByTheOthersToItsOwnerOnly(t *testing.T) {
 	for name, key := range map[string][]byte{"open": nil, "sealed": []byte("a secret of more than 32 bytes, for a test")} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
-				all := w.telling(2, jobs.Options{}, func(o *Options) { o.SealKey = key })
-				a, b := all[0], all[1]
+				a, b := w.twoTelling(jobs.Options{}, func(o *Options) { o.SealKey = key })
 				job := a.begin(t, ann, 10*time.Second, `"a secret"`)
 				job.Reports(func() jobs.Progress { return jobs.Progress{Queued: true, Position: 3, Message: "queued"} })
 				id := job.Info().ID
@@ -165,8 +170,7 @@ func TestJobOfOneReplicaIsToldByTheOthersToItsOwnerOnly(t *testing.T) {
 
 func TestJobIsCancelledThroughAnotherReplicaByItsOwnerOnly(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		all := w.telling(2, jobs.Options{})
-		a, b := all[0], all[1]
+		a, b := w.twoTelling(jobs.Options{})
 		id := a.begin(t, ann, time.Hour, `"done"`).Info().ID
 		b.refuses(t, bob, id, false, "there is no job")
 		far := b.stands(t, ann, id, jobs.Running, "")
@@ -178,7 +182,7 @@ func TestJobIsCancelledThroughAnotherReplicaByItsOwnerOnly(t *testing.T) {
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("it ended after %v", took)
 		}
-		for _, r := range all {
+		for _, r := range []*teller{a, b} {
 			r.stands(t, ann, id, jobs.Cancelled, `"cut"`)
 		}
 		if err := far.Cancel(); err != nil { // does nothing any more
@@ -198,8 +202,7 @@ func TestJobIsCancelledThroughAnotherReplicaByItsOwnerOnly(t *testing.T) {
 
 func TestQuestionsOfAJobAreAnsweredThroughAnotherReplica(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		all := w.telling(2, jobs.Options{})
-		a, b := all[0], all[1]
+		a, b := w.twoTelling(jobs.Options{})
 		job := a.jobs.Start(t.Context(), jobs.Spec{Tool: "generate"}, func(ctx context.Context) func() jobs.Outcome {
 			answers, err := jobs.FromContext(ctx).Ask(ctx, map[string]json.RawMessage{"name": json.RawMessage(`"who?"`), "age": json.RawMessage(`"how old?"`)})
 			if err != nil {
@@ -233,8 +236,7 @@ func TestQuestionsOfAJobAreAnsweredThroughAnotherReplica(t *testing.T) {
 
 func TestJobsOfAReplicaThatDiesEndInAnErrorThatIsRetryable(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		all := w.telling(2, jobs.Options{})
-		a, b := all[0], all[1]
+		a, b := w.twoTelling(jobs.Options{})
 		finished := a.begin(t, ann, time.Second, `"done"`).Info().ID
 		working := a.begin(t, ann, time.Hour, `"never"`).Info().ID
 		time.Sleep(3 * time.Second)
@@ -267,8 +269,7 @@ func TestJobsOfAReplicaThatDiesEndInAnErrorThatIsRetryable(t *testing.T) {
 
 func TestJobsOfAReplicaThatEndsInGoodOrderAreToldAfterwards(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		all := w.telling(2, jobs.Options{})
-		a, b := all[0], all[1]
+		a, b := w.twoTelling(jobs.Options{})
 		id := a.begin(t, ann, time.Hour, `"never"`).Info().ID
 		a.jobs.Close()
 		a.die()
@@ -278,8 +279,7 @@ func TestJobsOfAReplicaThatEndsInGoodOrderAreToldAfterwards(t *testing.T) {
 
 func TestReplicasGoOnWithTheirOwnJobsWithoutRedis(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		all := w.telling(2, jobs.Options{})
-		a, b := all[0], all[1]
+		a, b := w.twoTelling(jobs.Options{})
 		first := a.begin(t, ann, 30*time.Second, `"first"`).Info().ID
 		far := b.stands(t, ann, first, jobs.Running, "")
 		w.swallows.Store(true)
@@ -317,8 +317,7 @@ func TestReplicasGoOnWithTheirOwnJobsWithoutRedis(t *testing.T) {
 
 func TestJobsAreToldAnewToARedisThatHasLostItsMemory(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		all := w.telling(2, jobs.Options{})
-		a, b := all[0], all[1]
+		a, b := w.twoTelling(jobs.Options{})
 		finished := a.begin(t, ann, time.Second, `"done"`).Info().ID
 		working := a.begin(t, ann, time.Hour, `"never"`).Info().ID
 		time.Sleep(3 * time.Second)
@@ -334,8 +333,7 @@ func TestJobsAreToldAnewToARedisThatHasLostItsMemory(t *testing.T) {
 
 func TestJobsThatMakeRoomAreForgottenByAllReplicas(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		all := w.telling(2, jobs.Options{PerOwner: 1, TTL: time.Minute})
-		a, b := all[0], all[1]
+		a, b := w.twoTelling(jobs.Options{PerOwner: 1, TTL: time.Minute})
 		first := a.begin(t, ann, 0, `"1"`).Info().ID
 		time.Sleep(time.Second)
 		second := a.begin(t, ann, 0, `"2"`).Info().ID
@@ -355,8 +353,7 @@ func TestJobsThatMakeRoomAreForgottenByAllReplicas(t *testing.T) {
 
 func TestResultThatIsTooLargeToBeSharedIsSaidToBe(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		all := w.telling(2, jobs.Options{})
-		a, b := all[0], all[1]
+		a, b := w.twoTelling(jobs.Options{})
 		random := make([]byte, 2*maxRecord)
 		_, _ = rand.Read(random)
 		result := `"` + hex.EncodeToString(random) + `"`
@@ -375,8 +372,7 @@ func TestResultThatIsTooLargeToBeSharedIsSaidToBe(t *testing.T) {
 
 func TestWhatMakesNoSenseIsNoJob(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		all := w.telling(2, jobs.Options{})
-		a, b := all[0], all[1]
+		a, b := w.twoTelling(jobs.Options{})
 		id := a.begin(t, ann, time.Second, `"done"`).Info().ID
 		time.Sleep(3 * time.Second)
 		key := b.keyOfJob(id)
@@ -432,8 +428,7 @@ func TestOwnJobsAreToldWithoutAskingRedis(t *testing.T) {
 
 func TestSessionFindsItsJobsOnAnotherReplicaAndNoOtherClientIsListedThem(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		all := w.telling(2, jobs.Options{})
-		a, b := all[0], all[1]
+		a, b := w.twoTelling(jobs.Options{})
 		session := jobs.Owner{Account: "client 10.0.0.1", Session: "s1"}
 		user := jobs.Owner{Account: "client local", Private: true} // of the machine of that replica
 		inSession, ofUser := a.begin(t, session, time.Hour, `1`).Info().ID, a.begin(t, user, time.Hour, `1`).Info().ID

@@ -102,31 +102,13 @@ func (c *Client) tell(all []question) {
 	if len(records) == 0 {
 		return
 	}
-	results, ok := c.do(context.Background(), func(b rueidis.Builder) (all rueidis.Commands) {
+	c.write(key, func(b rueidis.Builder) (all rueidis.Commands) {
 		for _, record := range records {
 			most := strconv.Itoa(questionBytes / len(record))
 			all = append(all, b.Arbitrary("XADD").Keys(key).Args("MAXLEN", "~", most, "*", c.id, rueidis.BinaryString(record)).Build())
 		}
 		return append(all, b.Arbitrary("PEXPIRE").Keys(key).Args(milliseconds(c.opts.TTL)).Build())
 	})
-	if !ok {
-		return
-	}
-	for _, result := range results {
-		if err := refusal(result); err != nil {
-			c.noteRefusedQuestion(key, err)
-			return
-		}
-	}
-}
-
-// noteRefusedQuestion notes what the server says against the stream.
-func (c *Client) noteRefusedQuestion(key string, err error) {
-	if takesNoWrites(err) {
-		c.noteWrite(err)
-		return
-	}
-	c.noteUnreadable(key, err)
 }
 
 // era is the name of the time since all was last cleared; "" if it is not known.

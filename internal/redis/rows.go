@@ -48,7 +48,7 @@ func (c *Client) Rows(batch string, keys []string) map[string][]byte {
 	}
 	rows := make(map[string][]byte)
 	for i, key := range keys {
-		if _, row, ok := c.decodeOf(c.keyOfRow(batch, key), results[i]); ok {
+		if _, row, ok := c.decodeRecord(c.keyOfRow(batch, key), results[i]); ok {
 			rows[key] = row
 		}
 	}

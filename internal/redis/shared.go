@@ -81,6 +81,22 @@ func getRecord(b rueidis.Builder, key string) rueidis.Completed {
 	return b.Arbitrary("GETRANGE").Keys(key).Args("0", strconv.Itoa(maxRecord)).Build()
 }
 
+// decodeRecord reads a record that getRecord has asked for. It is not ok if there is none, or none of ours.
+func (c *Client) decodeRecord(key string, value rueidis.RedisResult) (h header, data []byte, ok bool) {
+	text, err := value.ToString()
+	if err == nil && text == "" || rueidis.IsRedisNil(err) {
+		return h, nil, false
+	}
+	if err == nil {
+		h, data, err = c.sealer.decode(key, []byte(text))
+	}
+	if err != nil {
+		c.noteUnreadable(key, err)
+		return h, nil, false
+	}
+	return h, data, true
+}
+
 // read makes a record of what the server has under its key.
 func (c *Client) read(key string, k cache.Key, names, value rueidis.RedisResult) (r cache.Record, ok bool) {
 	var text string
