@@ -100,11 +100,7 @@ func (l *limits) decode(m incoming, memory *share.Part) *overLimit {
 	if more == 0 {
 		return nil
 	}
-	most := l.messages.Max()
-	if m.from.ID != "" {
-		most /= 2 // which is what a caller alone may have
-	}
-	if memory.Taken()+more > most {
+	if memory.Taken()+more > l.messages.Most(m.from.ID) {
 		return &overLimit{ReasonTooLarge, http.StatusRequestEntityTooLarge, tooManyValues(m.ID, m.Values)}
 	}
 	return overMessages(m.ID, memory.Take(more))

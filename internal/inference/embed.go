@@ -493,10 +493,7 @@ func (m *embedding) reserve() error {
 	if more <= 0 {
 		return nil
 	}
-	most := m.Engine.vectors.Max()
-	if m.Caller.ID != "" {
-		most /= 2 // which is what a caller alone may have
-	}
+	most := m.Engine.vectors.Most(m.Caller.ID)
 	if bytes > most {
 		e := fault.Invalidf("%d vectors of %d numbers take more memory than one call may have", len(m.Input), n)
 		e.Hint = fmt.Sprintf("embed at most %d texts in a call", most/int64(n)/bytesPerNumber)

@@ -42,6 +42,15 @@ func (o *Over) Error() string {
 // Max is the total.
 func (l *Limit) Max() int64 { return l.max }
 
+// Most is what one caller alone gets of the total: half of it, rounded down, or all for the caller "".
+// Work that needs more is never done, however long it waits for others to give something back.
+func (l *Limit) Most(caller string) int64 {
+	if caller == "" {
+		return l.max
+	}
+	return l.max / 2
+}
+
 // Taken is how much all callers have.
 func (l *Limit) Taken() int64 {
 	l.mu.Lock()

@@ -39,6 +39,20 @@ func TestCallersGetEqualSharesAndLeaveOneForTheNext(t *testing.T) {
 	}
 }
 
+func TestMostIsWhatOneCallerAloneGets(t *testing.T) {
+	for _, name := range []string{"", "someone"} {
+		for total := int64(0); total < 20; total += 2 {
+			l, got := share.New(total), int64(0)
+			for l.Take(name, 1) == nil {
+				got++
+			}
+			if most := l.Most(name); got != most {
+				t.Errorf("of %d the caller %q gets %d, and Most is %d", total, name, got, most)
+			}
+		}
+	}
+}
+
 func TestWhatIsRefusedSaysWhoseShareIsUsedUp(t *testing.T) {
 	l := share.New(10)
 	if err := l.Take("greedy", 5); err != nil {
