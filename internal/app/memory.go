@@ -117,34 +117,51 @@ func containerLimit(root fs.FS) (limit int64) {
 	return limit
 }
 
+// Garbage may grow to usualGarbage percent of what is in use before it is collected; but where that
+// is more than garbageRoom, in bytes, to that, or to leastGarbage percent.
+const (
+	usualGarbage = 400 // with 100, as Go has it, a call took a tenth more processor time
+	leastGarbage = 100
+	garbageRoom  = 32 << 20
+)
+
+// garbagePercent is how much garbage may grow, in percent of what is in use, in bytes. What is kept for
+// later, such as cached answers, need not be there five times for calls to leave their garbage.
+func garbagePercent(inUse int64) int {
+	return int(min(max(100*garbageRoom/max(inUse, 1), leastGarbage), usualGarbage))
+}
+
 // tuneMemory has garbage collected less often than Go would, as long as the process stays
 // within a limit: a call leaves little behind, and finding that out costs as much as some
 // calls. The limit is that of a program with a cache of this size, or half as much again as
 // what is in use, if that is more: documents that wait to be read, or large messages. It is
 // never more than the whole, if that is a limit. The variables GOGC and GOMEMLIMIT override
-// both. stop ends the tuning.
+// what they set. stop ends the tuning.
 func tuneMemory(m memory) (stop func()) {
-	const percent = 400 // of what is in use; with 100 a call took a tenth more processor time
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(percent)
-	}
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return func() {}
-	}
 	t := &memoryTuner{least: cache.MemoryLimit(m.cache), most: math.MaxInt64}
 	if m.isLimit {
 		t.least, t.most = min(t.least, m.total), m.total
 	}
-	debug.SetMemoryLimit(t.least)
+	t.setsPercent, t.setsLimit = os.Getenv("GOGC") == "", os.Getenv("GOMEMLIMIT") == ""
+	if t.setsPercent {
+		t.percent = usualGarbage
+		debug.SetGCPercent(t.percent)
+	}
+	if t.setsLimit {
+		debug.SetMemoryLimit(t.least)
+	}
 	t.rearm()
 	return func() { t.stopped.Store(true) }
 }
 
-// memoryTuner sets the memory limit after each garbage collection.
+// memoryTuner sets the percentage of garbage and the memory limit after each garbage collection.
 type memoryTuner struct {
-	least   int64 // bytes
-	most    int64 // bytes
-	stopped atomic.Bool
+	setsPercent bool
+	percent     int // as it is set now
+	setsLimit   bool
+	least       int64 // bytes
+	most        int64 // bytes
+	stopped     atomic.Bool
 }
 
 // rearm has tune called after the next collection, which finds an object that nobody uses.
@@ -153,6 +170,7 @@ func (t *memoryTuner) rearm() {
 	runtime.AddCleanup(unused, (*memoryTuner).tune, t)
 }
 
+// tune leaves small changes alone, since each stops the program for a moment.
 func (t *memoryTuner) tune() {
 	if t.stopped.Load() {
 		return
@@ -160,9 +178,13 @@ func (t *memoryTuner) tune() {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
 	inUse := int64(sample[0].Value.Uint64())
+	percent := garbagePercent(inUse)
+	if old := t.percent; t.setsPercent && (percent == usualGarbage && old != percent || percent < old-old/8 || percent > old+old/8) {
+		t.percent = percent
+		debug.SetGCPercent(percent)
+	}
 	limit := min(max(t.least, inUse+inUse/2), t.most)
-	// Setting the limit stops the program for a moment, so small changes are left alone.
-	if old := debug.SetMemoryLimit(-1); limit == t.least && old != limit || limit > old || limit < old-old/8 {
+	if old := debug.SetMemoryLimit(-1); t.setsLimit && (limit == t.least && old != limit || limit > old || limit < old-old/8) {
 		debug.SetMemoryLimit(limit)
 	}
 	t.rearm()

@@ -4,6 +4,7 @@ import (
 	"math"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -12,17 +13,22 @@ import (
 	"ollama-mcp/internal/config"
 )
 
-// A limit below what is in use would have garbage collected all the time.
-func TestMemoryLimitIsNeverBelowWhatIsInUse(t *testing.T) {
+// tuned has the memory tuned until the test ends, as if neither GOGC nor GOMEMLIMIT were set.
+func tuned(t *testing.T, m memory) {
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
-	const cacheSize, other = 1 << 20, 64 << 20
-	stop := tuneMemory(memory{total: 2 << 30, cache: cacheSize})
-	defer func() {
+	stop := tuneMemory(m)
+	t.Cleanup(func() {
 		stop()
 		debug.SetGCPercent(100)
 		debug.SetMemoryLimit(math.MaxInt64)
-	}()
+	})
+}
+
+// A limit below what is in use would have garbage collected all the time.
+func TestMemoryLimitIsNeverBelowWhatIsInUse(t *testing.T) {
+	const cacheSize, other = 1 << 20, 64 << 20
+	tuned(t, memory{total: 2 << 30, cache: cacheSize})
 	least := cache.MemoryLimit(cacheSize)
 	if limit := debug.SetMemoryLimit(-1); limit != least {
 		t.Errorf("at the start the limit is %d, want %d", limit, least)
@@ -37,11 +43,47 @@ func TestMemoryLimitIsNeverBelowWhatIsInUse(t *testing.T) {
 // awaitLimit collects garbage until the limit is as it should be.
 func awaitLimit(t *testing.T, right func(limit int64) bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !right(debug.SetMemoryLimit(-1)); runtime.GC() {
+	awaitCollector(t, func() (int64, bool) {
+		limit := debug.SetMemoryLimit(-1)
+		return limit, right(limit)
+	})
+}
+
+// awaitCollector collects garbage until what the collector goes by is as it should be.
+func awaitCollector(t *testing.T, look func() (is int64, isRight bool)) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; runtime.GC() {
+		is, isRight := look()
+		if isRight {
+			return
+		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the limit is %d", debug.SetMemoryLimit(-1))
+			t.Fatalf("got %d", is)
 		}
 	}
+}
+
+func TestGarbageMayGrowToAFewTimesWhatIsInUseButNotFarBeyondItsRoom(t *testing.T) {
+	const mib = 1 << 20
+	for inUse, want := range map[int64]int64{0: 0, 4: 16, 8: 32, 16: 32, 32: 32, 100: 100} {
+		if got := inUse * int64(garbagePercent(inUse*mib)) / 100; got != want {
+			t.Errorf("with %d MiB in use: got %d MiB of garbage, want %d", inUse, got, want)
+		}
+	}
+	tuned(t, memory{total: 2 << 30, cache: 1 << 30}) // whose limit is far away
+	percentIs := func(want int64) func() (int64, bool) {
+		return func() (int64, bool) {
+			sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+			metrics.Read(sample)
+			is := int64(sample[0].Value.Uint64())
+			return is, is == want
+		}
+	}
+	inUse := make([]byte, 64*mib)
+	awaitCollector(t, percentIs(100))
+	runtime.KeepAlive(inUse)
+	inUse = nil
+	awaitCollector(t, percentIs(400))
 }
 
 func TestMemoryIsDividedByTheWhole(t *testing.T) {
@@ -112,15 +154,8 @@ func TestLimitOfTheContainerIsFound(t *testing.T) {
 }
 
 func TestMemoryLimitIsNeverMoreThanTheWhole(t *testing.T) {
-	t.Setenv("GOGC", "")
-	t.Setenv("GOMEMLIMIT", "")
 	const total = 96 << 20
-	stop := tuneMemory(memory{total: total, isLimit: true, cache: 12 << 20})
-	defer func() {
-		stop()
-		debug.SetGCPercent(100)
-		debug.SetMemoryLimit(math.MaxInt64)
-	}()
+	tuned(t, memory{total: total, isLimit: true, cache: 12 << 20})
 	inUse := make([]byte, 80<<20)
 	awaitLimit(t, func(limit int64) bool { return limit == total })
 	runtime.KeepAlive(inUse)
