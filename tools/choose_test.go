@@ -35,7 +35,7 @@ func TestChooseTellsTheLabelAndHowSureTheModelIs(t *testing.T) {
 		if a.Content[0].Text != want || a.Meta.Served["host"] != "gpu-1" {
 			t.Errorf("got %s, want %s", a.Content[0].Text, want)
 		}
-		c.fails("choose", `{"model":"tiny","text":"?","labels":["a"]}`, "invalid_argument", "two or more")
+		c.fails("choose", `{"model":"tiny","text":"?","labels":["a"]}`, "invalid_argument", "two labels or more")
 		c.fails("choose", `{"model":"tiny","text":"?","labels":"a"}`, "invalid_argument", "labels")
 	})
 }

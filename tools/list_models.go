@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
@@ -50,6 +51,7 @@ type listedAlias struct {
 
 func listModels(d Deps, a about) mcpserver.ServerTool {
 	return define(d, a, func(ctx context.Context, in listModelsIn, _ *call) (*result, error) {
+		in.Capability = capability(strings.ToLower(strings.TrimSpace(string(in.Capability))))
 		all, err := d.Engine.List(ctx, caller.FromContext(ctx), inference.Filter{Query: in.Query, Capability: string(in.Capability), Host: in.Host})
 		if err != nil {
 			return nil, err
@@ -63,10 +65,21 @@ func listModels(d Deps, a about) mcpserver.ServerTool {
 		}
 		r := &result{data: &out}
 		if len(out.Models)+len(out.Aliases) == 0 {
-			r.notes = append(r.notes, "No such model is installed. `ollama pull MODEL` installs one.")
+			r.notes = append(r.notes, noneListed(in))
 		}
 		return r, nil
 	})
+}
+
+// noneListed says why no model is listed.
+func noneListed(in listModelsIn) string {
+	switch {
+	case in.Capability != "":
+		return fmt.Sprintf("No such model has the capability %q. Ollama knows completion, embedding, insert, thinking, tools and vision; without capability all models are listed, and `ollama pull MODEL` installs others.", in.Capability)
+	case in.Query != "":
+		return fmt.Sprintf("No model has %q in its name. Without query all models are listed; `ollama pull MODEL` installs others.", in.Query)
+	}
+	return "No model is installed. `ollama pull MODEL` installs one."
 }
 
 // listed are the models of all hosts, by name.
@@ -109,12 +122,17 @@ func unreachable(all []inference.HostListing) map[string]string {
 		if hosts == nil {
 			hosts = make(map[string]string)
 		}
-		hosts[on.Host] = on.Err.Error()
+		hosts[on.Host] = ofHost(on.Host, on.Err)
 		if errors.Is(on.Err, context.DeadlineExceeded) {
 			hosts[on.Host] = fmt.Sprintf("no answer within %v", inference.ListTimeout)
 		}
 	}
 	return hosts
+}
+
+// ofHost is the text of an error beside the name of its host, which it need not say again.
+func ofHost(host string, err error) string {
+	return strings.TrimPrefix(fault.Of(err).Message, host+": ")
 }
 
 // unlisted is the error of a call that no host has answered.

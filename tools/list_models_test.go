@@ -25,6 +25,7 @@ func TestListModelsShowsCapabilitiesAndHosts(t *testing.T) {
 			`{}`:                             "qwen3:latest tiny:latest words:latest",
 			`{"query":"QWEN"}`:               "qwen3:latest",
 			`{"capability":"embedding"}`:     "tiny:latest words:latest",
+			`{"capability":" Embedding"}`:    "tiny:latest words:latest",
 			`{"host":"gpu-1","query":"tin"}`: "tiny:latest",
 			`{"query":"nothing like it"}`:    "",
 		} {
@@ -41,6 +42,25 @@ func TestListModelsShowsCapabilitiesAndHosts(t *testing.T) {
 		}
 		if tiny["loaded"] == nil {
 			t.Errorf("tiny was used and does not count as loaded: %v", tiny)
+		}
+	})
+}
+
+func TestEmptyListSaysWhichFilterHasEmptiedIt(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1"))
+		for args, want := range map[string]string{
+			`{"capability":"translation"}`:                `capability "translation"`,
+			`{"query":"llama9"}`:                          `"llama9" in its name`,
+			`{"query":"tiny","capability":"clairvoyant"}`: `capability "clairvoyant"`,
+		} {
+			if got := fmt.Sprint(c.succeeds("list-models", args).StructuredContent["notes"]); !strings.Contains(got, want) {
+				t.Errorf("%s: the notes are %s, want %s", args, got, want)
+			}
+		}
+		host.Remove("tiny")
+		if got := fmt.Sprint(c.succeeds("list-models", `{}`).StructuredContent["notes"]); !strings.Contains(got, "No model is installed") {
+			t.Errorf("without models: %s", got)
 		}
 	})
 }

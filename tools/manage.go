@@ -32,10 +32,10 @@ type managedHost struct {
 	Error *fault.Error `json:"error,omitempty" jsonschema:"why it failed"`
 }
 
-// managed makes a result of the outcome on each host.
-func (d Deps) managed(model string, outcomes []manage.Outcome, err error) (*result, error) {
+// managed makes a result of the outcome on each host. An error is about the model from.
+func (d Deps) managed(ctx context.Context, model, from string, outcomes []manage.Outcome, err error) (*result, error) {
 	if err != nil {
-		return nil, err
+		return nil, d.suggest(ctx, from, err)
 	}
 	out := &managedOut{Model: model}
 	r := &result{data: out}
@@ -53,6 +53,14 @@ func (d Deps) managed(model string, outcomes []manage.Outcome, err error) (*resu
 		r.notes = append(r.notes, fmt.Sprintf("It failed on %d of %d hosts.", failed, len(outcomes)))
 	}
 	return r, nil
+}
+
+// suggest is the error of work on a model, with the names that the caller may have meant if
+// there is none of that name.
+func (d Deps) suggest(ctx context.Context, model string, err error) error {
+	e := fault.Of(err)
+	d.Engine.Suggest(ctx, caller.FromContext(ctx), model, e)
+	return e
 }
 
 // mayManage refuses models that a caller may not use.
@@ -83,7 +91,7 @@ func loadModel(d Deps, a about) mcpserver.ServerTool {
 			return nil, fault.Invalidf(`argument "keep_alive" is 0, with which the model would not stay in memory: call unload-model to take it out`)
 		}
 		outcomes, err := d.Manage.Load(ctx, string(in.Model), in.Host, in.KeepAlive.value())
-		return d.managed(string(in.Model), outcomes, err)
+		return d.managed(ctx, string(in.Model), string(in.Model), outcomes, err)
 	})
 }
 
@@ -98,7 +106,7 @@ func unloadModel(d Deps, a about) mcpserver.ServerTool {
 			return nil, err
 		}
 		outcomes, err := d.Manage.Unload(ctx, string(in.Model), in.Host)
-		return d.managed(string(in.Model), outcomes, err)
+		return d.managed(ctx, string(in.Model), string(in.Model), outcomes, err)
 	})
 }
 
@@ -113,7 +121,7 @@ func pullModel(d Deps, a about) mcpserver.ServerTool {
 			return nil, err
 		}
 		outcomes, err := d.Manage.Pull(ctx, string(in.Model), in.Host, c.follows())
-		return d.managed(string(in.Model), outcomes, err)
+		return d.managed(ctx, string(in.Model), string(in.Model), outcomes, err)
 	})
 }
 
@@ -140,7 +148,7 @@ func copyModel(d Deps, a about) mcpserver.ServerTool {
 			return nil, err
 		}
 		outcomes, err := d.Manage.Copy(ctx, string(in.Source), string(in.Destination), in.Host, in.Overwrite)
-		return d.managed(string(in.Destination), outcomes, err)
+		return d.managed(ctx, string(in.Destination), string(in.Source), outcomes, err)
 	})
 }
 
@@ -161,7 +169,7 @@ func deleteModel(d Deps, a about) mcpserver.ServerTool {
 		}
 		hosts, err := d.Manage.Holders(ctx, model, in.Host) // before anybody is asked about it
 		if err != nil {
-			return nil, err
+			return nil, d.suggest(ctx, model, err)
 		}
 		if !in.Confirm {
 			if ask, err := agreed(ctx, fmt.Sprintf("Delete the model %s from %s?", model, fault.List(hosts, 3))); ask != nil || err != nil {
@@ -169,7 +177,7 @@ func deleteModel(d Deps, a about) mcpserver.ServerTool {
 			}
 		}
 		outcomes, err := d.Manage.Delete(ctx, model, in.Host)
-		return d.managed(model, outcomes, err)
+		return d.managed(ctx, model, model, outcomes, err)
 	})
 }
 
@@ -247,6 +255,6 @@ func createModel(d Deps, a about) mcpserver.ServerTool {
 			b.File, b.Size = f, info.Size()
 		}
 		outcomes, err := d.Manage.Create(ctx, b, in.Host, c.follows())
-		return d.managed(string(in.Model), outcomes, err)
+		return d.managed(ctx, string(in.Model), in.From, outcomes, err)
 	})
 }

@@ -69,6 +69,14 @@ func TestModelIsLoadedAndUnloadedOnTheHostsThatHaveIt(t *testing.T) {
 			t.Errorf("in memory are %s", left)
 		}
 		c.fails("load-model", `{"model":"nothere"}`, "model_not_found", "no host has", "pull-model")
+		c.fails("load-model", `{"model":"tiniy"}`, "model_not_found", `or did you mean "tiny"?`)
+		c.fails("show-model", `{"model":"Only"}`, "model_not_found", `did you mean "only:a"?`)
+		c.as(admin).fails("copy-model", `{"source":"only:b","destination":"x"}`, "model_not_found", `did you mean "only:a"?`)
+		c.as(admin).fails("delete-model", `{"model":"only:b"}`, "model_not_found", `did you mean "only:a"?`)
+		kept := c.as(caller.Caller{ID: "y", Models: []string{"only:b"}}).fails("show-model", `{"model":"only:b"}`, "model_not_found")
+		if strings.Contains(kept.Content[0].Text, "only:a") {
+			t.Errorf("a model that the caller may not use is named: %s", kept.Content[0].Text)
+		}
 		c.fails("load-model", `{"model":"only:a","host":"gpu-2"}`, "model_not_found", "gpu-2 does not have")
 		c.fails("load-model", `{"model":"tiny","host":"gpu-9"}`, "invalid_argument", "known are gpu-1, gpu-2")
 		c.fails("load-model", `{"model":"tiny","keep_alive":0}`, "invalid_argument", "unload-model")
@@ -232,6 +240,51 @@ func TestModelIsDescribed(t *testing.T) {
 		}
 		c.fails("show-model", `{"model":"nothere"}`, "model_not_found")
 		c.as(caller.Caller{ID: "x", Models: []string{"other:*"}}).fails("show-model", `{"model":"tiny"}`, "forbidden")
+	})
+}
+
+func TestFileOfTheHostIsNotTold(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").Install(
+			backendtest.Model{Name: "unix", Parent: "/usr/share/ollama/.ollama/models/blobs/sha256-aa"},
+			backendtest.Model{Name: "windows", Parent: `C:\Users\ada\.ollama\models\blobs\sha256-aa`},
+			backendtest.Model{Name: "made", Parent: "someone/base:7b"}))
+		for model, want := range map[string]any{"unix": nil, "windows": nil, "made": "someone/base:7b"} {
+			if got := c.succeeds("show-model", `{"model":"`+model+`"}`).StructuredContent["parent_model"]; got != want {
+				t.Errorf("the parent of %s is %v, want %v", model, got, want)
+			}
+		}
+	})
+}
+
+func TestHostThatHangsHoldsUpWorkOnModelsOnce(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		a, b := backendtest.New("gpu-1"), backendtest.New("gpu-2")
+		c.useAll(pool.Options{}, a, b)
+		a.Break(backendtest.Hang)
+		began := time.Now()
+		c.succeeds("show-model", `{"model":"tiny"}`)
+		if took := time.Since(began); took > 11*time.Second {
+			t.Errorf("show-model took %v: the host that hangs was waited for twice", took)
+		}
+		if got := fmt.Sprint(c.succeeds("list-running", `{}`).StructuredContent["unreachable"]); got != "map[gpu-1:no answer within 10s]" {
+			t.Errorf("list-running: unreachable is %s", got)
+		}
+		unloaded := fmt.Sprint(c.succeeds("unload-model", `{"model":"tiny"}`).StructuredContent["results"])
+		if !strings.Contains(unloaded, "gpu-1: no answer within 10s") || strings.Contains(unloaded, "timeout_seconds") {
+			t.Errorf("unload-model: %s", unloaded)
+		}
+		b.Break(backendtest.Hang)
+		for _, tool := range []string{"list-running", "unload-model", "load-model"} {
+			args := `{"model":"tiny"}`
+			if tool == "list-running" {
+				args = `{}`
+			}
+			text := c.fails(tool, args, "timeout", "no answer within 10s", "doctor").Content[0].Text
+			if strings.Contains(text, "timeout_seconds") {
+				t.Errorf("%s has no such argument: %s", tool, text)
+			}
+		}
 	})
 }
 

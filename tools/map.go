@@ -192,7 +192,11 @@ func (d Deps) mapped(ctx context.Context, in mapIn, b *batch.Batch, to *files.Ou
 	if shown == sum.Inputs {
 		return r, nil
 	}
-	more := fmt.Sprintf("call again with offset %d", int(in.Offset)+shown)
+	next := int(in.Offset) + shown
+	if next >= sum.Inputs {
+		next = 0 // what is left are those before
+	}
+	more := fmt.Sprintf("call again with offset %d", next)
 	doc, fits := resultsDocument(b, d.Documents.largest())
 	doc.ttl = max(d.Jobs.TTL(), documentTTL)
 	if fits && d.Documents.keep(ctx, caller.FromContext(ctx), doc) {
@@ -207,12 +211,12 @@ func (d Deps) mapped(ctx context.Context, in mapIn, b *batch.Batch, to *files.Ou
 func mapNotes(sum batch.Summary) (notes []string) {
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	if sum.Stopped != nil {
-		add("%d inputs were not asked: %v. The same call again asks only for them and for those that failed.", sum.Unasked, sum.Stopped)
+		add("Inputs not asked: %d (%v). The same call again asks only for them and for those that failed.", sum.Unasked, sum.Stopped)
 	} else if sum.Failed > 0 {
-		add("%d inputs failed. The same call again asks only for them.", sum.Failed)
+		add("Inputs that failed: %d. The same call again asks only for them.", sum.Failed)
 	}
 	if sum.Reused > 0 {
-		add("%d answers are those of an earlier call; to ask again set resume to false.", sum.Reused)
+		add("Answers of an earlier call: %d; to ask again set resume to false.", sum.Reused)
 	}
 	return notes
 }
@@ -236,8 +240,8 @@ func (d Deps) show(out *mapOut, b *batch.Batch) (shown int) {
 	out.Results = []mapRow{}
 	for i := out.Offset; i < out.Inputs; i++ {
 		r := row(b, i)
-		if left -= len(schema.MustMarshal(r)) + 1; left < 0 {
-			break
+		if left -= len(schema.Readable(r)) + 1; left < 0 && i > out.Offset {
+			break // but after one result, without which no call would get any further
 		}
 		out.Results = append(out.Results, r)
 	}

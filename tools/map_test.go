@@ -60,6 +60,40 @@ func rows(t *testing.T, text string) (all []mappedRow) {
 	return all
 }
 
+func TestMapNotesLeadToAllResults(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").AnswerWith(func(call backendtest.Call) backendtest.Reply {
+			return backendtest.Reply{Text: strings.Repeat(call.Prompt+" <b> & ", 3000)} // each takes more than a result may have
+		}))
+		seen := make(map[int]bool)
+		for offset, calls := 1, 0; len(seen) < 3; calls++ {
+			m := c.maps(fmt.Sprintf(`{"model":"tiny","prompt":"{{input}}","inputs":["a","b","c"],"offset":%d}`, offset))
+			for _, r := range m.Results {
+				seen[r.Index] = true
+			}
+			_, next, _ := strings.Cut(fmt.Sprint(m.Notes), "call again with offset ")
+			if _, err := fmt.Sscan(strings.TrimRight(strings.Fields(next + " ?")[0], ","), &offset); err != nil || calls > 3 {
+				t.Fatalf("after results %v the notes are %q", seen, m.Notes)
+			}
+		}
+		beyond := c.maps(`{"model":"tiny","prompt":"{{input}}","inputs":["a","b","c"],"offset":17}`)
+		if len(beyond.Results) != 0 || !strings.Contains(fmt.Sprint(beyond.Notes), "offset 0") {
+			t.Errorf("beyond the last: %d results, %q", len(beyond.Results), beyond.Notes)
+		}
+	})
+}
+
+func TestJSONThatModelsReadHasPlainCharacters(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1"))
+		c.as(caller.Caller{})
+		a := c.succeeds("map", `{"model":"tiny","prompt":"{{input}}","inputs":["if a < b && c > d"]}`)
+		if text := a.Content[0].Text; !strings.Contains(text, "if a < b && c > d") {
+			t.Errorf("got %s", text)
+		}
+	})
+}
+
 // list is the JSON of texts n0, n1, …
 func list(n int) string {
 	all := make([]string, n)
@@ -237,7 +271,7 @@ func TestMapChecksTheFormatOfEachAnswer(t *testing.T) {
 		if m.Failed != 1 || m.Results[0].Data["n"] != 1.0 || m.Results[0].Output != "" || m.Results[1].Error == nil || m.Results[1].Error.Code != "upstream" || m.Results[1].Partial != "no JSON" {
 			t.Errorf("got %+v", m)
 		}
-		if !strings.Contains(fmt.Sprint(m.Notes), "1 inputs failed. The same call again asks only for them.") {
+		if !strings.Contains(fmt.Sprint(m.Notes), "Inputs that failed: 1. The same call again asks only for them.") {
 			t.Errorf("the notes are %q", m.Notes)
 		}
 	})

@@ -40,7 +40,7 @@ func (d Deps) succeeded(r *result) *mcp.CallToolResult {
 	if r.data != nil {
 		r.data.note(r.notes)
 		res.StructuredContent = r.data
-		res.Content = []mcp.Content{mcp.NewTextContent(string(schema.MustMarshal(r.data)))}
+		res.Content = []mcp.Content{mcp.NewTextContent(string(schema.Readable(r.data)))}
 		return res
 	}
 	res.Content = []mcp.Content{mcp.NewTextContent(r.text)}
@@ -161,7 +161,7 @@ func (d Deps) addLogprobs(ctx context.Context, r *result, resp *inference.Respon
 		return
 	}
 	out := summarise(resp.Logprobs)
-	doc := &document{kind: logprobsKind, data: schema.MustMarshal(map[string]any{"logprobs": resp.Logprobs})}
+	doc := &document{kind: logprobsKind, data: schema.Readable(map[string]any{"logprobs": resp.Logprobs})}
 	whole := ""
 	if d.Documents.keep(ctx, caller.FromContext(ctx), doc) {
 		out.URI, out.Expires = doc.uri, doc.expires.UTC().Format(time.RFC3339)

@@ -69,7 +69,7 @@ func (d Deps) shown(ctx context.Context, model, host string) (*showOut, error) {
 	}
 	m, err := d.Manage.Show(ctx, model, host)
 	if err != nil {
-		return nil, err
+		return nil, d.suggest(ctx, model, err)
 	}
 	info := m.Info
 	out := &showOut{
@@ -77,7 +77,7 @@ func (d Deps) shown(ctx context.Context, model, host string) (*showOut, error) {
 		Parameters: visible(info.Details.ParameterSize), Quantization: visible(info.Details.QuantizationLevel),
 		Context: lengthIn(info.ModelInfo, ".context_length"), Embedding: lengthIn(info.ModelInfo, ".embedding_length"),
 		Licence: visible(manage.LicenceName(info.License)), Options: shortened(info.Parameters), System: shortened(info.System),
-		Template: shortened(info.Template), Parent: visible(info.Details.ParentModel), Digest: m.Listed.Digest, Cloud: info.RemoteHost,
+		Template: shortened(info.Template), Parent: parentOf(info.Details.ParentModel), Digest: m.Listed.Digest, Cloud: info.RemoteHost,
 	}
 	if name, ok := info.ModelInfo["general.license"].(string); ok {
 		out.Licence = visible(name)
@@ -95,6 +95,15 @@ func (d Deps) shown(ctx context.Context, model, host string) (*showOut, error) {
 		out.Memory = memoryFor(m, out.Context)
 	}
 	return out, nil
+}
+
+// parentOf is the name of the model that a model was made from; "" where it was made from a file,
+// of which Ollama has the path on its machine.
+func parentOf(parent string) string {
+	if strings.HasPrefix(parent, "/") || strings.Contains(parent, `\`) {
+		return ""
+	}
+	return visible(parent)
 }
 
 // lengthIn is the number under a name that ends so, whichever the architecture.
@@ -189,20 +198,16 @@ func listRunning(d Deps, a about) mcpserver.ServerTool {
 		}
 		who := caller.FromContext(ctx)
 		out := &runningOut{Models: []runningModel{}}
-		var failed error
 		for _, r := range running {
 			switch {
 			case r.Err != nil:
 				if out.Unreachable == nil {
 					out.Unreachable = make(map[string]string)
 				}
-				out.Unreachable[r.Host], failed = r.Err.Error(), r.Err
+				out.Unreachable[r.Host] = ofHost(r.Host, r.Err)
 			case who.MayUse(backend.CanonicalModel(r.Name)):
 				out.Models = append(out.Models, runningOf([]manage.Running{r})...)
 			}
-		}
-		if failed != nil && len(out.Unreachable) == len(running) && in.Host != "" {
-			return nil, failed
 		}
 		return &result{data: out}, nil
 	})

@@ -185,7 +185,7 @@ func unfinished(job *jobs.Job) *mcp.CallToolResult {
 	out := describe(info)
 	out.note([]string{fmt.Sprintf("Not done yet; the work goes on. Call job with id %q to wait for the result.", info.ID)})
 	return &mcp.CallToolResult{
-		Content: []mcp.Content{mcp.NewTextContent(string(schema.MustMarshal(out)))}, StructuredContent: out,
+		Content: []mcp.Content{mcp.NewTextContent(string(schema.Readable(out)))}, StructuredContent: out,
 	}
 }
 

@@ -95,7 +95,7 @@ func (e *Engine) Choose(ctx context.Context, req ChooseRequest) (choice *Choice,
 func checkLabels(labels []string) error {
 	switch n := len(labels); {
 	case n < 2:
-		return fault.Invalidf(`argument "labels" has %d labels: a choice needs two or more`, n)
+		return fault.Invalidf(`argument "labels" needs two labels or more`)
 	case n > MostLabels:
 		e := fault.Invalidf(`argument "labels" has %d labels, and at most %d are allowed`, n, MostLabels)
 		e.Hint = "choose between groups of labels first, and then between those of the group"

@@ -147,7 +147,7 @@ func TestBadLabelsAreRefused(t *testing.T) {
 			hundred[i] = fmt.Sprint("label ", i)
 		}
 		for want, labels := range map[string][]string{
-			"has 0 labels": {}, "has 1 labels": {"one"}, "between groups of labels first": hundred,
+			"needs two labels or more": {}, "two labels": {"one"}, "between groups of labels first": hundred,
 			"labels[1] is empty": {"a", " "}, "labels[2] is the same as labels[0]": {"Yes", "no", "yes "},
 		} {
 			_, err := c.choose("tiny", "?", labels...)

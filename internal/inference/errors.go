@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"ollama-mcp/internal/backend"
+	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/nearest"
 	"ollama-mcp/internal/route"
@@ -35,7 +37,7 @@ func (t *task) explainRung(ctx context.Context, f failedRung) *fault.Error {
 	case f.rung.Provider != "":
 		ofProvider(e, f.rung, f.err)
 	case e.Code == fault.ModelNotFound:
-		t.suggest(ctx, f.name(), e)
+		t.suggest(ctx, t.Caller, f.name(), t.settings.aliases(t.Caller, ""), e)
 	default:
 		e.Message = f.rung.String() + ": " + e.Message
 	}
@@ -74,33 +76,45 @@ func ofProvider(e *fault.Error, rung route.Rung, err error) {
 	e.Message = rung.String() + ": " + e.Message
 }
 
-// suggest adds to a model_not_found the names of installed models, and of aliases, that the
-// caller may have meant. It asks the hosts, and does without those that are slow.
-func (t *task) suggest(ctx context.Context, model string, e *fault.Error) {
+// Suggest adds to a model_not_found the names of installed models that a caller may have meant.
+// Other errors stay as they are. It asks the hosts, and does without those that are slow.
+func (e *Engine) Suggest(ctx context.Context, who caller.Caller, model string, err *fault.Error) {
+	if err.Code == fault.ModelNotFound {
+		e.suggest(ctx, who, model, nil, err)
+	}
+}
+
+// suggest is Suggest where aliases will do as well.
+func (e *Engine) suggest(ctx context.Context, who caller.Caller, model string, aliases []string, err *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	var known []string
-	for _, alias := range t.settings.aliases(t.Caller, "") {
-		known = append(known, strings.TrimSuffix(alias, ":latest"))
-	}
-	for _, host := range t.opts.Hosts.Hosts() {
-		models, err := host.Models(ctx)
-		if err != nil {
-			continue
-		}
-		for _, m := range models {
-			if t.Caller.MayUse(backend.CanonicalModel(m.Name)) {
-				known = append(known, strings.TrimSuffix(m.Name, ":latest"))
+	known := slices.Clone(aliases)
+	var asked sync.WaitGroup
+	var mu sync.Mutex // guards known; not held while a host is asked
+	for _, host := range e.opts.Hosts.Hosts() {
+		asked.Go(func() {
+			models, _ := host.Models(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, m := range models {
+				if name := backend.CanonicalModel(m.Name); who.MayUse(name) {
+					known = append(known, m.Name)
+				}
 			}
-		}
+		})
+	}
+	asked.Wait()
+	for i := range known {
+		known[i] = strings.TrimSuffix(known[i], ":latest")
 	}
 	slices.Sort(known)
+	known = slices.Compact(known) // several hosts may have the same
 	const most = 5
 	switch near := nearest.Names(model, known, most); {
 	case len(near) > 0:
-		e.Hint += "; or did you mean " + strings.Join(quoted(near), " or ") + "?"
+		err.Hint += "; or did you mean " + strings.Join(quoted(near), " or ") + "?"
 	case len(known) > 0:
-		e.Hint += "; known are " + strings.Join(quoted(known[:min(len(known), most)]), ", ")
+		err.Hint += "; known are " + strings.Join(quoted(known[:min(len(known), most)]), ", ")
 	}
 }
 

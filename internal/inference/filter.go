@@ -29,7 +29,7 @@ func (t *task) filter(ctx context.Context, resp *Response) error {
 	resp.Text = review.Text(text)
 	if resp.Data != nil {
 		resp.Data, _ = review.Value(generic(resp.Data)).(map[string]any)
-		whole := string(schema.MustMarshal(resp.Data))
+		whole := string(schema.Readable(resp.Data))
 		if len(review.Found()) > 0 && json.Valid([]byte(text)) {
 			resp.Text = whole // the text is the data, and has to stay JSON
 		}
@@ -85,7 +85,7 @@ var verdictSchema = json.RawMessage(`{"type":"object","properties":{"pass":{"typ
 func (t *task) askGuard(ctx context.Context, guard *moderation.Guard, resp *Response) error {
 	parts := []string{resp.Thinking, resp.Text}
 	if resp.Data != nil {
-		parts = append(parts, string(schema.MustMarshal(resp.Data)))
+		parts = append(parts, string(schema.Readable(resp.Data)))
 	}
 	text := strings.TrimSpace(strings.Join(parts, "\n"))
 	if text == "" {

@@ -9,6 +9,7 @@ package manage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -117,7 +118,7 @@ func ask(ctx context.Context, hosts []Host, model string) []holder {
 	each(hosts, func(i int, host Host) {
 		all[i].Host = host
 		models, err := host.Models(ctx)
-		all[i].err = err
+		all[i].err = unanswered(host, err)
 		for k := range models {
 			if backend.CanonicalModel(models[k].Name) == model {
 				all[i].model = &models[k]
@@ -125,6 +126,17 @@ func ask(ctx context.Context, hosts []Host, model string) []holder {
 		}
 	})
 	return all
+}
+
+// unanswered is why a host has not said what it has; nil of nil.
+func unanswered(host Host, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &fault.Error{
+		Code: fault.Timeout, Message: fmt.Sprintf("%s: no answer within %v", host.Name(), lookTimeout), Retryable: true,
+		Hint: "try again; if it happens again, `ollama-mcp doctor` tells more",
+	}
 }
 
 // split tells the hosts that have a model from those that have not, and has the outcome on those

@@ -3,13 +3,10 @@ package manage
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"ollama-mcp/internal/backend"
-	"ollama-mcp/internal/fault"
 )
 
 // Description is a model as a host describes it.
@@ -32,6 +29,7 @@ func (m *Manager) Show(ctx context.Context, model, host string) (*Description, e
 	}
 	d := new(Description)
 	var failed error
+	var holders []Host // that have the model, and so are not those that do not answer
 	digests := make(map[string]bool)
 	for _, h := range ask(ctx, hosts, backend.CanonicalModel(model)) {
 		if h.err != nil {
@@ -42,6 +40,7 @@ func (m *Manager) Show(ctx context.Context, model, host string) (*Description, e
 			continue
 		}
 		d.Hosts, digests[h.model.Digest] = append(d.Hosts, h.Name()), true
+		holders = append(holders, h.Host)
 		if d.Info == nil {
 			if d.Info, err = h.Show(ctx, model); err != nil {
 				failed = err
@@ -59,8 +58,7 @@ func (m *Manager) Show(ctx context.Context, model, host string) (*Description, e
 	if len(digests) > 1 {
 		d.Note = "The hosts have different models by this name; this is that of " + d.Hosts[0] + "."
 	}
-	running, _ := m.Running(ctx, host)
-	d.Loaded = slices.DeleteFunc(running, func(r Running) bool {
+	d.Loaded = slices.DeleteFunc(running(ctx, holders), func(r Running) bool {
 		return backend.CanonicalModel(r.Name) != backend.CanonicalModel(model)
 	})
 	return d, nil
@@ -74,28 +72,39 @@ type Running struct {
 }
 
 // Running are the models in memory, of the host of that name or of all. A host that does not
-// answer has an error in its place.
+// answer has an error in its place; it is an error if none does.
 func (m *Manager) Running(ctx context.Context, host string) ([]Running, error) {
 	hosts, err := m.managed(host)
 	if err != nil {
 		return nil, err
 	}
+	all := running(ctx, hosts)
+	silent := 0
+	for _, r := range all {
+		if r.Err != nil {
+			silent, err = silent+1, r.Err
+		}
+	}
+	if silent == len(hosts) {
+		return nil, err
+	}
+	return all, nil
+}
+
+func running(ctx context.Context, hosts []Host) []Running {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	byHost := make([][]Running, len(hosts))
 	each(hosts, func(i int, h Host) {
 		running, err := h.Running(ctx)
 		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) {
-				err = &fault.Error{Code: fault.Timeout, Message: fmt.Sprintf("%s: no answer within %v", h.Name(), lookTimeout), Retryable: true}
-			}
-			byHost[i] = []Running{{Host: h.Name(), Err: err}}
+			byHost[i] = []Running{{Host: h.Name(), Err: unanswered(h, err)}}
 		}
 		for _, r := range running {
 			byHost[i] = append(byHost[i], Running{Host: h.Name(), RunningModel: r})
 		}
 	})
-	return slices.Concat(byHost...), nil
+	return slices.Concat(byHost...)
 }
 
 // Memory is what a model needs in memory, as far as its description tells.

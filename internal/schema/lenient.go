@@ -328,6 +328,18 @@ func asBytes(items []json.RawMessage) [][]byte {
 	return all
 }
 
+// Readable is like MustMarshal, for JSON that a model reads or that stands for its answer: it
+// leaves <, > and & as they are, which would take six characters each.
+func Readable(v any) json.RawMessage {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		panic(err)
+	}
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n"))
+}
+
 // MustMarshal is the JSON of a value of ours, which is JSON by construction. It panics if it is not.
 func MustMarshal(v any) json.RawMessage {
 	raw, err := json.Marshal(v)

@@ -35,6 +35,8 @@ type Model struct {
 	// RemoteUnlisted and RemoteUndescribed leave it out of the list and of the description.
 	RemoteUnlisted, RemoteUndescribed bool
 
+	Parent string // model or file that it was made of, as its description says
+
 	Damaged bool // cannot be read, and so is not listed
 
 	Info map[string]any // more of what its description has as model_info
@@ -60,7 +62,7 @@ func (m Model) digest() string {
 func (m Model) details() api.ModelDetails {
 	return api.ModelDetails{
 		Format: "gguf", Family: m.Family, Families: []string{m.Family},
-		ParameterSize: "1.2B", QuantizationLevel: "Q4_K_M",
+		ParameterSize: "1.2B", QuantizationLevel: "Q4_K_M", ParentModel: m.Parent,
 	}
 }
 
