@@ -13,6 +13,7 @@ const other = "other"
 const (
 	maxValues = 500 // of a label, beside other; a provider may serve models of any name
 	maxLength = 128 // of a value, in bytes
+	maxRung   = 20  // that is told from those below it
 )
 
 // bounded makes labels of names that callers and hosts choose. Names that are not known to
@@ -65,23 +66,27 @@ func (m *Metrics) caller(id string) string {
 	return m.callers.of(id, false)
 }
 
-// called are the labels of a call that asks a model.
-type called struct{ operation, provider, requested, served string }
-
-func (m *Metrics) labelsOf(r *inference.Record) called {
+// labelsOf are the labels of a call.
+func (m *Metrics) labelsOf(r *inference.Record) labels {
 	s := &r.Served
-	c := called{operation: operation(r.Tool), provider: "ollama", served: other}
+	l := labels{tool: r.Tool, errorType: r.ErrorType(), code: r.Code, http: r.HTTP, status: r.Status}
+	if s.Requested == "" {
+		return l
+	}
+	l.caller, l.source, l.rung = m.caller(r.Caller), r.Origin(), min(s.Rung, maxRung)
+	l.isFresh = s.Source == inference.Local || s.Source == inference.Cloud
+	l.called = called{operation: operation(r.Tool), provider: "ollama", served: other}
 	switch name, ofHost := strings.CutPrefix(s.Model, s.Host+"/"); {
 	case s.Model == "":
 	case s.Host != "" && name != "" && ofHost: // a host of that name is a provider
-		c.provider, c.served = clean(s.Host), m.models.of(s.Model, r.Code == "")
+		l.provider, l.served = clean(s.Host), m.models.of(s.Model, r.Code == "")
 	default:
-		c.served = m.models.of(canonical(s.Model), r.Code == "")
+		l.served = m.models.of(canonical(s.Model), r.Code == "")
 	}
-	if c.requested = c.served; s.Requested != s.Model {
-		c.requested = m.models.of(canonical(s.Requested), false)
+	if l.requested = l.served; s.Requested != s.Model {
+		l.requested = m.models.of(canonical(s.Requested), false)
 	}
-	return c
+	return l
 }
 
 // operation is what OpenTelemetry calls the work of a tool. Tools that it has no word for

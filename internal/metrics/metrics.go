@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -64,11 +63,15 @@ type Metrics struct {
 
 	histograms [familyCount]*prometheus.HistogramVec
 	counters   [familyCount]*prometheus.CounterVec
+	queueWait  prometheus.Observer
+
+	mu     sync.Mutex         // guards what follows, and is not held by a scrape
+	series map[labels]*series // that calls have counted in, by their labels
 }
 
 // New makes the metrics of a program. It starts nothing.
 func New(o Options) *Metrics {
-	m := &Metrics{opts: o, registry: prometheus.NewRegistry(), models: bounded{known: o.HasModel}, callers: bounded{known: o.HasCaller}}
+	m := &Metrics{opts: o, registry: prometheus.NewRegistry(), models: bounded{known: o.HasModel}, callers: bounded{known: o.HasCaller}, series: make(map[labels]*series)}
 	for i, f := range families {
 		if slices.Contains(ofState, id(i)) {
 			continue
@@ -82,6 +85,7 @@ func New(o Options) *Metrics {
 			m.registry.MustRegister(m.counters[i])
 		}
 	}
+	m.queueWait = m.histograms[queueWait].WithLabelValues()
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &state{m})
 	return m
 }
@@ -129,88 +133,16 @@ func takesGzip(h http.Header) bool {
 func (m *Metrics) Event(e inference.Event) {
 	switch e.Kind {
 	case inference.Granted:
-		m.observe(queueWait, e.Wait.Seconds())
+		m.queueWait.Observe(e.Wait.Seconds())
 	case inference.Retried:
-		m.add(retries, 1, reason(e.Err))
+		m.counters[retries].WithLabelValues(reason(e.Err)).Inc()
 	case inference.LadderChanged:
-		m.add(ladderChanges, 1, m.models.of(canonical(e.Model), false), string(e.To))
-	}
-}
-
-// Done implements inference.Observer.
-func (m *Metrics) Done(r inference.Record) {
-	if r.Code != "" {
-		m.add(callErrors, 1, r.Tool, string(r.Code))
-	}
-	if r.HTTP.Route != "" {
-		m.observe(httpDuration, r.Took.Seconds(), r.HTTP.Method, r.HTTP.Route, strconv.Itoa(r.Status), r.HTTP.Scheme, r.ErrorType())
-	} else {
-		method, tool := inference.Method(r.Tool)
-		m.observe(operationDuration, r.Took.Seconds(), method, tool, r.ErrorType(), m.opts.Transport)
-	}
-	if r.Served.Requested == "" {
-		return
-	}
-	c := m.labelsOf(&r)
-	m.countUsage(&r, c)
-	isFresh := r.Served.Source == inference.Local || r.Served.Source == inference.Cloud
-	if r.Code != "" || isFresh {
-		m.observe(requestDuration, r.Took.Seconds(), c.operation, c.provider, c.requested, c.served, string(r.Code))
-	}
-	if r.Served.Rung > 0 && r.Code == "" {
-		m.add(ladderAnswers, 1, c.requested, strconv.Itoa(min(r.Served.Rung, 20)))
-	}
-	if isFresh {
-		m.countAnswer(&r, c)
-	}
-}
-
-// countAnswer counts what a model has done for a call.
-func (m *Metrics) countAnswer(r *inference.Record, c called) {
-	s := &r.Served
-	if s.TokensIn > 0 {
-		m.add(inputTokens, float64(s.TokensIn), c.operation, c.provider, c.requested, c.served)
-	}
-	if s.TokensOut > 0 {
-		m.add(outputTokens, float64(s.TokensOut), c.operation, c.provider, c.requested, c.served)
-	}
-	if s.Load != nil && *s.Load > 0 {
-		m.observe(modelLoad, float64(*s.Load)/1000, c.served)
-	}
-	if r.Code != "" {
-		return
-	}
-	if s.TokensOut > 0 {
-		m.observe(firstTokenTime, float64(s.Queue+s.FirstToken)/1000, c.operation, c.provider, c.requested, c.served)
-	}
-	if s.TokensPerSecond > 0 {
-		m.observe(outputTokenTime, 1/s.TokensPerSecond, c.operation, c.provider, c.requested, c.served)
-	}
-}
-
-// countUsage counts a call for its caller.
-func (m *Metrics) countUsage(r *inference.Record, c called) {
-	who, source := m.caller(r.Caller), r.Origin()
-	m.add(usageCalls, 1, who, c.served, source)
-	m.add(usageSeconds, r.Took.Seconds(), who, c.served, source)
-	if r.Served.TokensIn > 0 {
-		m.add(usageTokens, float64(r.Served.TokensIn), who, c.served, source, "in")
-	}
-	if r.Served.TokensOut > 0 {
-		m.add(usageTokens, float64(r.Served.TokensOut), who, c.served, source, "out")
+		m.counters[ladderChanges].WithLabelValues(m.models.of(canonical(e.Model), false), string(e.To)).Inc()
 	}
 }
 
 // Refused counts what was refused before it reached a tool. reason is one of few words.
-func (m *Metrics) Refused(reason string) { m.add(refusals, 1, reason) }
-
-func (m *Metrics) observe(of id, value float64, labels ...string) {
-	m.histograms[of].WithLabelValues(labels...).Observe(value)
-}
-
-func (m *Metrics) add(to id, n float64, labels ...string) {
-	m.counters[to].WithLabelValues(labels...).Add(n)
-}
+func (m *Metrics) Refused(reason string) { m.counters[refusals].WithLabelValues(reason).Inc() }
 
 // reason says in a word why an attempt has failed.
 func reason(err error) string {

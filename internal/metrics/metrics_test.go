@@ -298,16 +298,17 @@ func TestNamesOfCallersDoNotBecomeSeries(t *testing.T) {
 // A provider may answer for whatever model it is asked for.
 func TestModelsThatAnswerAreNamedUpToABound(t *testing.T) {
 	m := newMetrics()
-	for i := range 2000 {
+	for i := range 20_000 { // and with each of ten rungs, which are more labels than are remembered
 		r := answered()
-		r.Served.Host, r.Served.Model = "openai", fmt.Sprintf("openai/model-%d", i)
+		r.Served.Host, r.Served.Model, r.Served.Rung = "openai", fmt.Sprintf("openai/model-%d", i/10), 1+i%10
 		m.Done(r)
 	}
 	page := scrape(t, m)
 	if n := strings.Count(page, "\nollama_mcp_usage_calls_total{"); n != 500 { // with tiny, which was asked for, and other
 		t.Errorf("%d series of usage, want 500", n)
 	}
-	expect(t, page, `ollama_mcp_usage_calls_total{caller="ci",model="other",source="local"} 1501`)
+	expect(t, page, `ollama_mcp_usage_calls_total{caller="ci",model="other",source="local"} 15010`,
+		`ollama_mcp_usage_calls_total{caller="ci",model="openai/model-7",source="local"} 10`)
 }
 
 func TestHostileNamesAreEscaped(t *testing.T) {

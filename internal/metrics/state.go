@@ -207,10 +207,10 @@ func ofProvider(c collection, name string, p pool.Stats) {
 
 // collection holds values by their labels. Names that are not told apart share a label, and
 // so their values are added up: a series that comes twice would spoil the whole scrape.
-type collection map[series]float64
+type collection map[seriesID]float64
 
-// series is a family and its labels.
-type series struct {
+// seriesID is the family of a time series, and its labels.
+type seriesID struct {
 	of     id
 	labels [maxLabels]string
 }
@@ -219,12 +219,12 @@ type series struct {
 const maxLabels = 3
 
 func (c collection) add(to id, value float64, labels ...string) {
-	s := series{of: to}
+	s := seriesID{of: to}
 	copy(s.labels[:], labels)
 	c[s] += value
 }
 
-func (s series) metric(value float64) prometheus.Metric {
+func (s seriesID) metric(value float64) prometheus.Metric {
 	f, kind := &families[s.of], prometheus.GaugeValue
 	if f.kind == counter {
 		kind = prometheus.CounterValue
