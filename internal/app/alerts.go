@@ -148,6 +148,9 @@ func (s *service) lookForTrouble() {
 // onLadderChange is an inference.Watcher that calls the function when a ladder is in another state.
 type onLadderChange func()
 
+// Begin implements inference.Watcher.
+func (onLadderChange) Begin(*inference.CallInfo) (parts bool) { return false }
+
 // Event implements inference.Watcher.
 func (f onLadderChange) Event(e inference.Event) {
 	if e.Kind == inference.LadderChanged {

@@ -97,17 +97,24 @@ type story struct {
 	expect   time.Duration
 }
 
+// Begin implements inference.Watcher.
+func (p *Page) Begin(info *inference.CallInfo) (parts bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.stories) < maxStories {
+		p.stories[info.ID] = new(story)
+	}
+	return false
+}
+
 // Event implements inference.Watcher.
 func (p *Page) Event(e inference.Event) {
 	switch e.Kind {
 	case inference.LadderChanged:
 		p.changed(change{Kind: "ladder", Name: clip(e.Model, maxName), State: string(e.To), From: string(e.From), Why: clip(e.Reason, maxText)})
-	case inference.Began, inference.Queued, inference.Granted, inference.FirstToken, inference.AttemptEnded, inference.Retried:
+	case inference.Queued, inference.Granted, inference.FirstToken, inference.AttemptEnded, inference.Retried:
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if e.Kind == inference.Began && len(p.stories) < maxStories {
-			p.stories[e.Call] = new(story)
-		}
 		if s := p.stories[e.Call]; s != nil { // or the call is over, and others wait for its answer
 			s.note(e)
 		}

@@ -214,7 +214,7 @@ func TestMemoryOfAMillionCallsAndNamesIsBounded(t *testing.T) {
 	fill := func(from, to int) {
 		for i := from; i < to; i++ {
 			name := fmt.Sprint(i, long)
-			p.Event(inference.Event{Kind: inference.Began, Call: uint64(i)})
+			p.Begin(&inference.CallInfo{ID: uint64(i)})
 			p.Event(inference.Event{Kind: inference.Granted, Call: uint64(i), Host: name, Model: name}) // of calls that never end
 			p.Event(inference.Event{Kind: inference.AttemptEnded, Call: uint64(i), Host: name, Err: errors.New(name)})
 			p.Event(inference.Event{Kind: inference.LadderChanged, Model: name, Reason: name})
@@ -569,7 +569,7 @@ func TestAgesStayRightWhenTheClockIsSet(t *testing.T) {
 				return []inference.LiveCall{{CallInfo: inference.CallInfo{ID: 1, Began: past}}}, 0
 			},
 		})
-		p.Event(inference.Event{Kind: inference.Began, Call: 2})
+		p.Begin(&inference.CallInfo{ID: 2})
 		p.Event(inference.Event{Kind: inference.Granted, Call: 2, Host: "a"})
 		p.Done(inference.Record{Call: 2, Began: past})
 		ctx, leave := context.WithCancel(t.Context())

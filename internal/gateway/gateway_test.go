@@ -557,8 +557,6 @@ type records struct {
 	all []inference.Record
 }
 
-func (*records) Event(inference.Event) {}
-
 func (r *records) Done(one inference.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

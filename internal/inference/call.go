@@ -30,6 +30,10 @@ type Observer interface {
 // where nobody is told of them.
 type Watcher interface {
 	Observer
+	// Begin is told that a call has begun, and reports whether the watcher wants to be told of its
+	// parts too: of look-ups in the cache, fills and rungs. It is told of them as well if another
+	// watcher of the call wants that.
+	Begin(*CallInfo) (parts bool)
 	// Event is told what happens to a call while it is under way.
 	Event(Event)
 }
@@ -39,9 +43,8 @@ type EventKind string
 
 // The kinds of events, in the order in which a call may have them. A call may have several
 // fills, one after another; a fill several rungs, and a rung several attempts, of which a
-// hedge runs beside another.
+// hedge runs beside another. Look-ups, fills and rungs are parts, see Watcher.Begin.
 const (
-	Began     EventKind = "began"      // a call has begun; see Info
 	LookedUp  EventKind = "looked_up"  // the cache was asked; see Cache, and Wait for how long that took. Fill is the one that the call joins if it is CacheCoalesced
 	FillBegan EventKind = "fill_began" // an answer is made for the call, and for those that join it
 	Compared  EventKind = "compared"   // cached requests were searched for one that means the same; see Cache and Wait
@@ -74,7 +77,6 @@ type Event struct {
 	Trace string // of the call
 	Tool  string
 	Model string // as the host or the provider calls it
-	Info  *CallInfo
 
 	Cache    CacheVerdict
 	Rung     int    // of the ladder, from 1
@@ -223,6 +225,7 @@ type Call struct {
 	parent   *Call    // that this one is a part of, and whose progress it makes; nil for none
 	observer Observer // nil if there is none
 	watcher  Watcher  // the observer, if it is told of events; else nil
+	parts    bool     // the watcher wants to be told of parts
 	texts    bool     // the observer is told the texts of prompts and answers
 	live     *live    // that the call is part of; nil if calls cannot be listed
 	ended    atomic.Bool
@@ -251,7 +254,9 @@ func (e *Engine) Begin(info CallInfo) *Call {
 		c.live = &e.live
 		c.live.add(c)
 	}
-	c.event(Event{Kind: Began, Info: &c.CallInfo})
+	if c.watcher != nil {
+		c.parts = c.watcher.Begin(&c.CallInfo)
+	}
 	return c
 }
 
@@ -478,6 +483,13 @@ func (c *Call) event(ev Event) {
 	}
 	ev.Call, ev.Trace, ev.Tool = c.ID, c.Trace, c.Tool
 	c.watcher.Event(ev)
+}
+
+// part tells the watcher of a part of the call, if it wants to know.
+func (c *Call) part(ev Event) {
+	if c.parts {
+		c.event(ev)
+	}
 }
 
 // leg is a request of a fill to the pool.

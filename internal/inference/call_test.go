@@ -38,8 +38,9 @@ func TestEventsCostNoAllocationOfOurs(t *testing.T) {
 // counting counts events.
 type counting struct{ events *int }
 
-func (c counting) Event(Event) { *c.events++ }
-func (c counting) Done(Record) {}
+func (counting) Begin(*CallInfo) bool { return false }
+func (c counting) Event(Event)        { *c.events++ }
+func (c counting) Done(Record)        {}
 
 // The text of a piece is shared with the backend, and nothing is copied.
 func TestPieceIsTakenInWithoutAllocation(t *testing.T) {

@@ -198,7 +198,7 @@ func (c *climb) try(ctx context.Context, left []route.Rung, tried []string) (got
 
 // rungEvent tells the watcher of the rung that is tried.
 func (c *climb) rungEvent(kind EventKind, rung route.Rung, err error) {
-	c.call.event(Event{Kind: kind, Fill: c.tracker.fill, Rung: c.rung, Model: rung.Model, Provider: rung.Provider, Err: err})
+	c.call.part(Event{Kind: kind, Fill: c.tracker.fill, Rung: c.rung, Model: rung.Model, Provider: rung.Provider, Err: err})
 }
 
 // worthRetrying are the failed rungs, by their index, that may answer by now or in the time

@@ -143,12 +143,12 @@ func (m *embedding) run(ctx context.Context) (err error) {
 	began := time.Now()
 	m.recall(ctx)
 	if m.keys != nil {
-		m.call.event(Event{Kind: LookedUp, Model: m.Model, Cache: m.verdict(), Wait: time.Since(began)})
+		m.call.part(Event{Kind: LookedUp, Model: m.Model, Cache: m.verdict(), Wait: time.Since(began)})
 	}
 	if m.cached < len(m.Input) || m.checkLengths() != nil {
 		m.tracker.fill = m.fills.Add(1)
-		m.call.event(Event{Kind: FillBegan, Fill: m.tracker.fill, Model: m.Model})
-		defer func() { m.call.event(Event{Kind: FillEnded, Fill: m.tracker.fill, Cache: m.verdict(), Err: err}) }()
+		m.call.part(Event{Kind: FillBegan, Fill: m.tracker.fill, Model: m.Model})
+		defer func() { m.call.part(Event{Kind: FillEnded, Fill: m.tracker.fill, Cache: m.verdict(), Err: err}) }()
 	}
 	if err := m.reserve(); err != nil { // for those that were cached
 		return err
@@ -202,7 +202,7 @@ func (m *embedding) rungEvent(kind EventKind, i int, err error) {
 	if m.tracker.fill == 0 { // all is cached
 		return
 	}
-	m.call.event(Event{Kind: kind, Fill: m.tracker.fill, Rung: i + 1, Model: m.rung.Model, Provider: m.rung.Provider, Err: err})
+	m.call.part(Event{Kind: kind, Fill: m.tracker.fill, Rung: i + 1, Model: m.rung.Model, Provider: m.rung.Provider, Err: err})
 }
 
 func (m *embedding) failure(rung route.Rung, err error) failedRung {

@@ -31,6 +31,11 @@ func (j *journal) note(trace, format string, args ...any) {
 	j.lines[trace] = append(j.lines[trace], strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 
+func (j *journal) Begin(info *inference.CallInfo) (parts bool) {
+	j.note(info.Trace, "began")
+	return true
+}
+
 func (j *journal) Event(e inference.Event) {
 	switch e.Kind {
 	case inference.Queued:
@@ -245,4 +250,23 @@ func TestRequestWithoutACallLeavesARecordToo(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
+}
+
+// The tracer alone wants to know of parts, and only of the calls that are sampled.
+func TestWatcherIsToldOfPartsOnlyIfItWantsToKnow(t *testing.T) {
+	parts := []inference.EventKind{
+		inference.LookedUp, inference.FillBegan, inference.Compared, inference.RungBegan, inference.RungEnded, inference.FillEnded,
+	}
+	for _, wanted := range []bool{true, false} {
+		story(t, func(t *testing.T, c *client) {
+			told := make(map[inference.EventKind]bool)
+			c.opts.Observer = observer{noParts: !wanted, event: func(e inference.Event) { told[e.Kind] = true }}
+			c.use(backendtest.New("gpu-1").Answer("one"))
+			c.traced(t.Context(), "a", "?", 0)
+			isPart := slices.ContainsFunc(parts, func(kind inference.EventKind) bool { return told[kind] })
+			if isPart != wanted || !told[inference.Granted] || !told[inference.AttemptEnded] {
+				t.Errorf("parts wanted %v: told of %v", wanted, told)
+			}
+		})
+	}
 }

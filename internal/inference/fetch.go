@@ -45,9 +45,9 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 	follow(tr)
 	fill := func(ctx context.Context, waiting cache.Waiters) (e cache.Entry, keep bool, err error) {
 		t.lookedUp(began, verdict(lookup.Policy, e, cache.Miss), 0)
-		t.call.event(Event{Kind: FillBegan, Fill: tr.fill, Model: t.Model})
+		t.call.part(Event{Kind: FillBegan, Fill: tr.fill, Model: t.Model})
 		defer func() {
-			t.call.event(Event{Kind: FillEnded, Fill: tr.fill, Cache: verdict(lookup.Policy, e, cache.Miss), Err: err})
+			t.call.part(Event{Kind: FillEnded, Fill: tr.fill, Cache: verdict(lookup.Policy, e, cache.Miss), Err: err})
 		}()
 		e, keep, remember, err = t.fill(ctx, lookup.Policy, tr, waiting)
 		return e, keep, err
@@ -77,7 +77,7 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 
 // lookedUp tells the watcher what the cache has said, if it was asked.
 func (t *task) lookedUp(began time.Time, said CacheVerdict, joined uint64) {
-	if said != CacheOff && t.call.watcher != nil {
+	if said != CacheOff && t.call.parts {
 		t.call.event(Event{Kind: LookedUp, Model: t.Model, Cache: said, Fill: joined, Wait: time.Since(began)})
 	}
 }
@@ -133,7 +133,7 @@ func (t *task) compare(ctx context.Context, fill uint64) (found *result, remembe
 		if found != nil {
 			said = CacheSemantic
 		}
-		t.call.event(Event{Kind: Compared, Fill: fill, Model: t.Model, Cache: said, Wait: time.Since(began)})
+		t.call.part(Event{Kind: Compared, Fill: fill, Model: t.Model, Cache: said, Wait: time.Since(began)})
 	}
 	return found, remember
 }

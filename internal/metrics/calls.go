@@ -5,7 +5,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
 )
 
@@ -13,7 +12,7 @@ import (
 type labels struct {
 	called
 	tool, errorType string
-	code            fault.Code
+	code            string
 	http            inference.HTTPRequest
 	status, rung    int
 
@@ -51,7 +50,7 @@ func (m *Metrics) Done(r inference.Record) {
 		m.series[l] = s
 	}
 	if l.code != "" {
-		m.add(&s.errors, callErrors, 1, l.tool, string(l.code))
+		m.add(&s.errors, callErrors, 1, l.tool, l.code)
 	}
 	if l.http.Route != "" {
 		m.observe(&s.operation, httpDuration, r.Took.Seconds(), l.http.Method, l.http.Route, strconv.Itoa(l.status), l.http.Scheme, l.errorType)
@@ -64,7 +63,7 @@ func (m *Metrics) Done(r inference.Record) {
 	}
 	m.countUsage(&r, &l, s)
 	if l.code != "" || l.isFresh {
-		m.observe(&s.request, requestDuration, r.Took.Seconds(), l.operation, l.provider, l.requested, l.served, string(l.code))
+		m.observe(&s.request, requestDuration, r.Took.Seconds(), l.operation, l.provider, l.requested, l.served, l.code)
 	}
 	if l.rung > 0 && l.code == "" {
 		m.add(&s.ladder, ladderAnswers, 1, l.requested, strconv.Itoa(l.rung))

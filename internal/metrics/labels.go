@@ -69,7 +69,7 @@ func (m *Metrics) caller(id string) string {
 // labelsOf are the labels of a call.
 func (m *Metrics) labelsOf(r *inference.Record) labels {
 	s := &r.Served
-	l := labels{tool: r.Tool, errorType: r.ErrorType(), code: r.Code, http: r.HTTP, status: r.Status}
+	l := labels{tool: r.Tool, errorType: r.ErrorType(), code: string(r.Code), http: r.HTTP, status: r.Status}
 	if s.Requested == "" {
 		return l
 	}

@@ -129,6 +129,9 @@ func takesGzip(h http.Header) bool {
 	return false
 }
 
+// Begin implements inference.Watcher.
+func (m *Metrics) Begin(*inference.CallInfo) (parts bool) { return false }
+
 // Event implements inference.Watcher.
 func (m *Metrics) Event(e inference.Event) {
 	switch e.Kind {

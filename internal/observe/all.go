@@ -31,6 +31,14 @@ type watched struct {
 	watchers []inference.Watcher
 }
 
+// Begin implements inference.Watcher.
+func (w watched) Begin(info *inference.CallInfo) (parts bool) {
+	for _, o := range w.watchers {
+		parts = o.Begin(info) || parts
+	}
+	return parts
+}
+
 // Event implements inference.Watcher.
 func (w watched) Event(e inference.Event) {
 	for _, o := range w.watchers {

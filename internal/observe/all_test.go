@@ -25,7 +25,8 @@ type events struct {
 	told *int
 }
 
-func (e events) Event(inference.Event) { *e.told++ }
+func (events) Begin(*inference.CallInfo) bool { return false }
+func (e events) Event(inference.Event)        { *e.told++ }
 
 func TestObserversTogetherAreToldOfEventsOnlyIfOneOfThemIs(t *testing.T) {
 	var prompts []string
@@ -49,7 +50,7 @@ func TestObserversTogetherAreToldOfEventsOnlyIfOneOfThemIs(t *testing.T) {
 		tt.all.Done(inference.Record{Asked: inference.Asked{Request: &inference.Request{Prompt: "hi"}}})
 		w, ok := tt.all.(inference.Watcher)
 		if ok {
-			w.Event(inference.Event{Kind: inference.Began})
+			w.Event(inference.Event{Kind: inference.Granted})
 		}
 		if ok != (tt.events >= 0) || told != max(0, tt.events) || !slices.Equal(prompts, tt.prompts) {
 			t.Errorf("%s: a Watcher %t, told of %d events and of the prompts %q", name, ok, told, prompts)

@@ -85,7 +85,7 @@ func (s *station) counts() (requests, spans int) {
 func calls(t *tracing.Tracer, n int) {
 	for i := range n {
 		id := uint64(i + 1)
-		t.Event(inference.Event{Kind: inference.Began, Call: id, Info: &inference.CallInfo{ID: id, Tool: "list-models", Began: time.Now()}})
+		t.Begin(&inference.CallInfo{ID: id, Tool: "list-models", Began: time.Now()})
 		t.Done(inference.Record{Call: id, Tool: "list-models", Began: time.Now()})
 	}
 }

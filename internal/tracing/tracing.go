@@ -42,11 +42,12 @@ type Options struct {
 type Tracer struct {
 	opts     Options
 	receiver *receiver
+	sampler  sdktrace.Sampler
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
 
 	mu    sync.Mutex // guards what follows
-	calls map[uint64]span
+	calls map[uint64]call
 	fills map[uint64]*fill
 }
 
@@ -54,6 +55,12 @@ type Tracer struct {
 type span struct {
 	trace.Span
 	ctx context.Context
+}
+
+// call is a call that is under way.
+type call struct {
+	span                   // the zero span if the call is not sampled
+	told trace.SpanContext // of which hosts are told then
 }
 
 // fill is what there is of an answer that is being made.
@@ -100,9 +107,9 @@ func New(o Options) *Tracer {
 		o.Log.Warn("OpenTelemetry", "error", err)
 	}
 	t := &Tracer{
-		opts: o, receiver: to, calls: make(map[uint64]span), fills: make(map[uint64]*fill),
-		provider: sdktrace.NewTracerProvider(sdktrace.WithResource(about), sdktrace.WithIDGenerator(ids{})),
+		opts: o, receiver: to, sampler: newSampler(os.Getenv), calls: make(map[uint64]call), fills: make(map[uint64]*fill),
 	}
+	t.provider = sdktrace.NewTracerProvider(sdktrace.WithResource(about), sdktrace.WithIDGenerator(ids{}), sdktrace.WithSampler(t.sampler))
 	t.tracer = t.provider.Tracer("ollama-mcp", trace.WithInstrumentationVersion(o.Version))
 	return t
 }
@@ -137,14 +144,12 @@ func (t *Tracer) Event(e inference.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch f := t.fills[e.Fill]; e.Kind {
-	case inference.Began:
-		t.began(e.Info)
 	case inference.LookedUp:
-		if call := t.calls[e.Call]; call.isShown() {
-			t.lookedUp(call, f, e, time.Now())
+		if call := t.calls[e.Call]; call.Span != nil {
+			t.lookedUp(call.span, f, e, time.Now())
 		}
 	case inference.FillBegan:
-		if call := t.calls[e.Call]; call.isShown() {
+		if call := t.calls[e.Call]; call.Span != nil {
 			f = &fill{queued: make(map[int]span), attempts: make(map[attempt]span)}
 			f.span = t.start(call.ctx, spanFill, time.Now(), attribute.String(attrRequestModel, clean(e.Model)))
 			t.fills[e.Fill] = f
@@ -155,9 +160,6 @@ func (t *Tracer) Event(e inference.Event) {
 		}
 	}
 }
-
-// isShown reports whether the span is sent, which the sampler decides.
-func (s span) isShown() bool { return s.Span != nil && s.IsRecording() }
 
 // start starts a span of our own.
 func (t *Tracer) start(parent context.Context, name string, at time.Time, attrs ...attribute.KeyValue) span {
@@ -170,19 +172,39 @@ func (t *Tracer) whole(parent context.Context, name string, took time.Duration, 
 	t.start(parent, name, end.Add(-took), attrs...).End(trace.WithTimestamp(end))
 }
 
-// began starts the span of a call. Attributes come later, and only if there is a use for them:
-// the SDK's samplers do not look at them, and most calls are not sampled where there are many.
-func (t *Tracer) began(info *inference.CallInfo) {
-	method, tool := inference.Method(info.Tool)
-	parent, name, kind := context.Background(), tool, asPart
+// Begin implements inference.Watcher. A call that is not sampled has no span, and where there are many
+// most are not: all that is kept of it is what hosts are told.
+func (t *Tracer) Begin(info *inference.CallInfo) (parts bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	whole, isPart := t.calls[info.PartOf]
-	if isPart {
-		parent = whole.ctx
-	} else {
-		parent = extract(parent, info.Parent)
-		if !trace.SpanContextFromContext(parent).IsValid() {
-			parent = withTraceID(parent, info.Trace)
+	switch {
+	case !isPart:
+		parent := extract(context.Background(), info.Parent)
+		id := trace.SpanContextFromContext(parent).TraceID()
+		if !id.IsValid() {
+			id = newTraceID(info.Trace)
 		}
+		decided := t.sampler.ShouldSample(sdktrace.SamplingParameters{ParentContext: parent, TraceID: id})
+		if decided.Decision == sdktrace.Drop {
+			t.calls[info.ID] = call{told: trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: newSpanID(), TraceState: decided.Tracestate})}
+			return false
+		}
+		t.began(info, context.WithValue(parent, traceIDKey{}, id), false)
+	case whole.Span == nil:
+		t.calls[info.ID] = whole
+		return false
+	default:
+		t.began(info, whole.ctx, true)
+	}
+	return true
+}
+
+// began starts the span of a call.
+func (t *Tracer) began(info *inference.CallInfo, parent context.Context, isPart bool) {
+	method, tool := inference.Method(info.Tool)
+	name, kind := tool, asPart
+	if !isPart {
 		switch name, kind = method, asServer; {
 		case info.HTTP.Route != "":
 			name = info.HTTP.String()
@@ -191,10 +213,7 @@ func (t *Tracer) began(info *inference.CallInfo) {
 		}
 	}
 	ctx, s := t.tracer.Start(parent, clean(name), trace.WithTimestamp(info.Began), kind)
-	t.calls[info.ID] = span{s, ctx}
-	if !s.IsRecording() {
-		return
-	}
+	t.calls[info.ID] = call{span: span{s, ctx}}
 	if link := trace.SpanContextFromContext(extract(context.Background(), info.Link)); link.IsValid() {
 		s.AddLink(trace.Link{SpanContext: link})
 	}
@@ -380,27 +399,25 @@ func endSpan(s span, err error, at time.Time) {
 // Done implements inference.Observer.
 func (t *Tracer) Done(r inference.Record) {
 	t.mu.Lock()
-	call, ok := t.calls[r.Call]
+	call := t.calls[r.Call]
 	delete(t.calls, r.Call)
 	t.mu.Unlock()
-	if !ok {
+	if call.Span == nil { // or the zero call
 		return
 	}
-	if call.isShown() {
-		call.SetAttributes(recordAttributes(&r)...)
-		if t.opts.Texts {
-			call.SetAttributes(textAttributes(&r.Asked)...)
-		}
-		if r.Status != 0 {
-			call.SetAttributes(attribute.Int(attrStatus, r.Status))
-		}
-		if r.Code != "" {
-			call.SetAttributes(attribute.String(attrCode, string(r.Code)))
-		}
-		if errorType := r.ErrorType(); errorType != "" {
-			call.SetAttributes(attribute.String(attrErrorType, errorType))
-			call.SetStatus(codes.Error, clean(r.Err))
-		}
+	call.SetAttributes(recordAttributes(&r)...)
+	if t.opts.Texts {
+		call.SetAttributes(textAttributes(&r.Asked)...)
+	}
+	if r.Status != 0 {
+		call.SetAttributes(attribute.Int(attrStatus, r.Status))
+	}
+	if r.Code != "" {
+		call.SetAttributes(attribute.String(attrCode, string(r.Code)))
+	}
+	if errorType := r.ErrorType(); errorType != "" {
+		call.SetAttributes(attribute.String(attrErrorType, errorType))
+		call.SetStatus(codes.Error, clean(r.Err))
 	}
 	call.End(trace.WithTimestamp(r.Began.Add(r.Took)))
 }
@@ -427,18 +444,22 @@ func recordAttributes(r *inference.Record) (attrs []attribute.KeyValue) {
 }
 
 // Propagate is inference.Options.Propagate: hosts are told of the span of the attempt, or of that
-// of the call, if no spans are sent of it.
+// which the call would have if it were sampled.
 func (t *Tracer) Propagate(ctx context.Context, e inference.Event) context.Context {
 	t.mu.Lock()
-	at, ok := t.calls[e.Call]
+	call, ok := t.calls[e.Call]
+	at := call.span
 	if f := t.fills[e.Fill]; f != nil {
 		at, ok = f.attempts[attempt{e.Batch, e.Hedge}]
 	}
 	t.mu.Unlock()
-	if !ok {
+	switch {
+	case !ok:
 		return ctx
+	case at.Span == nil:
+		return backend.WithTrace(ctx, traceContext(call.told))
 	}
-	return backend.WithTrace(ctx, traceContext(trace.SpanContextFromContext(at.ctx)))
+	return backend.WithTrace(ctx, traceContext(at.SpanContext()))
 }
 
 // traceContext names a span in version 00 of W3C Trace Context. The propagator of the SDK would

@@ -513,6 +513,64 @@ func TestNamesOfAnyKindCanBeSent(t *testing.T) {
 	})
 }
 
+func TestSamplerIsThatOfTheStandardVariables(t *testing.T) {
+	for sampler, want := range map[string][2]int{ // calls of 100 that have a span; of 100 whose parent is sampled
+		"": {100, 100}, "always_on": {100, 100}, "Always_Off": {0, 0}, "traceidratio 0.5": {50, 50}, "traceidratio": {100, 100},
+		"parentbased_always_on": {100, 100}, "parentbased_always_off": {0, 100}, " parentbased_traceidratio 0.5 ": {50, 100},
+		"parentbased_traceidratio 2": {100, 100}, "sometimes": {100, 100},
+	} {
+		t.Run(sampler, func(t *testing.T) {
+			name, arg, _ := strings.Cut(strings.TrimSpace(sampler), " ")
+			t.Setenv("OTEL_TRACES_SAMPLER", name)
+			t.Setenv("OTEL_TRACES_SAMPLER_ARG", arg)
+			tell(t, func(t *testing.T, s *story) {
+				s.use()
+				for group, parent := range []string{"", "00-%s-00f067aa0ba902b7-01"} {
+					before, wanted := len(s.spans.taken()), 0
+					for i := range 100 {
+						trace := fmt.Sprintf("4bf92f3577b34da6%02x00000000000000", i*256/100)
+						info := inference.CallInfo{ID: uint64(1 + i), Trace: trace, Tool: "list-models"}
+						if parent != "" {
+							info.Parent.Parent = fmt.Sprintf(parent, trace)
+						}
+						if s.tracer.Begin(&info) {
+							wanted++
+						}
+						s.tracer.Done(inference.Record{Call: info.ID})
+					}
+					if n := len(s.spans.taken()) - before; n != want[group] || wanted != n {
+						t.Errorf("parent %q: %d spans, and the parts of %d calls are wanted; want %d", parent, n, wanted, want[group])
+					}
+				}
+			})
+		})
+	}
+}
+
+// With 1 % of the calls sampled, 99 % of them are such.
+func TestCallThatIsNotSampledCostsWhatItsHostIsTold(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	t.Setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+	t.Setenv("OTEL_TRACES_SAMPLER_ARG", "0")
+	tracer := tracing.New(tracing.Options{Transport: "pipe"})
+	info := inference.CallInfo{ID: 1, Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Tool: "generate", Began: time.Now()}
+	if n := testing.AllocsPerRun(1000, func() {
+		tracer.Begin(&info)
+		for _, kind := range []inference.EventKind{inference.Queued, inference.Granted, inference.FirstToken, inference.AttemptEnded} {
+			tracer.Event(inference.Event{Kind: kind, Call: 1, Fill: 1})
+		}
+		tracer.Done(inference.Record{Call: 1})
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if n := testing.AllocsPerRun(1000, func() {
+		tracer.Begin(&info)
+		_ = tracer.Propagate(t.Context(), inference.Event{Call: 1, Fill: 1})
+	}); n > 3 { // the context, its value, and the text
+		t.Errorf("%v allocations with what the host is told", n)
+	}
+}
+
 // A call that is not sampled costs an id and a place in a map.
 func BenchmarkCallThatIsNotSampled(b *testing.B) {
 	b.Setenv("OTEL_TRACES_EXPORTER", "otlp")
@@ -522,10 +580,8 @@ func BenchmarkCallThatIsNotSampled(b *testing.B) {
 	id := uint64(0)
 	for b.Loop() {
 		id++
-		tracer.Event(inference.Event{Kind: inference.Began, Call: id, Info: &inference.CallInfo{ID: id, Trace: "00f067aa0ba902b7", Tool: "generate", Began: time.Now()}})
-		for _, kind := range []inference.EventKind{
-			inference.LookedUp, inference.FillBegan, inference.RungBegan, inference.Granted, inference.FirstToken, inference.AttemptEnded, inference.RungEnded, inference.FillEnded,
-		} {
+		tracer.Begin(&inference.CallInfo{ID: id, Trace: "00f067aa0ba902b7", Tool: "generate", Began: time.Now()})
+		for _, kind := range []inference.EventKind{inference.Granted, inference.FirstToken, inference.AttemptEnded} {
 			tracer.Event(inference.Event{Kind: kind, Call: id, Fill: id})
 		}
 		_ = tracer.Propagate(b.Context(), inference.Event{Call: id, Fill: id})
