@@ -46,8 +46,9 @@ type Log struct {
 	content atomic.Int64  // bytes of prompts and answers in queue
 	dropped dropped
 	file    file
-	down    bool    // the last write failed
-	noted   Dropped // calls that a line of the file has been written about
+	batch   bytes.Buffer // lines to be written; kept, so that it need not grow for each batch
+	down    bool         // the last write failed
+	noted   Dropped      // calls that a line of the file has been written about
 }
 
 // Dropped is how many calls have no line.
@@ -128,16 +129,19 @@ func (l *Log) Run(ctx context.Context) {
 
 // write writes the line of a call, and with it those of the calls that wait behind it.
 func (l *Log) write(r inference.Record) {
-	var batch bytes.Buffer
+	batch := &l.batch
+	if batch.Reset(); batch.Cap() > 2*maxBatch { // there was a line with very long texts
+		*batch = bytes.Buffer{}
+	}
 	lines := 0
 	add := func(r inference.Record) {
 		l.content.Add(-contentSize(&r))
-		appendLine(&batch, lineOf(&r))
+		appendLine(batch, lineOf(&r))
 		lines++
 	}
 	if now := l.Dropped(); now != l.noted {
 		missing := Dropped{now.BufferFull - l.noted.BufferFull, now.Disk - l.noted.Disk}
-		appendLine(&batch, Line{Time: time.Now().UTC(), Dropped: &missing})
+		appendLine(batch, Line{Time: time.Now().UTC(), Dropped: &missing})
 	}
 	noted := l.Dropped()
 	notices := bytes.Count(batch.Bytes(), newline)
