@@ -64,8 +64,9 @@ type Options struct {
 	// InMemory says that hosts load no models, as is true of providers, so that no call waits
 	// for another whose model is being loaded.
 	InMemory bool
-	// Retries is how often a call is retried after a failure that another attempt may avoid;
-	// 0 means 3, and a negative number means never.
+	// Retries is how often a call is retried after a failure that another attempt may avoid. One that
+	// hosts only refuse for load is retried twice as often. 0 means 3, and a negative number means
+	// never.
 	Retries int
 
 	// OnChange is told of each host, and of each model on a host, that is sent no more calls, or

@@ -234,22 +234,87 @@ func TestCallThatIsTriedAgainComesBeforeTheOthersOfItsCaller(t *testing.T) {
 }
 
 func TestRetriesOnAHostThatFailsAllStayWithinTheirBudget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPool(t, pool.Options{Slots: 100, Queue: 100})
-		var all sync.WaitGroup
-		for range 100 {
-			all.Go(func() {
-				err := p.With(t.Context(), route.Need{}, func(context.Context, *pool.Lease) error { return failure(backend.Server, "broken") })
-				if !errors.Is(err, backend.Server) {
-					t.Errorf("got %v, want the failure", err)
+	for _, class := range []backend.Class{backend.Server, backend.Overload} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, pool.Options{Slots: 100, Queue: 100})
+			var all sync.WaitGroup
+			for range 100 {
+				all.Go(func() {
+					err := p.With(t.Context(), route.Need{}, func(context.Context, *pool.Lease) error { return failure(class, "broken") })
+					if !errors.Is(err, class) {
+						t.Errorf("got %v, want the failure", err)
+					}
+				})
+			}
+			all.Wait()
+			if s := p.Stats(); s.Retried != 30 || s.RetriesLeft != 0 {
+				t.Errorf("%v: %d of 100 calls were tried again with %d left, want ten and a fifth", class, s.Retried, s.RetriesLeft)
+			}
+		})
+	}
+}
+
+func TestRequestThatWasOnlyRefusedForLoadIsRetriedTwiceAsOften(t *testing.T) {
+	busy, broken := failure(backend.Overload, "busy"), failure(backend.Server, "broken")
+	for name, c := range map[string]struct {
+		need  route.Need
+		first error
+		want  int // attempts
+	}{
+		"refused":                      {route.Need{}, busy, 7},
+		"refused after a failure":      {route.Need{}, broken, 4},
+		"another model stands in soon": {route.Need{MaxPause: time.Second}, busy, 4},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPool(t, pool.Options{Slots: 1})
+			asked := 0
+			err := p.With(t.Context(), c.need, func(context.Context, *pool.Lease) error {
+				if asked++; asked == 1 {
+					return c.first
 				}
+				return busy
 			})
-		}
-		all.Wait()
-		if s := p.Stats(); s.Retried != 30 || s.RetriesLeft != 0 {
-			t.Errorf("%d of 100 calls were tried again with %d left, want ten and a fifth", s.Retried, s.RetriesLeft)
-		}
-	})
+			if !errors.Is(err, backend.Overload) || asked != c.want {
+				t.Errorf("%s: %v after %d attempts, want %d", name, err, asked, c.want)
+			}
+		})
+	}
+}
+
+func TestFirstPauseAfterARefusalIsNoLongerThanACall(t *testing.T) {
+	const took = 10 * time.Millisecond
+	for name, c := range map[string]struct {
+		err     error
+		atMost  time.Duration
+		atLeast time.Duration // for the longest of many
+	}{
+		"refused":                {failure(backend.Overload, "busy"), took, took / 2},
+		"refused for some time":  {&backend.Error{Class: backend.Overload, RetryAfter: time.Second}, 1250 * time.Millisecond, time.Second},
+		"failed for another why": {failure(backend.Server, "broken"), 250 * time.Millisecond, 125 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var longest time.Duration
+			for range 20 {
+				p := newPool(t, pool.Options{Slots: 1})
+				if err := p.With(t.Context(), route.Need{}, hold(took)); err != nil {
+					t.Fatal(err)
+				}
+				need := route.Need{OnRetry: func(r route.Retry) { longest = max(longest, r.In) }}
+				err := p.With(t.Context(), need, func(_ context.Context, l *pool.Lease) error {
+					if l.Attempt == 1 {
+						return c.err
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if longest > c.atMost || longest < c.atLeast {
+				t.Errorf("%s: pauses of up to %v, want up to %v", name, longest, c.atMost)
+			}
+		})
+	}
 }
 
 func TestHostsThatAreAllBusyAreReachable(t *testing.T) {

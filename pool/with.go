@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -120,13 +121,14 @@ func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause tim
 		// While the others are not well, the same host may get the request again, but not endlessly.
 		return 0, left && len(failed) <= len(p.hosts)
 	}
-	if !isRetryable(last) || len(failed) > p.opts.Retries || crashes(failed) >= mostCrashes || isPersistent(failed) {
+	if !isRetryable(last) || len(failed) > p.retries(l, failed) || crashes(failed) >= mostCrashes || isPersistent(failed) {
 		return 0, false
 	}
-	if pause = p.backoff(len(failed), last, well); pause > longestPause || !well && retryAfter(last) > l.maxPause {
+	took := p.expected(k.model)
+	if pause = p.backoff(len(failed), last, well, took); pause > longestPause || !well && retryAfter(last) > l.maxPause {
 		return 0, false
 	}
-	if l.deadline.before(now.Add(pause + p.expected(k.model))) {
+	if l.deadline.before(now.Add(pause + took)) {
 		return 0, false
 	}
 	// A host or a model that dies fails all its calls at once, which would exceed any budget. One
@@ -138,6 +140,18 @@ func (p *Pool) again(ctx context.Context, l *Lease, failed []Failure) (pause tim
 	}
 	p.totals.Retried++
 	return pause, true
+}
+
+// retries returns how often a request may be retried that has failed in these ways. One that was only
+// refused for load has cost its hosts no work. Unless its caller has a better use for the time, it is
+// retried twice as often, which takes some seconds, since the pauses double: where a host refuses one
+// request in ten at random, one request in ten million fails. The budget bounds these retries too.
+func (p *Pool) retries(l *Lease, failed []Failure) int {
+	wasServed := func(f Failure) bool { return !errors.Is(f.Err, backend.Overload) }
+	if l.maxPause < longestPause || slices.ContainsFunc(failed, wasServed) {
+		return p.opts.Retries
+	}
+	return 2 * p.opts.Retries
 }
 
 // others reports whether there are hosts that can serve a group and have not failed, and whether
@@ -152,12 +166,17 @@ func (p *Pool) others(k groupKey, now time.Time) (left, well bool) {
 }
 
 // backoff returns the pause before a retry. It spares the host that failed, and is 0 if another
-// host is well.
-func (p *Pool) backoff(attempt int, err error, others bool) time.Duration {
+// host is well. A host that refuses requests because it is full has room as soon as one of its calls
+// ends, so at first the pause is no longer than took, which a call takes; 0 if that is not known.
+func (p *Pool) backoff(attempt int, err error, others bool, took time.Duration) time.Duration {
 	if others {
 		return 0
 	}
-	return retry.Backoff(attempt, retryAfter(err), p.random)
+	pause := retry.Backoff(attempt, retryAfter(err), p.random)
+	if attempt == 1 && took > 0 && errors.Is(err, backend.Overload) && retryAfter(err) == 0 {
+		pause = min(pause, time.Duration(p.random.Int64N(int64(took)+1)))
+	}
+	return pause
 }
 
 // retryAfter returns how long a failed host has asked to be left alone; 0 if it has not.
