@@ -61,6 +61,18 @@ func TestOnlyKnownPathsAndMethodsAreServed(t *testing.T) {
 	}
 }
 
+func TestPathOfAnAPIThatIsNotServedNamesTheOptionThatServesIt(t *testing.T) {
+	without, with := front(t, server.HTTPOptions{}), front(t, server.HTTPOptions{Endpoints: foreign(nil)})
+	for path, want := range map[string]bool{"/api/tags": true, "/v1/models": true, "/v1/": false, "/apis": false, "/other": false} {
+		if a := try(without, "GET", path, "localhost", ""); a.Code != 404 || strings.Contains(a.Body.String(), "--gateway") != want {
+			t.Errorf("%s: got %d, %s", path, a.Code, a.Body)
+		}
+		if a := try(with, "GET", path, "localhost", ""); a.Code != 404 || strings.Contains(a.Body.String(), "--gateway") {
+			t.Errorf("%s of a server that serves another API: got %d, %s", path, a.Code, a.Body)
+		}
+	}
+}
+
 func TestPathsMayEndInASlash(t *testing.T) {
 	inBubble(t, server.Options{}, func(t *testing.T, r *remote) {
 		a := r.send("POST", "/mcp/", initialize, header())

@@ -264,6 +264,8 @@ func (h *HTTP) serveRoute(w http.ResponseWriter, req *http.Request) {
 		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; the metrics are at /metrics")
 	case h.opts.NoMCP:
 		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; the dashboard is at /")
+	case len(h.opts.Endpoints) == 0 && (strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/v1/")):
+		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; the server has the APIs of Ollama and OpenAI with --gateway")
 	default:
 		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; MCP is at /mcp, and for older clients at /sse")
 	}

@@ -101,6 +101,14 @@ func TestValuesAreReadByTheTypeThatTheToolDeclares(t *testing.T) {
 		},
 		{pairs: "input=a", object: `{"input": ["b"]}`, want: `{"input":"a"}`},
 		{want: `{}`},
+
+		// The server says what is wrong with these, or takes them all the same.
+		{pairs: "options=json", want: `{"options":"json"}`},
+		{pairs: "raw=yes", want: `{"raw":"yes"}`},
+		{pairs: "dimensions=many", want: `{"dimensions":"many"}`},
+		{pairs: "timeout_seconds=", want: `{"timeout_seconds":""}`},
+		{pairs: "raw=[1]", want: `{"raw":[1]}`},
+		{pairs: "messages=hi", want: `{"messages":"hi"}`},
 	} {
 		var pairs []string
 		if c.pairs != "" {
@@ -121,13 +129,8 @@ func TestArgumentsThatMakeNoSenseAreRefused(t *testing.T) {
 	for _, c := range []struct{ pairs, object, want string }{
 		{pairs: "model", want: `argument "model" is not of the form key=value`},
 		{pairs: "=x", want: `argument "=x" is not of the form key=value`},
-		{pairs: "raw=yes", want: `argument "raw": "yes" is not of type boolean`},
-		{pairs: "dimensions=many", want: `argument "dimensions": "many" is not of type integer`},
-		{pairs: "timeout_seconds=", want: `argument "timeout_seconds": "" is not of type number`},
-		{pairs: "options.temperature=hot", want: `argument "options.temperature": "hot" is not of type number`},
 		{pairs: `options={"seed"`, want: `argument "options": "{\"seed\"" is not of type object: unexpected end of JSON input`},
 		{pairs: `messages=[{]`, want: `argument "messages": "[{]" is not of type array: invalid character ']' looking for beginning of object key string`},
-		{pairs: "messages=hi", want: `argument "messages": "hi" is not of type array`},
 		{pairs: "model=a & model=b", want: `argument "model": given twice`},
 		{pairs: "model=a & model.name=b", want: `argument "model.name": "model" has another value already`},
 		{pairs: "model=@nowhere", want: `argument "model": open nowhere: file does not exist`},

@@ -82,8 +82,8 @@ func TestStatusAndOutputSayWhatHappened(t *testing.T) {
 			stderr: "error: there is no tool \"translate\"; the tools are answer, crash, echo, fail, progress, refuse, slow\n",
 		},
 		{
-			name: "bad value", o: call.Options{Tool: "echo", Args: []string{"count=many"}}, status: 2,
-			stderr: "error: argument \"count\": \"many\" is not of type integer\n",
+			name: "bad value", o: call.Options{Tool: "echo", Args: []string{"count={many"}}, status: 2,
+			stderr: "error: argument \"count\": \"{many\" is not of type integer: invalid character 'm' looking for beginning of object key string\n",
 		},
 		{
 			name: "no file", o: call.Options{Tool: "echo", Args: []string{"text=@nowhere.txt"}}, status: 2,

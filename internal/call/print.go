@@ -124,6 +124,13 @@ func printServed(w io.Writer, result *mcp.CallToolResult) {
 		fmt.Fprintf(w, "%s on %s\n", served.Model, served.Host)
 		return
 	}
-	fmt.Fprintf(w, "%s on %s: %d tokens in, %d out, %.1f/s, %.1f s\n", served.Model, served.Host,
-		served.TokensIn, served.TokensOut, served.TokensPerSecond, served.Total/1000)
+	took := fmt.Sprintf("%.1f s", served.Total/1000)
+	if served.Total < 1000 {
+		took = fmt.Sprintf("%.0f ms", served.Total)
+	}
+	out := ""
+	if served.TokensOut > 0 { // embeddings have none
+		out = fmt.Sprintf("%d out, %.1f/s, ", served.TokensOut, served.TokensPerSecond)
+	}
+	fmt.Fprintf(w, "%s on %s: %d tokens in, %s%s\n", served.Model, served.Host, served.TokensIn, out, took)
 }

@@ -72,23 +72,32 @@ func (s *schema) types() (types []string) {
 }
 
 // read returns the value that a text stands for: JSON if it has an allowed type other than
-// string, else the text itself, or a list with it, if that is allowed.
+// string, else the text itself, or a list with it, if that is allowed. What is of no allowed
+// type is returned as it is, since a server takes more than it lists, such as format=json, and
+// says best what it does not take. Broken JSON is an error.
 func (s *schema) read(text string) (any, error) {
-	types := s.types()
-	allows := func(t string) bool { return len(types) == 0 || slices.Contains(types, t) }
 	value, err := parse(text)
-	if t := typeOf(value); err == nil && t != "string" && (allows(t) || t == "number" && allows("integer")) {
+	switch t := typeOf(value); {
+	case err == nil && t != "string" && s.allows(t):
+		return value, nil
+	case s.allows("string"):
+		return text, nil
+	case err != nil && (strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")):
+		return nil, isNot(text, err, s.types()...)
+	case s.Type == "array" && s.Items.allows("string"):
+		return []any{text}, nil
+	case s.Type == "array" && err == nil && s.Items.allows(t):
+		return []any{value}, nil
+	case err == nil:
 		return value, nil
 	}
-	if allows("string") {
-		return text, nil
-	}
-	if s.Type == "array" {
-		if item, err := s.Items.read(text); err == nil {
-			return []any{item}, nil
-		}
-	}
-	return nil, isNot(text, err, types...)
+	return text, nil
+}
+
+// allows reports whether values of a type are allowed; all are where nothing is known.
+func (s *schema) allows(t string) bool {
+	types := s.types()
+	return len(types) == 0 || slices.Contains(types, t) || t == "number" && slices.Contains(types, "integer")
 }
 
 // parse reads JSON. It keeps numbers as they are written.

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,13 +64,31 @@ func TestHostsComeFromTheFirstPlaceThatNamesAny(t *testing.T) {
 	}
 }
 
+func TestVariableWithTheNameOfNoOptionIsWarnedOf(t *testing.T) {
+	got := config.Misspelled([]string{
+		"OLLAMA_MCP_TIME_OUT=1m", "OLLAMA_MCP_CACHETTL=1m", // slips
+		"OLLAMA_MCP_TIMEOUT=1m", "OLLAMA_MCP_KEY=secret", "OLLAMA_MCP_LISTN=", "OLLAMA_HOST=a", "PATH=/bin", // none
+		"OLLAMA_MCP_SERVICE_HOST=10.0.0.1", "OLLAMA_MCP_SERVICE_PORT=80", "OLLAMA_MCP_PORT=tcp://10.0.0.1:80", // of Kubernetes
+	})
+	want := []string{
+		"the variable OLLAMA_MCP_TIME_OUT is that of no option; did you mean OLLAMA_MCP_TIMEOUT?",
+		"the variable OLLAMA_MCP_CACHETTL is that of no option; did you mean OLLAMA_MCP_CACHE_TTL?",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestBadValueIsNamedByWhereItCameFrom(t *testing.T) {
 	for _, tc := range []struct {
 		args []string
 		env  map[string]string
 		want string // is in the error
 	}{
-		{[]string{"--slots=many"}, nil, `--slots: "many": invalid syntax`},
+		{[]string{"--hst=a"}, nil, "unknown flag: --hst; did you mean --host?"},
+		{[]string{"--cache_ttl=1m"}, nil, "unknown flag: --cache_ttl; did you mean --cache-ttl?"},
+		{[]string{"--something-else"}, nil, "unknown flag: --something-else"},
+		{[]string{"--slots=many"}, nil, `--slots: "many": must be a whole number`},
 		{[]string{"--slots=-1"}, nil, "--slots: must be 0 to 4096"},
 		{[]string{"--solts=1"}, nil, "--solts"},
 		{[]string{"--route=nearest"}, nil, "--route: \"nearest\": must be warmest, least-busy, fastest or round-robin"},
@@ -89,7 +108,7 @@ func TestBadValueIsNamedByWhereItCameFrom(t *testing.T) {
 		{[]string{"--allowed-origin=https://a.example/"}, nil, "--allowed-origin: must be of"},
 		{[]string{"--allowed-origin=https://a.example,https://*.b.example"}, nil, "--allowed-origin: must be of"},
 		{[]string{"--tls-key=a"}, nil, "--tls-key: needs tls-cert"},
-		{nil, map[string]string{"OLLAMA_MCP_SLOTS": "many"}, `OLLAMA_MCP_SLOTS: "many": invalid syntax`},
+		{nil, map[string]string{"OLLAMA_MCP_SLOTS": "many"}, `OLLAMA_MCP_SLOTS: "many": must be a whole number`},
 		{nil, map[string]string{"OLLAMA_MCP_TIMEOUT": "-1s"}, "OLLAMA_MCP_TIMEOUT: must be 0 or more"},
 		{nil, map[string]string{"OLLAMA_MCP_CACHE_TTL": "10"}, `OLLAMA_MCP_CACHE_TTL: "10": must be a duration with a unit`},
 		{nil, map[string]string{"OLLAMA_HOST": "http://"}, "OLLAMA_HOST: the address names no host"},

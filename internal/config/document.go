@@ -63,5 +63,13 @@ func syntaxError(data []byte, err error) error {
 		before, _, _ := bytes.Cut(data, []byte("*"+anchor[1]))
 		line = 1 + bytes.Count(before, []byte("\n"))
 	}
+	if message == "found character that cannot start any token" {
+		if text := bytes.Split(data, []byte("\n"))[line-1]; bytes.ContainsRune(indent(text), '\t') {
+			message = "is indented with a tab; YAML wants spaces"
+		}
+	}
 	return &lineError{line, errors.New(message)}
 }
+
+// indent is what stands before the text of a line.
+func indent(line []byte) []byte { return line[:len(line)-len(bytes.TrimLeft(line, " \t"))] }

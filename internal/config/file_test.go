@@ -87,7 +87,13 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 
 func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 	for _, tc := range []struct{ file, want string }{
-		{"\nslots: many", `config.yaml:2: slots: "many": invalid syntax`},
+		{"\nslots: many", `config.yaml:2: slots: "many": must be a whole number`},
+		{"gateway: yes", `config.yaml:1: gateway: "yes": must be true or false`},
+		{"insecure: \"on\"", `config.yaml:1: insecure: "on": must be true or false`},
+		{"semantic-threshold: high", `config.yaml:1: semantic-threshold: "high": must be a number`},
+		{"hosts:\n\t- url: a", "config.yaml:2: is indented with a tab; YAML wants spaces"},
+		{"models:\n  a:\n  \tnum_ctx: 1", "config.yaml:3: is indented with a tab; YAML wants spaces"},
+		{"timeout: @1m", "config.yaml:1: found character that cannot start any token"},
 		{"\n\nslots: -1", "config.yaml:3: slots: must be 0 to 4096"},
 		{"hosts:\n- {url: a, slots: 5000}", "config.yaml:2: item 1: slots: must be 0 to 4096"},
 		{"output-filter:\n- {name: a, match: (}", "config.yaml:2: item 1: error parsing regexp: missing closing ): `(`"},

@@ -3,10 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"ollama-mcp/internal/nearest"
 )
 
 // Parse takes each option from args, else from the environment, else from the file, if one
@@ -31,6 +34,13 @@ func parse(fs *FlagSet, c *Config, args []string, r *reader) error {
 		if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 			return fmt.Errorf("--%s: %w", bad.GetFlag().Name, invalid(bad.GetFlag(), bad.GetValue(), bad.Unwrap()))
 		}
+		if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && strings.HasPrefix(err.Error(), "unknown flag") {
+			var names []string
+			fs.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+			if near := nearest.Names(unknown.GetSpecifiedName(), names, 1); near != nil {
+				return fmt.Errorf("%w; did you mean --%s?", err, near[0])
+			}
+		}
 		return err
 	}
 	if err := environment(fs, r.getenv); err != nil {
@@ -51,6 +61,26 @@ func (c *Config) IsSet(option string) bool { return c.set[option] }
 // Variable is the environment variable of an option.
 func Variable(option string) string {
 	return "OLLAMA_MCP_" + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))
+}
+
+// Misspelled warns of variables that nearly have the name of an option's, and so change nothing.
+// environ is like that of os.Environ.
+func Misspelled(environ []string) (warnings []string) {
+	const prefix = "OLLAMA_MCP_"
+	var known []string
+	Flags(new(Config)).VisitAll(func(f *pflag.Flag) { known = append(known, strings.TrimPrefix(Variable(f.Name), prefix)) })
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		short, ours := strings.CutPrefix(name, prefix)
+		isKubernetes := strings.HasPrefix(short, "SERVICE_") || strings.HasPrefix(short, "PORT") // the links of a service called ollama-mcp
+		if !ours || value == "" || short == "KEY" || isKubernetes || slices.Contains(known, short) {
+			continue
+		}
+		if near := nearest.Names(short, known, 1); near != nil {
+			warnings = append(warnings, "the variable "+name+" is that of no option; did you mean "+prefix+near[0]+"?")
+		}
+	}
+	return warnings
 }
 
 // environment sets the options that no flag has set.
@@ -92,14 +122,23 @@ func wrong(f *pflag.Flag, why string) error { return errors.New(from(f) + ": " +
 // invalid is the error for a value that the type of its option does not accept. A list is not
 // quoted, since the address of a host may hold a password.
 func invalid(f *pflag.Flag, value string, err error) error {
+	isNumber := true
 	if number, ok := errors.AsType[*strconv.NumError](err); ok {
 		err = number.Err // without the name of a Go function
+		isNumber = err != strconv.ErrSyntax
 	}
 	if _, isList := f.Value.(pflag.SliceValue); isList {
 		return errors.New("must be a list separated by commas")
 	}
-	if f.Value.Type() == "duration" {
+	switch kind := f.Value.Type(); {
+	case kind == "duration":
 		err = errNoDuration
+	case kind == "bool":
+		err = errNoTruth
+	case !isNumber && kind == "int":
+		err = errors.New("must be a whole number")
+	case !isNumber:
+		err = errors.New("must be a number")
 	}
 	return fmt.Errorf("%q: %w", value, err)
 }

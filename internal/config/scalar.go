@@ -80,11 +80,13 @@ func confidence(p *float64) value {
 func truth(p *bool) value {
 	return scalar(func(s string) (err error) {
 		if *p, err = strconv.ParseBool(s); err != nil {
-			return errors.New("must be true or false")
+			return errNoTruth
 		}
 		return nil
 	})
 }
+
+var errNoTruth = errors.New("must be true or false")
 
 // wholeIn and truthIn store the value in m.
 func wholeIn(m map[string]any, name string, least int) value {

@@ -57,7 +57,7 @@ func (e *examination) memory(ctx context.Context, running []backend.RunningModel
 	}
 	if len(shortened) > 0 {
 		e.warn("for more, set options.num_ctx in a call, or OLLAMA_CONTEXT_LENGTH for Ollama; it takes memory",
-			"%s: longer prompts are truncated", strings.Join(shortened, ", "))
+			"%s: longer prompts do not fit", strings.Join(shortened, ", "))
 	}
 }
 

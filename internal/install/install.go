@@ -120,7 +120,11 @@ func (o Options) apply(h host) error {
 			}
 		}
 	}
-	fmt.Fprintf(o.Out, "  next:    %s\n", h.next)
+	next := h.next
+	if o.Remove {
+		next = "restart " + h.title // what else it says is about a server that is there
+	}
+	fmt.Fprintf(o.Out, "  next:    %s\n", next)
 	return nil
 }
 

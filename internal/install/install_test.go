@@ -257,7 +257,9 @@ func TestEverythingElseInAFileStaysAsItWas(t *testing.T) {
 				t.Errorf("backups are %q, want one of what was there", backups)
 			}
 			o.Remove = true
-			mustRun(t, o)
+			if out := mustRun(t, o); !strings.HasSuffix(out, "  next:    restart "+chosen[0].title+"\n") {
+				t.Errorf("removed: %s", out)
+			}
 			want := c.before
 			if c.removed != "" {
 				want = c.removed
