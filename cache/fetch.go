@@ -40,6 +40,9 @@ type Lookup struct {
 	// Alone gives the call an answer of its own unless one is cached already: it joins no
 	// fill in flight, and none joins its fill. The answer is cached like any other.
 	Alone bool
+	// Replaces keeps an answer here only in place of an older one under its key: for calls that
+	// keep theirs themselves, many of which would push out those of others.
+	Replaces bool
 	// Deadline ends the wait for an answer that is not cached; the zero Time leaves
 	// that to the context. A hit is cheaper than the timer that this saves it.
 	Deadline time.Time
@@ -117,7 +120,7 @@ func (c *Cache[P]) make(ctx context.Context, l Lookup, all Waiters, fill Fill) (
 		e, ok, leave := c.second.join(ctx, l, all)
 		defer func() { leave(how) }()
 		if ok {
-			c.kept.set(l.Key, e)
+			c.keep(l, e)
 			how = Stored
 			return found{e, SharedHit}, nil
 		}
@@ -126,12 +129,19 @@ func (c *Cache[P]) make(ctx context.Context, l Lookup, all Waiters, fill Fill) (
 	switch {
 	case err != nil:
 	case keep:
-		c.kept.set(l.Key, e)
+		c.keep(l, e)
 		how = c.second.set(l.Key, e)
 	default:
 		how = NotShared
 	}
 	return found{e, Miss}, err
+}
+
+// keep keeps the answer to a look-up in memory.
+func (c *Cache[P]) keep(l Lookup, e Entry) {
+	if !l.Replaces || c.kept.has(l.Key) {
+		c.kept.set(l.Key, e)
+	}
 }
 
 // timed runs the fill, and notes when it ended and how long it took.

@@ -54,6 +54,36 @@ func TestPolicySaysWhereAnAnswerMayComeFrom(t *testing.T) {
 	})
 }
 
+func TestCallThatReplacesKeepsItsAnswerOnlyInPlaceOfAnOlderOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, a := open(t, small), new(answers)
+		for i, step := range []struct {
+			question string
+			lookup   cache.Lookup
+			want     string
+			source   cache.Source
+		}{
+			{"one", cache.Lookup{Replaces: true}, "answer 1", cache.Miss},
+			{"one", cache.Lookup{Replaces: true}, "answer 2", cache.Miss},
+			{"one", cache.Lookup{Replaces: true, Policy: cache.Refresh}, "answer 3", cache.Miss},
+			{"one", cache.Lookup{}, "answer 4", cache.Miss},
+			{"one", cache.Lookup{Replaces: true}, "answer 4", cache.Hit},
+			{"one", cache.Lookup{Replaces: true, Policy: cache.Refresh}, "answer 5", cache.Miss},
+			{"one", cache.Lookup{}, "answer 5", cache.Hit},
+			{"other", cache.Lookup{Replaces: true}, "answer 6", cache.Miss},
+		} {
+			step.lookup.Key = keyOf(t, step.question)
+			got, source, err := c.Fetch(t.Context(), step.lookup, 0, nil, a.fill)
+			if got.Value != text(step.want) || source != step.source || err != nil {
+				t.Fatalf("step %d: got %q from %s, error %v; want %q from %s", i, got.Value, source, err, step.want, step.source)
+			}
+		}
+		if got := c.Stats(); got.Entries != 1 || got.CrowdedOut != 0 {
+			t.Errorf("got %+v, want one entry", got)
+		}
+	})
+}
+
 func TestHitTellsHowOldItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, key, a := open(t, small), keyOf(t, "question"), new(answers)

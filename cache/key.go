@@ -26,11 +26,6 @@ type Scope struct {
 	Digest string // of the model's files, since a name may be pulled anew
 }
 
-// size is what the scope's strings take.
-func (s Scope) size() int64 {
-	return int64(len(s.Tenant) + len(s.Tool) + len(s.Model) + len(s.Digest))
-}
-
 // Key names an answer. Keys are equal, by ==, if scope and request are.
 type Key struct {
 	sum   [sha256.Size]byte

@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"crypto/sha256"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,10 +11,10 @@ import (
 )
 
 const (
-	// overhead is what an entry takes beside its value and the strings of its
-	// scope: in three maps of ristretto, in kept, and in what the allocator rounds
-	// up. Measured with values of 10 bytes, it is about 450 bytes an entry.
-	overhead = 512
+	// overhead is what an entry takes beside its value: in three maps of ristretto, which
+	// counts 56 bytes itself, in kept, and in what the allocator rounds up. Measured with
+	// values of 10 bytes, it is about 330 bytes an entry with these 56.
+	overhead = 288
 	// typical is the size of an entry for which ristretto's counters are laid out,
 	// one per entry. It advises ten, but halves its counts only after as many
 	// look-ups as there are counters: old entries that were read twice would keep
@@ -28,6 +30,9 @@ const (
 	// looked up as often as one of them. Eight tries find an entry that is worth less
 	// in 98 cases of 100 if a tenth of the entries are.
 	tries = 8
+	// mostScopes is how many scopes are remembered for entries to share: more than tenants,
+	// tools and models usually make.
+	mostScopes = 1 << 10
 )
 
 // store keeps entries in ristretto, and adds what ristretto leaves to its users. The
@@ -48,12 +53,14 @@ type store struct {
 
 	// write is held to change an entry: ristretto would drop a second Set of a key
 	// while the first is not yet applied.
-	write sync.Mutex
+	write  sync.Mutex
+	scopes map[Scope]*Scope // guarded by write: those that entries share, at most mostScopes
 }
 
 // kept is an entry in ristretto, which itself knows only a hash of the key.
 type kept struct {
-	key     Key
+	sum     [sha256.Size]byte // of the key
+	scope   *Scope            // of the key
 	entry   Entry
 	refused bool // written by ristretto's goroutine while set waits for it
 }
@@ -111,16 +118,29 @@ func (s *store) getAgain(key Key) (Entry, bool) {
 	if s.db == nil {
 		return Entry{}, false
 	}
-	if _, there := s.db.GetTTL(key.hash()); !there {
+	if !s.holds(key) {
 		return Entry{}, false
 	}
 	return s.find(key)
 }
 
+// has reports whether there may be an entry for a key, without counting a look-up.
+func (s *store) has(key Key) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.db != nil && s.holds(key)
+}
+
+// holds is has where mu is held.
+func (s *store) holds(key Key) bool {
+	_, there := s.db.GetTTL(key.hash()) // Get would count as a look-up
+	return there
+}
+
 // find finds an entry. mu is held.
 func (s *store) find(key Key) (Entry, bool) {
 	k, ok := s.db.Get(key.hash())
-	if !ok || k.key != key || s.expired(k.entry) {
+	if !ok || k.sum != key.sum || s.expired(k.entry) {
 		return Entry{}, false
 	}
 	return k.entry, true
@@ -146,7 +166,7 @@ func (s *store) set(key Key, e Entry) {
 	}
 	s.write.Lock()
 	defer s.write.Unlock()
-	if _, there := s.db.GetTTL(key.hash()); there { // Get would count as a look-up
+	if s.holds(key) {
 		if s.isNewer(key, e) {
 			return
 		}
@@ -155,7 +175,7 @@ func (s *store) set(key Key, e Entry) {
 	if e.TTL == 0 {
 		e.TTL = s.ttl
 	}
-	cost := key.scope.size() + int64(e.Value.Size()) + overhead
+	cost := int64(e.Value.Size()) + overhead
 	switch {
 	case e.TTL < 0:
 	case cost > s.size/largest:
@@ -174,12 +194,26 @@ func (s *store) isNewer(key Key, than Entry) bool {
 		return false
 	}
 	k, ok := s.db.Get(key.hash())
-	return ok && k.key == key && !s.expired(k.entry) && k.entry.began.After(than.began)
+	return ok && k.sum == key.sum && !s.expired(k.entry) && k.entry.began.After(than.began)
+}
+
+// shared returns a scope for entries to have in common: it takes more than some answers. write is
+// held.
+func (s *store) shared(scope Scope) *Scope {
+	if p := s.scopes[scope]; p != nil {
+		return p
+	}
+	if len(s.scopes) >= mostScopes || s.scopes == nil {
+		s.scopes = make(map[Scope]*Scope) // entries keep theirs
+	}
+	p := &Scope{strings.Clone(scope.Tenant), strings.Clone(scope.Tool), strings.Clone(scope.Model), strings.Clone(scope.Digest)}
+	s.scopes[*p] = p
+	return p
 }
 
 // admit reports whether ristretto has admitted an entry. write is held.
 func (s *store) admit(key Key, e Entry, cost int64) bool {
-	k := &kept{key: key, entry: e}
+	k := &kept{sum: key.sum, scope: s.shared(key.scope), entry: e}
 	for range tries {
 		k.refused = false
 		queued := s.db.SetWithTTL(key.hash(), k, cost, e.TTL)
@@ -203,8 +237,8 @@ func (s *store) remove(match func(Scope) bool) int {
 	defer s.write.Unlock()
 	var hashes []uint64
 	s.db.IterValues(func(k *kept) (stop bool) {
-		if match(k.key.scope) {
-			hashes = append(hashes, k.key.hash())
+		if match(*k.scope) {
+			hashes = append(hashes, Key{sum: k.sum}.hash())
 		}
 		return false
 	})

@@ -138,7 +138,7 @@ func (d Deps) openMap(ctx context.Context, in mapIn) (source batch.Inputs, close
 // batchOf is the work of a call.
 func (d Deps) batchOf(ctx context.Context, in mapIn, c *call, source batch.Inputs) batch.Spec {
 	req := in.request(ctx, c, inference.Generate, in.Model)
-	req.System, req.Timeout, req.Batched = in.System, 0, true
+	req.System, req.Timeout, req.Batched, req.KeptByCaller = in.System, 0, true, true // in a journal
 	if in.Priority != "interactive" {
 		req.Priority = route.Batch
 	}
@@ -278,6 +278,6 @@ func resultsDocument(b *batch.Batch, most int) (doc *document, fits bool) {
 			doc.ends = append(doc.ends, begun)
 		}
 	}
-	doc.data = all.Bytes()
+	doc.data = bytes.Clone(all.Bytes()) // the buffer may be twice as large
 	return doc, true
 }

@@ -125,6 +125,35 @@ func TestMapAsksAboutEachInputAndAnswersInOrder(t *testing.T) {
 	})
 }
 
+func TestMapUsesWhatIsCachedAndAddsNothingToIt(t *testing.T) {
+	cacheStory(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1"))
+		asks := func(calls int, tool, args string) answer {
+			before := len(host.Calls())
+			a := c.succeeds(tool, args)
+			if got := len(host.Calls()) - before; got != calls {
+				t.Errorf("%s %s: the host was asked %d times, want %d", tool, args, got, calls)
+			}
+			return a
+		}
+		const question = `{"model":"tiny","prompt":"n7"}`
+		asks(1, "generate", question)
+		asks(9, "map", `{"model":"tiny","prompt":"{{input}}","inputs":`+list(10)+`}`)
+		asks(0, "map", `{"model":"tiny","prompt":"{{input}}","inputs":`+list(10)+`}`) // which has kept its answers
+		if got := c.engine.Status(c.who).Cache; got.Entries != 1 {
+			t.Errorf("the cache has %d answers, want only that of generate", got.Entries)
+		}
+		asks(0, "generate", question)
+		asks(1, "generate", `{"model":"tiny","prompt":"n8"}`)
+
+		host.Answer("newer")
+		asks(10, "map", `{"model":"tiny","prompt":"{{input}}","resume":false,"inputs":`+list(10)+`}`)
+		if a := asks(0, "generate", question); a.Content[0].Text != "newer" {
+			t.Errorf("got %q, want the answer that was asked for again", a.Content[0].Text)
+		}
+	})
+}
+
 func TestMapOfManyShowsTheFirstAndHasTheRestOnPages(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.who = caller.Caller{ID: "ci", Tenant: "ci"}

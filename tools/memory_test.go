@@ -1,3 +1,5 @@
+//go:build !race
+
 package tools_test
 
 import (
@@ -10,8 +12,11 @@ import (
 	"runtime/metrics"
 	"strings"
 	"testing"
+	"time"
 
+	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/batch"
 	"ollama-mcp/pool"
 )
 
@@ -43,12 +48,13 @@ func liveAt(host *backendtest.Host, call int, into *int64) {
 
 // These tests have no virtual time: in its bubble, the runtime keeps what stopped timers refer to.
 
-func TestMemoryOfMapDoesNotGrowWithTheTextOfItsInputs(t *testing.T) {
-	const few, many, textSize = 100, 300, 10 << 10
-	took := make(map[int]int64)
+func TestMemoryOfMapIsFlatUpToItsMostInputs(t *testing.T) {
+	const few, many, textSize = 1000, batch.MaxInputs, 10 << 10
+	during, after := make(map[int]int64), make(map[int]int64)
 	for _, n := range []int{few, many} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			c := &client{t: t}
+			c := &client{t: t, sharing: true}
+			c.opts.Cache, c.opts.CacheMode = cache.Options{Size: 256 << 20, TTL: 10 * time.Minute}, "auto" // as shipped
 			file, err := os.Create(filepath.Join(c.allow(nil), "lines.txt"))
 			if err != nil {
 				t.Fatal(err)
@@ -63,17 +69,56 @@ func TestMemoryOfMapDoesNotGrowWithTheTextOfItsInputs(t *testing.T) {
 			file.Close()
 			host := backendtest.New("gpu-1").Answer("yes")
 			c.useAll(pool.Options{Slots: 1}, host) // so that as much is in flight each time
-			before, during := live(), int64(0)
-			liveAt(host, n, &during)
+			before, at := live(), int64(0)
+			liveAt(host, n, &at)
 			if m := c.maps(`{"model":"tiny","prompt":"{{input}}","lines":["lines.txt"],"wait_seconds":600}`); m.Answered != n {
 				t.Fatalf("got %+v", m)
 			}
-			took[n] = during - before
+			host.Forget()
+			during[n], after[n] = at-before, live()-before
 		})
 	}
-	t.Logf("while the last input is worked on: %d KiB with %d inputs, %d KiB with %d", took[few]>>10, few, took[many]>>10, many)
-	if grown := took[many] - took[few]; grown > (many-few)*textSize/2 {
-		t.Errorf("%d more inputs take %d bytes, %d each", many-few, grown, grown/(many-few))
+	for when, took := range map[string]map[int]int64{"while the last input is worked on": during, "when all is done": after} {
+		each := (took[many] - took[few]) / (many - few)
+		t.Logf("%s: %d KiB with %d inputs, %d KiB with %d, %d bytes for each more", when, took[few]>>10, few, took[many]>>10, many, each)
+		// The answer, its key and where to find both: none of it grows with the text of the input.
+		if each > 512 {
+			t.Errorf("%s: each more input takes %d bytes", when, each)
+		}
+	}
+}
+
+func TestCachedAnswersTakeWhatTheCacheCountsWhateverTheirPrompts(t *testing.T) {
+	const warm, n, mostEach = 100, 1000, 1 << 10
+	prompt := strings.Repeat("text ", 2<<10)
+	for tool, args := range map[string]string{
+		"generate": `{"prompt":"%d %s","model":"tiny"}`,
+		"chat":     `{"messages":[{"role":"user","content":"%d %s"}],"model":"tiny"}`,
+		"embed":    `{"input":"%d %s","model":"words"}`,
+	} {
+		t.Run(tool, func(t *testing.T) {
+			c := &client{t: t, sharing: true}
+			c.opts.Cache, c.opts.CacheMode = cache.Options{Size: 256 << 20, TTL: 10 * time.Minute}, "auto" // as shipped
+			host := backendtest.New("gpu-1").Answer("yes").Install(backendtest.Model{Name: "words", Dimensions: 8})
+			c.useAll(pool.Options{Slots: 1}, host)
+			call := func(i int) { c.succeeds(tool, fmt.Sprintf(args, i, prompt)) }
+			for i := range warm { // after which connections and tables are as large as they get
+				call(n + i)
+			}
+			host.Forget()
+			before, counted := live(), c.engine.Status(c.who).Cache.Bytes
+			for i := range n {
+				call(i)
+				host.Forget()
+			}
+			now := c.engine.Status(c.who).Cache
+			took := live() - before
+			counted = now.Bytes - counted
+			t.Logf("%d bytes for each, counted as %d", took/n, counted/n)
+			if now.Entries != warm+n || took > counted || counted > n*mostEach {
+				t.Errorf("%d answers are cached and take %d bytes each; want %d that take no more than the %d counted, and these at most %d", now.Entries, took/n, warm+n, counted/n, mostEach)
+			}
+		})
 	}
 }
 

@@ -50,6 +50,9 @@ const (
 	journalAge   = 7 * 24 * time.Hour // after which a file that nobody writes to is removed
 	journalBytes = 1 << 30            // of all files, beyond which the oldest are removed
 
+	// rowOverhead is about what a row in memory takes beside its JSON, in bytes: its key and its place.
+	rowOverhead = 192
+
 	journalSuffix = ".jsonl"
 	lockSuffix    = ".lock"
 )
@@ -92,11 +95,19 @@ type journal struct {
 
 // place is where a row is: in memory, or in the file.
 type place struct {
-	row []byte // nil if it is in the file
-	at  int64
+	row []byte // its JSON without the digests; nil if it is in the file
+	at  int64  // of the line in the file
 	n   int
 
 	digests string // of the model that has answered
+}
+
+// memory is about how many bytes a row takes that is kept in memory; 0 for one in the file.
+func (p place) memory() int64 {
+	if p.row == nil {
+		return 0
+	}
+	return int64(len(p.row)) + rowOverhead
 }
 
 // isOf reports whether a row may be of the model that hosts have by these digests. Hosts may
@@ -245,12 +256,13 @@ func (j *journal) get(key string) (row Row, err error) {
 	if !ok {
 		return row, errors.New("its answer was not kept")
 	}
-	raw := p.row
-	if raw == nil {
-		raw = make([]byte, p.n)
-		if _, err := j.file.ReadAt(raw, p.at); err != nil {
-			return row, fmt.Errorf("its answer cannot be read: %w", err)
-		}
+	if p.row != nil {
+		row.Digests = p.digests
+		return row, json.Unmarshal(p.row, &row)
+	}
+	raw := make([]byte, p.n)
+	if _, err := j.file.ReadAt(raw, p.at); err != nil {
+		return row, fmt.Errorf("its answer cannot be read: %w", err)
 	}
 	var l line
 	if err = json.Unmarshal(raw, &l); err == nil {
@@ -273,37 +285,40 @@ func (j *journal) put(key string, row Row) error {
 
 // keep keeps a row here. It fails like put.
 func (j *journal) keep(key string, row Row) error {
-	raw := append(mustMarshal(line{key, mustMarshal(row)}), '\n')
-	if j.write(key, raw, row.Digests) {
+	if j.write(key, row) {
 		return nil
 	}
+	p := place{digests: row.Digests}
+	row.Digests = "" // which all rows have in common
+	p.row = mustMarshal(row)
 	j.set.mu.Lock()
 	defer j.set.mu.Unlock()
-	if err := j.set.reserve(int64(len(raw))); err != nil {
+	if err := j.set.reserve(p.memory()); err != nil {
 		return err
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	replaced := int64(len(j.rows[key].row))
+	replaced := j.rows[key].memory()
 	j.set.bytes -= replaced
-	j.memory += int64(len(raw)) - replaced
-	j.rows[key] = place{row: raw, digests: row.Digests}
+	j.memory += p.memory() - replaced
+	j.rows[key] = p
 	return nil
 }
 
 // write writes a line to the file, and reports whether it has. A line that was cut is written
 // over by the next, so that only whole lines are followed by others.
-func (j *journal) write(key string, raw []byte, digests string) bool {
+func (j *journal) write(key string, row Row) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.file == nil {
 		return false
 	}
+	raw := append(mustMarshal(line{key, mustMarshal(row)}), '\n')
 	if _, err := j.file.WriteAt(raw, j.size); err != nil {
 		j.unsaved(err)
 		return false
 	}
-	j.rows[key] = place{at: j.size, n: len(raw), digests: digests}
+	j.rows[key] = place{at: j.size, n: len(raw), digests: row.Digests}
 	j.size += int64(len(raw))
 	return true
 }

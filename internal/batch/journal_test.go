@@ -181,7 +181,7 @@ func TestAnswersInMemoryAreBoundedAndTheOldestMakeRoom(t *testing.T) {
 		e := &engine{answer: func(context.Context, string) (*inference.Response, error) {
 			return &inference.Response{Text: strings.Repeat("x", 1000)}, nil
 		}}
-		j := batch.NewJournals(batch.JournalOptions{Bytes: 12_000})
+		j := batch.NewJournals(batch.JournalOptions{Bytes: 10 * (1000 + 250)})
 		s := func(prompt string, n int) batch.Spec {
 			s := spec(e, j, numbers(n))
 			s.Template = batch.ParseTemplate(prompt + "{{input}}")

@@ -29,7 +29,7 @@ type variant struct {
 // flight, or its own. It is clean.
 func (t *task) fetch(ctx context.Context) (*result, error) {
 	lookup := cache.Lookup{
-		Deadline: t.deadline, Alone: t.asksForChance(),
+		Deadline: t.deadline, Alone: t.asksForChance(), Replaces: t.KeptByCaller,
 		Variant: variant{t.Priority, t.MinSimilarity, t.Caller.ExactOnly, strings.Join(t.fallback(), "\n"), t.Timeout > 0 && t.opts.Patience > 0 && t.hasLadder()},
 	}
 	began := time.Now()
@@ -118,7 +118,7 @@ func (t *task) fill(ctx context.Context, policy cache.Policy, tr *tracker, waiti
 	}
 	got.clean() // before it is cached, so that a hit need not
 	keep = got.cacheable() && t.isOfUse(got.answer)
-	if !keep {
+	if !keep || t.KeptByCaller {
 		remember = nil
 	}
 	return cache.Entry{Value: got, Took: time.Since(t.began)}, keep, remember, nil

@@ -85,6 +85,9 @@ type Request struct {
 	// Batched says that the request is one of many, whose answers need no note that they were
 	// cached.
 	Batched bool
+	// KeptByCaller says that the caller keeps the answer itself, so that the cache need not: it has
+	// answers for such requests, but keeps theirs only in place of older ones.
+	KeptByCaller bool
 	// Stream, if it is not nil, is given the answer in pieces: as they come where nothing has to
 	// be checked in the whole answer, and else at its end. All have been given when Do returns,
 	// also of a cached answer. It is called by one goroutine at a time, holds up neither the host

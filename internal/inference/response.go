@@ -114,7 +114,7 @@ type result struct {
 
 // Size implements cache.Value. Lists are short, and counted in the rest.
 func (r *result) Size() (n int) {
-	const rest = 1 << 10
+	const rest = 640 // measured with short texts
 	const perToken = 64
 	for _, l := range r.answer.Logprobs {
 		n += perToken * (1 + len(l.TopLogprobs))

@@ -275,7 +275,7 @@ func (t *task) questionVector(ctx context.Context, question string) (vector, err
 		}
 		return err
 	})
-	if err == nil {
+	if err == nil && !t.KeptByCaller { // whose question is not remembered either
 		t.answers.Set(key, cache.Entry{Value: slices.Clone(embedded)})
 	}
 	return embedded, err
