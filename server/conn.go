@@ -117,7 +117,7 @@ func (c *conn) serve(r *request) {
 	switch {
 	case !c.unregister(r):
 		return
-	case time.Since(r.lastNotified) < recentlyNotified:
+	case time.Since(r.lastSent) < recentlySent:
 		c.writeAfter(c.separate, line)
 	default:
 		c.write(line)

@@ -130,20 +130,6 @@ func (r *request) endClientRequest() {
 	r.asking--
 }
 
-// sendBeforeAnswer sends a message unless the request has been handled: no message may follow
-// the answer to a request. The answer waits for the forwarder, and so for this message.
-func (r *request) sendBeforeAnswer(message []byte) {
-	r.mu.Lock()
-	if r.done {
-		r.mu.Unlock()
-		return
-	}
-	r.forwarder.Add(1)
-	r.mu.Unlock()
-	defer r.forwarder.Done()
-	r.send(message)
-}
-
 // question encodes a request to the client.
 func question(id string, q mcp.InputRequest) ([]byte, error) {
 	message := mcp.JSONRPCRequest{

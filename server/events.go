@@ -185,9 +185,8 @@ func beginJSON(w http.ResponseWriter, status, size int) {
 // only then if both came in one read. So an answer that follows a notification must arrive in
 // a read of its own. No pause guarantees that, since a busy client may be late by any time.
 
-// recentlyNotified is how long after a notification was written the client may still not have
-// read it.
-const recentlyNotified = time.Second
+// recentlySent is how long after a message was written the client may still not have read it.
+const recentlySent = time.Second
 
 // readAtOnce is the most that Node.js reads from a socket at once.
 const readAtOnce = 64 << 10

@@ -76,15 +76,15 @@ type request struct {
 	withheld Reason       // why the client does not get the answer that there is; "" if it does
 	failure  *fault.Error // why a resource could not be read, if its handler explains it
 
-	log          *slog.Logger
-	forwarder    sync.WaitGroup
-	lastNotified time.Time // when the forwarder last sent one; zero if it has not
+	log     *slog.Logger
+	earlier sync.WaitGroup // messages for which the answer waits: those being sent, and the forwarder's
 
 	// mu guards what follows; nothing blocks under it.
-	mu    sync.Mutex
-	notes chan mcp.JSONRPCNotification // made when first wanted
-	ended chan struct{}                // made with notes; closed when the request has been handled
-	done  bool
+	mu       sync.Mutex
+	notes    chan mcp.JSONRPCNotification // made when first wanted
+	ended    chan struct{}                // made with notes; closed when the request has been handled
+	done     bool
+	lastSent time.Time // when a message was last sent before the answer; zero if none was
 
 	asking int // requests to the client that are open
 }
@@ -97,8 +97,16 @@ func (s *Server) newRequest(ctx context.Context, client *session, m incoming, se
 	return r
 }
 
+// Notify sends a notification, whose params are written as JSON, unless the client has cancelled
+// the request or it has been handled. It returns when the notification has been written.
+func (r *request) Notify(method string, params any) {
+	if message := r.notification(method, params); message != nil {
+		r.sendBeforeAnswer(message)
+	}
+}
+
 // NotificationChannel returns the channel to which mcp-go sends notifications, or nil once the
-// request has been handled: nothing may follow the answer.
+// request has been handled. Our own tools use Notify, which needs no goroutine.
 func (r *request) NotificationChannel() chan<- mcp.JSONRPCNotification {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,46 +115,73 @@ func (r *request) NotificationChannel() chan<- mcp.JSONRPCNotification {
 	}
 	if r.notes == nil {
 		r.notes, r.ended = make(chan mcp.JSONRPCNotification, notificationBuffer), make(chan struct{})
-		r.forwarder.Go(r.forward)
+		r.earlier.Go(r.forward)
 	}
 	return r.notes
 }
 
-// flushNotifications returns when all notifications have been written.
-func (r *request) flushNotifications() {
-	r.mu.Lock()
-	r.done = true
-	if r.ended != nil {
-		close(r.ended)
-	}
-	r.mu.Unlock()
-	r.forwarder.Wait()
-}
-
+// forward sends what comes through the channel until the request has been handled.
 func (r *request) forward() {
 	for {
 		select {
 		case note := <-r.notes:
-			r.notify(note)
+			r.forwardOne(note)
 		case <-r.ended:
 			for range len(r.notes) {
-				r.notify(<-r.notes)
+				r.forwardOne(<-r.notes)
 			}
 			return
 		}
 	}
 }
 
-// notify sends a notification, unless the client has cancelled the request.
-func (r *request) notify(note mcp.JSONRPCNotification) {
+func (r *request) forwardOne(note mcp.JSONRPCNotification) {
+	if message := r.notification(note.Method, paramsOf(note)); message != nil {
+		r.sendNow(message)
+	}
+}
+
+// notification encodes a notification; nil if the client has cancelled the request and wants none.
+func (r *request) notification(method string, params any) []byte {
 	if errors.Is(context.Cause(r.ctx), errCancelled) {
-		return
+		return nil
 	}
-	message, err := encodeNotification(note)
+	message, err := encodeNotification(method, params)
 	if err != nil {
-		r.log.Error("notification cannot be written as JSON", "method", note.Method, "error", err)
+		r.log.Error("notification cannot be written as JSON", "method", method, "error", err)
+		return nil
+	}
+	return message
+}
+
+// sendBeforeAnswer sends a message, for which the answer waits, unless the request has been
+// handled: no message may follow the answer to a request.
+func (r *request) sendBeforeAnswer(message []byte) {
+	r.mu.Lock()
+	if r.done {
+		r.mu.Unlock()
 		return
 	}
+	r.earlier.Add(1)
+	r.mu.Unlock()
+	defer r.earlier.Done()
+	r.sendNow(message)
+}
+
+func (r *request) sendNow(message []byte) {
 	r.send(message)
-	r.lastNotified = time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lastSent = time.Now()
+}
+
+// endMessages returns when all messages before the answer have been sent. Later ones are not sent.
+func (r *request) endMessages() {
+	r.mu.Lock()
+	r.done = true
+	if r.ended != nil {
+		close(r.ended)
+	}
+	r.mu.Unlock()
+	r.earlier.Wait()
 }

@@ -111,22 +111,30 @@ func appendContent(line []byte, content mcp.Content) ([]byte, error) {
 	return append(line, block...), err
 }
 
-// encodeNotification writes a notification. Other than mcp-go it leaves <, > and & as they are,
-// so that a progress token has the bytes that came.
-func encodeNotification(note mcp.JSONRPCNotification) ([]byte, error) {
+// paramsOf are the params of a notification of mcp-go's, whose own encoding would escape <, > and &.
+func paramsOf(note mcp.JSONRPCNotification) any {
 	params := note.Params.AdditionalFields
 	if note.Params.Meta != nil {
 		params = map[string]any{"_meta": note.Params.Meta}
 		maps.Copy(params, note.Params.AdditionalFields)
 	}
+	if len(params) == 0 {
+		return nil
+	}
+	return params
+}
+
+// encodeNotification writes a notification. It leaves <, > and & as they are, so that a progress
+// token has the bytes that came.
+func encodeNotification(method string, params any) ([]byte, error) {
 	var line bytes.Buffer
 	encoder := json.NewEncoder(&line)
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(struct {
-		JSONRPC string         `json:"jsonrpc"`
-		Method  string         `json:"method"`
-		Params  map[string]any `json:"params,omitempty"`
-	}{mcp.JSONRPC_VERSION, note.Method, params})
+		JSONRPC string `json:"jsonrpc"`
+		Method  string `json:"method"`
+		Params  any    `json:"params,omitempty"`
+	}{mcp.JSONRPC_VERSION, method, params})
 	return bytes.TrimSuffix(line.Bytes(), []byte("\n")), err
 }
 

@@ -176,7 +176,7 @@ func New(opts Options) (*Server, error) {
 // line may be in the buffer of the request, and is valid until that is released. A panic is
 // logged; the client is only given a reference to the log.
 func (s *Server) answer(r *request) (line []byte, failed mcp.JSONRPCErrorDetails) {
-	defer r.flushNotifications()
+	defer r.endMessages()
 	defer func() {
 		if p := recover(); p != nil {
 			reference := rand.Text()[:8]

@@ -49,12 +49,14 @@ func TestNothingFollowsTheAnswer(t *testing.T) {
 	var late, tooLate error
 	var returned chan struct{} // made in the bubble
 	straggler := says("straggler", func(ctx context.Context, r mcp.CallToolRequest) string {
-		channel := mcpserver.ClientSessionFromContext(ctx).NotificationChannel()
+		session := mcpserver.ClientSessionFromContext(ctx)
+		channel := session.NotificationChannel()
 		go func() {
 			defer close(returned)
 			time.Sleep(time.Second)
 			channel <- mcp.JSONRPCNotification{} // taken before the answer, used after it
 			tooLate = notify(ctx, r, 1)
+			session.(interface{ Notify(string, any) }).Notify("notifications/progress", nil)
 		}()
 		late = notify(ctx, r, 0)
 		return "done"

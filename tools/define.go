@@ -262,35 +262,41 @@ const (
 	hasText   = "ollama-mcp/text"
 )
 
+// notifier is the session of a request that can be notified; that of package server is one.
+type notifier interface {
+	Initialized() bool
+	// Notify sends a notification, before the answer to the request.
+	Notify(method string, params any)
+}
+
+// progressParams are the params of a notification of progress.
+type progressParams struct {
+	Meta    map[string]any    `json:"_meta,omitempty"`
+	Message string            `json:"message"`
+	Value   float64           `json:"progress"`
+	Token   mcp.ProgressToken `json:"progressToken"`
+}
+
 // report sends progress to the client, if it asked for it.
 func report(ctx context.Context, req mcp.CallToolRequest, c *call) *progress.Reporter {
 	if req.Params.Meta == nil || req.Params.Meta.ProgressToken == nil {
 		return progress.Start(nil, nil)
 	}
-	client := mcpserver.ClientSessionFromContext(ctx)
-	if client == nil || !client.Initialized() {
+	client, ok := mcpserver.ClientSessionFromContext(ctx).(notifier)
+	if !ok || !client.Initialized() {
 		return progress.Start(nil, nil)
 	}
 	streams, sent := req.Params.Meta.AdditionalFields[wantsText] == true, ""
 	send := func(value float64, message string) {
-		params := map[string]any{
-			"progressToken": req.Params.Meta.ProgressToken,
-			"progress":      value,
-			"message":       message,
-		}
+		params := progressParams{Token: req.Params.Meta.ProgressToken, Value: value, Message: message}
 		if streams {
 			if text := c.Partial(); text != sent {
 				rest, goesOn := strings.CutPrefix(text, sent)
-				params["_meta"] = map[string]any{hasText: map[string]any{"text": rest, "again": !goesOn}}
+				params.Meta = map[string]any{hasText: map[string]any{"text": rest, "again": !goesOn}}
 				sent = text
 			}
 		}
-		note := mcp.JSONRPCNotification{JSONRPC: mcp.JSONRPC_VERSION}
-		note.Method, note.Params.AdditionalFields = "notifications/progress", params
-		select {
-		case client.NotificationChannel() <- note:
-		default: // a client that does not read its notifications misses this one
-		}
+		client.Notify("notifications/progress", params)
 	}
 	if streams {
 		return progress.StartOften(send, c.message)

@@ -11,24 +11,27 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/backend/backendtest"
+	"ollama-mcp/internal/schema"
 )
 
-// hearing is a session that keeps what it is told.
+// hearing is a session that keeps the params of its notifications.
 type hearing struct {
 	mcpserver.ClientSession
-	told chan mcp.JSONRPCNotification
+	told chan json.RawMessage
 }
 
-func (hearing) SessionID() string                                     { return "s" }
-func (hearing) Initialized() bool                                     { return true }
-func (h hearing) NotificationChannel() chan<- mcp.JSONRPCNotification { return h.told }
+func (hearing) SessionID() string { return "s" }
+func (hearing) Initialized() bool { return true }
+func (h hearing) Notify(_ string, params any) {
+	h.told <- schema.MustMarshal(params)
+}
 
 func TestTextIsStreamedToClientsThatAskForItAndToNoOthers(t *testing.T) {
 	const text = "one two three four five six seven eight nine ten"
 	for _, streams := range []bool{true, false} {
 		story(t, func(t *testing.T, c *client) {
 			c.use(backendtest.New("gpu-1").Answer(text).TokenTime(time.Second))
-			session := hearing{told: make(chan mcp.JSONRPCNotification, 1000)}
+			session := hearing{told: make(chan json.RawMessage, 1000)}
 			srv := mcpserver.NewMCPServer("test", "1")
 			srv.AddTool(mcp.NewTool("generate"), c.tools["generate"])
 			call := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"generate",
@@ -39,27 +42,26 @@ func TestTextIsStreamedToClientsThatAskForItAndToNoOthers(t *testing.T) {
 			close(session.told)
 			var got strings.Builder
 			pieces := 0
-			for n := range session.told {
-				raw, err := json.Marshal(n.Params.AdditionalFields["_meta"])
-				if err != nil {
+			for params := range session.told {
+				var report struct {
+					Meta struct {
+						Text struct {
+							Text  string
+							Again bool
+						} `json:"ollama-mcp/text"`
+					} `json:"_meta"`
+				}
+				if err := json.Unmarshal(params, &report); err != nil {
 					t.Fatal(err)
 				}
-				var meta struct {
-					Text struct {
-						Text  string
-						Again bool
-					} `json:"ollama-mcp/text"`
-				}
-				if err := json.Unmarshal(raw, &meta); err != nil {
-					t.Fatal(err)
-				}
-				if meta.Text.Text != "" {
+				piece := report.Meta.Text
+				if piece.Text != "" {
 					pieces++
 				}
-				if meta.Text.Again {
+				if piece.Again {
 					t.Error("the text began anew")
 				}
-				got.WriteString(meta.Text.Text)
+				got.WriteString(piece.Text)
 			}
 			if streams && (pieces < 5 || !strings.HasPrefix(text, got.String())) || !streams && pieces > 0 {
 				t.Errorf("streams %v: %d pieces: %q", streams, pieces, got.String())
@@ -73,7 +75,7 @@ func TestProgressCarriesTheEndOfTheAnswerSoFarIfWanted(t *testing.T) {
 	for _, wanted := range []bool{true, false} {
 		story(t, func(t *testing.T, c *client) {
 			c.use(backendtest.New("gpu-1").Answer(long).TokenTime(time.Second))
-			session := hearing{told: make(chan mcp.JSONRPCNotification, 1000)}
+			session := hearing{told: make(chan json.RawMessage, 1000)}
 			srv := mcpserver.NewMCPServer("test", "1")
 			srv.AddTool(mcp.NewTool("chat"), c.tools["chat"])
 			call := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"chat",
@@ -83,8 +85,12 @@ func TestProgressCarriesTheEndOfTheAnswerSoFarIfWanted(t *testing.T) {
 			}
 			close(session.told)
 			last := ""
-			for n := range session.told {
-				message, _ := n.Params.AdditionalFields["message"].(string)
+			for params := range session.told {
+				var report struct{ Message string }
+				if err := json.Unmarshal(params, &report); err != nil {
+					t.Fatal(err)
+				}
+				message := report.Message
 				if message != "" {
 					last = message
 				}
