@@ -76,10 +76,11 @@ func OptionNames() []string { return slices.Clone(optionNames) }
 
 // UnknownOptions are the names of options that Ollama does not have as of APIVersion.
 func UnknownOptions(options map[string]any) (unknown []string) {
-	for _, name := range slices.Sorted(maps.Keys(options)) {
+	for name := range options {
 		if _, known := slices.BinarySearch(optionNames, name); !known {
 			unknown = append(unknown, name)
 		}
 	}
+	slices.Sort(unknown)
 	return unknown
 }
