@@ -57,12 +57,6 @@ func chat(d Deps, a about) mcpserver.ServerTool {
 		}
 		in.ask(&req)
 		c.tells.Store(in.ProgressText)
-		resp, err := d.Engine.Do(ctx, req)
-		r, err := answerTo(to, resp, err)
-		if err != nil {
-			return nil, err
-		}
-		d.addLogprobs(ctx, r, resp)
-		return r, nil
+		return d.do(ctx, req, to)
 	})
 }

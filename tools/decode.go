@@ -30,7 +30,7 @@ func decode(t reflect.Type, s *schema.Schema, req mcp.CallToolRequest) (in any, 
 	if value == nil {
 		raw, value = json.RawMessage("{}"), map[string]any{}
 	}
-	if raw == nil { // the caller is in this process and never was JSON
+	if raw == nil { // the call is from this process, and its arguments never were JSON
 		raw = schema.MustMarshal(value)
 	}
 	if arguments, ok := value.(map[string]any); ok {
@@ -76,11 +76,11 @@ func faults(t reflect.Type, s *schema.Schema, raw json.RawMessage) error {
 	} else if err != nil {
 		return err
 	}
-	refused := make(map[string]bool) // paths of which the schema has told already that they, or parts of them, are wrong
+	reported := make(map[string]bool) // paths that the schema has found wrong, or parts of which it has
 	for _, f := range found.Faults {
 		for end, letter := range f.Argument + "." {
 			if letter == '.' || letter == '[' {
-				refused[f.Argument[:end]] = true
+				reported[f.Argument[:end]] = true
 			}
 		}
 	}
@@ -90,7 +90,7 @@ func faults(t reflect.Type, s *schema.Schema, raw json.RawMessage) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		for _, f := range unreadable(t, name, members[name]) {
-			if !refused[f.Argument] {
+			if !reported[f.Argument] {
 				found.Faults = append(found.Faults, f)
 			}
 		}

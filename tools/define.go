@@ -17,6 +17,7 @@ import (
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/progress"
@@ -97,8 +98,9 @@ func (d Deps) writesFiles(h hints) hints {
 	return h
 }
 
-// answer makes a result of what the engine returns.
-func answer(resp *inference.Response, err error) (*result, error) {
+// do has the engine answer a request. The text of the answer goes to a file, unless to is nil.
+func (d Deps) do(ctx context.Context, req inference.Request, to *files.Output) (*result, error) {
+	resp, err := d.Engine.Do(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +108,12 @@ func answer(resp *inference.Response, err error) (*result, error) {
 	if resp.CallsTools {
 		r.data, r.object = &toolCallsOut{ToolCalls: resp.Data["tool_calls"], Text: resp.Text}, nil
 	}
+	if to != nil {
+		if err := r.moveTo(to, resp); err != nil {
+			return nil, err
+		}
+	}
+	d.addLogprobs(ctx, r, resp)
 	return r, nil
 }
 

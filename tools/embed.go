@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"time"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
@@ -100,7 +99,7 @@ func (d Deps) vectors(ctx context.Context, in embedIn, got *inference.Embeddings
 	if !d.Documents.keep(ctx, who, kept) {
 		return nil, fault.Invalidf("%d MB of vectors are too large to keep: embed fewer texts in a call", len(doc)>>20)
 	}
-	out.Vectors, out.URI, out.ExpiresAt = nil, kept.uri, kept.expires.UTC().Format(time.RFC3339)
+	out.Vectors, out.URI, out.ExpiresAt = nil, kept.uri, timestamp(kept.expires)
 	if len(out.Errors) > mostErrors {
 		out.Errors = out.Errors[:mostErrors]
 		r.notes = append(r.notes, fmt.Sprintf("Only the first %d errors are in this result; the resource has all.", mostErrors))

@@ -181,34 +181,24 @@ type receiptOut struct {
 	noted
 }
 
-// answerTo is answer, with the text in a file if there is to be one.
-func answerTo(to *files.Output, resp *inference.Response, err error) (*result, error) {
-	r, err := answer(resp, err)
-	if to == nil || err != nil {
-		return r, err
-	}
+// moveTo writes the text of an answer to a file, and puts a receipt in its place.
+func (r *result) moveTo(to *files.Output, resp *inference.Response) error {
 	if resp.CallsTools {
 		r.notes = append(r.notes, "Nothing was written to output_file: the model wants functions called first.")
-		return r, nil
+		return nil
 	}
 	size, err := to.Write(func(w io.Writer) error {
 		_, err := io.WriteString(w, resp.Text)
 		return err
 	})
 	if err != nil {
-		return nil, unwritten(err, resp.Text)
+		e := fault.Of(err)
+		e.Partial = resp.Text // which has cost time
+		return e
 	}
 	r.data = &receiptOut{Path: to.Path(), Bytes: size, Tokens: resp.Served.TokensOut, Begins: beginning(resp.Text)}
 	r.text, r.object = "", nil
-	return r, nil
-}
-
-// unwritten is the error of an answer that could not be written to its file: it is in the
-// error, since it has cost time.
-func unwritten(err error, text string) error {
-	e := fault.Of(err)
-	e.Partial = text
-	return e
+	return nil
 }
 
 // beginning are a few first lines of a text.

@@ -42,12 +42,6 @@ func generate(d Deps, a about) mcpserver.ServerTool {
 		req.Prompt, req.System, req.Suffix, req.Raw, req.Images = text+in.Prompt, in.System, in.Suffix, in.Raw, append(images, more...)
 		in.ask(&req)
 		c.tells.Store(in.ProgressText)
-		resp, err := d.Engine.Do(ctx, req)
-		r, err := answerTo(to, resp, err)
-		if err != nil {
-			return nil, err
-		}
-		d.addLogprobs(ctx, r, resp)
-		return r, nil
+		return d.do(ctx, req, to)
 	})
 }

@@ -200,7 +200,7 @@ func (d Deps) mapped(ctx context.Context, in mapIn, b *batch.Batch, to *files.Ou
 	doc, fits := resultsDocument(b, d.Documents.largest())
 	doc.ttl = max(d.Jobs.TTL(), documentTTL)
 	if fits && d.Documents.keep(ctx, caller.FromContext(ctx), doc) {
-		out.URI, out.Pages, out.ExpiresAt = doc.uri+"/1", len(doc.ends), doc.expires.UTC().Format(time.RFC3339)
+		out.URI, out.Pages, out.ExpiresAt = doc.uri+"/1", len(doc.ends), timestamp(doc.expires)
 		more += ", or read the pages at the URI"
 	}
 	r.notes = append(r.notes, fmt.Sprintf("%d of %d results are shown. For the others %s, or name an output_file; nothing is asked twice.", shown, sum.Inputs, more))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -55,7 +56,7 @@ func (v view) template() string { return v.uri + "{+" + v.variable() + "}" }
 // Reads are the resources of the tools that All has made.
 func Reads(d Deps, tools []mcpserver.ServerTool) (all []mcpserver.ServerResource, templates []mcpserver.ServerResourceTemplate) {
 	made := make(map[string]mcpserver.ToolHandlerFunc)
-	for i, row := range offered(d.Offer) {
+	for i, row := range d.Offer.rows() {
 		made[row.name] = tools[i].Handler
 	}
 	d.spelling = d.Offer.spelling()
@@ -78,23 +79,11 @@ func Reads(d Deps, tools []mcpserver.ServerTool) (all []mcpserver.ServerResource
 	return all, append(templates, Resources(d)...)
 }
 
-// offered are the rows of the table that are offered, in their order.
-func offered(o Offer) (rows []tool) {
-	for _, t := range table {
-		if o.has(t) {
-			rows = append(rows, t)
-		}
-	}
-	return rows
-}
-
 // read answers with what the tool does.
 func (v view) read(call mcpserver.ToolHandlerFunc) mcpserver.ResourceHandlerFunc {
 	return func(ctx context.Context, req mcp.ReadResourceRequest) ([]mcp.ResourceContents, error) {
 		args := map[string]any{}
-		for name, value := range v.takes {
-			args[name] = value
-		}
+		maps.Copy(args, v.takes)
 		if v.argument != "" {
 			value, err := url.PathUnescape(strings.TrimPrefix(req.Params.URI, v.uri))
 			if err != nil || value == "" {
@@ -181,9 +170,9 @@ func Prompts(d Deps) (all []mcpserver.ServerPrompt) {
 
 // observed has the log and the metrics know of a request that calls no tool, by its method.
 func (d Deps) observed(ctx context.Context, method string, header http.Header, handle func() error) error {
-	parent, _ := tracesOf(mcp.CallToolRequest{Header: header})
+	trace, parent := TraceOf(header)
 	c := d.Engine.Begin(inference.CallInfo{
-		Trace: traceOf(parent, header), Parent: parent, RequestID: header.Get("X-Request-Id"), Tool: method,
+		Trace: trace, Parent: parent, RequestID: header.Get("X-Request-Id"), Tool: method,
 		Caller: caller.FromContext(ctx), Began: caller.Arrival(ctx),
 	})
 	err := handle()

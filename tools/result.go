@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 
@@ -164,7 +163,7 @@ func (d Deps) addLogprobs(ctx context.Context, r *result, resp *inference.Respon
 	doc := &document{kind: logprobsKind, data: schema.Readable(map[string]any{"logprobs": resp.Logprobs})}
 	whole := ""
 	if d.Documents.keep(ctx, caller.FromContext(ctx), doc) {
-		out.URI, out.Expires = doc.uri, doc.expires.UTC().Format(time.RFC3339)
+		out.URI, out.Expires = doc.uri, timestamp(doc.expires)
 		whole = fmt.Sprintf(" All of them are at %s for %d minutes.", doc.uri, int(doc.ttl.Minutes()))
 	}
 	r.logprobs = out

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
@@ -77,16 +76,14 @@ func (d Deps) shown(ctx context.Context, model, host string) (*showOut, error) {
 		Parameters: visible(info.Details.ParameterSize), Quantization: visible(info.Details.QuantizationLevel),
 		Context: lengthIn(info.ModelInfo, ".context_length"), Embedding: lengthIn(info.ModelInfo, ".embedding_length"),
 		Licence: visible(manage.LicenceName(info.License)), Options: shortened(info.Parameters), System: shortened(info.System),
-		Template: shortened(info.Template), Parent: parentOf(info.Details.ParentModel), Digest: m.Listed.Digest, Cloud: info.RemoteHost,
+		Template: shortened(info.Template), Parent: parentOf(info.Details.ParentModel), Digest: m.Listed.Digest,
+		Modified: timestamp(m.Listed.ModifiedAt), Cloud: info.RemoteHost,
 	}
 	if name, ok := info.ModelInfo["general.license"].(string); ok {
 		out.Licence = visible(name)
 	}
 	for _, c := range info.Capabilities {
 		out.Capabilities = append(out.Capabilities, visible(string(c)))
-	}
-	if !m.Listed.ModifiedAt.IsZero() {
-		out.Modified = m.Listed.ModifiedAt.UTC().Format(time.RFC3339)
 	}
 	if m.Note != "" {
 		out.note([]string{m.Note})
@@ -218,12 +215,9 @@ func runningOf(all []manage.Running) (out []runningModel) {
 		if r.Err != nil {
 			continue
 		}
-		m := runningModel{Model: r.Name, Host: r.Host, Size: r.Size, Context: r.ContextLength}
+		m := runningModel{Model: r.Name, Host: r.Host, Size: r.Size, Context: r.ContextLength, Expires: unloading(r.ExpiresAt)}
 		if r.Size > 0 {
 			m.VRAM = rounded(min(float64(r.SizeVRAM)/float64(r.Size), 1))
-		}
-		if !r.ExpiresAt.IsZero() && time.Until(r.ExpiresAt) < never {
-			m.Expires = r.ExpiresAt.UTC().Format(time.RFC3339)
 		}
 		out = append(out, m)
 	}

@@ -156,13 +156,10 @@ type jobOut struct {
 func describe(info jobs.Info) *jobOut {
 	out := &jobOut{
 		Job: info.ID, Tool: info.Tool, State: info.State, Position: info.Position, Progress: info.Message,
-		Done: info.Done, Of: info.Of, Partial: lastPart(info.Partial), Age: int(time.Since(info.Created).Seconds()),
+		Done: info.Done, Of: info.Of, Partial: lastPart(info.Partial), Age: int(time.Since(info.Created).Seconds()), Expires: timestamp(info.Expires),
 	}
 	if info.Expected > 0 {
 		out.Expected = int((info.Expected + time.Second - 1) / time.Second)
-	}
-	if !info.Expires.IsZero() {
-		out.Expires = info.Expires.UTC().Format(time.RFC3339)
 	}
 	return out
 }

@@ -35,7 +35,7 @@ func status(d Deps, a about) mcpserver.ServerTool {
 			out.Cache.Semantic = semanticStatusOf(s.Semantic)
 		}
 		for _, l := range s.Ladders {
-			out.Ladders = append(out.Ladders, ladderStatus{l.Model, string(l.State), l.Since.UTC().Format(time.RFC3339), l.Reason})
+			out.Ladders = append(out.Ladders, ladderStatus{l.Model, string(l.State), timestamp(l.Since), l.Reason})
 		}
 		if s.Shared != nil {
 			out.Redis = redisStatusOf(s.Shared, who)
@@ -52,10 +52,7 @@ func hostStatusOf(h pool.HostStats, who caller.Caller) hostStatus {
 	out := hostStatus{
 		Name: h.Name, Healthy: h.Well, Reason: h.Why, Version: h.Version,
 		Busy: h.Busy, Slots: h.Slots, Learned: h.Learned, Fewest: h.Fewest, Most: h.Most, Changed: h.Reason,
-		Breaker: h.Breaker, Latency: rounded(h.Latency.Seconds()), Installed: max(h.Installed, 0),
-	}
-	if !h.Until.IsZero() {
-		out.Until = h.Until.UTC().Format(time.RFC3339)
+		Breaker: h.Breaker, Latency: rounded(h.Latency.Seconds()), Installed: max(h.Installed, 0), Until: timestamp(h.Until),
 	}
 	for _, m := range h.Ejected {
 		if who.MayUse(m.Model) {
@@ -63,14 +60,9 @@ func hostStatusOf(h pool.HostStats, who caller.Caller) hostStatus {
 		}
 	}
 	for _, m := range h.Checked {
-		if !who.MayUse(m.Model) {
-			continue
+		if who.MayUse(m.Model) {
+			out.Loaded = append(out.Loaded, loadedStatus{Model: m.Model, Context: m.NumCtx, VRAM: rounded(m.VRAM), Expires: unloading(m.Expires)})
 		}
-		loaded := loadedStatus{Model: m.Model, Context: m.NumCtx, VRAM: rounded(m.VRAM)}
-		if in := time.Until(m.Expires); !m.Expires.IsZero() && in < never {
-			loaded.Expires = m.Expires.UTC().Format(time.RFC3339)
-		}
-		out.Loaded = append(out.Loaded, loaded)
 	}
 	if h.Cloud != nil {
 		out.Cloud = cloudStatusOf(h.Cloud, who)
@@ -79,21 +71,31 @@ func hostStatusOf(h pool.HostStats, who caller.Caller) hostStatus {
 }
 
 func cloudStatusOf(c *pool.CloudStats, who caller.Caller) *cloudStatus {
-	out := &cloudStatus{Models: []string{}, Healthy: c.Well, Reason: c.Why, Busy: c.Busy, Slots: c.Slots, Breaker: c.Breaker}
+	out := &cloudStatus{Models: []string{}, Healthy: c.Well, Reason: c.Why, Busy: c.Busy, Slots: c.Slots, Breaker: c.Breaker, Until: timestamp(c.Until)}
 	for _, model := range c.Models {
 		if who.MayUse(model) {
 			out.Models = append(out.Models, model)
 		}
 	}
-	if !c.Until.IsZero() {
-		out.Until = c.Until.UTC().Format(time.RFC3339)
-	}
 	return out
 }
 
-// never is less than the expiry that Ollama reports for a model that stays loaded for ever,
-// some 290 years.
-const never = 100 * 365 * 24 * time.Hour
+// timestamp is a time as results have it; "" for the zero Time.
+func timestamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// unloading is when a model is unloaded; "" for never, or if that is not known.
+func unloading(t time.Time) string {
+	const never = 100 * 365 * 24 * time.Hour // less than the some 290 years that Ollama reports then
+	if time.Until(t) >= never {
+		return ""
+	}
+	return timestamp(t)
+}
 
 func callStatusOf(s pool.Stats) callStatus {
 	return callStatus{

@@ -178,10 +178,7 @@ func (o Offer) check(pattern string) error {
 	i := slices.IndexFunc(table, func(t tool) bool { return caller.Matches([]string{pattern}, t.name) })
 	switch {
 	case i < 0:
-		var names []string
-		for _, t := range table {
-			names = append(names, t.name)
-		}
+		names := Names()
 		if near := nearest.Names(kebab(pattern), names, 1); len(near) > 0 {
 			return fmt.Errorf("there is no tool %q: did you mean %q?", pattern, near[0])
 		}
@@ -201,6 +198,11 @@ func (o Offer) has(t tool) bool {
 		wanted = wanted || slices.ContainsFunc(table, func(other tool) bool { return other.slow && o.has(other) })
 	}
 	return wanted && !caller.Matches(o.Without, t.name) && (!o.ReadOnly || t.hints.readOnly) && (!t.manage || o.Manage)
+}
+
+// rows are the rows of the table that are offered, in their order.
+func (o Offer) rows() []tool {
+	return slices.DeleteFunc(slices.Clone(table), func(t tool) bool { return !o.has(t) })
 }
 
 // offers reports whether the tool of that name is offered.
@@ -235,8 +237,8 @@ func (d Deps) spell(text string) string {
 // that are listed.
 func Slow(o Offer) map[string]bool {
 	slow, d := make(map[string]bool), Deps{spelling: o.spelling()}
-	for _, t := range table {
-		if t.slow && o.has(t) {
+	for _, t := range o.rows() {
+		if t.slow {
 			slow[d.spell(t.name)] = false
 		}
 	}
@@ -246,8 +248,8 @@ func Slow(o Offer) map[string]bool {
 // Direct are the offered tools that ask their client nothing, by the names that are listed.
 func Direct(o Offer) (names []string) {
 	d := Deps{spelling: o.spelling()}
-	for _, t := range table {
-		if !t.asks && o.has(t) {
+	for _, t := range o.rows() {
+		if !t.asks {
 			names = append(names, d.spell(t.name))
 		}
 	}

@@ -86,10 +86,8 @@ func All(d Deps) (all []mcpserver.ServerTool) {
 	if d.Batches == nil {
 		d.Batches = batch.NewJournals(batch.JournalOptions{})
 	}
-	for _, t := range table {
-		if d.Offer.has(t) {
-			all = append(all, t.make(d, t.about))
-		}
+	for _, t := range d.Offer.rows() {
+		all = append(all, t.make(d, t.about))
 	}
 	return all
 }
