@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"time"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
@@ -120,19 +119,13 @@ func (b *Blueprint) send(ctx context.Context, h Host, digest string, progress *P
 }
 
 func create(ctx context.Context, h Host, req *backend.CreateRequest, progress *Progress) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	quiet := time.AfterFunc(silence, func() { cancel(errSilent) })
-	defer quiet.Stop()
-	err := h.Create(ctx, req, func(s backend.Step) {
-		quiet.Reset(silence)
-		s.Digest = "" // parts of a model that is made are not downloaded
-		progress.tell(h.Name(), s)
+	return untilSilent(ctx, h, func(ctx context.Context, heard func()) error {
+		return h.Create(ctx, req, func(s backend.Step) {
+			heard()
+			s.Digest = "" // parts of a model that is made are not downloaded
+			progress.tell(h.Name(), s)
+		})
 	})
-	if context.Cause(ctx) == errSilent {
-		return &backend.Error{Host: h.Name(), Class: backend.Server, Message: errSilent.Error()}
-	}
-	return err
 }
 
 // contextReader ends with its context.

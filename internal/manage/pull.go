@@ -2,8 +2,8 @@ package manage
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +17,20 @@ import (
 const silence = 15 * time.Minute
 
 var errSilent = fmt.Errorf("nothing was heard for %v", silence)
+
+// untilSilent does work on a host, which calls heard whenever the host says something, and gives it
+// up when nothing has been heard for too long.
+func untilSilent(ctx context.Context, h Host, work func(ctx context.Context, heard func()) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	quiet := time.AfterFunc(silence, func() { cancel(errSilent) })
+	defer quiet.Stop()
+	err := work(ctx, func() { quiet.Reset(silence) })
+	if context.Cause(ctx) == errSilent {
+		return &backend.Error{Host: h.Name(), Class: backend.Server, Message: errSilent.Error()}
+	}
+	return err
+}
 
 // Progress is how far work on models is, over all hosts. The zero Progress is ready for use.
 type Progress struct {
@@ -182,11 +196,8 @@ func (m *Manager) pull(ctx context.Context, h Host, model string, insecure bool,
 func (m *Manager) leave(p *pull, key string, progress *Progress, cause error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i, waiting := range p.waiting {
-		if waiting == progress {
-			p.waiting = append(p.waiting[:i:i], p.waiting[i+1:]...)
-			break
-		}
+	if i := slices.Index(p.waiting, progress); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
 	}
 	if len(p.waiting) == 0 {
 		p.cancel(cause)
@@ -199,21 +210,17 @@ func (m *Manager) leave(p *pull, key string, progress *Progress, cause error) {
 func (m *Manager) run(ctx context.Context, h Host, model string, insecure bool, p *pull, key string) {
 	defer close(p.done)
 	defer p.cancel(nil)
-	quiet := time.AfterFunc(silence, func() { p.cancel(errSilent) })
-	defer quiet.Stop()
-	err := h.Pull(ctx, model, insecure, func(s backend.Step) {
-		quiet.Reset(silence)
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		p.last = s
-		for _, progress := range p.waiting {
-			progress.tell(h.Name(), s)
-		}
+	p.err = untilSilent(ctx, h, func(ctx context.Context, heard func()) error {
+		return h.Pull(ctx, model, insecure, func(s backend.Step) {
+			heard()
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			p.last = s
+			for _, progress := range p.waiting {
+				progress.tell(h.Name(), s)
+			}
+		})
 	})
-	if errors.Is(context.Cause(ctx), errSilent) {
-		err = &backend.Error{Host: h.Name(), Class: backend.Server, Message: errSilent.Error()}
-	}
-	p.err = err
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.pulls[key] == p {
