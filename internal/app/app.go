@@ -75,10 +75,7 @@ func Run(ctx context.Context, args []string, std Stdio) (status int) {
 		help(std.Out)
 		return ok
 	}
-	names := make([]string, len(commands))
-	for i, c := range commands {
-		names[i] = c.name
-	}
+	names := commandNames()
 	known := "known are " + strings.Join(names, ", ")
 	if near := nearest.Names(command, names, 1); near != nil {
 		known = fmt.Sprintf("did you mean %s? %s", near[0], known)

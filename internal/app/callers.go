@@ -22,7 +22,7 @@ type callers struct {
 }
 
 func newCallers(c config.Config) (*callers, error) {
-	who := &callers{needed: c.Keys != nil || c.OAuthIssuer != "" || c.TLSClientCA != ""}
+	who := &callers{needed: authenticates(c)}
 	if c.OAuthIssuer != "" {
 		var err error
 		who.OAuth, err = auth.NewOAuth(auth.OAuthOptions{Issuer: c.OAuthIssuer, Audience: c.OAuthAudience, Resource: c.OAuthResource, Scopes: grants(c)})
@@ -40,6 +40,11 @@ func newCallers(c config.Config) (*callers, error) {
 	// bypass the permissions of the keys and scopes.
 	who.Certificates = who.Keys == nil && who.OAuth == nil
 	return who, nil
+}
+
+// authenticates reports whether callers over HTTP have to prove who they are.
+func authenticates(c config.Config) bool {
+	return c.Keys != nil || c.OAuthIssuer != "" || c.TLSClientCA != ""
 }
 
 // configure has an HTTP server authenticate its callers, if they have to prove who they are.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -23,7 +24,7 @@ func complete(args []string, std Stdio) int {
 		helpFor(std.Out, "completion")
 		return ok
 	}
-	return complain(std, fmt.Errorf("usage: ollama-mcp completion bash, zsh, fish or powershell"))
+	return complain(std, errors.New("usage: ollama-mcp completion bash, zsh, fish or powershell"))
 }
 
 // options are all options of a command.
@@ -49,22 +50,12 @@ func (c command) words() (all []string) {
 	case "completion":
 		all = []string{"bash", "zsh", "fish", "powershell"}
 	case "help":
-		for _, other := range commands {
-			all = append(all, other.name)
-		}
+		all = commandNames()
 	}
 	for _, o := range c.options() {
 		all = append(all, "--"+o.Name)
 	}
 	return all
-}
-
-func names() string {
-	all := make([]string, len(commands))
-	for i, c := range commands {
-		all[i] = c.name
-	}
-	return strings.Join(all, " ")
 }
 
 func bashCompletion(w io.Writer) {
@@ -76,7 +67,7 @@ func bashCompletion(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  [!1]*:%s) words='%s' ;;\n", c.name, strings.Join(c.words(), " "))
 	}
-	fmt.Fprintf(w, "  *) words='%s %s' ;;\n  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n}\ncomplete -o default -F _ollama_mcp ollama-mcp\n", names(), serve)
+	fmt.Fprintf(w, "  *) words='%s %s' ;;\n  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n}\ncomplete -o default -F _ollama_mcp ollama-mcp\n", strings.Join(commandNames(), " "), serve)
 }
 
 func zshCompletion(w io.Writer) {
@@ -120,7 +111,7 @@ func powershellCompletion(w io.Writer) {
 	for _, c := range commands {
 		fmt.Fprintf(w, "    '%s' = '%s'\n", c.name, strings.Join(c.words(), " "))
 	}
-	fmt.Fprintf(w, "  }\n  $given = @($line.CommandElements | ForEach-Object { $_.ToString() })\n  $known = if ($given.Count -gt 1 -and $words.ContainsKey($given[1]) -and $given[1] -ne $word) { $words[$given[1]] } else { '%s' }\n", names())
+	fmt.Fprintf(w, "  }\n  $given = @($line.CommandElements | ForEach-Object { $_.ToString() })\n  $known = if ($given.Count -gt 1 -and $words.ContainsKey($given[1]) -and $given[1] -ne $word) { $words[$given[1]] } else { '%s' }\n", strings.Join(commandNames(), " "))
 	fmt.Fprint(w, "  $known -split ' ' | Where-Object { $_ -like \"$word*\" } | ForEach-Object { [System.Management.Automation.CompletionResult]::new($_) }\n}\n")
 }
 

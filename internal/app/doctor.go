@@ -148,7 +148,7 @@ func needs(c config.Config) (all []doctor.Need) {
 		}
 		all = append(all, doctor.Need{Setting: "fallback", Models: models, Level: doctor.Warn, Effect: "calls whose model fails have nothing to fall back to"})
 	}
-	if c.Cache != "off" && c.SemanticCache != "off" {
+	if hasSemanticCache(c) {
 		all = append(all, doctor.Need{Setting: "semantic-model", Models: resolve(c, c.SemanticModel, nil), Capability: "embedding", Level: doctor.Warn, Effect: "the semantic cache finds nothing"})
 	}
 	if c.Guard.Model != "" {

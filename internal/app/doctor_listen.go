@@ -29,9 +29,8 @@ func listenFindings(c config.Config) (all []doctor.Finding) {
 	if len(c.Listen) == 0 {
 		return nil
 	}
-	guarded := c.Keys != nil || c.OAuthIssuer != "" || c.TLSClientCA != ""
 	for _, address := range c.Listen {
-		all = append(all, listenFinding(address, guarded, c.Insecure))
+		all = append(all, listenFinding(address, authenticates(c), c.Insecure))
 	}
 	if c.SessionKeyFile != "" {
 		if _, err := readKey(c.SessionKeyFile); err != nil {

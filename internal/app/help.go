@@ -44,7 +44,7 @@ var commands = []command{
 			"ollama-mcp install codex -- --host gpu:11434       with options of the server",
 			"ollama-mcp install --remove                        out of them again",
 		},
-		flags: func() *config.FlagSet { fs := config.NoFlags(); new(installOptions).flags(fs); return fs },
+		flags: own(new(installOptions).flags),
 	},
 	{
 		name: "call", args: "[TOOL] [KEY=VALUE …]", line: "call one tool as a client would; without a tool, list them",
@@ -57,7 +57,7 @@ var commands = []command{
 			"ollama-mcp call status --url http://127.0.0.1:8383/mcp                       of a running server",
 		},
 		text:   "The value @FILE stands for the contents of a file, - for standard input, and @@x for \"@x\". A dot in\na key leads into an object. Exit status: 0 the tool answered, 1 it failed, 2 the command was wrong,\n3 there was no server to call, 130 interrupted.\n",
-		flags:  func() *config.FlagSet { fs := config.NoFlags(); new(callOptions).flags(fs); return fs },
+		flags:  own(new(callOptions).flags),
 		server: true,
 	},
 	{
@@ -67,7 +67,7 @@ var commands = []command{
 			"ollama-mcp doctor --config ollama-mcp.yaml --json",
 		},
 		text:   "Exit status: 0 all can be used, 1 something that is configured cannot, 2 the configuration cannot be\nread. Warnings alone are no failure.\n",
-		flags:  func() *config.FlagSet { fs := config.NoFlags(); new(doctorOptions).flags(fs); return fs },
+		flags:  own(new(doctorOptions).flags),
 		server: true,
 	},
 	{
@@ -77,7 +77,7 @@ var commands = []command{
 			"ollama-mcp bench --model llama3.2 --svg plot.svg",
 			"ollama-mcp bench --embed --callers 1,4 --calls 100 --json",
 		},
-		flags:  func() *config.FlagSet { fs := config.NoFlags(); new(benchOptions).flags(fs); return fs },
+		flags:  own(new(benchOptions).flags),
 		server: true,
 	},
 	{
@@ -87,7 +87,7 @@ var commands = []command{
 			"ollama-mcp usage --state-dir /var/lib/ollama-mcp --days 1 --json",
 		},
 		text:   "Servers write their counts every ten seconds.\n",
-		flags:  func() *config.FlagSet { fs := config.NoFlags(); new(usageOptions).flags(fs); return fs },
+		flags:  own(new(usageOptions).flags),
 		server: true,
 	},
 	{
@@ -98,7 +98,7 @@ var commands = []command{
 			"zcat calls.jsonl.1.gz | ollama-mcp calls --json -",
 		},
 		text:  "FILE is a file of --call-log, and - stands for standard input.\n",
-		flags: func() *config.FlagSet { fs := config.NoFlags(); new(callsOptions).flags(fs); return fs },
+		flags: own(new(callsOptions).flags),
 	},
 	{
 		name: "alerts", args: "test [NAME]", line: "send a test to the webhooks of the configuration file, or to one of them",
@@ -115,7 +115,7 @@ var commands = []command{
 			"ollama-mcp token list keys.yaml",
 			"ollama-mcp token revoke ci keys.yaml",
 		},
-		flags: func() *config.FlagSet { fs := config.NoFlags(); new(tokenOptions).flags(fs); return fs },
+		flags: own(new(tokenOptions).flags),
 	},
 	{
 		name: "completion", args: "SHELL", line: "print a script that completes commands and options: bash, zsh, fish or powershell",
@@ -129,6 +129,24 @@ var commands = []command{
 	{name: "manual", line: "print the manual page, for man -l -"},
 	{name: "version", line: "print the version, its commit and date"},
 	{name: "help", args: "[COMMAND]", line: "print this, or the help of a command"},
+}
+
+// own returns what makes the set of the options that only one command has.
+func own(declare func(*config.FlagSet)) func() *config.FlagSet {
+	return func() *config.FlagSet {
+		fs := config.NoFlags()
+		declare(fs)
+		return fs
+	}
+}
+
+// commandNames are the names of all commands, in the order of help.
+func commandNames() []string {
+	all := make([]string, len(commands))
+	for i, c := range commands {
+		all[i] = c.name
+	}
+	return all
 }
 
 // help prints what there is.

@@ -90,36 +90,32 @@ func (s *service) hasModel(name string) bool {
 
 // newMetricsHTTP makes the server of the address that is for metrics alone.
 func (s *service) newMetricsHTTP() (*server.HTTP, error) {
-	c := s.config
-	o := server.HTTPOptions{
-		Listen: []string{c.MetricsAddress}, AllowedHosts: c.AllowedHosts, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
-		TLS:   server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
-		Ready: s.engine.Ready, Metrics: s.metrics.Handler(), NoMCP: true,
-	}
-	s.callers.configure(&o)
+	o := s.httpOptions(s.config.MetricsAddress)
+	o.Metrics, o.NoMCP = s.metrics.Handler(), true
 	return server.NewHTTP(s.server, o)
 }
 
-// serveMetrics serves the address that is for metrics alone, until life ends. On stdio another
-// server of the same user may have the address: that must not keep an MCP host from its tools.
-func (s *service) serveMetrics(life context.Context) error {
-	if s.metricsHTTP == nil {
-		return nil
+// serveAside serves the address of an option, which is for metrics or the dashboard alone, until
+// life ends. On stdio another server of the same user may have the address: that must not keep an
+// MCP host from its tools. at is where it is served; nil for nowhere.
+func (s *service) serveAside(life context.Context, h *server.HTTP, option, address string) (at net.Addr, err error) {
+	if h == nil {
+		return nil, nil
 	}
-	listeners, err := s.metricsHTTP.Listen()
+	listeners, err := h.Listen()
 	if errors.Is(err, syscall.EADDRINUSE) && len(s.config.Listen) == 0 {
-		s.log.Warn("the metrics address is in use, perhaps by another server of yours; this one has no metrics", "address", s.config.MetricsAddress)
-		return nil
+		s.log.Warn("an address is in use, perhaps by another server of yours; this one serves nothing there", "option", option, "address", address)
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("metrics-address: %w", err)
+		return nil, fmt.Errorf("%s: %w", option, err)
 	}
 	s.background.Go(func() {
-		if err := s.metricsHTTP.Serve(life, listeners...); err != nil {
-			s.log.Error("metrics are not served any more", "error", err)
+		if err := h.Serve(life, listeners...); err != nil {
+			s.log.Error("an address is not served any more", "option", option, "error", err)
 		}
 	})
-	return nil
+	return listeners[0].Addr(), nil
 }
 
 // keyStates are the keys in force, by the names of their callers.
@@ -200,37 +196,9 @@ func (s *service) hostChanged(c pool.Change) {
 
 // newDashboardHTTP makes the server of the address that is for the dashboard alone.
 func (s *service) newDashboardHTTP() (*server.HTTP, error) {
-	c := s.config
-	o := server.HTTPOptions{
-		Listen: []string{c.Dashboard}, AllowedHosts: c.AllowedHosts, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
-		TLS:   server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
-		Ready: s.engine.Ready, Dashboard: s.pages(), NoMCP: true, NextPort: true,
-	}
-	s.callers.configure(&o)
+	o := s.httpOptions(s.config.Dashboard)
+	o.Dashboard, o.NoMCP, o.NextPort = s.pages(), true, true
 	return server.NewHTTP(s.server, o)
-}
-
-// serveDashboard serves the address that is for the dashboard alone, until life ends. On stdio
-// one that cannot be had must not keep an MCP host from its tools.
-func (s *service) serveDashboard(life context.Context) error {
-	if s.dashboardHTTP == nil {
-		return nil
-	}
-	listeners, err := s.dashboardHTTP.Listen()
-	if errors.Is(err, syscall.EADDRINUSE) && len(s.config.Listen) == 0 {
-		s.log.Warn("the address of the dashboard and the ports above are in use, perhaps by other servers of yours; this one has no dashboard", "address", s.config.Dashboard)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("dashboard: %w", err)
-	}
-	s.noteDashboard(listeners[0].Addr())
-	s.background.Go(func() {
-		if err := s.dashboardHTTP.Serve(life, listeners...); err != nil {
-			s.log.Error("the dashboard is not served any more", "error", err)
-		}
-	})
-	return nil
 }
 
 // noteDashboard remembers, and says, where the dashboard is.

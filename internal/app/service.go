@@ -123,6 +123,9 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	s.tracer = s.newTracer()
 	s.metrics = s.newMetrics()
 	s.alerts = s.newAlerts(c)
+	if s.engine, err = s.newEngine(); err != nil {
+		return nil, err
+	}
 	if s.server, err = s.newServer(); err != nil {
 		return nil, err
 	}
@@ -184,10 +187,6 @@ func (s *service) takeFilter(c config.Config) error {
 	return nil
 }
 
-// spareWorkers is how many goroutines are kept for later jobs: as many as usually run at once on a
-// busy server.
-const spareWorkers = 64
-
 // filter checks answers before they leave; nil if the configuration has no rules for it.
 func filter(c config.Config) (*moderation.Filter, error) {
 	if len(c.Filter) == 0 && c.Guard.Model == "" {
@@ -208,10 +207,11 @@ func filter(c config.Config) (*moderation.Filter, error) {
 	return f, nil
 }
 
-// comparesQuestions reports whether there is a semantic cache.
-func comparesQuestions(c config.Config) bool { return c.Cache != "off" && c.SemanticCache != "off" }
+// hasSemanticCache reports whether answers to paraphrases are looked for.
+func hasSemanticCache(c config.Config) bool { return c.Cache != "off" && c.SemanticCache != "off" }
 
-func (s *service) newServer() (*server.Server, error) {
+// newEngine makes what answers requests, with its caches.
+func (s *service) newEngine() (*inference.Engine, error) {
 	c := s.config
 	var kept cache.Options
 	if c.Cache != "off" {
@@ -221,7 +221,7 @@ func (s *service) newServer() (*server.Server, error) {
 		}
 	}
 	var similar *inference.SemanticOptions
-	if comparesQuestions(c) {
+	if hasSemanticCache(c) {
 		similar = &inference.SemanticOptions{
 			Model: c.SemanticModel, Threshold: c.SemanticAlike, Shadow: c.SemanticCache == "shadow", TTL: c.CacheTTL, Bytes: s.memory.questions,
 		}
@@ -229,17 +229,22 @@ func (s *service) newServer() (*server.Server, error) {
 			similar.Tell, similar.TTL = s.redis.TellQuestion, max(c.CacheTTL, c.RedisTTL)
 		}
 	}
-	var err error
-	s.engine, err = inference.New(inference.Options{
+	return inference.New(inference.Options{
 		Hosts: s.hosts, Settings: s.settings.Load, Digest: s.hosts.fleet.Digest, Listed: s.hosts.fleet.Listed, Defaults: s.hosts.fleet.Defaults,
 		Timeout: c.Timeout, Patience: c.Wait, FallbackAfter: c.FallbackAfter, HedgeAfter: c.HedgeAfter, MergeWindow: c.MergeWindow, NoCloud: c.NoCloud, Affinity: c.Affinity,
 		ContextGuard: c.ContextGuard, RawRunner: c.RunnerOptions == "caller",
 		Cache: kept, CacheMode: c.Cache, Semantic: similar, VectorBytes: s.memory.vectors,
 		Admit: s.usage.Admit, Propagate: s.propagate(), Observer: s.observers(), Live: s.dashboard != nil, Texts: c.LogContent || c.TraceContent, Log: s.log,
 	})
-	if err != nil {
-		return nil, err
-	}
+}
+
+// spareWorkers is how many goroutines are kept for later jobs: as many as usually run at once on a
+// busy server.
+const spareWorkers = 64
+
+// newServer makes the MCP server, with its tools, and the gateway, if it is wanted.
+func (s *service) newServer() (*server.Server, error) {
+	c := s.config
 	writable := c.AllowWrite
 	if c.ReadOnly {
 		writable = nil
@@ -296,13 +301,20 @@ func (s *service) newManager() *manage.Manager {
 	})
 }
 
-func (s *service) newHTTP() (*server.HTTP, error) {
+// httpOptions are what all servers over HTTP have in common, for one at these addresses.
+func (s *service) httpOptions(addresses ...string) server.HTTPOptions {
 	c := s.config
 	o := server.HTTPOptions{
-		Listen: c.Listen, AllowedHosts: c.AllowedHosts, AllowedOrigins: c.AllowedOrigins, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
-		TLS:   server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA},
-		Ready: s.engine.Ready, Reasons: s.reasons, Metrics: s.metrics.Handler(), Dashboard: s.pages(),
+		Listen: addresses, AllowedHosts: c.AllowedHosts, Insecure: c.Insecure, TrustedProxies: c.TrustedProxies,
+		TLS: server.TLSOptions{CertFile: c.TLSCert, KeyFile: c.TLSKey, ClientCAFile: c.TLSClientCA}, Ready: s.engine.Ready,
 	}
+	s.callers.configure(&o)
+	return o
+}
+
+func (s *service) newHTTP() (*server.HTTP, error) {
+	o := s.httpOptions(s.config.Listen...)
+	o.AllowedOrigins, o.Reasons, o.Metrics, o.Dashboard = s.config.AllowedOrigins, s.reasons, s.metrics.Handler(), s.pages()
 	if s.gateway != nil {
 		for _, e := range s.gateway.Endpoints() {
 			o.Endpoints = append(o.Endpoints, server.Endpoint{Method: e.Method, Path: e.Path, Serve: e.Serve, Fail: e.Fail, Expose: gateway.Headers()})
@@ -312,7 +324,6 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 		conns, _ := netserve.MaxConns()
 		o.MaxConns, o.MaxStreams = min(n, conns), n
 	}
-	s.callers.configure(&o)
 	var err error
 	if o.SessionKey, err = s.sessionKey(); err != nil {
 		return nil, err
@@ -324,11 +335,13 @@ func (s *service) newHTTP() (*server.HTTP, error) {
 // fails, it has begun nothing.
 func (s *service) start(life context.Context) error {
 	s.life = life
-	if err := s.serveMetrics(life); err != nil {
+	if _, err := s.serveAside(life, s.metricsHTTP, "metrics-address", s.config.MetricsAddress); err != nil {
 		return err
 	}
-	if err := s.serveDashboard(life); err != nil {
+	if at, err := s.serveAside(life, s.dashboardHTTP, "dashboard", s.config.Dashboard); err != nil {
 		return err
+	} else if at != nil {
+		s.noteDashboard(at)
 	}
 	s.startRecording()
 	s.leaveHosts = s.hosts.watch()
@@ -339,7 +352,7 @@ func (s *service) start(life context.Context) error {
 		s.background.Go(func() { s.quota.Run(connected) })
 		s.background.Go(func() { s.redis.ShareHosts(connected, s.hosts.Pool) })
 		s.background.Go(func() { s.jobs.Share(connected) })
-		if comparesQuestions(s.config) {
+		if hasSemanticCache(s.config) {
 			s.background.Go(func() { s.redis.ShareQuestions(connected, s.engine.HearQuestion) })
 		}
 	}
