@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -68,6 +69,27 @@ type (
 	functions  []backend.Tool
 )
 
+// UnmarshalJSON takes the forms of OpenAI's APIs too, whose types are none of JSON Schema.
+func (f *format) UnmarshalJSON(raw []byte) error {
+	if bytes.Contains(raw, []byte(`"json_`)) {
+		var other struct {
+			Type   string
+			Schema json.RawMessage                  // as in the API of responses
+			Within struct{ Schema json.RawMessage } `json:"json_schema"`
+		}
+		switch err := json.Unmarshal(raw, &other); {
+		case err != nil:
+		case other.Type == "json_object":
+			raw = []byte(`"json"`)
+		case other.Type == "json_schema" && other.Within.Schema != nil:
+			raw = other.Within.Schema
+		case other.Type == "json_schema" && other.Schema != nil:
+			raw = other.Schema
+		}
+	}
+	return f.RawMessage.UnmarshalJSON(raw)
+}
+
 // IsZero reports that no format is wanted.
 func (f format) IsZero() bool { return len(f.RawMessage) == 0 }
 
@@ -90,7 +112,9 @@ func (o *options) UnmarshalJSON(raw []byte) error {
 	}
 	var wrong refusals
 	for _, name := range backend.UnknownOptions(*o) {
-		if near := nearest.Names(name, backend.OptionNames(), 1); len(near) > 0 {
+		if others := schema.OtherNames[name]; len(others) == 1 && strings.HasPrefix(others[0], "options.") {
+			wrong.add("options."+name, "unknown argument %q; use %q instead", others[0])
+		} else if near := nearest.Names(name, backend.OptionNames(), 1); len(near) > 0 {
 			wrong.add("options."+name, "unknown argument %q; did you mean %q?", near[0])
 		}
 	}

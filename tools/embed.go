@@ -84,6 +84,9 @@ func (d Deps) vectors(ctx context.Context, in embedIn, got *inference.Embeddings
 		Model: string(in.Model), Count: len(got.Vectors), Dimensions: got.Dimensions(), Vectors: encoded(got.Vectors, in.Encoding),
 	}
 	r := &result{data: out, notes: got.Notes, served: &got.Served}
+	if want := int(in.Dimensions); want > 0 && out.Dimensions > 0 && out.Dimensions != want {
+		r.notes = append(r.notes, fmt.Sprintf("The vectors have %d numbers and not %d, since the model makes no others.", out.Dimensions, want))
+	}
 	var note string
 	if out.Errors, note = failedInputs(len(got.Vectors), got.Failed); note != "" {
 		r.notes = append(r.notes, note)

@@ -333,6 +333,37 @@ func TestFormatReturnsStructuredContent(t *testing.T) {
 	})
 }
 
+func TestFormatOfOpenAIIsTaken(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Answer(`{"n":4}`))
+		for given, want := range map[string]string{
+			`{"type":"json_object"}`: `"json"`,
+			`{"type":"json_schema","json_schema":{"name":"a","strict":true,"schema":{"type":"object","required":["n"]}}}`: `{"type":"object","required":["n"]}`,
+			`{"type":"json_schema","name":"a","schema":{"type":"object","title":"json_schema"}}`:                          `{"type":"object","title":"json_schema"}`,
+			`{"type":"object","enum":["json_object",{"n":4}]}`:                                                            `{"type":"object","enum":["json_object",{"n":4}]}`,
+		} {
+			host.Forget()
+			c.succeeds("generate", `{"model":"tiny","prompt":"?","cache":"off","format":`+given+`}`)
+			if calls := host.Calls(); string(calls[0].Generate.Format) != want {
+				t.Errorf("%s: the host was asked for %s, want %s", given, calls[0].Generate.Format, want)
+			}
+		}
+		c.fails("generate", `{"model":"tiny","prompt":"?","format":{"type":"json_schema"}}`, "invalid_argument", "not a valid JSON schema")
+	})
+}
+
+func TestLengthOfVectorsThatTheModelDoesNotMakeIsNoted(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1")) // whose vectors have 64 numbers at most
+		for args, want := range map[string]bool{`"dimensions":4`: false, `"dimensions":64`: false, `"dimensions":65`: true, `"output":"auto"`: false} {
+			notes := fmt.Sprint(c.succeeds("embed", `{"model":"tiny","input":"a",`+args+`}`).StructuredContent["notes"])
+			if strings.Contains(notes, "have 64 numbers") != want {
+				t.Errorf("%s: the notes are %s", args, notes)
+			}
+		}
+	})
+}
+
 func TestEmbedReturnsFewVectorsInlineAndManyAsAResource(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Dimensions: 8}))

@@ -52,7 +52,7 @@ func (e *Error) Fault() *fault.Error {
 	case Forbidden:
 		f.Code, f.Hint = fault.Forbidden, "use a model that this server's own hosts run; list-models marks those that run in a cloud"
 	case Unsupported:
-		f.Code, f.Hint = fault.InvalidArgument, "use only options that the schema of the tool lists, or update Ollama on that host"
+		f.Code, f.Hint = fault.InvalidArgument, "use only options that Ollama's documentation lists, or update Ollama on that host"
 	case Request:
 		return e.refusal()
 	case Caller:
@@ -95,7 +95,7 @@ func (e *Error) refusal() *fault.Error {
 	if IsTooLarge(e) {
 		f.Hint = HintTooLarge
 	} else if strings.Contains(e.Message, "format") || strings.Contains(e.Message, "schema") {
-		f.Hint = `Ollama knows a part of JSON schema only: use a simpler one, refer to "#/..." alone, and begin patterns with ^ and end them with $`
+		f.Hint = `Ollama knows a part of JSON schema only: use a simpler one that has a "type", such as {"type":"object","properties":{…}}, refer to "#/..." alone, and begin patterns with ^ and end them with $`
 	}
 	return f
 }

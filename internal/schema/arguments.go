@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,10 +101,14 @@ func (s *Schema) explain(err error) error {
 			found.Faults = append(found.Faults, s.unknown(leaf.InstanceLocation, k.Properties, near)...)
 		case *kind.Required:
 			for _, name := range k.Missing {
-				missing = append(missing, fault(join(at, name), "argument %q is missing"))
+				should := ""
+				if doc := s.at(append(slices.Clone(leaf.InstanceLocation), name)); doc != nil && doc.Type == "object" {
+					should = ": it must be " + described(doc)
+				}
+				missing = append(missing, fault(join(at, name), "argument %q is missing%s", should))
 			}
 		default:
-			found.Faults = append(found.Faults, explainValue(at, leaf))
+			found.Faults = append(found.Faults, s.explainValue(at, leaf))
 		}
 	}
 	for _, m := range missing {
@@ -116,12 +121,15 @@ func (s *Schema) explain(err error) error {
 }
 
 // explainValue says what is wrong with a value.
-func explainValue(at string, leaf *validate.ValidationError) ArgumentFault {
+func (s *Schema) explainValue(at string, leaf *validate.ValidationError) ArgumentFault {
 	switch k := leaf.ErrorKind.(type) {
 	case *kind.Type:
 		if k.Got == "null" {
 			return fault(at, "argument %q is null; leave it out instead")
 		}
+		return fault(at, "argument %q must be %s", described(s.at(leaf.InstanceLocation)))
+	case *kind.AnyOf:
+		return fault(at, "argument %q must be %s", described(s.at(leaf.InstanceLocation)))
 	case *kind.Maximum:
 		return fault(at, "argument %q must be at most %s", k.Want.RatString())
 	case *kind.MinLength, *kind.MinItems:
@@ -147,11 +155,17 @@ func (s *Schema) unknown(at, names []string, near map[string]bool) (faults []Arg
 		}
 	}
 	var strange []string // names that are like none that is known
+	isTop := object == s.doc
 	names = slices.Sorted(slices.Values(names))
 	for _, name := range names {
 		path := join(location(at), name)
 		if inner := holding(object, name); inner != "" {
 			faults = append(faults, fault(path, "unknown argument %q; it belongs in %q", join(location(at), inner)))
+			continue
+		}
+		if here := s.elsewhere(name); isTop && here != "" {
+			near[here] = true
+			faults = append(faults, fault(path, "unknown argument %q; use %q instead", here))
 			continue
 		}
 		guess := nearest.Names(name, object.PropertyOrder, 1)
@@ -180,6 +194,48 @@ func (s *Schema) unknown(at, names []string, near map[string]bool) (faults []Arg
 	first, _ := strconv.Unquote(strange[0])
 	message := fmt.Sprintf("unknown argument%s %s; %s", plural, strings.Join(strange[:min(len(strange), maxFaults)], ", "), known)
 	return append(faults, ArgumentFault{first, message})
+}
+
+// OtherNames are the names that other APIs have for arguments of ours, and the arguments that
+// may be meant, of which a tool has one at most.
+var OtherNames = map[string][]string{
+	"max_tokens": {"options.num_predict"}, "max_completion_tokens": {"options.num_predict"},
+	"max_output_tokens": {"options.num_predict"}, "max_new_tokens": {"options.num_predict"},
+	"stop_sequences": {"options.stop"}, "response_format": {"format"}, "json_schema": {"format"},
+	"system": {"messages"}, "system_prompt": {"system", "messages"}, "instructions": {"system", "messages"},
+	"prompt": {"messages", "input", "query", "text"}, "messages": {"prompt"}, "message": {"prompt", "messages"},
+	"content": {"prompt", "messages", "input"}, "text": {"prompt", "messages", "input"}, "texts": {"input", "inputs", "documents"},
+	"choices": {"labels"}, "categories": {"labels"}, "name": {"model"}, "functions": {"tools"},
+}
+
+// elsewhere is the argument that another API calls by a name; "" if there is none.
+func (s *Schema) elsewhere(name string) string {
+	for _, path := range OtherNames[name] {
+		if s.at(strings.Split(path, ".")) != nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// at is what describes the value at a path; nil if nothing does.
+func (s *Schema) at(path []string) *Document {
+	doc := s.doc
+	for _, step := range path {
+		object, list := alternative(doc, "object"), alternative(doc, "array")
+		switch _, err := strconv.Atoi(step); {
+		case err == nil && list != nil:
+			doc = list.Items
+		case object != nil:
+			doc = object.Properties[step]
+		default:
+			return nil
+		}
+		if doc == nil {
+			return nil
+		}
+	}
+	return doc
 }
 
 // holding returns the property of an object that is an object itself and has a property of
@@ -277,14 +333,6 @@ func weight(e, found *validate.ValidationError) int {
 // wanted says what the value should have been.
 func wanted(e *validate.ValidationError) string {
 	switch k := e.ErrorKind.(type) {
-	case *kind.AnyOf:
-		var choices []string
-		for _, cause := range e.Causes {
-			choices = append(choices, wanted(cause))
-		}
-		return strings.Join(choices, " or ")
-	case *kind.Type:
-		return typeNames[k.Want[0]]
 	case *kind.Enum:
 		var choices []string
 		for _, v := range k.Want {
@@ -306,6 +354,39 @@ var typeNames = map[string]string{
 	"boolean": "true or false",
 	"array":   "a list",
 	"object":  "an object",
+}
+
+// described says which values a document allows.
+func described(doc *Document) string {
+	var choices []string
+	for _, choice := range doc.AnyOf {
+		choices = append(choices, described(choice))
+	}
+	for _, value := range doc.Enum {
+		choices = append(choices, fmt.Sprintf("%#v", value))
+	}
+	switch {
+	case len(choices) > 0:
+		return strings.Join(choices, " or ")
+	case doc.Items != nil && len(doc.Items.Properties) > 0:
+		return "a list of objects with " + members(doc.Items)
+	case len(doc.Properties) > 0:
+		return "an object with " + members(doc)
+	}
+	return typeNames[doc.Type]
+}
+
+// members are the names of an object's properties, as many as can be read in passing.
+func members(doc *Document) string {
+	const most = 8
+	names := doc.PropertyOrder
+	if names == nil {
+		names = slices.Sorted(maps.Keys(doc.Properties))
+	}
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + " …"
+	}
+	return strings.Join(names, ", ")
 }
 
 // location writes a path the way people do: messages[0].role.
