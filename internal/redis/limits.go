@@ -36,7 +36,7 @@ func (c *Client) Replicas() int {
 // second, burst, and calls in flight that are allowed (0 for no limit); then two for each wanted
 // call: how many it spares, and whether it counts as in flight. Results, for each call: 0 if it
 // may begin, -1 if too many are in flight, or else the time in ms until it may.
-const takeScript = `
+var takeScript = newScript(`
 local key, own = KEYS[1], 'r ' .. ARGV[1]
 local flying, lease, rate, burst, most = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
@@ -85,7 +85,7 @@ else
   redis.call('HDEL', key, own)
 end
 redis.call('PEXPIRE', key, string.format('%.0f', math.max(keep, lease)))
-return results`
+return results`)
 
 // Take implements quota.Shared.
 func (c *Client) Take(id string, l caller.Limits, inFlight int, wants []quota.Want) (grants []quota.Grant, ok bool) {
@@ -125,7 +125,7 @@ func bit(b bool) string {
 // names of other replicas and their counts, which the server had once and may have lost. Results: how many of the wanted
 // calls may be made, how many are reserved beside them, and the counts of all replicas, with those
 // calls among them.
-const spendScript = `
+var spendScript = newScript(`
 local key, own = KEYS[1], ARGV[1]
 local calls, tokens, want = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local mostCalls, mostTokens, replicas = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -150,7 +150,7 @@ calls = calls + grant
 if mostCalls > 0 then reserve = math.max(0, math.floor((mostCalls - otherCalls - calls) / (100 * replicas))) end
 redis.call('HSET', key, own, string.format('%.0f %.0f %.0f %.0f', calls, tokens, reserve, now + tonumber(ARGV[8])))
 redis.call('PEXPIRE', key, ARGV[9])
-return {grant, reserve, redis.call('HGETALL', key)}`
+return {grant, reserve, redis.call('HGETALL', key)}`)
 
 const (
 	// reservedTime is for how long calls are reserved.
@@ -199,10 +199,8 @@ func (c *Client) keyOfLimit(what, name string) string {
 }
 
 // eval runs a script. It is not ok if the server cannot be asked now, or refuses.
-func (c *Client) eval(script, key string, args []string) (result rueidis.RedisResult, ok bool) {
-	results, ok := c.do(context.Background(), func(b rueidis.Builder) rueidis.Commands {
-		return rueidis.Commands{b.Arbitrary("EVAL").Args(script, "1").Keys(key).Args(args...).Build()}
-	})
+func (c *Client) eval(s script, key string, args []string) (result rueidis.RedisResult, ok bool) {
+	results, ok := c.run(s, []string{key}, args, nil)
 	if !ok {
 		return result, false
 	}

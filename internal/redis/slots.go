@@ -11,7 +11,6 @@ import (
 	"math"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,129 +20,48 @@ import (
 )
 
 // The slots of all hosts are leased to the replicas. Each has a field in one hash, with how many of
-// each host it was granted and until when, and stops to use what it gives back before it says so:
+// each host it has and until when, and stops to use what it gives back before it says so:
 // no two replicas ever use the same slot while the server answers.
 
-// leaseScript grants slots of hosts to a replica, at once for all of them: those that its calls have;
-// one for each call that waits, where the slot is free and nobody's share; and, if few are in use and no
-// other replica lacks any, some for calls to come. The shares of a host count where more are wanted than
-// it has: they go round those that want one, first those that have none, the one that has waited longest
-// before the others, and then those that have had some for the shortest time.
+// leaseScript reads and writes what the replicas have. It decides nothing, so that it takes the server hardly any
+// time: a replica reads, divides the slots itself (see division), and writes what it takes, unless another
+// has taken some meanwhile.
 //
-// Keys: the hash, and what names a replica for a moment that lacks slots. Arguments: replica, the time in
-// ms until it has to renew the leases, how many of its calls wait, how many of the hosts below serve these
-// without loading a model, and how many serve them at all; then for each host its name, how many slots the
-// replica keeps at least, how many it wants, and how many the host has as far as it knows. Results: how
-// many slots are for calls to come; then for each host how many the replica is granted, and how many it
-// may use, which may be fewer.
-const leaseScript = `
-local key, own, lease, need = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local ready, serving = tonumber(ARGV[4]), tonumber(ARGV[5])
+// Keys: the hash, and what names a replica for a moment that lacks slots. Arguments, to read: none. To write:
+// replica, the time in ms until it has to renew its leases, its leases (see encodeLeases), the number of times that slots
+// were taken when it read, or nothing if it takes none, and whether it lacks slots (1 or 0); then names of
+// replicas that are removed if their leases have ended. Results: 1 if the leases were written; else 0,
+// the server's time in ms, the replica that lacks slots, and the hash.
+var leaseScript = newScript(`
+local key, own, lease, takes = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[4]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local each = ' (%S+) (%d+) (%d+) (%d+) (%d+)'
-local lists, had, since = {}, {}, {}
-local taken, wanted, used, most = {}, {}, {}, {}
-local all = redis.call('HGETALL', key)
-for i = 1, #all, 2 do
-  local name = all[i]
-  local ends, list = string.match(all[i + 1], '^(%d+)(.*)$')
-  if not ends or tonumber(ends) <= now or tonumber(ends) > now + 10 * lease then
-    redis.call('HDEL', key, name)
-  elseif name == own then
-    for host, granted, _, _, at in string.gmatch(list, each) do
-      had[host], since[host] = granted ~= '0', at
-    end
-  else
-    lists[#lists + 1] = {name, list}
-    for host, granted, wants, slots in string.gmatch(list, each) do
-      granted, wants = tonumber(granted), tonumber(wants)
-      taken[host], wanted[host] = (taken[host] or 0) + granted, (wanted[host] or 0) + wants
-      used[host], most[host] = (used[host] or 0) + math.min(granted, wants), math.max(most[host] or 0, tonumber(slots))
-    end
-  end
+if not own or takes ~= '' and takes ~= (redis.call('HGET', key, 'takes') or '0') then
+  return {0, now, redis.call('GET', KEYS[2]), redis.call('HGETALL', key)}
 end
-local n, idle, size, scarce = (#ARGV - 5) / 4, 0, 0, {}
-local granted, wants, slots, fair = {}, {}, {}, {}
-for i = 1, n do
-  local at = 2 + 4 * i
-  local host = ARGV[at]
-  granted[i], wants[i], slots[i] = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), math.max(tonumber(ARGV[at + 3]), most[host] or 0)
-  fair[i] = math.max(0, slots[i] - (wanted[host] or 0))
-  if fair[i] < wants[i] then
-    local has = granted[i] > 0
-    scarce[host] = {i, {name = own, has = has, wants = wants[i], since = has == had[host] and tonumber(since[host]) or now}}
-  end
-  idle, size = idle + math.max(0, slots[i] - granted[i] - (used[host] or 0)), size + slots[i]
+for i = 6, #ARGV do
+  local ends = string.match(redis.call('HGET', key, ARGV[i]) or '', '^%d+')
+  if not ends or tonumber(ends) <= now or tonumber(ends) > now + 10 * lease then redis.call('HDEL', key, ARGV[i]) end
 end
-if next(scarce) then
-  for _, other in ipairs(lists) do
-    for host, granted, wants, _, at in string.gmatch(other[2], each) do
-      local turns = scarce[host]
-      if turns then turns[#turns + 1] = {name = other[1], has = granted ~= '0', wants = tonumber(wants), since = tonumber(at)} end
-    end
-  end
-end
-for host, turns in pairs(scarce) do
-  local i = table.remove(turns, 1)
-  table.sort(turns, function(a, b)
-    if a.has ~= b.has then return b.has end
-    if a.since == b.since then return a.name < b.name end
-    return (a.since > b.since) == a.has
-  end)
-  local left, round = slots[i], 0
-  fair[i] = 0
-  while left > 0 do
-    round = round + 1
-    for _, c in ipairs(turns) do
-      if left > 0 and c.wants >= round then
-        left = left - 1
-        if c.name == own then fair[i] = round end
-      end
-    end
-  end
-end
-local function give(from, to, some)
-  local given = true
-  while some > 0 and given do
-    given = false
-    for i = from, to do
-      if some > 0 and granted[i] < fair[i] and granted[i] < slots[i] - (taken[ARGV[2 + 4 * i]] or 0) then
-        granted[i], some, given = granted[i] + 1, some - 1, true
-      end
-    end
-  end
-  return some
-end
-local spare, lacks = 0, redis.call('GET', KEYS[2])
-if give(ready + 1, serving, give(1, ready, need)) > 0 then
-  redis.call('SET', KEYS[2], own, 'PX', 100)
-elseif not lacks or lacks == own then
-  if #lists > 0 then idle = idle - size / 10 end
-  spare = math.max(0, math.floor(idle / (#lists + 1)))
-  spare = spare - give(1, n, spare)
-end
-local list, results = {string.format('%.0f', now + lease)}, {spare}
-for i = 1, n do
-  if granted[i] > 0 or wants[i] > 0 then
-    local host = ARGV[2 + 4 * i]
-    local at = (granted[i] > 0) == had[host] and since[host] or string.format('%.0f', now)
-    list[#list + 1] = string.format('%s %.0f %.0f %.0f %s', host, granted[i], wants[i], slots[i], at)
-  end
-  results[2 * i], results[2 * i + 1] = granted[i], fair[i]
-end
-redis.call('HSET', key, own, table.concat(list, ' '))
+if takes ~= '' then redis.call('HINCRBY', key, 'takes', 1) end
+if ARGV[5] == '1' then redis.call('SET', KEYS[2], own, 'PX', 100) end
+redis.call('HSET', key, own, string.format('%.0f', now + lease) .. ARGV[3])
 redis.call('PEXPIRE', key, string.format('%.0f', 10 * lease))
-return results`
+return {1}`)
 
 const (
 	// shareInterval is how often leases are renewed, and news exchanged, and hurryInterval how often
 	// it is looked whether leases should be renewed before.
 	shareInterval = time.Second
 	hurryInterval = 50 * time.Millisecond
-	// scriptTime is the least time between two renewals for each host and each replica. The script takes
-	// a hundredth of it, so that twenty replicas take up to a fifth of the server's time.
-	scriptTime = 100 * time.Microsecond
+	// quietAfter is how long after its last call a replica gives back the slots for calls to come. It then asks the
+	// server for nothing but its renewals.
+	quietAfter = 5 * time.Second
+	// A renewal takes the server about renewalTime, and claimTime for each host and each replica, as measured by
+	// BenchmarkRenewal. All replicas together may take a fifth of its time.
+	renewalTime = 50 * time.Microsecond
+	claimTime   = 100 * time.Nanosecond
+	serverPart  = 5
 )
 
 // sharing is the division of the hosts of a pool between replicas.
@@ -153,6 +71,8 @@ type sharing struct {
 	leases map[string]int       // slots that were granted, by host; none while the server cannot be asked
 	spare  int                  // how many of them are for calls to come
 	needs  bool                 // calls were waiting that got no slot
+	called time.Time            // when there was a call last
+	others int                  // replicas that had leases at the last renewal
 	unused map[string]bool      // hosts on which the pool had a slot for a call that goes on waiting, until the others are told
 	parts  map[string]pool.Part // what the pool goes by
 	heard  map[string]pool.Part // what the others tell of each host; the slots are not set
@@ -211,12 +131,12 @@ func urgent(claims []*pool.Claim) string {
 	return strings.Join(all, "\n")
 }
 
-// ShareHosts divides the slots of a pool's hosts with the other replicas, until ctx ends.
+// ShareHosts divides the slots of a pool's hosts with the other replicas, until ctx ends. Then the others may have
+// all of them.
 func (c *Client) ShareHosts(ctx context.Context, p *pool.Pool) {
 	s := &sharing{Client: c, pool: p, unused: make(map[string]bool)}
+	defer s.leave()
 	s.alone(p.Claims(), 0) // until it is known what the others have, or that it cannot be
-	ticker := time.NewTicker(hurryInterval)
-	defer ticker.Stop()
 	for renewed := (time.Time{}); ; {
 		if now := time.Now(); now.Sub(renewed) >= shareInterval || now.Sub(renewed) >= s.pause() && s.hurries() {
 			switch {
@@ -231,19 +151,41 @@ func (c *Client) ShareHosts(ctx context.Context, p *pool.Pool) {
 		if s.leases == nil || s.needs {
 			short = nil // another call that waits is no news
 		}
+		look := time.NewTimer(s.interval())
 		select {
-		case <-ticker.C:
+		case <-look.C:
 		case <-short:
 			time.Sleep(s.pause() - time.Since(renewed)) // less than hurryInterval, or a little more
 		case <-ctx.Done():
+			look.Stop()
 			return
 		}
+		look.Stop()
 	}
 }
 
+// interval is how long nothing has to be looked for.
+func (s *sharing) interval() time.Duration {
+	if s.leases != nil && s.isQuiet() {
+		return shareInterval
+	}
+	return hurryInterval
+}
+
+// isQuiet reports whether this replica has had no call for a while.
+func (s *sharing) isQuiet() bool { return time.Since(s.called) >= quietAfter }
+
 // pause is the least time between two renewals.
 func (s *sharing) pause() time.Duration {
-	return scriptTime * time.Duration(len(s.leases)*s.Replicas())
+	replicas := time.Duration(s.Replicas())
+	return serverPart * replicas * (renewalTime + claimTime*replicas*time.Duration(len(s.leases)))
+}
+
+// leave gives back all slots.
+func (s *sharing) leave() {
+	_, _ = s.do(context.Background(), func(b rueidis.Builder) rueidis.Commands {
+		return rueidis.Commands{b.Arbitrary("HDEL").Keys(s.keyOfSlots()).Args(s.id).Build()}
+	})
 }
 
 // wasTried reports whether it is known if the server can be reached.
@@ -282,9 +224,17 @@ func (s *sharing) hurries() bool {
 		if claim.Waits > 0 {
 			return true
 		}
+		s.note(claim)
 		idle += max(0, s.leases[claim.Host]-claim.Calls())
 	}
-	return idle > s.spare || idle > 0 && s.anotherLacks()
+	return idle > s.spare || idle > 0 && s.others > 0 && s.anotherLacks()
+}
+
+// note notes that there are calls.
+func (s *sharing) note(claim *pool.Claim) {
+	if claim.Waits > 0 || len(claim.Busy) > 0 {
+		s.called = time.Now()
+	}
 }
 
 // anotherLacks reports whether another replica has calls that wait, and found no slot for them.
@@ -306,17 +256,17 @@ func (s *sharing) renew(now time.Time) (ok bool) {
 	}
 	s.returnIdle()
 	claims := s.pool.Claims()
-	asked, tells := s.arguments(claims), "" // made here, since commands that fail may be built later
-	urgent := urgent(claims)
+	tells, urgent := "", urgent(claims)
 	if now.Sub(s.told) >= shareInterval || urgent != s.urgent {
 		tells = s.encodeNews(newsOf(claims))
 	}
-	results, ok := s.do(context.Background(), func(b rueidis.Builder) (all rueidis.Commands) {
-		all = append(all, b.Arbitrary("EVAL").Args(leaseScript, "2").Keys(s.keyOfSlots(), s.keyOfLack()).Args(asked...).Build())
-		if tells != "" {
-			all = append(all, b.Arbitrary("HSET").Keys(s.keyOfNews()).Args(s.id, tells).Build(), b.Arbitrary("HGETALL").Keys(s.keyOfNews()).Build())
+	results, ok := s.run(leaseScript, s.keysOfSlots(), nil, func(b rueidis.Builder) rueidis.Commands {
+		if tells == "" {
+			return nil
 		}
-		return all
+		return rueidis.Commands{
+			b.Arbitrary("HSET").Keys(s.keyOfNews()).Args(s.id, tells).Build(), b.Arbitrary("HGETALL").Keys(s.keyOfNews()).Build(),
+		}
 	})
 	if !ok {
 		return false
@@ -325,22 +275,92 @@ func (s *sharing) renew(now time.Time) (ok bool) {
 		s.hear(results[2])
 		s.told, s.urgent, s.unused = now, urgent, make(map[string]bool)
 	}
-	err := refusal(results[0])
-	if err == nil {
-		err = s.readLeases(claims, results[0])
-	}
-	if err != nil {
-		s.noteRefused(s.keyOfSlots(), err)
+	d, ok := s.take(s.request(claims), results[0])
+	if !ok {
 		return false
 	}
 	s.unlimited.Store(nil) // scripts are run
-	s.pool.Divide(s.parts)
+	s.use(claims, d)
 	return true
 }
 
-func (c *Client) keyOfSlots() string { return c.keyOfLimit("hosts", "slots") }
-func (c *Client) keyOfLack() string  { return c.keyOfSlots() + ":lack" }
-func (c *Client) keyOfNews() string  { return c.keyOfLimit("hosts", "news") }
+// take divides the hosts by what was read of the leases, and writes those of this replica. If others take slots
+// at the same time, it does so once more; and takes none if that goes on.
+func (s *sharing) take(r request, read rueidis.RedisResult) (d division, ok bool) {
+	for try := range takeTries {
+		state, err := s.readLeases(read)
+		if err != nil {
+			s.noteRefused(s.keyOfSlots(), err)
+			return d, false
+		}
+		if try == takeTries-1 {
+			r.waits, r.spares = 0, false
+		}
+		d, s.others = r.divide(state), len(state.others)
+		takes := ""
+		if d.takes {
+			takes = state.takes
+		}
+		args := append([]string{s.id, milliseconds(leaseTime), encodeLeases(d.leases), takes, bit(d.lacks)}, state.gone...)
+		results, ok := s.run(leaseScript, s.keysOfSlots(), args, nil)
+		if !ok {
+			return d, false
+		}
+		read = results[0]
+		written, err := read.ToArray()
+		switch {
+		case err != nil:
+			s.noteRefused(s.keyOfSlots(), err)
+			return d, false
+		case len(written) == 1:
+			return d, true
+		}
+	}
+	return d, false // cannot be, since nothing was to be taken at last
+}
+
+// takeTries is how often slots are divided, if others take some each time.
+const takeTries = 4
+
+// readLeases reads the leases of all replicas.
+func (s *sharing) readLeases(result rueidis.RedisResult) (state leaseState, err error) {
+	parts, err := result.ToArray()
+	if err != nil {
+		return state, err
+	}
+	if len(parts) != 4 {
+		return state, errors.New("the result of a script has another length than expected")
+	}
+	if state.now, err = parts[1].AsInt64(); err != nil {
+		return state, err
+	}
+	lacks, err := parts[2].ToString()
+	state.lacks = err == nil && lacks != s.id
+	fields, err := parts[3].AsStrMap()
+	if err != nil {
+		return state, err
+	}
+	state.takes = cmp.Or(fields["takes"], "0")
+	delete(fields, "takes")
+	state.others = make(map[string]leases)
+	for id, record := range fields {
+		ends, all, ok := decodeLeases(record)
+		switch lasts := ends - state.now; {
+		case id == s.id:
+			state.own = all
+		case ok && lasts > 0 && lasts <= 10*leaseTime.Milliseconds():
+			state.others[id] = all
+		default:
+			state.gone = append(state.gone, id)
+		}
+	}
+	return state, nil
+}
+
+func (c *Client) keyOfSlots() string    { return c.keyOfLimit("hosts", "slots") }
+func (c *Client) keyOfLack() string     { return c.keyOfSlots() + ":lack" }
+func (c *Client) keysOfSlots() []string { return []string{c.keyOfSlots(), c.keyOfLack()} }
+func (c *Client) keyOfNews() string     { return c.keyOfLimit("hosts", "news") }
 
 // returnIdle has the pool stop to use the slots that are idle, so that they can be given back. It notes which
 // of them the pool does not use although calls wait: it expects to serve these sooner elsewhere.
@@ -356,23 +376,25 @@ func (s *sharing) returnIdle() {
 	s.pool.Divide(s.parts)
 }
 
-// arguments are those with which slots are asked for. Hosts that serve no call which waits are brought into
+// request is what is asked for. Hosts that serve no call which waits are brought into
 // an order of this replica's own, so that slots for calls to come are not all on the same hosts. So is
 // which host is to have a slot for which call, if more are wanted than there are.
-func (s *sharing) arguments(claims []*pool.Claim) []string {
+func (s *sharing) request(claims []*pool.Claim) request {
 	serves := func(claim *pool.Claim) bool { return claim.Waits > 0 && !s.unused[claim.Host] }
 	place := make(map[string]uint64, len(claims))
-	ready, serving, waits := 0, 0, 0.0
+	r, waits := request{id: s.id}, 0.0
 	for _, claim := range claims {
+		s.note(claim)
 		place[claim.Host] = s.place(claim.Host)
 		waits += claim.Waits
 		if serves(claim) {
-			serving++
+			r.serving++
 			if !claim.Loads {
-				ready++
+				r.ready++
 			}
 		}
 	}
+	r.waits, r.spares = int(math.Round(waits)), !s.isQuiet()
 	byPlace := func(a, b *pool.Claim) int { return cmp.Compare(place[a.Host], place[b.Host]) }
 	slices.SortStableFunc(claims, func(a, b *pool.Claim) int {
 		switch x, y := serves(a), serves(b); {
@@ -386,18 +408,18 @@ func (s *sharing) arguments(claims []*pool.Claim) []string {
 		return byPlace(a, b)
 	})
 	more, due := make(map[string]int), 0.5
-	for _, claim := range slices.SortedFunc(slices.Values(claims[:serving]), byPlace) {
+	for _, claim := range slices.SortedFunc(slices.Values(claims[:r.serving]), byPlace) {
 		due += claim.Waits
 		more[claim.Host] = int(due)
 		due -= float64(more[claim.Host])
 	}
-	args := []string{s.id, milliseconds(leaseTime), strconv.Itoa(int(math.Round(waits))), strconv.Itoa(ready), strconv.Itoa(serving)}
 	for _, claim := range claims {
 		calls := claim.Calls()
-		keeps := max(calls, s.parts[claim.Host].Slots)
-		args = append(args, url.QueryEscape(s.sealer.name(claim.Host)), strconv.Itoa(keeps), strconv.Itoa(calls+more[claim.Host]), strconv.Itoa(claim.Slots))
+		r.hosts = append(r.hosts, hostRequest{
+			name: url.QueryEscape(s.sealer.name(claim.Host)), keeps: max(calls, s.parts[claim.Host].Slots), wants: calls + more[claim.Host], slots: claim.Slots,
+		})
 	}
-	return args
+	return r
 }
 
 // place is where a host comes in the order of this replica.
@@ -407,27 +429,19 @@ func (s *sharing) place(host string) uint64 {
 	return h.Sum64()
 }
 
-// readLeases reads what the server has granted.
-func (s *sharing) readLeases(claims []*pool.Claim, result rueidis.RedisResult) error {
-	list, err := result.AsIntSlice()
-	if err != nil {
-		return err
-	}
-	if len(list) != 1+2*len(claims) {
-		return errors.New("the result of a script has another length than expected")
-	}
+// use has the pool use what this replica has after a division.
+func (s *sharing) use(claims []*pool.Claim, d division) {
 	waits, got := 0.0, 0
-	s.leases, s.parts, s.spare = make(map[string]int), make(map[string]pool.Part), int(list[0])
+	s.leases, s.parts, s.spare = make(map[string]int), make(map[string]pool.Part), d.spare
 	for i, claim := range claims {
-		granted, may := int(list[1+2*i]), int(list[2+2*i])
 		part := s.heard[claim.Host]
 		part.Loading, part.Loaded = aged(part.Loading, time.Since(s.told)), aged(part.Loaded, time.Since(s.told))
-		part.Slots = max(0, min(granted, may))
-		s.leases[claim.Host], s.parts[claim.Host] = granted, part
+		part.Slots = max(0, min(d.granted[i], d.may[i]))
+		s.leases[claim.Host], s.parts[claim.Host] = d.granted[i], part
 		waits, got = waits+claim.Waits, got+part.Slots-claim.Calls()
 	}
 	s.needs = float64(got) < waits-0.5
-	return nil
+	s.pool.Divide(s.parts)
 }
 
 // aged are loads of which was heard a while ago.

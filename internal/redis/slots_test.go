@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redis/rueidis"
 	"pgregory.net/rapid"
 
 	"ollama-mcp/internal/backend"
@@ -384,4 +385,92 @@ func TestSlotsThatOneReplicaDoesNotUseServeTheCallsOfAnotherAtOnce(t *testing.T)
 			}
 		})
 	}
+}
+
+// TestSlotsThatAnotherTookMeanwhileAreNotTakenToo has two replicas read the leases before either writes its own.
+func TestSlotsThatAnotherTookMeanwhileAreNotTakenToo(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		all := w.replicas(2)
+		ask := func(c *Client) (s *sharing, r request, read rueidis.RedisResult) {
+			s = &sharing{Client: c}
+			results, ok := s.run(leaseScript, s.keysOfSlots(), nil, nil)
+			if !ok {
+				t.Fatal("the leases cannot be read")
+			}
+			return s, request{id: s.id, waits: 3, ready: 1, serving: 1, hosts: []hostRequest{{name: "gpu", wants: 3, slots: 4}}}, results[0]
+		}
+		first, r1, read1 := ask(all[0])
+		second, r2, read2 := ask(all[1])
+		got1, ok1 := first.take(r1, read1)
+		got2, ok2 := second.take(r2, read2)
+		if !ok1 || !ok2 || got1.granted[0] != 3 || got2.granted[0] != 1 {
+			t.Errorf("got %v and %v of 4 slots, want 3 and the other one", got1.granted, got2.granted)
+		}
+	})
+}
+
+// TestReplicaThatEndsGivesItsSlotsBackAtOnce does not wait for its leases to end.
+func TestReplicaThatEndsGivesItsSlotsBackAtOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		_, all := w.sharing(2, 1, 4)
+		time.Sleep(2 * time.Second)
+		if err := all[0].call(time.Second); err != nil { // after which it has slots for more
+			t.Fatal(err)
+		}
+		if !strings.Contains(w.server.HGet(all[0].keyOfSlots(), all[0].id), "gpu-0") {
+			t.Fatal("it has no slots that it could give back")
+		}
+		all[0].die()
+		began := time.Now()
+		var calls sync.WaitGroup
+		for range 4 {
+			calls.Go(func() {
+				if err := all[1].call(time.Second); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		calls.Wait()
+		if d := time.Since(began); d > time.Second+hurryInterval {
+			t.Errorf("four calls on four slots took %v", d)
+		}
+	})
+}
+
+// TestReplicaWithoutCallsAsksForLittle counts the commands of one that has had a call.
+func TestReplicaWithoutCallsAsksForLittle(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		_, all := w.sharing(1, 3, 4)
+		time.Sleep(2 * time.Second)
+		if err := all[0].call(time.Second); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(quietAfter + 2*shareInterval)
+		before := w.server.CommandCount()
+		time.Sleep(10 * shareInterval)
+		// In a second there is a beat of four commands, and a renewal of two scripts with six, and two for the news.
+		if n := w.server.CommandCount() - before; n > 11*(4+2+6+2) {
+			t.Errorf("it has sent %d commands in ten seconds without calls", n)
+		}
+		if text := w.server.HGet(all[0].keyOfSlots(), all[0].id); strings.Contains(text, "gpu") {
+			t.Errorf("it keeps the leases %q", text)
+		}
+	})
+}
+
+// TestScriptsAreSentAnewToAServerThatHasForgottenThem empties the server's store of scripts.
+func TestScriptsAreSentAnewToAServerThatHasForgottenThem(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c, _ := w.replica()
+		for range 2 {
+			if results, ok := c.run(leaseScript, []string{c.keyOfSlots(), c.keyOfLack()}, nil, nil); !ok || refusal(results[0]) != nil {
+				t.Errorf("a script failed")
+			}
+			if _, ok := c.do(t.Context(), func(b rueidis.Builder) rueidis.Commands {
+				return rueidis.Commands{b.Arbitrary("SCRIPT", "FLUSH").Build()}
+			}); !ok {
+				t.Fatal("the server has forgotten nothing")
+			}
+		}
+	})
 }
