@@ -77,11 +77,10 @@ type mapRow struct {
 func mapTool(d Deps, a about) mcpserver.ServerTool {
 	a.hints = d.writesFiles(a.hints)
 	return define(d, a, func(ctx context.Context, in mapIn, c *call) (*result, error) {
-		source, closeInputs, to, err := d.openMap(ctx, in)
+		source, to, err := d.openMap(ctx, in)
 		if err != nil {
 			return nil, err
 		}
-		defer closeInputs()
 		if limit := in.timeout(); limit > 0 {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithDeadline(ctx, c.Began.Add(limit))
@@ -103,36 +102,36 @@ func mapTool(d Deps, a about) mcpserver.ServerTool {
 }
 
 // openMap finds the inputs, and the file that the results go to; to is nil for none.
-func (d Deps) openMap(ctx context.Context, in mapIn) (source batch.Inputs, closeInputs func(), to *files.Output, err error) {
+func (d Deps) openMap(ctx context.Context, in mapIn) (source batch.Inputs, to *files.Output, err error) {
 	given := 0
 	for _, n := range []int{len(in.Inputs), len(in.Lines), len(in.Files)} {
 		given += min(n, 1)
 	}
 	if given != 1 {
-		return nil, nil, nil, fault.Invalidf(`one of the arguments "inputs", "lines" and "files" is needed, and no more than one`)
+		return nil, nil, fault.Invalidf(`one of the arguments "inputs", "lines" and "files" is needed, and no more than one`)
 	}
 	if len(in.Lines) == 0 && len(in.Files) == 0 && in.OutputFile == "" {
-		return batch.Values(in.Inputs), func() {}, nil, nil
+		return batch.Values(in.Inputs), nil, nil
 	}
 	dirs, err := d.dirs(ctx)
 	if err == nil && in.OutputFile != "" {
 		to, err = dirs.Create("output_file", in.OutputFile, in.Overwrite)
 	}
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	switch {
 	case len(in.Lines) > 0:
 		lines, err := dirs.Lines(ctx, "lines", in.Lines, batch.MaxInputs, batch.MaxInputBytes)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
-		return batch.Lines{Lines: lines}, lines.Close, to, nil
+		return batch.Lines{Lines: lines}, to, nil
 	case len(in.Files) > 0:
 		list, err := dirs.List(ctx, "files", in.Files, batch.MaxInputs)
-		return batch.Files{List: list}, func() {}, to, err
+		return batch.Files{List: list}, to, err
 	}
-	return batch.Values(in.Inputs), func() {}, to, nil
+	return batch.Values(in.Inputs), to, nil
 }
 
 // batchOf is the work of a call.

@@ -208,7 +208,6 @@ func TestInputsWaitForMemoryAndGiveItBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer lines.Close()
 		var mu sync.Mutex
 		taken, most := int64(room), int64(0) // others have all of it
 		time.AfterFunc(5*time.Second, func() {

@@ -285,28 +285,24 @@ func TestLinesAreInputsAndThoseOfJSONLAreJSON(t *testing.T) {
 		"b.jsonl": "{\"x\":1}\n\"text\"\n 5 \r\n",
 		"c.jsonl": "{\"x\":1}\n{broken\n",
 	})
-	read := func(name string) (batch.Lines, func()) {
+	read := func(name string) batch.Lines {
 		lines, err := dirs.Lines(t.Context(), "lines", []string{name}, 10, 1000)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return batch.Lines{Lines: lines}, lines.Close
+		return batch.Lines{Lines: lines}
 	}
 	synctest.Test(t, func(t *testing.T) {
 		for name, want := range map[string]string{
 			"a.txt":   "re: say {one}|re: say \"two\"",
 			"b.jsonl": "re: say {\"x\":1}|re: say text|re: say 5",
 		} {
-			lines, closed := read(name)
-			got, _ := does(t, t.Context(), spec(new(engine), memory(), lines))
-			closed()
+			got, _ := does(t, t.Context(), spec(new(engine), memory(), read(name)))
 			if strings.Join(got, "|") != want {
 				t.Errorf("%s: got %q", name, got)
 			}
 		}
-		lines, closed := read("c.jsonl")
-		defer closed()
-		_, err := batch.New(t.Context(), spec(new(engine), memory(), lines))
+		_, err := batch.New(t.Context(), spec(new(engine), memory(), read("c.jsonl")))
 		if known, ok := errors.AsType[*fault.Error](err); !ok || known.Code != fault.InvalidArgument || !strings.Contains(known.Message, "c.jsonl:2 is not JSON") {
 			t.Errorf("got %v", err)
 		}

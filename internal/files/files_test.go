@@ -276,7 +276,6 @@ func TestLinesStayInTheirFileUntilTheyAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lines.Close()
 	var got []string
 	for i := range lines.Len() {
 		line, err := lines.Read(i)
@@ -302,7 +301,19 @@ func TestLinesStayInTheirFileUntilTheyAreRead(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", c.file, err, c.want)
 		}
 	}
-	// A file that is written to in between has no lines that can be trusted.
+	// A file that is another by now has no lines that can be trusted, though it looks like the one before.
+	was, err := os.Stat(filepath.Join(dir, "b.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, "other")
+	if err := errors.Join(os.WriteFile(other, []byte(strings.Repeat("y", 100000)+"\n"), 0o600), os.Chtimes(other, time.Time{}, was.ModTime()), os.Rename(other, filepath.Join(dir, "b.txt"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lines.Read(3); err == nil || fault.Of(err).Message != `argument "lines": b.txt: changed while it was read` {
+		t.Errorf("a line of a file that was replaced: %v", err)
+	}
+	// Nor has a file that was written to in between.
 	if err := os.Chtimes(filepath.Join(dir, "a.txt"), time.Time{}, time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}

@@ -12,13 +12,18 @@ import (
 )
 
 // Lines are the lines of text files. They stay in the files until they are read, so that
-// their number takes little memory. Close must be called.
+// their number takes little memory, and no file is open meanwhile.
 type Lines struct {
 	argument string
-	names    []string // of the files
-	files    []*os.File
-	infos    []fs.FileInfo // as they were when the lines were found
+	files    []lineFile
 	spans    []span
+}
+
+// lineFile is a file that has lines.
+type lineFile struct {
+	name  string
+	place place
+	info  fs.FileInfo // as it was when the lines were found
 }
 
 // span is where a line is.
@@ -41,20 +46,21 @@ func (d *Dirs) Lines(ctx context.Context, argument string, patterns []string, mo
 	for i, p := range list.found {
 		f, info, err := p.openRegular()
 		if err == nil {
-			lines.names, lines.files, lines.infos = append(lines.names, list.Name(i)), append(lines.files, f), append(lines.infos, info)
-			err = lines.find(ctx, i, most, mostBytes)
+			lines.files = append(lines.files, lineFile{list.Name(i), p.place, info})
+			err = lines.find(ctx, f, most, mostBytes)
+			_ = f.Close() // it was only read
 		}
 		if err != nil {
-			lines.Close()
 			return nil, refuse(argument, list.Name(i), cause(err))
 		}
 	}
 	return lines, nil
 }
 
-// find adds the lines of a file.
-func (l *Lines) find(ctx context.Context, file, most, mostBytes int) error {
-	r := bufio.NewReaderSize(l.files[file], 64<<10)
+// find adds the lines of the last file, which is open.
+func (l *Lines) find(ctx context.Context, f *os.File, most, mostBytes int) error {
+	file := len(l.files) - 1
+	r := bufio.NewReaderSize(f, 64<<10)
 	var at int64
 	for number := 1; ; number++ {
 		length, blank, last := 0, true, byte(0)
@@ -75,7 +81,7 @@ func (l *Lines) find(ctx context.Context, file, most, mostBytes int) error {
 			}
 			if err == io.EOF {
 				if length == 0 {
-					return unchanged(l.files[file], l.infos[file])
+					return unchanged(f, l.files[file].info)
 				}
 				break
 			}
@@ -107,7 +113,7 @@ func (l *Lines) find(ctx context.Context, file, most, mostBytes int) error {
 func (l *Lines) Len() int { return len(l.spans) }
 
 // File is the file of a line, by its path below the allowed directory.
-func (l *Lines) File(i int) string { return l.names[l.spans[i].file] }
+func (l *Lines) File(i int) string { return l.files[l.spans[i].file].name }
 
 // Name says which line it is, by its file and its number there.
 func (l *Lines) Name(i int) string { return fmt.Sprintf("%s:%d", l.File(i), l.spans[i].line) }
@@ -118,16 +124,13 @@ func (l *Lines) Size(i int) int { return int(l.spans[i].length) }
 // Read returns a line, without the characters that end it. Its error is a *fault.Error.
 func (l *Lines) Read(i int) (string, error) {
 	s := l.spans[i]
-	data := make([]byte, s.length)
-	_, err := l.files[s.file].ReadAt(data, s.at)
-	if err == nil || err == io.EOF {
-		err = unchanged(l.files[s.file], l.infos[s.file])
-	}
+	file := l.files[s.file]
+	data, err := file.read(s)
 	if err == nil && !utf8.Valid(data) {
 		err = fmt.Errorf("line %d is not text in UTF-8", s.line)
 	}
 	if err != nil {
-		return "", refuse(l.argument, l.names[s.file], cause(err))
+		return "", refuse(l.argument, file.name, cause(err))
 	}
 	if n := len(data); n > 0 && data[n-1] == '\r' {
 		data = data[:n-1]
@@ -138,16 +141,26 @@ func (l *Lines) Read(i int) (string, error) {
 	return string(data), nil
 }
 
+// read reads a line of the file, unless that is another by now.
+func (l lineFile) read(s span) ([]byte, error) {
+	f, info, err := l.place.openRegular()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if !os.SameFile(info, l.info) {
+		return nil, errChanged
+	}
+	data := make([]byte, s.length)
+	if _, err := f.ReadAt(data, s.at); err != nil && err != io.EOF {
+		return nil, err
+	}
+	return data, unchanged(f, l.info)
+}
+
 func trimMark(data []byte) []byte {
 	if len(data) >= 3 && string(data[:3]) == "\ufeff" {
 		return data[3:]
 	}
 	return data
-}
-
-// Close closes the files.
-func (l *Lines) Close() {
-	for _, f := range l.files {
-		_ = f.Close() // it was only read
-	}
 }

@@ -55,7 +55,6 @@ func TestNamesOfFilesStayInOneLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lines.Close()
 	if got := lines.Name(0); got != `c\x1b[2J.jsonl:1` {
 		t.Errorf("a line is named %s", got)
 	}

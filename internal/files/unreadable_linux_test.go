@@ -1,6 +1,7 @@
 package files_test
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -70,5 +71,36 @@ func TestFileThatTheServerMayNotUseIsRefusedInPlainWords(t *testing.T) {
 		if err == nil || fault.Of(err).Message != `argument "output_file": `+name+refused {
 			t.Errorf("writing %s: %v", name, err)
 		}
+	}
+}
+
+// open is how many files this process has open.
+func open(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func TestLinesOfManyFilesKeepNoneOfThemOpen(t *testing.T) {
+	contents := make(map[string]string)
+	for i := range 200 {
+		contents[fmt.Sprintf("%d.txt", i)] = fmt.Sprintf("line of %d\n", i)
+	}
+	d := allow(t, []string{tree(t, contents)}, nil)
+	before := open(t)
+	lines, err := d.Lines(t.Context(), "lines", []string{"*.txt"}, 200, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range lines.Len() {
+		if _, err := lines.Read(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := open(t); lines.Len() != 200 || now != before {
+		t.Errorf("with %d lines %d files are open, want %d as before", lines.Len(), now, before)
 	}
 }
