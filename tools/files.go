@@ -101,17 +101,14 @@ const fileMemory = 256 << 20
 // readFiles reads files for a call, whose memory they take until held is given back.
 func (d Deps) readFiles(ctx context.Context, dirs *files.Dirs, patterns []string, held *share.Part) ([]files.File, error) {
 	const mostOfCall, mostOfFile = 32 << 20, 10 << 20
-	most := min(mostOfCall, d.mostFileBytes())
-	return dirs.Read(ctx, "files", patterns, files.Limits{AllBytes: most, FileBytes: min(mostOfFile, most), Hold: d.holding(held)})
+	most := min(mostOfCall, held.Most())
+	return dirs.Read(ctx, "files", patterns, files.Limits{AllBytes: most, FileBytes: min(mostOfFile, most), Hold: holding(held)})
 }
 
-// mostFileBytes is as much of the memory for files as a caller alone may have.
-func (d Deps) mostFileBytes() int64 { return d.fileShare.Max() / 2 }
-
 // holding takes memory for files and prompts that are made of them.
-func (d Deps) holding(held *share.Part) func(bytes int64) error {
+func holding(held *share.Part) func(bytes int64) error {
 	return func(bytes int64) error {
-		if most := d.mostFileBytes(); held.Taken()+bytes > most {
+		if most := held.Most(); held.Taken()+bytes > most {
 			return fault.Invalidf("what is read of files takes more than the %.1f MiB that a call may have: split it", mebibytes(most))
 		}
 		over, full := errors.AsType[*share.Over](held.Take(bytes))

@@ -35,6 +35,21 @@ func (c *client) allow(contents map[string]string) string {
 	return dir
 }
 
+func TestCallMayHaveAsMuchOfFilesReadAsItsCallerAloneGets(t *testing.T) {
+	const total = 8 << 20
+	storyWith(t, &client{fileBytes: total}, func(t *testing.T, c *client) {
+		dir := c.allow(map[string]string{"half.txt": strings.Repeat("x", total/2), "more.txt": strings.Repeat("x", total/2+1), "whole.txt": strings.Repeat("x", total), "above.txt": strings.Repeat("x", total+1)})
+		c.opts.ContextGuard = "off"
+		c.use(backendtest.New("gpu-1").Answer("ok"))
+		reads := func(file string) string { return `{"model":"tiny","prompt":"?","files":["` + file + `"]}` }
+		c.succeeds("generate", reads("whole.txt")) // the client of stdio, which has no others beside it
+		c.fails("generate", reads("above.txt"), "invalid_argument", "above.txt")
+		one := c.as(caller.Caller{ID: "one", Dirs: []string{dir}})
+		one.succeeds("generate", reads("half.txt"))
+		one.fails("generate", reads("more.txt"), "invalid_argument", "more.txt")
+	})
+}
+
 func TestFilesAreReadIntoThePromptByTheServer(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.allow(map[string]string{"a.txt": "alpha\n", "b.txt": "beta", "logo.png": "\x89PNG\r\n\x1a\n"})

@@ -150,7 +150,7 @@ func (d Deps) batchOf(ctx context.Context, in mapIn, c *call, source batch.Input
 		Engine: d.Engine, Journals: d.Batches, Request: req, Template: batch.ParseTemplate(in.Prompt), Inputs: source, Afresh: afresh,
 		Hold: func() (func(int64) error, func()) {
 			held := d.fileShare.Part(who.ID)
-			return d.holding(held), held.Give
+			return holding(held), held.Give
 		},
 		Admit: func(others int) (func(), time.Duration) {
 			end, err := d.Quota.BeginPart(who, others)

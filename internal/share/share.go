@@ -131,6 +131,9 @@ func (p *Part) Take(n int64) error {
 // Taken is how much the part has taken.
 func (p *Part) Taken() int64 { return p.n }
 
+// Most is what the part may have taken at most: all that its caller alone gets of the limit.
+func (p *Part) Most() int64 { return p.limit.Most(p.caller) }
+
 // Give returns all that the part has taken. It may be called more than once.
 func (p *Part) Give() {
 	if p == nil || p.n == 0 {
