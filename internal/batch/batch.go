@@ -241,13 +241,11 @@ type Summary struct {
 	TokensIn, TokensOut               int // of the questions that were asked now
 	// Stopped is why the batch ended early; nil if all questions were asked.
 	Stopped *fault.Error
-	// Kept says that the answers outlast the program.
-	Kept bool
 }
 
 // Summary is for when Run has returned.
 func (b *Batch) Summary() Summary {
-	s := Summary{Inputs: len(b.keys), Reused: b.reused, TokensIn: b.in, TokensOut: b.out, Stopped: b.stopped, Kept: b.journal.keeps()}
+	s := Summary{Inputs: len(b.keys), Reused: b.reused, TokensIn: b.in, TokensOut: b.out, Stopped: b.stopped}
 	for i, first := range b.first {
 		switch {
 		case b.failed[first] != nil:

@@ -12,7 +12,7 @@ func TestAnswersAreKeptInMemoryOnceTheDiskIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer j.close()
-	if err := j.put("one", Row{Text: "1"}); err != nil || !j.keeps() {
+	if err := j.put("one", Row{Text: "1"}); err != nil || j.lost {
 		t.Fatalf("with room: %v", err)
 	}
 	whole := j.file
@@ -21,8 +21,8 @@ func TestAnswersAreKeptInMemoryOnceTheDiskIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.file = readOnly
-	if err := j.put("two", Row{Text: "2"}); err != nil || j.keeps() {
-		t.Errorf("without room: error %v, kept %t", err, j.keeps())
+	if err := j.put("two", Row{Text: "2"}); err != nil || !j.lost {
+		t.Errorf("without room: error %v, lost %t", err, j.lost)
 	}
 	if err := readOnly.Close(); err != nil {
 		t.Fatal(err)

@@ -342,13 +342,6 @@ func (j *journal) forget() {
 	}
 }
 
-// keeps reports whether the rows outlast the program.
-func (j *journal) keeps() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.file != nil && !j.lost
-}
-
 // reserve makes room for bytes in memory, in place of the answers that were not used for
 // longest. The mutex is held.
 func (s *Journals) reserve(n int64) error {

@@ -16,13 +16,13 @@ import (
 type Alert struct {
 	Name   string
 	URL    string   // a secret
-	Kind   string   // one of AlertKinds
+	Kind   string   // one of alertKinds
 	Events []string // of AlertEvents; nil for all
 	Secret string   // signs the bodies; "" for no signature
 }
 
-// AlertKinds are the forms in which webhooks take messages.
-var AlertKinds = []string{"generic", "slack", "discord"}
+// alertKinds are the forms in which webhooks take messages.
+var alertKinds = []string{"generic", "slack", "discord"}
 
 // AlertEvents are the kinds of trouble that a webhook may be told of.
 var AlertEvents = []string{
@@ -30,7 +30,7 @@ var AlertEvents = []string{
 }
 
 func (r *reader) alert(n *yaml.Node) error {
-	a := Alert{Kind: AlertKinds[0]}
+	a := Alert{Kind: alertKinds[0]}
 	err := fields{
 		"name":       text(&a.Name),
 		"url_env":    r.secretInVariable(&a.URL),
@@ -50,8 +50,8 @@ func (r *reader) alert(n *yaml.Node) error {
 		return errors.New("url_env is missing: the environment variable that holds the URL of the webhook")
 	case bad != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
 		return errors.New("the URL in the variable of url_env must begin with https:// or http://")
-	case !slices.Contains(AlertKinds, a.Kind):
-		return errors.New("kind must be one of " + strings.Join(AlertKinds, ", "))
+	case !slices.Contains(alertKinds, a.Kind):
+		return errors.New("kind must be one of " + strings.Join(alertKinds, ", "))
 	case a.Kind != "generic" && a.Secret != "":
 		return fmt.Errorf("secret_env is for kind generic: %s does not check signatures", a.Kind)
 	case slices.ContainsFunc(r.c.Alerts, func(other Alert) bool { return other.Name == a.Name }):

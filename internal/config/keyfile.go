@@ -93,7 +93,7 @@ func changes(before, after []byte, by int) error {
 	now, err := ParseKeys(after)
 	byHand := errors.New("the file is written in a way that cannot be edited without changing something else; edit it by hand")
 	if err != nil && by > 0 {
-		return fmt.Errorf("%w", err)
+		return err
 	}
 	if err != nil || len(now) != len(old)+by {
 		return byHand

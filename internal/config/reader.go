@@ -168,8 +168,8 @@ func (r *reader) addKey(k Key) error {
 	switch {
 	case k.Caller.ID == "":
 		return errors.New("has no name")
-	case checkKeyName(k.Caller.ID) != nil:
-		return checkKeyName(k.Caller.ID)
+	case checkCallerID(k.Caller.ID) != nil:
+		return checkCallerID(k.Caller.ID)
 	case k.SHA256 == [32]byte{}:
 		return errors.New("has no sha256")
 	}
@@ -185,9 +185,10 @@ func (r *reader) addKey(k Key) error {
 	return nil
 }
 
-// checkKeyName returns an error if a name cannot be that of a key. It stands for the caller in
-// logs, where it must not be able to look like another name or like something else.
-func checkKeyName(name string) error {
+// checkCallerID returns an error if a name cannot be that of a key, which stands for the caller in
+// logs: it must not be able to look like another name or like something else. New keys have to keep
+// to CheckKeyName, which allows less.
+func checkCallerID(name string) error {
 	unprintable := func(c rune) bool { return !unicode.IsPrint(c) }
 	if len(name) > 255 || !utf8.ValidString(name) || strings.TrimSpace(name) != name || strings.ContainsFunc(name, unprintable) {
 		return fmt.Errorf("the name %.60q must be at most 255 bytes of characters that can be printed, without blanks around them", name)

@@ -89,12 +89,27 @@ func narrow(all []dir, to []string) (left []dir) {
 	return left
 }
 
-// ReadsAny reports whether there is a directory that may be read, WritesAny whether there is
-// one that may be written.
-func (d *Dirs) ReadsAny() bool { return d != nil && len(d.read) > 0 }
+// ReadsAny reports whether there is a directory that may be read.
+func (d *Dirs) ReadsAny() bool { return len(d.readable()) > 0 }
 
-// WritesAny is for writing what ReadsAny is for reading.
-func (d *Dirs) WritesAny() bool { return d != nil && len(d.write) > 0 }
+// WritesAny reports whether there is a directory that may be written.
+func (d *Dirs) WritesAny() bool { return len(d.writable()) > 0 }
+
+// readable are the directories that may be read; none of nil.
+func (d *Dirs) readable() []dir {
+	if d == nil {
+		return nil
+	}
+	return d.read
+}
+
+// writable are the directories that may be written; none of nil.
+func (d *Dirs) writable() []dir {
+	if d == nil {
+		return nil
+	}
+	return d.write
+}
 
 // path is the directory's own path without links, as far as the operator's part of it goes.
 func (d dir) path() string { return filepath.Join(d.real, d.within) }

@@ -23,11 +23,7 @@ const maxVisited = 200_000
 // is no pattern, whatever characters it has. budget is how many entries of directories may
 // still be looked at.
 func (d *Dirs) find(ctx context.Context, name string, most int, budget *int) ([]place, error) {
-	var dirs []dir
-	if d != nil {
-		dirs = d.read
-	}
-	where, err := places(dirs, name, read)
+	where, err := places(d.readable(), name, read)
 	if err != nil {
 		return nil, err
 	}

@@ -9,11 +9,7 @@ import (
 // Open opens one regular file that may be read, whatever its size. Its error is a
 // *fault.Error.
 func (d *Dirs) Open(argument, name string) (f *os.File, info fs.FileInfo, err error) {
-	var dirs []dir
-	if d != nil {
-		dirs = d.read
-	}
-	where, err := places(dirs, name, read)
+	where, err := places(d.readable(), name, read)
 	if err != nil {
 		return nil, nil, refuse(argument, name, err)
 	}

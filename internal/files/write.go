@@ -26,11 +26,7 @@ type Output struct {
 // a *fault.Error.
 func (d *Dirs) Create(argument, name string, overwrite bool) (*Output, error) {
 	o := &Output{argument: argument, name: name, overwrite: overwrite}
-	var dirs []dir
-	if d != nil {
-		dirs = d.write
-	}
-	where, err := places(dirs, name, written)
+	where, err := places(d.writable(), name, written)
 	if err != nil {
 		return nil, refuse(argument, name, err)
 	}
@@ -111,26 +107,35 @@ func (o *Output) Write(write func(io.Writer) error) (bytes int64, err error) {
 		return 0, o.refuse(err)
 	}
 	defer root.Remove(next) // fails if it was renamed, as it should be
+	bytes, err = o.fill(f, write)
+	if bad := f.Close(); err == nil {
+		err = o.asFault(bad)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if err := o.publish(root, next); err != nil {
+		return 0, o.refuse(err)
+	}
+	return bytes, nil
+}
+
+// fill writes a file that has no name yet that anybody knows. It returns the errors of Write.
+func (o *Output) fill(f *os.File, write func(io.Writer) error) (bytes int64, err error) {
 	buffered := bufio.NewWriter(f)
 	failed := write(buffered)
 	if err := buffered.Flush(); err != nil { // also one that write has met
-		failed = o.asFault(err)
-	}
-	if failed == nil {
-		failed = o.asFault(f.Sync()) // otherwise the name could reach the disk before the contents
-	}
-	info, err := f.Stat()
-	if failed == nil {
-		failed = o.asFault(err)
-	}
-	if err := o.asFault(f.Close()); failed == nil {
-		failed = err
+		return 0, o.asFault(err)
 	}
 	if failed != nil {
 		return 0, failed
 	}
-	if err := o.publish(root, next); err != nil {
-		return 0, o.refuse(err)
+	if err := f.Sync(); err != nil { // otherwise the name could reach the disk before the contents
+		return 0, o.asFault(err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return 0, o.asFault(err)
 	}
 	return info.Size(), nil
 }

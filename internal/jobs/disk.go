@@ -81,8 +81,8 @@ func (d *disk) save(id string, rec record, result json.RawMessage) error {
 	return durable.Write(d.path(id, recordSuffix), raw)
 }
 
-// bury ends a job whose run has ended.
-func (d *disk) bury(id string, rec record) (record, error) {
+// markLost ends a job whose run has ended.
+func (d *disk) markLost(id string, rec record) (record, error) {
 	rec.State, rec.Ended, rec.Err = Failed, time.Now(), fault.Of(&lostError{id: id})
 	rec.Expires = rec.Ended.Round(0).Add(d.ttl)
 	return rec, d.save(id, rec, nil)
@@ -112,7 +112,7 @@ func (d *disk) load(who Owner, id string, withResult bool) (*Job, *unknownError)
 	case !rec.State.Ended() && d.isAlive(id):
 		return nil, &unknownError{id, ofAnotherProcess}
 	case !rec.State.Ended():
-		rec, _ = d.bury(id, rec) // or it is buried again
+		rec, _ = d.markLost(id, rec) // or the next to ask does it
 	}
 	j := rec.ended(id)
 	if rec.Err == nil && withResult {
@@ -194,7 +194,7 @@ func (d *disk) sweep(most int) error {
 		case rec.State.Ended():
 			left[id] = rec.Created
 		case !d.isAlive(id):
-			if _, err := d.bury(id, rec); err != nil {
+			if _, err := d.markLost(id, rec); err != nil {
 				return err
 			}
 		}

@@ -111,7 +111,7 @@ func (r *Registry) share() {
 	}
 	r.mu.Unlock()
 	if anyUnderway {
-		r.obey()
+		r.runCommands()
 	}
 	for _, j := range all {
 		j.tellAgain(memory)
@@ -257,11 +257,9 @@ func (j *Job) isElsewhere() bool {
 // not ended.
 func (j *Job) waitElsewhere(ctx context.Context) {
 	for began := time.Now(); j.isElsewhere(); {
-		timer := time.NewTimer(min(max(time.Since(began)/8, minLook), maxLook))
 		select {
-		case <-timer.C:
+		case <-time.After(min(max(time.Since(began)/8, minLook), maxLook)):
 		case <-ctx.Done():
-			timer.Stop()
 			return
 		}
 		now, err := j.registry.load(j.owner, j.id)
@@ -272,12 +270,12 @@ func (j *Job) waitElsewhere(ctx context.Context) {
 		default:
 			now = record{Owner: j.owner, Tool: j.Tool, Created: j.created, Ended: time.Now(), State: Failed, Err: err.Fault()}.ended(j.id)
 		}
-		j.become(now)
+		j.update(now)
 	}
 }
 
-// become takes over how a job of another replica stands now.
-func (j *Job) become(now *Job) {
+// update takes over how a job of another replica stands now.
+func (j *Job) update(now *Job) {
 	j.registry.mu.Lock()
 	defer j.registry.mu.Unlock()
 	if now.over && !j.over {
@@ -287,8 +285,8 @@ func (j *Job) become(now *Job) {
 	j.over, j.cancelling, j.ended, j.expires, j.outcome = now.over, now.cancelling, now.ended, now.expires, now.outcome
 }
 
-// wish is what a replica asks of another, for the owner of a job.
-type wish struct {
+// command is what a replica asks of another, for the owner of a job.
+type command struct {
 	Owner   Owner
 	ID      string
 	Cancel  bool                       `json:",omitempty"`
@@ -296,7 +294,7 @@ type wish struct {
 }
 
 func (j *Job) cancelElsewhere() error {
-	return j.wish("cancel", wish{Cancel: true})
+	return j.send("cancel", command{Cancel: true})
 }
 
 func (j *Job) answerElsewhere(answers map[string]json.RawMessage) error {
@@ -305,22 +303,22 @@ func (j *Job) answerElsewhere(answers map[string]json.RawMessage) error {
 		if _, isOpen := open[name]; !isOpen {
 			continue
 		}
-		// Each by itself: what is asked once more replaces what was asked before.
-		if err := j.wish("answer "+name, wish{Answers: map[string]json.RawMessage{name: answers[name]}}); err != nil {
+		// Each by itself, or the next would replace the others.
+		if err := j.send("answer "+name, command{Answers: map[string]json.RawMessage{name: answers[name]}}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// wish asks something of the replica that works on the job.
-func (j *Job) wish(name string, w wish) error {
+// send sends a command to the replica that works on the job. It replaces an earlier one of that name.
+func (j *Job) send(name string, c command) error {
 	r := j.registry
 	r.mu.Lock()
 	replica := j.replica
 	r.mu.Unlock()
-	w.Owner, w.ID = j.owner, j.id
-	data, err := json.Marshal(w)
+	c.Owner, c.ID = j.owner, j.id
+	data, err := json.Marshal(c)
 	if err != nil {
 		return err
 	}
@@ -330,21 +328,21 @@ func (j *Job) wish(name string, w wish) error {
 	return nil
 }
 
-// obey does what other replicas ask.
-func (r *Registry) obey() {
+// runCommands does what other replicas ask.
+func (r *Registry) runCommands() {
 	all, _ := r.opts.Shared.Asked()
 	for _, data := range all {
-		var w wish
-		if json.Unmarshal(data, &w) != nil {
+		var c command
+		if json.Unmarshal(data, &c) != nil {
 			continue
 		}
-		j, err := r.find(w.Owner, w.ID)
+		j, err := r.find(c.Owner, c.ID)
 		switch {
 		case err != nil: // it is not kept any more
-		case w.Cancel:
+		case c.Cancel:
 			j.cancelHere()
 		default:
-			j.answer(w.Answers)
+			j.answer(c.Answers)
 		}
 	}
 }
