@@ -69,7 +69,9 @@ func (p *Pool) With(ctx context.Context, need route.Need, use func(context.Conte
 			last := lost[len(lost)-1]
 			need.OnRetry(route.Retry{Host: last.Host, Attempt: l.Attempt, Err: last.Err, In: pause})
 		}
-		if !sleep(ctx, pause) {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
 			return p.noLease(ctx, failed, gaveUp(ctx, 0))
 		}
 	}
@@ -197,15 +199,4 @@ func names(some []string, failed []Failure) string {
 		all += f.Host + "\x00"
 	}
 	return all
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

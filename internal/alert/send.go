@@ -72,11 +72,9 @@ func (s sender) retry(ctx context.Context, t Target, news func() (message, bool)
 			wait = max(wait, min(later.after, maxPause))
 		}
 		pause = min(2*pause, maxPause)
-		timer := time.NewTimer(wait)
 		select {
-		case <-timer.C:
+		case <-time.After(wait):
 		case <-ctx.Done():
-			timer.Stop()
 			return m, ctx.Err()
 		}
 	}

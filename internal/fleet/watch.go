@@ -73,10 +73,8 @@ func (d *drain) run(ctx context.Context) {
 
 // sleep waits for d, and reports whether ctx lasted that long.
 func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return ctx.Err() == nil
 	case <-ctx.Done():
 		return false

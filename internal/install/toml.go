@@ -22,8 +22,7 @@ type tomlFormat struct{}
 func (tomlFormat) parse(text []byte) (any, error) {
 	settings := make(map[string]any)
 	if err := toml.Unmarshal(text, &settings); err != nil {
-		var at *toml.DecodeError
-		if errors.As(err, &at) {
+		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, column := at.Position()
 			return nil, fmt.Errorf("line %d, column %d: %w", line, column, err)
 		}

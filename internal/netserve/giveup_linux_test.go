@@ -11,7 +11,7 @@ import (
 )
 
 func TestPeerWhoseMachineIsGoneIsNoticed(t *testing.T) {
-	l, err := ListenTCP("127.0.0.1:0", time.Second)
+	l, err := listenTCP("127.0.0.1:0", time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func Listen(address string, open bool) (net.Listener, error) {
 	if !IsLocal(resolved) && !open {
 		return nil, ErrNotLocal
 	}
-	return ListenTCP(resolved.String(), goneAfter)
+	return listenTCP(resolved.String(), goneAfter)
 }
 
 // goneAfter is how long data may stay unacknowledged before a client counts as gone, because
@@ -37,9 +37,9 @@ func Listen(address string, open bool) (net.Listener, error) {
 // hour, and a model may be answering for as long.
 const goneAfter = 2 * time.Minute
 
-// ListenTCP listens on a TCP address. On Linux its connections fail when data stays
+// listenTCP listens on a TCP address. On Linux its connections fail when data stays
 // unacknowledged for longer than goneAfter.
-func ListenTCP(address string, goneAfter time.Duration) (net.Listener, error) {
+func listenTCP(address string, goneAfter time.Duration) (net.Listener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return giveUpAfter(c, goneAfter) }}
 	config.SetMultipathTCP(false) // the limit is one of TCP
 	return config.Listen(context.Background(), "tcp", address)

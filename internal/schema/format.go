@@ -103,7 +103,7 @@ func innermost(err error) string {
 	}
 	if refused, ok := errors.AsType[*validate.ValidationError](err); ok {
 		left := maxCauses
-		err = brief(deepest(refused), &left)
+		err = limitCauses(deepest(refused), &left)
 	}
 	return oneLine(err)
 }
@@ -114,9 +114,9 @@ const (
 	maxQuoted  = 100 // bytes that a message quotes of a value
 )
 
-// brief returns a failure with so many of its causes as are left, since its message names
+// limitCauses returns a failure with so many of its causes as are left, since its message names
 // them all.
-func brief(e *validate.ValidationError, left *int) *validate.ValidationError {
+func limitCauses(e *validate.ValidationError, left *int) *validate.ValidationError {
 	short := *e
 	short.Causes = nil
 	switch k := e.ErrorKind.(type) { // those that quote the value
@@ -131,7 +131,7 @@ func brief(e *validate.ValidationError, left *int) *validate.ValidationError {
 		if *left--; *left < 0 {
 			break
 		}
-		short.Causes = append(short.Causes, brief(cause, left))
+		short.Causes = append(short.Causes, limitCauses(cause, left))
 	}
 	return &short
 }

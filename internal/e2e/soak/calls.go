@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -297,14 +298,7 @@ func (c call) judge(r response, err error) (outcome, error) {
 }
 
 func allowed(code string, lists ...[]string) bool {
-	for _, list := range lists {
-		for _, one := range list {
-			if one == code {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.Contains(slices.Concat(lists...), code)
 }
 
 // judgeError judges what is no result of a tool.

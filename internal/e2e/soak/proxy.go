@@ -19,7 +19,6 @@ const (
 	garbage         // answers are not HTTP
 	silent          // nothing passes, and nothing is closed
 	closed          // connections are refused
-	lastWeather
 )
 
 func (w weather) String() string {
