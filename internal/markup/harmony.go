@@ -99,10 +99,15 @@ func isHeader(text string) bool {
 // channelOf is the channel in the header of a message; "" for none.
 func channelOf(header string) string {
 	_, channel, _ := strings.Cut(header, channelMark)
-	if at := strings.IndexAny(channel, " <\t\r\n"); at >= 0 {
-		channel = channel[:at]
+	return firstWord(channel)
+}
+
+// firstWord is the beginning of a text, up to a blank or a mark.
+func firstWord(text string) string {
+	if at := strings.IndexAny(text, "<"+blanks); at >= 0 {
+		return text[:at]
 	}
-	return channel
+	return text
 }
 
 // call is the tool call that a message is; nil if it is none, or of a tool that was not
@@ -112,11 +117,7 @@ func (r Request) call(header, body string) *backend.ToolCall {
 	if !ok {
 		return nil
 	}
-	name := to
-	if at := strings.IndexAny(to, " <\t\r\n"); at >= 0 {
-		name = to[:at]
-	}
-	name = strings.TrimPrefix(name, "functions.")
+	name := strings.TrimPrefix(firstWord(to), "functions.")
 	given, err := backend.Arguments([]byte(strings.TrimSpace(body)))
 	if err != nil || !r.Offers(name) {
 		return nil

@@ -74,7 +74,7 @@ func (r *release) archive(p program, extras []file) error {
 	if err != nil {
 		return err
 	}
-	folder := fmt.Sprintf("ollama-mcp_%s_%s_%s", r.number(), p.os, p.arch)
+	folder := r.stem(p)
 	files := []file{{name: folder + "/" + p.name(), data: data, exec: true}}
 	for _, f := range extras {
 		f.name = folder + "/" + f.name

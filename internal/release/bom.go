@@ -197,7 +197,7 @@ func (r *release) boms(programs []program) error {
 			return err
 		}
 		text, err := json.MarshalIndent(r.spdx(p, modules, fmt.Sprintf("%x", sha256.Sum256(data))), "", "  ")
-		if err := r.write(fmt.Sprintf("ollama-mcp_%s_%s_%s.spdx.json", r.number(), p.os, p.arch), append(text, '\n'), err); err != nil {
+		if err := r.write(r.stem(p)+".spdx.json", append(text, '\n'), err); err != nil {
 			return err
 		}
 	}

@@ -22,13 +22,13 @@ func (r *release) toolsOf(ctx context.Context, programs []program) ([]tool, erro
 	if err != nil {
 		return nil, err
 	}
-	return listTools(ctx, nil, p.file)
+	return listTools(ctx, p.file)
 }
 
 // listTools starts a server on stdio and lists its tools, with no Ollama to be reached.
-func listTools(ctx context.Context, env []string, command string, args ...string) ([]tool, error) {
+func listTools(ctx context.Context, command string, args ...string) ([]tool, error) {
 	cmd := exec.CommandContext(ctx, command, args...)
-	cmd.Env = append(append(os.Environ(), "OLLAMA_HOST=127.0.0.1:1"), env...)
+	cmd.Env = append(os.Environ(), "OLLAMA_HOST=127.0.0.1:1")
 	cmd.Stdin = bytes.NewReader([]byte(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"release","version":"1"}}}
 {"jsonrpc":"2.0","method":"notifications/initialized"}
 {"jsonrpc":"2.0","id":2,"method":"tools/list"}
@@ -85,7 +85,7 @@ func (r *release) bundle(p program, tools []tool) error {
 		return err
 	}
 	packed, err := zipped([]file{{name: "manifest.json", data: manifest}, {name: entry, data: data, exec: true}}, r.date)
-	return r.write(fmt.Sprintf("ollama-mcp_%s_%s_%s.mcpb", r.number(), p.os, p.arch), packed, err)
+	return r.write(r.stem(p)+".mcpb", packed, err)
 }
 
 // pretty is JSON for people to read.

@@ -34,11 +34,9 @@ const maxImage = 20 << 20
 // check installs each artifact that this machine can run, in an empty place, and calls it:
 // without an Ollama to be reached, and with one if OLLAMA_HOST is set.
 func (r *release) check(ctx context.Context) error {
-	var ours program
-	for _, p := range platforms {
-		if p.isOurs() {
-			ours = p
-		}
+	ours, err := runnable(platforms)
+	if err != nil {
+		return err
 	}
 	list, err := r.sumsOfFiles()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -50,16 +48,16 @@ func (r *release) check(ctx context.Context) error {
 	if said, err := os.ReadFile(filepath.Join(r.out, sums)); err != nil || string(said) != list {
 		return fmt.Errorf("%s is not that of the files (%v)", sums, err)
 	}
-	prefix := filepath.Join(r.out, "ollama-mcp_"+r.number()+"_")
+	prefix, stem := filepath.Join(r.out, "ollama-mcp_"+r.number()+"_"), r.stem(ours)
 	checks := []struct {
 		name string
 		run  func(context.Context, string) error
 	}{
 		{"archive", func(ctx context.Context, dir string) error {
-			if err := unpack(prefix+ours.os+"_"+ours.arch+".tar.gz", dir); err != nil {
+			if err := unpack(filepath.Join(r.out, stem+".tar.gz"), dir); err != nil {
 				return err
 			}
-			return r.works(ctx, filepath.Join(dir, "ollama-mcp_"+r.number()+"_"+ours.os+"_"+ours.arch, "ollama-mcp"))
+			return r.works(ctx, filepath.Join(dir, stem, "ollama-mcp"))
 		}},
 		{"deb", func(ctx context.Context, dir string) error {
 			if err := command(ctx, "", "dpkg-deb", "--extract", prefix+"linux_"+ours.arch+".deb", dir); err != nil {
@@ -78,7 +76,7 @@ func (r *release) check(ctx context.Context) error {
 		}},
 		{"npm", func(ctx context.Context, dir string) error { return r.checkNPM(ctx, dir, ours) }},
 		{"mcpb", func(ctx context.Context, dir string) error {
-			return r.checkBundle(ctx, prefix+ours.os+"_"+ours.arch+".mcpb", dir)
+			return r.checkBundle(ctx, filepath.Join(r.out, stem+".mcpb"), dir)
 		}},
 		{"windows", func(ctx context.Context, dir string) error {
 			return r.checkWindows(ctx, prefix+"windows_amd64.zip", dir)
@@ -124,7 +122,7 @@ func (r *release) works(ctx context.Context, command string, args ...string) err
 	if err != nil || !strings.Contains(string(out), r.version+" ") || !strings.Contains(string(out), r.commit[:12]) {
 		return fmt.Errorf("version: %w: %s", errors.Join(err, errors.New("want "+r.version+" and its commit")), out)
 	}
-	if _, err := listTools(ctx, nil, command, args...); err != nil {
+	if _, err := listTools(ctx, command, args...); err != nil {
 		return err
 	}
 	call := func(ollama string) (string, error) {
@@ -313,7 +311,7 @@ func (r *release) checkBundle(ctx context.Context, packed, dir string) error {
 		return err
 	}
 	program := strings.ReplaceAll(manifest.Server.Config.Command, "${__dirname}", dir)
-	tools, err := listTools(ctx, nil, program)
+	tools, err := listTools(ctx, program)
 	if err != nil {
 		return err
 	}

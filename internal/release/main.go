@@ -121,6 +121,11 @@ func newRelease(ctx context.Context, version, root, out string) (*release, error
 // number is the version without its v.
 func (r *release) number() string { return strings.TrimPrefix(r.version, "v") }
 
+// stem is how the names of the files for a platform begin.
+func (r *release) stem(p program) string {
+	return "ollama-mcp_" + r.number() + "_" + p.os + "_" + p.arch
+}
+
 // pack makes everything from the programs. It is the part that does not compile.
 func (r *release) pack(ctx context.Context, programs []program) error {
 	extras, err := r.extras(ctx, programs)

@@ -34,7 +34,7 @@ func (r *release) manifests(programs []program) error {
 	return r.write("ollama-mcp.rb", []byte(formula), nil)
 }
 
-// schema is the format of server.json.
+// serverSchema is the format of server.json.
 const serverSchema = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 
 // serverJSON is the entry in the registry of MCP servers.
@@ -49,7 +49,7 @@ func (r *release) serverJSON(programs []program) (object, error) {
 		{"registryType": "oci", "identifier": r.Image + ":" + r.number(), "transport": stdio, "environmentVariables": variables},
 	}
 	for _, p := range programs {
-		name := fmt.Sprintf("ollama-mcp_%s_%s_%s.mcpb", r.number(), p.os, p.arch)
+		name := r.stem(p) + ".mcpb"
 		sum, err := r.sum(name)
 		if err != nil {
 			return nil, err
@@ -72,7 +72,7 @@ func (r *release) formula(programs []program) (string, error) {
 			if p.os != system.os {
 				continue
 			}
-			name := fmt.Sprintf("ollama-mcp_%s_%s_%s.tar.gz", r.number(), p.os, p.arch)
+			name := r.stem(p) + ".tar.gz"
 			sum, err := r.sum(name)
 			if err != nil {
 				return "", err

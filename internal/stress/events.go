@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -104,10 +105,7 @@ func (t tally) add(out io.Writer, failures []failure) {
 // print prints a line for each failure, the most frequent first.
 func (t tally) print(out io.Writer, runs int) {
 	names := slices.SortedFunc(maps.Keys(t), func(a, b string) int {
-		if t[a] != t[b] {
-			return t[b] - t[a]
-		}
-		return strings.Compare(a, b)
+		return cmp.Or(t[b]-t[a], strings.Compare(a, b))
 	})
 	fmt.Fprintln(out)
 	for _, name := range names {
