@@ -15,6 +15,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -77,6 +78,20 @@ type Options struct {
 	Drain       time.Duration // how long requests may go on when the server stops; 0 means 10 s
 }
 
+func (o *Options) setDefaults() {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.MaxMessage = cmp.Or(o.MaxMessage, 32<<20)
+	o.MaxHeld = cmp.Or(o.MaxHeld, max(512<<20, 2*o.MaxMessage))
+	o.MaxAnswers = cmp.Or(o.MaxAnswers, 256<<20)
+	o.MaxInFlight = cmp.Or(o.MaxInFlight, 1000)
+	o.Drain = cmp.Or(o.Drain, 10*time.Second)
+	if o.MayCall == nil {
+		o.MayCall = caller.Caller.MayCall
+	}
+}
+
 // Completions complete arguments of prompts and of resources.
 type Completions interface {
 	mcpserver.PromptCompletionProvider
@@ -103,27 +118,7 @@ type Server struct {
 // New makes a server. It refuses invalid options, and tools, resources and prompts that could
 // not be served, naming them.
 func New(opts Options) (*Server, error) {
-	if opts.Log == nil {
-		opts.Log = slog.New(slog.DiscardHandler)
-	}
-	if opts.MaxMessage == 0 {
-		opts.MaxMessage = 32 << 20
-	}
-	if opts.MaxHeld == 0 {
-		opts.MaxHeld = max(512<<20, 2*opts.MaxMessage)
-	}
-	if opts.MaxAnswers == 0 {
-		opts.MaxAnswers = 256 << 20
-	}
-	if opts.MaxInFlight == 0 {
-		opts.MaxInFlight = 1000
-	}
-	if opts.Drain == 0 {
-		opts.Drain = 10 * time.Second
-	}
-	if opts.MayCall == nil {
-		opts.MayCall = caller.Caller.MayCall
-	}
+	opts.setDefaults()
 	if err := opts.check(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}

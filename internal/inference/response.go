@@ -234,7 +234,8 @@ func (r *result) count() {
 	}
 }
 
-// notes are what the reader of an answer must know about it.
+// notes are the sentences that tell the reader of an answer what the text does not say: where it came
+// from, what the server changed about the request, and what is missing.
 func (t *task) notes(r *result) []string {
 	a, ratio := r.answer, t.tokens.of(r.served.Model)
 	var notes []string
@@ -272,29 +273,38 @@ func (t *task) notes(r *result) []string {
 	if len(a.Dropped) > 0 && t.only == nil {
 		add("%s does not support these options, so they were left out: %s.", r.served.Host, strings.Join(a.Dropped, ", "))
 	}
-	empty, end := isEmpty(a), a.DoneReason.End()
-	switch {
-	case t.only != nil: // of whose text nothing is used but a letter
-	case a.DoneReason == doneTimeout:
-		add("The answer was cut by the time limit of %v. Allow more with timeout_seconds.", t.limit)
-	case end == backend.EndNoAnswer:
-		add("The prompt was empty: the model was %sed and generated nothing.", a.DoneReason)
-	case end == backend.EndFiltered:
-		add("The answer is incomplete: %s stopped it by a filter (%q). Rephrase the request, or use another model.", r.served.Host, a.DoneReason)
-	case empty && a.Thinking != "":
-		add("The model's answer is empty: %s. Raise options.num_predict, or set think to false.", spentOnThinking(a))
-	case end == backend.EndCut:
-		add("The answer was cut after %s. Raise options.num_predict, or options.num_ctx if the context is full.", fault.Count(a.Tokens, "token"))
-	case empty:
-		add("The model's answer is empty.")
-	case end == backend.EndCalls && len(a.ToolCalls) == 0:
-		add("The answer may be incomplete: %s says that it ended with a tool call (%q), and sent none.", r.served.Host, a.DoneReason)
-	case end == backend.EndUnknown && a.DoneReason == backend.NoReason:
-		add("The answer may be incomplete: %s did not say why it ended.", r.served.Host)
-	case end == backend.EndUnknown:
-		add("The answer may be incomplete: %s gave an unknown reason for its end (%q).", r.served.Host, a.DoneReason)
+	if note := t.endNote(r); note != "" {
+		notes = append(notes, note)
 	}
 	return notes
+}
+
+// endNote says what is wrong with the way in which an answer ended; "" if nothing is.
+func (t *task) endNote(r *result) string {
+	a := r.answer
+	empty, end := isEmpty(a), a.DoneReason.End()
+	switch {
+	case t.only != nil: // nothing of the text is used but a letter
+	case a.DoneReason == doneTimeout:
+		return fmt.Sprintf("The answer was cut by the time limit of %v. Allow more with timeout_seconds.", t.limit)
+	case end == backend.EndNoAnswer:
+		return fmt.Sprintf("The prompt was empty: the model was %sed and generated nothing.", a.DoneReason)
+	case end == backend.EndFiltered:
+		return fmt.Sprintf("The answer is incomplete: %s stopped it by a filter (%q). Rephrase the request, or use another model.", r.served.Host, a.DoneReason)
+	case empty && a.Thinking != "":
+		return fmt.Sprintf("The model's answer is empty: %s. Raise options.num_predict, or set think to false.", spentOnThinking(a))
+	case end == backend.EndCut:
+		return fmt.Sprintf("The answer was cut after %s. Raise options.num_predict, or options.num_ctx if the context is full.", fault.Count(a.Tokens, "token"))
+	case empty:
+		return "The model's answer is empty."
+	case end == backend.EndCalls && len(a.ToolCalls) == 0:
+		return fmt.Sprintf("The answer may be incomplete: %s says that it ended with a tool call (%q), and sent none.", r.served.Host, a.DoneReason)
+	case end == backend.EndUnknown && a.DoneReason == backend.NoReason:
+		return fmt.Sprintf("The answer may be incomplete: %s did not say why it ended.", r.served.Host)
+	case end == backend.EndUnknown:
+		return fmt.Sprintf("The answer may be incomplete: %s gave an unknown reason for its end (%q).", r.served.Host, a.DoneReason)
+	}
+	return ""
 }
 
 // answerFormat is the format that a request wants its answer in. It remembers the last text
