@@ -53,7 +53,7 @@ func (p *Pool) tryBoth(ctx context.Context, need route.Need, first *Lease, use f
 		failed = second.outcome(err)
 	}()
 	err = p.lend(ctx, first, use)
-	return nil
+	return nil // failed is set above, when the second attempt has ended too
 }
 
 // run makes the second attempt if a host is available.

@@ -96,7 +96,7 @@ func (p *Pool) enter(ctx context.Context, need route.Need, l *Lease) error {
 			return nil
 		}
 	} else {
-		atOnce = p.isServed(k, now) // or rather the call whose turn it is, which match knows
+		atOnce = p.isServed(k, now) // match may give that slot to a call whose turn it is; then its place is free
 	}
 	if need.OnWait != nil {
 		l.first = p.arriving(&l.ticket)

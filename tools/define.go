@@ -29,13 +29,13 @@ import (
 // call is one call of a tool.
 type call struct {
 	*inference.Call
-	own   atomic.Pointer[func() jobs.Progress] // what reports says; nil if nothing has been said
+	own   atomic.Pointer[func() jobs.Progress] // set by reports; nil if the engine reports the progress
 	tells atomic.Bool                          // progress messages carry the end of the answer so far
 }
 
-// reports has the call's progress be what a function says: for tools that do more than make one
-// request of the engine, which tells of its own requests by itself. The function may be called
-// from any goroutine.
+// reports sets the function that supplies the call's progress, which may be called from any
+// goroutine. Tools that make a single request of the engine do not need it: the engine knows how
+// far its own requests have come.
 func (c *call) reports(progress func() jobs.Progress) { c.own.Store(&progress) }
 
 // message is what clients are told of the progress.
@@ -72,7 +72,7 @@ type result struct {
 	text     string            // the answer otherwise
 	object   map[string]any    // the text, if it is an object in the form that the caller asked for
 	notes    []string          // what the reader of the answer must know
-	ignored  []string          // arguments that were left out, which only a curious reader wants to know
+	ignored  []string          // arguments that were left out; shown in the metadata only
 	served   *inference.Served // nil for a tool that uses no model
 	logprobs *logprobsOut      // nil unless the caller asked for them
 	thinking string            // what the model thought, when the caller asked for it
@@ -312,7 +312,7 @@ func report(ctx context.Context, req mcp.CallToolRequest, c *call) *progress.Rep
 	return progress.Start(send, c.message)
 }
 
-// tracesOf are the span that has made a call, and another that has to do with it. The metadata
+// tracesOf returns the span that made a call, and another span that is related to it. The metadata
 // of a call says more than its HTTP request, whose span may be that of a proxy.
 func tracesOf(req mcp.CallToolRequest) (parent, link inference.TraceContext) {
 	link = inference.TraceContext{Parent: req.Header.Get("Traceparent"), State: strings.Join(req.Header.Values("Tracestate"), ",")}

@@ -430,7 +430,7 @@ func (e *Engine) callOf(c *Common, tool string) (call *Call, end func(error)) {
 	return call, call.End
 }
 
-// follow has the call's progress go by that of an answer.
+// follow makes the progress of the call that of an answer.
 func (c *Call) follow(t *tracker) {
 	if c.parent != nil {
 		c.parent.follow(t)
@@ -441,35 +441,35 @@ func (c *Call) follow(t *tracker) {
 	c.tracker = t
 }
 
-// shows has the call's partial text be what a function returns.
+// shows sets the function that returns what has arrived of the answer.
 func (c *Call) shows(partial func() string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.partial = partial
 }
 
-// asks notes what a model is asked for.
+// asks records what a model is asked for.
 func (c *Call) asks(what Asked) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked = what
 }
 
-// answered notes the answer that the call gets.
+// answered records the answer that the call gets.
 func (c *Call) answered(with *Response) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.servedBy, c.asked.Response = with.Served, with
 }
 
-// served notes what answered the call, or how far it came.
+// served records what answered the call, or how far the call came.
 func (c *Call) served(by Served) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.servedBy = by
 }
 
-// cacheSaid notes what the cache did for the call, and the time that it has saved.
+// cacheSaid records what the cache did for the call, and the time that this saved.
 func (c *Call) cacheSaid(v CacheVerdict, saved time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -505,8 +505,8 @@ func (l leg) event(kind EventKind) Event {
 	return Event{Kind: kind, Fill: l.fill, API: l.api, Batch: l.batch, Model: l.rung.Model, Provider: l.rung.Provider}
 }
 
-// watch has the tracker, and the watcher if there is one, told how a request of the call
-// fares in the pool.
+// watch has a request to the pool tell the tracker, and the watcher if there is one, when it is
+// queued, gets a host, receives the first token, and is retried.
 func (c *Call) watch(need *route.Need, at leg, tr *tracker) {
 	need.OnWait = func(now route.Standing, later func() route.Standing) {
 		tr.queued(now, later)

@@ -16,7 +16,7 @@ import (
 	"ollama-mcp/internal/route"
 )
 
-// climb is the way of one request down its ladder of models, until one answers.
+// climb is the way of one request along its ladder of models, until one answers.
 type climb struct {
 	*task
 	tracker *tracker
