@@ -9,6 +9,7 @@ import (
 
 	"ollama-mcp/internal/breaker"
 	"ollama-mcp/internal/fairqueue"
+	"ollama-mcp/internal/order"
 )
 
 // Stats describe the state of a pool and count what it has done.
@@ -164,7 +165,7 @@ func (h *host) ejected(now time.Time) (all []ModelHealth) {
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b ModelHealth) int { return strings.Compare(a.Model, b.Model) })
+	order.Stable(all, func(a, b ModelHealth) int { return strings.Compare(a.Model, b.Model) })
 	return all
 }
 
@@ -195,7 +196,7 @@ func (h *host) modelSlots(now time.Time) (all []ModelSlots) {
 			all = append(all, ModelSlots{Model: name, Busy: own.lent, Slots: own.slots(now), Reason: own.limit.Reason()})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b ModelSlots) int { return strings.Compare(a.Model, b.Model) })
+	order.Stable(all, func(a, b ModelSlots) int { return strings.Compare(a.Model, b.Model) })
 	return all
 }
 

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/order"
 )
 
 type chooseIn struct {
@@ -54,7 +54,7 @@ func choose(d Deps, a about) mcpserver.ServerTool {
 		for i, p := range got.Probabilities {
 			out.Probabilities = append(out.Probabilities, labelProbability{in.Labels[i], rounded(p)})
 		}
-		slices.SortStableFunc(out.Probabilities, func(a, b labelProbability) int { return cmp.Compare(b.Probability, a.Probability) })
+		order.Stable(out.Probabilities, func(a, b labelProbability) int { return cmp.Compare(b.Probability, a.Probability) })
 		if len(got.Unsure) > 0 {
 			r.notes = append(r.notes, "Not confident enough for its ladder: "+strings.Join(got.Unsure, ", ")+".")
 		}

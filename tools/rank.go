@@ -12,6 +12,7 @@ import (
 
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/order"
 	"ollama-mcp/internal/share"
 )
 
@@ -98,7 +99,7 @@ func ranking(in rankIn, got *inference.Embeddings, names []string) (*result, err
 			out.Ranked = append(out.Ranked, ranked{Index: i, Name: nameOf(i), Score: rounded(cosine(vector, got.Vectors[n]))})
 		}
 	}
-	slices.SortStableFunc(out.Ranked, func(a, b ranked) int { return cmp.Compare(b.Score, a.Score) })
+	order.Stable(out.Ranked, func(a, b ranked) int { return cmp.Compare(b.Score, a.Score) })
 	if k := int(in.TopK); k > 0 {
 		out.Ranked = out.Ranked[:min(k, len(out.Ranked))]
 	}

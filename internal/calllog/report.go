@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"ollama-mcp/internal/order"
 	"ollama-mcp/internal/table"
 )
 
@@ -178,7 +179,7 @@ func finish(all map[string]*group) []Group {
 		g.FirstToken, g.TokensPerSecond = percentile(g.firsts, 50), percentile(g.speeds, 50)
 		groups = append(groups, g.Group)
 	}
-	slices.SortStableFunc(groups, func(a, b Group) int { return cmp.Compare(b.Calls, a.Calls) })
+	order.Stable(groups, func(a, b Group) int { return cmp.Compare(b.Calls, a.Calls) })
 	return groups
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/order"
 	"ollama-mcp/pool"
 )
 
@@ -345,7 +346,7 @@ func counts(of map[string]int) (all []countOf) {
 	for name, n := range of {
 		all = append(all, countOf{clip(name, maxName), n})
 	}
-	slices.SortStableFunc(all, func(a, b countOf) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) })
+	order.Stable(all, func(a, b countOf) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) })
 	return first(all, maxCallers)
 }
 

@@ -5,12 +5,12 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/manage"
+	"ollama-mcp/internal/order"
 )
 
 // memory examines the models that are loaded. What holds for several of them is said once.
@@ -18,7 +18,7 @@ func (e *examination) memory(ctx context.Context, running []backend.RunningModel
 	if len(running) == 0 {
 		e.ok("no model is in memory; the first call has to load one")
 	}
-	slices.SortStableFunc(running, func(a, b backend.RunningModel) int { return cmp.Compare(a.Name, b.Name) })
+	order.Stable(running, func(a, b backend.RunningModel) int { return cmp.Compare(a.Name, b.Name) })
 	var onCPU, shortened []string
 	for _, m := range running {
 		loaded := fmt.Sprintf("%s is in memory for %s", m.Name, remaining(m.ExpiresAt))

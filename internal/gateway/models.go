@@ -8,6 +8,7 @@ import (
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/order"
 )
 
 // models are the models that the caller may use, each once, and the aliases that stand for one,
@@ -36,7 +37,7 @@ func (x *exchange) models() ([]backend.Model, error) {
 	if silent > 0 && silent == len(all.Hosts) {
 		return nil, failed
 	}
-	slices.SortStableFunc(models, func(a, b backend.Model) int {
+	order.Stable(models, func(a, b backend.Model) int {
 		return cmp.Or(b.ModifiedAt.Compare(a.ModifiedAt), cmp.Compare(a.Name, b.Name))
 	})
 	for _, alias := range all.Aliases {
@@ -160,7 +161,7 @@ func listRunning(x *exchange) (finish func(), err error) {
 			models[at] = r.RunningModel
 		}
 	}
-	slices.SortStableFunc(models, func(a, b backend.RunningModel) int { return b.ExpiresAt.Compare(a.ExpiresAt) })
+	order.Stable(models, func(a, b backend.RunningModel) int { return b.ExpiresAt.Compare(a.ExpiresAt) })
 	return x.answer(map[string]any{"models": models}), nil
 }
 

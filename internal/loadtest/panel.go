@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"ollama-mcp/internal/order"
 )
 
 // curve is a figure of the rows, and the class of its line.
@@ -54,8 +56,9 @@ func (p *plot) callers(y float64) {
 // that says its value for each.
 func (p *plot) curve(colour int, name, unit string, c curve, height func(float64) float64) {
 	var path, dots strings.Builder
-	rows := slices.Values(p.report.Rows) // in the order in which callers were given
-	for _, row := range slices.SortedStableFunc(rows, func(a, b Row) int { return cmp.Compare(a.Callers, b.Callers) }) {
+	rows := slices.Clone(p.report.Rows) // in the order in which callers were given
+	order.Stable(rows, func(a, b Row) int { return cmp.Compare(a.Callers, b.Callers) })
+	for _, row := range rows {
 		if row.Contestant != name || row.Answered == 0 {
 			continue
 		}

@@ -2,8 +2,9 @@ package loadtest
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+
+	"ollama-mcp/internal/order"
 )
 
 // gain is how much more throughput more callers must bring to count as a gain: less is within
@@ -30,7 +31,7 @@ func (r *Report) verdict() string {
 	if failed > 0 {
 		said = append(said, fmt.Sprintf("%d of %d calls failed: see the errors above, and `ollama-mcp doctor`.", failed, calls))
 	}
-	slices.SortStableFunc(rows, func(a, b Row) int { return a.Callers - b.Callers })
+	order.Stable(rows, func(a, b Row) int { return a.Callers - b.Callers })
 	if len(rows) > 1 {
 		said = append(said, growth(rows))
 	}

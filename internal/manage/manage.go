@@ -19,6 +19,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/order"
 )
 
 // Host is a host whose models can be managed; that of package ollama is one. Its errors are of
@@ -219,7 +220,7 @@ func (m *Manager) onHolders(ctx context.Context, model, host string, do func(Hos
 
 // settle is the outcome on several hosts. It is an error if all have failed.
 func settle(all []Outcome) ([]Outcome, error) {
-	slices.SortStableFunc(all, func(a, b Outcome) int { return strings.Compare(a.Host, b.Host) })
+	order.Stable(all, func(a, b Outcome) int { return strings.Compare(a.Host, b.Host) })
 	if len(all) == 0 || slices.ContainsFunc(all, func(o Outcome) bool { return o.Err == nil }) {
 		return all, nil
 	}

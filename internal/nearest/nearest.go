@@ -3,8 +3,9 @@ package nearest
 
 import (
 	"cmp"
-	"slices"
 	"strings"
+
+	"ollama-mcp/internal/order"
 )
 
 // Names are at most n of the known names that are near word, the nearest first.
@@ -31,7 +32,7 @@ func Names(word string, known []string, n int) []string {
 			near = append(near, candidate{name, d})
 		}
 	}
-	slices.SortStableFunc(near, func(a, b candidate) int {
+	order.Stable(near, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(len(a.name), len(b.name)))
 	})
 	var out []string

@@ -14,6 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 
 	"ollama-mcp/internal/nearest"
+	"ollama-mcp/internal/order"
 )
 
 // maxFaults is how many faults of a call are named.
@@ -116,7 +117,7 @@ func (s *Schema) explain(err error) error {
 			found.Faults = append(found.Faults, m)
 		}
 	}
-	slices.SortStableFunc(found.Faults, func(a, b ArgumentFault) int { return natural(a.Argument, b.Argument) })
+	order.Stable(found.Faults, func(a, b ArgumentFault) int { return natural(a.Argument, b.Argument) })
 	return found
 }
 

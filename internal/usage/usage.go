@@ -22,6 +22,7 @@ import (
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/order"
 	"ollama-mcp/internal/tally"
 )
 
@@ -363,7 +364,7 @@ func (h history) rows(who string, all bool) []Row {
 			}
 		}
 	}
-	slices.SortStableFunc(rows, func(a, b Row) int {
+	order.Stable(rows, func(a, b Row) int {
 		return cmp.Or(
 			cmp.Compare(b.Day, a.Day), cmp.Compare(b.TokensIn+b.TokensOut, a.TokensIn+a.TokensOut), cmp.Compare(b.Calls, a.Calls),
 			cmp.Compare(a.Caller, b.Caller), cmp.Compare(a.Model, b.Model), cmp.Compare(a.Source, b.Source),
