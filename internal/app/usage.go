@@ -73,10 +73,13 @@ func printUsage(rows []usage.Row, std Stdio) {
 	t.Print(std.Out, true)
 }
 
-// timeOf is a number of seconds for people to read; "" for less than one.
+// timeOf is a number of seconds for people to read; "" for none.
 func timeOf(seconds float64) string {
-	if seconds < 1 {
+	switch {
+	case seconds == 0:
 		return ""
+	case seconds < 1:
+		return "< 1 s"
 	}
 	return table.Span(time.Duration(seconds * float64(time.Second)))
 }

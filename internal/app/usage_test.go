@@ -18,7 +18,7 @@ func TestUsageOutlastsTheProgramAndIsPrinted(t *testing.T) {
 		}
 	}
 	out, errs, status := program(t, "", nil, "usage", "--state-dir", state)
-	if lines := strings.Split(out, "\n"); status != 0 || len(lines) != 4 || !strings.Contains(lines[1], "local   tiny:latest  local") {
+	if lines := strings.Split(out, "\n"); status != 0 || len(lines) != 4 || !strings.Contains(lines[1], "local   tiny:latest  local") || !strings.HasSuffix(lines[1], "< 1 s") {
 		t.Errorf("status %d, %q, %q", status, out, errs)
 	}
 	out, _, status = program(t, "", []string{"OLLAMA_MCP_STATE_DIR=" + state}, "usage", "--json", "--days=1")

@@ -56,14 +56,19 @@ func clean(text string) string {
 	return strings.ToValidUTF8(text, "")
 }
 
-// The callers that have no name.
-const localCaller = "local" // on stdio: the user who started the program
+// localCaller stands for the user of this machine: on stdio without a name, and over HTTP without
+// a key, where package server adds the name of the client if it says one.
+const localCaller = "local"
 
 func (m *Metrics) caller(id string) string {
 	if id == "" {
 		return localCaller
 	}
-	return m.callers.of(id, false)
+	label := m.callers.of(id, false)
+	if first, _, _ := strings.Cut(id, " "); label == other && first == localCaller {
+		return localCaller
+	}
+	return label
 }
 
 // labelsOf are the labels of a call.

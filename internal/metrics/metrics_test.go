@@ -295,6 +295,18 @@ func TestNamesOfCallersDoNotBecomeSeries(t *testing.T) {
 	expect(t, page, `ollama_mcp_usage_calls_total{caller="other",model="other",source="none"} 20000`)
 }
 
+// Over HTTP without a key, the user of this machine has the name of a client too, of which there may be any number.
+func TestUserOfThisMachineIsCountedAsLocal(t *testing.T) {
+	m := newMetrics()
+	for _, id := range []string{"", "local", "local curl/8.1", "local claude-code 2.1", "localhost"} {
+		r := answered()
+		r.Caller = id
+		m.Done(r)
+	}
+	expect(t, scrape(t, m), `ollama_mcp_usage_calls_total{caller="local",model="tiny:latest",source="local"} 4`,
+		`ollama_mcp_usage_calls_total{caller="other",model="tiny:latest",source="local"} 1`)
+}
+
 // A provider may answer for whatever model it is asked for.
 func TestModelsThatAnswerAreNamedUpToABound(t *testing.T) {
 	m := newMetrics()

@@ -220,7 +220,7 @@ var families = [familyCount]family{
 	redisLookups:  {"ollama_mcp_redis_lookups_total", counter, []string{"result"}, nil, "Look-ups for answers of other replicas. result is hit or miss."},
 	redisFailures: {"ollama_mcp_redis_failures_total", counter, []string{"reason"}, nil, "Failures with Redis, by reason: command (one failed or took too long), unreadable (a record is broken or of another version) or too_large (an answer was not stored)."},
 
-	ladderAnswers: {"ollama_mcp_ladder_answers_total", counter, []string{"model", "rung"}, nil, "Answers to requests for a model with fallbacks, by the rung that gave them, from 1."},
+	ladderAnswers: {"ollama_mcp_ladder_answers_total", counter, []string{"model", "rung"}, nil, "Answers by the rung that gave them. Rung 1 is the model that was asked for, the others are its fallbacks."},
 	ladderState:   {"ollama_mcp_ladder_state", gauge, []string{"model", "state"}, nil, "1 for a ladder that is overloaded, degraded or recovering; absent for one that is normal."},
 	ladderChanges: {"ollama_mcp_ladder_changes_total", counter, []string{"model", "state"}, nil, "Changes of a ladder to a state: normal, overloaded, degraded or recovering."},
 
