@@ -102,6 +102,9 @@ func (p *Page) finished(r *inference.Record) finished {
 	if s.Load != nil {
 		f.Load = *s.Load
 	}
+	if r.Origin() == "cache" {
+		f.Rate = 0 // it is that of the call whose answer this is
+	}
 	if p.opts.Content {
 		f.Prompt, f.Answer = contentOf(&r.Asked)
 	}
@@ -269,7 +272,7 @@ func placeWhy(all []live, l *live) string {
 	if len(order) > 5 {
 		parts = append(parts, fmt.Sprintf("%d other callers", len(order)-5))
 	}
-	why := "callers take turns by the time of hosts that they have used"
+	why := "callers take turns by how much time of hosts each has used"
 	if l.Batch && interactive > 0 {
 		why = "interactive calls go before batch, and " + why
 	}

@@ -201,6 +201,23 @@ func TestEachViewerIsToldOfEachCallOnce(t *testing.T) {
 	})
 }
 
+func TestCachedAnswerIsNotSaidToHaveBeenGenerated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := dashboard.New(dashboard.Options{})
+		for i, source := range []inference.Source{inference.Local, inference.Cached, inference.CachedSimilar} {
+			p.Done(inference.Record{Call: uint64(i + 1), Served: inference.Served{Requested: "tiny", Source: source, TokensOut: 10, TokensPerSecond: 41}})
+		}
+		v, leave := look(t, p, always)
+		synctest.Wait()
+		leave()
+		for i, want := range []any{41.0, nil, nil} {
+			if c := v.calls()[i]; c["rate"] != want {
+				t.Errorf("%v has a rate of %v, want %v", c["source"], c["rate"], want)
+			}
+		}
+	})
+}
+
 // Whatever callers and hosts are called, and however many calls there are.
 func TestMemoryOfAMillionCallsAndNamesIsBounded(t *testing.T) {
 	long := strings.Repeat("\"<script>\n\x00\xff", 500)
@@ -428,7 +445,7 @@ func TestPageSaysWhyACallIsWhereItIs(t *testing.T) {
 		if first["host"] != "gpu-1" || !strings.Contains(first["why"].(string), "only host with a free slot for it; it has the model in memory") || first["cancel"] != true {
 			t.Errorf("the first: %v", first)
 		}
-		if last["phase"] != "waiting" || last["place"] != 3.0 || last["why"] != "after 1 of bob, 1 of carol: callers take turns by the time of hosts that they have used" {
+		if last["phase"] != "waiting" || last["place"] != 3.0 || last["why"] != "after 1 of bob, 1 of carol: callers take turns by how much time of hosts each has used" {
 			t.Errorf("the second of bob: %v", last)
 		}
 		queue := s.now(t).last(t)["state"].(map[string]any)["queue"].(map[string]any)
