@@ -16,6 +16,8 @@ import (
 // counted and limited as those of MCP are, and its requests end with their client, with the
 // credentials of their caller, and with the server.
 type Endpoint struct {
+	// Path may end with a variable in braces, such as /models/{name}, which stands for all that
+	// can follow.
 	Method, Path string
 	// Serve answers a request, whose caller is in its context. The body has been read, and is
 	// valid until Serve returns. It is nil for a path that answers everybody with an empty 200.
@@ -34,6 +36,9 @@ func (h *HTTP) routeEndpoints() {
 	h.foreign = make(map[string]fail)
 	for _, e := range h.opts.Endpoints {
 		path := withoutSlash(e.Path)
+		if before, _, isPattern := strings.Cut(path, "{"); isPattern {
+			h.patterns = append(h.patterns, pattern{before, path})
+		}
 		if h.routes[path] == nil {
 			h.routes[path] = methods{}
 		}
@@ -46,9 +51,26 @@ func (h *HTTP) routeEndpoints() {
 	}
 }
 
-// failure is how errors are reported at a path.
-func (h *HTTP) failure(path string) fail {
-	if foreign := h.foreign[path]; foreign != nil {
+// pattern is a route for all paths that begin in one way.
+type pattern struct{ before, route string }
+
+// routeOf is the route that a path belongs to, which may not exist.
+func (h *HTTP) routeOf(path string) string {
+	path = withoutSlash(path)
+	if h.routes[path] != nil {
+		return path
+	}
+	for _, p := range h.patterns {
+		if strings.HasPrefix(path, p.before) {
+			return p.route
+		}
+	}
+	return path
+}
+
+// failure is how errors are reported at a route.
+func (h *HTTP) failure(route string) fail {
+	if foreign := h.foreign[route]; foreign != nil {
 		return foreign
 	}
 	return writeError

@@ -20,12 +20,14 @@ func foreign(serve func(http.ResponseWriter, *http.Request, []byte)) []server.En
 			fmt.Fprintf(w, "%s says %s", caller.FromContext(req.Context()).ID, body)
 		}
 	}
+	failed := func(w http.ResponseWriter, status int, code, text string) {
+		w.WriteHeader(status)
+		fmt.Fprintf(w, "FAILED %s: %s", code, text)
+	}
 	return []server.Endpoint{
 		{Method: "HEAD", Path: "/"},
-		{Method: "POST", Path: "/other/api", Serve: serve, Expose: []string{"X-Other"}, Fail: func(w http.ResponseWriter, status int, code, text string) {
-			w.WriteHeader(status)
-			fmt.Fprintf(w, "FAILED %s: %s", code, text)
-		}},
+		{Method: "GET", Path: "/other/api/of/{name}", Serve: func(w http.ResponseWriter, req *http.Request, _ []byte) { fmt.Fprint(w, "at "+req.URL.Path) }, Fail: failed},
+		{Method: "POST", Path: "/other/api", Serve: serve, Expose: []string{"X-Other"}, Fail: failed},
 	}
 }
 
@@ -48,6 +50,10 @@ func TestEndpointOfAnotherAPIHasTheCallersAndTheLimitsOfMCP(t *testing.T) {
 		{name: "a page of another site", origin: "https://evil.example", key: "ann", status: 403, want: "FAILED origin_not_allowed: "},
 		{name: "a page that may", origin: "https://pages.example", key: "ann", body: "hello", status: 200, want: "ann says hello"},
 		{name: "a path below", path: "/other/api/more", key: "ann", status: 404, want: "there is nothing here"},
+		{name: "a path with a variable", method: "GET", path: "/other/api/of/some%20one/else/", key: "ann", status: 200, want: "at /other/api/of/some one/else/"},
+		{name: "a variable without a value", method: "GET", path: "/other/api/of", key: "ann", status: 404, want: "there is nothing here"},
+		{name: "a variable, no key", method: "GET", path: "/other/api/of/x", status: 401, want: "FAILED unauthorized: no key"},
+		{name: "a variable, another method", path: "/other/api/of/x", key: "ann", status: 405, want: "FAILED method_not_allowed: "},
 		{name: "whether there is a server", method: "HEAD", path: "/", status: 200},
 		{name: "the page of the server", method: "POST", path: "/", status: 405},
 	} {

@@ -117,6 +117,7 @@ type HTTP struct {
 	conns        *share.Limit       // by the addresses of clients
 	connsWarned  atomic.Int64       // when the log was last told that there are too many; Unix time in seconds
 	routes       map[string]methods // by path, without a slash at its end
+	patterns     []pattern          // among the routes
 	foreign      map[string]fail    // how endpoints of other APIs report errors, by path likewise
 
 	gate      // for requests and streams
@@ -249,7 +250,7 @@ func (h *HTTP) tellReasons(w http.ResponseWriter, req *http.Request, why string)
 // serveRoute serves a request whose Host and Origin have been checked. Clients parse what they
 // get for paths that do not exist, such as those of an authorization server, as JSON.
 func (h *HTTP) serveRoute(w http.ResponseWriter, req *http.Request) {
-	path := withoutSlash(req.URL.Path)
+	path := h.routeOf(req.URL.Path)
 	methods := h.routes[path]
 	if h.opts.Metadata != nil && strings.HasPrefix(path, MetadataPath) && h.opts.Metadata(path) != nil {
 		methods = h.metadata()

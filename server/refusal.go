@@ -242,7 +242,7 @@ func (x *exchange) refuseRequest(reason Reason, status int, text string) {
 
 // refuseAs is refuseRequest with another code in the answer.
 func (x *exchange) refuseAs(code string, reason Reason, status int, text string) {
-	x.failure(withoutSlash(x.req.URL.Path))(x.w, status, code, text)
+	x.failure(x.routeOf(x.req.URL.Path))(x.w, status, code, text)
 	x.server.refused(x.req.Context(), Refusal{
 		Reason: reason, Transport: x.transport, Remote: x.remote(), Caller: x.from.ID,
 		RequestID: x.req.Header.Get(headerRequestID), Status: status, Message: text,

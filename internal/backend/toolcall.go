@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 )
 
@@ -189,7 +190,7 @@ func Arguments(raw json.RawMessage) (json.RawMessage, error) {
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("invalid tool call arguments: %w", err)
 	}
 	return bytes.Clone(raw), nil
 }

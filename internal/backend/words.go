@@ -74,7 +74,7 @@ var kindsOfWords = []struct {
 	)},
 	// The model's file cannot be read, or needs another version of the server.
 	{Request, anyOf(
-		`does not support (tools|thinking|insert|vision|generate|chat|completions?|embeddings?)\b`, `invalid options?\b`,
+		`does not support (tools|thinking|insert|vision|generate|chat|completions?|embeddings?)\b`, `invalid options?\b`, `\boption \W*\w+\W* must be of\b`,
 		`invalid format`, `invalid json schema`, `vocabulary required for format`, `failed to (parse|compile) grammar`, `grammar (compilation|compile|error)`,
 		`no endpoints found that (can )?(support|handle)`, `failed to create new sequence`, `(template|jinja)( \w+)? error`, `image: unknown format`, `(decode|decoding|invalid|unsupported|unrecognized)( \w+)? (image|audio)\b`,
 	)},

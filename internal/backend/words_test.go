@@ -123,7 +123,7 @@ var said = map[backend.Class][]string{
 		"'llama3.2-vision' is no longer compatible with your version of Ollama and has been replaced by a newer version.",
 	},
 	backend.Request: {
-		"this model does not support tools", `"tiny" does not support chat`, "registry.ollama.ai/library/m:latest does not support generate", "invalid options: num_ctx",
+		"this model does not support tools", `"tiny" does not support chat`, "registry.ollama.ai/library/m:latest does not support generate", "invalid options: num_ctx", `option "temperature" must be of type float32`, `option "stop" must be of an array of strings`,
 		"No endpoints found that support tool use. Try disabling \"f\".",
 		`invalid format: "x"; expected "json" or a valid JSON Schema object`, "failed to load model vocabulary required for format",
 		"Failed to create new sequence: failed to process inputs: image: unknown format", "llama-server template error: conversation roles must alternate",

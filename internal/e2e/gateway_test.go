@@ -147,6 +147,71 @@ func TestGoClientOfOllamaGetsTheSameFromTheGateway(t *testing.T) {
 	}
 }
 
+// TestWrongRequestsAreRefusedByTheGatewayAsByOllama sends requests as people write them with curl.
+func TestWrongRequestsAreRefusedByTheGatewayAsByOllama(t *testing.T) {
+	t.Parallel()
+	ask := func(address, method, path, body string) (status int, text string) {
+		req, err := http.NewRequestWithContext(deadline(t), method, address+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		raw, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer map[string]any
+		if json.Unmarshal(raw, &answer) != nil {
+			return resp.StatusCode, string(raw)
+		}
+		return resp.StatusCode, short(strip(answer, append(differing, "code")...))
+	}
+	gateway := gatewayTo(t, shared.URL()).url()
+	for _, row := range []struct {
+		method, path, body string
+		statusOnly         bool // the gateway says more, or says it otherwise
+	}{
+		{method: "POST", path: "/api/chat"},
+		{method: "POST", path: "/api/chat", body: "{"},
+		{method: "POST", path: "/api/chat", body: "[]", statusOnly: true},
+		{method: "POST", path: "/api/chat", body: `{}`},
+		{method: "POST", path: "/api/chat", body: `{"model":5}`, statusOnly: true},
+		{method: "POST", path: "/api/chat", body: `{"model":"absent","messages":[{"role":"user","content":"x"}]} and more`},
+		{method: "POST", path: "/api/chat", body: `{"model":"a b::","messages":[{"role":"user","content":"x"}]}`},
+		{method: "POST", path: "/api/chat", body: `{"model":"tiny-says","messages":[{"role":"user","content":"x","images":["%"]}]}`},
+		{method: "POST", path: "/api/chat", body: `{"model":"tiny-says","messages":[],"keep_alive":"abc"}`},
+		{method: "POST", path: "/api/chat", body: `{"model":"tiny-says","messages":[{"role":"user","content":"x"}],"think":"wizard"}`},
+		{method: "POST", path: "/api/generate", body: `{"model":"absent","prompt":"x"}`},
+		{method: "POST", path: "/api/embed", body: `{"model":"absent","input":"x"}`},
+		{method: "POST", path: "/api/embed", body: `{"model":"tiny-words","input":5}`, statusOnly: true},
+		{method: "POST", path: "/api/embeddings", body: `{"model":"absent","prompt":"x"}`},
+		{method: "POST", path: "/api/show", body: `{"model":"absent"}`},
+		{method: "GET", path: "/api/chat", statusOnly: true},
+		{method: "GET", path: "/api/nothing", statusOnly: true},
+		{method: "HEAD", path: "/api/tags"},
+		{method: "HEAD", path: "/api/version"},
+		{method: "POST", path: "/v1/chat/completions", body: "{"},
+		{method: "POST", path: "/v1/chat/completions", body: `{"model":"absent","messages":[{"role":"user","content":"x"}],"stream":true}`},
+		{method: "POST", path: "/v1/chat/completions", body: `{"model":"tiny-says","messages":[]}`, statusOnly: true},
+		{method: "POST", path: "/v1/chat/completions", body: `{"model":"tiny-says","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://x/y.png"}}]}]}`},
+		{method: "POST", path: "/v1/completions", body: `{"model":"a b::","prompt":"x"}`},
+		{method: "POST", path: "/v1/embeddings", body: `{"model":"absent","input":"x"}`},
+		{method: "GET", path: "/v1/models/tiny-says"},
+		{method: "GET", path: "/v1/models/tiny-says:latest"},
+		{method: "GET", path: "/v1/models/absent", statusOnly: true},
+	} {
+		wantStatus, want := ask(shared.URL(), row.method, row.path, row.body)
+		status, got := ask(gateway, row.method, row.path, row.body)
+		if status != wantStatus || got != want && !row.statusOnly {
+			t.Errorf("%s %s %s: got %d %s, want %d %s", row.method, row.path, row.body, status, got, wantStatus, want)
+		}
+	}
+}
+
 // agoes are what the command says of times.
 var agoes = regexp.MustCompile(`(?m)\s*(\d+ |About an? |Less than an? )?(seconds?|minutes?|hours?|days?|Forever)( ago| from now)?\s*$`)
 

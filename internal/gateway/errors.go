@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -8,9 +9,11 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 
+	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/schema"
@@ -64,7 +67,14 @@ func (x *exchange) fail(err error) {
 		text += "; " + spelling.Replace(e.Hint)
 	}
 	if e.Code == fault.ModelNotFound && x.asked != "" { // whose words programs look for
-		text = fmt.Sprintf("model '%s' not found", x.asked)
+		switch {
+		case !backend.IsModelName(x.asked):
+			status, text = http.StatusBadRequest, "invalid model name"
+		case x.call.Tool == "embed":
+			text = fmt.Sprintf("model %q not found, try pulling it first", x.asked)
+		default:
+			text = fmt.Sprintf("model '%s' not found", x.asked)
+		}
 	}
 	if x.stream != nil {
 		x.stream.fail(status, string(e.Code), text)
@@ -156,19 +166,60 @@ func (x *exchange) hold(size int) bool {
 	return !ok || h.Hold(size)
 }
 
-// decode reads the body of a request, with the words of Ollama for what cannot be read. Members
-// that are not known are left out, as Ollama does.
+// decode reads the body of a request, with the words of Ollama for what cannot be read. Like Ollama it
+// leaves out members that are not known, and whatever follows the first value.
 func decode[T any](body []byte) (in T, err error) {
 	if len(body) == 0 {
 		return in, fault.Invalidf("missing request body")
 	}
-	err = json.Unmarshal(body, &in)
+	if json.Unmarshal(body, &in) == nil { // which is quicker than a Decoder
+		return in, nil
+	}
+	in = *new(T)
+	err = json.NewDecoder(bytes.NewReader(body)).Decode(&in)
 	var explained fault.Explainer
+	var wrong *json.UnmarshalTypeError
 	switch {
 	case err == nil:
 		return in, nil
 	case errors.As(err, &explained):
 		return in, explained
+	case errors.As(err, &wrong):
+		return in, wrongType(reflect.TypeOf(in), wrong)
 	}
 	return in, fault.Invalidf("%v", err)
+}
+
+// wrongType is the error of a request with a value of a wrong type. It is in the words of encoding/json,
+// as Ollama's is, but without the names of types of this program.
+func wrongType(request reflect.Type, e *json.UnmarshalTypeError) error {
+	member := e.Field
+	for in := request; ; { // embedded structs are part of the path, but not of the JSON
+		name, rest, _ := strings.Cut(member, ".")
+		field, ok := in.FieldByName(name)
+		if !ok || !field.Anonymous {
+			break
+		}
+		in, member = field.Type, rest
+	}
+	where := "member " + member
+	if member == "" {
+		where = "a value"
+	}
+	return fault.Invalidf("json: cannot unmarshal %s into %s of type %s", e.Value, where, jsonType(e.Type))
+}
+
+// jsonType is what JSON has for a type of Go.
+func jsonType(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "boolean"
+	case reflect.String:
+		return "string"
+	case reflect.Slice, reflect.Array:
+		return "array"
+	case reflect.Struct, reflect.Map:
+		return "object"
+	}
+	return "number"
 }

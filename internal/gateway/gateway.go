@@ -39,7 +39,7 @@ type Gateway struct{ opts Options }
 // New makes a gateway.
 func New(o Options) *Gateway { return &Gateway{o} }
 
-// Endpoint is a path of an API.
+// Endpoint is a path of an API, which may end with a variable in braces.
 type Endpoint struct {
 	Method, Path string
 	// Serve answers a request, whose caller is in its context and whose body has been read. It
@@ -59,6 +59,8 @@ func (g *Gateway) Endpoints() []Endpoint {
 	}
 	return []Endpoint{
 		{Method: http.MethodHead, Path: "/"}, // by which Ollama's command finds out whether there is a server
+		ollama(http.MethodHead, "/api/tags", "list-models", listModels),
+		ollama(http.MethodHead, "/api/version", "", version),
 		ollama(http.MethodPost, "/api/generate", "generate", generate),
 		ollama(http.MethodPost, "/api/chat", "chat", chat),
 		ollama(http.MethodPost, "/api/embed", "embed", embed),
@@ -75,6 +77,7 @@ func (g *Gateway) Endpoints() []Endpoint {
 		openAI(http.MethodPost, "/v1/completions", "generate", completion),
 		openAI(http.MethodPost, "/v1/embeddings", "embed", embeddings),
 		openAI(http.MethodGet, "/v1/models", "list-models", listOpenAI),
+		openAI(http.MethodGet, "/v1/models/{model}", "list-models", oneOpenAI),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"reflect"
 	"slices"
@@ -104,7 +105,8 @@ func (c *client) serve(w http.ResponseWriter, ctx context.Context, method, path,
 		req.Header.Set(headers[i], headers[i+1])
 	}
 	for _, e := range c.gateway.Endpoints() {
-		if e.Method == method && e.Path == path && e.Serve != nil {
+		before, _, isPattern := strings.Cut(e.Path, "{")
+		if e.Method == method && (e.Path == path || isPattern && strings.HasPrefix(path, before)) && e.Serve != nil { // as package server does
 			e.Serve(w, req, []byte(body))
 			return
 		}
@@ -368,6 +370,21 @@ func TestModelsAreListedAndDescribedAsByTheHost(t *testing.T) {
 		if got := fmt.Sprint(list.Data); got != "[{tiny:latest model} {helper model}]" {
 			t.Errorf("got %s", got)
 		}
+		for name, status := range map[string]int{"tiny": 200, "TINY:latest": 200, "helper": 200, "absent": 404, "a b::": 400} {
+			var one struct{ ID, Object string }
+			got := c.ask("GET", "/v1/models/"+url.PathEscape(name), "")
+			if err := json.Unmarshal([]byte(got.body), &one); err != nil {
+				t.Fatal(err)
+			}
+			if got.status != status || status == 200 && (one.ID != name || one.Object != "model") {
+				t.Errorf("%s: got %d %s", name, got.status, got.body)
+			}
+		}
+		for _, path := range []string{"/api/tags", "/api/version"} {
+			if got := c.ask("HEAD", path, ""); got.status != 200 {
+				t.Errorf("HEAD %s: got %d", path, got.status)
+			}
+		}
 	})
 }
 
@@ -488,12 +505,17 @@ func TestErrorsHaveTheFormAndTheStatusOfTheirAPI(t *testing.T) {
 		text             string // in the message
 	}{
 		{name: "no body", path: "/api/chat", status: 400, text: "missing request body"},
-		{name: "no JSON", path: "/v1/chat/completions", body: "{", status: 400, text: "unexpected end of JSON input"},
-		{name: "wrong type", path: "/api/generate", body: `{"model":1}`, status: 400, text: "cannot unmarshal number"},
+		{name: "no JSON", path: "/v1/chat/completions", body: "{", status: 400, text: "unexpected EOF"},
+		{name: "wrong type", path: "/api/generate", body: `{"model":1}`, status: 400, text: "json: cannot unmarshal number into member model of type string"},
+		{name: "wrong type deep inside", path: "/api/chat", body: `{"messages":[{"content":[1]}]}`, status: 400, text: "json: cannot unmarshal array into member messages.content of type string"},
+		{name: "wrong type of options", path: "/v1/chat/completions", body: `{"stream_options":7}`, status: 400, text: "json: cannot unmarshal number into member stream_options of type object"},
+		{name: "a list", path: "/v1/embeddings", body: `[]`, status: 400, text: "json: cannot unmarshal array into a value of type object"},
+		{name: "invalid arguments", path: "/v1/chat/completions", body: `{"messages":[{"tool_calls":[{"function":{"name":"f","arguments":"nope"}}]}]}`, status: 400, text: "invalid tool call arguments"},
+		{name: "invalid name of a model", path: "/api/chat", body: `{"model":"a b::","messages":[{"role":"user","content":"x"}]}`, status: 400, text: "invalid model name"},
 		{name: "no model", path: "/api/generate", body: `{"prompt":"x"}`, status: 400, text: "model is required"},
 		{name: "unknown model", path: "/api/generate", body: `{"model":"absent","prompt":"x"}`, status: 404, text: "model 'absent' not found"},
 		{name: "unknown model, OpenAI", path: "/v1/completions", body: `{"model":"absent","prompt":"x","stream":true}`, status: 404, text: "model 'absent' not found"},
-		{name: "unknown model to embed", path: "/v1/embeddings", body: `{"model":"absent","input":"x"}`, status: 404, text: "model 'absent' not found"},
+		{name: "unknown model to embed", path: "/v1/embeddings", body: `{"model":"absent","input":"x"}`, status: 404, text: `model "absent" not found, try pulling it first`},
 		{name: "unknown model to show", path: "/api/show", body: `{"model":"absent"}`, status: 404, text: "model 'absent' not found"},
 		{name: "context", path: "/api/generate", body: `{"model":"tiny","prompt":"x","context":[1]}`, status: 400, text: "/api/chat"},
 		{name: "template", path: "/api/generate", body: `{"model":"tiny","prompt":"x","template":"y"}`, status: 400, text: "template"},

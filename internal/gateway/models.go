@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"strings"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/fault"
@@ -63,23 +64,46 @@ func listModels(x *exchange) (finish func(), err error) {
 	return x.answer(map[string]any{"models": models}), nil
 }
 
+// modelOut is a model as OpenAI describes it.
+type modelOut struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Created int64  `json:"created"` // seconds since 1970
+	OwnedBy string `json:"owned_by"`
+}
+
+func openAIModel(id string, m backend.Model) modelOut {
+	return modelOut{id, "model", max(0, m.ModifiedAt.Unix()), "library"}
+}
+
 // listOpenAI answers GET /v1/models.
 func listOpenAI(x *exchange) (finish func(), err error) {
-	type model struct {
-		ID      string `json:"id"`
-		Object  string `json:"object"`
-		Created int64  `json:"created"`
-		OwnedBy string `json:"owned_by"`
+	models, err := x.models()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]modelOut, len(models))
+	for i, m := range models {
+		list[i] = openAIModel(cmp.Or(m.Model, m.Name), m)
+	}
+	return x.answer(map[string]any{"object": "list", "data": list}), nil
+}
+
+// oneOpenAI answers GET /v1/models/{model}.
+func oneOpenAI(x *exchange) (finish func(), err error) {
+	name, err := x.model(named{Model: strings.TrimPrefix(x.req.URL.Path, "/v1/models/")})
+	if err != nil {
+		return nil, err
 	}
 	models, err := x.models()
 	if err != nil {
 		return nil, err
 	}
-	list := make([]model, len(models))
-	for i, m := range models {
-		list[i] = model{cmp.Or(m.Model, m.Name), "model", max(0, m.ModifiedAt.Unix()), "library"}
+	at := slices.IndexFunc(models, func(m backend.Model) bool { return backend.CanonicalModel(m.Name) == backend.CanonicalModel(name) })
+	if at < 0 {
+		return nil, &fault.Error{Code: fault.ModelNotFound, Message: "no host has the model"}
 	}
-	return x.answer(map[string]any{"object": "list", "data": list}), nil
+	return x.answer(openAIModel(name, models[at])), nil
 }
 
 type named struct {

@@ -275,10 +275,12 @@ func embedOne(x *exchange) (finish func(), err error) {
 		return nil, err
 	}
 	out := struct {
-		Embedding []float32 `json:"embedding"`
-	}{[]float32{}}
+		Embedding []float64 `json:"embedding"` // with as many digits as Ollama writes at this path
+	}{[]float64{}}
 	if len(got.Vectors) > 0 {
-		out.Embedding = got.Vectors[0]
+		for _, number := range got.Vectors[0] {
+			out.Embedding = append(out.Embedding, float64(number))
+		}
 	}
 	return x.answer(out), nil
 }
