@@ -248,13 +248,23 @@ func (s *stream) begin(served inference.Served) {
 }
 
 // send writes chunks, and has the client get them.
-func (s *stream) send(chunks ...any) error {
-	text := s.buf[:0]
-	for _, chunk := range chunks {
-		text = s.chunk(text, func(to []byte) []byte { return append(to, schema.MustMarshal(chunk)...) })
+func (s *stream) send(chunks ...any) error { return s.put(s.chunks(chunks...)) }
+
+// put writes chunks that are JSON already, and has the client get them.
+func (s *stream) put(text []byte) error {
+	if _, err := s.w.Write(text); err != nil {
+		return err
 	}
-	s.buf = text
-	return s.put(text)
+	return s.flow.Flush()
+}
+
+// chunks are the bytes of chunks, which are valid until the next are made.
+func (s *stream) chunks(all ...any) []byte {
+	s.buf = s.buf[:0]
+	for _, chunk := range all {
+		s.buf = s.chunk(s.buf, func(to []byte) []byte { return append(to, schema.MustMarshal(chunk)...) })
+	}
+	return s.buf
 }
 
 // chunk appends a chunk, whose JSON is what appendJSON appends.
@@ -265,25 +275,21 @@ func (s *stream) chunk(to []byte, appendJSON func([]byte) []byte) []byte {
 	return append(appendJSON(append(to, "data: "...)), "\n\n"...)
 }
 
-func (s *stream) put(text []byte) error {
-	if _, err := s.w.Write(text); err != nil {
-		return err
-	}
-	return s.flow.Flush()
-}
-
-// end sends the end of the stream. If it cannot, nobody is left to be told.
+// end writes the end of the stream, which the client gets with the end of the response. If it cannot
+// be written, nobody is left to be told.
 func (s *stream) end(resp *inference.Response) {
 	if s.stream == nil {
 		s.notes = append(s.notes, resp.Notes...)
 		s.begin(resp.Served)
 	}
-	if s.send(s.out.end(resp)...) == nil && s.events {
-		_ = s.put([]byte("data: [DONE]\n\n"))
+	last := s.chunks(s.out.end(resp)...)
+	if s.events {
+		last = append(last, "data: [DONE]\n\n"...)
 	}
+	_, _ = s.w.Write(last)
 }
 
-// fail ends the stream with an error.
+// fail ends the stream with an error, as end does.
 func (s *stream) fail(status int, code, text string) {
-	_ = s.send(s.out.failed(status, code, text))
+	_, _ = s.w.Write(s.chunks(s.out.failed(status, code, text)))
 }
