@@ -54,6 +54,8 @@ func TestEndpointOfAnotherAPIHasTheCallersAndTheLimitsOfMCP(t *testing.T) {
 		{name: "a variable without a value", method: "GET", path: "/other/api/of", key: "ann", status: 404, want: "there is nothing here"},
 		{name: "a variable, no key", method: "GET", path: "/other/api/of/x", status: 401, want: "FAILED unauthorized: no key"},
 		{name: "a variable, another method", path: "/other/api/of/x", key: "ann", status: 405, want: "FAILED method_not_allowed: "},
+		{name: "two slashes", path: "//other/api", key: "ann", status: 307},
+		{name: "two slashes before a path that is not there", path: "//evil.example/api", key: "ann", status: 404, want: "there is nothing here"},
 		{name: "whether there is a server", method: "HEAD", path: "/", status: 200},
 		{name: "the page of the server", method: "POST", path: "/", status: 405},
 	} {
@@ -75,6 +77,9 @@ func TestEndpointOfAnotherAPIHasTheCallersAndTheLimitsOfMCP(t *testing.T) {
 			a := record(h, req)
 			if a.Code != row.status || !strings.Contains(a.Body.String(), row.want) {
 				t.Errorf("got %d %s, want %d %s", a.Code, a.Body, row.status, row.want)
+			}
+			if at := a.Header().Get("Location"); (at != "") != (row.status == 307) || at != "" && at != "/other/api" {
+				t.Errorf("it goes to %q", at)
 			}
 			if exposed := a.Header().Get("Access-Control-Expose-Headers"); row.origin == "https://pages.example" && !strings.Contains(exposed, "X-Other") {
 				t.Errorf("pages may read %q", exposed)

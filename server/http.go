@@ -261,6 +261,10 @@ func (h *HTTP) serveRoute(w http.ResponseWriter, req *http.Request) {
 	case methods != nil:
 		w.Header().Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
 		h.failure(path)(w, http.StatusMethodNotAllowed, "method_not_allowed", fmt.Sprintf("%s does not take %.20q", path, req.Method))
+	case strings.HasPrefix(path, "//") && h.foreign[single(path)] != nil:
+		// A client's base address ends with a slash. What a proxy forbids is not served under another
+		// path, so the client has to ask anew.
+		http.Redirect(w, req, single(path), http.StatusTemporaryRedirect)
 	case h.opts.NoMCP && h.opts.Metrics != nil:
 		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; the metrics are at /metrics")
 	case h.opts.NoMCP:
@@ -271,6 +275,9 @@ func (h *HTTP) serveRoute(w http.ResponseWriter, req *http.Request) {
 		writeError(w, http.StatusNotFound, "not_found", "there is nothing here; MCP is at /mcp, and for older clients at /sse")
 	}
 }
+
+// single is a path with one slash at its beginning.
+func single(path string) string { return "/" + strings.TrimLeft(path, "/") }
 
 // withoutSlash is a path without a slash at its end, which many clients and proxies add.
 func withoutSlash(path string) string { return strings.TrimSuffix(path, "/") }
