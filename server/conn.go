@@ -33,16 +33,20 @@ type conn struct {
 	mu   sync.Mutex
 	busy int // goroutines that handle a request or write a refusal
 
-	// separate keeps the next message out of the read in which the client gets the one before
-	// it. The writer of the message calls it.
+	// separate keeps an answer out of the read in which the client gets a message that came before
+	// an answer. The writer of the answer calls it, and has the turn.
 	separate func()
 
 	hasRoom func() bool // reports whether a short line can be written to out without waiting for the client
 	polled  polled
 
-	gone atomic.Bool   // the client is gone
-	out  io.Writer     // given a message, as a line, with each Write
-	turn chan struct{} // held while a line is written; not a mutex, because a slow client may block the write
+	gone atomic.Bool // the client is gone
+	out  io.Writer   // given a message, as a line, with each Write
+
+	// turn is held while a line is written, and guards what follows. It is not a mutex, because a
+	// slow client may block the write.
+	turn   chan struct{}
+	behind int64 // bytes written behind the last message that came before an answer
 }
 
 // newConn makes a connection with the values of ctx but not its end, on which the caller acts.
@@ -51,7 +55,7 @@ func newConn(ctx context.Context, s *Server, out io.Writer, spare int) *conn {
 	c := &conn{server: s, session: newSession(), out: out, turn: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.workers.Keep(spare, c.ctx.Done())
-	c.separate = func() { netserve.UntilRead(c.ctx, out) }
+	c.separate = func() { netserve.UntilRead(c.ctx, out, c.behind) }
 	c.hasRoom = netserve.Room(out)
 	return c
 }
@@ -153,11 +157,21 @@ func (c *conn) writeAfter(first func(), message []byte) {
 	c.put(line)
 }
 
+// writeBefore sends a message that comes before the answer to its request.
+func (c *conn) writeBefore(message []byte) {
+	line := append(message, '\n')
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
+	c.put(line)
+	c.behind = 0
+}
+
 // put writes a line. The caller has the turn.
 func (c *conn) put(line []byte) {
 	if c.gone.Load() {
 		return
 	}
+	c.behind += int64(len(line))
 	if _, err := c.out.Write(line); err != nil {
 		c.hangUp(err)
 	}

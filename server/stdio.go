@@ -170,7 +170,7 @@ func (c *conn) handleDraining(m incoming) {
 // take handles one message. It blocks only if the client has left very many answers unread.
 func (c *conn) take(m incoming) {
 	if m.Kind == jsonrpc.KindRequest {
-		c.start(c.server.newRequest(c.ctx, c.session, m, c.write))
+		c.start(c.server.newRequest(c.ctx, c.session, m, c.writeBefore))
 		return
 	}
 	defer m.held.Give()

@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// UntilRead returns when everything written to out has been read, when ctx ends, or after a
-// second. It does not wait for writers that are not files, which deliver data in ways of their
-// own.
-func UntilRead(ctx context.Context, out io.Writer) {
+// UntilRead returns when all that was written to out before the last behind bytes has been read, when
+// ctx ends, or after a second. A socket does not tell how many bytes are unread, so there the last
+// ones have to be read too. Writers that are not files deliver data in ways of their own, and are not
+// waited for.
+func UntilRead(ctx context.Context, out io.Writer, behind int64) {
 	file, ok := out.(*os.File)
 	if !ok {
 		return
@@ -21,7 +22,7 @@ func UntilRead(ctx context.Context, out io.Writer) {
 		case !known:
 			time.Sleep(5 * time.Millisecond) // the best that can be done here
 			return
-		case left == 0 && !mayGoOn:
+		case int64(left) <= behind && !mayGoOn:
 			return
 		}
 		time.Sleep(pause)

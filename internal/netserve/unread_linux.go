@@ -7,8 +7,9 @@ import (
 )
 
 // unread returns how much of what was written to a pipe or a local socket has not been read at
-// the other end: 0 if nothing, else a number without a defined unit. mayGoOn says that a read
-// which is under way may still return what is written next.
+// the other end: bytes of a pipe, and of a socket 0 if nothing, else a number without a defined unit.
+// mayGoOn says that it is a socket, where a read which is under way may still return what is written
+// next.
 func unread(file *os.File) (n int, mayGoOn, known bool) {
 	conn, err := file.SyscallConn()
 	if err != nil {

@@ -3,6 +3,8 @@ package netserve
 import (
 	"os"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,7 +47,29 @@ func TestWhatWasWrittenIsUnreadUntilItHasBeenRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			check("read", false)
-			UntilRead(t.Context(), out) // which returns
+			UntilRead(t.Context(), out, 0) // which returns
 		})
 	}
+}
+
+func TestWhatIsBehindAMessageNeedNotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, out, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		defer out.Close()
+		const answer = "the answer to another call"
+		if _, err := out.WriteString(answer); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if UntilRead(t.Context(), out, int64(len(answer))); !time.Now().Equal(began) {
+			t.Error("it waited for the answer to be read")
+		}
+		if UntilRead(t.Context(), out, int64(len(answer)-1)); time.Now().Equal(began) {
+			t.Error("it did not wait for what is before the answer")
+		}
+	})
 }
