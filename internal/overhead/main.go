@@ -224,7 +224,9 @@ func compare(ctx context.Context, commands [contenders][]string, p plan, w io.Wr
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\na host with %d slots of %v: medians of %d rounds of %d calls\n\n", fullSlots, fullService, p.rounds, fewer)
+	fmt.Fprintf(w, "\na host with %d slots of %v: medians of %d rounds of %d calls\n"+
+		"(calls wait in the server's own queue, and for the controls in the host; the one that streams reports progress as the server does)\n\n",
+		fullSlots, fullService, p.rounds, fewer)
 	printTable(w, calls)
 	return nil
 }
