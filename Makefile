@@ -77,7 +77,7 @@ CALLS := 100000
 FOLDER   := .
 FUZZTIME := 10m
 
-.PHONY: build help unit test cross stress soak fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways bench-polling bench-redis simulate eval-semantic recordings docs changelog release release-check release-needs clean needs $(STEPS)
+.PHONY: build help unit test cross stress soak fuzz lint fmt demo bench bench-peers bench-fronts bench-gateways bench-polling bench-redis bench-affinity simulate eval-semantic recordings docs changelog release release-check release-needs clean needs $(STEPS)
 
 build: ## build the server into bin/
 	$(GO_BUILD) -o $(BINARY) .
@@ -132,6 +132,9 @@ simulate: ## compare replicas with one queue in virtual time; COMPANY=replicas/h
 
 bench-redis: build ## measure calls of replicas that share answers through Redis, and without; a minute (Linux)
 	@go run ./internal/overhead -redis -rounds 7 -calls 2000 $(BINARY)
+
+bench-affinity: build ## measure what it gains that prompts go where their beginnings were read, on two real Ollamas; minutes
+	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) OLLAMA_MCP_BIN=$(CURDIR)/$(BINARY) go test -run - -bench BenchmarkAffinity -benchtime 10x -timeout 1h .
 
 bench-fronts: build ## print the table of docs/performance.md: one connection, the pool, MCP, the gateway; 30 minutes, or CALLS=5000 (Linux)
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \

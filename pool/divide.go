@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -27,6 +28,7 @@ type Claim struct {
 
 	Loads bool // the host would have to load a model for each of these calls
 
+	read  bool          // the host has read the beginning of one of these calls
 	index int           // of the host, in Pool.hosts
 	cost  time.Duration // least that one of them takes there
 }
@@ -70,7 +72,7 @@ type Part struct {
 }
 
 // Claims returns what the pool would use of each host. Hosts that serve calls which wait come first, and of
-// those the hosts that have a model in memory, and that are fast.
+// those the hosts that have a model in memory, that have read the beginnings of these calls, and that are fast.
 func (p *Pool) Claims() []*Claim {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,6 +100,7 @@ func (p *Pool) Claims() []*Claim {
 			}
 		}
 	}
+	p.claimRead(all)
 	all = slices.DeleteFunc(all, func(c *Claim) bool { return p.hosts[c.index].isCloudPart })
 	slices.SortStableFunc(all, func(a, b *Claim) int { return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.cost, b.cost)) })
 	return all
@@ -106,11 +109,53 @@ func (p *Pool) Claims() []*Claim {
 func (c *Claim) rank() int {
 	switch {
 	case c.Waits == 0:
-		return 2
+		return 3
 	case c.Loads:
+		return 2
+	case !c.read:
 		return 1
 	}
 	return 0
+}
+
+// maxClaimRead is how many calls may wait for the hosts to be asked about that have read them. If more do, they take any
+// slot.
+const maxClaimRead = 16
+
+// claimRead marks for each call that waits the hosts that have read its longest beginning, unless they are busier than
+// another by more than a call.
+func (p *Pool) claimRead(all []*Claim) {
+	if p.queue.Len() > maxClaimRead {
+		return
+	}
+	least := math.MaxInt
+	for _, c := range all {
+		if c.Waits > 0 {
+			least = min(least, p.hosts[c.index].inUse())
+		}
+	}
+	for _, t := range p.queue.WithKey(func(groupKey) bool { return true }) {
+		for readers := range p.read.Readers(t.Value.prefixes) {
+			found := false
+			for _, c := range all {
+				if c.Waits > 0 && slices.Contains(readers, c.Host) && p.hosts[c.index].inUse() <= least+1 {
+					c.read, found = true, true
+				}
+			}
+			if found {
+				break
+			}
+		}
+	}
+}
+
+// inUse is how many calls of all pools are on the host.
+func (h *host) inUse() int {
+	n := len(h.lent)
+	for _, calls := range h.elsewhere {
+		n += calls
+	}
+	return n
 }
 
 // claim returns what the pool uses of a host.

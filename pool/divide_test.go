@@ -383,3 +383,27 @@ func TestPoolTellsThatItIsShortOfSlotsAndWhereItWantsThem(t *testing.T) {
 		calls.Wait()
 	})
 }
+
+// TestHostThatHasReadThePromptOfACallIsClaimedFirst has a call wait after prompts were read on all hosts.
+func TestHostThatHasReadThePromptOfACallIsClaimedFirst(t *testing.T) {
+	for i, name := range []string{"a", "b", "c"} {
+		synctest.Test(t, func(t *testing.T) {
+			p := warmPool(t, "warmest", 2, "a", "b", "c")
+			for i, name := range []string{"a", "b", "c"} {
+				if err := askWith(t.Context(), p, route.Need{Model: "m:latest", Host: name, Prefixes: []uint64{uint64(i)}}, 100); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.Divide(map[string]pool.Part{"a": {}, "b": {}, "c": {}})
+			ctx, cancel := context.WithCancel(t.Context())
+			var call sync.WaitGroup
+			call.Go(func() { _ = askWith(ctx, p, route.Need{Model: "m:latest", Prefixes: []uint64{uint64(i)}}, 100) })
+			synctest.Wait()
+			if c := p.Claims()[0]; c.Host != name || c.Waits == 0 {
+				t.Errorf("%s is claimed first, for %.1f calls; want %s", c.Host, c.Waits, name)
+			}
+			cancel()
+			call.Wait()
+		})
+	}
+}

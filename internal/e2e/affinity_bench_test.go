@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -13,59 +15,91 @@ import (
 	"ollama-mcp/internal/e2e/tinymodels"
 )
 
-// BenchmarkAffinity has conversations of long instructions take turns on two Ollamas, through a
-// program with affinity and one without, and reports how long the first token of a later message
-// takes, and how often a conversation changed hosts. Run it with -benchtime 1x.
+// affinityLoads are the loads of BenchmarkAffinity: so many callers, who ask at the same time, have so many
+// conversations one after the other, each of so many messages. The conversations have one of three long
+// instructions, or each has its own.
+var affinityLoads = []struct {
+	name                             string
+	callers, conversations, messages int
+	shared                           bool
+}{
+	{"conversations/callers=1", 1, 3, 4, false},
+	{"conversations/callers=4", 4, 1, 4, false},
+	{"shared prefix/callers=1", 1, 12, 1, true},
+	{"shared prefix/callers=4", 4, 4, 1, true},
+}
+
+// BenchmarkAffinity has callers use two Ollamas through a program with affinity and one without, which take
+// turns, and reports for each how long the first token takes, and how many calls are served in a second. With one
+// caller, the conversations take turns. The first message that reads some instructions is counted too. A host keeps
+// a prompt for each of its slots. This is make bench-affinity.
 func BenchmarkAffinity(b *testing.B) {
-	const conversations, messages = 3, 4
 	models := []tinymodels.Model{tinymodels.Says}
 	one, other := ollamatest.Start(b, ollamatest.Options{Models: models}), ollamatest.Start(b, ollamatest.Options{Models: models})
-	for b.Loop() {
-		firsts := make(map[string]int64) // median in milliseconds, by setting
-		for _, setting := range []string{"on", "off"} {
-			flag := map[string]string{"on": "--affinity", "off": "--affinity=false"}[setting]
-			cmd := command(b.Context(), "", "--host", one.URL(), "--host", other.URL(), "--route=least-busy", "--slots=2", "--cache=off", "--result-meta=full", flag)
-			session, err := mcp.NewClient(&mcp.Implementation{Name: "bench", Version: "1"}, nil).Connect(b.Context(), &mcp.CommandTransport{Command: cmd}, nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			c := &contender{ClientSession: session}
-			for range 2 { // each host loads the model
-				c.call(b, "generate", `{"model":"tiny-says","prompt":"hi"}`)
-			}
-			var took []int64
-			changes := 0
-			all, hosts := make([]*dialogue, conversations), make([]string, conversations)
-			for i := range all {
-				all[i] = newDialogue(fmt.Sprint(i, setting, ". ", strings.Repeat("Answer as a pirate would. ", 40)))
-			}
-			for n := range messages {
-				for i, d := range all {
-					host, first := d.goOnWith(b, c)
-					if n > 0 {
-						took = append(took, first)
-						if host != hosts[i] {
-							changes++
+	settings := []string{"on", "off"}
+	through := make(map[string]*contender)
+	for _, setting := range settings {
+		flag := "--affinity=" + map[string]string{"on": "true", "off": "false"}[setting]
+		cmd := command(b.Context(), "", "--host", one.URL(), "--host", other.URL(), "--route=least-busy", "--slots=2", "--cache=off", "--result-meta=full", flag)
+		session, err := mcp.NewClient(&mcp.Implementation{Name: "bench", Version: "1"}, nil).Connect(b.Context(), &mcp.CommandTransport{Command: cmd}, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = session.Close() })
+		through[setting] = &contender{ClientSession: session}
+		for range 2 { // each host loads the model
+			through[setting].call(b, "generate", `{"model":"tiny-says","prompt":"hi"}`)
+		}
+	}
+	for _, load := range affinityLoads {
+		b.Run(load.name, func(b *testing.B) {
+			firsts, rates := make(map[string][]int64), make(map[string][]float64)
+			for n := 0; b.Loop(); n++ {
+				for i := range settings {
+					setting := settings[(i+n)%len(settings)] // each is the first in every other round
+					began, round := time.Now(), fresh()
+					var callers sync.WaitGroup
+					took := make([][]int64, load.callers)
+					for i := range load.callers {
+						all := make([]*dialogue, load.conversations)
+						for k := range all {
+							which := i*load.conversations + k
+							if load.shared {
+								which %= 3
+							}
+							all[k] = newDialogue(fmt.Sprint(which, round, ". ", strings.Repeat("Answer as a pirate would. ", 40)))
 						}
+						callers.Go(func() {
+							for range load.messages {
+								for _, d := range all {
+									took[i] = append(took[i], d.goOnWith(b, through[setting]))
+								}
+							}
+						})
 					}
-					hosts[i] = host
+					callers.Wait()
+					firsts[setting] = append(firsts[setting], slices.Concat(took...)...)
+					rates[setting] = append(rates[setting], float64(load.callers*load.conversations*load.messages)/time.Since(began).Seconds())
 				}
 			}
-			session.Close()
-			slices.Sort(took)
-			firsts[setting] = took[len(took)/2]
-			b.ReportMetric(float64(firsts[setting]), "first-token-ms-"+setting)
-			b.ReportMetric(float64(changes), "changes-of-host-"+setting)
-		}
-		b.ReportMetric(float64(firsts["off"])/float64(max(1, firsts["on"])), "off/on")
+			for _, setting := range settings {
+				b.ReportMetric(float64(median(firsts[setting])), "first-token-ms-"+setting)
+				b.ReportMetric(median(rates[setting]), "calls/s-"+setting)
+			}
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }
 
-// goOnWith asks the next question, and returns the host that answered it and how long its first
-// token took, in milliseconds.
-func (d *dialogue) goOnWith(b *testing.B, c *contender) (host string, first int64) {
+func median[T int64 | float64](all []T) T {
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// goOnWith asks the next question, and returns how long its first token took, in milliseconds.
+func (d *dialogue) goOnWith(b *testing.B, c *contender) (first int64) {
 	b.Helper()
-	d.Messages = append(d.Messages, map[string]string{"role": "user", "content": "what then?"})
+	d.Messages = append(d.Messages, map[string]string{"role": "user", "content": "what then, " + fresh() + "?"})
 	args, err := json.Marshal(d)
 	if err != nil {
 		b.Fatal(err)
@@ -80,5 +114,5 @@ func (d *dialogue) goOnWith(b *testing.B, c *contender) (host string, first int6
 		b.Fatal(err)
 	}
 	d.Messages = append(d.Messages, map[string]string{"role": "assistant", "content": tinymodels.Says.Answer})
-	return s.Host, s.FirstToken
+	return s.FirstToken
 }

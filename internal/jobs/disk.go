@@ -83,7 +83,7 @@ func (d *disk) save(id string, rec record, result json.RawMessage) error {
 
 // markLost ends a job whose run has ended.
 func (d *disk) markLost(id string, rec record) (record, error) {
-	rec.State, rec.Ended, rec.Err = Failed, time.Now(), fault.Of(&lostError{id: id})
+	rec.State, rec.Ended, rec.Err = Failed, time.Now(), fault.Of(&lostError{id: id, tool: rec.Tool})
 	rec.Expires = rec.Ended.Round(0).Add(d.ttl)
 	return rec, d.save(id, rec, nil)
 }

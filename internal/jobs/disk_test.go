@@ -107,6 +107,10 @@ func TestJobThatIsStillWorkedOnIsFoundInItsOwnProcessOnly(t *testing.T) {
 	story(t, jobs.Options{Dir: dir}, func(t *testing.T, one *jobs.Registry) {
 		j := keep(t, one, alice, lasting(time.Minute, `"done"`))
 		id := j.Info().ID
+		inPart := one.Start(t.Context(), jobs.Spec{Tool: "map"}, lasting(time.Minute, `"done"`))
+		if err := inPart.Keep(alice); err != nil {
+			t.Fatal(err)
+		}
 		other := jobs.New(jobs.Options{Dir: dir})
 		defer other.Close()
 		fails(t, other, alice, id, fault.NotFound, "is worked on by another server")
@@ -123,6 +127,13 @@ func TestJobThatIsStillWorkedOnIsFoundInItsOwnProcessOnly(t *testing.T) {
 			if e := lost.Info().Err; e == nil || !e.Retryable || !strings.Contains(e.Error(), "ended with the server that ran it; call the tool again") {
 				t.Errorf("got %v", e)
 			}
+		}
+		lost, err := afterCrash.Get(alice, inPart.Info().ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := lost.Info().Err; e == nil || !strings.Contains(e.Hint, "those that have an answer are not asked again") {
+			t.Errorf("a map that was lost says %v", e)
 		}
 		<-j.Ended()
 		got, err := other.Get(alice, id)

@@ -75,7 +75,7 @@ func (e *unknownError) Fault() *fault.Error {
 
 // lostError says that a job has no result, since the program ended before it.
 type lostError struct {
-	id string
+	id, tool string
 	// unheard says that this is not known for certain: nothing is heard of the replica any more.
 	unheard bool
 }
@@ -89,7 +89,11 @@ func (e *lostError) Error() string {
 
 // Fault implements fault.Explainer.
 func (e *lostError) Fault() *fault.Error {
-	return &fault.Error{Code: fault.Cancelled, Message: e.Error(), Hint: "call the tool again", Retryable: true}
+	hint := "call the tool again"
+	if e.tool == "map" {
+		hint += " with the same inputs: those that have an answer are not asked again"
+	}
+	return &fault.Error{Code: fault.Cancelled, Message: e.Error(), Hint: hint, Retryable: true}
 }
 
 // fullError says that an owner has too many jobs that have not ended.

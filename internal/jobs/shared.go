@@ -213,7 +213,7 @@ func (r *Registry) heard(who Owner, told Told) (j *Job, size int, ok bool) {
 
 // lost is a job that has ended with its replica.
 func (s standing) lost(id string, ttl time.Duration) *Job {
-	lost := &lostError{id: id, unheard: true}
+	lost := &lostError{id: id, tool: s.Tool, unheard: true}
 	s.State, s.Ended, s.Expires, s.Err = Failed, s.At, s.At.Add(ttl), lost.Fault()
 	return s.ended(id)
 }

@@ -382,7 +382,8 @@ func (s *sharing) returnIdle() {
 func (s *sharing) request(claims []*pool.Claim) request {
 	serves := func(claim *pool.Claim) bool { return claim.Waits > 0 && !s.unused[claim.Host] }
 	place := make(map[string]uint64, len(claims))
-	r, waits := request{id: s.id}, 0.0
+	// After a quiet time a call gets a slot of the host that suits it best, and only the next has others beside it.
+	r, waits := request{id: s.id, spares: !s.isQuiet()}, 0.0
 	for _, claim := range claims {
 		s.note(claim)
 		place[claim.Host] = s.place(claim.Host)
@@ -394,7 +395,7 @@ func (s *sharing) request(claims []*pool.Claim) request {
 			}
 		}
 	}
-	r.waits, r.spares = int(math.Round(waits)), !s.isQuiet()
+	r.waits = int(math.Round(waits))
 	byPlace := func(a, b *pool.Claim) int { return cmp.Compare(place[a.Host], place[b.Host]) }
 	slices.SortStableFunc(claims, func(a, b *pool.Claim) int {
 		switch x, y := serves(a), serves(b); {

@@ -474,3 +474,43 @@ func TestScriptsAreSentAnewToAServerThatHasForgottenThem(t *testing.T) {
 		}
 	})
 }
+
+// TestCallAfterAQuietTimeGoesToTheHostThatHasReadItsPrompt has each of three hosts read another prompt.
+func TestCallAfterAQuietTimeGoesToTheHostThatHasReadItsPrompt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var hosts []backend.Backend
+		for i := range 3 {
+			hosts = append(hosts, &engine{name: fmt.Sprint("gpu-", i), perToken: 10 * time.Millisecond, slots: make(chan struct{}, 4)})
+		}
+		p, err := pool.New(pool.Options{Hosts: hosts, Slots: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _ := w.replica()
+		ctx, cancel := context.WithCancel(context.Background())
+		var sharing sync.WaitGroup
+		sharing.Go(func() { c.ShareHosts(ctx, p) })
+		defer sharing.Wait()
+		defer cancel()
+		at := func(prompt uint64, host string) (name string) {
+			err := p.With(t.Context(), route.Need{Model: "m:latest", Host: host, Prefixes: []uint64{prompt}}, func(ctx context.Context, l *pool.Lease) error {
+				name = l.Host.Name()
+				_, err := l.Host.Generate(ctx, &backend.GenerateRequest{Model: "m:latest", Prompt: strings.Repeat("x", 100)}, nil)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			return name
+		}
+		for i := range 3 {
+			at(uint64(i), fmt.Sprint("gpu-", i))
+		}
+		for i := range 3 {
+			time.Sleep(quietAfter + 2*shareInterval)
+			if got, want := at(uint64(i), ""), fmt.Sprint("gpu-", i); got != want {
+				t.Errorf("the call goes to %s, want %s", got, want)
+			}
+		}
+	})
+}
