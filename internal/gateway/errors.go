@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -166,48 +167,52 @@ func (x *exchange) hold(size int) bool {
 	return !ok || h.Hold(size)
 }
 
-// decode reads the body of a request, with the words of Ollama for what cannot be read. Like Ollama it
-// leaves out members that are not known, and whatever follows the first value.
+// decode reads the body of a request.
 func decode[T any](body []byte) (in T, err error) {
-	if len(body) == 0 {
-		return in, fault.Invalidf("missing request body")
-	}
-	if json.Unmarshal(body, &in) == nil { // which is quicker than a Decoder
+	if json.Unmarshal(body, &in) == nil {
 		return in, nil
 	}
 	in = *new(T)
-	err = json.NewDecoder(bytes.NewReader(body)).Decode(&in)
+	return in, decodeFirst(body, &in)
+}
+
+// decodeFirst reads the body of a request that is not plain JSON, with the words of Ollama for what cannot be
+// read. Like Ollama it leaves out whatever follows the first value.
+func decodeFirst(body []byte, in any) error {
+	if len(body) == 0 {
+		return fault.Invalidf("missing request body")
+	}
+	err := json.NewDecoder(bytes.NewReader(body)).Decode(in)
 	var explained fault.Explainer
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case err == nil:
-		return in, nil
+		return nil
 	case errors.As(err, &explained):
-		return in, explained
+		return explained
 	case errors.As(err, &wrong):
-		return in, wrongType(reflect.TypeOf(in), wrong)
+		return wrongType(wrong)
 	}
-	return in, fault.Invalidf("%v", err)
+	return fault.Invalidf("%v", err)
 }
 
 // wrongType is the error of a request with a value of a wrong type. It is in the words of encoding/json,
 // as Ollama's is, but without the names of types of this program.
-func wrongType(request reflect.Type, e *json.UnmarshalTypeError) error {
-	member := e.Field
-	for in := request; ; { // embedded structs are part of the path, but not of the JSON
-		name, rest, _ := strings.Cut(member, ".")
-		field, ok := in.FieldByName(name)
-		if !ok || !field.Anonymous {
-			break
+func wrongType(e *json.UnmarshalTypeError) error {
+	where := "a value"
+	if e.Field != "" {
+		names := strings.Split(e.Field, ".")
+		for len(names) > 1 && slices.Contains(embedded, names[0]) {
+			names = names[1:]
 		}
-		in, member = field.Type, rest
-	}
-	where := "member " + member
-	if member == "" {
-		where = "a value"
+		where = "member " + strings.Join(names, ".")
 	}
 	return fault.Invalidf("json: cannot unmarshal %s into %s of type %s", e.Value, where, jsonType(e.Type))
 }
+
+// embedded are the structs in requests whose members are members of the request. encoding/json names them
+// in its errors.
+var embedded = []string{"textIn", "seldom", "samplingIn", "named"}
 
 // jsonType is what JSON has for a type of Go.
 func jsonType(t reflect.Type) string {
