@@ -38,6 +38,8 @@ type memory struct {
 	queue     int64 // requests that wait for a host, whose messages are counted in messages or jobs too
 	files     int64 // that calls have had read
 	vectors   int64 // of calls under way
+	logged    int64 // prompts and answers that wait to be written to the call log
+	traced    int64 // and to be sent with traces
 	conns     int64 // connections over HTTP; 0 if there is no limit for the whole
 }
 
@@ -70,6 +72,7 @@ func divide(c config.Config, container int64) memory {
 	}
 	m.documents, m.jobs, m.arriving, m.unread, m.queue, m.files, m.vectors, m.messages = part, part, part, part, part, part, part, 2*part
 	m.questions, m.batches = min(64<<20, part/4), min(64<<20, part/4)
+	m.logged, m.traced = min(64<<20, part), min(24<<20, part/2)
 	m.answer = min(64<<20, m.arriving/4)
 	m.message = min(int64(c.MaxMessage)<<20, m.messages/4)
 	if c.IsSet("cache-size") {

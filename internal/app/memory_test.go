@@ -94,12 +94,12 @@ func TestMemoryIsDividedByTheWhole(t *testing.T) {
 		want      memory
 	}{
 		"by default":             {nil, 0, usual},
-		"in a small container":   {nil, 640 * mib, memory{total: 576 * mib, isLimit: true, cache: 72 * mib, questions: 9 * mib, batches: 9 * mib, documents: 36 * mib, jobs: 36 * mib, arriving: 36 * mib, answer: 9 * mib, unread: 36 * mib, queue: 36 * mib, files: 36 * mib, vectors: 36 * mib, messages: 72 * mib, message: 18 * mib, conns: 2304}},
-		"in a tiny container":    {nil, 96 * mib, memory{total: 64 * mib, isLimit: true, cache: 8 * mib, questions: 1 * mib, batches: 1 * mib, documents: 4 * mib, jobs: 4 * mib, arriving: 4 * mib, answer: 1 * mib, unread: 4 * mib, queue: 4 * mib, files: 4 * mib, vectors: 4 * mib, messages: 8 * mib, message: 2 * mib, conns: 256}},
+		"in a small container":   {nil, 640 * mib, memory{total: 576 * mib, isLimit: true, cache: 72 * mib, questions: 9 * mib, batches: 9 * mib, documents: 36 * mib, jobs: 36 * mib, arriving: 36 * mib, answer: 9 * mib, unread: 36 * mib, queue: 36 * mib, files: 36 * mib, vectors: 36 * mib, logged: 36 * mib, traced: 18 * mib, messages: 72 * mib, message: 18 * mib, conns: 2304}},
+		"in a tiny container":    {nil, 96 * mib, memory{total: 64 * mib, isLimit: true, cache: 8 * mib, questions: 1 * mib, batches: 1 * mib, documents: 4 * mib, jobs: 4 * mib, arriving: 4 * mib, answer: 1 * mib, unread: 4 * mib, queue: 4 * mib, files: 4 * mib, vectors: 4 * mib, logged: 4 * mib, traced: 2 * mib, messages: 8 * mib, message: 2 * mib, conns: 256}},
 		"in a large container":   {nil, 64 << 30, limited},
-		"with --memory":          {[]string{"--memory=128MiB"}, 0, memory{total: 128 * mib, isLimit: true, cache: 16 * mib, questions: 2 * mib, batches: 2 * mib, documents: 8 * mib, jobs: 8 * mib, arriving: 8 * mib, answer: 2 * mib, unread: 8 * mib, queue: 8 * mib, files: 8 * mib, vectors: 8 * mib, messages: 16 * mib, message: 4 * mib, conns: 512}},
+		"with --memory":          {[]string{"--memory=128MiB"}, 0, memory{total: 128 * mib, isLimit: true, cache: 16 * mib, questions: 2 * mib, batches: 2 * mib, documents: 8 * mib, jobs: 8 * mib, arriving: 8 * mib, answer: 2 * mib, unread: 8 * mib, queue: 8 * mib, files: 8 * mib, vectors: 8 * mib, logged: 8 * mib, traced: 4 * mib, messages: 16 * mib, message: 4 * mib, conns: 512}},
 		"above the container's":  {[]string{"--memory=2GiB"}, 256 * mib, limited},
-		"with options beside it": {[]string{"--memory=256MiB", "--cache-size=100", "--max-message=32"}, 0, memory{total: 256 * mib, isLimit: true, cache: 100 * mib, questions: 4 * mib, batches: 4 * mib, documents: 16 * mib, jobs: 16 * mib, arriving: 16 * mib, answer: 4 * mib, unread: 16 * mib, queue: 16 * mib, files: 16 * mib, vectors: 16 * mib, messages: 64 * mib, message: 32 * mib, conns: 1024}},
+		"with options beside it": {[]string{"--memory=256MiB", "--cache-size=100", "--max-message=32"}, 0, memory{total: 256 * mib, isLimit: true, cache: 100 * mib, questions: 4 * mib, batches: 4 * mib, documents: 16 * mib, jobs: 16 * mib, arriving: 16 * mib, answer: 4 * mib, unread: 16 * mib, queue: 16 * mib, files: 16 * mib, vectors: 16 * mib, logged: 16 * mib, traced: 8 * mib, messages: 64 * mib, message: 32 * mib, conns: 1024}},
 		"with options alone":     {[]string{"--cache-size=256", "--max-message=512"}, 0, func() memory { m := usual; m.message, m.messages = 512*mib, 1024*mib; return m }()},
 	} {
 		var c config.Config
@@ -110,7 +110,7 @@ func TestMemoryIsDividedByTheWhole(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", name, got, tt.want)
 		}
-		sum := got.cache + got.questions + got.batches + got.documents + got.jobs + got.arriving + got.unread + got.files + got.vectors + got.messages + got.conns*connSize
+		sum := got.cache + got.questions + got.batches + got.documents + got.jobs + got.arriving + got.unread + got.files + got.vectors + got.logged + got.traced + got.messages + got.conns*connSize
 		if got.isLimit && got.message < 32*mib && sum > got.total/8*7 {
 			t.Errorf("%s: the parts are %d of %d", name, sum, got.total)
 		}
@@ -120,13 +120,13 @@ func TestMemoryIsDividedByTheWhole(t *testing.T) {
 // usual is what there is where nobody says anything: the bounds that the parts have by themselves.
 var usual = memory{
 	total: 2 << 30, cache: 256 << 20, questions: 64 << 20, batches: 64 << 20, documents: 256 << 20, jobs: 256 << 20, arriving: 256 << 20,
-	answer: 64 << 20, unread: 256 << 20, queue: 256 << 20, files: 256 << 20, vectors: 256 << 20, messages: 512 << 20, message: 32 << 20,
+	answer: 64 << 20, unread: 256 << 20, queue: 256 << 20, files: 256 << 20, vectors: 256 << 20, logged: 64 << 20, traced: 24 << 20, messages: 512 << 20, message: 32 << 20,
 }
 
 // limited is what there is where as much is a limit.
 var limited = memory{
 	total: 2 << 30, isLimit: true, cache: 256 << 20, questions: 32 << 20, batches: 32 << 20, documents: 128 << 20, jobs: 128 << 20, arriving: 128 << 20,
-	answer: 32 << 20, unread: 128 << 20, queue: 128 << 20, files: 128 << 20, vectors: 128 << 20, messages: 256 << 20, message: 32 << 20, conns: 8192,
+	answer: 32 << 20, unread: 128 << 20, queue: 128 << 20, files: 128 << 20, vectors: 128 << 20, logged: 64 << 20, traced: 24 << 20, messages: 256 << 20, message: 32 << 20, conns: 8192,
 }
 
 func TestLimitOfTheContainerIsFound(t *testing.T) {

@@ -72,13 +72,13 @@ func (s *service) newCallLog() *calllog.Log {
 		return nil
 	}
 	return calllog.New(calllog.Options{
-		File: c.CallLog, MaxSize: int64(c.CallLogSize) << 20, MaxAge: c.CallLogAge, Keep: c.CallLogKeep, Log: s.log,
+		File: c.CallLog, MaxSize: int64(c.CallLogSize) << 20, MaxAge: c.CallLogAge, Keep: c.CallLogKeep, Texts: s.memory.logged, Log: s.log,
 	})
 }
 
 // newTracer makes the tracer, if the environment asks for traces.
 func (s *service) newTracer() *tracing.Tracer {
-	return tracing.New(tracing.Options{Version: version(), Transport: s.transport(), Texts: s.config.TraceContent, Log: s.log})
+	return tracing.New(tracing.Options{Version: version(), Transport: s.transport(), Texts: s.config.TraceContent, TextBytes: s.memory.traced, Log: s.log})
 }
 
 // propagate is what tells hosts of the spans that their requests are part of; nil for nothing.

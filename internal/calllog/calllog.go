@@ -8,6 +8,7 @@ package calllog
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"log/slog"
 	"sync/atomic"
@@ -24,12 +25,13 @@ type Options struct {
 	MaxAge  time.Duration // of its first line, beyond which the file is rotated; 0 means no limit
 	Keep    int           // rotated files that are kept; 0 means all
 
+	Texts int64 // bytes of prompts and answers that may wait to be written; 0 means 64 MiB
+
 	Log *slog.Logger // is told when the file cannot be written; nil discards
 }
 
 const (
-	maxWaiting = 1024     // calls that wait to be written
-	maxContent = 64 << 20 // bytes of their prompts and answers
+	maxWaiting = 1024 // calls that wait to be written
 	maxBatch   = 256 << 10
 
 	// gatherTime is how long lines are gathered before they are written, which spares each call the
@@ -61,6 +63,7 @@ type dropped struct{ bufferFull, disk atomic.Uint64 }
 
 // New makes a call log. It starts nothing, and does not open the file.
 func New(o Options) *Log {
+	o.Texts = cmp.Or(o.Texts, 64<<20)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -70,7 +73,7 @@ func New(o Options) *Log {
 // Done implements inference.Observer. It never waits.
 func (l *Log) Done(r inference.Record) {
 	size := contentSize(&r)
-	if l.content.Add(size) <= maxContent {
+	if l.content.Add(size) <= l.opts.Texts {
 		select {
 		case l.queue <- r:
 			if len(l.queue) >= maxWaiting/2 {

@@ -259,20 +259,20 @@ func TestTextsThatWaitAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wakes := make(chan struct{})
 		name := filepath.Join(t.TempDir(), "calls.jsonl")
-		log := run(t, calllog.Options{File: name}, func(name string) (calllog.Handle, error) {
+		log := run(t, calllog.Options{File: name, Texts: 8 << 20}, func(name string) (calllog.Handle, error) {
 			<-wakes
 			return calllog.OpenFile(name)
 		})
 		log.Done(numbered(0))
 		synctest.Wait()
 		large := failed
-		large.Asked.Request = &inference.Request{Prompt: strings.Repeat("x", 30<<20)}
+		large.Asked.Request = &inference.Request{Prompt: strings.Repeat("x", 3<<20)}
 		for range 5 {
 			log.Done(large)
 		}
 		log.Done(refused) // takes no room
 		if d := log.Dropped(); d.BufferFull != 3 {
-			t.Errorf("dropped %+v, want the 3 that exceed 64 MiB", d)
+			t.Errorf("dropped %+v, want the 3 that exceed 8 MiB", d)
 		}
 		close(wakes)
 		log.stop()

@@ -35,6 +35,7 @@ type Options struct {
 	Version   string
 	Transport string       // of the calls: "pipe" or "tcp"
 	Texts     bool         // records have the texts of prompts and answers
+	TextBytes int64        // that may wait to be sent; 0 means 24 MiB, which is also the most
 	Log       *slog.Logger // is told when spans cannot be sent; nil discards
 }
 
@@ -114,9 +115,16 @@ func New(o Options) *Tracer {
 	return t
 }
 
-// maxQueue bounds the spans with texts that wait to be sent, since each may have as many as
-// maxText bytes three times.
-const maxQueue = 512
+// queue is how many spans may wait to be sent, and how many of them are sent at once, where they have
+// texts: each may have maxText bytes three times.
+func (o Options) queue() (waiting, atOnce int) {
+	const most, least = 512, 8
+	waiting = most
+	if o.TextBytes > 0 {
+		waiting = int(min(max(o.TextBytes/(3*maxText), least), most))
+	}
+	return waiting, waiting / 8
+}
 
 // maxEnd bounds the time that Run takes to send what is left.
 const maxEnd = 2 * time.Second
@@ -125,7 +133,8 @@ const maxEnd = 2 * time.Second
 func (t *Tracer) Run(ctx context.Context) {
 	var options []sdktrace.BatchSpanProcessorOption
 	if t.opts.Texts {
-		options = append(options, sdktrace.WithMaxQueueSize(maxQueue), sdktrace.WithMaxExportBatchSize(maxQueue/8))
+		waiting, atOnce := t.opts.queue()
+		options = append(options, sdktrace.WithMaxQueueSize(waiting), sdktrace.WithMaxExportBatchSize(atOnce))
 	}
 	t.provider.RegisterSpanProcessor(sdktrace.NewBatchSpanProcessor(otlptrace.NewUnstarted(t.receiver), options...))
 	<-ctx.Done()

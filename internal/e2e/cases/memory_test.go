@@ -208,7 +208,8 @@ func TestProcessStaysWithinItsMemoryBesideAnHonestCaller(t *testing.T) {
 	}
 	host := greedyHost()
 	host.start(t)
-	s := serve(t, "--host="+host.server.URL, "--slots=8", fmt.Sprintf("--memory=%dMiB", memory), "--allow-dir="+dir, "--token-file="+keyFile, "--gateway")
+	s := serve(t, "--host="+host.server.URL, "--slots=8", fmt.Sprintf("--memory=%dMiB", memory), "--allow-dir="+dir, "--token-file="+keyFile, "--gateway",
+		"--call-log="+filepath.Join(t.TempDir(), "calls.jsonl"), "--log-content")
 
 	attack, end := context.WithCancel(t.Context())
 	defer end()
