@@ -1,10 +1,12 @@
 package loadtest
 
 import (
-	"encoding/xml"
 	"fmt"
+	"html"
 	"io"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // The plot in pixels: two panels, one above the other, on one axis of callers.
@@ -105,8 +107,13 @@ func shortened(text string, most int) string {
 	return text
 }
 
+// escaped is text as it stands in XML, which has no form for control characters.
 func escaped(text string) string {
-	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(text)) // a Builder takes everything
-	return b.String()
+	printable := strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, text)
+	return html.EscapeString(printable)
 }
