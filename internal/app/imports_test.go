@@ -38,7 +38,7 @@ var packages = map[string][]string{
 	"internal/tracing":             {"internal/inference", "internal/backend", "internal/fault", "internal/retry", "pool", "cache", "internal/route"},
 	"internal/jobs":                {"internal/caller", "internal/durable", "internal/fault", "internal/lru", "internal/workers"},
 	"internal/usage":               {"internal/tally", "internal/inference", "internal/backend", "internal/caller", "internal/durable", "internal/fault", "internal/order"},
-	"internal/metrics":             {"internal/inference", "internal/backend", "pool", "cache", "internal/route", "internal/semantic"},
+	"internal/metrics":             {"internal/inference", "internal/jobs", "internal/backend", "pool", "cache", "internal/route", "internal/semantic"},
 	"internal/affinity":            {"internal/lru"},
 	"internal/lru":                 {},
 	"internal/durable":             {},

@@ -16,6 +16,7 @@ import (
 	"ollama-mcp/internal/config"
 	"ollama-mcp/internal/dashboard"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/metrics"
 	"ollama-mcp/internal/observe"
 	"ollama-mcp/internal/usage"
@@ -33,6 +34,7 @@ func (s *service) newMetrics() *metrics.Metrics {
 		Version: version(), Transport: s.transport(),
 		Status:    func() inference.Status { return s.engine.Status(caller.Caller{Admin: true}) },
 		Dropped:   s.droppedLines(),
+		Jobs:      func() jobs.Counts { return s.jobs.Counts() },
 		Keys:      s.keyStates,
 		Providers: s.providerStats, HasModel: s.hasModel, HasCaller: s.callers.has,
 	})

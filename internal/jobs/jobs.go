@@ -288,6 +288,27 @@ func (r *Registry) Len() int {
 	return len(r.kept)
 }
 
+// Counts are how many jobs are kept.
+type Counts struct {
+	Underway, Ended int
+	Oldest          time.Duration // since the oldest that is underway began; 0 if none is
+}
+
+// Counts returns how many jobs of this process are kept.
+func (r *Registry) Counts() (n Counts) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, j := range r.kept {
+		if j.ended.IsZero() {
+			n.Underway++
+			n.Oldest = max(n.Oldest, time.Since(j.created))
+		} else {
+			n.Ended++
+		}
+	}
+	return n
+}
+
 // usage is what some jobs take.
 type usage struct {
 	jobs  int

@@ -381,3 +381,23 @@ func TestSpareGoroutinesEndWithTheRegistry(t *testing.T) {
 		<-j.Ended()
 	})
 }
+
+func TestJobsAreCountedAndTheOldestUnderwayTellsItsAge(t *testing.T) {
+	story(t, jobs.Options{}, func(t *testing.T, r *jobs.Registry) {
+		if got := r.Counts(); got != (jobs.Counts{}) {
+			t.Errorf("without jobs: got %+v", got)
+		}
+		old := keep(t, r, alice, lasting(time.Hour, `"old"`))
+		keep(t, r, bob, lasting(time.Second, `"done"`))
+		time.Sleep(time.Minute)
+		keep(t, r, alice, lasting(time.Hour, `"young"`))
+		if got := r.Counts(); got != (jobs.Counts{Underway: 2, Ended: 1, Oldest: time.Minute}) {
+			t.Errorf("got %+v, want two underway for a minute at most, and one that has ended", got)
+		}
+		old.Cancel()
+		<-old.Ended()
+		if got := r.Counts(); got != (jobs.Counts{Underway: 1, Ended: 2}) {
+			t.Errorf("once the oldest was cancelled: got %+v", got)
+		}
+	})
+}

@@ -25,6 +25,7 @@ import (
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/jobs"
 	"ollama-mcp/pool"
 )
 
@@ -38,6 +39,8 @@ type Options struct {
 	Providers func() map[string]pool.Stats
 	// Dropped is how many calls are missing in the call log, by reason.
 	Dropped func() (bufferFull, disk uint64)
+	// Jobs are the jobs of this server.
+	Jobs func() jobs.Counts
 	// Keys are the keys of callers.
 	Keys func() []Key
 	// HasModel reports whether a model or an alias exists, by its canonical name, and HasCaller

@@ -18,6 +18,7 @@ import (
 	"ollama-mcp/cache"
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/metrics"
 	"ollama-mcp/internal/route"
 	"ollama-mcp/internal/semantic"
@@ -60,6 +61,7 @@ func newMetrics() *metrics.Metrics {
 			return []metrics.Key{{Caller: "ci", Calls: 3, CallsPerDay: 10, Tokens: 40, TokensPerDay: 500, Expires: time.Unix(1800000000, 0)}, {Caller: "unlimited"}}
 		},
 		Dropped: func() (bufferFull, disk uint64) { return 7, 1 },
+		Jobs:    func() jobs.Counts { return jobs.Counts{Underway: 2, Ended: 5, Oldest: time.Minute} },
 		Providers: func() map[string]pool.Stats {
 			return map[string]pool.Stats{"openai": {Hosts: []pool.HostStats{{Well: true, Busy: 1, Slots: 8, Breaker: "closed"}}, Totals: pool.Totals{Served: 4}}}
 		},

@@ -72,6 +72,9 @@ const (
 	redisLookups
 	redisFailures
 
+	jobsKept
+	jobsOldest
+
 	ladderAnswers
 	ladderState
 	ladderChanges
@@ -214,6 +217,9 @@ var families = [familyCount]family{
 	cacheRemoved:    {"ollama_mcp_cache_removed_total", counter, []string{"reason"}, nil, "Answers that are not cached any more, or never were. reason is evicted, expired, too_large or crowded_out (less popular than those in its place)."},
 	cacheSaved:      {"ollama_mcp_cache_saved_seconds_total", counter, nil, nil, "Time that cached and shared answers would have taken."},
 	semanticLookups: {"ollama_mcp_cache_semantic_lookups_total", counter, []string{"result"}, nil, "Look-ups for paraphrases. result is hit, shadow (would have been one), or why there was none."},
+
+	jobsKept:   {"ollama_mcp_jobs", gauge, []string{"state"}, nil, "Jobs that this replica has, by state: underway or ended. The others can ask for them, but do not count them."},
+	jobsOldest: {"ollama_mcp_oldest_job_seconds", gauge, nil, nil, "How long ago the oldest job that is underway here began; 0 if none is."},
 
 	redisUp:       {"ollama_mcp_redis_up", gauge, nil, nil, "1 if Redis can be reached and takes new answers, 0 if not, and the replica goes on with its share of each limit; absent without --redis."},
 	redisReplicas: {"ollama_mcp_redis_replicas", gauge, nil, nil, "Replicas that were heard of through Redis in the last seconds, or when it could last be reached, this one included."},

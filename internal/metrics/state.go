@@ -14,7 +14,7 @@ import (
 var ofState = []id{
 	requests, running, saturation, queueDepth, queueBytes, queueOldest, callerWaiting, modelWaiting,
 	hostUp, hostSlots, hostLatency, hostModels, modelSlots, breakerState, modelsEjected, retriesLeft, hedges,
-	cacheLookups, cacheEntries, cacheBytes, cacheRemoved, cacheSaved, semanticLookups, redisUp, redisReplicas, redisLookups, redisFailures, ladderState,
+	cacheLookups, cacheEntries, cacheBytes, cacheRemoved, cacheSaved, semanticLookups, redisUp, redisReplicas, redisLookups, redisFailures, jobsKept, jobsOldest, ladderState,
 	providerUp, providerSlots, providerWaiting, providerRequests, providerBreaker,
 	budgetUsed, budgetLimit, keyExpires, callLogDropped, buildInfo,
 }
@@ -58,6 +58,12 @@ func (s *state) read() collection {
 		for _, l := range status.Ladders {
 			c.add(ladderState, 1, s.models.of(canonical(l.Model), false), string(l.State))
 		}
+	}
+	if s.opts.Jobs != nil {
+		n := s.opts.Jobs()
+		c.add(jobsKept, float64(n.Underway), "underway")
+		c.add(jobsKept, float64(n.Ended), "ended")
+		c.add(jobsOldest, n.Oldest.Seconds())
 	}
 	if s.opts.Keys != nil {
 		for _, k := range s.opts.Keys() {
