@@ -78,6 +78,10 @@ func listTokens(file string, std Stdio) int {
 	if err != nil {
 		return fail(std, fmt.Errorf("%s:%w", file, err))
 	}
+	if len(keys) == 0 {
+		fmt.Fprintf(std.Err, "%s has no keys; `ollama-mcp token new NAME --append %s` adds one.\n", file, file)
+		return ok
+	}
 	list := table.Table{Head: []string{"NAME", "ADMIN", "TOOLS", "MODELS", "CALLS/S", "IN FLIGHT", "CALLS/DAY", "TOKENS/DAY", "EXPIRES"}}
 	for _, k := range keys {
 		c := k.Caller

@@ -32,6 +32,10 @@ func TestKeysAreMadeListedAndRevoked(t *testing.T) {
 	if list, _, _ := program(t, "", nil, "token", "list", file); strings.Contains(list, "ci ") || !strings.Contains(list, "laptop ") {
 		t.Errorf("after that:\n%s", list)
 	}
+	program(t, "", nil, "token", "revoke", "laptop", file)
+	if list, errs, status := program(t, "", nil, "token", "list", file); status != ok || list != "" || !strings.Contains(errs, "has no keys") {
+		t.Errorf("without keys: status %d\n%s%s", status, list, errs)
+	}
 	for _, args := range [][]string{{"revoke", "ci", file}, {"revoke", "ci", file + ".none"}, {"list", file + ".none"}} {
 		if _, errs, status := program(t, "", nil, append([]string{"token"}, args...)...); status != failure || errs == "" {
 			t.Errorf("%v: status %d, %s", args, status, errs)

@@ -93,6 +93,8 @@ func (x *exchange) fail(err error) {
 // spelling puts what our errors advise in the words of these APIs.
 var spelling = strings.NewReplacer(
 	"allow more with timeout_seconds", "allow more with the header "+headerTimeout,
+	`with cache "refresh"`, "with the header "+headerCache+": refresh",
+	"list-models with capability", "use a model whose /api/show has the capability", " names those that have it", "",
 	"timeout_seconds", headerTimeout, "local_only", headerLocalOnly,
 	"fallback_models", "an alias", "list-models names", "/api/tags lists", "list-models", "/api/tags", "pull-model", "/api/pull", "show-model", "/api/show",
 	"list-running", "/api/ps", "call load-model", "send an empty prompt", "argument \"", "\"",

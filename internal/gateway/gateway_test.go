@@ -494,6 +494,19 @@ func TestWhatOneFormOfRequestHasCachedServesTheOthers(t *testing.T) {
 	})
 }
 
+func TestNoteOfACachedAnswerNamesTheHeaderThatAsksForANewOne(t *testing.T) {
+	t.Parallel()
+	story(t, func(t *testing.T, c *client) {
+		c.use(pool.Options{Slots: 2, Queue: 2}, rich())
+		const body = `{"model":"tiny","prompt":"hello","stream":false}`
+		c.ask("POST", "/api/generate", body)
+		got := c.ask("POST", "/api/generate", body).header
+		if note := got.Get("X-Ollama-Mcp-Note"); got.Get("X-Ollama-Mcp-Source") == "cache" && !strings.HasSuffix(note, "call again with the header X-Ollama-MCP-Cache: refresh.") {
+			t.Errorf("the note is %q", note)
+		}
+	})
+}
+
 func TestErrorsHaveTheFormAndTheStatusOfTheirAPI(t *testing.T) {
 	t.Parallel()
 	const chat = `{"model":"tiny","messages":[{"role":"user","content":"hello"}]}`
@@ -527,6 +540,9 @@ func TestErrorsHaveTheFormAndTheStatusOfTheirAPI(t *testing.T) {
 		{name: "effort", path: "/v1/chat/completions", body: `{"model":"tiny","reasoning_effort":"some","messages":[{"role":"user","content":"x"}]}`, status: 400, text: "invalid reasoning value"},
 		{name: "header", path: "/api/chat", body: chat, header: "X-Ollama-MCP-Cache:never", status: 400, text: "auto, off or refresh"},
 		{name: "timeout", path: "/api/chat", body: chat, header: "X-Ollama-MCP-Timeout:NaN", status: 400, text: "seconds"},
+		{name: "model that does not think", path: "/api/generate", body: `{"model":"tiny","prompt":"x","think":true}`, prepare: func(c *client) {
+			c.host.Fail(9, backendtest.Refuse(http.StatusBadRequest, `"tiny" does not support thinking`))
+		}, status: 400, text: `use a model whose /api/show has the capability "thinking"`},
 		{name: "no host", path: "/api/chat", body: chat, prepare: func(c *client) { c.host.Down() }, status: 503, text: "gpu-1"},
 		{name: "no host, OpenAI", path: "/v1/chat/completions", body: chat, prepare: func(c *client) { c.host.Down() }, status: 503, text: "gpu-1"},
 		{name: "rate", path: "/v1/chat/completions", body: chat, prepare: func(c *client) {
