@@ -91,18 +91,20 @@ func lastOf(body io.Reader, told func(*message)) (*message, error) {
 
 // explain says what an answer means that is none of the protocol.
 func (e *endpoint) explain(resp *http.Response, body []byte) error {
+	var said struct {
+		Description string `json:"error_description"`
+	}
+	_ = json.Unmarshal(body, &said) // whose description is empty if the body is something else
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized && e.key == "":
 		return errors.New("the server wants a key: set OLLAMA_MCP_KEY to one that it accepts")
+	case resp.StatusCode == http.StatusUnauthorized && said.Description != "":
+		return fmt.Errorf("the server does not accept the key in OLLAMA_MCP_KEY: %s", said.Description)
 	case resp.StatusCode == http.StatusUnauthorized:
 		return errors.New("the server does not accept the key in OLLAMA_MCP_KEY; it may have been revoked, or be that of another server")
 	case resp.StatusCode < 300 || resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed:
 		return errors.New("the server takes no MCP there: the URL usually ends in /mcp")
-	}
-	var said struct {
-		Description string `json:"error_description"`
-	}
-	if json.Unmarshal(body, &said) == nil && said.Description != "" {
+	case said.Description != "":
 		return fmt.Errorf("the server answered %s: %s", resp.Status, said.Description)
 	}
 	return fmt.Errorf("the server answered %s", resp.Status)

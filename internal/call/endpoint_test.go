@@ -83,6 +83,7 @@ func TestAnswersOfARunningServerAreRead(t *testing.T) {
 		{name: "error of the protocol", answer: status(400, `{"jsonrpc":"2.0","id":ID,"error":{"code":-32602,"message":"no such tool"}}`), status: 1, stderr: "error: no such tool\n"},
 		{name: "no key", answer: status(401, `{"error":"unauthorized"}`), status: 3, stderr: "error: the server wants a key"},
 		{name: "wrong key", answer: status(401, ""), key: "omcp_x", status: 3, stderr: "error: the server does not accept the key"},
+		{name: "key that has expired", answer: status(401, `{"error":"invalid_token","error_description":"the key has expired; ask for a new one"}`), key: "omcp_x", status: 3, stderr: "error: the server does not accept the key in OLLAMA_MCP_KEY: the key has expired; ask for a new one\n"},
 		{name: "refused", answer: status(403, `{"error":"forbidden","error_description":"the host is not allowed"}`), status: 3, stderr: "error: the server answered 403 Forbidden: the host is not allowed\n"},
 		{name: "a proxy's error", answer: status(502, "<html>"), status: 3, stderr: "error: the server answered 502 Bad Gateway\n"},
 		{name: "another server", answer: status(200, "<html>"), status: 3, stderr: "the URL usually ends in /mcp"},
