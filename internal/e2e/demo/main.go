@@ -69,13 +69,20 @@ func show(ctx context.Context, out io.Writer, bin string, env, args []string) er
 	return err
 }
 
-// cropped shortens a text that is too long for a demonstration, such as a vector.
+// cropped shortens what is too long for a demonstration: a table of many models, or a line that is
+// a vector.
 func cropped(text string) string {
-	const most = 600
-	if len(text) <= most {
-		return text
+	const mostLines, mostBytes = 20, 600
+	lines := strings.Split(text, "\n")
+	if more := len(lines) - mostLines; more > 0 {
+		lines = append(lines[:mostLines], fmt.Sprintf("… (%d more lines)", more))
 	}
-	return fmt.Sprintf("%s… (%d more bytes)", strings.ToValidUTF8(text[:most], ""), len(text)-most)
+	for i, line := range lines {
+		if more := len(line) - mostBytes; more > 0 {
+			lines[i] = fmt.Sprintf("%s… (%d more bytes)", strings.ToValidUTF8(line[:mostBytes], ""), more)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // quoted is a command line as one would have to type it.

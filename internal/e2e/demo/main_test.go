@@ -67,3 +67,17 @@ func program(t *testing.T, script string) string {
 	}
 	return path
 }
+
+func TestTableIsCroppedBetweenItsLines(t *testing.T) {
+	row := strings.Repeat("x", 120)
+	table := strings.TrimSpace(strings.Repeat(row+"\n", 10))
+	if got := cropped(table); got != table {
+		t.Errorf("a short table became\n%s", got)
+	}
+	if got := cropped(table + "\n" + table + "\n" + row); !strings.HasSuffix(got, row+"\n… (1 more lines)") {
+		t.Errorf("a long table became\n%s", got)
+	}
+	if got := cropped(row + strings.Repeat("é", 300)); !strings.HasSuffix(got, "é… (120 more bytes)") {
+		t.Errorf("a long line became\n%s", got)
+	}
+}
