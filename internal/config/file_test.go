@@ -88,6 +88,7 @@ func TestExampleInTheDocsMeansWhatItSays(t *testing.T) {
 func TestMistakeInTheFileIsNamedByItsLine(t *testing.T) {
 	for _, tc := range []struct{ file, want string }{
 		{"\nslots: many", `config.yaml:2: slots: "many": must be a whole number`},
+		{"log-level: loud", `config.yaml:1: log-level: "loud": must be debug, info, warn or error`},
 		{"gateway: yes", `config.yaml:1: gateway: "yes": must be true or false`},
 		{"insecure: \"on\"", `config.yaml:1: insecure: "on": must be true or false`},
 		{"semantic-threshold: high", `config.yaml:1: semantic-threshold: "high": must be a number`},

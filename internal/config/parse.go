@@ -135,6 +135,8 @@ func invalid(f *pflag.Flag, value string, err error) error {
 		err = errNoDuration
 	case kind == "bool":
 		err = errNoTruth
+	case f.Name == "log-level":
+		err = errors.New("must be debug, info, warn or error")
 	case !isNumber && kind == "int":
 		err = errors.New("must be a whole number")
 	case !isNumber:
