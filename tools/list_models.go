@@ -124,7 +124,7 @@ func unreachable(all []inference.HostListing) map[string]string {
 		}
 		hosts[on.Host] = ofHost(on.Host, on.Err)
 		if errors.Is(on.Err, context.DeadlineExceeded) {
-			hosts[on.Host] = fmt.Sprintf("no answer within %v", inference.ListTimeout)
+			hosts[on.Host] = fmt.Sprintf("no answer within %v", on.Limit)
 		}
 	}
 	return hosts
@@ -137,12 +137,12 @@ func ofHost(host string, err error) string {
 
 // unlisted is the error of a call that no host has answered.
 func unlisted(all []inference.HostListing) error {
-	last := all[len(all)-1].Err
-	if !errors.Is(last, context.DeadlineExceeded) {
-		return last
+	last := all[len(all)-1]
+	if !errors.Is(last.Err, context.DeadlineExceeded) {
+		return last.Err
 	}
 	return &fault.Error{
-		Code: fault.Timeout, Message: fmt.Sprintf("no host has listed its models within %v", inference.ListTimeout), Retryable: true,
+		Code: fault.Timeout, Message: fmt.Sprintf("no host has listed its models within %v", last.Limit), Retryable: true,
 		Hint: "try again; if it happens again, `ollama-mcp doctor` tells more",
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/pool"
@@ -61,6 +62,23 @@ func TestEmptyListSaysWhichFilterHasEmptiedIt(t *testing.T) {
 		host.Remove("tiny")
 		if got := fmt.Sprint(c.succeeds("list-models", `{}`).StructuredContent["notes"]); !strings.Contains(got, "No model is installed") {
 			t.Errorf("without models: %s", got)
+		}
+	})
+}
+
+func TestHostThatIsKnownToBeIllHoldsUpAListForMomentsOnly(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		frozen, well := backendtest.New("gpu-1"), backendtest.New("gpu-2")
+		c.useAll(pool.Options{}, frozen, well)
+		frozen.Down()
+		for range 10 { // until its circuit breaker opens
+			c.call(c.context(), "generate", `{"model":"tiny","prompt":"hi","host":"gpu-1","cache":"off"}`)
+		}
+		frozen.Mend().Break(backendtest.Hang)
+		began := time.Now()
+		out := c.succeeds("list-models", `{}`).StructuredContent
+		if took := time.Since(began); took != 2*time.Second || fmt.Sprint(out["unreachable"]) != "map[gpu-1:no answer within 2s]" || len(out["models"].([]any)) != 1 {
+			t.Errorf("after %v: got %v", took, out)
 		}
 	})
 }

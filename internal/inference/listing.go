@@ -15,8 +15,12 @@ import (
 	"ollama-mcp/internal/fault"
 )
 
-// ListTimeout bounds the time that hosts are given to list their models.
-const ListTimeout = 10 * time.Second
+// The time that a host is given to list its models, of which a host that is not well has less if
+// others are well, since a listing waits for the slowest host.
+const (
+	listTimeout    = 10 * time.Second
+	illListTimeout = 2 * time.Second
+)
 
 // Listing is what there is to ask.
 type Listing struct {
@@ -32,6 +36,7 @@ type HostListing struct {
 	Loaded  map[string]bool // names of the models in memory
 	Cloud   map[string]bool // names of the models that the host passes on to Ollama's cloud
 	Err     error           // why the host has listed nothing; nil if it has
+	Limit   time.Duration   // time that the host was given
 }
 
 // Alias is a name that stands for models.
@@ -48,7 +53,7 @@ type Filter struct {
 }
 
 // List asks all hosts at the same time what they have, and leaves out what the caller may
-// not use. A host that does not answer within ListTimeout has an error in its place.
+// not use. A host that does not answer in time has an error in its place.
 func (e *Engine) List(ctx context.Context, who caller.Caller, f Filter) (Listing, error) {
 	hosts, err := e.hosts(f.Host)
 	if err != nil {
@@ -57,13 +62,19 @@ func (e *Engine) List(ctx context.Context, who caller.Caller, f Filter) (Listing
 	settings := e.opts.Settings()
 	aliases := settings.aliases(who, f.Query)
 	shown := func(model string) bool { return who.MayUse(backend.CanonicalModel(model)) && contains(model, f.Query) }
-	ctx, cancel := context.WithTimeout(ctx, ListTimeout)
-	defer cancel()
 	all := make([]HostListing, len(hosts))
+	ill := e.illHosts()
 	var asked sync.WaitGroup
 	for i, host := range hosts {
+		limit := listTimeout
+		if slices.Contains(ill, host.Name()) {
+			limit = illListTimeout
+		}
 		asked.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, limit)
+			defer cancel()
 			all[i] = e.list(ctx, host, func(model string) bool { return shown(model) || settings.standsFor(aliases, model) })
+			all[i].Limit = limit
 		})
 	}
 	asked.Wait()
@@ -72,6 +83,20 @@ func (e *Engine) List(ctx context.Context, who caller.Caller, f Filter) (Listing
 		all[i].keep(func(m backend.Model, about Detail) bool { return shown(m.Name) && about.Can(f.Capability) })
 	}
 	return found, nil
+}
+
+// illHosts are the names of the hosts that are not well, if others are.
+func (e *Engine) illHosts() (ill []string) {
+	all := e.opts.Hosts.Stats().Hosts
+	for _, h := range all {
+		if !h.Well {
+			ill = append(ill, h.Name)
+		}
+	}
+	if len(ill) == len(all) {
+		return nil
+	}
+	return ill
 }
 
 // hosts are those of that name; all of them if there is no name.
