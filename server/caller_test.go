@@ -151,7 +151,7 @@ func TestToolsAreListedForThoseWhoMayCallThem(t *testing.T) {
 			t.Errorf("a tool that is not listed: %s", a.body)
 		}
 		a = r.post(modern(call("1", "echoes", "{}")), append(as("some"), modernHeader("tools/call", "echoes")...)...)
-		if m := a.message(); m.Error == nil || m.Error.Message != `there is no tool "echoes"; there are: echo, whoami` {
+		if m := a.message(); m.Error == nil || m.Error.Message != `there is no tool "echoes"; did you mean echo? There are: echo, whoami` {
 			t.Errorf("a tool that does not exist: %s", a.body)
 		}
 	})

@@ -66,7 +66,7 @@ func TestMessagesThatAreNoRequestsAreAnsweredByWhatIsWrongWithThem(t *testing.T)
 		{"an id that is too long", `{"jsonrpc":"2.0","id":"` + strings.Repeat("x", 300) + `","method":"ping"}`, []answer{{"null", mcp.INVALID_REQUEST, "at most 256 bytes"}}},
 		{"a number too large for mcp-go", `{"jsonrpc":"2.0","id":1e999,"method":"ping"}`, []answer{{"1e999", mcp.INVALID_REQUEST, "not a JSON-RPC request"}}},
 		{"an unknown method", `{"jsonrpc":"2.0","id":1,"method":"pong"}`, []answer{{"1", mcp.METHOD_NOT_FOUND, "pong"}}},
-		{"an unknown tool", call("1", "ecko", "{}"), []answer{{"1", mcp.INVALID_PARAMS, `no tool "ecko"; there are: echo, panic, progress, sleep, unwritable`}}},
+		{"an unknown tool", call("1", "ecko", "{}"), []answer{{"1", mcp.INVALID_PARAMS, `no tool "ecko"; did you mean echo? There are: echo, panic, progress, sleep, unwritable`}}},
 		{"a method with an escaped slash", strings.ReplaceAll(call("1", "echo", "{}"), "s/c", `s\/c`), []answer{{"1", 0, ""}}},
 		{"a tool whose answer is no JSON", call("1", "unwritable", "{}"), []answer{{"1", mcp.INTERNAL_ERROR, "cannot be written"}}},
 		{"a notification", `{"jsonrpc":"2.0","method":"notifications/initialized"}`, nil},

@@ -33,6 +33,7 @@ import (
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/nearest"
 	"ollama-mcp/internal/netserve"
 )
 
@@ -54,6 +55,9 @@ type Options struct {
 	// MayCall reports whether a caller may call a tool, by its name; the tools that it may not
 	// call are not listed for it. Nil means that it may call those that its key allows.
 	MayCall func(who caller.Caller, tool string) bool
+	// NotOffered says why there is no tool of a name that a client has called, for people to mend; "" if
+	// nobody knows. Nil says nothing.
+	NotOffered func(tool string) (why string)
 
 	// Tasks make tasks of the protocol of calls that take long.
 	Tasks TaskOptions
@@ -89,6 +93,9 @@ func (o *Options) setDefaults() {
 	o.Drain = cmp.Or(o.Drain, 10*time.Second)
 	if o.MayCall == nil {
 		o.MayCall = caller.Caller.MayCall
+	}
+	if o.NotOffered == nil {
+		o.NotOffered = func(string) string { return "" }
 	}
 }
 
@@ -293,7 +300,8 @@ func codeOf(e *fault.Error) int {
 	return codeOverloaded
 }
 
-// explainUnknownTool lists the tools that the caller may use.
+// explainUnknownTool says which tool may have been meant, or what keeps it from being offered, and lists
+// the tools that the caller may use.
 func (s *Server) explainUnknownTool(e *mcp.JSONRPCErrorDetails, r *request) {
 	var call struct{ Params struct{ Name string } }
 	if json.Unmarshal(r.brief, &call) != nil || slices.Contains(s.tools, call.Params.Name) {
@@ -302,7 +310,16 @@ func (s *Server) explainUnknownTool(e *mcp.JSONRPCErrorDetails, r *request) {
 	r.unknown = true
 	who := caller.FromContext(r.ctx)
 	names := slices.DeleteFunc(slices.Clone(s.tools), func(name string) bool { return !s.opts.MayCall(who, name) })
-	e.Message = fmt.Sprintf("there is no tool %.64q; there are: %s", call.Params.Name, strings.Join(names, ", "))
+	e.Message = fmt.Sprintf("there is no tool %.64q", call.Params.Name)
+	known := strings.Join(names, ", ")
+	if why := s.opts.NotOffered(call.Params.Name); why != "" {
+		e.Message += ", since " + why
+	}
+	if near := nearest.Names(call.Params.Name, names, 1); near != nil {
+		e.Message += fmt.Sprintf("; did you mean %s? There are: %s", near[0], known)
+		return
+	}
+	e.Message += "; there are: " + known
 }
 
 // explainUnknownResource sets the error code that the protocol version has for an unknown

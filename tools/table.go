@@ -200,6 +200,21 @@ func (o Offer) has(t tool) bool {
 	return wanted && !caller.Matches(o.Without, t.name) && (!o.ReadOnly || t.hints.readOnly) && (!t.manage || o.Manage)
 }
 
+// NotOffered says which option keeps a tool from being offered, however its name is written; "" if none does, or there
+// is no such tool at all.
+func (o Offer) NotOffered(name string) (why string) {
+	i := slices.IndexFunc(table, func(t tool) bool { return t.name == kebab(name) })
+	switch {
+	case i < 0 || o.has(table[i]):
+		return ""
+	case table[i].manage && !o.Manage:
+		return "tools that change which models are installed need --allow-manage"
+	case !table[i].hints.readOnly && o.ReadOnly:
+		return "the server was started with --read-only"
+	}
+	return "--tools or --no-tools leaves it out"
+}
+
 // rows are the rows of the table that are offered, in their order.
 func (o Offer) rows() []tool {
 	return slices.DeleteFunc(slices.Clone(table), func(t tool) bool { return !o.has(t) })

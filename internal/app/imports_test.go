@@ -22,7 +22,7 @@ const (
 // way, from what puts together to what is put together; internal/app may import all.
 var packages = map[string][]string{
 	".":                            {"internal/app"},
-	"server":                       {"internal/caller", "internal/fault", "internal/jobs", "internal/jsonrpc", "internal/lru", "internal/netserve", "internal/share", "internal/workers"},
+	"server":                       {"internal/caller", "internal/fault", "internal/jobs", "internal/jsonrpc", "internal/lru", "internal/nearest", "internal/netserve", "internal/share", "internal/workers"},
 	"tools":                        {"internal/usage", "cache", "internal/batch", "internal/manage", "internal/prompts", "internal/files", "pool", "internal/inference", "internal/jobs", "internal/schema", "internal/fault", "internal/moderation", "internal/progress", "internal/quota", "internal/caller", "internal/route", "internal/semantic", "internal/backend", "internal/nearest", "internal/share", "internal/order"},
 	"internal/inference":           {"internal/affinity", "pool", "cache", "internal/semantic", "internal/route", "internal/backend", "internal/nearest", "internal/caller", "internal/schema", "internal/fault", "internal/moderation", "internal/lru", "internal/markup", "internal/pixels", "internal/share", "internal/workers"},
 	"internal/markup":              {"internal/backend"},
@@ -71,7 +71,7 @@ var packages = map[string][]string{
 	"internal/backend/openai":      {"internal/backend", "internal/backend/remote", "internal/fault"},
 	"internal/budget":              {"internal/tally", "internal/backend", "internal/durable"},
 	"internal/backend/backendtest": {"internal/backend", "internal/backend/ollama"},
-	"internal/call":                {"internal/nearest", "internal/table", "internal/terminal"},
+	"internal/call":                {"internal/table", "internal/terminal"},
 	"internal/doctor":              {"internal/manage", "internal/backend", "internal/fault", "internal/terminal", "internal/order"},
 	"internal/terminal":            {},
 	"internal/moderation":          {},

@@ -65,6 +65,22 @@ func TestOnlyTheToolsThatAreWantedAreOffered(t *testing.T) {
 	}
 }
 
+func TestToolThatAnOptionKeepsFromBeingOfferedIsRefusedWithTheOption(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"pull-model":                                "need --allow-manage; there are: chat",
+		"pull_model --allow-manage --read-only":     "started with --read-only; there are: chat",
+		"status --no-tools=stat*":                   "--no-tools leaves it out",
+		"list-models --tools=generate":              "--tools or --no-tools leaves it out; there are: generate, job",
+		"list-modals --tools=generate,list-running": "there is no tool \"list-modals\"; there are: generate, job, list-running",
+		"list-modals":                               "did you mean list-models? There are: chat",
+	} {
+		if _, errs, status := program(t, "", nil, append([]string{"call"}, strings.Fields(args)...)...); status != 2 || !strings.Contains(errs, want) {
+			t.Errorf("%s: status %d, %s; want 2 and %s", args, status, errs, want)
+		}
+	}
+}
+
 func TestNamesOfToolsAreListedAsTheHostTakesThem(t *testing.T) {
 	t.Parallel()
 	names := listed(t, "--tool-names=snake")

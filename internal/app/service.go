@@ -282,7 +282,8 @@ func (s *service) newServer() (*server.Server, error) {
 	withTasks := offer
 	withTasks.Without = slices.Concat(offer.Without, tools.ReplacedByTasks)
 	return server.New(server.Options{
-		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions(offer), MayCall: tools.MayCall,
+		Name: "ollama-mcp", Version: version(), Instructions: tools.Instructions(offer),
+		MayCall: tools.MayCall, NotOffered: offer.NotOffered,
 		Tasks: server.TaskOptions{
 			Jobs: s.jobs, Tools: tools.Slow(offer), Wait: tools.TaskWait,
 			Replaced: tools.ReplacedByTasks, Instructions: tools.Instructions(withTasks),

@@ -20,12 +20,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 
-	"ollama-mcp/internal/nearest"
 	"ollama-mcp/internal/table"
 	"ollama-mcp/internal/terminal"
 )
@@ -108,9 +108,9 @@ func (o *Options) run(ctx context.Context, line *progressLine) error {
 	if o.Tool == "" {
 		return listTools(o.Stdout, tools)
 	}
-	tool, err := find(tools, o.Tool)
-	if err != nil {
-		return failure{statusUsage, err}
+	tool := find(tools, o.Tool)
+	if tool == nil {
+		return srv.refuses(ctx, o.Tool)
 	}
 	if o.Help {
 		return o.printHelp(tool)
@@ -197,20 +197,14 @@ func listTools(w io.Writer, tools []mcp.Tool) error {
 	return err
 }
 
-// find returns the tool of that name. Names of tools may be written with - or _, whichever the server lists.
-func find(tools []mcp.Tool, name string) (*mcp.Tool, error) {
-	names := make([]string, len(tools))
-	for i := range tools {
-		if kebab(tools[i].Name) == kebab(name) {
-			return &tools[i], nil
-		}
-		names[i] = tools[i].Name
+// find returns the tool of that name, nil for none. Names of tools may be written with - or _, whichever the server
+// lists.
+func find(tools []mcp.Tool, name string) *mcp.Tool {
+	i := slices.IndexFunc(tools, func(t mcp.Tool) bool { return kebab(t.Name) == kebab(name) })
+	if i < 0 {
+		return nil
 	}
-	known := "the tools are " + strings.Join(names, ", ")
-	if near := nearest.Names(name, names, 1); near != nil {
-		known = fmt.Sprintf("did you mean %s? %s", near[0], known)
-	}
-	return nil, fmt.Errorf("there is no tool %q; %s", name, known)
+	return &tools[i]
 }
 
 // kebab is the name of a tool with hyphens.

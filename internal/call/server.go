@@ -107,6 +107,18 @@ func (s *server) call(ctx context.Context, tool string, args map[string]any, str
 	return mcp.ParseCallToolResult(&got)
 }
 
+// refuses is the error of a tool that the server does not list, in the words of the server, which knows the reason.
+func (s *server) refuses(ctx context.Context, tool string) error {
+	_, err := s.call(ctx, tool, map[string]any{}, false, nil)
+	if _, isOther := errors.AsType[failure](err); isOther {
+		return err
+	}
+	if err == nil {
+		err = fmt.Errorf("the server does not list the tool %q", tool)
+	}
+	return failure{statusUsage, err}
+}
+
 // request asks the server and returns the result.
 func (s *server) request(ctx context.Context, method mcp.MCPMethod, params, meta map[string]any, progress func(string, textPiece)) (json.RawMessage, error) {
 	meta[mcp.MetaKeyProtocolVersion] = version
