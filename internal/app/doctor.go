@@ -3,10 +3,13 @@ package app
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -38,7 +41,7 @@ func examine(ctx context.Context, args []string, std Stdio) int {
 		return complain(std, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
 	}
 	o := doctor.Options{Out: std.Out, JSON: own.json, Style: terminal.StyleOf(std.Out, os.Getenv), Needs: needs(c)}
-	o.Findings = slices.Concat(addressFindings(c), serverFindings(c, args), listenFindings(c))
+	o.Findings = slices.Concat(addressFindings(c), serverFindings(c, args), folderFindings(c), listenFindings(c))
 	for _, spec := range specs(c) {
 		spec, _ = spec.Fixed()
 		host, err := opener{}.open(spec, netip.Addr{})
@@ -126,6 +129,38 @@ func serverFindings(c config.Config, args []string) (all []doctor.Finding) {
 	}
 	s.engine.Close()
 	return all
+}
+
+// folderFindings say which folders the server could not write to: it starts all the same, and keeps less.
+func folderFindings(c config.Config) (all []doctor.Finding) {
+	if c.StateDir != "" {
+		if err := writable(c.StateDir, true); err != nil {
+			all = append(all, doctor.Warned("state-dir", c.StateDir+": "+err.Error(), "give the server's user the right to write there; until then nothing outlasts a restart"))
+		}
+	}
+	if c.CallLog != "" {
+		if err := writable(filepath.Dir(c.CallLog), false); err != nil {
+			all = append(all, doctor.Warned("call-log", filepath.Dir(c.CallLog)+": "+err.Error(), "create it, or give the server's user the right to write there; until then calls are not logged"))
+		}
+	}
+	return all
+}
+
+// writable returns why no file of some size can be written to a folder, or, if that would be created, to the one in which
+// it would be. The file is removed again.
+func writable(dir string, created bool) error {
+	f, err := os.CreateTemp(dir, ".ollama-mcp.*")
+	if above := filepath.Dir(dir); created && above != dir && errors.Is(err, fs.ErrNotExist) {
+		return writable(above, true)
+	}
+	if err == nil {
+		_, err = f.Write(make([]byte, 4096)) // which needs room on the disk
+		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err // without the name of the file
+	}
+	return err
 }
 
 // needs are the settings that name models.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -122,6 +123,37 @@ func TestDoctorNamesKeysThatHaveExpiredOrAreAboutTo(t *testing.T) {
 	}
 	if want := []string{"expired, and refused: old, now, old-0, old-1, old-2 and 2 more", "expire within a week: soon"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestDoctorNamesFoldersThatCannotBeWrittenToAndLeavesNothingInThem(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	write(t, file, "")
+	for _, c := range []struct {
+		c    config.Config
+		want string // what is wrong; "" for nothing
+	}{
+		{config.Config{}, ""},
+		{config.Config{StateDir: dir, CallLog: filepath.Join(dir, "calls.jsonl")}, ""},
+		{config.Config{StateDir: filepath.Join(dir, "new", "state")}, ""}, // which the server would create
+		{config.Config{StateDir: file}, "state-dir"},
+		{config.Config{StateDir: filepath.Join(file, "state")}, "state-dir"},
+		{config.Config{CallLog: filepath.Join(dir, "new", "calls.jsonl")}, "call-log"}, // which it would not
+	} {
+		got := ""
+		for _, f := range folderFindings(c.c) {
+			got += f.Subject
+			if f.Level != doctor.Warn || strings.Contains(f.Text, ".ollama-mcp.") {
+				t.Errorf("%+v", f)
+			}
+		}
+		if got != c.want {
+			t.Errorf("state in %q, log in %q: findings on %q, want %q", c.c.StateDir, c.c.CallLog, got, c.want)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("%v, %v; want only the file that was there", left, err)
 	}
 }
 
