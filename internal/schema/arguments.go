@@ -357,8 +357,12 @@ var typeNames = map[string]string{
 	"object":  "an object",
 }
 
-// described says which values a document allows.
+// described says which values a document allows. nil is that of a value that may have any name, whose
+// type is not looked up.
 func described(doc *Document) string {
+	if doc == nil {
+		return "of another type"
+	}
 	var choices []string
 	for _, choice := range doc.AnyOf {
 		choices = append(choices, described(choice))

@@ -23,6 +23,8 @@ type (
 		Parts    []part  `json:"parts,omitempty"`
 		Nullable *string `json:"nullable,omitempty"`
 		Either   either  `json:"either,omitempty"`
+
+		Labels map[string]string `json:"labels,omitempty"`
 	}
 	part struct {
 		Text string `json:"text"`
@@ -107,6 +109,7 @@ func TestRefusedArgumentIsNamedAndWhatItShouldBe(t *testing.T) {
 		`{"model":"m","prompt":"p","ratio":2}`:            {"ratio", `argument "ratio" must be at most 1`},
 		`{"model":"m","prompt":"p","nullable":null}`:      {"nullable", `argument "nullable" is null; leave it out instead`},
 		`{"model":"m","prompt":"p","either":7}`:           {"either", `argument "either" must be a text or a list`},
+		`{"model":"m","prompt":"p","labels":{"a":7}}`:     {"labels.a", `argument "labels.a" must be of another type`},
 		`{"model":"m","prompt":"p","parts":[{"text":7}]}`: {"parts[0].text", `argument "parts[0].text" must be a text`},
 		`{"model":"m","prompt":"p","parts":[{"txt":7}]}`:  {"parts[0].txt", `unknown argument "parts[0].txt"; did you mean "text"?`},
 	} {
