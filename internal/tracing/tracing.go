@@ -140,8 +140,7 @@ func (t *Tracer) Run(ctx context.Context) {
 	<-ctx.Done()
 	end, cancel := context.WithTimeout(context.Background(), maxEnd)
 	defer cancel()
-	stop := context.AfterFunc(end, t.receiver.giveUp)
-	defer stop()
+	defer t.receiver.giveUp()    // on a request that goes on
 	_ = t.provider.Shutdown(end) // what could not be sent is in the log
 }
 
