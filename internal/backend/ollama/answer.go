@@ -162,7 +162,7 @@ func (r *reading) read() error {
 func (r *reading) next() error {
 	if r.events == nil {
 		line, err := r.lines.Next()
-		if err != nil || len(bytes.TrimSpace(line)) == 0 {
+		if err != nil || len(bytes.Trim(line, " \t\r\n")) == 0 { // the blanks of JSON
 			return err
 		}
 		if r.chunk = (chunk{}); r.chunk.parse(line) {

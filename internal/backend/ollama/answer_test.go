@@ -26,7 +26,7 @@ func readWith(read func(*remote.Assembly, *remote.Lines) error, body string, max
 
 // bodies are what hosts send, and what they should not.
 var bodies = []string{
-	``, `{}`, `null`, `[]`, "\n\n", `<html>`, `{"done":true}`, "  \r\n{ \"done\" : true }\r\n",
+	``, `{}`, `null`, `[]`, "\n\n", "\f", `<html>`, `{"done":true}`, "  \r\n{ \"done\" : true }\r\n",
 	"{\"response\":\"a\"}\n{\"response\":\"b\",\"done\":true,\"done_reason\":\"stop\",\"eval_count\":2}\n",
 	"{\"response\":\"a\"}\n{\"response\":\"b\"}\n\n{\"response\":\"c\",\"done\":true,\"context\":[1,22,0],\"total_duration\":5,\"load_duration\":1,\"prompt_eval_count\":6,\"prompt_eval_duration\":7,\"eval_count\":8,\"eval_duration\":9}\n",
 	"{\"model\":\"m\",\"created_at\":\"2026-01-02T03:04:05Z\",\"message\":{\"role\":\"assistant\",\"content\":\"a\\n\\u003cb\\u003e\",\"thinking\":\"t\"},\"done\":false}\n{\"message\":{\"content\":\"\"},\"done\":true}\n",
