@@ -64,7 +64,8 @@ func syntaxError(data []byte, err error) error {
 		line = 1 + bytes.Count(before, []byte("\n"))
 	}
 	if message == "found character that cannot start any token" {
-		if text := bytes.Split(data, []byte("\n"))[line-1]; bytes.ContainsRune(indent(text), '\t') {
+		lines := bytes.Split(data, []byte("\n")) // to YAML there may be more, such as behind a carriage return
+		if line <= len(lines) && bytes.ContainsRune(indent(lines[line-1]), '\t') {
 			message = "is indented with a tab; YAML wants spaces"
 		}
 	}

@@ -340,7 +340,7 @@ func FuzzFileIsReadOrRefusedWithALine(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, seed := range []string{string(example), "", "# nothing", "a: &a [*a]", "models: &m {x: *m}", "<<: {slots: 1}", "%YAML 9", "models: {a: {try: [b]}, b: {try: [a]}}", "\x00", "hosts: [{url: !!binary a}]"} {
+	for _, seed := range []string{string(example), "", "# nothing", "a: &a [*a]", "models: &m {x: *m}", "<<: {slots: 1}", "\r@", "a:\r\t@", "\n\t@", "%YAML 9", "models: {a: {try: [b]}, b: {try: [a]}}", "\x00", "hosts: [{url: !!binary a}]"} {
 		f.Add([]byte(seed))
 	}
 	dir := f.TempDir()
