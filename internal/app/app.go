@@ -94,7 +94,7 @@ func parse(command string, fs *config.FlagSet, c *config.Config, args []string, 
 	case err != nil:
 		return true, complain(std, err)
 	}
-	c.Warnings = append(c.Warnings, config.Misspelled(os.Environ())...)
+	c.Warnings = append(c.Warnings, config.Misspelled(fs, os.Environ())...)
 	return false, ok
 }
 

@@ -28,7 +28,7 @@ var packages = map[string][]string{
 	"internal/markup":              {"internal/backend"},
 	"internal/gateway":             {"cache", "pool", "internal/inference", "internal/manage", "internal/route", "internal/backend", "internal/caller", "internal/fault", "internal/schema", "internal/order"},
 	"internal/pixels":              {},
-	"internal/batch":               {"internal/inference", "internal/files", "internal/durable", "internal/fault", "internal/nearest"},
+	"internal/batch":               {"internal/inference", "internal/files", "internal/durable", "internal/fault", "internal/nearest", "internal/schema"},
 	"internal/observe":             {"internal/inference"},
 	"internal/dashboard":           {"internal/inference", "internal/usage", "internal/route", "internal/share", "internal/caller", "internal/fault", "pool", "internal/order"},
 	"internal/alert":               {},

@@ -35,6 +35,14 @@ func listed(t *testing.T, args ...string) (names []string) {
 	return names
 }
 
+// refuses checks that the program does not do what it is told by args, which have blanks between them, and says why.
+func refuses(t *testing.T, args, want string) {
+	t.Helper()
+	if _, errs, status := program(t, "", nil, strings.Fields(args)...); status != 2 || !strings.Contains(errs, want) {
+		t.Errorf("%s: status %d, %s; want 2 and %s", args, status, errs, want)
+	}
+}
+
 func TestOnlyTheToolsThatAreWantedAreOffered(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
@@ -59,9 +67,7 @@ func TestOnlyTheToolsThatAreWantedAreOffered(t *testing.T) {
 		"--allow-registry=hf.co/x":           "allow-registry",
 		"--tools=generate --no-tools=gener*": "no tool is left",
 	} {
-		if _, errs, status := program(t, "", nil, strings.Fields(args)...); status != 2 || !strings.Contains(errs, want) {
-			t.Errorf("%s: status %d, %s; want 2 and %s", args, status, errs, want)
-		}
+		refuses(t, args, want)
 	}
 }
 
@@ -75,9 +81,7 @@ func TestToolThatAnOptionKeepsFromBeingOfferedIsRefusedWithTheOption(t *testing.
 		"list-modals --tools=generate,list-running": "there is no tool \"list-modals\"; there are: generate, job, list-running",
 		"list-modals":                               "did you mean list-models? There are: chat",
 	} {
-		if _, errs, status := program(t, "", nil, append([]string{"call"}, strings.Fields(args)...)...); status != 2 || !strings.Contains(errs, want) {
-			t.Errorf("%s: status %d, %s; want 2 and %s", args, status, errs, want)
-		}
+		refuses(t, "call "+args, want)
 	}
 }
 

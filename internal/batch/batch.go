@@ -10,7 +10,6 @@ package batch
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
+	"ollama-mcp/internal/schema"
 )
 
 // Engine answers requests; *inference.Engine implements it.
@@ -266,7 +266,7 @@ func (b *Batch) Summary() Summary {
 func rowOf(resp *inference.Response) (Row, error) {
 	row := Row{Text: resp.Text, Notes: resp.Notes, TokensIn: resp.Served.TokensIn, TokensOut: resp.Served.TokensOut}
 	if resp.Data != nil {
-		row.Text, row.Data = "", json.RawMessage(mustMarshal(resp.Data))
+		row.Text, row.Data = "", schema.Readable(resp.Data)
 	}
 	if resp.Served.TimedOut() {
 		return row, &fault.Error{

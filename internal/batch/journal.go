@@ -2,7 +2,6 @@ package batch
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -21,6 +20,7 @@ import (
 
 	"ollama-mcp/internal/durable"
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/schema"
 )
 
 // Row is the answer to an input.
@@ -278,7 +278,7 @@ func (j *journal) put(key string, row Row) error {
 		return err
 	}
 	if shared := j.set.opts.Shared; shared != nil {
-		shared.PutRow(j.id, key, mustMarshal(row))
+		shared.PutRow(j.id, key, schema.Readable(row))
 	}
 	return nil
 }
@@ -290,7 +290,7 @@ func (j *journal) keep(key string, row Row) error {
 	}
 	p := place{digests: row.Digests}
 	row.Digests = "" // which all rows have in common
-	p.row = mustMarshal(row)
+	p.row = schema.Readable(row)
 	j.set.mu.Lock()
 	defer j.set.mu.Unlock()
 	if err := j.set.reserve(p.memory()); err != nil {
@@ -313,7 +313,7 @@ func (j *journal) write(key string, row Row) bool {
 	if j.file == nil {
 		return false
 	}
-	raw := append(mustMarshal(line{key, mustMarshal(row)}), '\n')
+	raw := append(schema.Readable(line{key, schema.Readable(row)}), '\n')
 	if _, err := j.file.WriteAt(raw, j.size); err != nil {
 		j.unsaved(err)
 		return false
@@ -392,15 +392,4 @@ func (s *Journals) sweep() {
 			_ = os.Remove(lock)
 		}
 	}
-}
-
-// mustMarshal is for values of ours, which are JSON by construction.
-func mustMarshal(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic(err)
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

@@ -65,7 +65,7 @@ func TestHostsComeFromTheFirstPlaceThatNamesAny(t *testing.T) {
 }
 
 func TestVariableWithTheNameOfNoOptionIsWarnedOf(t *testing.T) {
-	got := config.Misspelled([]string{
+	got := config.Misspelled(config.Flags(new(config.Config)), []string{
 		"OLLAMA_MCP_TIME_OUT=1m", "OLLAMA_MCP_CACHETTL=1m", // slips
 		"OLLAMA_MCP_TIMEOUT=1m", "OLLAMA_MCP_KEY=secret", "OLLAMA_MCP_LISTN=", "OLLAMA_HOST=a", "PATH=/bin", // none
 		"OLLAMA_MCP_SERVICE_HOST=10.0.0.1", "OLLAMA_MCP_SERVICE_PORT=80", "OLLAMA_MCP_PORT=tcp://10.0.0.1:80", // of Kubernetes

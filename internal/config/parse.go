@@ -63,12 +63,12 @@ func Variable(option string) string {
 	return "OLLAMA_MCP_" + strings.ToUpper(strings.ReplaceAll(option, "-", "_"))
 }
 
-// Misspelled warns of variables that nearly have the name of an option's, and so change nothing.
-// environ is like that of os.Environ.
-func Misspelled(environ []string) (warnings []string) {
+// Misspelled warns of variables that nearly have the name of that of an option, and so change nothing.
+// fs has all options, and environ is like that of os.Environ.
+func Misspelled(fs *FlagSet, environ []string) (warnings []string) {
 	const prefix = "OLLAMA_MCP_"
 	var known []string
-	Flags(new(Config)).VisitAll(func(f *pflag.Flag) { known = append(known, strings.TrimPrefix(Variable(f.Name), prefix)) })
+	fs.VisitAll(func(f *pflag.Flag) { known = append(known, strings.TrimPrefix(Variable(f.Name), prefix)) })
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		short, ours := strings.CutPrefix(name, prefix)

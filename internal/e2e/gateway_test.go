@@ -155,20 +155,12 @@ func TestWrongRequestsAreRefusedByTheGatewayAsByOllama(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		raw, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		status, text = fetch(t, http.DefaultClient, req)
 		var answer map[string]any
-		if json.Unmarshal(raw, &answer) != nil {
-			return resp.StatusCode, string(raw)
+		if json.Unmarshal([]byte(text), &answer) != nil {
+			return status, text
 		}
-		return resp.StatusCode, short(strip(answer, append(differing, "code")...))
+		return status, short(strip(answer, append(differing, "code")...))
 	}
 	gateway := gatewayTo(t, shared.URL()).url()
 	for _, row := range []struct {

@@ -151,16 +151,13 @@ func (c *Client) ShareHosts(ctx context.Context, p *pool.Pool) {
 		if s.leases == nil || s.needs {
 			short = nil // another call that waits is no news
 		}
-		look := time.NewTimer(s.interval())
 		select {
-		case <-look.C:
+		case <-time.After(s.interval()):
 		case <-short:
 			time.Sleep(s.pause() - time.Since(renewed)) // less than hurryInterval, or a little more
 		case <-ctx.Done():
-			look.Stop()
 			return
 		}
-		look.Stop()
 	}
 }
 

@@ -328,7 +328,7 @@ func asBytes(items []json.RawMessage) [][]byte {
 	return all
 }
 
-// Readable is like MustMarshal, for JSON that a model reads or that stands for its answer: it
+// Readable is like MustMarshal, for JSON that a model reads, that stands for its answer, or that is kept: it
 // leaves <, > and & as they are, which would take six characters each.
 func Readable(v any) json.RawMessage {
 	var text bytes.Buffer
