@@ -117,8 +117,13 @@ func (f *Fleet) Has(model string) bool { return f.catalog.Load().digests[model] 
 // Listed is a model as a host last listed it; not ok if it has not. model is a canonical name. It
 // asks nobody.
 func (f *Fleet) Listed(host, model string) (m backend.Model, ok bool) {
-	if l := f.catalog.Load().hosts[host]; l != nil {
-		m, ok = l.models[model]
+	l := f.catalog.Load().hosts[host]
+	if l == nil {
+		return m, false
+	}
+	i, ok := l.at[model]
+	if ok {
+		m = l.models[i]
 	}
 	return m, ok
 }

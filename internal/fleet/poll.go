@@ -16,9 +16,10 @@ import (
 const (
 	pollInterval    = 5 * time.Second        // between two polls of a host that answers, unless there are many
 	maxPollInterval = 30 * time.Second       // between two polls of a host that has been down for long
-	listInterval    = 30 * time.Second       // between two lists of installed models, which change seldom
+	pollsPerList    = 6                      // since the installed models change seldom
 	pollTimeout     = 5 * time.Second        // of one poll, and of one lookup
 	pollBeat        = time.Second            // the hosts that are due within a beat are polled together
+	slowBeat        = pollInterval / 2       // the beat if there are many hosts
 	pollShare       = 100 * time.Millisecond // of the time between two polls for each host there is, at least
 )
 
@@ -60,10 +61,11 @@ type list struct {
 
 // contents is what a list says. Lists of a host that say the same share it.
 type contents struct {
-	names   []string                 // canonical
-	digests map[string]string        // by canonical name
-	models  map[string]backend.Model // as the host lists them, by canonical name
-	cloud   []string                 // canonical names of those that Ollama's cloud runs
+	models  []backend.Model   // as the host listed them
+	names   []string          // canonical, of each of the models
+	digests map[string]string // by canonical name
+	at      map[string]int    // index in models by canonical name
+	cloud   []string          // canonical names of those that Ollama's cloud runs
 }
 
 // has reports whether the host has a model, or says that it needs none of that name.
@@ -133,7 +135,7 @@ func (m *member) poll(ctx context.Context) (Facts, *list) {
 	m.updated = m.updated || m.defaults() != before
 	facts := Facts{Up: true, Version: version}
 	var models *list
-	if overdue(m.listed, listInterval) {
+	if overdue(m.listed, pollsPerList*m.interval()) {
 		m.listed = wallTime()
 		if models, err = m.list(ctx); err != nil {
 			facts.Err = m.inTime(ctx, err)
@@ -147,21 +149,22 @@ func (m *member) poll(ctx context.Context) (Facts, *list) {
 
 // list asks the host for its models.
 func (m *member) list(ctx context.Context) (*list, error) {
-	l := &list{number: m.questions.Add(1), contents: new(contents)}
+	l := &list{number: m.questions.Add(1)}
 	models, err := m.Models(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l.names = backend.CanonicalNames(models)
-	l.digests, l.models = make(map[string]string, len(models)), make(map[string]backend.Model, len(models))
+	if newest := m.models.Load(); newest != nil && reflect.DeepEqual(newest.contents.models, models) {
+		l.contents = newest.contents
+		return l, nil
+	}
+	l.contents = &contents{models: models, names: backend.CanonicalNames(models)}
+	l.digests, l.at = make(map[string]string, len(models)), make(map[string]int, len(models))
 	for i, name := range l.names {
-		l.digests[name], l.models[name] = models[i].Digest, models[i]
+		l.digests[name], l.at[name] = models[i].Digest, i
 		if backend.IsListedInCloud(models[i]) {
 			l.cloud = append(l.cloud, name)
 		}
-	}
-	if newest := m.models.Load(); newest != nil && reflect.DeepEqual(newest.contents, l.contents) {
-		l.contents = newest.contents
 	}
 	return l, nil
 }
@@ -247,21 +250,29 @@ func (m *member) polled() {
 	}
 }
 
+// interval is the usual time between two polls. With more than fifty hosts it is longer, since calls
+// tell of most failures before polls do.
+func (m *member) interval() time.Duration {
+	return max(pollInterval, pollShare*time.Duration(len(m.fleet.catalog.Load().hosts)))
+}
+
 // pause is the time to the next poll, which doubles with each that fails. The first is
 // random, so that hosts which were added together, and servers that were started together,
-// do not poll in step for ever. With more than fifty hosts all pauses are longer, since calls tell
-// of most failures before polls do. Polls begin on the beat of the fleet: to wake up for each of many
-// hosts would cost more than to poll it.
+// do not poll in step for ever. Polls begin on the beat of the fleet: to wake up for each of
+// many hosts would cost more than to poll it.
 func (m *member) pause() time.Duration {
-	usual := max(pollInterval, pollShare*time.Duration(len(m.fleet.catalog.Load().hosts)))
+	usual, beat := m.interval(), pollBeat
+	if usual > pollInterval {
+		beat = slowBeat
+	}
 	d := jitter(min(usual<<min(max(m.failed-1, 0), 3), max(usual, maxPollInterval)))
 	if m.polls == 1 {
 		d = rand.N(usual)
 	}
 	now := time.Since(m.fleet.began)
-	next := (now + d).Round(pollBeat)
+	next := (now + d).Round(beat)
 	if next <= now {
-		next += pollBeat
+		next += beat
 	}
 	return next - now
 }

@@ -223,6 +223,34 @@ func TestHostsThatAreDueWithinASecondArePolledTogether(t *testing.T) {
 	})
 }
 
+// Their polls would come so close that a server without calls would never sleep.
+func TestPollsOfManyHostsAreFurtherApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fleet.Options{})
+		var specs []fleet.Spec
+		for i := range 100 {
+			specs = append(specs, spec(fmt.Sprintf("host-%d", i)))
+		}
+		w.set(specs...)
+		began := time.Now()
+		time.Sleep(10 * time.Minute)
+		times := map[time.Duration]int{}
+		for _, s := range specs {
+			for _, poll := range w.told(s.Name)[2:] {
+				times[poll.at.Sub(began)]++
+			}
+		}
+		if len(times) > 10*60*2/5 {
+			t.Errorf("polls began at %d times within ten minutes", len(times))
+		}
+		for at, n := range times {
+			if n > 50 {
+				t.Errorf("%d of 100 hosts are polled after %v", n, at)
+			}
+		}
+	})
+}
+
 func TestManyHostsArePolledLessOften(t *testing.T) {
 	for hosts, polls := range map[int]int{1: 120, 50: 120, 100: 60} { // each, in ten minutes
 		synctest.Test(t, func(t *testing.T) {
@@ -235,6 +263,15 @@ func TestManyHostsArePolledLessOften(t *testing.T) {
 			time.Sleep(10 * time.Minute)
 			if n := len(w.told("host-0")); n < polls-polls/10 || n > polls+polls/10 {
 				t.Errorf("of %d hosts one was polled %d times, want about %d", hosts, n, polls)
+			}
+			lists := 0
+			for _, poll := range w.told("host-0") {
+				if poll.Installed != nil {
+					lists++
+				}
+			}
+			if lists < polls/9 || lists > polls/5 {
+				t.Errorf("of %d hosts one was asked %d times in %d polls what it has installed, want about every sixth", hosts, lists, polls)
 			}
 		})
 	}
