@@ -43,6 +43,7 @@ var bodies = []string{
 	`{"eval_count":-1,"done":true}`, `{"eval_count":01,"done":true}`, `{"eval_count":0,"done":true}`, `{"eval_count":1e3,"done":true}`, `{"eval_count":1.5,"done":true}`, `{"eval_count":,"done":true}`,
 	`{"eval_count":9223372036854775807,"done":true}`, `{"eval_count":9223372036854775808,"done":true}`, `{"eval_count":"1","done":true}`,
 	`{"done":truee}`, `{"done":tru`, `{"done":"true"}`, `{"context":[],"done":true}`, `{"context":[1,],"done":true}`, `{"context":[-1,"a",{}],"done":true}`,
+	"{\"response\":\"\"}\n{\"response\":\"\",\"done\":true,\"done_reason\":\"\xf3\xa6\x8e\xcestop\",\"remote_host\":\"\xff\"}",
 	`{"model":1,"done":true}`, `{"model":"\q","done":true}`, `{"logprobs":[{"token":"a"}],"response":"a","done":true}`, `{"":1,"done":true}`,
 }
 

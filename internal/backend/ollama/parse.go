@@ -34,14 +34,14 @@ func (c *chunk) parse(line []byte) bool {
 				return false
 			})
 		case "remote_host":
-			return s.string((*string)(&c.RemoteHost))
+			return s.label(&c.RemoteHost)
 		case "model", "created_at", "remote_model":
 			return s.string(nil)
 		case "done":
 			c.known = true
 			return s.bool((*bool)(&c.Done))
 		case "done_reason":
-			return s.string((*string)(&c.DoneReason))
+			return s.label(&c.DoneReason)
 		case "context":
 			return s.numbers()
 		case "total_duration":
@@ -152,6 +152,11 @@ func (s *scanner) string(to *string) bool {
 		*to = string(raw)
 	}
 	return true
+}
+
+// label reads a string that encoding/json would not change: of its characters none is broken.
+func (s *scanner) label(to *remote.Label) bool {
+	return s.string((*string)(to)) && utf8.ValidString(string(*to))
 }
 
 func (s *scanner) bool(to *bool) bool {
