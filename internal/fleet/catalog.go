@@ -117,15 +117,12 @@ func (f *Fleet) Has(model string) bool { return f.catalog.Load().digests[model] 
 // Listed is a model as a host last listed it; not ok if it has not. model is a canonical name. It
 // asks nobody.
 func (f *Fleet) Listed(host, model string) (m backend.Model, ok bool) {
-	l := f.catalog.Load().hosts[host]
-	if l == nil {
-		return m, false
+	if l := f.catalog.Load().hosts[host]; l != nil {
+		if i, ok := l.at[model]; ok {
+			return l.models[i], true
+		}
 	}
-	i, ok := l.at[model]
-	if ok {
-		m = l.models[i]
-	}
-	return m, ok
+	return m, false
 }
 
 // Defaults tells apart what the hosts of a model do where a request leaves an option open,

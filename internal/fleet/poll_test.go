@@ -169,6 +169,17 @@ func TestHostsAreAskedAboutEveryFiveSeconds(t *testing.T) {
 	})
 }
 
+// polledAt counts the polls of hosts by when they began, without the first two of each host.
+func (w *world) polledAt(specs []fleet.Spec, began time.Time) map[time.Duration]int {
+	times := make(map[time.Duration]int)
+	for _, s := range specs {
+		for _, poll := range w.told(s.Name)[2:] {
+			times[poll.at.Sub(began)]++
+		}
+	}
+	return times
+}
+
 func TestHostsThatCameTogetherAreNotAskedTogetherForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, fleet.Options{})
@@ -179,19 +190,11 @@ func TestHostsThatCameTogetherAreNotAskedTogetherForEver(t *testing.T) {
 		began := time.Now()
 		w.set(specs...)
 		time.Sleep(time.Minute)
-		together := map[time.Duration]int{} // how many polls began at a time
-		early := false
-		for _, s := range specs {
-			told := w.told(s.Name)
-			early = early || told[1].at.Sub(began) < 4*time.Second
-			for _, poll := range told[2:] {
-				together[poll.at.Sub(began)]++
-			}
-		}
-		if !early {
+		early := func(s fleet.Spec) bool { return w.told(s.Name)[1].at.Sub(began) < 4*time.Second }
+		if !slices.ContainsFunc(specs, early) {
 			t.Error("all second polls come late")
 		}
-		for at, n := range together {
+		for at, n := range w.polledAt(specs, began) {
 			if n > 15 {
 				t.Errorf("%d of 20 hosts are polled after %v", n, at)
 			}
@@ -211,13 +214,7 @@ func TestHostsThatAreDueWithinASecondArePolledTogether(t *testing.T) {
 		}
 		began := time.Now()
 		time.Sleep(time.Minute)
-		times := map[time.Duration]bool{}
-		for _, s := range specs {
-			for _, poll := range w.told(s.Name)[2:] {
-				times[poll.at.Sub(began)] = true
-			}
-		}
-		if len(times) > 61 {
+		if times := w.polledAt(specs, began); len(times) > 61 {
 			t.Errorf("polls began at %d times within a minute", len(times))
 		}
 	})
@@ -234,12 +231,7 @@ func TestPollsOfManyHostsAreFurtherApart(t *testing.T) {
 		w.set(specs...)
 		began := time.Now()
 		time.Sleep(10 * time.Minute)
-		times := map[time.Duration]int{}
-		for _, s := range specs {
-			for _, poll := range w.told(s.Name)[2:] {
-				times[poll.at.Sub(began)]++
-			}
-		}
+		times := w.polledAt(specs, began)
 		if len(times) > 10*60*2/5 {
 			t.Errorf("polls began at %d times within ten minutes", len(times))
 		}
