@@ -164,6 +164,7 @@ func TestTimeoutIsNeverZeroOrNegative(t *testing.T) {
 func FuzzArguments(f *testing.F) {
 	f.Add(`{"model":"m","messages":"[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}]","options":[],"think":"True","stream":false}`)
 	f.Add(`{"":[]}`)
+	f.Add(`{"messages":{"":[],"ve":[[]]}}`)
 	f.Add(`1E830`)
 	f.Add(`{"model":"m","messages":[{"role":"user","content":"hi"}]}`)
 	f.Add(`{"model":"m","messages":[{"role":"tool","tool_calls":[{"function":{"arguments":3}}]}],"tools":[{"function":1}]}`)

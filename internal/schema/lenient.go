@@ -56,7 +56,7 @@ func lenient(doc *Document, raw json.RawMessage) json.RawMessage {
 	if allows(doc, meant) || list == nil || list.Items == nil || isBlank(meant) || meant[0] == 'n' {
 		return meant
 	}
-	if item := lenient(list.Items, meant); allows(list.Items, item) {
+	if item := lenientItem(list.Items, meant); allows(list.Items, item) {
 		return slices.Concat([]byte("["), item, []byte("]"))
 	}
 	return meant
@@ -160,7 +160,7 @@ func lenientList(doc *Document, raw json.RawMessage) json.RawMessage {
 	}
 	changed := false
 	for i, item := range items {
-		items[i] = lenient(doc.Items, withoutEmpty(doc.Items, item))
+		items[i] = lenientItem(doc.Items, item)
 		changed = changed || !bytes.Equal(items[i], item)
 	}
 	if !changed {
@@ -169,21 +169,21 @@ func lenientList(doc *Document, raw json.RawMessage) json.RawMessage {
 	return slices.Concat([]byte("["), bytes.Join(asBytes(items), []byte(",")), []byte("]"))
 }
 
-// withoutEmpty leaves out of an object in a list what is null or an empty list and the schema does
-// not know: OpenAI's SDKs give messages all members that they might have. Misspelled names stay.
-func withoutEmpty(doc *Document, raw json.RawMessage) json.RawMessage {
+// lenientItem returns what a value in a list is meant to be. Of an object it leaves out what is null or an empty list
+// and the schema does not know: OpenAI's SDKs give messages all members that they might have. Misspelled names stay.
+func lenientItem(doc *Document, raw json.RawMessage) json.RawMessage {
 	of := alternative(doc, "object")
 	if of == nil || of.AdditionalProperties == nil || raw[0] != '{' {
-		return raw
+		return lenient(doc, raw)
 	}
 	all := membersOf(raw)
 	kept := slices.DeleteFunc(slices.Clone(all), func(m member) bool {
 		return of.Properties[m.name] == nil && (m.value[0] == 'n' || string(compact(m.value)) == "[]") && len(nearest.Names(m.name, of.PropertyOrder, 1)) == 0
 	})
-	if len(kept) == len(all) {
-		return raw
+	if len(kept) < len(all) {
+		raw = object(kept)
 	}
-	return object(kept)
+	return lenient(doc, raw)
 }
 
 // textOfParts returns the text of a list like [{"type":"text","text":"…"}], and any other

@@ -34,7 +34,7 @@ var bodies = []string{
 	"{\"response\":\"a\"}\n{\"error\":\"boom\"}\n{\"done\":true}", `{"error":"boom","done":true}`,
 	`{"response":"` + strings.Repeat("x", 2000) + `","done":true}`, strings.Repeat(" ", 3000) + `{"done":true}`,
 	`{"tool_calls":[{"function":{"arguments":null}}],"done":true}`, `{"done":true`, `{"done":1}`,
-	`{"response":"a"}{"response":"b"} {"done":true}`, "{\"response\":\n\"a\",\n\"done\":true}", `{"done":true}rest`, `{"response":"a","done":true,}`,
+	`{"response":"a"}{"response":"b"} {"done":true}`, "{\"response\":\n\"a\",\n\"done\":true}", `{"done":true}rest`, "{\"done\"\r:true}", "{\"done\"\n:true}", `{"response":"a","done":true,}`,
 	`{"Response":"a","DONE":true}`, `{"response":"a","response":"b","done":false,"done":true}`,
 	`{"message":{"content":"a"},"message":{"thinking":"b"},"done":true}`, `{"message":null,"response":null,"done":true}`,
 	`{"response":"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00","done":true}`, `{"response":"\ud83d","done":true}`, `{"response":"\ud83d\u0041","done":true}`,

@@ -51,6 +51,9 @@ func (e *Events) Next() (name string, data []byte, err error) {
 			return "", nil, err
 		}
 		field, value, isField := cutField(line)
+		if bare && field == "" { // JSON may go on with a colon
+			isField = false
+		}
 		switch {
 		case len(line) == 0:
 			if len(e.data) > 0 && !bare {

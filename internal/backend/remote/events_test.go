@@ -77,6 +77,7 @@ func TestEventsAreFoundInWhatServersMakeOfTheStandard(t *testing.T) {
 		want []string
 	}{
 		"no blank lines":               {"data: {\"a\":1}\ndata: {\"b\":2}\ndata: [DONE]\n", []string{`|{"a":1}`, `|{"b":2}`, `|[DONE]`}},
+		"JSON before a colon":          {"{\"a\"\n:1}\n{\"b\"\r:2}", []string{"|{\"a\"\n:1}", "|{\"b\"\n:2}"}},
 		"no blank line at the end":     {"event: x\ndata: {\"a\":1}", []string{`x|{"a":1}`}},
 		"cut in the last event":        {"data: {\"a\":1}\n\ndata: {\"b\":", []string{`|{"a":1}`}},
 		"the name behind the data":     {"data: {}\nevent: error\n\n", []string{`error|{}`}},
