@@ -58,9 +58,9 @@ func (l *Lease) isPartOfCrash(err error, now time.Time) bool {
 	return false
 }
 
-// causeOf returns why a request failed: the crash, if the pool ended the request because of one.
+// causeOf returns why a request failed: the crash, or the loss of its host, if the pool ended the request because of one.
 func causeOf(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, backend.Crashed) {
+	if cause := context.Cause(ctx); err != nil && (errors.Is(cause, backend.Crashed) || errors.Is(cause, errVanished)) {
 		return cause
 	}
 	return err

@@ -78,7 +78,8 @@ type host struct {
 	turns float64
 	rest  rest // that the host has asked for, for calls of all models
 
-	down      bool // according to the last check
+	down      bool      // according to the last check
+	unreached time.Time // when the last check failed; the zero Time after a good one
 	version   string
 	installed map[string]bool // canonical models, according to the last list; nil if not known
 	origins   *origins        // of the models; nil where all run in one place, as at a provider

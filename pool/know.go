@@ -29,15 +29,22 @@ type Loaded struct {
 
 // Know updates the pool with the results of a check of a host. Hosts that are not in the pool are
 // ignored, since a check may outlast its host.
-func (p *Pool) Know(name string, f Facts) { p.changed(p.know(name, f)...) }
+func (p *Pool) Know(name string, f Facts) {
+	changes, ends := p.know(name, f)
+	p.changed(changes...)
+	for _, end := range ends {
+		end()
+	}
+}
 
-// know does the work of Know under the lock, and returns what has changed.
-func (p *Pool) know(name string, f Facts) (changes []Change) {
+// know does the work of Know under the lock. It returns what has changed, and functions that end requests on
+// a host that has vanished.
+func (p *Pool) know(name string, f Facts) (changes []Change, ends []func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.named(name)
 	if h == nil {
-		return nil
+		return nil, nil
 	}
 	now := time.Now()
 	p.changes++
@@ -48,8 +55,9 @@ func (p *Pool) know(name string, f Facts) (changes []Change) {
 		if h.part != nil {
 			h.part.down, h.part.trouble = true, h.trouble
 		}
-		return nil
+		return nil, p.noteUnreachable(h, now)
 	}
+	h.unreached = time.Time{}
 	if h.down {
 		h.down, h.trouble = false, nil
 	}
@@ -69,7 +77,7 @@ func (p *Pool) know(name string, f Facts) (changes []Change) {
 	}
 	p.refuseUnservable()
 	p.match()
-	return nil
+	return nil, nil
 }
 
 // markDown records that a check could not reach the host, which is used from now on only if there

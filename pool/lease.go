@@ -136,7 +136,9 @@ func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backe
 	began := time.Now()
 	sent := *req
 	sent.Options = m.options(req.Options)
-	got, err := m.Backend.Embed(m.ofCaller(ctx), &sent)
+	ctx, end := m.starts(ctx)
+	defer end(nil)
+	got, err := m.Backend.Embed(ctx, &sent)
 	if err != nil {
 		m.pool.answerFailed(m.lease, errors.Is(err, backend.Crashed))
 	} else {
@@ -146,7 +148,7 @@ func (m *measured) Embed(ctx context.Context, req *backend.EmbedRequest) (*backe
 			firstToken: max(0, time.Since(began)-got.LoadDuration) / time.Duration(texts),
 		})
 	}
-	return got, m.lease.ofCloud(err)
+	return got, m.lease.ofCloud(causeOf(ctx, err))
 }
 
 // options returns the options of a request as they are sent to the host.

@@ -3,6 +3,7 @@ package pool_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -92,6 +93,15 @@ func (m *machine) Generate(ctx context.Context, req *backend.GenerateRequest, on
 		Text: "done", DoneReason: "stop", Tokens: len(req.Prompt), Eval: eval,
 		FirstPiece: first + m.perToken, Load: loading, Total: time.Since(began),
 	}, nil
+}
+
+// Embed takes as long as an answer of as many tokens as the text has bytes.
+func (m *machine) Embed(ctx context.Context, req *backend.EmbedRequest) (*backend.EmbedResponse, error) {
+	answer, err := m.Generate(ctx, &backend.GenerateRequest{Model: req.Model, Prompt: fmt.Sprint(req.Input)}, func(backend.Piece) {})
+	if err != nil {
+		return nil, err
+	}
+	return &backend.EmbedResponse{Embeddings: [][]float32{{1}}, LoadDuration: answer.Load}, nil
 }
 
 func (m *machine) enter(req *backend.GenerateRequest) {

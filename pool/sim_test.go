@@ -76,19 +76,7 @@ func checksGoWell(l lender, host string) (stop func()) {
 	if !ok {
 		return func() {}
 	}
-	ended := make(chan struct{})
-	var checks sync.WaitGroup
-	checks.Go(func() {
-		for {
-			p.Know(host, pool.Facts{Up: true})
-			select {
-			case <-time.After(5 * time.Second):
-			case <-ended:
-				return
-			}
-		}
-	})
-	return func() { close(ended); checks.Wait() }
+	return checks(p, host, pool.Facts{Up: true})
 }
 
 func TestTenfoldOverloadLeavesGoodputAndMemoryAsTheyWere(t *testing.T) {

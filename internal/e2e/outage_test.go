@@ -59,6 +59,27 @@ func TestAnswerOfAnOllamaThatDiesIsNotLost(t *testing.T) {
 	})
 }
 
+// A laptop whose lid is shut keeps its connections, and says nothing on them.
+func TestCallOnAHostThatFreezesAmidItsAnswerIsAnsweredByAnother(t *testing.T) {
+	t.Parallel()
+	withAndWithoutCache(t, func(t *testing.T, env ...string) {
+		says := tinymodels.Says
+		says.Name = tinymodels.Loops.Name
+		a := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{tinymodels.Loops}})
+		b := ollamatest.Start(t, ollamatest.Options{Models: []tinymodels.Model{says}})
+		s := connect(t, a, append(env, "OLLAMA_MCP_CONFIG="+ladderFile(t, "tiny-loops", shared, a, b), fullMeta)...)
+		s.succeeds("generate", `{"model":"tiny-loops","prompt":"hi","host":"a","options":{"num_predict":1}}`) // it is in memory there alone
+		p := s.start("generate", `{"model":"tiny-loops","prompt":"hi"}`)
+		p.until(" tokens, ")
+		if err := a.Freeze(); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.result(); got.text() != says.Answer || got.Meta.Served.Host != "b" {
+			t.Errorf("got %+v, want the answer of the other host", got)
+		}
+	})
+}
+
 // Ollama gives up loading a model when the client that needs it leaves.
 func TestModelIsLoadedThoughTheCallThatNeededItRanOutOfTime(t *testing.T) {
 	t.Parallel()
