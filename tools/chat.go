@@ -34,8 +34,8 @@ type message struct {
 func chat(d Deps, a about) mcpserver.ServerTool {
 	a.hints = d.writesFiles(a.hints)
 	return define(d, a, func(ctx context.Context, in chatIn, c *call) (*result, error) {
-		text, more, to, held, err := d.prepare(ctx, in.fileArgs, in.outputArgs)
-		defer held.Give()
+		p, err := d.prepare(ctx, in.fileArgs, in.outputArgs)
+		defer p.held.Give()
 		if err != nil {
 			return nil, err
 		}
@@ -52,11 +52,11 @@ func chat(d Deps, a about) mcpserver.ServerTool {
 			})
 		}
 		if last := len(req.Messages) - 1; last >= 0 {
-			req.Messages[last].Content = text + req.Messages[last].Content
-			req.Messages[last].Images = append(req.Messages[last].Images, more...)
+			req.Messages[last].Content = p.text + req.Messages[last].Content
+			req.Messages[last].Images = append(req.Messages[last].Images, p.images...)
 		}
 		in.ask(&req)
 		c.tells.Store(in.ProgressText)
-		return d.do(ctx, req, to)
+		return d.do(ctx, req, p)
 	})
 }

@@ -17,7 +17,6 @@ import (
 
 	"ollama-mcp/internal/caller"
 	"ollama-mcp/internal/fault"
-	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/jobs"
 	"ollama-mcp/internal/progress"
@@ -99,17 +98,17 @@ func (d Deps) writesFiles(h hints) hints {
 }
 
 // do has the engine answer a request. The text of the answer goes to a file, unless to is nil.
-func (d Deps) do(ctx context.Context, req inference.Request, to *files.Output) (*result, error) {
+func (d Deps) do(ctx context.Context, req inference.Request, p prepared) (*result, error) {
 	resp, err := d.Engine.Do(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	r := &result{text: resp.Text, object: resp.Data, notes: resp.Notes, served: &resp.Served, thinking: resp.Thinking}
+	r := &result{text: resp.Text, object: resp.Data, notes: append(p.notes, resp.Notes...), served: &resp.Served, thinking: resp.Thinking}
 	if resp.CallsTools {
 		r.data, r.object = &toolCallsOut{ToolCalls: resp.Data["tool_calls"], Text: resp.Text}, nil
 	}
-	if to != nil {
-		if err := r.moveTo(to, resp); err != nil {
+	if p.to != nil {
+		if err := r.moveTo(p.to, resp); err != nil {
 			return nil, err
 		}
 	}

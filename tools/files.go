@@ -128,45 +128,84 @@ func holding(held *share.Part) func(bytes int64) error {
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
-// read reads the files of a call: the texts, each under its name, and the images.
-func (a fileArgs) read(ctx context.Context, d Deps, dirs *files.Dirs, held *share.Part) (text string, images []backend.ImageData, err error) {
-	if len(a.Files) == 0 {
-		return "", nil, nil
+// useful are the files that can be used. unusable returns why one cannot; "" if it can. A note tells of those that
+// patterns match and that are left out; the error is of one that was named, or of the first if none is left.
+func useful(all []files.File, unusable func(files.File) string) (kept []files.File, notes []string, err error) {
+	const mostNamed = 3
+	left := 0
+	var named []string // of those that are left out, with the reason
+	for _, f := range all {
+		why := unusable(f)
+		if f.Err != nil {
+			why = f.Err.Error()
+		}
+		switch {
+		case why == "":
+			kept = append(kept, f)
+			continue
+		case !f.Matched:
+			return nil, nil, fault.Invalidf("argument \"files\": %s %s", f.Name, why)
+		case left < mostNamed:
+			named = append(named, f.Name+" "+why)
+		}
+		left++
 	}
-	all, err := d.readFiles(ctx, dirs, a.Files, held)
+	switch {
+	case left == 0:
+		return kept, nil, nil
+	case len(kept) == 0:
+		return nil, nil, fault.Invalidf("argument \"files\": %s", named[0])
+	case left > mostNamed:
+		named = append(named, fmt.Sprintf("%d more", left-mostNamed))
+	}
+	return kept, []string{fmt.Sprintf("Files left out: %s.", strings.Join(named, "; "))}, nil
+}
+
+// prepared is what a call has of its files before a model is asked.
+type prepared struct {
+	text   string // of all text files, each under its name
+	images []backend.ImageData
+	notes  []string
+	to     *files.Output // that the answer is written to; nil for none
+	held   *share.Part   // to be given back when the call has ended; nil for none
+}
+
+// prepare reads the files of a call and checks the one that its answer is to be written to. The memory that
+// it holds is given back when the call has ended, with an error too.
+func (d Deps) prepare(ctx context.Context, in fileArgs, out outputArgs) (p prepared, err error) {
+	if len(in.Files) == 0 && out.OutputFile == "" {
+		return p, nil
+	}
+	dirs, err := d.dirs(ctx)
 	if err != nil {
-		return "", nil, err
+		return p, err
+	}
+	if out.OutputFile != "" {
+		if p.to, err = dirs.Create("output_file", out.OutputFile, out.Overwrite); err != nil {
+			return p, err
+		}
+	}
+	if len(in.Files) == 0 {
+		return p, nil
+	}
+	p.held = d.fileShare.Part(caller.FromContext(ctx).ID)
+	all, err := d.readFiles(ctx, dirs, in.Files, p.held)
+	if err != nil {
+		return p, err
+	}
+	if all, p.notes, err = useful(all, func(files.File) string { return "" }); err != nil {
+		return p, err
 	}
 	var b strings.Builder
 	for _, f := range all {
 		if f.Image != nil {
-			images = append(images, f.Image)
+			p.images = append(p.images, f.Image)
 			continue
 		}
 		fmt.Fprintf(&b, "=== %s ===\n%s\n\n", f.Name, strings.TrimRight(f.Text, "\n"))
 	}
-	return b.String(), images, nil
-}
-
-// prepare reads the files of a call and checks the one that its answer is to be written to,
-// before a model is asked. to is nil if there is none. held is given back when the call has ended,
-// with an error too.
-func (d Deps) prepare(ctx context.Context, in fileArgs, out outputArgs) (text string, images []backend.ImageData, to *files.Output, held *share.Part, err error) {
-	if len(in.Files) == 0 && out.OutputFile == "" {
-		return "", nil, nil, nil, nil
-	}
-	dirs, err := d.dirs(ctx)
-	if err != nil {
-		return "", nil, nil, nil, err
-	}
-	if out.OutputFile != "" {
-		if to, err = dirs.Create("output_file", out.OutputFile, out.Overwrite); err != nil {
-			return "", nil, nil, nil, err
-		}
-	}
-	held = d.fileShare.Part(caller.FromContext(ctx).ID)
-	text, images, err = in.read(ctx, d, dirs, held)
-	return text, images, to, held, err
+	p.text = b.String()
+	return p, nil
 }
 
 // receiptOut says what was written in place of an answer.

@@ -50,6 +50,22 @@ func TestCallMayHaveAsMuchOfFilesReadAsItsCallerAloneGets(t *testing.T) {
 	})
 }
 
+func TestFilesThatAPatternMatchesAndThatCannotBeReadAreLeftOutWithANote(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		bad := "\x00\xff"
+		c.allow(map[string]string{"a.txt": "alpha", "b.bin": bad, "c.bin": bad, "d.bin": bad, "e.bin": bad, "x.pdf": "%PDF-1.7\n"})
+		host := c.use(backendtest.New("gpu-1").Answer("ok"))
+		a := c.succeeds("generate", `{"model":"tiny","prompt":"?","files":["*"]}`)
+		const why = " is neither an image nor text in UTF-8; "
+		shown{facts: []string{"ok"}, notes: []string{"Files left out: b.bin" + why + "c.bin" + why + "d.bin" + why + "2 more."}}.check(t, "some", a)
+		if calls := host.Calls(); !strings.Contains(calls[len(calls)-1].Generate.Prompt, "alpha") {
+			t.Errorf("the model got %q, want the text", calls[len(calls)-1].Generate.Prompt)
+		}
+		c.fails("generate", `{"model":"tiny","prompt":"?","files":["*","b.bin"]}`, "invalid_argument", "b.bin") // it is wanted
+		c.fails("generate", `{"model":"tiny","prompt":"?","files":["*.bin"]}`, "invalid_argument", "b.bin")
+	})
+}
+
 func TestFilesAreReadIntoThePromptByTheServer(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.allow(map[string]string{"a.txt": "alpha\n", "b.txt": "beta", "logo.png": "\x89PNG\r\n\x1a\n"})

@@ -30,8 +30,8 @@ func generate(d Deps, a about) mcpserver.ServerTool {
 		if err != nil {
 			return nil, err
 		}
-		text, more, to, held, err := d.prepare(ctx, in.fileArgs, in.outputArgs)
-		defer held.Give()
+		p, err := d.prepare(ctx, in.fileArgs, in.outputArgs)
+		defer p.held.Give()
 		if err != nil {
 			return nil, err
 		}
@@ -39,9 +39,9 @@ func generate(d Deps, a about) mcpserver.ServerTool {
 			return nil, fault.Invalidf(`argument "files" cannot be combined with raw or suffix: put the text into the prompt`)
 		}
 		req := in.request(ctx, c, inference.Generate, in.Model)
-		req.Prompt, req.System, req.Suffix, req.Raw, req.Images = text+in.Prompt, in.System, in.Suffix, in.Raw, append(images, more...)
+		req.Prompt, req.System, req.Suffix, req.Raw, req.Images = p.text+in.Prompt, in.System, in.Suffix, in.Raw, append(images, p.images...)
 		in.ask(&req)
 		c.tells.Store(in.ProgressText)
-		return d.do(ctx, req, to)
+		return d.do(ctx, req, p)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	mcpserver "github.com/mark3labs/mcp-go/server"
 
 	"ollama-mcp/internal/fault"
+	"ollama-mcp/internal/files"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/order"
 	"ollama-mcp/internal/share"
@@ -47,7 +48,7 @@ func rank(d Deps, a about) mcpserver.ServerTool {
 	return define(d, a, func(ctx context.Context, in rankIn, c *call) (*result, error) {
 		held := d.fileShare.Part(c.Caller.ID)
 		defer held.Give()
-		texts, names, err := d.rankTexts(ctx, in, held)
+		texts, names, notes, err := d.rankTexts(ctx, in, held)
 		if err != nil {
 			return nil, err
 		}
@@ -58,6 +59,7 @@ func rank(d Deps, a about) mcpserver.ServerTool {
 		if err != nil {
 			return nil, aboutDocuments(err, len(texts))
 		}
+		got.Notes = append(notes, got.Notes...)
 		return ranking(in, got, names)
 	})
 }
@@ -122,39 +124,42 @@ func ranking(in rankIn, got *inference.Embeddings, names []string) (*result, err
 	return r, nil
 }
 
-// rankTexts are the documents of a call, with their names if they are files.
-func (d Deps) rankTexts(ctx context.Context, in rankIn, held *share.Part) (texts, names []string, err error) {
+// rankTexts are the documents of a call, with their names if they are files, and notes about those.
+func (d Deps) rankTexts(ctx context.Context, in rankIn, held *share.Part) (texts, names, notes []string, err error) {
 	switch {
 	case strings.TrimSpace(in.Query) == "":
-		return nil, nil, fault.Invalidf(`argument "query" is empty`)
+		return nil, nil, nil, fault.Invalidf(`argument "query" is empty`)
 	case (len(in.Documents) > 0) == (len(in.Files) > 0):
-		return nil, nil, fault.Invalidf(`one of the arguments "documents" and "files" is needed, and no more than one`)
-	case len(in.Files) > 0:
-		dirs, err := d.dirs(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		all, err := d.readFiles(ctx, dirs, in.Files, held)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, f := range all {
-			if f.Image != nil {
-				return nil, nil, fault.Invalidf(`argument "files": %s is an image, and only texts are ranked`, f.Name)
+		return nil, nil, nil, fault.Invalidf(`one of the arguments "documents" and "files" is needed, and no more than one`)
+	case len(in.Files) == 0:
+		for i, text := range in.Documents {
+			if strings.TrimSpace(text) == "" {
+				return nil, nil, nil, fault.Invalidf("documents[%d] is empty", i)
 			}
-			texts, names = append(texts, f.Text), append(names, f.Name)
 		}
-	default:
-		texts = in.Documents
+		return slices.Clip(in.Documents), nil, nil, nil
 	}
-	for i, text := range texts {
-		if strings.TrimSpace(text) == "" && names != nil {
-			return nil, nil, fault.Invalidf(`argument "files": %s is empty`, names[i])
-		} else if strings.TrimSpace(text) == "" {
-			return nil, nil, fault.Invalidf("documents[%d] is empty", i)
+	dirs, err := d.dirs(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	all, err := d.readFiles(ctx, dirs, in.Files, held)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	all, notes, err = useful(all, func(f files.File) string {
+		switch {
+		case f.Image != nil:
+			return "is an image, and only texts are ranked"
+		case strings.TrimSpace(f.Text) == "":
+			return "is empty"
 		}
+		return ""
+	})
+	for _, f := range all {
+		texts, names = append(texts, f.Text), append(names, f.Name)
 	}
-	return slices.Clip(texts), names, nil
+	return texts, names, notes, err
 }
 
 // cosine is that of the angle between two vectors of the same length; 0 if one has no direction.

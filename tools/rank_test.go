@@ -24,6 +24,11 @@ func TestRankOrdersDocumentsBySimilarityAndTellsNoVectors(t *testing.T) {
 		if first := a.StructuredContent["ranked"].([]any)[0].(map[string]any); first["name"] != "a.txt" || first["index"] != 0.0 {
 			t.Errorf("got %s", a.Content[0].Text)
 		}
+		a = c.succeeds("rank", `{"model":"words","query":"bread","files":["*"]}`)
+		if got, notes := a.StructuredContent["ranked"].([]any), fmt.Sprint(a.StructuredContent["notes"]); len(got) != 2 ||
+			!strings.Contains(notes, "Files left out: c.txt is empty; p.png is an image, and only texts are ranked.") {
+			t.Errorf("got %v and the notes %s, want the two texts and why the other files were left out", got, notes)
+		}
 		asked := len(host.Calls())
 		for args, want := range map[string]string{
 			`"query":" ","documents":["a"]`:                   `"query" is empty`,
@@ -32,6 +37,7 @@ func TestRankOrdersDocumentsBySimilarityAndTellsNoVectors(t *testing.T) {
 			`"query":"q","documents":["a"],"files":["a.txt"]`: "no more than one",
 			`"query":"q","files":["c.txt"]`:                   "c.txt is empty",
 			`"query":"q","files":["p.png"]`:                   "p.png is an image",
+			`"query":"q","files":["*.png"]`:                   "p.png is an image",
 			`"query":"q","documents":["a"],"top_k":0`:         "top_k",
 		} {
 			c.fails("rank", `{"model":"words",`+args+`}`, "invalid_argument", want)

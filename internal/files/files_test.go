@@ -55,11 +55,14 @@ func outcome(got []files.File, err error) string {
 	}
 	var all []string
 	for _, f := range got {
-		if f.Image != nil {
+		switch {
+		case f.Err != nil:
+			all = append(all, fmt.Sprintf("%s: %v", f.Name, f.Err))
+		case f.Image != nil:
 			all = append(all, fmt.Sprintf("%s=image", f.Name))
-			continue
+		default:
+			all = append(all, f.Name+"="+f.Text)
 		}
-		all = append(all, f.Name+"="+f.Text)
 	}
 	return strings.Join(all, " ")
 }
@@ -86,6 +89,9 @@ func TestFilesAreReadByPathAndPatternOrRefusedInOneLine(t *testing.T) {
 		{"in", "in=A"},
 		{"sub/../a.txt", "a.txt=A"},
 		{"*.txt", "a.txt=A b.txt=B odd[1].txt=odd wide.txt=hä"},
+		{"[ab]*", "a.txt=A b.txt=B big: has 1001 bytes, more than the 1000 that are read of a file"},
+		{"l*", "latin: is neither an image nor text in UTF-8 logo.png=image"},
+		{"{zip,x.pdf}", "invalid_argument argument \"files\": x.pdf: is a PDF, whose text this server does not read: convert it, for example with pdftotext"},
 		{"sub/*", "sub/.gitignore=deep\n sub/c.txt=C"},
 		{"**/*.md", "invalid_argument argument \"files[0]\": **/*.md: matches no file; files that a .gitignore names are left out"},
 		{"sub/deep/d.md", "sub/deep/d.md=D"}, // named, so it is wanted

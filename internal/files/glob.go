@@ -19,37 +19,36 @@ import (
 // maxVisited is how many entries of directories are looked at for one call.
 const maxVisited = 200_000
 
-// find returns where the files are that a path or a pattern names. A path of an existing file
-// is no pattern, whatever characters it has. budget is how many entries of directories may
+// find returns where the files are that a path names, or that a pattern has matched. A path of an
+// existing file is no pattern, whatever characters it has. budget is how many entries of directories may
 // still be looked at.
-func (d *Dirs) find(ctx context.Context, name string, most int, budget *int) ([]place, error) {
+func (d *Dirs) find(ctx context.Context, name string, most int, budget *int) (all []place, matched bool, err error) {
 	where, err := places(d.readable(), name, read)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var problem error
 	for _, p := range where {
 		if info, err := p.stat(); err == nil {
-			return []place{p}, isRegular(info)
+			return []place{p}, false, isRegular(info)
 		} else if problem == nil || errors.Is(problem, fs.ErrNotExist) && !errors.Is(err, fs.ErrNotExist) {
 			problem = err
 		}
 	}
 	if !strings.ContainsAny(name, "*?[{") {
-		return nil, cause(problem)
+		return nil, false, cause(problem)
 	}
-	var all []place
 	for _, p := range where {
 		matches, err := p.glob(ctx, most, budget)
 		if err != nil {
-			return nil, cause(err)
+			return nil, false, cause(err)
 		}
 		all = append(all, matches...)
 	}
 	if len(all) == 0 {
-		return nil, errors.New("matches no file; files that a .gitignore names are left out")
+		return nil, false, errors.New("matches no file; files that a .gitignore names are left out")
 	}
-	return all, nil
+	return all, true, nil
 }
 
 func (p place) stat() (fs.FileInfo, error) {

@@ -21,7 +21,7 @@ func TestSearchLooksAtNoMoreEntriesThanItMay(t *testing.T) {
 		t.Fatal(err)
 	}
 	for budget, want := range map[int]string{30: "matches no file", 29: "to be looked at"} {
-		if _, err := d.find(t.Context(), "**/*.none", 10, &budget); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := d.find(t.Context(), "**/*.none", 10, &budget); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode/utf16"
@@ -51,10 +52,14 @@ type File struct {
 	Name  string // as List.Name has it
 	Text  string
 	Image []byte // the bytes of an image; nil for a text
+
+	Matched bool  // by a pattern: nobody has named the file
+	Err     error // why there are no contents; nil if there are
 }
 
 // Read reads all files that paths and patterns name, in their order and each once. argument is
-// their name in messages. Its error is a *fault.Error.
+// their name in messages. Of files that patterns match some may have an Err, but not all. The error of
+// Read is a *fault.Error.
 func (d *Dirs) Read(ctx context.Context, argument string, patterns []string, l Limits) ([]File, error) {
 	l = l.withDefaults()
 	list, err := d.List(ctx, argument, patterns, l.Files)
@@ -62,17 +67,25 @@ func (d *Dirs) Read(ctx context.Context, argument string, patterns []string, l L
 		return nil, err
 	}
 	all, left := make([]File, 0, list.Len()), l.AllBytes
+	var problem error // of the first file that cannot be read
 	for i := range list.Len() {
+		var full error
 		f, err := list.Read(ctx, i, l.FileBytes, func(bytes int64) error {
 			if left -= bytes; left < 0 {
-				return fault.Invalidf("argument %q: the files have more than %d MiB together: name fewer", argument, l.AllBytes>>20)
+				full = fault.Invalidf("argument %q: the files have more than %d MiB together: name fewer", argument, l.AllBytes>>20)
+			} else {
+				full = l.Hold(bytes)
 			}
-			return l.Hold(bytes)
+			return full
 		})
-		if err != nil {
+		if err != nil && (!f.Matched || full != nil || ctx.Err() != nil) {
 			return nil, err
 		}
+		problem = cmp.Or(problem, err)
 		all = append(all, f)
+	}
+	if !slices.ContainsFunc(all, func(f File) bool { return f.Err == nil }) {
+		return nil, problem
 	}
 	return all, nil
 }
@@ -85,28 +98,29 @@ type List struct {
 
 type found struct {
 	place
-	asked string // the path or pattern in the argument
+	matched bool // by a pattern, and not named as well
 }
 
 // List finds the files that paths and patterns name, in their order and each once. It fails if
 // there are more than most, or if one names nothing. Its error is a *fault.Error.
 func (d *Dirs) List(ctx context.Context, argument string, patterns []string, most int) (*List, error) {
 	list := &List{argument: argument}
-	seen := make(map[string]bool)
+	seen := make(map[string]int) // indexes of files by their paths
 	budget := maxVisited
 	for i, pattern := range patterns {
 		at := fmt.Sprintf("%s[%d]", argument, i)
-		where, err := d.find(ctx, pattern, most, &budget)
+		where, matched, err := d.find(ctx, pattern, most, &budget)
 		if err != nil {
 			return nil, refuse(at, pattern, err)
 		}
 		for _, p := range where {
 			full := filepath.Join(p.path(), p.rel)
-			if seen[full] {
+			if at, again := seen[full]; again {
+				list.found[at].matched = list.found[at].matched && matched
 				continue
 			}
-			seen[full] = true
-			if list.found = append(list.found, found{p, pattern}); len(list.found) > most {
+			seen[full] = len(list.found)
+			if list.found = append(list.found, found{p, matched}); len(list.found) > most {
 				return nil, refuse(at, pattern, tooMany(most))
 			}
 		}
@@ -127,7 +141,7 @@ func (l *List) Name(i int) string { return shown(filepath.ToSlash(l.found[i].rel
 // Its error is a *fault.Error.
 func (l *List) Read(ctx context.Context, i int, most int64, hold func(bytes int64) error) (File, error) {
 	most = cmp.Or(most, defaultFileBytes)
-	f := File{Name: l.Name(i)}
+	f := File{Name: l.Name(i), Matched: l.found[i].matched}
 	var full error
 	data, err := l.found[i].contents(ctx, most, func(bytes int64) error {
 		full = hold(bytes)
@@ -140,7 +154,8 @@ func (l *List) Read(ctx context.Context, i int, most int64, hold func(bytes int6
 		err = f.decode(data)
 	}
 	if err != nil {
-		return f, refuse(l.argument, f.Name, cause(err))
+		f.Err = cause(err)
+		return f, refuse(l.argument, f.Name, f.Err)
 	}
 	return f, nil
 }

@@ -52,7 +52,8 @@ func TestFileThatTheServerMayNotUseIsRefusedInPlainWords(t *testing.T) {
 		"a.txt":      "a.txt=A",
 		"**/[abc].*": "a.txt=A fixed/c.txt=C", // what is in a directory that cannot be read is left out
 		"locked.txt": `invalid_argument argument "files": locked.txt` + refused,
-		"*.txt":      `invalid_argument argument "files": locked.txt` + refused,
+		"l*.txt":     `invalid_argument argument "files": locked.txt` + refused,
+		"*.txt":      `a.txt=A locked.txt` + refused,
 		"shut/b.txt": `invalid_argument argument "files[0]": shut/b.txt` + refused,
 		"shut/*":     `invalid_argument argument "files[0]": shut/*` + refused,
 	} {
