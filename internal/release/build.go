@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	_ "embed" // for the flags
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -38,13 +40,20 @@ func (p program) name() string {
 // isOurs reports whether this machine can run the program.
 func (p program) isOurs() bool { return p.os == runtime.GOOS && p.arch == runtime.GOARCH }
 
-// maxSize is the size in bytes that the program may have. For macOS and Windows it can be loaded at any
-// address, for which the file lists what is to be changed then: some 0.5 MB on amd64.
-func (p program) maxSize() int64 {
-	if p.os == "linux" {
-		return 20_000_000
+// maxSize is the size in bytes that the program may have.
+const maxSize = 20_000_000
+
+//go:embed goflags
+var flagLines string
+
+// buildFlags are the flags of "go build" that every build of the program has.
+func buildFlags() (flags []string) {
+	for line := range strings.Lines(flagLines) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "#") {
+			flags = append(flags, line)
+		}
 	}
-	return 20_600_000
+	return flags
 }
 
 // build compiles the program for the platforms.
@@ -55,7 +64,8 @@ func (r *release) build(ctx context.Context, programs ...program) ([]program, er
 		p.file = filepath.Join(r.work, p.os+"-"+p.arch, p.name())
 		stamp := fmt.Sprintf("-s -w -funcalign=8 -X 'ollama-mcp/internal/app.release=%s %s %s'", r.version, r.commit, r.date.Format(time.RFC3339))
 		// What git says of the directory is left out: a file beside the sources would change it.
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", stamp, "-o", p.file, ".")
+		args := append([]string{"build"}, buildFlags()...)
+		cmd := exec.CommandContext(ctx, "go", append(args, "-buildvcs=false", "-ldflags", stamp, "-o", p.file, ".")...)
 		cmd.Dir, cmd.Env = r.root, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOOS="+p.os, "GOARCH="+p.arch)
 		var said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &said, &said
@@ -67,8 +77,8 @@ func (r *release) build(ctx context.Context, programs ...program) ([]program, er
 		if err != nil {
 			return nil, err
 		}
-		if info.Size() > p.maxSize() {
-			return nil, fmt.Errorf("the program for %s/%s has %d bytes, more than the %d that it may have", p.os, p.arch, info.Size(), p.maxSize())
+		if info.Size() > maxSize {
+			return nil, fmt.Errorf("the program for %s/%s has %d bytes, more than the %d that it may have", p.os, p.arch, info.Size(), maxSize)
 		}
 	}
 	return programs, nil
