@@ -67,8 +67,16 @@ func (s *service) serveHTTP(ctx context.Context) error {
 	}
 	s.noteDashboard(listeners[0].Addr())
 	s.tellManager(s.manager.Ready)
-	defer context.AfterFunc(ctx, func() { s.tellManager(s.manager.Stopping) })()
-	return s.http.Serve(ctx, listeners...)
+	told := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(told)
+		s.tellManager(s.manager.Stopping)
+	})
+	err = s.http.Serve(ctx, listeners...)
+	if !cancel() { // with nothing to wait for, Serve may end first
+		<-told
+	}
+	return err
 }
 
 // tellManager tells the service manager, if there is one, how the program does.

@@ -48,7 +48,7 @@ func (m *Manager) Create(ctx context.Context, b Blueprint, host string, progress
 		Parameters: b.Parameters, Messages: b.Messages,
 	}
 	build := func(h Host) (string, error) {
-		if err := vacant(ctx, h, b.Name, b.Overwrite); err != nil {
+		if err := m.vacant(ctx, h, b.Name, b.Overwrite); err != nil {
 			return "", err
 		}
 		return "", create(ctx, h, req, progress)

@@ -40,6 +40,9 @@ type Host interface {
 type Options struct {
 	Hosts func() []backend.Backend // all that there are, in the order of the configuration
 
+	// Silent reports whether the last check of a host failed, so that it is not waited for as long as for
+	// others; nil if nobody knows.
+	Silent func(host string) bool
 	// Runner are the options with which calls load a model, given by its canonical name; nil
 	// for none.
 	Runner func(model string) map[string]any
@@ -67,6 +70,9 @@ func New(o Options) *Manager {
 	if o.Runner == nil {
 		o.Runner = func(string) map[string]any { return nil }
 	}
+	if o.Silent == nil {
+		o.Silent = func(string) bool { return false }
+	}
 	if o.Changed == nil {
 		o.Changed = func(context.Context, string) {}
 	}
@@ -80,8 +86,11 @@ type Outcome struct {
 	Err  error  // why it failed; nil if it has not
 }
 
-// lookTimeout is how long a host is given to say which models it has.
-const lookTimeout = 10 * time.Second
+// How long a host is given to say what it has, and one whose last check failed.
+const (
+	lookTimeout   = 10 * time.Second
+	silentTimeout = 2 * time.Second
+)
 
 // managed are the hosts that can be managed: the one of that name, or all if there is none.
 func (m *Manager) managed(name string) (hosts []Host, err error) {
@@ -112,30 +121,37 @@ type holder struct {
 }
 
 // ask asks hosts, all at the same time, whether they have a model.
-func ask(ctx context.Context, hosts []Host, model string) []holder {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
+func (m *Manager) ask(ctx context.Context, hosts []Host, model string) []holder {
 	all := make([]holder, len(hosts))
 	each(hosts, func(i int, host Host) {
 		all[i].Host = host
-		models, err := host.Models(ctx)
-		all[i].err = unanswered(host, err)
-		for k := range models {
-			if backend.CanonicalModel(models[k].Name) == model {
-				all[i].model = &models[k]
+		all[i].err = m.look(ctx, host, func(ctx context.Context) error {
+			models, err := host.Models(ctx)
+			for k := range models {
+				if backend.CanonicalModel(models[k].Name) == model {
+					all[i].model = &models[k]
+				}
 			}
-		}
+			return err
+		})
 	})
 	return all
 }
 
-// unanswered is why a host has not said what it has; nil of nil.
-func unanswered(host Host, err error) error {
+// look has a host say something, within the time that it is given for that.
+func (m *Manager) look(ctx context.Context, host Host, ask func(context.Context) error) error {
+	limit := lookTimeout
+	if m.opts.Silent(host.Name()) {
+		limit = silentTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := ask(ctx)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return &fault.Error{
-		Code: fault.Timeout, Message: fmt.Sprintf("%s: no answer within %v", host.Name(), lookTimeout), Retryable: true,
+		Code: fault.Timeout, Message: fmt.Sprintf("%s: no answer within %v", host.Name(), limit), Retryable: true,
 		Hint: "try again; if it happens again, `ollama-mcp doctor` tells more",
 	}
 }
@@ -172,7 +188,7 @@ func (m *Manager) holders(ctx context.Context, model, host string) (with []Host,
 	if err != nil {
 		return nil, nil, err
 	}
-	with, _, silent = split(ask(ctx, hosts, backend.CanonicalModel(model)))
+	with, _, silent = split(m.ask(ctx, hosts, backend.CanonicalModel(model)))
 	switch {
 	case len(with) == 0 && len(silent) == len(hosts):
 		return nil, nil, silent[0].Err
@@ -298,7 +314,7 @@ func (m *Manager) Copy(ctx context.Context, from, to, host string, overwrite boo
 		return nil, err
 	}
 	return m.onHolders(ctx, from, host, func(h Host) (string, error) {
-		if err := vacant(ctx, h, to, overwrite); err != nil {
+		if err := m.vacant(ctx, h, to, overwrite); err != nil {
 			return "", err
 		}
 		return "", h.Copy(ctx, from, to)
@@ -306,11 +322,11 @@ func (m *Manager) Copy(ctx context.Context, from, to, host string, overwrite boo
 }
 
 // vacant refuses a name under which a host has a model already.
-func vacant(ctx context.Context, h Host, name string, overwrite bool) error {
+func (m *Manager) vacant(ctx context.Context, h Host, name string, overwrite bool) error {
 	if overwrite {
 		return nil
 	}
-	is := ask(ctx, []Host{h}, backend.CanonicalModel(name))[0]
+	is := m.ask(ctx, []Host{h}, backend.CanonicalModel(name))[0]
 	if is.err != nil || is.model == nil {
 		return is.err
 	}

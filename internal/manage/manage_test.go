@@ -100,6 +100,27 @@ func TestHostThatSaysNothingIsGivenUp(t *testing.T) {
 	})
 }
 
+// A laptop whose lid is shut takes connections, and answers none.
+func TestHostWhoseCheckFailedIsNotWaitedForAsLongAsOthers(t *testing.T) {
+	for silent, want := range map[bool]time.Duration{true: 2 * time.Second, false: 10 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			m := managing(t, manage.Options{Silent: func(host string) bool { return silent && host == "laptop" }},
+				backendtest.New("gpu-1"), backendtest.New("laptop").Break(backendtest.Hang))
+			for name, do := range map[string]func() error{
+				"show":    func() error { _, err := m.Show(t.Context(), "tiny", ""); return err },
+				"running": func() error { _, err := m.Running(t.Context(), ""); return err },
+				"unload":  func() error { _, err := m.Unload(t.Context(), "tiny", ""); return err },
+				"version": func() error { _, err := m.OldestVersion(t.Context()); return err },
+			} {
+				began := time.Now()
+				if err := do(); err != nil || time.Since(began).Round(time.Second) != want {
+					t.Errorf("%s, silent %t: got %v after %v, want the other host's answer after %v", name, silent, err, time.Since(began), want)
+				}
+			}
+		})
+	}
+}
+
 func TestFailedPullSaysWhatToDo(t *testing.T) {
 	for said, want := range map[string]struct {
 		code fault.Code

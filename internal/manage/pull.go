@@ -133,7 +133,7 @@ func (m *Manager) Pull(ctx context.Context, model, host string, progress *Progre
 	var silent []Outcome
 	if host == "" && len(hosts) > 1 {
 		var without []Host
-		hosts, without, silent = split(ask(ctx, hosts, backend.CanonicalModel(model)))
+		hosts, without, silent = split(m.ask(ctx, hosts, backend.CanonicalModel(model)))
 		if len(hosts) == 0 {
 			hosts = without
 		}
@@ -141,7 +141,7 @@ func (m *Manager) Pull(ctx context.Context, model, host string, progress *Progre
 	return settle(append(m.work(ctx, hosts, func(h Host) (string, error) {
 		note, err := m.pull(ctx, h, model, insecure, progress)
 		if err == nil {
-			err = checkPulled(ctx, h, model)
+			err = m.checkPulled(ctx, h, model)
 		}
 		return note, err
 	}), silent...))
@@ -151,8 +151,8 @@ func (m *Manager) Pull(ctx context.Context, model, host string, progress *Progre
 // removes what there is of it. Ollama compares a part with its digest only when it has
 // downloaded it, so a damaged one of an earlier pull, such as the description of the model,
 // goes unseen, and would stay for ever.
-func checkPulled(ctx context.Context, h Host, model string) error {
-	is := ask(ctx, []Host{h}, backend.CanonicalModel(model))[0]
+func (m *Manager) checkPulled(ctx context.Context, h Host, model string) error {
+	is := m.ask(ctx, []Host{h}, backend.CanonicalModel(model))[0]
 	if is.err != nil || is.model != nil {
 		return nil // a host that does not say has pulled it all the same
 	}

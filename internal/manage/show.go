@@ -31,7 +31,7 @@ func (m *Manager) Show(ctx context.Context, model, host string) (*Description, e
 	var failed error
 	var holders []Host // that have the model, and so are not those that do not answer
 	digests := make(map[string]bool)
-	for _, h := range ask(ctx, hosts, backend.CanonicalModel(model)) {
+	for _, h := range m.ask(ctx, hosts, backend.CanonicalModel(model)) {
 		if h.err != nil {
 			failed = h.err
 			continue
@@ -58,7 +58,7 @@ func (m *Manager) Show(ctx context.Context, model, host string) (*Description, e
 	if len(digests) > 1 {
 		d.Note = "The hosts have different models by this name; this is that of " + d.Hosts[0] + "."
 	}
-	d.Loaded = slices.DeleteFunc(running(ctx, holders), func(r Running) bool {
+	d.Loaded = slices.DeleteFunc(m.running(ctx, holders), func(r Running) bool {
 		return backend.CanonicalModel(r.Name) != backend.CanonicalModel(model)
 	})
 	return d, nil
@@ -78,7 +78,7 @@ func (m *Manager) Running(ctx context.Context, host string) ([]Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := running(ctx, hosts)
+	all := m.running(ctx, hosts)
 	silent := 0
 	for _, r := range all {
 		if r.Err != nil {
@@ -91,17 +91,18 @@ func (m *Manager) Running(ctx context.Context, host string) ([]Running, error) {
 	return all, nil
 }
 
-func running(ctx context.Context, hosts []Host) []Running {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
+func (m *Manager) running(ctx context.Context, hosts []Host) []Running {
 	byHost := make([][]Running, len(hosts))
 	each(hosts, func(i int, h Host) {
-		running, err := h.Running(ctx)
+		err := m.look(ctx, h, func(ctx context.Context) error {
+			running, err := h.Running(ctx)
+			for _, r := range running {
+				byHost[i] = append(byHost[i], Running{Host: h.Name(), RunningModel: r})
+			}
+			return err
+		})
 		if err != nil {
-			byHost[i] = []Running{{Host: h.Name(), Err: unanswered(h, err)}}
-		}
-		for _, r := range running {
-			byHost[i] = append(byHost[i], Running{Host: h.Name(), RunningModel: r})
+			byHost[i] = []Running{{Host: h.Name(), Err: err}}
 		}
 	})
 	return slices.Concat(byHost...)
@@ -169,10 +170,13 @@ func (m *Manager) OldestVersion(ctx context.Context) (oldest string, err error) 
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
 	versions, errs := make([]string, len(hosts)), make([]error, len(hosts))
-	each(hosts, func(i int, host Host) { versions[i], errs[i] = host.Version(ctx) })
+	each(hosts, func(i int, host Host) {
+		errs[i] = m.look(ctx, host, func(ctx context.Context) (err error) {
+			versions[i], err = host.Version(ctx)
+			return err
+		})
+	})
 	for i, version := range versions {
 		if errs[i] != nil {
 			err = errs[i]
