@@ -297,7 +297,7 @@ func (s *service) newServer() (*server.Server, error) {
 // newManager makes what looks after the models of the hosts.
 func (s *service) newManager() *manage.Manager {
 	return manage.New(manage.Options{
-		Hosts: s.hosts.Hosts, Silent: s.hosts.fleet.Silent, Runner: s.hosts.Pinned, Changed: s.hosts.fleet.Learn,
+		Hosts: s.hosts.Hosts, Ill: s.engine.IllHosts, Runner: s.hosts.Pinned, Changed: s.hosts.fleet.Learn,
 		Registries: s.config.AllowRegistries, NoCloud: s.config.NoCloud,
 	})
 }

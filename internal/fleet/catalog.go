@@ -186,18 +186,6 @@ func (f *Fleet) look(host string) (looks []*look) {
 	return looks
 }
 
-// Silent reports whether the last poll of a host failed.
-func (f *Fleet) Silent(host string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for t := range f.tasks {
-		if m, isHost := t.(*member); isHost && m.name == host {
-			return m.silent
-		}
-	}
-	return false
-}
-
 // lookNow asks the host for a list of its models, passes it on, and ends the look. It is
 // nobody's call that asks: who leaves must not spoil the answer for the others.
 func (m *member) lookNow(ctx context.Context, l *look) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -266,8 +267,8 @@ func (t *tokenCounts) of(model string) ratio {
 	return ratio{bytesPerToken, bytesPerToken}
 }
 
-// count estimates how many tokens a text has.
-func (r ratio) count(bytes int) int { return int(float64(bytes) / r.mean) }
+// count estimates how many tokens a text has: at least one, unless it is empty.
+func (r ratio) count(bytes int) int { return int(math.Ceil(float64(bytes) / r.mean)) }
 
 // leastCount estimates from below how many tokens a text has. It goes by the prompt with
 // the longest tokens, and never by one in a script with short ones, for the next may be in

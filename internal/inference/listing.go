@@ -63,7 +63,7 @@ func (e *Engine) List(ctx context.Context, who caller.Caller, f Filter) (Listing
 	aliases := settings.aliases(who, f.Query)
 	shown := func(model string) bool { return who.MayUse(backend.CanonicalModel(model)) && contains(model, f.Query) }
 	all := make([]HostListing, len(hosts))
-	ill := e.illHosts()
+	ill := e.IllHosts()
 	var asked sync.WaitGroup
 	for i, host := range hosts {
 		limit := listTimeout
@@ -85,8 +85,9 @@ func (e *Engine) List(ctx context.Context, who caller.Caller, f Filter) (Listing
 	return found, nil
 }
 
-// illHosts are the names of the hosts that are not well, if others are.
-func (e *Engine) illHosts() (ill []string) {
+// IllHosts are the names of the hosts that are not well, if others are. Who asks all hosts something does not wait for
+// these as long as for the others.
+func (e *Engine) IllHosts() (ill []string) {
 	all := e.opts.Hosts.Stats().Hosts
 	for _, h := range all {
 		if !h.Well {

@@ -17,7 +17,7 @@ func TestBytesPerTokenAreLearnedFromLongPrompts(t *testing.T) {
 		"short tokens, and the next may be English": {[]sample{{12000, 8000}}, 8000, 3000},
 		"a prompt that is mostly template":          {[]sample{{100, 90}}, 3000, 3000},
 		"a count that leaves out what was known":    {[]sample{{12000, 10}, {12000, 0}}, 3000, 3000},
-		"the mean moves, and the longest stays":     {[]sample{{12000, 2000}, {12000, 6000}}, 2307, 2000},
+		"the mean moves, and the longest stays":     {[]sample{{12000, 2000}, {12000, 6000}}, 2308, 2000},
 	} {
 		l := new(tokenCounts)
 		for _, s := range c.samples {
@@ -29,6 +29,15 @@ func TestBytesPerTokenAreLearnedFromLongPrompts(t *testing.T) {
 		}
 		if got := r.leastCount(12000); got != c.least {
 			t.Errorf("%s: at least %d tokens, want %d", name, got, c.least)
+		}
+	}
+}
+
+func TestPromptOfALetterHasAToken(t *testing.T) {
+	r := new(tokenCounts).of("tiny")
+	for bytes, want := range map[int]int{0: 0, 1: 1, 4: 1, 5: 2} {
+		if got := r.count(bytes); got != want {
+			t.Errorf("%d bytes: about %d tokens, want %d", bytes, got, want)
 		}
 	}
 }

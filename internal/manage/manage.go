@@ -40,9 +40,8 @@ type Host interface {
 type Options struct {
 	Hosts func() []backend.Backend // all that there are, in the order of the configuration
 
-	// Silent reports whether the last check of a host failed, so that it is not waited for as long as for
-	// others; nil if nobody knows.
-	Silent func(host string) bool
+	// Ill are the names of hosts that are not well while others are, so that nobody waits long for them; nil for none.
+	Ill func() []string
 	// Runner are the options with which calls load a model, given by its canonical name; nil
 	// for none.
 	Runner func(model string) map[string]any
@@ -70,8 +69,8 @@ func New(o Options) *Manager {
 	if o.Runner == nil {
 		o.Runner = func(string) map[string]any { return nil }
 	}
-	if o.Silent == nil {
-		o.Silent = func(string) bool { return false }
+	if o.Ill == nil {
+		o.Ill = func() []string { return nil }
 	}
 	if o.Changed == nil {
 		o.Changed = func(context.Context, string) {}
@@ -86,10 +85,10 @@ type Outcome struct {
 	Err  error  // why it failed; nil if it has not
 }
 
-// How long a host is given to say what it has, and one whose last check failed.
+// How long a host is given to say what it has, and one that is not well.
 const (
-	lookTimeout   = 10 * time.Second
-	silentTimeout = 2 * time.Second
+	lookTimeout = 10 * time.Second
+	illTimeout  = 2 * time.Second
 )
 
 // managed are the hosts that can be managed: the one of that name, or all if there is none.
@@ -141,8 +140,8 @@ func (m *Manager) ask(ctx context.Context, hosts []Host, model string) []holder 
 // look has a host say something, within the time that it is given for that.
 func (m *Manager) look(ctx context.Context, host Host, ask func(context.Context) error) error {
 	limit := lookTimeout
-	if m.opts.Silent(host.Name()) {
-		limit = silentTimeout
+	if slices.Contains(m.opts.Ill(), host.Name()) {
+		limit = illTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

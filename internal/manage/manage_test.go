@@ -101,10 +101,10 @@ func TestHostThatSaysNothingIsGivenUp(t *testing.T) {
 }
 
 // A laptop whose lid is shut takes connections, and answers none.
-func TestHostWhoseCheckFailedIsNotWaitedForAsLongAsOthers(t *testing.T) {
-	for silent, want := range map[bool]time.Duration{true: 2 * time.Second, false: 10 * time.Second} {
+func TestHostThatIsNotWellIsNotWaitedForAsLongAsOthers(t *testing.T) {
+	for ill, want := range map[string]time.Duration{"laptop": 2 * time.Second, "": 10 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
-			m := managing(t, manage.Options{Silent: func(host string) bool { return silent && host == "laptop" }},
+			m := managing(t, manage.Options{Ill: func() []string { return []string{ill} }},
 				backendtest.New("gpu-1"), backendtest.New("laptop").Break(backendtest.Hang))
 			for name, do := range map[string]func() error{
 				"show":    func() error { _, err := m.Show(t.Context(), "tiny", ""); return err },
@@ -114,7 +114,7 @@ func TestHostWhoseCheckFailedIsNotWaitedForAsLongAsOthers(t *testing.T) {
 			} {
 				began := time.Now()
 				if err := do(); err != nil || time.Since(began).Round(time.Second) != want {
-					t.Errorf("%s, silent %t: got %v after %v, want the other host's answer after %v", name, silent, err, time.Since(began), want)
+					t.Errorf("%s, with %q ill: got %v after %v, want the other host's answer after %v", name, ill, err, time.Since(began), want)
 				}
 			}
 		})
