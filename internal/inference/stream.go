@@ -161,16 +161,30 @@ func (s *stream) step() bool {
 	tr, joined := s.tracker, s.joined
 	s.mu.Unlock()
 	v := tr.streamed()
-	if s.from != nil && (v.attempt != s.from || !strings.HasPrefix(v.text, s.text)) && s.sent.bytes > 0 {
+	if s.from != nil && !s.goesOn(v) && s.sent.bytes > 0 {
+		if last := tr.ofAttempt(s.from); !s.Restart && s.goesOn(last) && !s.pass(tr, last, joined) {
+			return false
+		}
 		return s.breaks(v)
 	}
 	if v.attempt == nil {
 		return true
 	}
-	if v.attempt != s.from || !strings.HasPrefix(v.thinking, s.thinking) || !strings.HasPrefix(v.text, s.text) {
+	if !s.goesOn(v) {
 		s.from, s.text, s.thinking, s.begun = v.attempt, "", "", false
 		s.masks, s.thought = [2]*moderation.Mask{s.settings.Filter.Mask(), s.settings.Filter.Mask()}, sum{}
 	}
+	return s.pass(tr, v, joined)
+}
+
+// goesOn reports whether an answer goes on as what has been dealt with has begun.
+func (s *stream) goesOn(v streamed) bool {
+	return v.attempt == s.from && strings.HasPrefix(v.thinking, s.thinking) && strings.HasPrefix(v.text, s.text)
+}
+
+// pass gives the caller what has arrived of the answer and has not been dealt with. It reports whether there may
+// be more.
+func (s *stream) pass(tr *tracker, v streamed, joined bool) bool {
 	if joined {
 		v.served.Source = Coalesced
 	}

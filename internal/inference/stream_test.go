@@ -104,6 +104,19 @@ func TestFailureBehindTheFirstPieceEndsTheStreamUnlessItMayBeginAgain(t *testing
 	}
 }
 
+func TestWhatHasArrivedBeforeAFailureIsSentThoughItsCallerReadsSlowly(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("bad").Answer("one two three four").TokenTime(time.Second).FailWhen(func(backendtest.Call) backendtest.Fault { return backendtest.Cut(3) }))
+		r := c.stream("?", func(r *inference.Request) {
+			read := r.Stream
+			r.Stream = func(p inference.Piece) error { time.Sleep(10 * time.Second); return read(p) }
+		})
+		if r.err == nil || r.text != "one two three " {
+			t.Errorf("got %q, %v, want all that came before the failure", r.text, r.err)
+		}
+	})
+}
+
 func TestThoughtsThatBreakOffBeginAgain(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		reply := func(backendtest.Call) backendtest.Reply {

@@ -78,11 +78,24 @@ func (tr *tracker) choose() {
 func (tr *tracker) streamed() (v streamed) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	v.failure = tr.failure
 	if a := tr.chosen; a != nil && !a.again {
-		v.attempt, v.text, v.thinking, v.served = a, a.text, a.thinking, a.known.served
-		v.served.Rung, v.served.Passed = tr.rung, tr.passed
+		v = tr.arrived(a)
 	}
+	v.failure = tr.failure
+	return v
+}
+
+// ofAttempt is what has arrived of the answer of an attempt, which may be over.
+func (tr *tracker) ofAttempt(a *attempt) streamed {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.arrived(a)
+}
+
+// arrived does the work of ofAttempt. The mutex is held.
+func (tr *tracker) arrived(a *attempt) streamed {
+	v := streamed{attempt: a, text: a.text, thinking: a.thinking, served: a.known.served}
+	v.served.Rung, v.served.Passed = tr.rung, tr.passed
 	return v
 }
 
