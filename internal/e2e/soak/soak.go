@@ -274,9 +274,10 @@ func (s *soak) serve() (*server, error) {
 	return nil, fmt.Errorf("the server does not listen; its log:\n%s", p.log)
 }
 
-// run is the whole story: rest, trouble, and rest again.
+// run is the whole story: rest, many callers, trouble, and rest again.
 func (s *soak) run(ctx context.Context, duration time.Duration) error {
-	quiet, err := s.quiet(ctx, min(duration/10, 30*time.Second))
+	calm := min(duration/10, 30*time.Second)
+	quiet, err := s.quiet(ctx, calm)
 	if err != nil {
 		return err
 	}
@@ -294,6 +295,7 @@ func (s *soak) run(ctx context.Context, duration time.Duration) error {
 	for i := range s.callers {
 		all.Go(func() { s.caller(raging, i) })
 	}
+	crowded := s.measureFor(raging, calm, stormyPause)
 	var stormy []measured
 	all.Go(func() { stormy = s.measure(raging, stormyPause) })
 	all.Go(func() { s.wander(raging) })
@@ -305,7 +307,7 @@ func (s *soak) run(ctx context.Context, duration time.Duration) error {
 
 	s.askAgain(ctx)
 	s.rest(ctx, before)
-	s.report(quiet, stormy)
+	s.report(quiet, crowded, stormy)
 	if len(s.violations) > 0 {
 		return fmt.Errorf("%d things were wrong; SEED=%d repeats the run, such as %s", len(s.violations), s.seed, s.violations[0])
 	}
@@ -334,9 +336,7 @@ func (s *soak) quiet(ctx context.Context, d time.Duration) ([]measured, error) {
 			}
 		}
 	}
-	ctx, stop := context.WithTimeout(ctx, d)
-	defer stop()
-	return s.measure(ctx, quietPause), nil
+	return s.measureFor(ctx, d, quietPause), nil
 }
 
 // Pauses of the honest caller between its calls. At rest it calls often, since the p99 of few calls is the
@@ -355,6 +355,13 @@ type measured struct {
 	host  string
 	spent served
 	wrong []string // what went wrong when it was made, or when it was answered
+}
+
+// measureFor measures for a while.
+func (s *soak) measureFor(ctx context.Context, d, rest time.Duration) []measured {
+	ctx, stop := context.WithTimeout(ctx, d)
+	defer stop()
+	return s.measure(ctx, rest)
 }
 
 // measure makes short calls, one after another.
@@ -604,8 +611,8 @@ func (s *soak) rest(ctx context.Context, before footprint) {
 	}
 }
 
-// report prints what happened.
-func (s *soak) report(quiet, stormy []measured) {
+// report prints what happened. The honest caller was measured alone, among the others, and in trouble.
+func (s *soak) report(quiet, crowded, stormy []measured) {
 	fmt.Println("\nfaults:", s.happened)
 	fmt.Println("how calls ended:")
 	for _, name := range slices.Sorted(maps.Keys(s.outcomes)) {
@@ -614,10 +621,10 @@ func (s *soak) report(quiet, stormy []measured) {
 	for t, outcomes := range s.calls {
 		fmt.Printf("  over %-11s %v\n", transport(t), outcomes)
 	}
-	atRest, inTrouble := p99(quiet), p99(stormy)
-	fmt.Printf("an honest caller's p99: %v at rest (%d calls), %v in trouble (%d calls), which is %.1f times as much; the goal is twice\n",
-		atRest, len(quiet), inTrouble, len(stormy), inTrouble.Seconds()/max(atRest.Seconds(), 1e-3))
-	if n := min(len(quiet), len(stormy)); n < fewCalls {
+	alone, among, inTrouble := p99(quiet), p99(crowded), p99(stormy)
+	fmt.Printf("an honest caller's p99: %v alone (%d calls), %v among the others (%d calls), %v in trouble (%d calls), which is %.1f and %.1f times as much; the goal is twice\n",
+		alone, len(quiet), among, len(crowded), inTrouble, len(stormy), times(inTrouble, alone), times(inTrouble, among))
+	if n := min(len(quiet), len(crowded), len(stormy)); n < fewCalls {
 		fmt.Printf("  %d calls are few for a p99: it is about the longest of them\n", n)
 	}
 	for _, m := range stormy[max(0, len(stormy)-5):] {
@@ -626,6 +633,8 @@ func (s *soak) report(quiet, stormy []measured) {
 	}
 	fmt.Printf("the latest answer came %v after its limit\n", max(0, time.Duration(s.late.Load())).Round(time.Millisecond))
 }
+
+func times(a, b time.Duration) float64 { return a.Seconds() / max(b.Seconds(), 1e-3) }
 
 // p99 sorts calls by how long they took.
 func p99(all []measured) time.Duration {
