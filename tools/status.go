@@ -40,6 +40,9 @@ func status(d Deps, a about) mcpserver.ServerTool {
 		if s.Shared != nil {
 			out.Redis = redisStatusOf(s.Shared, who)
 		}
+		if n := d.Jobs.Counts(); n.Underway+n.Ended > 0 {
+			out.Jobs = &jobsStatus{n.Underway, n.Ended, rounded(n.Oldest.Seconds())}
+		}
 		if who.Admin && d.Dashboard != nil {
 			out.Dashboard = d.Dashboard()
 		}
@@ -166,9 +169,16 @@ type statusOut struct {
 	Cache   cacheStatus    `json:"cache" jsonschema:"the answer cache"`
 	Redis   *redisStatus   `json:"redis,omitempty" jsonschema:"what is shared with other replicas"`
 	Ladders []ladderStatus `json:"ladders,omitempty" jsonschema:"models with fallbacks whose first model is in trouble"`
+	Jobs    *jobsStatus    `json:"jobs,omitempty" jsonschema:"calls that go on in the background, of all callers"`
 
 	Dashboard string `json:"dashboard,omitempty" jsonschema:"URL of the dashboard"`
 	noted
+}
+
+type jobsStatus struct {
+	Underway int     `json:"underway" jsonschema:"jobs that have not ended"`
+	Ended    int     `json:"ended" jsonschema:"jobs whose results are kept"`
+	Oldest   float64 `json:"oldest_seconds,omitempty" jsonschema:"time since the oldest that has not ended began"`
 }
 
 type hostStatus struct {

@@ -52,6 +52,25 @@ func TestStatusShowsHostsAndTheCallersOwnPartOfTheQueue(t *testing.T) {
 	})
 }
 
+func TestStatusCountsJobs(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		c.use(backendtest.New("gpu-1").FirstTokenTime(time.Minute))
+		jobs := func() string { return fmt.Sprint(c.succeeds("status", `{}`).StructuredContent["jobs"]) }
+		if got := jobs(); got != "<nil>" {
+			t.Errorf("before the first: %s, want none", got)
+		}
+		c.succeeds("generate", `{"model":"tiny","prompt":"?","wait_seconds":1}`)
+		time.Sleep(9 * time.Second)
+		if got := jobs(); got != "map[ended:0 oldest_seconds:10 underway:1]" {
+			t.Errorf("while it is at work: %s", got)
+		}
+		time.Sleep(time.Minute)
+		if got := jobs(); got != "map[ended:1 underway:0]" {
+			t.Errorf("afterwards: %s", got)
+		}
+	})
+}
+
 func TestStatusShowsThePoolsCounters(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		now := time.Now().UTC()

@@ -19,6 +19,7 @@ type serverStatus struct {
 	Rates   rateStatus   `json:"rates"`
 	Cache   cacheStatus  `json:"cache"`
 	Redis   *redisStatus `json:"redis"`
+	Jobs    *jobsStatus  `json:"jobs"`
 	Ladders []struct {
 		Model  string `json:"model"`
 		State  string `json:"state"`
@@ -102,6 +103,12 @@ type redisStatus struct {
 	Misses    uint64 `json:"misses"`
 }
 
+type jobsStatus struct {
+	Underway int     `json:"underway"`
+	Ended    int     `json:"ended"`
+	Oldest   float64 `json:"oldest_seconds"`
+}
+
 func printStatus(w io.Writer, out *serverStatus, now time.Time) {
 	if len(out.Hosts) == 0 {
 		fmt.Fprintln(w, "No hosts.")
@@ -119,6 +126,9 @@ func printStatus(w io.Writer, out *serverStatus, now time.Time) {
 	facts.Row("Cache", out.Cache.String())
 	if out.Redis != nil {
 		facts.Row("Redis", out.Redis.String())
+	}
+	if out.Jobs != nil {
+		facts.Row("Jobs", out.Jobs.String())
 	}
 	facts.Print(w, true)
 }
@@ -221,6 +231,14 @@ func (c callStatus) requests() string {
 	}
 	if c.Pace > 0 {
 		text += fmt.Sprintf("; %.1f s per call", c.Pace)
+	}
+	return text
+}
+
+func (j jobsStatus) String() string {
+	text := fmt.Sprintf("%d in progress, %d ended", j.Underway, j.Ended)
+	if j.Underway > 0 {
+		text += fmt.Sprintf("; the oldest began %s ago", table.Span(time.Duration(j.Oldest*float64(time.Second))))
 	}
 	return text
 }
