@@ -301,7 +301,9 @@ func TestRefusalsBeyondAThousandThatWaitAreCounted(t *testing.T) {
 			<-release
 			told.add(ctx, refusal)
 		}}, server.HTTPOptions{})
-		for range 1101 { // of which it has been told one
+		r.post("hello")
+		synctest.Wait() // it is being told of this one
+		for range 1100 {
 			r.post("hello")
 		}
 		close(release)
