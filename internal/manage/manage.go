@@ -122,37 +122,40 @@ type holder struct {
 // ask asks hosts, all at the same time, whether they have a model.
 func (m *Manager) ask(ctx context.Context, hosts []Host, model string) []holder {
 	all := make([]holder, len(hosts))
-	each(hosts, func(i int, host Host) {
-		all[i].Host = host
-		all[i].err = m.look(ctx, host, func(ctx context.Context) error {
-			models, err := host.Models(ctx)
-			for k := range models {
-				if backend.CanonicalModel(models[k].Name) == model {
-					all[i].model = &models[k]
-				}
+	errs := m.look(ctx, hosts, func(ctx context.Context, i int) error {
+		models, err := hosts[i].Models(ctx)
+		for k := range models {
+			if backend.CanonicalModel(models[k].Name) == model {
+				all[i].model = &models[k]
 			}
-			return err
-		})
+		}
+		return err
 	})
+	for i, host := range hosts {
+		all[i].Host, all[i].err = host, errs[i]
+	}
 	return all
 }
 
-// look has a host say something, within the time that it is given for that.
-func (m *Manager) look(ctx context.Context, host Host, ask func(context.Context) error) error {
-	limit := lookTimeout
-	if slices.Contains(m.opts.Ill(), host.Name()) {
-		limit = illTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := ask(ctx)
-	if !errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	return &fault.Error{
-		Code: fault.Timeout, Message: fmt.Sprintf("%s: no answer within %v", host.Name(), limit), Retryable: true,
-		Hint: "try again; if it happens again, `ollama-mcp doctor` tells more",
-	}
+// look has hosts, all at the same time, say something within the time that each is given for that. It returns why a
+// host has not; nil if it has.
+func (m *Manager) look(ctx context.Context, hosts []Host, ask func(ctx context.Context, i int) error) []error {
+	ill, errs := m.opts.Ill(), make([]error, len(hosts))
+	each(hosts, func(i int, host Host) {
+		limit := lookTimeout
+		if slices.Contains(ill, host.Name()) {
+			limit = illTimeout
+		}
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		if errs[i] = ask(ctx, i); errors.Is(errs[i], context.DeadlineExceeded) {
+			errs[i] = &fault.Error{
+				Code: fault.Timeout, Message: fmt.Sprintf("%s: no answer within %v", host.Name(), limit), Retryable: true,
+				Hint: "try again; if it happens again, `ollama-mcp doctor` tells more",
+			}
+		}
+	})
+	return errs
 }
 
 // split tells the hosts that have a model from those that have not, and has the outcome on those

@@ -93,18 +93,18 @@ func (m *Manager) Running(ctx context.Context, host string) ([]Running, error) {
 
 func (m *Manager) running(ctx context.Context, hosts []Host) []Running {
 	byHost := make([][]Running, len(hosts))
-	each(hosts, func(i int, h Host) {
-		err := m.look(ctx, h, func(ctx context.Context) error {
-			running, err := h.Running(ctx)
-			for _, r := range running {
-				byHost[i] = append(byHost[i], Running{Host: h.Name(), RunningModel: r})
-			}
-			return err
-		})
-		if err != nil {
-			byHost[i] = []Running{{Host: h.Name(), Err: err}}
+	errs := m.look(ctx, hosts, func(ctx context.Context, i int) error {
+		running, err := hosts[i].Running(ctx)
+		for _, r := range running {
+			byHost[i] = append(byHost[i], Running{Host: hosts[i].Name(), RunningModel: r})
 		}
+		return err
 	})
+	for i, err := range errs {
+		if err != nil {
+			byHost[i] = []Running{{Host: hosts[i].Name(), Err: err}}
+		}
+	}
 	return slices.Concat(byHost...)
 }
 
@@ -170,12 +170,10 @@ func (m *Manager) OldestVersion(ctx context.Context) (oldest string, err error) 
 	if err != nil {
 		return "", err
 	}
-	versions, errs := make([]string, len(hosts)), make([]error, len(hosts))
-	each(hosts, func(i int, host Host) {
-		errs[i] = m.look(ctx, host, func(ctx context.Context) (err error) {
-			versions[i], err = host.Version(ctx)
-			return err
-		})
+	versions := make([]string, len(hosts))
+	errs := m.look(ctx, hosts, func(ctx context.Context, i int) (err error) {
+		versions[i], err = hosts[i].Version(ctx)
+		return err
 	})
 	for i, version := range versions {
 		if errs[i] != nil {
