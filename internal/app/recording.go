@@ -47,7 +47,11 @@ func (s *service) startRecording() {
 		s.recording.work.Go(func() { s.callLog.Run(life) })
 	}
 	if s.tracer != nil {
-		s.recording.work.Go(func() { s.tracer.Run(life) })
+		sendTheRest := s.tracer.Start() // before the first call
+		s.recording.work.Go(func() {
+			<-life.Done()
+			sendTheRest()
+		})
 	}
 	s.recording.work.Go(func() { s.usage.Run(life) })
 }

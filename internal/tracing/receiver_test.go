@@ -3,7 +3,6 @@ package tracing_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -98,14 +97,7 @@ func running(t *testing.T, s *station, log io.Writer) (tracer *tracing.Tracer, s
 		t.Fatal("no tracer")
 	}
 	tracer.Via(s.take)
-	ctx, cancel := context.WithCancel(t.Context())
-	var run sync.WaitGroup
-	run.Go(func() { tracer.Run(ctx) })
-	synctest.Wait()
-	return tracer, func() {
-		cancel()
-		run.Wait()
-	}
+	return tracer, tracer.Start()
 }
 
 func TestSpansAreSentAsTheVariablesSay(t *testing.T) {

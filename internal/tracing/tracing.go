@@ -126,22 +126,24 @@ func (o Options) queue() (waiting, atOnce int) {
 	return waiting, waiting / 8
 }
 
-// maxEnd bounds the time that Run takes to send what is left.
+// maxEnd bounds the time that is taken to send what is left.
 const maxEnd = 2 * time.Second
 
-// Run sends spans until ctx ends, and then those that are left.
-func (t *Tracer) Run(ctx context.Context) {
+// Start begins to send spans: those that end before are lost. The function that it returns sends
+// those that are left, and ends it.
+func (t *Tracer) Start() (stop func()) {
 	var options []sdktrace.BatchSpanProcessorOption
 	if t.opts.Texts {
 		waiting, atOnce := t.opts.queue()
 		options = append(options, sdktrace.WithMaxQueueSize(waiting), sdktrace.WithMaxExportBatchSize(atOnce))
 	}
 	t.provider.RegisterSpanProcessor(sdktrace.NewBatchSpanProcessor(otlptrace.NewUnstarted(t.receiver), options...))
-	<-ctx.Done()
-	end, cancel := context.WithTimeout(context.Background(), maxEnd)
-	defer cancel()
-	defer t.receiver.giveUp()    // on a request that goes on
-	_ = t.provider.Shutdown(end) // what could not be sent is in the log
+	return func() {
+		end, cancel := context.WithTimeout(context.Background(), maxEnd)
+		defer cancel()
+		defer t.receiver.giveUp()    // on a request that goes on
+		_ = t.provider.Shutdown(end) // what could not be sent is in the log
+	}
 }
 
 // Event implements inference.Watcher.

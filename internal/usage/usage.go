@@ -296,10 +296,11 @@ func (u *Usage) spent(who string) (all Spent) {
 func (u *Usage) Run(ctx context.Context) {
 	ticker := time.NewTicker(flushEvery)
 	defer ticker.Stop()
-	for ctx.Err() == nil {
+	for ended := false; !ended; {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
+			ended = true
 		}
 		if u.opts.Dir != "" {
 			u.Flush()

@@ -108,6 +108,20 @@ func TestCountsOutlastTheProgramAndAddUpOverSeveral(t *testing.T) {
 	})
 }
 
+// A program on stdio can be over before its goroutines have run at all.
+func TestProgramThatEndsAtOnceLosesNoCounts(t *testing.T) {
+	dir := t.TempDir()
+	over, end := context.WithCancel(t.Context())
+	end()
+	u := usage.New(usage.Options{Dir: dir})
+	u.Done(done("ci", "small", inference.Local, 10, 20))
+	u.Run(over)
+	rows, err := usage.New(usage.Options{Dir: dir}).Rows(2, "ci", false)
+	if err != nil || len(rows) != 1 || rows[0].Calls != 1 {
+		t.Errorf("counted %v, %v", rows, err)
+	}
+}
+
 func TestBudgetHoldsForItsDayOverRestartsAndPrograms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
