@@ -18,7 +18,7 @@ type health struct {
 	penalty route.EWMA // for failures, as latency
 }
 
-func newHealth() health { return health{breaker: breaker.New(breaker.Options{})} }
+func newHealth() health { return health{breaker: breaker.New(nil)} }
 
 // recordFailure records a call that failed.
 func (h *health) recordFailure(err error, now time.Time) {

@@ -359,7 +359,7 @@ func (w *twins) each(c *pair, f func(p *Pool, l *Lease)) {
 func (w *twins) calm() {
 	replace := func(b **breaker.Breaker) {
 		if !w.seen[*b] {
-			*b = breaker.New(breaker.Options{Rand: func() float64 { return 0.5 }})
+			*b = breaker.New(func() float64 { return 0.5 })
 			w.seen[*b] = true
 		}
 	}

@@ -13,21 +13,16 @@ import (
 	"time"
 )
 
-// Options describe a breaker. Zero fields take the defaults given with them.
-type Options struct {
-	Failures     int           // failures in a row that put the host out; 0 means 5
-	Ejection     time.Duration // first rest, and what each further one adds; 0 means 10 s
-	MaxEjection  time.Duration // longest rest, before jitter; 0 means 300 s
-	ProbeTimeout time.Duration // after which a second probe need not wait for the first; 0 means 60 s
-	// Rand is a source of numbers in [0, 1), for the jitter; nil means rand.Float64.
-	Rand func() float64
-}
-
 const (
-	window = 20  // calls that the success ratio looks back on
-	enough = 10  // calls below which there is no ratio
-	ratio  = 0.5 // of good calls in the window; less puts the host out
-	jitter = 0.2 // of an ejection, both ways
+	failures = 5   // in a row that put the host out
+	window   = 20  // calls that the success ratio looks back on
+	enough   = 10  // calls below which there is no ratio
+	ratio    = 0.5 // of good calls in the window; less puts the host out
+
+	ejection     = 10 * time.Second  // first rest, and what each further one adds
+	maxEjection  = 300 * time.Second // longest rest, before jitter
+	jitter       = 0.2               // of a rest, both ways
+	probeTimeout = 60 * time.Second  // after which a second probe need not wait for the first
 )
 
 // Pass tells Record which calls an outcome may speak for. The zero Pass is never valid.
@@ -35,7 +30,7 @@ type Pass uint64
 
 // Breaker watches one host. Use New to make one; it is not safe for concurrent use.
 type Breaker struct {
-	opts Options
+	random func() float64
 
 	open    bool      // the host is out: resting, or on trial
 	probing bool      // a probe is on its way; only when open
@@ -52,24 +47,13 @@ type Breaker struct {
 	since Pass // passes before this one are from before the last change of state
 }
 
-// New makes a breaker that is closed.
-func New(o Options) *Breaker {
-	if o.Failures == 0 {
-		o.Failures = 5
+// New makes a breaker that is closed. random is a source of numbers in [0, 1), for the jitter;
+// nil means rand.Float64.
+func New(random func() float64) *Breaker {
+	if random == nil {
+		random = rand.Float64
 	}
-	if o.Ejection == 0 {
-		o.Ejection = 10 * time.Second
-	}
-	if o.MaxEjection == 0 {
-		o.MaxEjection = 300 * time.Second
-	}
-	if o.ProbeTimeout == 0 {
-		o.ProbeTimeout = 60 * time.Second
-	}
-	if o.Rand == nil {
-		o.Rand = rand.Float64
-	}
-	return &Breaker{opts: o, last: 1, since: 1}
+	return &Breaker{random: random, last: 1, since: 1}
 }
 
 // Ready reports whether Allow would let a call pass.
@@ -84,7 +68,7 @@ func (b *Breaker) Allow(now time.Time) (pass Pass, ok bool) {
 	if b.open {
 		b.last++
 		b.probing = true
-		b.until = now.Add(b.opts.ProbeTimeout)
+		b.until = now.Add(probeTimeout)
 	}
 	return b.last, true
 }
@@ -156,21 +140,20 @@ func (b *Breaker) count(now time.Time, o Outcome) {
 		b.streak++
 	}
 	good := bits.OnesCount32(b.history)
-	if b.streak >= b.opts.Failures || b.seen >= enough && float64(good) < ratio*float64(b.seen) {
+	if b.streak >= failures || b.seen >= enough && float64(good) < ratio*float64(b.seen) {
 		b.eject(now)
 	}
 }
 
-// eject puts the host out for as many times Ejection as it has ejections to make up
+// eject puts the host out for as many times ejection as it has ejections to make up
 // for. In good time they are forgotten at the same rate.
 func (b *Breaker) eject(now time.Time) {
 	if !b.open {
-		b.level = max(0, b.level-int(now.Sub(b.closed)/b.opts.Ejection))
+		b.level = max(0, b.level-int(now.Sub(b.closed)/ejection))
 	}
-	most := max(1, int(b.opts.MaxEjection/b.opts.Ejection))
-	b.level = min(b.level+1, most)
-	rest := min(b.opts.Ejection*time.Duration(b.level), b.opts.MaxEjection)
-	rest = time.Duration(float64(rest) * (1 + jitter*(2*b.opts.Rand()-1)))
+	b.level = min(b.level+1, int(maxEjection/ejection))
+	rest := time.Duration(b.level) * ejection
+	rest = time.Duration(float64(rest) * (1 + jitter*(2*b.random()-1)))
 
 	b.open, b.probing = true, false
 	b.until = now.Add(rest)

@@ -105,7 +105,7 @@ func (m *model) heal(now time.Time) {
 
 func TestBreakerDoesAsItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		b := breaker.New(breaker.Options{Rand: unjittered})
+		b := breaker.New(unjittered)
 		m, now := &model{since: start}, start
 		var inFlight []call
 		begin := func(t *rapid.T) {
