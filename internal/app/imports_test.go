@@ -66,7 +66,7 @@ var packages = map[string][]string{
 	"internal/combine":             {},
 	"internal/fault":               {},
 	"internal/backend":             {"internal/fault"},
-	"internal/backend/remote":      {"internal/backend", "internal/caller", "internal/fault", "internal/share"},
+	"internal/backend/remote":      {"internal/backend", "internal/caller", "internal/fault", "internal/rawio", "internal/share"},
 	"internal/backend/ollama":      {"internal/backend", "internal/backend/remote"},
 	"internal/backend/openai":      {"internal/backend", "internal/backend/remote", "internal/fault"},
 	"internal/budget":              {"internal/tally", "internal/backend", "internal/durable"},
@@ -78,7 +78,8 @@ var packages = map[string][]string{
 	"internal/nearest":             {"internal/order"},
 	"internal/order":               {},
 	"internal/jsonrpc":             {},
-	"internal/netserve":            {},
+	"internal/netserve":            {"internal/rawio"},
+	"internal/rawio":               {},
 	"internal/workers":             {},
 	"internal/loadtest":            {"internal/backend", "internal/terminal", "internal/order"},
 	"internal/overhead":            {"internal/loadtest", "internal/route", "internal/backend", "internal/backend/ollama", "internal/backend/backendtest", "pool"},
@@ -114,6 +115,7 @@ var doors = map[string][]string{
 	"golang.org/x/image":                       {"internal/pixels"},
 	"github.com/redis/rueidis":                 {"internal/redis"},
 	"github.com/alicebob/miniredis/v2":         {"internal/redis"}, // in tests
+	"golang.org/x/net/nettest":                 {"internal/rawio"}, // in tests
 	"golang.org/x/time":                        {"internal/quota"},
 	"github.com/prometheus/client_golang":      {"internal/metrics"},
 	"github.com/prometheus/common/expfmt":      {"internal/metrics"},

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"ollama-mcp/internal/config"
+	"ollama-mcp/internal/netserve"
 	"ollama-mcp/internal/terminal"
 	"ollama-mcp/server"
 )
@@ -91,5 +92,7 @@ func serveStdio(ctx context.Context, srv *server.Server, std Stdio) error {
 		fmt.Fprintln(std.Err, "ollama-mcp: speaking MCP on stdin and stdout, for an MCP host to use; `ollama-mcp help` says more")
 	}
 	ignoreBrokenPipes()
-	return srv.ServeStdio(ctx, std.In, std.Out)
+	in, restore := netserve.Pollable(std.In, std.Out, std.Err)
+	defer restore()
+	return srv.ServeStdio(ctx, in, std.Out)
 }

@@ -2,9 +2,12 @@ package netserve
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"sync"
+
+	"ollama-mcp/internal/rawio"
 )
 
 // GatheringListener accepts connections that can send several writes as one packet.
@@ -16,10 +19,15 @@ type GatheringListener struct {
 // Accept implements net.Listener.
 func (l GatheringListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
-	if stream, ok := conn.(halfCloser); ok {
-		return &GatheringConn{halfCloser: stream, buffers: l.Buffers}, nil
+	stream, ok := conn.(halfCloser)
+	if !ok {
+		return conn, err
 	}
-	return conn, err
+	within := stream
+	if bounded, ok := stream.(boundedStream); ok {
+		within = bounded.halfCloser
+	}
+	return &GatheringConn{halfCloser: stream, raw: rawio.Of(within), buffers: l.Buffers}, nil
 }
 
 // halfCloser is a connection with the method that net/http calls when it ends one.
@@ -33,18 +41,22 @@ type halfCloser interface {
 // client one more and a wake-up.
 type GatheringConn struct {
 	halfCloser
+	raw     io.ReadWriter // the same connection
 	buffers *Buffers
 
 	mu       sync.Mutex // TLS also writes when it is read from
 	gathered *[]byte    // nil while writes are sent at once
 }
 
+// Read implements net.Conn.
+func (c *GatheringConn) Read(p []byte) (int, error) { return c.raw.Read(p) }
+
 // Write implements net.Conn.
 func (c *GatheringConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gathered == nil {
-		return c.halfCloser.Write(p)
+		return c.raw.Write(p)
 	}
 	*c.gathered = append(*c.gathered, p...)
 	return len(p), nil
@@ -72,7 +84,7 @@ func (c *GatheringConn) begin() {
 func (c *GatheringConn) send() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, _ = c.halfCloser.Write(*c.gathered) // what fails shows when net/http reads on
+	_, _ = c.raw.Write(*c.gathered) // what fails shows when net/http reads on
 	c.buffers.Give(c.gathered)
 	c.gathered = nil
 }

@@ -3,9 +3,12 @@ package remote
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http/httptrace"
 	"sync"
+
+	"ollama-mcp/internal/rawio"
 )
 
 // gate bounds the connections that are open at once. Unlike that of http.Transport, its bound can
@@ -77,15 +80,19 @@ func (g *gate) bound(dial dialFunc) dialFunc {
 			g.leave()
 			return nil, err
 		}
-		return &gatedConn{Conn: conn, leave: sync.OnceFunc(g.leave)}, nil
+		return &gatedConn{Conn: conn, raw: rawio.Of(conn), leave: sync.OnceFunc(g.leave)}, nil
 	}
 }
 
 // gatedConn leaves the gate when it is closed.
 type gatedConn struct {
 	net.Conn
+	raw   io.ReadWriter // the same connection
 	leave func()
 }
+
+func (c *gatedConn) Read(p []byte) (int, error)  { return c.raw.Read(p) }
+func (c *gatedConn) Write(p []byte) (int, error) { return c.raw.Write(p) }
 
 func (c *gatedConn) Close() error {
 	defer c.leave()
