@@ -179,6 +179,25 @@ func TestMemoryIsTakenBeforeAFileIsRead(t *testing.T) {
 	}
 }
 
+func TestFilesThatAreLeftOutTakeNothingOfWhatMayBeRead(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	d := allow(t, []string{tree(t, map[string]string{
+		"a.exe": "MZ\x00" + long, "b.pdf": "%PDF-1.7\n" + long, "c.dat": long + "\xff", "d.txt": long, "e.txt": "\xff\xfex\x00", "f.png": png + long,
+	})}, nil)
+	held := 0
+	got := outcome(d.Read(t.Context(), "files", []string{"*"}, files.Limits{AllBytes: int64(1000 + 4 + len(png) + 1000), Hold: func(bytes int64) error {
+		held += int(bytes)
+		return nil
+	}}))
+	const why = ": is neither an image nor text in UTF-8 "
+	if want := "a.exe" + why + "b.pdf: is a PDF, whose text this server does not read: convert it, for example with pdftotext c.dat" + why + "d.txt=" + long + " e.txt=x f.png=image"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if want := 1001 + 1000 + 4 + len(png) + 1000; held != want { // c.dat has to be read to see what it is
+		t.Errorf("memory was taken for %d bytes, want %d", held, want)
+	}
+}
+
 // midway is a context that is asked in the middle of the work whether it has ended.
 type midway struct {
 	context.Context

@@ -70,6 +70,7 @@ func (d *Dirs) Read(ctx context.Context, argument string, patterns []string, l L
 	var problem error // of the first file that cannot be read
 	for i := range list.Len() {
 		var full error
+		before := left
 		f, err := list.Read(ctx, i, l.FileBytes, func(bytes int64) error {
 			if left -= bytes; left < 0 {
 				full = fault.Invalidf("argument %q: the files have more than %d MiB together: name fewer", argument, l.AllBytes>>20)
@@ -78,10 +79,12 @@ func (d *Dirs) Read(ctx context.Context, argument string, patterns []string, l L
 			}
 			return full
 		})
-		if err != nil && (!f.Matched || full != nil || ctx.Err() != nil) {
-			return nil, err
+		if err != nil {
+			if !f.Matched || full != nil || ctx.Err() != nil {
+				return nil, err
+			}
+			problem, left = cmp.Or(problem, err), before
 		}
-		problem = cmp.Or(problem, err)
 		all = append(all, f)
 	}
 	if !slices.ContainsFunc(all, func(f File) bool { return f.Err == nil }) {
@@ -162,7 +165,7 @@ func (l *List) Read(ctx context.Context, i int, most int64, hold func(bytes int6
 
 // decode takes the data of a file for a text or an image.
 func (f *File) decode(data []byte) error {
-	if kind := http.DetectContentType(data); strings.HasPrefix(kind, "image/") {
+	if isImage(data) {
 		f.Image = data
 		return nil
 	}
@@ -171,21 +174,49 @@ func (f *File) decode(data []byte) error {
 	return err
 }
 
+func isImage(data []byte) bool { return strings.HasPrefix(http.DetectContentType(data), "image/") }
+
+// The byte order marks of UTF-16.
+var littleEndian, bigEndian = []byte{0xff, 0xfe}, []byte{0xfe, 0xff}
+
 // text is the text in the data of a file: UTF-8, or UTF-16 that begins with a byte order mark.
 func text(data []byte) (string, error) {
 	switch {
-	case bytes.HasPrefix(data, []byte("%PDF-")):
-		return "", errors.New("is a PDF, whose text this server does not read: convert it, for example with pdftotext")
-	case bytes.HasPrefix(data, []byte{0xff, 0xfe}) && len(data)%2 == 0:
+	case bytes.HasPrefix(data, pdfMark):
+		return "", errPDF
+	case bytes.HasPrefix(data, littleEndian) && len(data)%2 == 0:
 		return fromUTF16(data[2:], binary.LittleEndian), nil
-	case bytes.HasPrefix(data, []byte{0xfe, 0xff}) && len(data)%2 == 0:
+	case bytes.HasPrefix(data, bigEndian) && len(data)%2 == 0:
 		return fromUTF16(data[2:], binary.BigEndian), nil
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0 {
-		return "", errors.New("is neither an image nor text in UTF-8")
+		return "", errNoText
 	}
 	return string(data), nil
+}
+
+var (
+	pdfMark   = []byte("%PDF-")
+	errPDF    = errors.New("is a PDF, whose text this server does not read: convert it, for example with pdftotext")
+	errNoText = errors.New("is neither an image nor text in UTF-8")
+)
+
+// headSize is how much of a file tells of most that decode would refuse it.
+const headSize = 512
+
+// checkHead returns the error with which decode would refuse a file that begins so, if that can be
+// told: a large program or PDF that is left out need not be read, nor counted.
+func checkHead(head []byte) error {
+	switch {
+	case isImage(head), bytes.HasPrefix(head, littleEndian), bytes.HasPrefix(head, bigEndian):
+		return nil
+	case bytes.HasPrefix(head, pdfMark):
+		return errPDF
+	case bytes.IndexByte(head, 0) >= 0:
+		return errNoText
+	}
+	return nil
 }
 
 func fromUTF16(data []byte, order binary.ByteOrder) string {
@@ -205,6 +236,14 @@ func (p place) contents(ctx context.Context, most int64, hold func(bytes int64) 
 	defer f.Close()
 	if info.Size() > most {
 		return nil, fmt.Errorf("has %d bytes, more than the %d that are read of a file", info.Size(), most)
+	}
+	head := make([]byte, headSize)
+	read, err := f.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if err := checkHead(head[:read]); err != nil {
+		return nil, err
 	}
 	if err := cmp.Or(ctx.Err(), hold(info.Size())); err != nil {
 		return nil, err
