@@ -347,8 +347,11 @@ func (m *embedding) lend(ctx context.Context, inputs []int, oneCrash bool) error
 		defer m.mu.Unlock()
 		m.waited = true
 	}
+	var counted int64 // ms, when an attempt that has failed began
 	return m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
-		m.granted(lease, time.Since(asked))
+		waited := time.Since(asked).Milliseconds()
+		m.granted(lease, waited-counted)
+		counted = waited
 		var got backend.Answer
 		err := m.embed(m.propagate(ctx, m.call, at, lease), lease, inputs, &got)
 		if m.call.attempted(at, lease, &got, err); err != nil {
@@ -486,15 +489,16 @@ func (m *embedding) done() (n int) {
 	return n
 }
 
-// granted takes in what a lease says about a batch that has waited for it so long.
-func (m *embedding) granted(lease *pool.Lease, waited time.Duration) {
+// granted takes in what a lease says about a batch that has waited for it so long, in ms, since it had
+// the lease before.
+func (m *embedding) granted(lease *pool.Lease, waited int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.served.Host = lease.Host.Name()
 	if lease.Cloud {
 		m.served.Source = Cloud
 	}
-	m.served.Queue += waited.Milliseconds()
+	m.served.Queue += waited
 	if lease.Attempt > 1 {
 		m.served.Retries++
 	}

@@ -240,6 +240,17 @@ func TestEmbedPassesAHostThatAsksToBeLeftAloneAndWaitsForItInTheEnd(t *testing.T
 	}
 }
 
+func TestEmbedCountsTheTimeBeforeAHostAnswersOnce(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Capabilities: []string{"embedding"}}).Fail(3, backendtest.Refuse(503, "slow down", "Retry-After", "2")))
+		began := time.Now()
+		a := c.succeeds("embed", embedWords+`}`)
+		if took := time.Since(began); a.served.Retries == 0 || a.served.Queue != took.Milliseconds() {
+			t.Errorf("after %v and %d calls: %d ms in the queue, %d retries", took, len(host.Calls()), a.served.Queue, a.served.Retries)
+		}
+	})
+}
+
 // slowly answers as the host would, after a second of work.
 func slowly(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
 	time.Sleep(time.Second)

@@ -70,7 +70,7 @@ type Served struct {
 	Retries         int      `json:"retries,omitempty"`
 	Hedged          bool     `json:"hedged,omitempty"` // a second host was asked because the first was late
 	Overridden      []string `json:"overridden_options,omitempty"`
-	Queue           int64    `json:"queue_ms"`
+	Queue           int64    `json:"queue_ms"`          // before the host was asked: for slots, and by attempts that failed
 	Load            *int64   `json:"load_ms,omitempty"` // nil if not known, as of an answer that was cut
 	FirstToken      int64    `json:"first_token_ms"`
 	Total           int64    `json:"total_ms"`
