@@ -182,8 +182,6 @@ var littleEndian, bigEndian = []byte{0xff, 0xfe}, []byte{0xfe, 0xff}
 // text is the text in the data of a file: UTF-8, or UTF-16 that begins with a byte order mark.
 func text(data []byte) (string, error) {
 	switch {
-	case bytes.HasPrefix(data, pdfMark):
-		return "", errPDF
 	case bytes.HasPrefix(data, littleEndian) && len(data)%2 == 0:
 		return fromUTF16(data[2:], binary.LittleEndian), nil
 	case bytes.HasPrefix(data, bigEndian) && len(data)%2 == 0:
@@ -196,23 +194,19 @@ func text(data []byte) (string, error) {
 	return string(data), nil
 }
 
-var (
-	pdfMark   = []byte("%PDF-")
-	errPDF    = errors.New("is a PDF, whose text this server does not read: convert it, for example with pdftotext")
-	errNoText = errors.New("is neither an image nor text in UTF-8")
-)
+var errNoText = errors.New("is neither an image nor text in UTF-8")
 
-// headSize is how much of a file tells of most that decode would refuse it.
+// headSize is how much of a file tells of most that it has no text, in bytes. More says no more about its type.
 const headSize = 512
 
-// checkHead returns the error with which decode would refuse a file that begins so, if that can be
-// told: a large program or PDF that is left out need not be read, nor counted.
+// checkHead refuses a file that begins so, if it is clear that it is neither an image nor text: a large
+// program or PDF need not be read for that, nor counted.
 func checkHead(head []byte) error {
 	switch {
 	case isImage(head), bytes.HasPrefix(head, littleEndian), bytes.HasPrefix(head, bigEndian):
 		return nil
-	case bytes.HasPrefix(head, pdfMark):
-		return errPDF
+	case bytes.HasPrefix(head, []byte("%PDF-")):
+		return errors.New("is a PDF, whose text this server does not read: convert it, for example with pdftotext")
 	case bytes.IndexByte(head, 0) >= 0:
 		return errNoText
 	}
