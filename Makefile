@@ -224,8 +224,8 @@ race: $(GOTESTSUM) ## run the quick tests under the race detector
 
 # Simulations, in files with the constraint !race, find out how well something works in hours of
 # virtual time, and the tests beside them have its goroutines meet. The tests of internal/overhead, which
-# measures programs, of internal/systems, which checks types, and of commands that do one thing after
-# another are such files too.
+# measures programs, of internal/systems, which checks types, of internal/rawio, which does nothing under
+# the race detector, and of commands that do one thing after another are such files too.
 simulations: $(GOTESTSUM) ## run the tests that the race detector has nothing to find in
 	@files=$$(grep -rl '^//go:build !race$$' --include='*_test.go' .); \
 	tests=$$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $$files | paste -sd'|'); \
