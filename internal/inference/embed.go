@@ -347,7 +347,7 @@ func (m *embedding) lend(ctx context.Context, inputs []int, oneCrash bool) error
 		defer m.mu.Unlock()
 		m.waited = true
 	}
-	var counted int64 // ms, when an attempt that has failed began
+	var counted int64 // ms of the wait, by attempts that failed
 	return m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		waited := time.Since(asked).Milliseconds()
 		m.granted(lease, waited-counted)

@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pollable returns a file that reads what in reads, without a thread of its own that waits in each
-// Read, as for standard input: with many calls, such a thread takes a tenth of the processor time and
-// more. It returns in itself where that does not help, as for a file on a disk, or where others would
-// notice, as with a terminal, and a socket that is also one of shared: they would not block either.
-// restore has to be called when nothing is read any more.
+// Pollable returns a file that reads what in reads, and waits for it in Go's poller. A Read of standard
+// input keeps a thread waiting instead, which costs more with each message. It returns in itself where
+// that does not help, as for a file on a disk, or where others would notice, as with a terminal, and with
+// a socket that is also one of shared: their reads and writes would not block either. restore has to be
+// called when nothing is read any more.
 func Pollable(in *os.File, shared ...*os.File) (file *os.File, restore func()) {
 	nothing := func() {}
 	about, err := in.Stat()

@@ -12,8 +12,8 @@ import (
 	"unsafe"
 )
 
-// mostAtOnce bounds what is copied in one system call, in bytes: for so long the collector of
-// garbage, which stops all goroutines, may have to wait.
+// mostAtOnce bounds what one system call copies, in bytes: the garbage collector, which has to
+// stop all goroutines, waits until it returns.
 const mostAtOnce = 64 << 10
 
 // Of returns what reads from and writes to a connection, as its own methods do, which may be used
@@ -50,7 +50,7 @@ type transfer struct {
 }
 
 // run moves bytes to or from p, with the method of a syscall.RawConn that waits until it can.
-func (t *transfer) run(p []byte, by func(func(uintptr) bool) error) (n int, fault syscall.Errno, err error) {
+func (t *transfer) run(p []byte, by func(func(uintptr) bool) error) (n int, errno syscall.Errno, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rest, t.n, t.err = p, 0, 0
@@ -103,8 +103,8 @@ func (c *stream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, fault, err := c.in.run(p, c.raw.Read)
-	if err = c.explain("read", fault, err); err == nil && n == 0 {
+	n, errno, err := c.in.run(p, c.raw.Read)
+	if err = c.explain("read", errno, err); err == nil && n == 0 {
 		err = io.EOF
 	}
 	return n, err
@@ -112,17 +112,17 @@ func (c *stream) Read(p []byte) (int, error) {
 
 // Write implements io.Writer.
 func (c *stream) Write(p []byte) (int, error) {
-	n, fault, err := c.out.run(p, c.raw.Write)
-	if err = c.explain("write", fault, err); err == nil && n < len(p) {
+	n, errno, err := c.out.run(p, c.raw.Write)
+	if err = c.explain("write", errno, err); err == nil && n < len(p) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
 }
 
 // explain is the error that package net would return, by which net/http goes.
-func (c *stream) explain(op string, fault syscall.Errno, err error) error {
-	if fault != 0 {
-		return &net.OpError{Op: op, Net: c.conn.LocalAddr().Network(), Source: c.conn.LocalAddr(), Addr: c.conn.RemoteAddr(), Err: os.NewSyscallError(op, fault)}
+func (c *stream) explain(op string, errno syscall.Errno, err error) error {
+	if errno != 0 {
+		return &net.OpError{Op: op, Net: c.conn.LocalAddr().Network(), Source: c.conn.LocalAddr(), Addr: c.conn.RemoteAddr(), Err: os.NewSyscallError(op, errno)}
 	}
 	if of, ok := errors.AsType[*net.OpError](err); ok {
 		same := *of
