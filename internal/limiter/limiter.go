@@ -40,7 +40,7 @@ const (
 	fewer  = 0.10
 	// lenient is what two rounds may be wrong by. Of the briefest calls, more at once get
 	// the benefit of that doubt, until they are not brief any more for waiting on the host.
-	lenient = 0.02
+	lenient = 0.05
 	// brief is how long calls take whose wait on the host is still worth looking at. Shorter
 	// ones gain more by it: a call more than the host works on closes the gap between an
 	// answer and the next request.
