@@ -142,11 +142,11 @@ bench-fronts: build ## print the table of docs/performance.md: one connection, t
 	@cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
 		'cd $(CURDIR) && go run ./internal/overhead -fronts -command "make bench-fronts CALLS=$(CALLS)" -full-calls $(CALLS) -ollama $$OLLAMA_HOST -model tiny-says $(BINARY)'
 
-bench-gateways: build ## measure streams through the gateway and through thushan/olla; OLLA=PROGRAM if it is built (Linux)
+bench-gateways: build ## measure streams through the gateway and through thushan/olla; OLLA=PROGRAM if it is built, ONLY='real' for some scenes (Linux)
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; olla='$(OLLA)'; \
 	[[ -n $$olla ]] || { (cd "$$dir" && GOBIN="$$dir" go install github.com/thushan/olla@latest); olla=$$dir/olla; }; \
 	cd $(E2E) && OLLAMA_BIN=$$(./ollama.sh) go run ./with bash -c \
-		'cd $(CURDIR) && go run ./internal/overhead -olla "'"$$olla"'" -ollama $$OLLAMA_HOST -model tiny-says:latest -rounds 5 -calls 400 $(BINARY)'
+		'cd $(CURDIR) && go run ./internal/overhead -olla "'"$$olla"'" -ollama $$OLLAMA_HOST -model tiny-says:latest -rounds 5 -calls 400 -only "$(ONLY)" $(BINARY)'
 
 bench-peers: build ## measure calls through the server and through two other servers from npm (Linux)
 	@command -v node npm >/dev/null || { echo "not found: node, npm; on Debian: apt-get install npm"; exit 1; }

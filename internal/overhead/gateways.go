@@ -81,7 +81,7 @@ func serveOlla(ctx context.Context, program, temp, url, model string) (_ *served
 		return nil, "", err
 	}
 	base = s.url + "/olla/ollama"
-	g := &gateway{base: base, model: model, client: http.DefaultClient}
+	g := &gateway{base: base, model: model, prompt: prompt, client: http.DefaultClient}
 	for range 300 {
 		if _, err = g.call(ctx, -1); err == nil {
 			return s, base, nil
@@ -99,15 +99,17 @@ func serveOlla(ctx context.Context, program, temp, url, model string) (_ *served
 type gateway struct {
 	base   string
 	model  string
+	prompt string
 	client *http.Client
 }
 
 // times of one stream.
 type streamTimes struct{ first, piece time.Duration }
 
-// call asks for a stream that nobody else has asked for. piece is the time between two pieces.
+// call asks for a stream that nobody else has asked for, with a prompt that begins like no other, so that
+// the host has to read all of it. piece is the time between two pieces.
 func (g *gateway) call(ctx context.Context, n int) (t streamTimes, err error) {
-	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"%s (%d of %x)"}]}`, g.model, prompt, n, rand.Uint64())
+	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"%x, %d: %s"}]}`, g.model, rand.Uint64(), n, g.prompt)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.base+"/api/chat", strings.NewReader(body))
 	if err != nil {
 		return t, err
@@ -178,35 +180,44 @@ var streamScenes = []scene{
 	{name: "8 streams, every tenth request gets 503", callers: 8, service: 17 * time.Millisecond, fault: 10},
 }
 
+// realScenes are those of a real Ollama. A tiny model answers the short prompt in a few milliseconds, so that what
+// a gateway takes of the same cores is much beside it. The tiny models' tokens are bytes.
+var realScenes = []scene{
+	{name: "16 streams of a real Ollama", callers: 16, real: true},
+	{name: "16 streams of a real Ollama, prompts of 240 tokens", callers: 16, real: true, tokens: 240, share: 4},
+}
+
 // compareGateways has all gateways, and no gateway, play all scenes in turns.
 func compareGateways(ctx context.Context, kinds []gatewayKind, p plan, w io.Writer) error {
 	fmt.Fprintf(w, "%s, on %s\n", time.Now().Format("2 January 2006"), machine())
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer out.Flush()
-	fmt.Fprintf(out, "medians of %d rounds of %d streams\tdirectly\t", p.rounds, p.calls)
+	fmt.Fprintf(out, "medians of %d rounds of %d streams, a quarter where prompts are long\tdirectly\t", p.rounds, p.calls)
 	for _, kind := range kinds {
 		fmt.Fprintf(out, "%s\t", kind.name)
 	}
 	fmt.Fprintln(out)
-	scenes := streamScenes
-	if p.ollama != "" {
-		scenes = append(slices.Clip(scenes), scene{name: "16 streams of a real Ollama", callers: 16})
-	}
-	for i, s := range scenes {
-		url, model := "", model
-		if i == len(streamScenes) {
-			url, model = p.ollamaURL(), p.model
+	for _, s := range append(slices.Clip(streamScenes), realScenes...) {
+		if s.real && p.ollama == "" || !strings.Contains(s.name, p.only) {
+			continue
 		}
-		if err := s.stream(ctx, kinds, p, url, model, out); err != nil {
+		if err := s.stream(ctx, kinds, p, out); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
 	return nil
 }
 
-// stream plays one scene, before the real Ollama at url or, for "", pretend hosts. Each gateway has a
-// pretend host of its own, and the first of all asks one directly.
-func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, url, model string, w io.Writer) error {
+// stream plays one scene, before the real Ollama or pretend hosts. Each gateway has a pretend host of its
+// own, and the first of all asks one directly.
+func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, w io.Writer) error {
+	model, text, calls := model, prompt, s.calls(p)
+	if s.real {
+		model = p.model
+	}
+	if s.tokens > 0 {
+		text = strings.Repeat("x", s.tokens)
+	}
 	type player struct {
 		gateway
 		server                        *served // nil for none
@@ -215,8 +226,8 @@ func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, url, mod
 	}
 	players := make([]*player, 1+len(kinds))
 	for i := range players {
-		at := url
-		if at == "" {
+		at := p.ollamaURL()
+		if !s.real {
 			h, err := s.host()
 			if err != nil {
 				return err
@@ -226,7 +237,7 @@ func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, url, mod
 		}
 		transport := &http.Transport{MaxIdleConnsPerHost: s.callers}
 		defer transport.CloseIdleConnections()
-		players[i] = &player{gateway: gateway{base: at, model: model, client: &http.Client{Transport: transport}}}
+		players[i] = &player{gateway: gateway{base: at, model: model, prompt: text, client: &http.Client{Transport: transport}}}
 		if i == 0 {
 			continue
 		}
@@ -247,7 +258,7 @@ func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, url, mod
 				}
 			}
 			began := time.Now()
-			first, piece, failed := player.turn(ctx, s.callers, p.calls)
+			first, piece, failed := player.turn(ctx, s.callers, calls)
 			took := time.Since(began)
 			if player.server != nil {
 				if after, err = player.server.used(); err != nil {
@@ -259,8 +270,8 @@ func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, url, mod
 			}
 			if round > 0 {
 				player.first, player.piece = append(player.first, first), append(player.piece, piece)
-				player.processor = append(player.processor, micros(after-before)/float64(p.calls))
-				player.rate = append(player.rate, float64(p.calls-failed)/took.Seconds())
+				player.processor = append(player.processor, micros(after-before)/float64(calls))
+				player.rate = append(player.rate, float64(calls-failed)/took.Seconds())
 				player.failed += failed
 			}
 		}
@@ -273,7 +284,7 @@ func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, url, mod
 		{"from piece to piece, µs", func(p *player) float64 { return median(p.piece) }},
 		{"processor time a stream, µs", func(p *player) float64 { return median(p.processor) }},
 		{"streams a second", func(p *player) float64 { return median(p.rate) }},
-		{"streams that failed, %", func(player *player) float64 { return 100 * float64(player.failed) / float64(p.rounds*p.calls) }},
+		{"streams that failed, %", func(player *player) float64 { return 100 * float64(player.failed) / float64(p.rounds*calls) }},
 	} {
 		fmt.Fprintf(w, "%s: %s\t", s.name, figure.name)
 		for player := range slices.Values(players) {

@@ -59,13 +59,14 @@ func main() {
 	flag.BoolVar(&p.redis, "redis", false, "measure nothing but what it costs to share answers through Redis")
 	flag.IntVar(&p.polling, "polling", 0, "number of `hosts` to poll; then nothing is measured but what that costs a server without calls")
 	flag.StringVar(&p.olla, "olla", "", "`program` of thushan/olla, through which streams are measured beside our gateway")
+	flag.StringVar(&p.only, "only", "", "`text` in the names of the scenes that -olla plays; all if empty")
 	flag.BoolVar(&p.fronts, "fronts", false, "measure a full host by one connection, naive goroutines, the pool, and the server by MCP and by the gateway")
 	flag.IntVar(&p.callers, "callers", 500, "number of `callers` for -fronts; 64 at most on a real Ollama")
 	flag.StringVar(&p.command, "command", "go run ./internal/overhead -fronts", "`text` that the page names as the command of -fronts")
 	front := flag.String("front", "", "`plan` of one of them, which -fronts gives to a process of its own")
 	flag.Parse()
 	if p.server = flag.Args(); !p.good() {
-		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed | -redis | -polling n | -fronts | -olla PROGRAM [-ollama URL -model NAME]] SERVER [FLAG…]")
+		fmt.Fprintln(os.Stderr, "usage: overhead [-rounds n] [-calls n] [-starts n] [-full-calls n] [-ollama URL -model NAME | -peers FOLDER | -observed | -redis | -polling n | -fronts | -olla PROGRAM [-only TEXT] [-ollama URL -model NAME]] SERVER [FLAG…]")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
@@ -105,6 +106,7 @@ type plan struct {
 
 	polling int    // hosts that are polled, which alone is measured; 0 for none
 	olla    string // program of another gateway; empty for none
+	only    string // text in the names of the scenes with it
 	fronts  bool   // the ways to a full host are measured instead
 	callers int    // of them
 	command string // that the page names

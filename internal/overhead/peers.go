@@ -74,16 +74,23 @@ type scene struct {
 	slots   int
 	service time.Duration
 	fault   int64
-	share   int // of the planned calls, one in so many is made
+	share   int // of the planned calls, one in so many is made; 0 for all
+
+	// Of streams:
+	real   bool // from a real Ollama and not from a pretend host
+	tokens int  // of the prompt; 0 for a short one
 }
 
 var scenes = []scene{
-	{"1 caller", 1, 0, 0, 0, 1},
-	{"8 callers", 8, 0, 0, 0, 1},
-	{"32 callers", 32, 0, 0, 0, 1},
-	{"64 callers, four slots of 50 ms", fullCallers, fullSlots, fullService, 0, 8},
-	{"8 callers, every tenth request fails", 8, 0, 0, 10, 1},
+	{name: "1 caller", callers: 1},
+	{name: "8 callers", callers: 8},
+	{name: "32 callers", callers: 32},
+	{name: "64 callers, four slots of 50 ms", callers: fullCallers, slots: fullSlots, service: fullService, share: 8},
+	{name: "8 callers, every tenth request fails", callers: 8, fault: 10},
 }
+
+// calls returns how many are made in a round.
+func (s scene) calls(p plan) int { return max(p.calls/max(1, s.share), s.callers) }
 
 // figures are what one entrant did in one scene, one value for each round.
 type figures struct {
@@ -182,7 +189,7 @@ func (s scene) play(ctx context.Context, entrants []entrant, p plan) (got []figu
 	defer direct.close()
 
 	got = make([]figures, len(entrants))
-	calls := max(p.calls/s.share, s.callers)
+	calls := s.calls(p)
 	for round := range 1 + p.rounds {
 		base, err := takeTurn(ctx, direct, s.callers, calls)
 		if err != nil {
