@@ -43,8 +43,8 @@ const (
 	lenient = 0.05
 	// brief is how long calls take whose wait on the host is still worth looking at. Shorter
 	// ones gain more by it: a call more than the host works on closes the gap between an
-	// answer and the next request.
-	brief = 100 * time.Millisecond
+	// answer and the next request, which may otherwise miss a batch of tokens that begins then.
+	brief = 200 * time.Millisecond
 	// slower is the part of its former rate below which a host has changed.
 	slower = 0.5
 	// mostPause is how many rounds lie between trials when none has paid of late.

@@ -184,15 +184,18 @@ var streamScenes = []scene{
 // a gateway takes of the same cores is much beside it. The tiny models' tokens are bytes.
 var realScenes = []scene{
 	{name: "16 streams of a real Ollama", callers: 16, real: true},
-	{name: "16 streams of a real Ollama, prompts of 240 tokens", callers: 16, real: true, tokens: 240, share: 4},
+	{name: "16 streams of a real Ollama, prompts of 240 tokens", callers: 16, real: true, tokens: 240},
 }
+
+// warmUps are the rounds before those that count. It takes some hundreds of calls to learn the slots of a host.
+const warmUps = 3
 
 // compareGateways has all gateways, and no gateway, play all scenes in turns.
 func compareGateways(ctx context.Context, kinds []gatewayKind, p plan, w io.Writer) error {
 	fmt.Fprintf(w, "%s, on %s\n", time.Now().Format("2 January 2006"), machine())
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	defer out.Flush()
-	fmt.Fprintf(out, "medians of %d rounds of %d streams, a quarter where prompts are long\tdirectly\t", p.rounds, p.calls)
+	fmt.Fprintf(out, "medians of %d rounds of %d streams\tdirectly\t", p.rounds, p.calls)
 	for _, kind := range kinds {
 		fmt.Fprintf(out, "%s\t", kind.name)
 	}
@@ -247,7 +250,7 @@ func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, w io.Wri
 		}
 		defer players[i].server.close()
 	}
-	for round := range 1 + p.rounds { // the first warms up
+	for round := range warmUps + p.rounds {
 		for _, i := range rand.Perm(len(players)) {
 			player := players[i]
 			var before, after time.Duration
@@ -268,7 +271,7 @@ func (s scene) stream(ctx context.Context, kinds []gatewayKind, p plan, w io.Wri
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if round > 0 {
+			if round >= warmUps {
 				player.first, player.piece = append(player.first, first), append(player.piece, piece)
 				player.processor = append(player.processor, micros(after-before)/float64(calls))
 				player.rate = append(player.rate, float64(calls-failed)/took.Seconds())
