@@ -110,11 +110,14 @@ func textOf(r *result) string {
 const around = 3
 
 // short is told from others by the length of its prompt.
-func short(r *rand.Rand) call {
-	n := 1 + r.IntN(1500)
+func short(r *rand.Rand) call { return shortOf(r.IntN(1500), "x") }
+
+// shortOf is a short call whose prompt has a beginning and so many bytes more.
+func shortOf(n int, beginning string) call {
+	prompt := beginning + strings.Repeat("x", n)
 	return call{
-		tool: "chat", limit: 20 * time.Second, right: answered(tinymodels.Says.Answer, n+around),
-		args: map[string]any{"model": "tiny-says", "messages": []any{map[string]any{"role": "user", "content": strings.Repeat("x", n)}}},
+		tool: "chat", limit: 20 * time.Second, right: answered(tinymodels.Says.Answer, len(prompt)+around),
+		args: map[string]any{"model": "tiny-says", "messages": []any{map[string]any{"role": "user", "content": prompt}}},
 	}
 }
 
