@@ -30,6 +30,7 @@ var packages = map[string][]string{
 	"internal/pixels":              {},
 	"internal/batch":               {"internal/inference", "internal/files", "internal/durable", "internal/fault", "internal/nearest", "internal/schema"},
 	"internal/observe":             {"internal/inference"},
+	"internal/processors":          {"internal/inference"},
 	"internal/dashboard":           {"internal/inference", "internal/usage", "internal/route", "internal/share", "internal/caller", "internal/fault", "pool", "internal/order"},
 	"internal/alert":               {},
 	"internal/systemd":             {},

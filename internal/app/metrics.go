@@ -50,7 +50,7 @@ func (s *service) transport() string {
 
 // observers are told of all calls.
 func (s *service) observers() inference.Observer {
-	all := []inference.Observer{observe.Log{Logger: s.log, FailuresOnly: len(s.config.Listen) == 0}, s.usage}
+	all := []inference.Observer{observe.Log{Logger: s.log, FailuresOnly: len(s.config.Listen) == 0}, s.usage, s.processors}
 	if s.metrics != nil {
 		all = append(all, s.metrics)
 	}

@@ -39,6 +39,7 @@ func serve(ctx context.Context, explicit bool, args []string, std Stdio) int {
 		return complain(std, err)
 	}
 	defer tuneMemory(s.memory)()
+	defer s.processors.Start()()
 	defer takeLibraryLog(s.log)()
 	life, stop := context.WithCancel(context.Background())
 	defer stop()

@@ -26,6 +26,7 @@ import (
 	"ollama-mcp/internal/metrics"
 	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/netserve"
+	"ollama-mcp/internal/processors"
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/redis"
 	"ollama-mcp/internal/reload"
@@ -64,6 +65,7 @@ type service struct {
 	metricsHTTP *server.HTTP     // of an address for metrics alone; nil for none
 	callLog     *calllog.Log     // nil for none
 	tracer      *tracing.Tracer  // nil if no traces are wanted
+	processors  *processors.Tuner
 	usage       *usage.Usage
 	recording   recording // of what observers keep
 
@@ -121,6 +123,7 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	s.callLog = s.newCallLog()
 	s.usage = s.newUsage()
 	s.tracer = s.newTracer()
+	s.processors = processors.New()
 	s.metrics = s.newMetrics()
 	s.alerts = s.newAlerts(c)
 	if s.engine, err = s.newEngine(); err != nil {
