@@ -1,9 +1,8 @@
 // Package processors has the program run on as few processors as its work takes.
 //
-// It promises that a program with little to do runs Go code on one processor at a time, that
-// there are as many as Go would use within some calls of the moment from which on there is work
-// for them, and that nothing wakes a program without calls. It counts only processors that run
-// Go code at the same time: more threads may wait in system calls.
+// It promises that a program with little to do runs Go code on one processor at a time, and that
+// there are as many as Go would use some seconds after there is work for them, or sooner where
+// calls end often. More threads may wait in system calls.
 package processors
 
 import (
@@ -20,6 +19,8 @@ import (
 const (
 	// window is how long a measurement takes, at least.
 	window = 200 * time.Millisecond
+	// longest is how long it takes where no call ends meanwhile.
+	longest = 2 * time.Second
 	// There shall be twice as many once more than this part of the processors is in use, or goroutines
 	// that could run wait for one longer than crowded, on average: where others use the machine too, the
 	// program may not get all that it wants to use.
@@ -41,8 +42,7 @@ type load struct {
 	waitings uint64        // how often they did
 }
 
-// Tuner sets how many processors run Go code, after calls. It implements inference.Observer. Use New to
-// make one.
+// Tuner sets how many processors run Go code. It implements inference.Observer. Use New to make one.
 type Tuner struct {
 	measure func() load
 	set     func(n int) (most int)
@@ -77,7 +77,20 @@ func (t *Tuner) Start() (stop func()) {
 	}
 	t.started = true
 	t.use(1)
+	ticker, ended := time.NewTicker(longest), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-ticker.C:
+				t.look()
+			case <-ended:
+				return
+			}
+		}
+	}()
 	return func() {
+		ticker.Stop()
+		close(ended)
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.started = false
@@ -95,13 +108,17 @@ func set(n int) (most int) {
 	return most
 }
 
+// use has Go run on n processors, if there are as many.
 func (t *Tuner) use(n int) {
 	t.most = t.set(n)
 	t.procs, t.idleFrom = min(n, t.most), time.Time{}
 }
 
 // Done implements inference.Observer.
-func (t *Tuner) Done(inference.Record) {
+func (t *Tuner) Done(inference.Record) { t.look() }
+
+// look measures, and changes the number of processors if it does not fit.
+func (t *Tuner) look() {
 	if !t.mu.TryLock() {
 		return
 	}

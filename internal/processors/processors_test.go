@@ -2,6 +2,7 @@ package processors
 
 import (
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 // machine has some processors, of which a program wants to use so many.
 type machine struct {
+	mu      sync.Mutex // guards what follows
 	most    int
 	wanted  float64
 	taken   float64 // part of each processor that others use
@@ -21,7 +23,15 @@ type machine struct {
 	load
 }
 
+func (m *machine) measure() load {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.load
+}
+
 func (m *machine) set(n int) (most int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.changes++
 	m.procs = min(n, m.most)
 	return m.most
@@ -39,13 +49,22 @@ func (m *machine) given() float64 { return float64(m.procs) * (1 - m.taken) }
 
 // work has calls end every ten milliseconds.
 func (m *machine) work(t *Tuner, wanted float64, d time.Duration) {
+	m.run(wanted, d, func() { t.Done(inference.Record{}) })
+}
+
+// run has the program run for a while.
+func (m *machine) run(wanted float64, d time.Duration, each func()) {
 	const pause = 10 * time.Millisecond
-	for m.wanted = wanted; d > 0; d -= pause {
+	for ; d > 0; d -= pause {
 		time.Sleep(pause)
+		synctest.Wait() // for a look of the tuner by itself
+		m.mu.Lock()
+		m.wanted = wanted
 		m.used += time.Duration(min(wanted, m.given()) * float64(pause))
 		m.waitings += 100
 		m.waited += 100 * m.wait()
-		t.Done(inference.Record{})
+		m.mu.Unlock()
+		each()
 	}
 }
 
@@ -53,8 +72,10 @@ func (m *machine) work(t *Tuner, wanted float64, d time.Duration) {
 func start(t *testing.T, most int) (m *machine, tuner *Tuner, stop func()) {
 	t.Setenv("GOMAXPROCS", "")
 	m = &machine{most: most, load: load{used: time.Second}}
-	tuner = newTuner(func() load { return m.load }, m.set)
-	return m, tuner, tuner.Start()
+	tuner = newTuner(m.measure, m.set)
+	stop = sync.OnceFunc(tuner.Start())
+	t.Cleanup(stop)
+	return m, tuner, stop
 }
 
 func TestProcessorsFollowTheWork(t *testing.T) {
@@ -91,6 +112,15 @@ func TestWorkThatComesAfterHoursWithoutAnyGetsProcessorsAtOnce(t *testing.T) {
 		time.Sleep(12 * time.Hour)
 		if m.work(tuner, 100, time.Second); m.procs != 8 {
 			t.Errorf("after a second there are %d processors, want 8", m.procs)
+		}
+	})
+}
+
+func TestCallsThatLastLongGetProcessorsToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, _, _ := start(t, 8)
+		if m.run(100, 4*longest, func() {}); m.procs != 8 {
+			t.Errorf("there are %d processors, want 8", m.procs)
 		}
 	})
 }
@@ -149,11 +179,11 @@ func TestLimitOfAContainerThatChangesIsFollowed(t *testing.T) {
 func TestNothingIsSetWhereItIsNotWanted(t *testing.T) {
 	t.Setenv("GOMAXPROCS", "3")
 	m := &machine{most: 8, load: load{used: time.Second}}
-	stop := newTuner(func() load { return m.load }, m.set).Start()
+	stop := newTuner(m.measure, m.set).Start()
 	stop()
 	t.Setenv("GOMAXPROCS", "")
-	newTuner(func() load { return load{} }, m.set).Start()                  // the system does not tell
-	newTuner(func() load { return m.load }, m.set).Done(inference.Record{}) // not started
+	newTuner(func() load { return load{} }, m.set).Start() // the system does not tell
+	newTuner(m.measure, m.set).Done(inference.Record{})    // not started
 	if m.changes != 0 {
 		t.Errorf("the number was set %d times", m.changes)
 	}
@@ -168,8 +198,8 @@ func TestThereAreAsManyAsTheWorkTakesAndNotManyMore(t *testing.T) {
 			for _, wanted := range phases {
 				m.work(tuner, wanted, 10*time.Second)
 				switch inUse := min(wanted, float64(m.procs)); {
-				case m.procs < 1 || m.procs > most:
-					t.Errorf("there are %d processors of %d", m.procs, most)
+				case m.procs < 1 || m.procs > most || m.procs != tuner.procs:
+					t.Errorf("there are %d processors of %d, and the tuner knows of %d", m.procs, most, tuner.procs)
 				case m.procs < most && m.wait() > crowded && time.Since(tuner.lowered) > 2*window:
 					t.Errorf("%d of %d processors are few for work for %.1f", m.procs, most, wanted)
 				case m.procs > 1 && inUse < idle/2*float64(m.procs):
