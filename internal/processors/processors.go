@@ -26,9 +26,11 @@ const (
 	// program may not get all that it wants to use.
 	full    = 0.95
 	crowded = 500 * time.Microsecond
-	// idle is the part of the processors in use below which half as many are tried. The same work
-	// takes a fifth less time on one than on two. If goroutines wait nevertheless, they all came at once.
-	idle = 0.6
+	// idle is the part of the processors in use below which half as many are tried, and idleOfTwo that of
+	// two: the same work takes a fourth less time on one. If goroutines wait nevertheless, they all came
+	// at once.
+	idle      = 0.5
+	idleOfTwo = 0.65
 	// leastPatience is how long they have to be idle for that. It doubles, up to mostPatience, each
 	// time that they were too few then, but not where a quarter as many would do.
 	leastPatience = time.Second
@@ -137,6 +139,10 @@ func (t *Tuner) look() {
 // follow changes the number of processors if it does not fit what part of them was in use, and how
 // long goroutines waited for one.
 func (t *Tuner) follow(part float64, wait time.Duration, now time.Time) {
+	idle := idle
+	if t.procs == 2 {
+		idle = idleOfTwo
+	}
 	switch {
 	case (part > full || part >= idle && wait > crowded) && t.procs < t.most:
 		if now.Sub(t.lowered) < t.patience { // it was too soon
