@@ -40,7 +40,7 @@ const (
 // load is what this process has needed so far.
 type load struct {
 	used     time.Duration // processor time; 0 if the system does not tell it
-	waited   time.Duration // that goroutines which could run waited for a processor, in all
+	waited   time.Duration // by goroutines that could run, for a processor, as far as Go counts it
 	waitings uint64        // how often they did
 }
 
