@@ -220,8 +220,8 @@ func (s *storm) spell() {
 	s.must(b.Thaw())
 
 	s.calm()
-	// One call after another gives up on them. Those that wait find them overloaded, and those that they have
-	// find them failing: which are more depends on the slots that have been learned.
+	// One call after another gives up on them. To calls that wait for a slot the hosts are overloaded, and to
+	// calls that have one they fail. Which are three in a row first depends on how many slots were learned.
 	s.untilLogged("from=normal", func() { s.must(a.Freeze(), b.Freeze()) })
 	s.must(a.Thaw(), b.Thaw())
 	s.some(stormCallers)

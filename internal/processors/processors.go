@@ -27,8 +27,8 @@ const (
 	full    = 0.95
 	crowded = 500 * time.Microsecond
 	// idle is the part of the processors in use below which half as many are tried, and idleOfTwo that of
-	// two: the same work takes a fourth less time on one. If goroutines wait nevertheless, they all came
-	// at once.
+	// two: the same work takes up to a third less time on one. If goroutines wait nevertheless, they all
+	// came at once.
 	idle      = 0.5
 	idleOfTwo = 0.65
 	// leastPatience is how long they have to be idle for that. It doubles, up to mostPatience, each

@@ -135,19 +135,23 @@ func TestProgramThatOthersHinderGetsMoreProcessors(t *testing.T) {
 	})
 }
 
-func TestFewCallersWhoKeepAProcessorAtWorkGetMore(t *testing.T) {
-	tuner := newTuner(nil, func(int) int { return 8 })
-	tuner.procs, tuner.most = 1, 8
-	if tuner.follow(0.99, 100*time.Microsecond, time.Now()); tuner.procs != 2 {
-		t.Errorf("there are %d processors, want 2", tuner.procs)
-	}
-}
-
-func TestCallsThatComeAtOnceAfterABreakGetNoMoreProcessors(t *testing.T) {
-	tuner := newTuner(nil, func(int) int { return 8 })
-	tuner.procs, tuner.most = 1, 8
-	if tuner.follow(0.01, 2*time.Millisecond, time.Now()); tuner.procs != 1 {
-		t.Errorf("there are %d processors, want 1", tuner.procs)
+func TestOneProcessorBecomesTwoIfItIsFullOrCrowded(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		part float64
+		wait time.Duration
+		want int
+	}{
+		{"few callers keep it at work", 0.99, 100 * time.Microsecond, 2},
+		{"others take a part of it", 0.7, 2 * time.Millisecond, 2},
+		{"calls come at once after a break", 0.01, 2 * time.Millisecond, 1},
+		{"there is some work", 0.7, 100 * time.Microsecond, 1},
+	} {
+		tuner := newTuner(nil, func(int) int { return 8 })
+		tuner.procs, tuner.most = 1, 8
+		if tuner.follow(test.part, test.wait, time.Now()); tuner.procs != test.want {
+			t.Errorf("%s: there are %d processors, want %d", test.name, tuner.procs, test.want)
+		}
 	}
 }
 

@@ -370,7 +370,7 @@ func (s *soak) measureFor(ctx context.Context, d, rest time.Duration) []measured
 func (s *soak) measure(ctx context.Context, rest time.Duration) (all []measured) {
 	random := rand.New(rand.NewPCG(s.seed, 2))
 	for ctx.Err() == nil {
-		c := shortOf(random.IntN(1500), fmt.Sprintf("%016x", random.Uint64()))
+		c := shortOf(random.IntN(1500), fmt.Sprintf("%016x", rand.Uint64()))
 		c.kind = "honest"
 		c.args["cache"] = "off"
 		m := measured{wrong: s.wrong()}
