@@ -171,8 +171,6 @@ func (d Deps) define(a about, in reflect.Type, run runner) mcpserver.ServerTool 
 		ctx = context.WithValue(ctx, answersKey{}, req.Params.InputResponses)
 		work := func(ctx context.Context) *mcp.CallToolResult {
 			defer admitted()
-			ctx, stop := c.Cancellable(ctx)
-			defer stop()
 			out, err := protect(ctx, d, c, in, run)
 			if err == nil {
 				out.ignored = ignored
@@ -182,11 +180,18 @@ func (d Deps) define(a about, in reflect.Type, run runner) mcpserver.ServerTool 
 		// Nothing may be reported after the result, so this is stopped before it is returned.
 		defer report(ctx, req, c).Stop()
 		if !a.slow {
-			return work(ctx), nil
+			return cancellable(ctx, c, work), nil
 		}
 		return d.await(ctx, c, wait, size, work), nil
 	}
 	return mcpserver.ServerTool{Tool: a.tool(d, arguments), Handler: handle}
+}
+
+// cancellable does the work of a call in a context that administrators can end.
+func cancellable(ctx context.Context, c *call, work func(context.Context) *mcp.CallToolResult) *mcp.CallToolResult {
+	ctx, stop := c.Cancellable(ctx)
+	defer stop()
+	return work(ctx)
 }
 
 // finish ends a call, and makes its result.

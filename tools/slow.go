@@ -76,9 +76,10 @@ func (d Deps) await(ctx context.Context, c *call, asked *waitSeconds, size int, 
 		if job := jobs.FromContext(ctx); job != nil {
 			job.Reports(c.jobProgress)
 		}
-		return work(ctx)
+		return cancellable(ctx, c, work)
 	}
 	job := d.Jobs.Start(ctx, jobs.Spec{Tool: c.Tool, Size: size}, func(ctx context.Context) func() jobs.Outcome {
+		c.CancelledBy(jobs.FromContext(ctx).Interrupter())
 		res = work(ctx)
 		return func() jobs.Outcome { return jobs.Outcome{Result: schema.MustMarshal(res), Failed: res.IsError} }
 	})

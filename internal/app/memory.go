@@ -38,7 +38,7 @@ type memory struct {
 	queue     int64 // requests that wait for a host, whose messages are counted in messages or jobs too
 	files     int64 // that calls have had read
 	vectors   int64 // of calls under way
-	logged    int64 // prompts and answers that wait to be written to the call log
+	logged    int64 // lines that wait to be written to the call log
 	traced    int64 // and to be sent with traces
 	conns     int64 // connections over HTTP; 0 if there is no limit for the whole
 }

@@ -51,14 +51,8 @@ func (s *service) transport() string {
 // observers are told of all calls.
 func (s *service) observers() inference.Observer {
 	all := []inference.Observer{observe.Log{Logger: s.log, FailuresOnly: len(s.config.Listen) == 0}, s.usage, s.processors}
-	if s.metrics != nil {
-		all = append(all, s.metrics)
-	}
-	if s.callLog != nil {
-		all = append(all, s.callLog)
-	}
-	if s.dashboard != nil {
-		all = append(all, s.dashboard)
+	if s.later != nil {
+		all = append(all, s.later.Observer())
 	}
 	if s.alerts != nil {
 		all = append(all, onLadderChange(s.lookForTrouble))
@@ -70,6 +64,33 @@ func (s *service) observers() inference.Observer {
 		return observe.All(observe.WithoutTexts(observe.All(all...)), s.tracer)
 	}
 	return observe.All(append(all, s.tracer)...)
+}
+
+// newLater tells those of calls who only keep books; nil if there are none.
+func (s *service) newLater() *observe.Later {
+	var all []inference.Observer
+	if s.metrics != nil {
+		all = append(all, s.metrics)
+	}
+	if s.callLog != nil {
+		all = append(all, s.callLog)
+	}
+	if s.dashboard != nil {
+		all = append(all, s.dashboard)
+	}
+	if all == nil {
+		return nil
+	}
+	return observe.NewLater(observe.All(all...))
+}
+
+// metricsHandler serves the metrics, in which all calls are that are over.
+func (s *service) metricsHandler() http.Handler {
+	metrics := s.metrics.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		s.later.Flush()
+		metrics.ServeHTTP(w, req)
+	})
 }
 
 // providerStats are the states of the providers, by name.
@@ -93,7 +114,7 @@ func (s *service) hasModel(name string) bool {
 // newMetricsHTTP makes the server of the address that is for metrics alone.
 func (s *service) newMetricsHTTP() (*server.HTTP, error) {
 	o := s.httpOptions(s.config.MetricsAddress)
-	o.Metrics, o.NoMCP = s.metrics.Handler(), true
+	o.Metrics, o.NoMCP = s.metricsHandler(), true
 	return server.NewHTTP(s.server, o)
 }
 
@@ -171,7 +192,11 @@ func (s *service) newDashboard() *dashboard.Page {
 			}
 			return all
 		},
-		Calls:  func(most int) ([]inference.LiveCall, int) { return s.engine.Calls(most) },
+		Calls: func(most int) ([]inference.LiveCall, int) {
+			live, more := s.engine.Calls(most)
+			s.later.Flush() // so that a call that is none of them is among those that are over
+			return live, more
+		},
 		Cancel: func(number uint64) bool { return s.engine.Cancel(number) },
 		Usage:  func() ([]usage.Row, error) { return s.usage.Rows(1, "", true) },
 	})

@@ -43,8 +43,15 @@ func (r *recording) end() {
 func (s *service) startRecording() {
 	life, stop := context.WithCancel(context.Background())
 	s.recording.stop = stop
-	if s.callLog != nil {
-		s.recording.work.Go(func() { s.callLog.Run(life) })
+	if s.later != nil {
+		writing, written := context.WithCancel(context.Background())
+		s.recording.work.Go(func() {
+			defer written()
+			s.later.Run(life)
+		})
+		if s.callLog != nil {
+			s.recording.work.Go(func() { s.callLog.Run(writing) })
+		}
 	}
 	if s.tracer != nil {
 		sendTheRest := s.tracer.Start() // before the first call
@@ -76,7 +83,7 @@ func (s *service) newCallLog() *calllog.Log {
 		return nil
 	}
 	return calllog.New(calllog.Options{
-		File: c.CallLog, MaxSize: int64(c.CallLogSize) << 20, MaxAge: c.CallLogAge, Keep: c.CallLogKeep, Texts: s.memory.logged, Log: s.log,
+		File: c.CallLog, MaxSize: int64(c.CallLogSize) << 20, MaxAge: c.CallLogAge, Keep: c.CallLogKeep, Waiting: s.memory.logged, Log: s.log,
 	})
 }
 

@@ -26,6 +26,7 @@ import (
 	"ollama-mcp/internal/metrics"
 	"ollama-mcp/internal/moderation"
 	"ollama-mcp/internal/netserve"
+	"ollama-mcp/internal/observe"
 	"ollama-mcp/internal/processors"
 	"ollama-mcp/internal/quota"
 	"ollama-mcp/internal/redis"
@@ -64,6 +65,7 @@ type service struct {
 	metrics     *metrics.Metrics // nil if nobody can read them
 	metricsHTTP *server.HTTP     // of an address for metrics alone; nil for none
 	callLog     *calllog.Log     // nil for none
+	later       *observe.Later   // tells metrics, callLog and dashboard; nil without any
 	tracer      *tracing.Tracer  // nil if no traces are wanted
 	processors  *processors.Tuner
 	usage       *usage.Usage
@@ -125,6 +127,7 @@ func newService(c config.Config, args []string, log io.Writer) (*service, error)
 	s.tracer = s.newTracer()
 	s.processors = processors.New()
 	s.metrics = s.newMetrics()
+	s.later = s.newLater()
 	s.alerts = s.newAlerts(c)
 	if s.engine, err = s.newEngine(); err != nil {
 		return nil, err
@@ -318,7 +321,7 @@ func (s *service) httpOptions(addresses ...string) server.HTTPOptions {
 
 func (s *service) newHTTP() (*server.HTTP, error) {
 	o := s.httpOptions(s.config.Listen...)
-	o.AllowedOrigins, o.Reasons, o.Metrics, o.Dashboard = s.config.AllowedOrigins, s.reasons, s.metrics.Handler(), s.pages()
+	o.AllowedOrigins, o.Reasons, o.Metrics, o.Dashboard = s.config.AllowedOrigins, s.reasons, s.metricsHandler(), s.pages()
 	if s.gateway != nil {
 		for _, e := range s.gateway.Endpoints() {
 			o.Endpoints = append(o.Endpoints, server.Endpoint{Method: e.Method, Path: e.Path, Serve: e.Serve, Fail: e.Fail, Expose: gateway.Headers()})

@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,14 +26,13 @@ type Options struct {
 	MaxAge  time.Duration // of its first line, beyond which the file is rotated; 0 means no limit
 	Keep    int           // rotated files that are kept; 0 means all
 
-	Texts int64 // bytes of prompts and answers that may wait to be written; 0 means 64 MiB
+	Waiting int64 // bytes of lines that may wait to be written; 0 means 64 MiB
 
 	Log *slog.Logger // is told when the file cannot be written; nil discards
 }
 
 const (
-	maxWaiting = 1024 // calls that wait to be written
-	maxBatch   = 256 << 10
+	urgentSize = 256 << 10 // bytes of lines that are written without delay
 
 	// gatherTime is how long lines are gathered before they are written, which spares each call the
 	// system calls of a write.
@@ -42,15 +42,22 @@ const (
 // Log is a call log. It implements inference.Observer.
 type Log struct {
 	opts    Options
-	queue   chan inference.Record
-	urgent  chan struct{} // has a value if queue has become half full
+	wake    chan struct{} // has a value if there are lines
+	urgent  chan struct{} // has a value if there are many
 	gather  time.Duration // gatherTime, except in tests
-	content atomic.Int64  // bytes of prompts and answers in queue
 	dropped dropped
-	file    file
-	batch   bytes.Buffer // lines to be written; kept, so that it need not grow for each batch
-	down    bool         // the last write failed
-	noted   Dropped      // calls that a line of the file has been written about
+
+	mu    sync.Mutex // guards what follows, and is held for no longer than a line is made
+	sheet *sheet     // on which it is
+	lines []byte     // that wait to be written
+	size  int64      // of lines, and of those that are being written
+
+	// What follows is used by Run alone.
+
+	file  file
+	spare []byte  // for lines, while they are being written
+	down  bool    // the last write failed
+	noted Dropped // calls that a line of the file has been written about
 }
 
 // Dropped is how many calls have no line.
@@ -63,31 +70,41 @@ type dropped struct{ bufferFull, disk atomic.Uint64 }
 
 // New makes a call log. It starts nothing, and does not open the file.
 func New(o Options) *Log {
-	o.Texts = cmp.Or(o.Texts, 64<<20)
+	o.Waiting = cmp.Or(o.Waiting, 64<<20)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Log{opts: o, queue: make(chan inference.Record, maxWaiting), urgent: make(chan struct{}, 1), gather: gatherTime, file: file{Options: o, open: openFile}}
+	return &Log{
+		opts: o, sheet: newSheet(), wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		gather: gatherTime, file: file{Options: o, open: openFile},
+	}
 }
 
-// Done implements inference.Observer. It never waits.
+// Done implements inference.Observer. It makes the line, and leaves it to be written.
 func (l *Log) Done(r inference.Record) {
-	size := contentSize(&r)
-	if l.content.Add(size) <= l.opts.Texts {
-		select {
-		case l.queue <- r:
-			if len(l.queue) >= maxWaiting/2 {
-				select {
-				case l.urgent <- struct{}{}:
-				default:
-				}
-			}
-			return
-		default:
-		}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	line := l.sheet.write(&r)
+	if l.size+int64(len(line)) > l.opts.Waiting {
+		l.dropped.bufferFull.Add(1)
+		return
 	}
-	l.content.Add(-size)
-	l.dropped.bufferFull.Add(1)
+	if len(l.lines) == 0 {
+		signal(l.wake)
+	}
+	l.lines = append(l.lines, line...)
+	l.size += int64(len(line))
+	if len(l.lines) >= urgentSize {
+		signal(l.urgent)
+	}
+}
+
+// signal puts a value into a channel that has room for one, if there is none.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // Dropped is how many calls have no line so far.
@@ -103,68 +120,41 @@ func (l *Log) Run(ctx context.Context) {
 	defer gathered.Stop()
 	for {
 		select {
-		case r := <-l.queue:
-			if l.gather > 0 {
-				gathered.Reset(l.gather)
-				select {
-				case <-gathered.C:
-				case <-l.urgent:
-				case <-ctx.Done():
-				}
-			}
-			l.write(r)
-			for len(l.queue) >= maxWaiting/2 { // more than fits into a batch
-				l.write(<-l.queue)
-			}
+		case <-l.wake:
 		case <-ctx.Done():
 			l.file.retryAt = time.Time{} // it is the last opportunity
-			for {
-				select {
-				case r := <-l.queue:
-					l.write(r)
-				default:
-					return
-				}
+			l.write()
+			return
+		}
+		if l.gather > 0 {
+			gathered.Reset(l.gather)
+			select {
+			case <-gathered.C:
+			case <-l.urgent:
+			case <-ctx.Done():
+				continue
 			}
 		}
+		l.write()
 	}
 }
 
-// write writes the line of a call, and with it those of the calls that wait behind it.
-func (l *Log) write(r inference.Record) {
-	batch := &l.batch
-	if batch.Reset(); batch.Cap() > 2*maxBatch { // there was a line with very long texts
-		*batch = bytes.Buffer{}
+// write writes all lines that wait.
+func (l *Log) write() {
+	l.mu.Lock()
+	lines := l.lines
+	l.lines = l.spare[:0]
+	l.mu.Unlock()
+	l.spare = nil
+	if len(lines) == 0 {
+		return
 	}
-	lines := 0
-	add := func(r inference.Record) {
-		l.content.Add(-contentSize(&r))
-		appendLine(batch, lineOf(&r))
-		lines++
+	written := 0
+	err := l.note()
+	if err == nil {
+		written, err = l.file.write(lines)
 	}
-	if now := l.Dropped(); now != l.noted {
-		missing := Dropped{now.BufferFull - l.noted.BufferFull, now.Disk - l.noted.Disk}
-		appendLine(batch, Line{Time: time.Now().UTC(), Dropped: &missing})
-	}
-	noted := l.Dropped()
-	notices := bytes.Count(batch.Bytes(), newline)
-	add(r)
-	for batch.Len() < maxBatch {
-		select {
-		case next := <-l.queue:
-			add(next)
-			continue
-		default:
-		}
-		break
-	}
-	written, err := l.file.write(batch.Bytes())
-	whole := bytes.Count(batch.Bytes()[:written], newline) // lines that are in the file
-	if whole >= notices {
-		l.noted = noted
-	}
-	lost := lines - max(0, whole-notices)
-	l.dropped.disk.Add(uint64(lost))
+	l.dropped.disk.Add(uint64(bytes.Count(lines[written:], newline))) // one that is torn too
 	switch {
 	case err != nil && !l.down:
 		l.opts.Log.Warn("the call log cannot be written; calls go on, and their lines are missing until it can", "file", l.opts.File, "error", err)
@@ -172,6 +162,26 @@ func (l *Log) write(r inference.Record) {
 		l.opts.Log.Info("the call log is written again", "file", l.opts.File, "dropped", l.Dropped().Disk)
 	}
 	l.down = err != nil
+	if cap(lines) <= 2*urgentSize { // there was no line with very long texts
+		l.spare = lines
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.size -= int64(len(lines))
+}
+
+// note writes a line about calls that have none, if there are such since the last.
+func (l *Log) note() error {
+	now := l.Dropped()
+	if now == l.noted {
+		return nil
+	}
+	line := newSheet().encode(&Line{Time: time.Now().UTC(), Dropped: &Dropped{now.BufferFull - l.noted.BufferFull, now.Disk - l.noted.Disk}})
+	_, err := l.file.write(line)
+	if err == nil {
+		l.noted = now
+	}
+	return err
 }
 
 var newline = []byte("\n")

@@ -121,6 +121,18 @@ func expect(t *testing.T, name string, want ...string) {
 	}
 }
 
+// line is the line of a call.
+func line(t *testing.T, r inference.Record) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "one.jsonl")
+	log := calllog.New(calllog.Options{File: name})
+	log.Done(r)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	log.Run(ended)
+	return contents(t, name)
+}
+
 func numbered(n int) inference.Record {
 	return inference.Record{Trace: fmt.Sprint("t", n), Tool: "generate", Began: time.Now()}
 }
@@ -189,24 +201,27 @@ func (b broken) Write(lines []byte) (int, error) { return b.write(lines) }
 func TestCallsNeverWaitForADiskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		name, wakes := filepath.Join(t.TempDir(), "calls.jsonl"), make(chan struct{})
-		log := run(t, calllog.Options{File: name}, func(name string) (calllog.Handle, error) {
+		one, room := int64(len(line(t, numbered(1000)))), int64(1000)
+		log := run(t, calllog.Options{File: name, Waiting: room * one}, func(name string) (calllog.Handle, error) {
 			file, err := calllog.OpenFile(name)
 			return broken{file, func(lines []byte) (int, error) {
 				<-wakes
 				return file.Write(lines)
 			}}, err
 		})
-		log.Done(numbered(0))
+		log.Done(numbered(1000))
 		synctest.Wait() // the goroutine hangs with this one
 		for n := range 3000 {
-			log.Done(numbered(n + 1)) // would hang for ever
+			log.Done(numbered(1001 + n)) // would hang for ever
 		}
-		if d := log.Dropped(); d.BufferFull != 3000-1024 || d.Disk != 0 {
-			t.Errorf("dropped %+v, want all but the 1024 for which there is room", d)
+		if d := log.Dropped(); d.BufferFull != 2001 || d.Disk != 0 {
+			t.Errorf("dropped %+v, want all but the 999 for which there is room beside that one", d)
 		}
 		close(wakes)
+		synctest.Wait()
+		log.Done(numbered(9999)) // for which there is room again
 		log.stop()
-		if got := traces(t, name); len(got) != 1026 || got[1] != "1976+0" || got[1025] != "t1024" {
+		if got := traces(t, name); len(got) != 1002 || got[1] != "2001+0" || got[1000] != "t1999" || got[1001] != "t9999" {
 			t.Errorf("%d lines: %.100q", len(got), got)
 		}
 	})
@@ -255,11 +270,11 @@ func TestLinesAreGatheredBeforeTheyAreWritten(t *testing.T) {
 	})
 }
 
-func TestTextsThatWaitAreBounded(t *testing.T) {
+func TestLinesThatWaitAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wakes := make(chan struct{})
 		name := filepath.Join(t.TempDir(), "calls.jsonl")
-		log := run(t, calllog.Options{File: name, Texts: 8 << 20}, func(name string) (calllog.Handle, error) {
+		log := run(t, calllog.Options{File: name, Waiting: 8 << 20}, func(name string) (calllog.Handle, error) {
 			<-wakes
 			return calllog.OpenFile(name)
 		})
@@ -270,7 +285,7 @@ func TestTextsThatWaitAreBounded(t *testing.T) {
 		for range 5 {
 			log.Done(large)
 		}
-		log.Done(refused) // takes no room
+		log.Done(refused) // takes little room
 		if d := log.Dropped(); d.BufferFull != 3 {
 			t.Errorf("dropped %+v, want the 3 that exceed 8 MiB", d)
 		}
@@ -278,7 +293,7 @@ func TestTextsThatWaitAreBounded(t *testing.T) {
 		log.stop()
 		log.Done(large)
 		if d := log.Dropped(); d.BufferFull != 3 {
-			t.Error("texts that were written still count")
+			t.Error("lines that were written still count")
 		}
 	})
 }
@@ -557,10 +572,12 @@ func TestHostileNamesStayInTheirField(t *testing.T) {
 	})
 }
 
-// A call waits while its record is handed over.
-func TestHandingOverCostsNoMemory(t *testing.T) {
-	log := calllog.New(calllog.Options{})
-	if n := testing.AllocsPerRun(1000, func() { log.Done(answered) }); n != 0 {
-		t.Errorf("%v allocations for a call", n)
+func BenchmarkCall(b *testing.B) {
+	log := calllog.New(calllog.Options{Waiting: 1})
+	r := answered
+	r.Asked = r.Asked.WithoutTexts()
+	b.ReportAllocs()
+	for b.Loop() {
+		log.Done(r)
 	}
 }

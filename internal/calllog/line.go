@@ -78,37 +78,84 @@ type Content struct {
 // localCaller is the caller of calls on stdio: the user who started the program.
 const localCaller = "local"
 
+// maxKept is the memory of a line that is kept for the next, in bytes.
+const maxKept = 64 << 10
+
 // maxError bounds the message of an error, in bytes.
 const maxError = 1000
 
-func lineOf(r *inference.Record) Line {
-	s := &r.Served
-	l := Line{
+// sheet is where a line is made; its memory is used for one after another.
+type sheet struct {
+	line        Line
+	request     Request
+	response    Response
+	performance Performance
+	err         Error
+	text        bytes.Buffer
+	to          *json.Encoder // text
+}
+
+func newSheet() *sheet {
+	s := new(sheet)
+	s.to = json.NewEncoder(&s.text)
+	s.to.SetEscapeHTML(false)
+	return s
+}
+
+// write makes the line of a call. It may be read until the next one is made.
+func (s *sheet) write(r *inference.Record) []byte {
+	if s.text.Cap() > maxKept { // there was a line with long texts
+		s.text = bytes.Buffer{}
+	}
+	s.fill(r)
+	line := s.encode(&s.line)
+	s.line.Content = nil // it is needed no longer
+	return line
+}
+
+func (s *sheet) encode(l *Line) []byte {
+	s.text.Reset()
+	if err := s.to.Encode(l); err != nil { // a tool call of a model that is no JSON
+		s.text.Reset()
+		l.Content = nil
+		_ = s.to.Encode(l) // the rest is text and numbers of ours
+	}
+	return s.text.Bytes()
+}
+
+// fill says what there is to say of a call.
+func (s *sheet) fill(r *inference.Record) {
+	by := &r.Served
+	s.performance = Performance{Latency: r.Took.Milliseconds(), Queue: by.Queue, FirstToken: by.FirstToken, TokensPerSecond: by.TokensPerSecond, Retries: by.Retries}
+	if by.Load != nil {
+		s.performance.Load = *by.Load
+	}
+	s.line = Line{
 		Time: r.Began.UTC().Truncate(time.Millisecond), Trace: r.Trace, RequestID: r.RequestID, Tool: r.Tool, API: r.HTTP.String(), Caller: cmp.Or(r.Caller, localCaller),
-		Performance: &Performance{Latency: r.Took.Milliseconds(), Queue: s.Queue, FirstToken: s.FirstToken, TokensPerSecond: s.TokensPerSecond, Retries: s.Retries},
-		Fallback:    s.Passed, Cache: string(r.Cache),
+		Performance: &s.performance, Fallback: by.Passed, Cache: string(r.Cache),
 	}
-	if l.Fallback == nil {
-		l.Fallback = []string{} // for programs that iterate over it
+	if s.line.Fallback == nil {
+		s.line.Fallback = []string{} // for programs that iterate over it
 	}
-	if s.Load != nil {
-		l.Performance.Load = *s.Load
+	if by.Requested != "" {
+		s.request = Request{by.Requested, r.Asked.Messages, r.Asked.PromptTokens}
+		s.line.Request, s.line.Content = &s.request, contentOf(&r.Asked)
 	}
-	if s.Requested != "" {
-		l.Request = &Request{s.Requested, r.Asked.Messages, r.Asked.PromptTokens}
-		l.Content = contentOf(&r.Asked)
-	}
-	if s.Model != "" {
-		l.Response = &Response{s.TokensIn, s.TokensOut, string(s.Source), s.Model, s.Host, s.DoneReason}
+	if by.Model != "" {
+		s.response = Response{by.TokensIn, by.TokensOut, string(by.Source), by.Model, by.Host, by.DoneReason}
+		s.line.Response = &s.response
 	}
 	if r.Code != "" {
-		l.Error = &Error{string(r.Code), r.Err[:min(len(r.Err), maxError)]}
+		s.err = Error{string(r.Code), r.Err[:min(len(r.Err), maxError)]}
+		s.line.Error = &s.err
 	}
-	return l
 }
 
 // contentOf returns the texts of a call; nil if the record has none.
 func contentOf(a *inference.Asked) *Content {
+	if a.Request == nil && a.Texts == nil {
+		return nil
+	}
 	c := &Content{Texts: a.Texts, Answer: a.Partial}
 	if r := a.Request; r != nil {
 		c.System, c.Prompt, c.Suffix, c.Images = r.System, r.Prompt, r.Suffix, len(r.Images)
@@ -124,43 +171,5 @@ func contentOf(a *inference.Asked) *Content {
 			c.Data = a.Response.Data
 		}
 	}
-	if a.Request == nil && a.Texts == nil {
-		return nil
-	}
 	return c
-}
-
-// contentSize is about how much memory the texts of a call take.
-func contentSize(r *inference.Record) (n int64) {
-	a := &r.Asked
-	for _, text := range a.Texts {
-		n += int64(len(text))
-	}
-	if q := a.Request; q != nil {
-		n += int64(len(q.System) + len(q.Prompt) + len(q.Suffix))
-		for _, image := range q.Images {
-			n += int64(len(image))
-		}
-		for _, m := range q.Messages {
-			n += int64(len(m.Content) + len(m.Thinking))
-			for _, image := range m.Images {
-				n += int64(len(image))
-			}
-		}
-	}
-	if a.Response != nil {
-		n += int64(len(a.Response.Text) + len(a.Response.Thinking))
-	}
-	return n + int64(len(a.Partial))
-}
-
-func appendLine(to *bytes.Buffer, l Line) {
-	start := to.Len()
-	encoder := json.NewEncoder(to)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(l); err != nil { // a tool call of a model that is no JSON
-		to.Truncate(start)
-		l.Content = nil
-		_ = encoder.Encode(l) // the rest is text and numbers of ours
-	}
 }

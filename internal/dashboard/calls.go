@@ -287,6 +287,9 @@ func callerName(id string) string { return clip(cmp.Or(id, "local"), maxName) }
 
 // clip bounds a text to so many bytes of UTF-8. What it returns keeps no longer text in memory.
 func clip(text string, most int) string {
+	if len(text) <= most && utf8.ValidString(text) { // as nearly all are
+		return text
+	}
 	isLong := len(text) > most
 	text = strings.ToValidUTF8(text[:min(len(text), most+utf8.UTFMax)], "\uFFFD")
 	if !isLong && len(text) <= most {

@@ -92,8 +92,9 @@ func New(o Options) *Page {
 // story is what has happened to a call that is under way.
 type story struct {
 	attempts []attempt
-	more     int // attempts that are not remembered
-	place    int // in the queue, when it came; 0 if it did not wait
+	first    [1]attempt // room for the only attempt that most calls have
+	more     int        // attempts that are not remembered
+	place    int        // in the queue, when it came; 0 if it did not wait
 	expect   time.Duration
 }
 
@@ -131,6 +132,9 @@ func (s *story) note(e inference.Event) {
 		if len(s.attempts) == maxAttempts {
 			s.more++
 			return
+		}
+		if s.attempts == nil {
+			s.attempts = s.first[:0]
 		}
 		s.attempts = append(s.attempts, attempt{
 			host: clip(e.Host, maxName), model: clip(e.Model, maxName), rung: e.Rung, number: e.Attempt, hedge: e.Hedge, began: now, waited: e.Wait, choice: e.Choice,

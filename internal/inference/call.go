@@ -330,10 +330,15 @@ func (c *Call) Cancellable(ctx context.Context) (own context.Context, stop func(
 		return ctx, func() {}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	c.mu.Lock()
-	c.stop = cancel
-	c.mu.Unlock()
+	c.CancelledBy(cancel)
 	return ctx, func() { cancel(nil) }
+}
+
+// CancelledBy says how Cancel ends the work of a call whose context can be ended anyway.
+func (c *Call) CancelledBy(cancel context.CancelCauseFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stop = cancel
 }
 
 // Cancel ends a call, given by its number, for a reason of an operator's, of which its caller
@@ -542,7 +547,7 @@ func (e *Engine) propagate(ctx context.Context, c *Call, at leg, lease *pool.Lea
 		return ctx
 	}
 	ev := at.event(Granted)
-	ev.Call, ev.Host, ev.Attempt, ev.Hedge = c.ID, lease.Host.Name(), lease.Attempt, lease.Hedge
+	ev.Call, ev.Trace, ev.Host, ev.Attempt, ev.Hedge = c.ID, c.Trace, lease.Host.Name(), lease.Attempt, lease.Hedge
 	return e.opts.Propagate(ctx, ev)
 }
 

@@ -227,6 +227,10 @@ func (j *Job) cancelHere() {
 	j.cancel(ErrCancelled)
 }
 
+// Interrupter returns what ends the context of the work for a cause other than that the owner of the
+// job has cancelled it. The job has failed then, unless the work succeeds all the same.
+func (j *Job) Interrupter() context.CancelCauseFunc { return j.cancel }
+
 // Info is what there is to know of a job.
 type Info struct {
 	ID      string // its handle

@@ -14,24 +14,23 @@ type ids struct{}
 
 type traceIDKey struct{}
 
-// newTraceID is the id of a trace that begins with a call, by which people find it: the name of the
-// call in results and logs, if that can be one.
-func newTraceID(name string) trace.TraceID {
-	id, ok := traceIDOf(name)
-	for !ok {
+// newTraceID is the id of a trace that begins with a call whose name cannot be one.
+func newTraceID() (id trace.TraceID) {
+	for !id.IsValid() {
 		binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
 		binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
-		ok = id.IsValid()
 	}
 	return id
 }
 
-// traceIDOf is the id of a trace that a call's name stands for: 32 hexadecimal digits, with
-// hyphens or without, or the last 16 of them.
+// traceIDOf is the id of a trace that begins with a call, by which people find it: the name of the call
+// in results and logs, if that is 32 hexadecimal digits, with hyphens or without, or the last 16 of them.
 func traceIDOf(name string) (id trace.TraceID, ok bool) {
 	name = strings.ReplaceAll(name, "-", "")
 	if len(name) == 16 {
-		name = strings.Repeat("0", 16) + name
+		half, err := trace.SpanIDFromHex(name)
+		copy(id[8:], half[:])
+		return id, err == nil
 	}
 	id, err := trace.TraceIDFromHex(name)
 	return id, err == nil

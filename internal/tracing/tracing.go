@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -43,13 +44,20 @@ type Options struct {
 type Tracer struct {
 	opts     Options
 	receiver *receiver
-	sampler  sdktrace.Sampler
+	samplers samplers
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
 
-	mu    sync.Mutex // guards what follows
-	calls map[uint64]call
-	fills map[uint64]*fill
+	mu    sync.Mutex       // guards calls and fills; see unlock
+	calls map[uint64]call  // that are sampled, or of which hosts are told what their names do not tell
+	fills map[uint64]*fill // of calls that are sampled
+	open  atomic.Int64     // how many calls and fills there are: mostly none, which costs no lock to know
+}
+
+// unlock is how mu is unlocked.
+func (t *Tracer) unlock() {
+	t.open.Store(int64(len(t.calls) + len(t.fills)))
+	t.mu.Unlock()
 }
 
 // span is a span, with the context of those below it.
@@ -108,9 +116,9 @@ func New(o Options) *Tracer {
 		o.Log.Warn("OpenTelemetry", "error", err)
 	}
 	t := &Tracer{
-		opts: o, receiver: to, sampler: newSampler(os.Getenv), calls: make(map[uint64]call), fills: make(map[uint64]*fill),
+		opts: o, receiver: to, samplers: newSamplers(os.Getenv), calls: make(map[uint64]call), fills: make(map[uint64]*fill),
 	}
-	t.provider = sdktrace.NewTracerProvider(sdktrace.WithResource(about), sdktrace.WithIDGenerator(ids{}), sdktrace.WithSampler(t.sampler))
+	t.provider = sdktrace.NewTracerProvider(sdktrace.WithResource(about), sdktrace.WithIDGenerator(ids{}), sdktrace.WithSampler(t.samplers.below))
 	t.tracer = t.provider.Tracer("ollama-mcp", trace.WithInstrumentationVersion(o.Version))
 	return t
 }
@@ -148,11 +156,11 @@ func (t *Tracer) Start() (stop func()) {
 
 // Event implements inference.Watcher.
 func (t *Tracer) Event(e inference.Event) {
-	if e.Call == 0 || e.Kind == inference.Token {
+	if e.Call == 0 || e.Kind == inference.Token || t.open.Load() == 0 {
 		return
 	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	switch f := t.fills[e.Fill]; e.Kind {
 	case inference.LookedUp:
 		if call := t.calls[e.Call]; call.Span != nil {
@@ -183,30 +191,53 @@ func (t *Tracer) whole(parent context.Context, name string, took time.Duration, 
 }
 
 // Begin implements inference.Watcher. A call that is not sampled has no span, and where there are many
-// most are not: all that is kept of it is what hosts are told.
+// most are not: nothing is kept of it unless hosts are told more than its name tells.
 func (t *Tracer) Begin(info *inference.CallInfo) (parts bool) {
+	if info.PartOf != 0 {
+		return t.beginPart(info)
+	}
+	parent, sampler := context.Background(), t.samplers.root
+	id, named := traceIDOf(info.Trace)
+	if info.Parent.Parent != "" {
+		parent, sampler = extract(parent, info.Parent), t.samplers.below
+		if given := trace.SpanContextFromContext(parent).TraceID(); given.IsValid() {
+			id, named = given, false
+		}
+	}
+	if !id.IsValid() {
+		id = newTraceID()
+	}
+	decided := sampler.ShouldSample(sdktrace.SamplingParameters{ParentContext: parent, TraceID: id})
+	isSampled := decided.Decision != sdktrace.Drop
+	if !isSampled && named {
+		return false
+	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	whole, isPart := t.calls[info.PartOf]
-	switch {
-	case !isPart:
-		parent := extract(context.Background(), info.Parent)
-		id := trace.SpanContextFromContext(parent).TraceID()
-		if !id.IsValid() {
-			id = newTraceID(info.Trace)
-		}
-		decided := t.sampler.ShouldSample(sdktrace.SamplingParameters{ParentContext: parent, TraceID: id})
-		if decided.Decision == sdktrace.Drop {
-			t.calls[info.ID] = call{told: trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: newSpanID(), TraceState: decided.Tracestate})}
-			return false
-		}
+	defer t.unlock()
+	if isSampled {
 		t.began(info, context.WithValue(parent, traceIDKey{}, id), false)
+	} else {
+		t.calls[info.ID] = call{told: trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: newSpanID(), TraceState: decided.Tracestate})}
+	}
+	return isSampled
+}
+
+// beginPart takes in that a part of a call has begun: it is sampled if the whole is.
+func (t *Tracer) beginPart(info *inference.CallInfo) (parts bool) {
+	if t.open.Load() == 0 {
+		return false
+	}
+	t.mu.Lock()
+	defer t.unlock()
+	whole, ok := t.calls[info.PartOf]
+	switch {
+	case !ok:
+		return false
 	case whole.Span == nil:
 		t.calls[info.ID] = whole
 		return false
-	default:
-		t.began(info, whole.ctx, true)
 	}
+	t.began(info, whole.ctx, true)
 	return true
 }
 
@@ -408,10 +439,13 @@ func endSpan(s span, err error, at time.Time) {
 
 // Done implements inference.Observer.
 func (t *Tracer) Done(r inference.Record) {
+	if t.open.Load() == 0 {
+		return
+	}
 	t.mu.Lock()
 	call := t.calls[r.Call]
 	delete(t.calls, r.Call)
-	t.mu.Unlock()
+	t.unlock()
 	if call.Span == nil { // or the zero call
 		return
 	}
@@ -453,23 +487,33 @@ func recordAttributes(r *inference.Record) (attrs []attribute.KeyValue) {
 	return attrs
 }
 
-// Propagate is inference.Options.Propagate: hosts are told of the span of the attempt, or of that
-// which the call would have if it were sampled.
+// Propagate is inference.Options.Propagate: hosts are told of the span of the attempt, or of one
+// that could be if the call were sampled.
 func (t *Tracer) Propagate(ctx context.Context, e inference.Event) context.Context {
-	t.mu.Lock()
-	call, ok := t.calls[e.Call]
-	at := call.span
-	if f := t.fills[e.Fill]; f != nil {
-		at, ok = f.attempts[attempt{e.Batch, e.Hedge}]
+	var call call
+	var kept bool
+	var f *fill
+	if t.open.Load() > 0 {
+		t.mu.Lock()
+		call, kept = t.calls[e.Call]
+		if f = t.fills[e.Fill]; f != nil {
+			call.span = f.attempts[attempt{e.Batch, e.Hedge}]
+		}
+		t.mu.Unlock()
 	}
-	t.mu.Unlock()
 	switch {
-	case !ok:
+	case call.Span != nil:
+		call.told = call.SpanContext()
+	case f != nil: // an attempt that has no span
 		return ctx
-	case at.Span == nil:
-		return backend.WithTrace(ctx, traceContext(call.told))
+	case !kept:
+		id, ok := traceIDOf(e.Trace)
+		if !ok {
+			return ctx // nothing is left of the call, which is over
+		}
+		call.told = trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: newSpanID()})
 	}
-	return backend.WithTrace(ctx, traceContext(at.SpanContext()))
+	return backend.WithTrace(ctx, traceContext(call.told))
 }
 
 // traceContext names a span in version 00 of W3C Trace Context. The propagator of the SDK would

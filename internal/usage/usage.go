@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -186,7 +187,25 @@ func (u *Usage) today() *day {
 	return u.pending[name]
 }
 
-func today() string { return time.Now().UTC().Format(time.DateOnly) }
+// today is the date by UTC. Each call asks for it, so it is put into words once a day.
+func today() string {
+	now := time.Now().UTC()
+	number := now.Unix() / (24 * 60 * 60)
+	d := latest.Load()
+	if d == nil || d.number != number {
+		d = &date{number, now.Format(time.DateOnly)}
+		latest.Store(d)
+	}
+	return d.name
+}
+
+// date is a day that began so many days after that with which Unix' time begins.
+type date struct {
+	number int64
+	name   string
+}
+
+var latest atomic.Pointer[date]
 
 // Exhausted is the error for a call whose caller has used up the budget of the day.
 type Exhausted struct {

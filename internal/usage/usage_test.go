@@ -369,7 +369,7 @@ func TestCountingNeedsNoMemoryPerCall(t *testing.T) {
 	u := usage.New(usage.Options{})
 	r := done("ci", "small:latest", inference.Local, 1, 2)
 	u.Done(r)
-	if n := testing.AllocsPerRun(100, func() { u.Done(r) }); n > 3 { // the day and the model
+	if n := testing.AllocsPerRun(100, func() { u.Done(r) }); n > 1 { // for the model
 		t.Errorf("%v allocations", n)
 	}
 }
