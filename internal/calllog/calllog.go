@@ -84,8 +84,12 @@ func New(o Options) *Log {
 func (l *Log) Done(r inference.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.fits(sizeOf(&r)) { // it need not even be made
+		l.dropped.bufferFull.Add(1)
+		return
+	}
 	line := l.sheet.write(&r)
-	if l.size+int64(len(line)) > l.opts.Waiting {
+	if !l.fits(int64(len(line))) {
 		l.dropped.bufferFull.Add(1)
 		return
 	}
@@ -98,6 +102,9 @@ func (l *Log) Done(r inference.Record) {
 		signal(l.urgent)
 	}
 }
+
+// fits reports whether so many bytes may wait beside those that do. mu is held.
+func (l *Log) fits(more int64) bool { return l.size+more <= l.opts.Waiting }
 
 // signal puts a value into a channel that has room for one, if there is none.
 func signal(c chan struct{}) {

@@ -173,3 +173,21 @@ func contentOf(a *inference.Asked) *Content {
 	}
 	return c
 }
+
+// sizeOf is the least that the line of a call takes: that of its texts.
+func sizeOf(r *inference.Record) (n int64) {
+	a := &r.Asked
+	for _, text := range a.Texts {
+		n += int64(len(text))
+	}
+	if q := a.Request; q != nil {
+		n += int64(len(q.System) + len(q.Prompt) + len(q.Suffix))
+		for _, m := range q.Messages {
+			n += int64(len(m.Content) + len(m.Thinking))
+		}
+	}
+	if a.Response != nil {
+		n += int64(len(a.Response.Text) + len(a.Response.Thinking))
+	}
+	return n + int64(len(a.Partial))
+}

@@ -23,9 +23,9 @@ type Later struct {
 }
 
 const (
-	laterBy   = 50 * time.Millisecond // the most that calls wait, except for a processor
-	laterMany = 64                    // calls that do not wait for others
-	laterMost = 1024                  // calls that wait; the next is told of by its own goroutine, and all before it
+	laterBy   = 50 * time.Millisecond // how long calls wait for others
+	laterMany = 64                    // calls that wait for no others
+	laterMost = 1024                  // calls that wait; who makes them so many tells the observer itself
 )
 
 // NewLater is for one observer. It starts nothing.
@@ -42,20 +42,19 @@ func (l *Later) Observer() inference.Observer {
 	return l
 }
 
-// Done implements inference.Observer. Records with texts, which may be large, do not wait for others.
+// Done implements inference.Observer. A call with texts does not wait, since they may be large.
 func (l *Later) Done(r inference.Record) {
 	l.mu.Lock()
 	l.calls = append(l.calls, r)
 	n := len(l.calls)
 	l.mu.Unlock()
-	if n == 1 {
-		signal(l.some)
-	}
-	if n == laterMany || r.Asked.Request != nil || r.Asked.Texts != nil {
-		signal(l.many)
-	}
-	if n >= laterMost {
+	switch {
+	case n >= laterMost, r.Asked.Request != nil, r.Asked.Texts != nil:
 		l.Flush()
+	case n == laterMany:
+		signal(l.many)
+	case n == 1:
+		signal(l.some)
 	}
 }
 

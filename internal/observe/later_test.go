@@ -33,13 +33,11 @@ func (b *book) told() []uint64 {
 func TestObserverIsToldOfCallsLaterAndInTheirOrder(t *testing.T) {
 	for name, tt := range map[string]struct {
 		calls int
-		texts bool // of the last one
-		told  int  // at once
+		told  int // at once
 	}{
-		"a call":         {calls: 1},
-		"some":           {calls: 63},
-		"many":           {calls: 64, told: 64},
-		"one with texts": {calls: 3, texts: true, told: 3},
+		"a call": {calls: 1},
+		"some":   {calls: 63},
+		"many":   {calls: 64, told: 64},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -49,13 +47,7 @@ func TestObserverIsToldOfCallsLaterAndInTheirOrder(t *testing.T) {
 				defer cancel()
 				var work sync.WaitGroup
 				work.Go(func() { later.Run(ctx) })
-				call := func(n int, texts bool) {
-					r := inference.Record{Call: uint64(n)}
-					if texts {
-						r.Asked.Texts = []string{"one"}
-					}
-					later.Done(r)
-				}
+				call := func(n int) { later.Done(inference.Record{Call: uint64(n)}) }
 				want := func(when string, n int) {
 					t.Helper()
 					synctest.Wait()
@@ -70,15 +62,15 @@ func TestObserverIsToldOfCallsLaterAndInTheirOrder(t *testing.T) {
 					}
 				}
 				for n := range tt.calls {
-					call(n, tt.texts && n == tt.calls-1)
+					call(n)
 				}
 				want("at once", tt.told)
 				time.Sleep(50 * time.Millisecond)
 				want("after 50 ms", tt.calls)
-				call(tt.calls, false)
+				call(tt.calls)
 				later.Flush()
 				want("when somebody looks", tt.calls+1)
-				call(tt.calls+1, false)
+				call(tt.calls + 1)
 				cancel()
 				work.Wait()
 				want("at the end", tt.calls+2)
@@ -88,14 +80,20 @@ func TestObserverIsToldOfCallsLaterAndInTheirOrder(t *testing.T) {
 }
 
 // Nobody has to run it for its memory to stay bounded.
-func TestCallsThatWaitAreBounded(t *testing.T) {
+func TestCallsThatWaitAreBoundedAndHaveNoTexts(t *testing.T) {
 	b := new(book)
 	later := observe.NewLater(b)
 	for n := range 2000 {
 		later.Done(inference.Record{Call: uint64(n)})
 	}
 	if n := len(b.told()); n != 1024 {
-		t.Errorf("it has been told of %d, want 1024", n)
+		t.Errorf("of 2000 calls it has been told of %d, want 1024", n)
+	}
+	for n, texts := range []inference.Asked{{Request: new(inference.Request)}, {Texts: []string{"one"}}} {
+		later.Done(inference.Record{Asked: texts})
+		if told := len(b.told()); told != 2001+n {
+			t.Errorf("after one with texts it has been told of %d, want %d", told, 2001+n)
+		}
 	}
 }
 
