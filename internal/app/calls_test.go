@@ -60,7 +60,7 @@ func TestCallLogHasOneLineForEachCall(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"chat ", "generate invalid_argument", "generate invalid_argument", "generate local", "generate localmodel_not_found", "generate localupstream", "list-models ",
+		"chat ", "generate invalid_argument", "generate invalid_argument", "generate local", "generate localupstream", "generate model_not_found", "list-models ",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q, in\n%s", got, want, text)

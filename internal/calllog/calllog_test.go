@@ -48,8 +48,13 @@ var (
 		Served: inference.Served{Requested: "tiny"}, Cache: inference.CacheOff,
 	}
 	refused = inference.Record{Trace: "7e2c", Tool: "generate", Caller: "ci", Began: began, Code: "rate_limited", Err: `over your limit of 4 calls in flight`}
-	listed  = inference.Record{Trace: "8f3d", Tool: "list-models", HTTP: inference.HTTPRequest{Method: "GET", Route: "/v1/models", Scheme: "http"}, Status: 200, Began: began, Took: 12 * time.Millisecond}
-	embeds  = inference.Record{
+	missing = inference.Record{ // no host has the model
+		Trace: "7f3d", Tool: "generate", Began: began, Took: time.Millisecond, Code: "model_not_found", Err: "tiny is not installed", Cache: inference.CacheMiss,
+		Asked:  inference.Asked{Messages: 1, PromptTokens: 1},
+		Served: inference.Served{Requested: "tiny", Model: "tiny", Source: inference.Local},
+	}
+	listed = inference.Record{Trace: "8f3d", Tool: "list-models", HTTP: inference.HTTPRequest{Method: "GET", Route: "/v1/models", Scheme: "http"}, Status: 200, Began: began, Took: 12 * time.Millisecond}
+	embeds = inference.Record{
 		Trace: "9a4e", Tool: "embed", Began: began, Took: time.Millisecond, Cache: inference.CacheHit,
 		Asked:  inference.Asked{Messages: 2, PromptTokens: 2, Texts: []string{"one", "two"}},
 		Served: inference.Served{Requested: "words", Model: "words", Source: inference.Cached},
@@ -142,7 +147,7 @@ func TestEachCallHasOneLine(t *testing.T) {
 		for _, content := range []bool{false, true} {
 			name := filepath.Join(t.TempDir(), "calls.jsonl")
 			log := run(t, calllog.Options{File: name})
-			for _, r := range []inference.Record{answered, failed, refused, listed, embeds} {
+			for _, r := range []inference.Record{answered, failed, refused, missing, listed, embeds} {
 				if !content {
 					r.Asked.Request, r.Asked.Texts, r.Asked.Response, r.Asked.Partial = nil, nil, nil, ""
 				}
@@ -167,6 +172,9 @@ func TestEachCallHasOneLine(t *testing.T) {
 				`"error":{"code":"timeout","message":"tiny: gpu-1 had not begun to answer"}` + texts["6d1b"] + "}\n" +
 				at + `"7e2c","tool":"generate","caller":"ci","performance":{"latency_ms":0,"queue_ms":0,"load_ms":0,"first_token_ms":0,"tokens_per_second":0},"fallback":[],` +
 				`"error":{"code":"rate_limited","message":"over your limit of 4 calls in flight"}}` + "\n" +
+				at + `"7f3d","tool":"generate","caller":"local","request":{"model":"tiny","messages_count":1,"prompt_tokens_estimate":1},` +
+				`"performance":{"latency_ms":1,"queue_ms":0,"load_ms":0,"first_token_ms":0,"tokens_per_second":0},"fallback":[],"cache":"miss",` +
+				`"error":{"code":"model_not_found","message":"tiny is not installed"}}` + "\n" +
 				at + `"8f3d","tool":"list-models","api":"GET /v1/models","caller":"local","performance":{"latency_ms":12,"queue_ms":0,"load_ms":0,"first_token_ms":0,"tokens_per_second":0},"fallback":[]}` + "\n" +
 				at + `"9a4e","tool":"embed","caller":"local","request":{"model":"words","messages_count":2,"prompt_tokens_estimate":2},` +
 				`"response":{"input_tokens":0,"output_tokens":0,"source":"cache","model":"words"},` +

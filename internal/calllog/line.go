@@ -19,7 +19,7 @@ type Line struct {
 	API         string       `json:"api,omitempty"` // method and path of a call by the gateway, whose tool does the same
 	Caller      string       `json:"caller,omitempty"`
 	Request     *Request     `json:"request,omitempty"`  // absent if no model was asked for
-	Response    *Response    `json:"response,omitempty"` // absent if nothing answered
+	Response    *Response    `json:"response,omitempty"` // absent if no host was asked, and nothing answered
 	Performance *Performance `json:"performance,omitempty"`
 	Fallback    []string     `json:"fallback,omitzero"` // models before the one that answered, and why they did not
 	Cache       string       `json:"cache,omitempty"`
@@ -36,7 +36,7 @@ type Request struct {
 	PromptTokens int    `json:"prompt_tokens_estimate"`
 }
 
-// Response is what answered a call.
+// Response is what answered a call, or failed to.
 type Response struct {
 	InputTokens  int    `json:"input_tokens"`
 	OutputTokens int    `json:"output_tokens"`
@@ -141,7 +141,7 @@ func (s *sheet) fill(r *inference.Record) {
 		s.request = Request{by.Requested, r.Asked.Messages, r.Asked.PromptTokens}
 		s.line.Request, s.line.Content = &s.request, contentOf(&r.Asked)
 	}
-	if by.Model != "" {
+	if r.WasAnswered() {
 		s.response = Response{by.TokensIn, by.TokensOut, string(by.Source), by.Model, by.Host, by.DoneReason}
 		s.line.Response = &s.response
 	}

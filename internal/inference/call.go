@@ -150,6 +150,11 @@ func (r *Record) Origin() string {
 	return "cache"
 }
 
+// WasAnswered reports whether something has answered the call, or a host at least was asked.
+func (r *Record) WasAnswered() bool {
+	return r.Served.Model != "" && (r.Code == "" || r.Served.Host != "")
+}
+
 // CacheVerdict says what the cache did for a call.
 type CacheVerdict string
 

@@ -39,7 +39,9 @@ func (l Log) Done(r inference.Record) {
 			text("model", s.Model)
 		}
 		text("host", s.Host)
-		text("source", string(s.Source))
+		if r.WasAnswered() {
+			text("source", string(s.Source))
+		}
 		text("cache", string(r.Cache))
 		if len(s.Passed) > 0 {
 			attrs = append(attrs, slog.Any("passed", s.Passed))

@@ -473,7 +473,11 @@ func recordAttributes(r *inference.Record) (attrs []attribute.KeyValue) {
 		return nil
 	}
 	attrs = append(attrs, attribute.String(attrRequestModel, clean(s.Requested)))
-	for key, value := range map[string]string{attrResponseModel: s.Model, attrHost: s.Host, attrSource: string(s.Source), attrCache: string(r.Cache)} {
+	texts := map[string]string{attrCache: string(r.Cache)}
+	if r.WasAnswered() {
+		texts[attrResponseModel], texts[attrHost], texts[attrSource] = s.Model, s.Host, string(s.Source)
+	}
+	for key, value := range texts {
 		if value != "" {
 			attrs = append(attrs, attribute.String(key, clean(value)))
 		}
