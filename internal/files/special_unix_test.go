@@ -69,7 +69,7 @@ func TestFileThatTheDiskHasNoRoomForIsNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	little := all
-	little.Cur = 4 << 20 // more than any other file of the process has, such as the log that "go test" keeps of it
+	little.Cur = 4 << 20           // more than any other file of the process has, such as the log that "go test" keeps of it
 	signal.Ignore(syscall.SIGXFSZ) // comes with the error
 	defer signal.Reset(syscall.SIGXFSZ)
 	for _, name := range []string{"old", "new"} {

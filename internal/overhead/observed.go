@@ -29,8 +29,8 @@ func (p *pair) add(without, with []float64) {
 }
 
 // measureObserved measures what metrics, traces, the call log and the page cost: the server with
-// all of them takes turns with the server as it is. Both are started anew again and again, since what
-// a call costs a process depends by a twentieth on where its memory happens to be. Files go to temp.
+// all of them takes turns with the server as it is. Both are started anew again and again, since two
+// processes of the same program differ by as much as is measured. Files go to temp.
 func measureObserved(ctx context.Context, p plan, temp string, w io.Writer) error {
 	h, err := newHost(0, 0)
 	if err != nil {

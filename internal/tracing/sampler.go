@@ -14,9 +14,9 @@ type samplers struct {
 	below sdktrace.Sampler // with one
 }
 
-// newSamplers are the samplers that the standard variables ask for. The SDK makes the same of them,
-// and says what is wrong with them, but keeps it to itself: so it cannot be asked before there is a
-// span whether there should be one.
+// newSamplers are the samplers that the standard variables ask for. The SDK makes the same of the
+// variables, and says what is wrong with them, but keeps its sampler to itself: so that cannot be asked
+// before there is a span whether there should be one.
 func newSamplers(env func(string) string) samplers {
 	given := strings.ToLower(strings.TrimSpace(env("OTEL_TRACES_SAMPLER")))
 	name, byParent := strings.CutPrefix(cmp.Or(given, "parentbased_always_on"), "parentbased_")

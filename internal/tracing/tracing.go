@@ -494,30 +494,30 @@ func recordAttributes(r *inference.Record) (attrs []attribute.KeyValue) {
 // Propagate is inference.Options.Propagate: hosts are told of the span of the attempt, or of one
 // that could be if the call were sampled.
 func (t *Tracer) Propagate(ctx context.Context, e inference.Event) context.Context {
-	var call call
-	var kept bool
+	var asking call
+	var isKept bool
 	var f *fill
 	if t.open.Load() > 0 {
 		t.mu.Lock()
-		call, kept = t.calls[e.Call]
+		asking, isKept = t.calls[e.Call]
 		if f = t.fills[e.Fill]; f != nil {
-			call.span = f.attempts[attempt{e.Batch, e.Hedge}]
+			asking.span = f.attempts[attempt{e.Batch, e.Hedge}]
 		}
 		t.mu.Unlock()
 	}
 	switch {
-	case call.Span != nil:
-		call.told = call.SpanContext()
+	case asking.Span != nil:
+		return backend.WithTrace(ctx, traceContext(asking.SpanContext()))
 	case f != nil: // an attempt that has no span
 		return ctx
-	case !kept:
-		id, ok := traceIDOf(e.Trace)
-		if !ok {
-			return ctx // nothing is left of the call, which is over
-		}
-		call.told = trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: newSpanID()})
+	case isKept:
+		return backend.WithTrace(ctx, traceContext(asking.told))
 	}
-	return backend.WithTrace(ctx, traceContext(call.told))
+	id, ok := traceIDOf(e.Trace)
+	if !ok { // nothing is left of the call, which is over
+		return ctx
+	}
+	return backend.WithTrace(ctx, traceContext(trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: newSpanID()})))
 }
 
 // traceContext names a span in version 00 of W3C Trace Context. The propagator of the SDK would

@@ -187,25 +187,25 @@ func (u *Usage) today() *day {
 	return u.pending[name]
 }
 
-// today is the date by UTC. Each call asks for it, so it is put into words once a day.
+// today is the date by UTC. Each call asks for it, so it is put into words only once a day.
 func today() string {
 	now := time.Now().UTC()
 	number := now.Unix() / (24 * 60 * 60)
-	d := latest.Load()
+	d := lastDate.Load()
 	if d == nil || d.number != number {
 		d = &date{number, now.Format(time.DateOnly)}
-		latest.Store(d)
+		lastDate.Store(d)
 	}
 	return d.name
 }
 
-// date is a day that began so many days after that with which Unix' time begins.
+// date is a day.
 type date struct {
-	number int64
-	name   string
+	number int64  // counted from 1 January 1970
+	name   string // 2006-01-02
 }
 
-var latest atomic.Pointer[date]
+var lastDate atomic.Pointer[date] // that was today
 
 // Exhausted is the error for a call whose caller has used up the budget of the day.
 type Exhausted struct {
