@@ -6,10 +6,24 @@ import "ollama-mcp/internal/inference"
 func All(observers ...inference.Observer) inference.Observer {
 	var watchers []inference.Watcher
 	for _, o := range observers {
-		if w, ok := o.(inference.Watcher); ok {
-			watchers = append(watchers, w)
-		}
+		watchers = append(watchers, watchersOf(o)...)
 	}
+	return watching(watchers, observers...)
+}
+
+// watchersOf are those whom an observer has told of events.
+func watchersOf(o inference.Observer) []inference.Watcher {
+	switch o := o.(type) {
+	case watched: // which would only pass on what it is told
+		return o.watchers
+	case inference.Watcher:
+		return []inference.Watcher{o}
+	}
+	return nil
+}
+
+// watching returns an observer that tells some of events, if there are any, and others of calls.
+func watching(watchers []inference.Watcher, observers ...inference.Observer) inference.Observer {
 	if len(watchers) == 0 {
 		return all(observers)
 	}
@@ -49,11 +63,7 @@ func (w watched) Event(e inference.Event) {
 // WithoutTexts returns an observer that tells another of calls without the texts of their prompts
 // and answers. It is a Watcher if the other is.
 func WithoutTexts(o inference.Observer) inference.Observer {
-	bare := withoutTexts{o}
-	if w, ok := o.(inference.Watcher); ok {
-		return watched{all{bare}, []inference.Watcher{w}}
-	}
-	return bare
+	return watching(watchersOf(o), withoutTexts{o})
 }
 
 type withoutTexts struct{ inference.Observer }

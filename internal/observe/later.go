@@ -36,10 +36,7 @@ func NewLater(to inference.Observer) *Later {
 // Observer is what the engine tells of calls. It is a Watcher if the observer is, which is told of
 // events at once.
 func (l *Later) Observer() inference.Observer {
-	if w, ok := l.to.(inference.Watcher); ok {
-		return watched{all{l}, []inference.Watcher{w}}
-	}
-	return l
+	return watching(watchersOf(l.to), l)
 }
 
 // Done implements inference.Observer. A call with texts does not wait, since they may be large.
