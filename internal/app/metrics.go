@@ -66,7 +66,7 @@ func (s *service) observers() inference.Observer {
 	return observe.All(append(all, s.tracer)...)
 }
 
-// newLater tells those of calls who only keep books; nil if there are none.
+// newLater makes what tells metrics, call log and dashboard of calls; nil if there are none of them.
 func (s *service) newLater() *observe.Later {
 	var all []inference.Observer
 	if s.metrics != nil {

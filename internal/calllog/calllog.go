@@ -84,15 +84,17 @@ func New(o Options) *Log {
 func (l *Log) Done(r inference.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.fits(sizeOf(&r)) { // it need not even be made
-		l.dropped.bufferFull.Add(1)
-		return
+	if l.fits(sizeOf(&r)) { // or the line need not even be made
+		if line := l.sheet.write(&r); l.fits(int64(len(line))) {
+			l.add(line)
+			return
+		}
 	}
-	line := l.sheet.write(&r)
-	if !l.fits(int64(len(line))) {
-		l.dropped.bufferFull.Add(1)
-		return
-	}
+	l.dropped.bufferFull.Add(1)
+}
+
+// add leaves a line to be written. mu is held.
+func (l *Log) add(line []byte) {
 	if len(l.lines) == 0 {
 		signal(l.wake)
 	}

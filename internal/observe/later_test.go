@@ -123,6 +123,17 @@ func TestObserverIsToldOfEachCallOnceHoweverManyEndAtATime(t *testing.T) {
 	}
 }
 
+// A call waits while its record is handed over.
+func TestHandingOverCostsNoMemory(t *testing.T) {
+	later := observe.NewLater(observe.All())
+	if n := testing.AllocsPerRun(1000, func() {
+		later.Done(inference.Record{})
+		later.Flush()
+	}); n != 0 {
+		t.Errorf("%v allocations for a call", n)
+	}
+}
+
 func TestEventsAreToldAtOnce(t *testing.T) {
 	var prompts []string
 	told := 0

@@ -54,7 +54,7 @@ type Tracer struct {
 	open  atomic.Int64     // how many calls and fills there are: mostly none, which costs no lock to know
 }
 
-// unlock is how mu is unlocked.
+// unlock unlocks mu after calls or fills have changed.
 func (t *Tracer) unlock() {
 	t.open.Store(int64(len(t.calls) + len(t.fills)))
 	t.mu.Unlock()

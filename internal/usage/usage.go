@@ -205,7 +205,8 @@ type date struct {
 	name   string // 2006-01-02
 }
 
-var lastDate atomic.Pointer[date] // that was today
+// lastDate is what today has told last; nil before.
+var lastDate atomic.Pointer[date]
 
 // Exhausted is the error for a call whose caller has used up the budget of the day.
 type Exhausted struct {
