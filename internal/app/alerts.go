@@ -149,7 +149,7 @@ func (s *service) lookForTrouble() {
 type onLadderChange func()
 
 // Begin implements inference.Watcher.
-func (onLadderChange) Begin(*inference.CallInfo) (parts bool) { return false }
+func (onLadderChange) Begin(*inference.CallInfo) inference.Wants { return inference.NoEvents }
 
 // Event implements inference.Watcher.
 func (f onLadderChange) Event(e inference.Event) {

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"ollama-mcp/internal/inference"
-	"ollama-mcp/internal/route"
 )
 
 // Bounds of texts, in bytes.
@@ -19,17 +19,6 @@ const (
 	maxContent = 4000 // of a prompt or an answer
 	maxList    = 20
 )
-
-// attempt is the work of one host on a call.
-type attempt struct {
-	host, model         string
-	rung, number        int
-	hedge               bool
-	began, first, ended time.Time // the zero Time for what has not happened
-	waited, pause       time.Duration
-	choice              route.Choice
-	err                 string
-}
 
 // finished is a call that is over, as the page is told of it. Times are in milliseconds: Began by
 // the clock of that moment, as in the log, and those of attempts since then.
@@ -70,8 +59,6 @@ type finished struct {
 
 	Prompt string `json:"prompt,omitempty"`
 	Answer string `json:"answer,omitempty"`
-
-	began time.Time
 }
 
 type attemptOut struct {
@@ -92,7 +79,7 @@ func (p *Page) finished(r *inference.Record) finished {
 	s := &r.Served
 	f := finished{
 		Number: r.Call, Trace: clip(r.Trace, maxName), Tool: clip(r.Tool, maxName), API: r.HTTP.String(), Caller: callerName(r.Caller),
-		began: r.Began, Began: r.Began.UnixMilli(), Took: max(0, r.Took.Milliseconds()),
+		Began: r.Began.UnixMilli(), Took: max(0, r.Took.Milliseconds()),
 		Requested: clip(s.Requested, maxName), Model: clip(s.Model, maxName), Host: clip(s.Host, maxName), Source: string(s.Source),
 		Cache: string(r.Cache), Age: s.Age, Similarity: s.Similarity, Saved: r.Saved.Milliseconds(),
 		Rung: s.Rung, Passed: clipAll(s.Passed), TokensIn: s.TokensIn, TokensOut: s.TokensOut, Rate: s.TokensPerSecond,
@@ -115,45 +102,41 @@ func (p *Page) finished(r *inference.Record) finished {
 // when somebody looks.
 type over struct {
 	finished
-	story *story // nil if nothing has; nobody changes it any more
+	history *inference.History // nil if nothing has
 }
 
 // MarshalJSON implements json.Marshaler.
 func (o over) MarshalJSON() ([]byte, error) {
-	o.tell(o.story)
+	if h := o.history; h != nil {
+		o.Place, o.Expect, o.More = h.Place, h.Expected.Milliseconds(), h.More
+		o.Attempts = attemptsOut(h.Attempts)
+	}
 	return json.Marshal(o.finished)
 }
 
-// tell adds what has happened to the call on the way; nil if nothing has.
-func (f *finished) tell(s *story) {
-	if s == nil {
-		return
-	}
-	f.Place, f.Expect, f.More = s.place, s.expect.Milliseconds(), s.more
-	f.Attempts = attemptsOut(s.attempts, f.began)
-}
-
-func attemptsOut(all []attempt, began time.Time) (out []attemptOut) {
-	since := func(t time.Time) int64 {
-		if t.IsZero() {
-			return 0
-		}
-		return max(1, t.Sub(began).Milliseconds())
-	}
+func attemptsOut(all []inference.Attempt) (out []attemptOut) {
 	for _, a := range all {
 		out = append(out, attemptOut{
-			Host: a.host, Model: a.model, Hedge: a.hedge, Waited: a.waited.Milliseconds(),
-			At: max(0, a.began.Sub(began).Milliseconds()), First: since(a.first), End: since(a.ended), Pause: a.pause.Milliseconds(),
-			Why: clip(whyOf(&a), maxText), Err: a.err,
+			Host: clip(a.Host, maxName), Model: clip(a.Model, maxName), Hedge: a.Hedge, Waited: a.Waited.Milliseconds(),
+			At: a.Began.Milliseconds(), First: milliseconds(a.First), End: milliseconds(a.Ended), Pause: a.Pause.Milliseconds(),
+			Why: clip(whyOf(&a), maxText), Err: clip(a.Err, maxText),
 		})
 	}
 	return out
 }
 
+// milliseconds are at least 1 for what has happened, since 0 says that it has not.
+func milliseconds(at time.Duration) int64 {
+	if at == 0 {
+		return 0
+	}
+	return max(1, at.Milliseconds())
+}
+
 // whyOf says why an attempt was made on its host.
-func whyOf(a *attempt) string {
-	why := a.choice.String()
-	if a.hedge {
+func whyOf(a *inference.Attempt) string {
+	why := a.Choice.String()
+	if a.Hedge {
 		return "asked as well, since the first host was late; " + why
 	}
 	return why
@@ -230,7 +213,20 @@ func (p *Page) liveOf(c *inference.LiveCall) live {
 	if p.opts.Content {
 		l.Partial = clip(c.Partial, maxContent)
 	}
+	if pr.State != inference.Waiting { // see explainPlaces
+		l.explainHost(c.History.Attempts)
+	}
 	return l
+}
+
+// explainHost says why a call is on its host, or was on the last one.
+func (l *live) explainHost(attempts []inference.Attempt) {
+	for _, a := range slices.Backward(attempts) {
+		if host := clip(a.Host, maxName); l.Host == "" || host == l.Host {
+			l.Why, l.Host, l.Model = clip(whyOf(&a), maxText), host, cmp.Or(l.Model, clip(a.Model, maxName))
+			return
+		}
+	}
 }
 
 // explainPlaces says of each waiting call why it has its place.

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"ollama-mcp/internal/fault"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/share"
 	"ollama-mcp/internal/usage"
@@ -52,8 +51,6 @@ const (
 	maxCalls    = 300 // that are over
 	maxChanges  = 200 // of hosts, models and ladders
 	maxSamples  = 240 // of the load of hosts
-	maxStories  = 5000
-	maxAttempts = 16 // of a call
 	sampleEvery = 5 * time.Second
 )
 
@@ -64,7 +61,6 @@ type Page struct {
 	viewers *share.Limit
 
 	mu      sync.Mutex // guards what follows; nothing is called under it
-	stories map[uint64]*story
 	calls   ring[over]
 	changes ring[change]
 	samples ring[sample]
@@ -84,104 +80,26 @@ func New(o Options) *Page {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Page{
-		opts: o, began: time.Now(), viewers: share.New(MaxViewers), stories: make(map[uint64]*story), since: make(map[string]time.Time),
+		opts: o, began: time.Now(), viewers: share.New(MaxViewers), since: make(map[string]time.Time),
 		calls: ring[over]{most: maxCalls}, changes: ring[change]{most: maxChanges}, samples: ring[sample]{most: maxSamples},
 	}
 }
 
-// story is what has happened to a call that is under way.
-type story struct {
-	attempts []attempt
-	first    [1]attempt // room for the only attempt that most calls have
-	more     int        // attempts that are not remembered
-	place    int        // in the queue, when it came; 0 if it did not wait
-	expect   time.Duration
-}
-
-// Begin implements inference.Watcher.
-func (p *Page) Begin(info *inference.CallInfo) (parts bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.stories) < maxStories {
-		p.stories[info.ID] = new(story)
-	}
-	return false
-}
+// Begin implements inference.Watcher. What happens to a call is in its record.
+func (p *Page) Begin(*inference.CallInfo) inference.Wants { return inference.NoEvents }
 
 // Event implements inference.Watcher.
 func (p *Page) Event(e inference.Event) {
-	switch e.Kind {
-	case inference.LadderChanged:
+	if e.Kind == inference.LadderChanged {
 		p.changed(change{Kind: "ladder", Name: clip(e.Model, maxName), State: string(e.To), From: string(e.From), Why: clip(e.Reason, maxText)})
-	case inference.Queued, inference.Granted, inference.FirstToken, inference.AttemptEnded, inference.Retried:
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if s := p.stories[e.Call]; s != nil { // or the call is over, and others wait for its answer
-			s.note(e)
-		}
 	}
-}
-
-// note remembers an event of the call.
-func (s *story) note(e inference.Event) {
-	now := time.Now()
-	switch e.Kind {
-	case inference.Queued:
-		s.place, s.expect = e.Place, e.Wait
-	case inference.Granted:
-		if len(s.attempts) == maxAttempts {
-			s.more++
-			return
-		}
-		if s.attempts == nil {
-			s.attempts = s.first[:0]
-		}
-		s.attempts = append(s.attempts, attempt{
-			host: clip(e.Host, maxName), model: clip(e.Model, maxName), rung: e.Rung, number: e.Attempt, hedge: e.Hedge, began: now, waited: e.Wait, choice: e.Choice,
-		})
-	case inference.FirstToken:
-		if a := s.latest(e); a != nil {
-			a.first = now
-		}
-	case inference.AttemptEnded:
-		if a := s.latest(e); a != nil && a.ended.IsZero() {
-			a.ended, a.err = now, reasonOf(e.Err)
-		}
-	case inference.Retried:
-		if a := s.latest(e); a != nil {
-			a.pause = e.Wait
-		}
-	}
-}
-
-// latest is the last attempt that an event is about.
-func (s *story) latest(e inference.Event) *attempt {
-	host := clip(e.Host, maxName)
-	for i := len(s.attempts) - 1; i >= 0; i-- {
-		if a := &s.attempts[i]; a.host == host && a.number == e.Attempt && a.rung == e.Rung {
-			return a
-		}
-	}
-	return nil
-}
-
-// reasonOf says why an attempt failed, without words of prompts and answers.
-func reasonOf(err error) string {
-	if err == nil {
-		return ""
-	}
-	if e := fault.Of(err); e.ForLogs != "" {
-		return clip(e.ForLogs, maxText)
-	}
-	return clip(err.Error(), maxText)
 }
 
 // Done implements inference.Observer.
 func (p *Page) Done(r inference.Record) {
 	f := p.finished(&r)
 	p.mu.Lock()
-	p.calls.add(over{f, p.stories[r.Call]})
-	delete(p.stories, r.Call)
+	p.calls.add(over{f, r.History})
 	due := time.Since(p.sampled) >= sampleEvery
 	if due {
 		p.sampled = time.Now()

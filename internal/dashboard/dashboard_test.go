@@ -3,7 +3,6 @@ package dashboard_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -231,16 +230,14 @@ func TestMemoryOfAMillionCallsAndNamesIsBounded(t *testing.T) {
 	fill := func(from, to int) {
 		for i := from; i < to; i++ {
 			name := fmt.Sprint(i, long)
-			p.Begin(&inference.CallInfo{ID: uint64(i)})
-			p.Event(inference.Event{Kind: inference.Granted, Call: uint64(i), Host: name, Model: name}) // of calls that never end
-			p.Event(inference.Event{Kind: inference.AttemptEnded, Call: uint64(i), Host: name, Err: errors.New(name)})
 			p.Event(inference.Event{Kind: inference.LadderChanged, Model: name, Reason: name})
 			p.HostChanged(pool.Change{Host: name, Model: name, Why: name})
 			p.HostChanged(pool.Change{Host: name})
 			p.Done(inference.Record{
 				Call: uint64(i + 1<<40), Tool: name, Caller: name, Err: name, Trace: name,
 				Served: inference.Served{Requested: name, Model: name, Host: name, Passed: []string{name, name}},
-				Asked:  inference.Asked{Request: &inference.Request{Prompt: name}, Response: &inference.Response{Text: name}},
+				Asked:   inference.Asked{Request: &inference.Request{Prompt: name}, Response: &inference.Response{Text: name}},
+				History: &inference.History{Attempts: []inference.Attempt{{Host: name, Model: name, Err: name}}},
 			})
 		}
 	}
@@ -586,8 +583,6 @@ func TestAgesStayRightWhenTheClockIsSet(t *testing.T) {
 				return []inference.LiveCall{{CallInfo: inference.CallInfo{ID: 1, Began: past}}}, 0
 			},
 		})
-		p.Begin(&inference.CallInfo{ID: 2})
-		p.Event(inference.Event{Kind: inference.Granted, Call: 2, Host: "a"})
 		p.Done(inference.Record{Call: 2, Began: past})
 		ctx, leave := context.WithCancel(t.Context())
 		leave()
@@ -601,7 +596,6 @@ func TestAgesStayRightWhenTheClockIsSet(t *testing.T) {
 			"a ladder":             now - ladder["since"].(float64),
 			"the next trial":       host["until"].(float64) - now,
 			"a model in memory":    list(host, "loaded")[0]["expires"].(float64) - now,
-			"an attempt of a call": list(call["attempts"])[0]["at"].(float64),
 		} {
 			const minute, slow = 60_000, 20 * 60_000
 			if got < minute-slow || got > minute+slow {

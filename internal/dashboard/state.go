@@ -295,21 +295,6 @@ func (p *Page) readCalls(out *stateOut) {
 		out.Live = append(out.Live, p.liveOf(&calls[i]))
 	}
 	explainPlaces(out.Live)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i := range out.Live {
-		l := &out.Live[i]
-		s := p.stories[l.Number]
-		if s == nil || l.Why != "" {
-			continue
-		}
-		for _, a := range slices.Backward(s.attempts) {
-			if l.Host == "" || a.host == l.Host {
-				l.Why, l.Host, l.Model = clip(whyOf(&a), maxText), a.host, cmp.Or(l.Model, a.model)
-				break
-			}
-		}
-	}
 }
 
 // used is what was used today. It may be on a disk, so it is not read every second.

@@ -274,9 +274,6 @@ func (c *climb) send(ctx context.Context, a *attempt, onFirst func()) (*backend.
 		if n == 1 {
 			onFirst()
 		}
-		if c.opts.Pieces {
-			c.call.event(Event{Kind: Token, Fill: c.tracker.fill, Model: a.rung.Model, Host: a.host.Name(), Tokens: n})
-		}
 	})
 	if overlong := thoughts.end(); overlong != nil && err != nil && ctx.Err() == nil {
 		err = overlong

@@ -27,23 +27,32 @@ type Observer interface {
 }
 
 // Watcher is an Observer that is also told of calls while they are under way. Events cost nothing
-// where nobody is told of them.
+// where nobody wants to be told of them.
 type Watcher interface {
 	Observer
-	// Begin is told that a call has begun, and reports whether the watcher wants to be told of its
-	// parts too: of look-ups in the cache, fills and rungs. It is told of them as well if another
-	// watcher of the call wants that.
-	Begin(*CallInfo) (parts bool)
+	// Begin is told that a call has begun, and returns of which of its events the watcher wants to be
+	// told. It is told of others as well if another watcher of the call wants that.
+	Begin(*CallInfo) Wants
 	// Event is told what happens to a call while it is under way.
 	Event(Event)
 }
+
+// Wants says of which events of a call a Watcher wants to be told.
+type Wants int
+
+// Each wants those before it too.
+const (
+	NoEvents Wants = iota
+	Attempts       // Granted and Retried
+	AllEvents
+)
 
 // EventKind says what has happened.
 type EventKind string
 
 // The kinds of events, in the order in which a call may have them. A call may have several
 // fills, one after another; a fill several rungs, and a rung several attempts, of which a
-// hedge runs beside another. Look-ups, fills and rungs are parts, see Watcher.Begin.
+// hedge runs beside another.
 const (
 	LookedUp  EventKind = "looked_up"  // the cache was asked; see Cache, and Wait for how long that took. Fill is the one that the call joins if it is CacheCoalesced
 	FillBegan EventKind = "fill_began" // an answer is made for the call, and for those that join it
@@ -53,15 +62,14 @@ const (
 	Queued       EventKind = "queued"        // no slot is free; see Place and Wait
 	Granted      EventKind = "granted"       // a host has a slot, and an attempt begins; see Attempt, and Wait for how long that took
 	FirstToken   EventKind = "first_token"   // the host has begun its answer; see Wait for how long that took
-	Token        EventKind = "token"         // a piece of the answer has arrived; see Tokens. Only with Options.Pieces
 	AttemptEnded EventKind = "attempt_ended" // see Err, and what there is of an answer: Tokens, TokensIn, Load and DoneReason
 	Retried      EventKind = "retried"       // an attempt failed with Err, and the next begins in Wait
 
 	RungEnded EventKind = "rung_ended" // the rung has answered, or was passed because of Err. One that was skipped has not begun
 	FillEnded EventKind = "fill_ended" // see Err; Cache is CacheSemantic for a paraphrase of the request that was cached
 
-	// LadderChanged is not about a call: the ladder of Model is in another state; see To
-	// and Reason.
+	// LadderChanged is not about a call, and all watchers are told of it: the ladder of Model is in
+	// another state; see To and Reason.
 	LadderChanged EventKind = "ladder_changed"
 )
 
@@ -86,11 +94,10 @@ type Event struct {
 	Wait     time.Duration // what has been or will be waited; 0 if not known
 	Attempt  int           // from 1
 	Hedge    bool          // the attempt runs beside another that is late
-	Choice   route.Choice  // why the host was chosen
-	Tokens   int           // that have arrived so far
 	Err      error
 
 	TokensIn   int           // 0 if not known
+	Tokens     int           // that have arrived
 	Load       time.Duration // of the model; 0 if it was loaded, or that is not known
 	DoneReason string
 
@@ -120,6 +127,8 @@ type Record struct {
 	Saved  time.Duration // that a cached or shared answer would have taken; 0 for others
 	Code   fault.Code    // "" for success
 	Err    string        // one line without words of prompts and answers; "" for success
+
+	History *History // nil without Options.Live, and for a call for which no host was wanted
 }
 
 // Asked is what a call asks a model for, and what comes of it.
@@ -230,7 +239,7 @@ type Call struct {
 	parent   *Call    // that this one is a part of, and whose progress it makes; nil for none
 	observer Observer // nil if there is none
 	watcher  Watcher  // the observer, if it is told of events; else nil
-	parts    bool     // the watcher wants to be told of parts
+	wants    Wants    // of the watcher
 	texts    bool     // the observer is told the texts of prompts and answers
 	live     *live    // that the call is part of; nil if calls cannot be listed
 	ended    atomic.Bool
@@ -243,6 +252,7 @@ type Call struct {
 	saved    time.Duration
 	asked    Asked
 	status   int
+	history  *History                // nil before there is something to tell
 	stop     context.CancelCauseFunc // ends the work; nil if nobody can
 	vectors  *share.Part             // what its vectors take; nil for nothing
 }
@@ -260,7 +270,7 @@ func (e *Engine) Begin(info CallInfo) *Call {
 		c.live.add(c)
 	}
 	if c.watcher != nil {
-		c.parts = c.watcher.Begin(&c.CallInfo)
+		c.wants = c.watcher.Begin(&c.CallInfo)
 	}
 	return c
 }
@@ -293,6 +303,7 @@ type LiveCall struct {
 	Progress    Progress
 	Rung        int      // of the model's ladder, from 1; 0 before the first is tried
 	Passed      []string // the rungs before, and why they did not answer
+	History     History
 	Cancellable bool
 	Partial     string // of the answer, as far as it may be shown; "" without Options.Texts
 }
@@ -317,6 +328,9 @@ func (c *Call) now() LiveCall {
 	c.mu.Lock()
 	tracker := c.tracker
 	l := LiveCall{CallInfo: c.CallInfo, Requested: c.servedBy.Requested, Cancellable: c.stop != nil}
+	if c.history != nil {
+		l.History = c.history.clone()
+	}
 	c.mu.Unlock()
 	if tracker != nil {
 		l.Progress = tracker.progress()
@@ -393,7 +407,7 @@ func (c *Call) End(err error) {
 		Call: c.ID, Trace: c.Trace, RequestID: c.RequestID, Tool: c.Tool, HTTP: c.HTTP, Caller: c.Caller.ID, Began: c.Began, Took: time.Since(c.Began),
 	}
 	c.mu.Lock()
-	r.Served, r.Cache, r.Saved, r.Asked, r.Status = c.servedBy, c.cache, c.saved, c.asked, c.status
+	r.Served, r.Cache, r.Saved, r.Asked, r.Status, r.History = c.servedBy, c.cache, c.saved, c.asked, c.status, c.history
 	c.mu.Unlock()
 	if !c.texts {
 		r.Asked = r.Asked.WithoutTexts()
@@ -486,18 +500,15 @@ func (c *Call) cacheSaid(v CacheVerdict, saved time.Duration) {
 	c.cache, c.saved = v, saved
 }
 
-// event tells the watcher, if there is one, what happens to the call.
+// event tells the watcher what happens to the call. Who calls it has looked whether it wants that.
 func (c *Call) event(ev Event) {
-	if c.watcher == nil {
-		return
-	}
 	ev.Call, ev.Trace, ev.Tool = c.ID, c.Trace, c.Tool
 	c.watcher.Event(ev)
 }
 
-// part tells the watcher of a part of the call, if it wants to know.
+// part tells the watcher of a look-up in the cache, a fill or a rung, if it wants to know.
 func (c *Call) part(ev Event) {
-	if c.parts {
+	if c.wants == AllEvents {
 		c.event(ev)
 	}
 }
@@ -515,34 +526,45 @@ func (l leg) event(kind EventKind) Event {
 	return Event{Kind: kind, Fill: l.fill, API: l.api, Batch: l.batch, Model: l.rung.Model, Provider: l.rung.Provider}
 }
 
-// watch has a request to the pool tell the tracker, and the watcher if there is one, when it is
-// queued, gets a host, receives the first token, and is retried.
+// watch has a request to the pool tell the tracker, and who watches the call, when it is queued,
+// gets a host, receives the first token, and is retried.
 func (c *Call) watch(need *route.Need, at leg, tr *tracker) {
 	need.OnWait = func(now route.Standing, later func() route.Standing) {
 		tr.queued(now, later)
-		ev := at.event(Queued)
-		ev.Place, ev.Wait = now.Place, now.Expect
-		c.event(ev)
+		c.note(func(h *History) { h.queued(now) })
+		if c.wants == AllEvents {
+			ev := at.event(Queued)
+			ev.Place, ev.Wait = now.Place, now.Expect
+			c.event(ev)
+		}
 	}
 	need.OnRetry = func(r route.Retry) {
 		tr.retrying(r)
-		ev := at.event(Retried)
-		ev.Host, ev.Attempt, ev.Err, ev.Wait = r.Host, r.Attempt, r.Err, r.In
-		c.event(ev)
+		c.note(func(h *History) { h.retried(r) })
+		if c.wants >= Attempts {
+			ev := at.event(Retried)
+			ev.Host, ev.Attempt, ev.Err, ev.Wait = r.Host, r.Attempt, r.Err, r.In
+			c.event(ev)
+		}
 	}
-	if c.watcher == nil {
+	if c.wants == NoEvents && c.live == nil {
 		return
 	}
 	need.OnGrant = func(g route.Grant) {
-		ev := at.event(Granted)
-		ev.Host, ev.Attempt, ev.Hedge, ev.Wait = g.Host, g.Attempt, g.Hedge, g.Waited
-		ev.Choice = g.Choice
-		c.event(ev)
+		c.note(func(h *History) { h.granted(time.Since(c.Began), at.rung.Model, &g) })
+		if c.wants >= Attempts {
+			ev := at.event(Granted)
+			ev.Host, ev.Attempt, ev.Hedge, ev.Wait = g.Host, g.Attempt, g.Hedge, g.Waited
+			c.event(ev)
+		}
 	}
 	need.OnFirst = func(f route.First) {
-		ev := at.event(FirstToken)
-		ev.Host, ev.Attempt, ev.Hedge, ev.Wait = f.Host, f.Attempt, f.Hedge, f.After
-		c.event(ev)
+		c.note(func(h *History) { h.began(time.Since(c.Began), f.Host, f.Attempt) })
+		if c.wants == AllEvents {
+			ev := at.event(FirstToken)
+			ev.Host, ev.Attempt, ev.Hedge, ev.Wait = f.Host, f.Attempt, f.Hedge, f.After
+			c.event(ev)
+		}
 	}
 }
 
@@ -556,9 +578,10 @@ func (e *Engine) propagate(ctx context.Context, c *Call, at leg, lease *pool.Lea
 	return e.opts.Propagate(ctx, ev)
 }
 
-// attempted tells the watcher that an attempt has ended, and what there is of its answer.
+// attempted tells who watches the call that an attempt has ended, and what there is of its answer.
 func (c *Call) attempted(at leg, lease *pool.Lease, a *backend.Answer, err error) {
-	if c.watcher == nil {
+	c.note(func(h *History) { h.ended(time.Since(c.Began), lease.Host.Name(), lease.Attempt, err) })
+	if c.wants < AllEvents {
 		return
 	}
 	ev := at.event(AttemptEnded)

@@ -1,9 +1,7 @@
 package inference
 
 import (
-	"errors"
 	"testing"
-	"time"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
@@ -11,25 +9,13 @@ import (
 	"ollama-mcp/pool"
 )
 
-// The path of each token is hot, and most programs have nobody to tell of events.
-func TestEventsCostNothingWithoutAWatcher(t *testing.T) {
-	e := engine(t)
-	call, err := e.Begin(CallInfo{Trace: "a", Tool: "generate"}), errors.New("out of memory")
-	if n := testing.AllocsPerRun(1000, func() {
-		call.event(Event{Kind: Token, Model: "tiny:latest", Host: "gpu-1", Tokens: 7})
-		call.event(Event{Kind: Retried, Model: "tiny:latest", Host: "gpu-1", Err: err, Wait: time.Second})
-	}); n != 0 {
-		t.Errorf("%v allocations for two events", n)
-	}
-}
-
-func TestEventsCostNoAllocationOfOurs(t *testing.T) {
+func TestEventCostsNoMemory(t *testing.T) {
 	told := 0
 	e := engine(t)
 	e.watcher = counting{&told}
 	call := e.Begin(CallInfo{Trace: "a", Tool: "generate"})
 	if n := testing.AllocsPerRun(1000, func() {
-		call.event(Event{Kind: Token, Model: "tiny:latest", Host: "gpu-1", Tokens: 7})
+		call.part(Event{Kind: RungBegan, Rung: 1, Model: "tiny:latest"})
 	}); n != 0 || told == 0 {
 		t.Errorf("%v allocations for an event, and %d were told", n, told)
 	}
@@ -38,9 +24,9 @@ func TestEventsCostNoAllocationOfOurs(t *testing.T) {
 // counting counts events.
 type counting struct{ events *int }
 
-func (counting) Begin(*CallInfo) bool { return false }
-func (c counting) Event(Event)        { *c.events++ }
-func (c counting) Done(Record)        {}
+func (counting) Begin(*CallInfo) Wants { return AllEvents }
+func (c counting) Event(Event)         { *c.events++ }
+func (c counting) Done(Record)         {}
 
 // The text of a piece is shared with the backend, and nothing is copied.
 func TestPieceIsTakenInWithoutAllocation(t *testing.T) {

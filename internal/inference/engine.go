@@ -111,8 +111,7 @@ type Options struct {
 	Propagate func(ctx context.Context, attempt Event) context.Context
 
 	Observer Observer     // is told of calls, and of events if it is a Watcher; nil means nobody is
-	Pieces   bool         // a Watcher is also told of each piece of an answer
-	Live     bool         // calls under way can be listed and cancelled
+	Live     bool         // calls under way can be listed and cancelled, and calls have a History
 	Texts    bool         // the observer is also told the texts of prompts and answers
 	Log      *slog.Logger // nil discards
 }

@@ -31,9 +31,9 @@ func (j *journal) note(trace, format string, args ...any) {
 	j.lines[trace] = append(j.lines[trace], strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 
-func (j *journal) Begin(info *inference.CallInfo) (parts bool) {
+func (j *journal) Begin(info *inference.CallInfo) inference.Wants {
 	j.note(info.Trace, "began")
-	return true
+	return inference.AllEvents
 }
 
 func (j *journal) Event(e inference.Event) {
@@ -44,8 +44,6 @@ func (j *journal) Event(e inference.Event) {
 		j.note(e.Trace, "granted %s on %s, attempt %d, after %v", e.Model, e.Host, e.Attempt, e.Wait)
 	case inference.FirstToken:
 		j.note(e.Trace, "first token on %s after %v", e.Host, e.Wait)
-	case inference.Token:
-		j.note(e.Trace, "token %d", e.Tokens)
 	case inference.Retried:
 		j.note(e.Trace, "%s failed: %s", e.Host, fault.Of(e.Err).Code)
 	case inference.LookedUp, inference.Compared:
@@ -94,7 +92,7 @@ func TestEventsOfACallComeInTheOrderOfItsWay(t *testing.T) {
 	for _, mode := range []string{"cache on", "cache off"} {
 		synctest.Test(t, func(t *testing.T) {
 			c, told := &client{t: t, shares: true, cacheOff: mode == "cache off"}, new(journal)
-			c.opts.Observer, c.opts.Pieces = told, true
+			c.opts.Observer = told
 			host := backendtest.New("gpu-1").Answer("one two").TokenTime(time.Second)
 			c.useAll(pool.Options{Slots: 1}, host)
 			c.traced(t.Context(), "first", "?", 0) // so that the pool knows how long a call takes
@@ -104,7 +102,7 @@ func TestEventsOfACallComeInTheOrderOfItsWay(t *testing.T) {
 				synctest.Wait()
 			}
 			all.Wait()
-			answer := []string{"first token on gpu-1 after 1s", "token 1", "token 2", "done"}
+			answer := []string{"first token on gpu-1 after 1s", "done"}
 			for trace, want := range map[string][]string{
 				"second": {"granted tiny:latest on gpu-1, attempt 1, after 0s"},
 				"third":  {"queued for tiny:latest at 1, about 2s", "granted tiny:latest on gpu-1, attempt 1, after 2s"},
@@ -118,25 +116,10 @@ func TestEventsOfACallComeInTheOrderOfItsWay(t *testing.T) {
 	}
 }
 
-func TestPiecesAreToldOnlyToAnObserverThatWantsThem(t *testing.T) {
-	for _, wants := range []bool{true, false} {
-		story(t, func(t *testing.T, c *client) {
-			told := new(journal)
-			c.opts.Observer, c.opts.Pieces = told, wants
-			c.use(backendtest.New("gpu-1").Answer("one two"))
-			c.traced(t.Context(), "a", "?", 0)
-			got := told.of("a")
-			if !slices.Contains(got, "done") || slices.Contains(got, "token 2") != wants {
-				t.Errorf("an observer for which Pieces is %v was told %q", wants, got)
-			}
-		})
-	}
-}
-
 func TestFailedAttemptIsAnEventBeforeTheNext(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer, c.opts.Pieces = told, true
+		c.opts.Observer = told
 		c.use(backendtest.New("gpu-1").Answer("one").Fail(2, backendtest.Busy))
 		c.traced(t.Context(), "a", "?", 0)
 		var got []string
@@ -146,7 +129,7 @@ func TestFailedAttemptIsAnEventBeforeTheNext(t *testing.T) {
 		want := []string{
 			"granted tiny:latest on gpu-1, attempt 1", "gpu-1 failed: overloaded",
 			"granted tiny:latest on gpu-1, attempt 2", "gpu-1 failed: overloaded",
-			"granted tiny:latest on gpu-1, attempt 3", "first token on gpu-1 after 0s", "token 1", "done",
+			"granted tiny:latest on gpu-1, attempt 3", "first token on gpu-1 after 0s", "done",
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("\n got %q\nwant %q", got, want)
@@ -158,7 +141,7 @@ func TestFailedAttemptIsAnEventBeforeTheNext(t *testing.T) {
 func TestEventsOfAFillGoOnForThoseWhoStillWait(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer, c.opts.Pieces = told, true
+		c.opts.Observer = told
 		c.use(backendtest.New("gpu-1").Answer("one two three four").TokenTime(time.Second))
 		var all sync.WaitGroup
 		all.Go(func() { c.traced(t.Context(), "first", "?", 2500*time.Millisecond) })
@@ -167,7 +150,7 @@ func TestEventsOfAFillGoOnForThoseWhoStillWait(t *testing.T) {
 		all.Wait()
 		want := []string{
 			"began", "looked_up: miss", "fill_began", "rung 1: tiny:latest", "granted tiny:latest on gpu-1, attempt 1, after 0s",
-			"first token on gpu-1 after 1s", "token 1", "token 2", "done", "token 3", "token 4",
+			"first token on gpu-1 after 1s", "done",
 			"attempt_ended well", "rung_ended well", "fill_ended well",
 		}
 		if got := told.of("first"); !slices.Equal(got, want) {
@@ -182,7 +165,7 @@ func TestEventsOfAFillGoOnForThoseWhoStillWait(t *testing.T) {
 func TestEachPartOfACallHasABeginningAndAnEnd(t *testing.T) {
 	cacheStory(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer, c.opts.Pieces = told, true
+		c.opts.Observer = told
 		host, _ := c.ladder()
 		failing(host, backendtest.Busy, "big")
 		ask := func(trace, model string) []string {
@@ -209,7 +192,7 @@ func TestEachPartOfACallHasABeginningAndAnEnd(t *testing.T) {
 func TestEmbedRequestHasEventsToo(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		told := new(journal)
-		c.opts.Observer, c.opts.Pieces = told, true
+		c.opts.Observer = told
 		c.useAll(pool.Options{Slots: 1}, backendtest.New("gpu-1").TokenTime(time.Second))
 		embed := func(trace string) {
 			call := c.engine.Begin(inference.CallInfo{Trace: trace, Tool: "embed"})
@@ -252,20 +235,24 @@ func TestRequestWithoutACallLeavesARecordToo(t *testing.T) {
 	})
 }
 
-// The tracer alone wants to know of parts, and only of the calls that are sampled.
-func TestWatcherIsToldOfPartsOnlyIfItWantsToKnow(t *testing.T) {
-	parts := []inference.EventKind{
-		inference.LookedUp, inference.FillBegan, inference.Compared, inference.RungBegan, inference.RungEnded, inference.FillEnded,
-	}
-	for _, wanted := range []bool{true, false} {
+// Metrics want to know of attempts, and the tracer of all that happens to the calls that are sampled.
+func TestWatcherIsToldOfTheEventsThatItWants(t *testing.T) {
+	for wants, events := range map[inference.Wants][]inference.EventKind{
+		inference.NoEvents: nil,
+		inference.Attempts: {inference.Granted, inference.Retried, inference.Granted},
+		inference.AllEvents: {
+			inference.FillBegan, inference.RungBegan, inference.Granted, inference.AttemptEnded, inference.Retried,
+			inference.Granted, inference.FirstToken, inference.AttemptEnded, inference.RungEnded, inference.FillEnded,
+		},
+	} {
 		story(t, func(t *testing.T, c *client) {
-			told := make(map[inference.EventKind]bool)
-			c.opts.Observer = observer{noParts: !wanted, event: func(e inference.Event) { told[e.Kind] = true }}
-			c.use(backendtest.New("gpu-1").Answer("one"))
+			var told []inference.EventKind
+			c.opts.Observer = observer{wants: wants, event: func(e inference.Event) { told = append(told, e.Kind) }}
+			c.cacheOff = true
+			c.use(backendtest.New("gpu-1").Answer("one").Fail(1, backendtest.Busy))
 			c.traced(t.Context(), "a", "?", 0)
-			isPart := slices.ContainsFunc(parts, func(kind inference.EventKind) bool { return told[kind] })
-			if isPart != wanted || !told[inference.Granted] || !told[inference.AttemptEnded] {
-				t.Errorf("parts wanted %v: told of %v", wanted, told)
+			if !slices.Equal(told, events) {
+				t.Errorf("one that wants %d is told of %v, want %v", wants, told, events)
 			}
 		})
 	}

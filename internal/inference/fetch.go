@@ -77,7 +77,7 @@ func (t *task) fetch(ctx context.Context) (*result, error) {
 
 // lookedUp tells the watcher what the cache has said, if it was asked.
 func (t *task) lookedUp(began time.Time, said CacheVerdict, joined uint64) {
-	if said != CacheOff && t.call.parts {
+	if said != CacheOff && t.call.wants == AllEvents {
 		t.call.event(Event{Kind: LookedUp, Model: t.Model, Cache: said, Fill: joined, Wait: time.Since(began)})
 	}
 }

@@ -319,12 +319,12 @@ func (c *client) forget(model string) (removed int) {
 
 // observer calls functions; nil ones are left out.
 type observer struct {
-	event   func(inference.Event)
-	done    func(inference.Record)
-	noParts bool // it does not want to be told of parts
+	event func(inference.Event)
+	done  func(inference.Record)
+	wants inference.Wants
 }
 
-func (o observer) Begin(*inference.CallInfo) (parts bool) { return !o.noParts }
+func (o observer) Begin(*inference.CallInfo) inference.Wants { return o.wants }
 
 func (o observer) Event(e inference.Event) {
 	if o.event != nil {

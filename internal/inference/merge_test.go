@@ -442,6 +442,7 @@ func TestEachCallOfABatchHasItsRecord(t *testing.T) {
 		var mu sync.Mutex // guards what follows
 		records, attempts := make(map[string]inference.Record), 0
 		c.opts.Observer = observer{
+			wants: inference.AllEvents,
 			event: func(e inference.Event) {
 				mu.Lock()
 				defer mu.Unlock()

@@ -133,7 +133,7 @@ func takesGzip(h http.Header) bool {
 }
 
 // Begin implements inference.Watcher.
-func (m *Metrics) Begin(*inference.CallInfo) (parts bool) { return false }
+func (m *Metrics) Begin(*inference.CallInfo) inference.Wants { return inference.Attempts }
 
 // Event implements inference.Watcher.
 func (m *Metrics) Event(e inference.Event) {

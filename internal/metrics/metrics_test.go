@@ -156,7 +156,6 @@ func everything(m *metrics.Metrics) {
 	m.Done(inference.Record{Tool: "embed", HTTP: vectors, Status: 503, Took: time.Second, Code: "no_host"})
 	m.Done(inference.Record{Tool: "chat", HTTP: inference.HTTPRequest{Method: "POST", Route: "/api/chat", Scheme: "https"}, Status: 200, Took: time.Second, Code: "upstream"}) // a stream that broke off
 	m.Event(inference.Event{Kind: inference.Granted, Wait: 300 * time.Millisecond})
-	m.Event(inference.Event{Kind: inference.Token, Tokens: 3})
 	m.Event(inference.Event{Kind: inference.Retried, Err: fmt.Errorf("gpu-1: %w", &backend.Error{Class: backend.Crashed})})
 	m.Event(inference.Event{Kind: inference.Retried, Err: errors.New("of no class")})
 	m.Event(inference.Event{Kind: inference.LadderChanged, Model: "pro:latest", To: route.Degraded})
@@ -364,7 +363,6 @@ func BenchmarkCall(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Event(inference.Event{Kind: inference.Granted})
-		m.Event(inference.Event{Kind: inference.Token})
 		m.Done(r)
 	}
 }

@@ -46,11 +46,11 @@ type watched struct {
 }
 
 // Begin implements inference.Watcher.
-func (w watched) Begin(info *inference.CallInfo) (parts bool) {
+func (w watched) Begin(info *inference.CallInfo) (wants inference.Wants) {
 	for _, o := range w.watchers {
-		parts = o.Begin(info) || parts
+		wants = max(wants, o.Begin(info))
 	}
-	return parts
+	return wants
 }
 
 // Event implements inference.Watcher.

@@ -25,7 +25,7 @@ type events struct {
 	told *int
 }
 
-func (events) Begin(*inference.CallInfo) bool { return false }
+func (events) Begin(*inference.CallInfo) inference.Wants { return inference.NoEvents }
 func (e events) Event(inference.Event)        { *e.told++ }
 
 func TestObserversTogetherAreToldOfEventsOnlyIfOneOfThemIs(t *testing.T) {

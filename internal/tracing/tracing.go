@@ -156,7 +156,7 @@ func (t *Tracer) Start() (stop func()) {
 
 // Event implements inference.Watcher.
 func (t *Tracer) Event(e inference.Event) {
-	if e.Call == 0 || e.Kind == inference.Token || t.open.Load() == 0 {
+	if e.Call == 0 || t.open.Load() == 0 {
 		return
 	}
 	t.mu.Lock()
@@ -192,7 +192,7 @@ func (t *Tracer) whole(parent context.Context, name string, took time.Duration, 
 
 // Begin implements inference.Watcher. A call that is not sampled has no span, and where there are many
 // most are not: nothing is kept of it unless hosts are told more than its name tells.
-func (t *Tracer) Begin(info *inference.CallInfo) (parts bool) {
+func (t *Tracer) Begin(info *inference.CallInfo) inference.Wants {
 	if info.PartOf != 0 {
 		return t.beginPart(info)
 	}
@@ -210,35 +210,35 @@ func (t *Tracer) Begin(info *inference.CallInfo) (parts bool) {
 	decided := sampler.ShouldSample(sdktrace.SamplingParameters{ParentContext: parent, TraceID: id})
 	isSampled := decided.Decision != sdktrace.Drop
 	if !isSampled && named {
-		return false
+		return inference.NoEvents
 	}
 	t.mu.Lock()
 	defer t.unlock()
-	if isSampled {
-		t.began(info, context.WithValue(parent, traceIDKey{}, id), false)
-	} else {
+	if !isSampled {
 		t.calls[info.ID] = call{told: trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: newSpanID(), TraceState: decided.Tracestate})}
+		return inference.NoEvents
 	}
-	return isSampled
+	t.began(info, context.WithValue(parent, traceIDKey{}, id), false)
+	return inference.AllEvents
 }
 
 // beginPart takes in that a part of a call has begun: it is sampled if the whole is.
-func (t *Tracer) beginPart(info *inference.CallInfo) (parts bool) {
+func (t *Tracer) beginPart(info *inference.CallInfo) inference.Wants {
 	if t.open.Load() == 0 {
-		return false
+		return inference.NoEvents
 	}
 	t.mu.Lock()
 	defer t.unlock()
 	whole, ok := t.calls[info.PartOf]
 	switch {
 	case !ok:
-		return false
+		return inference.NoEvents
 	case whole.Span == nil:
 		t.calls[info.ID] = whole
-		return false
+		return inference.NoEvents
 	}
 	t.began(info, whole.ctx, true)
-	return true
+	return inference.AllEvents
 }
 
 // began starts the span of a call.
