@@ -113,6 +113,7 @@ var doors = map[string][]string{
 	"github.com/tailscale/hujson":              {"internal/install"},
 	"github.com/pelletier/go-toml/v2":          {"internal/install"},
 	"github.com/dustin/go-humanize":            {"internal/config", "internal/inference"},
+	"github.com/mailru/easyjson":               {"internal/calllog"},
 	"golang.org/x/image":                       {"internal/pixels"},
 	"github.com/redis/rueidis":                 {"internal/redis"},
 	"github.com/alicebob/miniredis/v2":         {"internal/redis"}, // in tests

@@ -48,7 +48,7 @@ type Log struct {
 	dropped dropped
 
 	mu    sync.Mutex // guards what follows, and is held for no longer than a line is made
-	sheet *sheet     // on which it is
+	sheet sheet      // on which it is
 	lines []byte     // that wait to be written
 	size  int64      // of lines, and of those that are being written
 
@@ -75,7 +75,7 @@ func New(o Options) *Log {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Log{
-		opts: o, sheet: newSheet(), wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
+		opts: o, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		gather: gatherTime, file: file{Options: o, open: openFile},
 	}
 }
@@ -185,7 +185,7 @@ func (l *Log) note() error {
 	if now == l.noted {
 		return nil
 	}
-	line := newSheet().encode(&Line{Time: time.Now().UTC(), Dropped: &Dropped{now.BufferFull - l.noted.BufferFull, now.Disk - l.noted.Disk}})
+	line := new(sheet).encode(&Line{Time: time.Now().UTC(), Dropped: &Dropped{now.BufferFull - l.noted.BufferFull, now.Disk - l.noted.Disk}})
 	_, err := l.file.write(line)
 	if err == nil {
 		l.noted = now

@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -580,12 +583,72 @@ func TestHostileNamesStayInTheirField(t *testing.T) {
 	})
 }
 
-func BenchmarkCall(b *testing.B) {
+// A line says the same as one that is made by the tags of Line.
+func FuzzLine(f *testing.F) {
+	f.Add("4bf9", "pro", "gpu-1: \"unreachable\"", int64(250), 20.5, uint8(0))
+	f.Add("<script>\"\n{}\x1b[31m\u2028\xff", "\\", strings.Repeat("long ", 2000), int64(-1), 1e300, uint8(255))
+	f.Fuzz(func(t *testing.T, name, other, long string, number int64, rate float64, has uint8) {
+		if math.IsNaN(rate) || math.IsInf(rate, 0) {
+			return // no rate is
+		}
+		l := calllog.Line{Time: began.Add(time.Duration(uint32(number)) * time.Millisecond), Trace: name, RequestID: other, Tool: name, API: other, Caller: long, Cache: other}
+		set := func(bit uint8, what func()) {
+			if has&(1<<bit) != 0 {
+				what()
+			}
+		}
+		set(0, func() { l.Request = &calllog.Request{Model: name, Messages: int(number), PromptTokens: 1} })
+		set(1, func() {
+			l.Response = &calllog.Response{InputTokens: 1, OutputTokens: int(number), Source: other, Model: name, Host: long, DoneReason: other}
+		})
+		set(2, func() {
+			l.Performance = &calllog.Performance{Latency: number, Queue: 1, Load: 2, FirstToken: number, TokensPerSecond: rate, Retries: int(number)}
+		})
+		set(3, func() { l.Fallback = []string{} })
+		set(4, func() { l.Fallback = append(l.Fallback, name, long) })
+		set(5, func() { l.Error = &calllog.Error{Code: name, Message: other} })
+		set(6, func() { l.Content = &calllog.Content{Prompt: long, Texts: []string{name}, Answer: other} })
+		set(7, func() { l.Dropped = &calllog.Dropped{BufferFull: uint64(number)} })
+		byTags, err := json.Marshal(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := calllog.Encoded(l)
+		var got, want any
+		if err := json.Unmarshal(line, &got); err != nil {
+			t.Fatalf("%v in %q", err, line)
+		}
+		if err := json.Unmarshal(byTags, &want); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) || bytes.IndexByte(line, '\n') != len(line)-1 {
+			t.Errorf("\n got %s\nwant %s", line, byTags)
+		}
+	})
+}
+
+// What a line costs as it is written, and would cost by the tags of Line.
+func BenchmarkLine(b *testing.B) {
 	log := calllog.New(calllog.Options{Waiting: 1})
 	r := answered
 	r.Asked = r.Asked.WithoutTexts()
-	b.ReportAllocs()
-	for b.Loop() {
-		log.Done(r)
+	var line calllog.Line
+	b.Run("as written", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			log.Done(r)
+		}
+	})
+	if err := json.Unmarshal(log.Last(), &line); err != nil {
+		b.Fatal(err)
 	}
+	b.Run("by encoding/json", func(b *testing.B) {
+		b.ReportAllocs()
+		to := json.NewEncoder(io.Discard)
+		for b.Loop() {
+			if err := to.Encode(&line); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

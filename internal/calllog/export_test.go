@@ -24,3 +24,9 @@ func (l *Log) Gathers(d time.Duration) { l.gather = d }
 func (l *Log) Opens(open func(name string) (Handle, error)) {
 	l.file.open = func(name string) (handle, error) { return open(name) }
 }
+
+// Encoded is a line as it is written.
+func Encoded(l Line) []byte { return new(sheet).encode(&l) }
+
+// Last is the line that was made last.
+func (l *Log) Last() []byte { return l.sheet.text }

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"slices"
 	"time"
+
+	"github.com/mailru/easyjson/buffer"
+	"github.com/mailru/easyjson/jwriter"
 
 	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/inference"
@@ -78,11 +82,11 @@ type Content struct {
 // localCaller is the caller of calls on stdio: the user who started the program.
 const localCaller = "local"
 
-// maxKept is the memory of a line that is kept for the next, in bytes.
-const maxKept = 64 << 10
-
-// maxError bounds the message of an error, in bytes.
-const maxError = 1000
+const (
+	usualSize = 2 << 10  // bytes of memory for a line without texts
+	maxKept   = 64 << 10 // bytes of memory of a line that are kept for the next
+	maxError  = 1000     // bytes of the message of an error
+)
 
 // sheet is where a line is made; its memory is used for one after another.
 type sheet struct {
@@ -91,36 +95,112 @@ type sheet struct {
 	response    Response
 	performance Performance
 	err         Error
-	text        bytes.Buffer
-	to          *json.Encoder // text
-}
-
-func newSheet() *sheet {
-	s := new(sheet)
-	s.to = json.NewEncoder(&s.text)
-	s.to.SetEscapeHTML(false)
-	return s
+	text        []byte
 }
 
 // write makes the line of a call. It may be read until the next one is made.
 func (s *sheet) write(r *inference.Record) []byte {
-	if s.text.Cap() > maxKept { // there was a line with long texts
-		s.text = bytes.Buffer{}
-	}
 	s.fill(r)
 	line := s.encode(&s.line)
 	s.line.Content = nil // it is needed no longer
 	return line
 }
 
+// encode makes a line as encoding/json would by the tags of Line, in less than half of the time. The names of
+// members stand in both.
 func (s *sheet) encode(l *Line) []byte {
-	s.text.Reset()
-	if err := s.to.Encode(l); err != nil { // a tool call of a model that is no JSON
-		s.text.Reset()
-		l.Content = nil
-		_ = s.to.Encode(l) // the rest is text and numbers of ours
+	w := &jwriter.Writer{NoEscapeHTML: true, Buffer: buffer.Buffer{Buf: slices.Grow(s.text[:0], usualSize)}}
+	text := func(begin, value string) {
+		if value != "" {
+			w.RawString(begin)
+			w.String(value)
+		}
 	}
-	return s.text.Bytes()
+	number := func(begin string, value int64) {
+		w.RawString(begin)
+		w.Int64(value)
+	}
+	w.RawString(`{"timestamp":"`)
+	w.Buffer.Buf = l.Time.AppendFormat(w.Buffer.Buf, time.RFC3339Nano)
+	w.RawByte('"')
+	text(`,"trace_id":`, l.Trace)
+	text(`,"request_id":`, l.RequestID)
+	text(`,"tool":`, l.Tool)
+	text(`,"api":`, l.API)
+	text(`,"caller":`, l.Caller)
+	if r := l.Request; r != nil {
+		w.RawString(`,"request":{"model":`)
+		w.String(r.Model)
+		number(`,"messages_count":`, int64(r.Messages))
+		number(`,"prompt_tokens_estimate":`, int64(r.PromptTokens))
+		w.RawByte('}')
+	}
+	if r := l.Response; r != nil {
+		number(`,"response":{"input_tokens":`, int64(r.InputTokens))
+		number(`,"output_tokens":`, int64(r.OutputTokens))
+		w.RawString(`,"source":`)
+		w.String(r.Source)
+		w.RawString(`,"model":`)
+		w.String(r.Model)
+		text(`,"host":`, r.Host)
+		text(`,"done_reason":`, r.DoneReason)
+		w.RawByte('}')
+	}
+	if p := l.Performance; p != nil {
+		number(`,"performance":{"latency_ms":`, p.Latency)
+		number(`,"queue_ms":`, p.Queue)
+		number(`,"load_ms":`, p.Load)
+		number(`,"first_token_ms":`, p.FirstToken)
+		w.RawString(`,"tokens_per_second":`)
+		w.Float64(p.TokensPerSecond)
+		if p.Retries != 0 {
+			number(`,"retries":`, int64(p.Retries))
+		}
+		w.RawByte('}')
+	}
+	if l.Fallback != nil {
+		w.RawString(`,"fallback":[`)
+		for i, model := range l.Fallback {
+			if i > 0 {
+				w.RawByte(',')
+			}
+			w.String(model)
+		}
+		w.RawByte(']')
+	}
+	text(`,"cache":`, l.Cache)
+	if e := l.Error; e != nil {
+		w.RawString(`,"error":{"code":`)
+		w.String(e.Code)
+		text(`,"message":`, e.Message)
+		w.RawByte('}')
+	}
+	if l.Content != nil {
+		if content, err := marshal(l.Content); err == nil { // or a tool call of a model is no JSON
+			w.RawString(`,"content":`)
+			w.Raw(content, nil)
+		}
+	}
+	if d := l.Dropped; d != nil {
+		dropped, err := marshal(d)
+		w.RawString(`,"dropped":`)
+		w.Raw(dropped, err)
+	}
+	w.RawString("}\n")
+	line, _ := w.BuildBytes() // nothing of ours cannot be encoded
+	if s.text = line; cap(line) > maxKept {
+		s.text = nil // there was a line with long texts
+	}
+	return line
+}
+
+// marshal encodes what few lines have. Texts are those of people, and of programs in HTML.
+func marshal(v any) ([]byte, error) {
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false)
+	err := to.Encode(v)
+	return bytes.TrimSpace(text.Bytes()), err
 }
 
 // fill says what there is to say of a call.
