@@ -235,7 +235,7 @@ func TestMemoryOfAMillionCallsAndNamesIsBounded(t *testing.T) {
 			p.HostChanged(pool.Change{Host: name})
 			p.Done(inference.Record{
 				Call: uint64(i + 1<<40), Tool: name, Caller: name, Err: name, Trace: name,
-				Served: inference.Served{Requested: name, Model: name, Host: name, Passed: []string{name, name}},
+				Served:  inference.Served{Requested: name, Model: name, Host: name, Passed: []string{name, name}},
 				Asked:   inference.Asked{Request: &inference.Request{Prompt: name}, Response: &inference.Response{Text: name}},
 				History: &inference.History{Attempts: []inference.Attempt{{Host: name, Model: name, Err: name}}},
 			})
@@ -592,10 +592,10 @@ func TestAgesStayRightWhenTheClockIsSet(t *testing.T) {
 		now, state := e["now"].(float64), e["state"].(map[string]any)
 		host, ladder, live, call := list(state, "hosts")[0], list(state, "ladders")[0], list(state, "live")[0], v.calls()[0]
 		for what, got := range map[string]float64{
-			"a call under way":     now - live["began"].(float64),
-			"a ladder":             now - ladder["since"].(float64),
-			"the next trial":       host["until"].(float64) - now,
-			"a model in memory":    list(host, "loaded")[0]["expires"].(float64) - now,
+			"a call under way":  now - live["began"].(float64),
+			"a ladder":          now - ladder["since"].(float64),
+			"the next trial":    host["until"].(float64) - now,
+			"a model in memory": list(host, "loaded")[0]["expires"].(float64) - now,
 		} {
 			const minute, slow = 60_000, 20 * 60_000
 			if got < minute-slow || got > minute+slow {

@@ -26,7 +26,7 @@ type events struct {
 }
 
 func (events) Begin(*inference.CallInfo) inference.Wants { return inference.NoEvents }
-func (e events) Event(inference.Event)        { *e.told++ }
+func (e events) Event(inference.Event)                   { *e.told++ }
 
 func TestObserversTogetherAreToldOfEventsOnlyIfOneOfThemIs(t *testing.T) {
 	var prompts []string
