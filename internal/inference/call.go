@@ -559,7 +559,7 @@ func (c *Call) watch(need *route.Need, at leg, tr *tracker) {
 		}
 	}
 	need.OnFirst = func(f route.First) {
-		c.note(func(h *History) { h.began(time.Since(c.Began), f.Host, f.Attempt) })
+		c.note(func(h *History) { h.firstToken(time.Since(c.Began), f.Host, f.Attempt) })
 		if c.wants == AllEvents {
 			ev := at.event(FirstToken)
 			ev.Host, ev.Attempt, ev.Hedge, ev.Wait = f.Host, f.Attempt, f.Hedge, f.After
