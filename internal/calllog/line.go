@@ -109,7 +109,11 @@ func (s *sheet) write(r *inference.Record) []byte {
 // encode makes a line as encoding/json would by the tags of Line, in less than half of the time. The names of
 // members stand in both.
 func (s *sheet) encode(l *Line) []byte {
-	w := &jwriter.Writer{NoEscapeHTML: true, Buffer: buffer.Buffer{Buf: slices.Grow(s.text[:0], usualSize)}}
+	var content []byte
+	if l.Content != nil {
+		content = marshal(l.Content)
+	}
+	w := &jwriter.Writer{NoEscapeHTML: true, Buffer: buffer.Buffer{Buf: slices.Grow(s.text[:0], usualSize+len(content))}}
 	text := func(begin, value string) {
 		if value != "" {
 			w.RawString(begin)
@@ -175,32 +179,31 @@ func (s *sheet) encode(l *Line) []byte {
 		text(`,"message":`, e.Message)
 		w.RawByte('}')
 	}
-	if l.Content != nil {
-		if content, err := marshal(l.Content); err == nil { // or a tool call of a model is no JSON
-			w.RawString(`,"content":`)
-			w.Raw(content, nil)
-		}
+	if content != nil {
+		w.RawString(`,"content":`)
+		w.Raw(content, nil)
 	}
-	if d := l.Dropped; d != nil {
-		dropped, err := marshal(d)
+	if l.Dropped != nil {
 		w.RawString(`,"dropped":`)
-		w.Raw(dropped, err)
+		w.Raw(marshal(l.Dropped), nil)
 	}
 	w.RawString("}\n")
-	line, _ := w.BuildBytes() // nothing of ours cannot be encoded
+	line, _ := w.BuildBytes() // no part can fail
 	if s.text = line; cap(line) > maxKept {
 		s.text = nil // there was a line with long texts
 	}
 	return line
 }
 
-// marshal encodes what few lines have. Texts are those of people, and of programs in HTML.
-func marshal(v any) ([]byte, error) {
+// marshal encodes what few lines have; nil if a tool call of a model is no JSON.
+func marshal(v any) []byte {
 	var text bytes.Buffer
 	to := json.NewEncoder(&text)
 	to.SetEscapeHTML(false)
-	err := to.Encode(v)
-	return bytes.TrimSpace(text.Bytes()), err
+	if err := to.Encode(v); err != nil {
+		return nil
+	}
+	return bytes.TrimSpace(text.Bytes())
 }
 
 // fill says what there is to say of a call.
