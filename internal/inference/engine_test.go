@@ -176,6 +176,27 @@ func TestModelNotFoundSuggestsSimilarNames(t *testing.T) {
 	})
 }
 
+// A host that is down may have the model, and its name may be wrong: the caller hears both.
+func TestNameThatNoHostKnowsIsDoubtedWhileOneIsDown(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		up := backendtest.New("gpu-1").Install(backendtest.Model{Name: "llama3.2:3b"}, backendtest.Model{Name: "qwen3"})
+		c.useAll(pool.Options{Slots: 2}, up, backendtest.New("gpu-2").Install(backendtest.Model{Name: "big"}).Down())
+		both := []string{"gpu-2: connection refused", "no host that answers has the model"}
+		for _, tool := range []string{"generate", "embed"} {
+			args := `{"model":"lama3.2:3b","prompt":"?"}`
+			if tool == "embed" {
+				args = `{"model":"lama3.2:3b","input":["?"]}`
+			}
+			c.fails(tool, args, "no_host", append(both, `did you mean "llama3.2:3b"?`)...)
+		}
+		c.fails("generate", `{"model":"big","prompt":"?"}`, "no_host", append(both, `known are "llama3.2:3b", "qwen3"`)...)
+		up.Down()
+		if a := c.fails("generate", `{"model":"qwen3","prompt":"?"}`, "no_host"); strings.Contains(a.text, "no host that answers") {
+			t.Errorf("while all are down: %q", a.text)
+		}
+	})
+}
+
 func TestEmbedNamesTheInputThatFails(t *testing.T) {
 	story(t, func(t *testing.T, c *client) {
 		c.use(backendtest.New("gpu-1").Install(backendtest.Model{Name: "words", Context: 16, Dimensions: 8}))

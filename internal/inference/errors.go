@@ -40,9 +40,23 @@ func (t *task) explainRung(ctx context.Context, f failedRung) *fault.Error {
 		t.suggest(ctx, t.Caller, f.name(), t.settings.aliases(t.Caller, ""), e)
 	default:
 		e.Message = f.rung.String() + ": " + e.Message
+		if e.Code == fault.NoHost {
+			t.doubt(ctx, f, e)
+		}
 	}
 	e.Partial = f.partial()
 	return e
+}
+
+// doubt adds to the error of a host that is down, and may have the model, that no other has it: its
+// name may be wrong.
+func (t *task) doubt(ctx context.Context, f failedRung, err *fault.Error) {
+	known := t.installed(ctx, t.Caller)
+	isKnown := func(name string) bool { return backend.CanonicalModel(name) == f.rung.Model }
+	if len(known) > 0 && !slices.ContainsFunc(known, isKnown) {
+		err.Message += "; no host that answers has the model"
+		addNames(err, f.name(), append(known, t.settings.aliases(t.Caller, "")...))
+	}
 }
 
 // ofProvider makes an explanation fit a rung that none of our own hosts serves.
@@ -86,24 +100,40 @@ func (e *Engine) Suggest(ctx context.Context, who caller.Caller, model string, e
 
 // suggest is Suggest where aliases will do as well.
 func (e *Engine) suggest(ctx context.Context, who caller.Caller, model string, aliases []string, err *fault.Error) {
+	addNames(err, model, append(e.installed(ctx, who), aliases...))
+}
+
+// installed names the models that a caller may use on those hosts that are well and say so in time.
+func (e *Engine) installed(ctx context.Context, who caller.Caller) (names []string) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	known := slices.Clone(aliases)
+	well := make(map[string]bool)
+	for _, h := range e.opts.Hosts.Stats().Hosts {
+		well[h.Name] = h.Well
+	}
 	var asked sync.WaitGroup
-	var mu sync.Mutex // guards known; not held while a host is asked
+	var mu sync.Mutex // guards names; not held while a host is asked
 	for _, host := range e.opts.Hosts.Hosts() {
+		if !well[host.Name()] {
+			continue
+		}
 		asked.Go(func() {
 			models, _ := host.Models(ctx)
 			mu.Lock()
 			defer mu.Unlock()
 			for _, m := range models {
-				if name := backend.CanonicalModel(m.Name); who.MayUse(name) {
-					known = append(known, m.Name)
+				if who.MayUse(backend.CanonicalModel(m.Name)) {
+					names = append(names, m.Name)
 				}
 			}
 		})
 	}
 	asked.Wait()
+	return names
+}
+
+// addNames adds to the hint of an error which of the names that are known may be meant.
+func addNames(err *fault.Error, model string, known []string) {
 	for i := range known {
 		known[i] = strings.TrimSuffix(known[i], ":latest")
 	}
