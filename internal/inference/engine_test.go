@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"ollama-mcp/internal/backend"
 	"ollama-mcp/internal/backend/backendtest"
 	"ollama-mcp/internal/inference"
 	"ollama-mcp/internal/route"
@@ -191,8 +192,18 @@ func TestNameThatNoHostKnowsIsDoubtedWhileOneIsDown(t *testing.T) {
 		}
 		c.fails("generate", `{"model":"big","prompt":"?"}`, "no_host", append(both, `known are "llama3.2:3b", "qwen3"`)...)
 		up.Down()
-		if a := c.fails("generate", `{"model":"qwen3","prompt":"?"}`, "no_host"); strings.Contains(a.text, "no host that answers") {
+		if a := c.fails("generate", `{"model":"nosuch","prompt":"?"}`, "no_host"); strings.Contains(a.text, "no host that answers") {
 			t.Errorf("while all are down: %q", a.text)
+		}
+	})
+	story(t, func(t *testing.T, c *client) {
+		c.opts.Listed = func(host, model string) (m backend.Model, ok bool) {
+			return m, host == "gpu-2" && model == "big:latest"
+		}
+		up := backendtest.New("gpu-1").Install(backendtest.Model{Name: "qwen3"})
+		c.useAll(pool.Options{Slots: 2}, up, backendtest.New("gpu-2").Install(backendtest.Model{Name: "big"}).Down())
+		if a := c.fails("generate", `{"model":"big","prompt":"?"}`, "no_host"); strings.Contains(a.text, "known are") {
+			t.Errorf("of a model that a host had: %q", a.text)
 		}
 	})
 }

@@ -48,15 +48,26 @@ func (t *task) explainRung(ctx context.Context, f failedRung) *fault.Error {
 	return e
 }
 
-// doubt adds to the error of a host that is down, and may have the model, that no other has it: its
-// name may be wrong.
+// doubt adds to the error of a host that is down, and may have the model, that no other has it, unless
+// a host is known to have had it: its name may be wrong.
 func (t *task) doubt(ctx context.Context, f failedRung, err *fault.Error) {
+	if t.wasListed(f.rung.Model) {
+		return
+	}
 	known := t.installed(ctx, t.Caller)
 	isKnown := func(name string) bool { return backend.CanonicalModel(name) == f.rung.Model }
 	if len(known) > 0 && !slices.ContainsFunc(known, isKnown) {
 		err.Message += "; no host that answers has the model"
 		addNames(err, f.name(), append(known, t.settings.aliases(t.Caller, "")...))
 	}
+}
+
+// wasListed reports whether a host had a model when it last said which it has. It asks nobody.
+func (e *Engine) wasListed(model string) bool {
+	return e.opts.Listed != nil && slices.ContainsFunc(e.opts.Hosts.Hosts(), func(h backend.Backend) bool {
+		_, ok := e.opts.Listed(h.Name(), model)
+		return ok
+	})
 }
 
 // ofProvider makes an explanation fit a rung that none of our own hosts serves.
