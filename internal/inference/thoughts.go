@@ -1,8 +1,10 @@
 package inference
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -11,8 +13,9 @@ import (
 	"ollama-mcp/pool"
 )
 
-// This file is about models that think until the time of their request is over. That is seen
-// while they do, when there is still time for an answer without thoughts, or by another model.
+// This file is about thoughts: those of a model that thinks until the time of its request is over,
+// which is seen while there is still time for an answer without them, or by another model; and
+// those that a host has left in the text of an answer.
 
 // thinkingShare is the part of the time, from the first thought to the deadline, after which
 // a model that has not begun its answer is stopped.
@@ -92,4 +95,62 @@ func (t *thinking) end() error {
 		return nil
 	}
 	return &thoughtTooLong{t.tokens}
+}
+
+// findFormat makes the part of an answer its text that fits the format of the request, if the
+// whole does not.
+func (t *task) findFormat(a *backend.Answer) {
+	if t.format == nil || len(a.ToolCalls) > 0 {
+		return
+	}
+	if _, err := t.format.parse(a.Text); err == nil {
+		return
+	}
+	if text, ok := markup.FindJSON(a.Text, t.fits); ok {
+		a.Text = text
+		return
+	}
+	// The opening tag may have been a part of the prompt.
+	if thoughts, text, ok := markup.CutLast(a.Text); ok {
+		if text, ok = markup.FindJSON(text, t.fits); ok {
+			a.Thinking, a.Text = a.Thinking+thoughts, text
+		}
+	}
+}
+
+// fits reports whether a text fits the format of the request.
+func (t *task) fits(text string) bool {
+	_, err := t.format.parse(text)
+	return err == nil
+}
+
+// separateThoughts moves the thoughts and calls in the text of an answer to where they belong.
+// What the callers of raw prompts get is what the model writes.
+func (t *task) separateThoughts(a *backend.Answer) {
+	isCut := a.DoneReason == "" || a.DoneReason.End() == backend.EndCut
+	if t.Raw {
+		return
+	}
+	if got, ok := t.markup().Separate(a.Text, isCut); ok {
+		a.Text, a.Thinking = got.Text, a.Thinking+got.Thinking
+		a.ToolCalls = append(a.ToolCalls, got.Calls...)
+	}
+}
+
+// markup is what the markup of an answer depends on.
+func (t *task) markup() markup.Request { return markup.Request{Mentions: t.mentions, Offers: t.offers} }
+
+// mentions reports whether a tag is in the request.
+func (t *task) mentions(tag string) bool {
+	return markup.IndexFold(t.Prompt, tag) >= 0 || markup.IndexFold(t.System, tag) >= 0 || slices.ContainsFunc(t.Messages, func(m backend.Message) bool {
+		return m.Role != "assistant" && markup.IndexFold(m.Content, tag) >= 0
+	})
+}
+
+// offers reports whether the request offers a tool of that name.
+func (t *task) offers(name string) bool {
+	return slices.ContainsFunc(t.Tools, func(tool backend.Tool) bool {
+		var described struct{ Function struct{ Name string } }
+		return json.Unmarshal(tool.RawMessage, &described) == nil && described.Function.Name == name
+	})
 }
