@@ -17,10 +17,11 @@ type Lease struct {
 	// Host is the host. The pool observes the requests that are sent to it, and learns from
 	// them how the host does.
 	Host    backend.Backend
-	Attempt int       // 1 for the first attempt
-	Failed  []Failure // earlier attempts
-	Hedge   bool      // another host is at work on the request, and late
-	Cloud   bool      // the host passes the request on to Ollama's cloud, or is that cloud
+	Attempt int           // 1 for the first attempt
+	Waited  time.Duration // in the queue, for this attempt; 0 for a hedge
+	Failed  []Failure     // earlier attempts
+	Hedge   bool          // another host is at work on the request, and late
+	Cloud   bool          // the host passes the request on to Ollama's cloud, or is that cloud
 
 	// Runner holds the runner options to send: those that are pinned for the model or with which
 	// it is loaded, and otherwise those of the caller. It must not be modified.

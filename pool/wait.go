@@ -62,8 +62,9 @@ func (p *Pool) acquire(ctx context.Context, need route.Need, failed []Failure) (
 			return nil, err
 		}
 	}
+	l.Waited = max(0, l.began.Sub(entered))
 	if need.OnGrant != nil {
-		need.OnGrant(route.Grant{Host: l.measured.Name(), Attempt: l.Attempt, Waited: max(0, l.began.Sub(entered)), Choice: l.choice})
+		need.OnGrant(route.Grant{Host: l.measured.Name(), Attempt: l.Attempt, Waited: l.Waited, Choice: l.choice})
 	}
 	return l, nil
 }

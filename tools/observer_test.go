@@ -85,6 +85,7 @@ func (r *recorder) last(who string) string {
 	}
 	if s.Retries == 0 { // the pauses between attempts are random
 		add("queue", s.Queue)
+		add("lost", s.Lost)
 		add("total", s.Total)
 		add("took", rec.Took.Milliseconds())
 	}
@@ -198,7 +199,7 @@ var observed = map[string]struct {
 		c.pro().Fail(1, backendtest.Reset)
 		c.do("generate", `{"model":"tiny","prompt":"?"}`)
 	}},
-	"a hedge": {n: 3, want: `generate of "ci" cache=miss requested=tiny model=tiny host=gpu-2 source=local rung=1 hedged=true in=1 out=1 first=1000 queue=2000 total=3000 took=3000`, calls: func(_ *testing.T, c *client) {
+	"a hedge": {n: 3, want: `generate of "ci" cache=miss requested=tiny model=tiny host=gpu-2 source=local rung=1 hedged=true in=1 out=1 first=1000 lost=2000 total=3000 took=3000`, calls: func(_ *testing.T, c *client) {
 		c.opts.HedgeAfter = 2 * time.Second
 		hung, well := backendtest.New("gpu-1").Answer("one"), backendtest.New("gpu-2").Answer("two").FirstTokenTime(time.Second)
 		c.useAll(pool.Options{}, hung, well)

@@ -602,7 +602,7 @@ func FuzzLine(f *testing.F) {
 			l.Response = &calllog.Response{InputTokens: 1, OutputTokens: int(number), Source: other, Model: name, Host: long, DoneReason: other}
 		})
 		set(2, func() {
-			l.Performance = &calllog.Performance{Latency: number, Queue: 1, Load: 2, FirstToken: number, TokensPerSecond: rate, Retries: int(number)}
+			l.Performance = &calllog.Performance{Latency: number, Queue: 1, Lost: number, Load: 2, FirstToken: number, TokensPerSecond: rate, Retries: int(number)}
 		})
 		set(3, func() { l.Fallback = []string{} })
 		set(4, func() { l.Fallback = append(l.Fallback, name, long) })

@@ -54,6 +54,7 @@ type Response struct {
 type Performance struct {
 	Latency         int64   `json:"latency_ms"`
 	Queue           int64   `json:"queue_ms"`
+	Lost            int64   `json:"lost_ms,omitempty"` // by attempts that failed or were late
 	Load            int64   `json:"load_ms"`
 	FirstToken      int64   `json:"first_token_ms"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
@@ -153,6 +154,9 @@ func (s *sheet) encode(l *Line) []byte {
 	if p := l.Performance; p != nil {
 		number(`,"performance":{"latency_ms":`, p.Latency)
 		number(`,"queue_ms":`, p.Queue)
+		if p.Lost != 0 {
+			number(`,"lost_ms":`, p.Lost)
+		}
 		number(`,"load_ms":`, p.Load)
 		number(`,"first_token_ms":`, p.FirstToken)
 		w.RawString(`,"tokens_per_second":`)
@@ -209,7 +213,7 @@ func marshal(v any) []byte {
 // fill says what there is to say of a call.
 func (s *sheet) fill(r *inference.Record) {
 	by := &r.Served
-	s.performance = Performance{Latency: r.Took.Milliseconds(), Queue: by.Queue, FirstToken: by.FirstToken, TokensPerSecond: by.TokensPerSecond, Retries: by.Retries}
+	s.performance = Performance{Latency: r.Took.Milliseconds(), Queue: by.Queue, Lost: by.Lost, FirstToken: by.FirstToken, TokensPerSecond: by.TokensPerSecond, Retries: by.Retries}
 	if by.Load != nil {
 		s.performance.Load = *by.Load
 	}

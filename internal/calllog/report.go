@@ -156,7 +156,7 @@ func (g *group) add(l *Line) {
 	g.OutputTokens += l.Response.OutputTokens
 	g.latencies = append(g.latencies, l.Performance.Latency)
 	if l.Response.OutputTokens > 0 {
-		g.firsts = append(g.firsts, l.Performance.Queue+l.Performance.FirstToken)
+		g.firsts = append(g.firsts, l.Performance.Queue+l.Performance.Lost+l.Performance.FirstToken)
 	}
 	if l.Performance.TokensPerSecond > 0 {
 		g.speeds = append(g.speeds, l.Performance.TokensPerSecond)
@@ -214,11 +214,11 @@ func (r *Report) Print(w io.Writer) {
 		}
 		t.Print(w, false)
 	}
-	slowest := table.Table{Head: []string{"SLOWEST", "TOOL", "CALLER", "MODEL", "HOST", ">TOOK", ">QUEUE", ">LOAD", ">FIRST TOKEN", ">TOKENS", "CACHE", "ERROR", "TRACE"}}
+	slowest := table.Table{Head: []string{"SLOWEST", "TOOL", "CALLER", "MODEL", "HOST", ">TOOK", ">QUEUE", ">LOST", ">LOAD", ">FIRST TOKEN", ">TOKENS", "CACHE", "ERROR", "TRACE"}}
 	for _, l := range r.Slowest {
 		model, host, tokens := l.served()
 		p := l.Performance
-		slowest.Row(shown(l.Time), l.Tool, l.Caller, model, host, ms(p.Latency), ms(p.Queue), ms(p.Load), ms(p.FirstToken), table.Grouped(tokens), l.Cache, l.code(), l.Trace)
+		slowest.Row(shown(l.Time), l.Tool, l.Caller, model, host, ms(p.Latency), ms(p.Queue), ms(p.Lost), ms(p.Load), ms(p.FirstToken), table.Grouped(tokens), l.Cache, l.code(), l.Trace)
 	}
 	slowest.Print(w, false)
 	failures := table.Table{Head: []string{"LAST FAILED", "TOOL", "CALLER", "MODEL", "HOST", ">TOOK", "ERROR", "TRACE", "REASON"}}

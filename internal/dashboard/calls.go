@@ -43,7 +43,6 @@ type finished struct {
 	TokensIn   int      `json:"in,omitempty"`
 	TokensOut  int      `json:"out,omitempty"`
 	Rate       float64  `json:"rate,omitempty"`
-	Queue      int64    `json:"queue,omitempty"`
 	Load       int64    `json:"load,omitempty"`
 	First      int64    `json:"first,omitempty"` // from the slot, the load included
 	Done       string   `json:"done,omitempty"`
@@ -83,7 +82,7 @@ func (p *Page) finished(r *inference.Record) finished {
 		Requested: clip(s.Requested, maxName), Model: clip(s.Model, maxName), Host: clip(s.Host, maxName), Source: string(s.Source),
 		Cache: string(r.Cache), Age: s.Age, Similarity: s.Similarity, Saved: r.Saved.Milliseconds(),
 		Rung: s.Rung, Passed: clipAll(s.Passed), TokensIn: s.TokensIn, TokensOut: s.TokensOut, Rate: s.TokensPerSecond,
-		Queue: s.Queue, First: s.FirstToken, Done: s.DoneReason, Code: string(r.Code), Err: clip(r.Err, maxText),
+		First: s.FirstToken, Done: s.DoneReason, Code: string(r.Code), Err: clip(r.Err, maxText),
 		Overridden: clipAll(s.Overridden), Filtered: clipAll(s.Filtered),
 	}
 	if s.Load != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ollama-mcp/internal/backend"
@@ -46,10 +47,11 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 			patience.expect(now.Expect)
 		}
 	}
+	delay := delay{began: began}
 	err := c.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		patience.granted()
 		got := blank
-		got.granted(lease, time.Since(began))
+		got.granted(lease, &delay)
 		err := c.attempt(ctx, rung, others, lease, &got, nil, patience.answered)
 		c.call.attempted(c.leg(rung), lease, got.answer, err)
 		all.add(&got, err)
@@ -105,12 +107,12 @@ func (c *climb) fit(ctx context.Context, rung route.Rung, need route.Need, first
 	if m == nil {
 		return first
 	}
-	began := time.Now()
+	delay := delay{began: time.Now()}
 	var second result
 	err := c.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		second = *first
 		second.answer, second.truncated = nil, nil
-		second.granted(lease, time.Duration(first.served.Queue)*time.Millisecond+time.Since(began))
+		second.granted(lease, &delay)
 		second.served.Retries += first.served.Retries
 		second.repaired = fmt.Sprintf("The first answer did not fit the format (%s), so the model was told and asked again.", m.why)
 		err := c.attempt(ctx, rung, 0, lease, &second, m, func() {})
@@ -356,9 +358,23 @@ func (c *climb) firstPhase(a *attempt) Progress {
 	return p
 }
 
-// granted takes in what a lease says about the request that has waited for it so long.
-func (r *result) granted(lease *pool.Lease, waited time.Duration) {
-	r.served.Host, r.served.Queue = lease.Host.Name(), waited.Milliseconds()
+// delay is how long a request to the pool has waited for a host that answers.
+type delay struct {
+	began  time.Time
+	queued atomic.Int64 // ns
+}
+
+// granted takes in that there is a host, and returns how long all attempts have waited for slots, and
+// what was lost otherwise, in ms.
+func (d *delay) granted(lease *pool.Lease) (queue, lost int64) {
+	queued := time.Duration(d.queued.Add(int64(lease.Waited)))
+	return queued.Milliseconds(), max(0, time.Since(d.began)-queued).Milliseconds()
+}
+
+// granted takes in what a lease says about the request that has waited for it.
+func (r *result) granted(lease *pool.Lease, d *delay) {
+	queue, lost := d.granted(lease)
+	r.served.Host, r.served.Queue, r.served.Lost = lease.Host.Name(), r.served.Queue+queue, r.served.Lost+lost
 	r.served.Retries, r.served.Overridden, r.served.Hedged = lease.Attempt-1, lease.Overridden, lease.Hedge
 	if lease.Cloud {
 		r.served.Source = Cloud

@@ -109,3 +109,22 @@ func TestInteractiveRequestsOvertakeBatchRequests(t *testing.T) {
 		}
 	})
 }
+
+// An operator of a server that is busy needs more slots, and one of a host that fails does not.
+func TestTimeInTheQueueIsToldFromTimeThatAttemptsHaveLost(t *testing.T) {
+	story(t, func(t *testing.T, c *client) {
+		host := backendtest.New("gpu-1").Answer("one two").TokenTime(time.Second)
+		c.useAll(pool.Options{Slots: 1}, host)
+		var all sync.WaitGroup
+		all.Go(func() { c.succeeds("generate", `{"model":"tiny","prompt":"first"}`) })
+		synctest.Wait()
+		if s := c.succeeds("generate", `{"model":"tiny","prompt":"waits"}`).served; s.Queue != 2000 || s.Lost != 0 || s.ToFirstToken() != 3000 || s.Total != 4000 {
+			t.Errorf("one that waits: %+v", s)
+		}
+		all.Wait()
+		host.Fail(2, backendtest.Busy)
+		if s := c.succeeds("generate", `{"model":"tiny","prompt":"fails"}`).served; s.Queue != 0 || s.Lost == 0 || s.Retries != 2 || s.Total != s.ToFirstToken()+1000 {
+			t.Errorf("one that fails twice: %+v", s)
+		}
+	})
+}

@@ -333,7 +333,7 @@ func (m *embedding) lend(ctx context.Context, inputs []int, oneCrash bool) error
 	for _, i := range inputs {
 		bytes += len(m.Input[i])
 	}
-	need, asked := m.need(&m.Common, m.rung, bytes, nil), time.Now() // the deadline is that of ctx
+	need, delay := m.need(&m.Common, m.rung, bytes, nil), delay{began: time.Now()} // the deadline is that of ctx
 	if m.merged != nil {
 		need.Deadline = m.merged.waiting.Deadline
 	}
@@ -347,11 +347,11 @@ func (m *embedding) lend(ctx context.Context, inputs []int, oneCrash bool) error
 		defer m.mu.Unlock()
 		m.waited = true
 	}
-	var counted int64 // ms of the wait, by attempts that failed
+	var queue, lost int64 // of the attempts before, which have been counted
 	return m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
-		waited := time.Since(asked).Milliseconds()
-		m.granted(lease, waited-counted)
-		counted = waited
+		q, l := delay.granted(lease)
+		m.granted(lease, q-queue, l-lost)
+		queue, lost = q, l
 		var got backend.Answer
 		err := m.embed(m.propagate(ctx, m.call, at, lease), lease, inputs, &got)
 		if m.call.attempted(at, lease, &got, err); err != nil {
@@ -489,16 +489,17 @@ func (m *embedding) done() (n int) {
 	return n
 }
 
-// granted takes in what a lease says about a batch that has waited for it so long, in ms, since it had
-// the lease before.
-func (m *embedding) granted(lease *pool.Lease, waited int64) {
+// granted takes in what a lease says about a batch, and how long it has waited since it had the lease
+// before, in ms: for a slot, and otherwise.
+func (m *embedding) granted(lease *pool.Lease, queue, lost int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.served.Host = lease.Host.Name()
 	if lease.Cloud {
 		m.served.Source = Cloud
 	}
-	m.served.Queue += waited
+	m.served.Queue += queue
+	m.served.Lost += lost
 	if lease.Attempt > 1 {
 		m.served.Retries++
 	}

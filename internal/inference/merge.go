@@ -181,6 +181,7 @@ func (b *merged) give(m *embedding) bool {
 	}
 	s.Host, s.Overridden = t.served.Host, t.served.Overridden
 	s.Queue += t.served.Queue
+	s.Lost += t.served.Lost
 	s.Retries += t.served.Retries
 	s.TokensIn += b.tokensOf(i)
 	m.keep([]int{0})

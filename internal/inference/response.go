@@ -70,13 +70,17 @@ type Served struct {
 	Retries         int      `json:"retries,omitempty"`
 	Hedged          bool     `json:"hedged,omitempty"` // a second host was asked because the first was late
 	Overridden      []string `json:"overridden_options,omitempty"`
-	Queue           int64    `json:"queue_ms"`          // before the host was asked: for slots, and by attempts that failed
+	Queue           int64    `json:"queue_ms"`          // waited for slots of hosts
+	Lost            int64    `json:"lost_ms,omitempty"` // otherwise before the host was asked: by attempts that failed or were late, and pauses after them
 	Load            *int64   `json:"load_ms,omitempty"` // nil if not known, as of an answer that was cut
 	FirstToken      int64    `json:"first_token_ms"`
 	Total           int64    `json:"total_ms"`
 	DoneReason      string   `json:"done_reason,omitempty"`
 	Filtered        []string `json:"filtered,omitempty"` // rules that have removed parts of the answer
 }
+
+// ToFirstToken is how long the beginning of the answer has taken, in ms.
+func (s *Served) ToFirstToken() int64 { return s.Queue + s.Lost + s.FirstToken }
 
 // TimedOut reports whether the answer was cut by the time limit of its call.
 func (s Served) TimedOut() bool { return s.DoneReason == string(doneTimeout) }
@@ -170,7 +174,7 @@ func (r *result) shared(source cache.Source, entry cache.Entry, took time.Durati
 // aged notes that an answer was cached. The waits of the call that it was made for are
 // not those of this one.
 func (r *result) aged(source Source, entry cache.Entry) {
-	r.served.Source, r.served.Queue, r.served.Hedged = source, 0, false
+	r.served.Source, r.served.Queue, r.served.Lost, r.served.Hedged = source, 0, 0, false
 	r.served.Age = rounded(max(0, time.Since(entry.Stored).Seconds()))
 	r.answer.Load, r.answer.FirstPiece = 0, 0
 }

@@ -89,7 +89,7 @@ func (m *Metrics) countAnswer(r *inference.Record, l *labels, s *series) {
 		return
 	}
 	if by.TokensOut > 0 {
-		m.observe(&s.firstToken, firstTokenTime, float64(by.Queue+by.FirstToken)/1000, l.operation, l.provider, l.requested, l.served)
+		m.observe(&s.firstToken, firstTokenTime, float64(by.ToFirstToken())/1000, l.operation, l.provider, l.requested, l.served)
 	}
 	if by.TokensPerSecond > 0 {
 		m.observe(&s.outputToken, outputTokenTime, 1/by.TokensPerSecond, l.operation, l.provider, l.requested, l.served)

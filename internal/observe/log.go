@@ -49,7 +49,11 @@ func (l Log) Done(r inference.Record) {
 		if s.Retries > 0 {
 			attrs = append(attrs, slog.Int("retries", s.Retries))
 		}
-		attrs = append(attrs, slog.Int64("queue_ms", s.Queue), slog.Int("tokens", s.TokensOut))
+		attrs = append(attrs, slog.Int64("queue_ms", s.Queue))
+		if s.Lost > 0 {
+			attrs = append(attrs, slog.Int64("lost_ms", s.Lost))
+		}
+		attrs = append(attrs, slog.Int("tokens", s.TokensOut))
 	}
 	attrs = append(attrs, slog.Int64("took_ms", r.Took.Round(time.Millisecond).Milliseconds()))
 	message := "call served"

@@ -16,7 +16,7 @@ var (
 		Trace: "4bf9", RequestID: "r-1", Tool: "generate", Caller: "ci", Took: 2345678 * time.Microsecond, Cache: inference.CacheMiss,
 		Served: inference.Served{
 			Requested: "pro", Model: "small", Host: "gpu-1", Source: inference.Local, Rung: 2, Passed: []string{"big (gpu-1: unreachable)"},
-			TokensIn: 12, TokensOut: 34, Retries: 1, Queue: 250,
+			TokensIn: 12, TokensOut: 34, Retries: 1, Queue: 250, Lost: 40,
 		},
 	}
 	plain = inference.Record{
@@ -52,7 +52,7 @@ func lines(level slog.Level, failuresOnly bool, records ...inference.Record) []s
 
 func TestLogHasOneLineForEachCall(t *testing.T) {
 	want := []string{
-		`level=INFO msg="call served" tool=generate caller=ci trace=4bf9 request=r-1 requested=pro model=small host=gpu-1 source=local cache=miss passed="[big (gpu-1: unreachable)]" retries=1 queue_ms=250 tokens=34 took_ms=2346`,
+		`level=INFO msg="call served" tool=generate caller=ci trace=4bf9 request=r-1 requested=pro model=small host=gpu-1 source=local cache=miss passed="[big (gpu-1: unreachable)]" retries=1 queue_ms=250 lost_ms=40 tokens=34 took_ms=2346`,
 		`level=INFO msg="call served" tool=chat trace=5c0a requested=tiny host=gpu-1 source=cache cache=hit queue_ms=0 tokens=3 took_ms=1000`,
 		`level=INFO msg="call failed" tool=generate caller=ci trace=6d1b requested=tiny host=gpu-1 source=local queue_ms=0 tokens=0 took_ms=10000 code=timeout error="tiny: gpu-1 had not begun to answer"`,
 		`level=INFO msg="call failed" tool=generate caller=ci trace=7e2c took_ms=0 code=rate_limited error="\"ci\" has 4 calls in flight"`,
