@@ -583,6 +583,15 @@ func TestHostileNamesStayInTheirField(t *testing.T) {
 	})
 }
 
+func TestLineTakesNoMemory(t *testing.T) {
+	log := calllog.New(calllog.Options{Waiting: 1})
+	r := answered
+	r.Asked = r.Asked.WithoutTexts()
+	if n := testing.AllocsPerRun(1000, func() { log.Done(r) }); n > 0 {
+		t.Errorf("%v allocations for a call", n)
+	}
+}
+
 // A line says the same as one that is made by the tags of Line.
 func FuzzLine(f *testing.F) {
 	f.Add("4bf9", "pro", "gpu-1: \"unreachable\"", int64(250), 20.5, uint8(0))

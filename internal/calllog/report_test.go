@@ -25,6 +25,12 @@ func sample() string {
 			Request:     &calllog.Request{Model: model},
 			Performance: &calllog.Performance{Latency: int64(ms), FirstToken: int64(first), TokensPerSecond: speed},
 		}
+		switch {
+		case code != "":
+			l.Performance.Lost = 60_000
+		case source == "cloud":
+			l.Performance.Lost = 100
+		}
 		if source != "" {
 			l.Response = &calllog.Response{OutputTokens: 10, Source: source, Model: model, Host: host}
 		}

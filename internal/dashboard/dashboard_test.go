@@ -584,18 +584,29 @@ func TestAgesStayRightWhenTheClockIsSet(t *testing.T) {
 			},
 		})
 		p.Done(inference.Record{Call: 2, Began: past})
-		ctx, leave := context.WithCancel(t.Context())
-		leave()
-		v := new(viewer)
-		p.Stream(v, httptest.NewRequestWithContext(ctx, "GET", "/dashboard/events", nil), always) // one event
+		shown := func(p *dashboard.Page) *viewer {
+			ctx, leave := context.WithCancel(t.Context())
+			leave()
+			v := new(viewer)
+			p.Stream(v, httptest.NewRequestWithContext(ctx, "GET", "/dashboard/events", nil), always) // one event
+			return v
+		}
+		s := tell(t, false, inference.Settings{}, backendtest.New("a"))
+		asked := s.engine.Begin(inference.CallInfo{Began: past})
+		if _, err := s.engine.Do(t.Context(), inference.Request{Common: inference.Common{Model: "tiny", Call: asked}, Prompt: "?"}); err != nil {
+			t.Fatal(err)
+		}
+		asked.End(nil)
+		v := shown(p)
 		e := v.last(t)
 		now, state := e["now"].(float64), e["state"].(map[string]any)
 		host, ladder, live, call := list(state, "hosts")[0], list(state, "ladders")[0], list(state, "live")[0], v.calls()[0]
 		for what, got := range map[string]float64{
-			"a call under way":  now - live["began"].(float64),
-			"a ladder":          now - ladder["since"].(float64),
-			"the next trial":    host["until"].(float64) - now,
-			"a model in memory": list(host, "loaded")[0]["expires"].(float64) - now,
+			"a call under way":     now - live["began"].(float64),
+			"a ladder":             now - ladder["since"].(float64),
+			"the next trial":       host["until"].(float64) - now,
+			"a model in memory":    list(host, "loaded")[0]["expires"].(float64) - now,
+			"an attempt of a call": list(shown(s.Page).calls()[0]["attempts"])[0]["at"].(float64),
 		} {
 			const minute, slow = 60_000, 20 * 60_000
 			if got < minute-slow || got > minute+slow {

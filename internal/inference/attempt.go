@@ -47,11 +47,11 @@ func (c *climb) tryRung(ctx context.Context, rung route.Rung, others int, tried 
 			patience.expect(now.Expect)
 		}
 	}
-	delay := delay{began: began}
+	before := delay{began: began}
 	err := c.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		patience.granted()
 		got := blank
-		got.granted(lease, &delay)
+		got.granted(lease, &before)
 		err := c.attempt(ctx, rung, others, lease, &got, nil, patience.answered)
 		c.call.attempted(c.leg(rung), lease, got.answer, err)
 		all.add(&got, err)
@@ -107,12 +107,12 @@ func (c *climb) fit(ctx context.Context, rung route.Rung, need route.Need, first
 	if m == nil {
 		return first
 	}
-	delay := delay{began: time.Now()}
+	before := delay{began: time.Now()}
 	var second result
 	err := c.lender(rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
 		second = *first
 		second.answer, second.truncated = nil, nil
-		second.granted(lease, &delay)
+		second.granted(lease, &before)
 		second.served.Retries += first.served.Retries
 		second.repaired = fmt.Sprintf("The first answer did not fit the format (%s), so the model was told and asked again.", m.why)
 		err := c.attempt(ctx, rung, 0, lease, &second, m, func() {})

@@ -1,6 +1,7 @@
 package inference
 
 import (
+	"errors"
 	"testing"
 
 	"ollama-mcp/internal/backend"
@@ -51,6 +52,7 @@ func TestCallThatNobodyWatchesPaysForNoWatcher(t *testing.T) {
 	call := e.Begin(CallInfo{Trace: "a", Tool: "generate"})
 	var need route.Need
 	call.watch(&need, leg{}, new(tracker))
+	failed := route.Retry{Host: "gpu-1", Attempt: 1, Err: errors.New("out of memory")}
 	if need.OnGrant != nil || need.OnFirst != nil {
 		t.Error("the pool is to tell of hosts and first tokens")
 	}
@@ -60,6 +62,8 @@ func TestCallThatNobodyWatchesPaysForNoWatcher(t *testing.T) {
 		if e.propagate(own, call, leg{}, nil) != ctx {
 			t.Error("the work has another context than its request")
 		}
+		call.part(Event{Kind: RungBegan, Rung: 1, Model: "tiny:latest"})
+		need.OnRetry(failed)
 		call.attempted(leg{}, nil, nil, nil)
 		stop()
 	}); n != 0 {

@@ -333,7 +333,7 @@ func (m *embedding) lend(ctx context.Context, inputs []int, oneCrash bool) error
 	for _, i := range inputs {
 		bytes += len(m.Input[i])
 	}
-	need, delay := m.need(&m.Common, m.rung, bytes, nil), delay{began: time.Now()} // the deadline is that of ctx
+	need, before := m.need(&m.Common, m.rung, bytes, nil), delay{began: time.Now()} // the deadline is that of ctx
 	if m.merged != nil {
 		need.Deadline = m.merged.waiting.Deadline
 	}
@@ -347,9 +347,9 @@ func (m *embedding) lend(ctx context.Context, inputs []int, oneCrash bool) error
 		defer m.mu.Unlock()
 		m.waited = true
 	}
-	var queue, lost int64 // of the attempts before, which have been counted
+	var queue, lost int64 // that have been counted
 	return m.settings.lender(m.opts.Hosts, m.rung).With(ctx, need, func(ctx context.Context, lease *pool.Lease) error {
-		q, l := delay.granted(lease)
+		q, l := before.granted(lease)
 		m.granted(lease, q-queue, l-lost)
 		queue, lost = q, l
 		var got backend.Answer

@@ -51,7 +51,7 @@ func (t *task) explainRung(ctx context.Context, f failedRung) *fault.Error {
 // doubt adds to the error of a host that is down, and may have the model, that no other has it, unless
 // a host is known to have had it: its name may be wrong.
 func (t *task) doubt(ctx context.Context, f failedRung, err *fault.Error) {
-	if t.wasListed(f.rung.Model) {
+	if t.Ready() != nil || t.wasListed(f.rung.Model) {
 		return
 	}
 	known := t.installed(ctx, t.Caller)
@@ -114,18 +114,16 @@ func (e *Engine) suggest(ctx context.Context, who caller.Caller, model string, a
 	addNames(err, model, append(e.installed(ctx, who), aliases...))
 }
 
-// installed names the models that a caller may use on those hosts that are well and say so in time.
+// installed names the models that a caller may use on those hosts that say so in time. Hosts that are
+// not well are not asked if others are.
 func (e *Engine) installed(ctx context.Context, who caller.Caller) (names []string) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	well := make(map[string]bool)
-	for _, h := range e.opts.Hosts.Stats().Hosts {
-		well[h.Name] = h.Well
-	}
+	ill := e.IllHosts()
 	var asked sync.WaitGroup
 	var mu sync.Mutex // guards names; not held while a host is asked
 	for _, host := range e.opts.Hosts.Hosts() {
-		if !well[host.Name()] {
+		if slices.Contains(ill, host.Name()) {
 			continue
 		}
 		asked.Go(func() {

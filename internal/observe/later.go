@@ -10,7 +10,7 @@ import (
 
 // Later tells an observer of calls that are over, many at a time, and by a goroutine of its own. What
 // the observer needs is in the processor's caches then, from which other work has driven it when calls
-// come one by one, so that each takes less than half of the time; and only calls with texts wait for it.
+// come one by one, so that each takes much less time; and only calls with texts wait for it.
 type Later struct {
 	to         inference.Observer
 	some, many chan struct{} // have a value if calls wait, and if they have become many
